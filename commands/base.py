@@ -1,0 +1,118 @@
+"""The base of every command, and what a handler answers.
+
+A handler is a plain function `(aggregate, command, meta) -> Reply | Rejected`; the events are those that it made
+the aggregate `trigger`. A refusal is a result, named by a `Refusal`, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from domain.aggregate import Aggregate
+
+
+class Area(StrEnum):
+    """The parts of the log: one commands, one events and one state topic each."""
+
+    CHARGE_POINT = "charge-point"
+    SESSION = "session"
+    TOKEN = "token"
+    PARTY = "party"
+    REMOTE_COMMAND = "remote-command"
+    DELIVERY = "delivery"
+
+
+class Refusal(StrEnum):
+    """Why a command was refused. One table an edge maps these to OCPI, OCPP and HTTP."""
+
+    UNKNOWN = "unknown"  # what it is about does not exist, or belongs to somebody else
+    ALREADY_EXISTS = "already_exists"
+    CONFLICT = "conflict"  # the same id with other content
+    INVALID = "invalid"  # a value that cannot be
+    NOT_ALLOWED = "not_allowed"  # its state forbids it
+    NOT_CONNECTED = "not_connected"
+    STALE = "stale"  # older than what is known
+    EXPIRED = "expired"  # its deadline passed before it was decided
+    FAILED = "failed"  # the handler raised; the cause is in the decision
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing asked of one aggregate. `name` is stable, as event names are."""
+
+    name: ClassVar[str] = ""
+    area: ClassVar[Area]
+
+    @property
+    def aggregate_id(self) -> str:
+        """The aggregate that decides it."""
+        raise NotImplementedError
+
+    @property
+    def group(self) -> str:
+        """The partition key: all aggregates of a group are decided in order by one decider."""
+        return self.aggregate_id
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known about a command besides its content.
+
+    `command_id` identifies it for ever: the first decision for an id is the decision. `at` is the time of receipt
+    at the edge (UTC). After `deadline` it is refused as expired instead of decided.
+    """
+
+    command_id: str
+    at: datetime
+    tenant: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    principal: str = ""
+    deadline: datetime | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A refusal with one line for a person; never holds secrets or personal data."""
+
+    refusal: Refusal
+    message: str
+
+
+class Downlink(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for one connection of one charge point, sent once the decision that holds it was read back."""
+
+    slot: int
+    boot: str
+    tenant: str
+    charge_point_id: str
+    connection_epoch: int
+    command_id: str
+    action: str
+    payload: msgspec.Raw
+    expires_at: datetime
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A decision's answer: `reply` is JSON-ready (a struct or builtins) and says whatever the edge needs."""
+
+    reply: object = None
+    downlinks: tuple[Downlink, ...] = ()
+
+
+Outcome = Accepted | Rejected
+Handler = Callable[[Any, Any, Meta], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which aggregate decides a command, by which function."""
+
+    aggregate: type[Aggregate[Any]]
+    handler: Handler
+
+
+Routes = Mapping[type[Command], Route]

@@ -1,0 +1,141 @@
+"""The base of every aggregate and every event, on the `eventsourcing` library.
+
+An aggregate is born empty at version 0 (`Aggregate.blank`) and becomes what its events say. An event is a frozen
+struct with a stable name and version (`session.started.v1`): the name is written to the log, never the class's
+path, and is kept for ever. `apply` evolves the aggregate's `state`; `trigger` is how a handler decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+
+import msgspec
+from eventsourcing.domain import BaseAggregate, CanMutateAggregate
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+State = TypeVar("State", bound=msgspec.Struct)
+
+
+class Event(msgspec.Struct, CanMutateAggregate[str], frozen=True, kw_only=True, omit_defaults=True):
+    """One fact about one aggregate.
+
+    `originator_id` is the aggregate's id, `originator_version` counts from 1 without gaps, `timestamp` is when the
+    edge received what led to it (UTC, never running back within an aggregate) and `occurred_at` when the sender
+    says that it happened.
+    """
+
+    name: ClassVar[str] = ""
+
+    originator_id: str = msgspec.field(name="aggregate")
+    originator_version: int = msgspec.field(name="version")
+    timestamp: datetime = msgspec.field(name="received_at")
+    occurred_at: datetime | None = None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """A struct's own class arguments are taken by its metaclass; the library's hook takes none."""
+        super().__init_subclass__()
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened: the sender's time where it gave one, else the time of receipt."""
+        return self.occurred_at or self.timestamp
+
+
+class Aggregate(BaseAggregate[str], Generic[State]):
+    """An aggregate with a `kind` (the first word of its event names) and one mutable `state` struct."""
+
+    kind: ClassVar[str] = ""
+    state_type: ClassVar[type[msgspec.Struct]]
+    state: State
+
+    @classmethod
+    def blank(cls, id: str) -> Self:
+        """The aggregate before its first event: version 0."""
+        aggregate = cls.__new__(cls)
+        aggregate.__base_init__(id, 0, EPOCH)
+        aggregate.state = cast("State", cls.state_type())
+        return aggregate
+
+    @classmethod
+    def restore(cls, id: str, version: int, modified_on: datetime, state: State) -> Self:
+        """The aggregate as a stored state says it was."""
+        aggregate = cls.blank(id)
+        aggregate.version = version
+        aggregate.modified_on = modified_on
+        aggregate.state = state
+        return aggregate
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is known of it."""
+        return self.version > 0
+
+    def trigger(self, event: type[Event], at: datetime, /, **values: object) -> None:
+        """Decide one event at the time of receipt `at`, which is never earlier than that of the event before."""
+        self.trigger_event(event, timestamp=max(at, self.modified_on), **values)
+
+    def next_due(self) -> datetime | None:
+        """When this aggregate wants a `TimerDue`, if at all; read from its state alone."""
+        return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing but repeats can come any more, so that its state may be forgotten."""
+        return False
+
+
+class UnknownEventError(Exception):
+    """The log holds an event that this release does not know: the reader halts, it never skips."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"unknown event {name!r} in the log: written by a newer release, upgrade this process"
+        )
+        self.name = name
+
+
+class EventRegistry:
+    """Event names to their classes, and the upcasters of older versions."""
+
+    def __init__(self, aggregates: Mapping[type[Aggregate[Any]], tuple[type[Event], ...]]) -> None:
+        self._events: dict[str, type[Event]] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
+        self._kinds: dict[str, type[Aggregate[Any]]] = {}
+        for aggregate, events in aggregates.items():
+            self._kinds[aggregate.kind] = aggregate
+            for event in events:
+                if not event.name.startswith(f"{aggregate.kind}."):
+                    raise ValueError(f"event {event.name!r} does not begin with {aggregate.kind!r}")
+                if event.name in self._events:
+                    raise ValueError(f"two events are named {event.name!r}")
+                self._events[event.name] = event
+                self._decoders[event.name] = msgspec.json.Decoder(event)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every event name, in order of declaration."""
+        return tuple(self._events)
+
+    def event(self, name: str) -> type[Event]:
+        """The class of an event name; raises `UnknownEventError`."""
+        try:
+            return self._events[name]
+        except KeyError:
+            raise UnknownEventError(name) from None
+
+    def decode(self, name: str, data: bytes | msgspec.Raw) -> Event:
+        """The event from its JSON; raises `UnknownEventError`."""
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            raise UnknownEventError(name)
+        return decoder.decode(data)
+
+    def aggregate(self, kind: str) -> type[Aggregate[Any]]:
+        """The aggregate class of a kind; raises `UnknownEventError`."""
+        try:
+            return self._kinds[kind]
+        except KeyError:
+            raise UnknownEventError(kind) from None

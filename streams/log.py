@@ -1,0 +1,171 @@
+"""The port of the log: topics with partitions, offsets, keys, and positions of consumer groups.
+
+Two adapters: Kafka (`streams.kafka_log`) and one SQLite file (`streams.sqlite_log`). A test suite in
+`tests/streams/` holds both to the contracts written here.
+
+    LogError
+     ├── LogUnavailable      the log cannot be reached or did not answer in time; the outcome may be unknown
+     └── TopologyMismatch    the topics are not as this release needs them
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class LogError(Exception):
+    """Anything wrong with the log; the message names the thing, the value and the way out."""
+
+
+class LogUnavailable(LogError):
+    """The log is away or silent. For an append: whether it happened is unknown."""
+
+
+class TopologyMismatch(LogError):
+    """A topic is missing, or its partition count or hash is not what this release needs."""
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is appended. A `None` value deletes the key in a compacted topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is read. Offsets rise within a partition, not always by one. `timestamp` in ms since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def place(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+class Position(NamedTuple):
+    """Where a group will go on reading, with up to 4 KB of text of its own."""
+
+    offset: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must be. `retention_ms` None = for ever."""
+
+    name: str
+    partitions: int
+    compacted: bool = False
+    retention_ms: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reader(ABC):
+    """Reads chosen partitions from chosen offsets; it belongs to no group and never sees uncommitted data."""
+
+    @abstractmethod
+    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read exactly these partitions, each from its offset on; earlier ones are forgotten."""
+
+    @abstractmethod
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        """The next records, in order within a partition; empty after `timeout` seconds without any.
+
+        Raises LogUnavailable when the log has been away for the whole of `timeout`.
+        """
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class Listener(ABC):
+    """Told by a `Member` which partitions it holds. Both are awaited before anything else is polled."""
+
+    @abstractmethod
+    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """These are ours now; each position is the group's committed one, or the beginning."""
+
+    @abstractmethod
+    async def lost(self, places: frozenset[TopicPartition]) -> None:
+        """These are no longer ours: stop work on them, a commit of theirs may fail."""
+
+
+class Member(ABC):
+    """One member of a consumer group: shares the topics' partitions with the group's other members."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Join. The listener is called from within `poll` or from a task of the member's own."""
+
+    @abstractmethod
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        """As `Reader.poll`, over the partitions held."""
+
+    @abstractmethod
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Durably move the group's positions. A failure raises LogUnavailable and changes nothing we rely on."""
+
+    @abstractmethod
+    async def seek(self, place: TopicPartition, offset: int) -> None:
+        """Read a held partition from another offset next."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Leave. With static membership the partitions stay reserved for this node's next start."""
+
+
+class Log(ABC):
+    """The log. One instance a process; its methods may be called concurrently."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect; raises LogUnavailable with the address."""
+
+    @abstractmethod
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        """Create what is missing and verify the rest; raises TopologyMismatch."""
+
+    @abstractmethod
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        """Append in order and return the offsets once durable. Raises LogUnavailable: outcome unknown."""
+
+    @abstractmethod
+    async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The first offset that can still be read."""
+
+    @abstractmethod
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The offset that the next record will get (or a later one)."""
+
+    @abstractmethod
+    async def committed(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position]:
+        """A group's positions; partitions never committed are left out."""
+
+    @abstractmethod
+    def reader(self) -> Reader: ...
+
+    @abstractmethod
+    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
+        """A member named `node` of `group`. Two members of one node name may not live at once."""
+
+    @abstractmethod
+    async def close(self) -> None: ...

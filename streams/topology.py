@@ -1,0 +1,68 @@
+"""The names and shapes of the log's topics, and which partition a key lives in. Kept for ever."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from aiokafka.partitioner import murmur2
+
+from commands.base import Area
+from streams.log import TopicSpec
+
+PARTITIONS = 24
+PREFIX = "chargesphere"
+DAY_MS = 86_400_000
+
+REPLIES = f"{PREFIX}.replies"
+DOWNLINKS = f"{PREFIX}.downlinks"
+FRAMES = f"{PREFIX}.frames"
+DEAD = f"{PREFIX}.dead"
+TOPOLOGY = f"{PREFIX}.topology"
+PUBLIC = {
+    "sessions": f"{PREFIX}.public.sessions.v1",
+    "cdrs": f"{PREFIX}.public.cdrs.v1",
+    "tokens": f"{PREFIX}.public.tokens.v1",
+    "charge-points": f"{PREFIX}.public.charge-points.v1",
+    "meter-values": f"{PREFIX}.public.meter-values.v1",
+}
+
+
+def commands_topic(area: Area) -> str:
+    return f"{PREFIX}.commands.{area.value}"
+
+
+def events_topic(area: Area) -> str:
+    return f"{PREFIX}.events.{area.value}"
+
+
+def state_topic(area: Area) -> str:
+    return f"{PREFIX}.state.{area.value}"
+
+
+@lru_cache(maxsize=262_144)
+def partition_of(key: str) -> int:
+    """murmur2(key) mod 24, with Kafka's sign mask."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % PARTITIONS
+
+
+def topics() -> tuple[TopicSpec, ...]:
+    """Every topic of this release: events for ever, commands and frames 30 days, state compacted."""
+    month = 30 * DAY_MS
+    each = [
+        spec
+        for area in Area
+        for spec in (
+            TopicSpec(commands_topic(area), PARTITIONS, retention_ms=month),
+            TopicSpec(events_topic(area), PARTITIONS),
+            TopicSpec(state_topic(area), PARTITIONS, compacted=True),
+        )
+    ]
+    return (
+        *each,
+        TopicSpec(FRAMES, PARTITIONS, retention_ms=month),
+        TopicSpec(REPLIES, PARTITIONS, retention_ms=DAY_MS),
+        TopicSpec(DOWNLINKS, PARTITIONS, retention_ms=DAY_MS),
+        TopicSpec(DEAD, 1),
+        TopicSpec(TOPOLOGY, 1, compacted=True),
+        *(TopicSpec(name, PARTITIONS) for name in PUBLIC.values()),
+    )
