@@ -42,11 +42,12 @@ class Refusal(StrEnum):
     FAILED = "failed"  # the handler raised; the cause is in the decision
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing asked of one aggregate. `name` is stable, as event names are."""
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """One thing asked of one aggregate. Its name is its `tag`, stable as event names are."""
 
-    name: ClassVar[str] = ""
     area: ClassVar[Area]
+    remembered: ClassVar[bool] = True
+    """Whether a repeat of its id gets the first decision's reply; off for records that nobody waits for."""
 
     @property
     def aggregate_id(self) -> str:
@@ -116,3 +117,19 @@ class Route:
 
 
 Routes = Mapping[type[Command], Route]
+
+
+class TimerDue(Command, frozen=True, kw_only=True, tag="timer.due.v1"):
+    """The time that an aggregate's `next_due` named has come. Decided by the handler of the aggregate's kind."""
+
+    aggregate: str
+    due: datetime
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.aggregate
+
+
+def command_name(command: type[Command] | Command) -> str:
+    """The stable name of a command, such as `token.put.v1`."""
+    return str(command.__struct_config__.tag)

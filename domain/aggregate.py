@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, Union, cast
 
 import msgspec
 from eventsourcing.domain import BaseAggregate, CanMutateAggregate
@@ -19,15 +19,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 State = TypeVar("State", bound=msgspec.Struct)
 
 
-class Event(msgspec.Struct, CanMutateAggregate[str], frozen=True, kw_only=True, omit_defaults=True):
-    """One fact about one aggregate.
+class Event(
+    msgspec.Struct, CanMutateAggregate[str], frozen=True, kw_only=True, omit_defaults=True, tag_field="type"
+):
+    """One fact about one aggregate. Its name is its `tag`, written to the log as `type`.
 
     `originator_id` is the aggregate's id, `originator_version` counts from 1 without gaps, `timestamp` is when the
     edge received what led to it (UTC, never running back within an aggregate) and `occurred_at` when the sender
     says that it happened.
     """
-
-    name: ClassVar[str] = ""
 
     originator_id: str = msgspec.field(name="aggregate")
     originator_version: int = msgspec.field(name="version")
@@ -97,41 +97,52 @@ class UnknownEventError(Exception):
         self.name = name
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
+def event_name(event: type[Event] | Event) -> str:
+    """The stable name of an event, such as `session.started.v1`."""
+    return str(event.__struct_config__.tag)
+
+
+def kind_of(aggregate_id: str) -> str:
+    """The kind of the aggregate with this id; ids are `kind|…`."""
+    return aggregate_id.partition("|")[0]
+
+
 class EventRegistry:
-    """Event names to their classes, and the upcasters of older versions."""
+    """Every aggregate by its kind and every event by its name."""
 
     def __init__(self, aggregates: Mapping[type[Aggregate[Any]], tuple[type[Event], ...]]) -> None:
+        self._kinds = {aggregate.kind: aggregate for aggregate in aggregates}
         self._events: dict[str, type[Event]] = {}
-        self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
-        self._kinds: dict[str, type[Aggregate[Any]]] = {}
         for aggregate, events in aggregates.items():
-            self._kinds[aggregate.kind] = aggregate
             for event in events:
-                if not event.name.startswith(f"{aggregate.kind}."):
-                    raise ValueError(f"event {event.name!r} does not begin with {aggregate.kind!r}")
-                if event.name in self._events:
-                    raise ValueError(f"two events are named {event.name!r}")
-                self._events[event.name] = event
-                self._decoders[event.name] = msgspec.json.Decoder(event)
+                name = event_name(event)
+                if not name.startswith(f"{aggregate.kind}."):
+                    raise ValueError(f"event {name!r} does not begin with {aggregate.kind!r}")
+                if name in self._events:
+                    raise ValueError(f"two events are named {name!r}")
+                self._events[name] = event
+        union = Union[tuple(self._events.values())]  # type: ignore[valid-type]  # noqa: UP007
+        self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(union)
+        self._typed = msgspec.json.Decoder(_Typed)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every event name, in order of declaration."""
-        return tuple(self._events)
+    def events(self) -> Mapping[str, type[Event]]:
+        """Every event class by its name, in order of declaration."""
+        return self._events
 
-    def event(self, name: str) -> type[Event]:
-        """The class of an event name; raises `UnknownEventError`."""
+    def decode(self, data: bytes | msgspec.Raw) -> Event:
+        """The event from its JSON; raises `UnknownEventError`, or `msgspec.ValidationError` where it is damaged."""
         try:
-            return self._events[name]
-        except KeyError:
-            raise UnknownEventError(name) from None
-
-    def decode(self, name: str, data: bytes | msgspec.Raw) -> Event:
-        """The event from its JSON; raises `UnknownEventError`."""
-        decoder = self._decoders.get(name)
-        if decoder is None:
-            raise UnknownEventError(name)
-        return decoder.decode(data)
+            return self._decoder.decode(data)
+        except msgspec.ValidationError:
+            name = self._typed.decode(data).type
+            if name not in self._events:
+                raise UnknownEventError(name) from None
+            raise
 
     def aggregate(self, kind: str) -> type[Aggregate[Any]]:
         """The aggregate class of a kind; raises `UnknownEventError`."""

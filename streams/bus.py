@@ -1,0 +1,47 @@
+"""The edges' way in: a command is appended to its group's partition, and either its decision is awaited or not."""
+
+from __future__ import annotations
+
+import asyncio
+
+from commands.base import Command, Meta
+from streams.channel import Channel
+from streams.envelope import CommandRecord, Reply, ReplyTo, raw, record
+from streams.log import Log, LogUnavailable
+from streams.topology import commands_topic, partition_of
+
+
+class CommandBus:
+    """`tell` returns once the command is durable; `ask` once its decision is in the log and was read back."""
+
+    def __init__(self, log: Log, channel: Channel, *, patience: float = 5.0) -> None:
+        self._log = log
+        self._channel = channel
+        self._patience = patience
+
+    async def tell(self, command: Command, meta: Meta) -> None:
+        """Raises LogUnavailable: whether the command will be decided is then unknown."""
+        await self._append(command, meta, None)
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        """The decision's reply, refusals included. Raises LogUnavailable when none comes in time."""
+        reply_to, future = self._channel.expect()
+        try:
+            async with asyncio.timeout(timeout or self._patience):
+                await self._append(command, meta, reply_to)
+                return await future
+        except TimeoutError:
+            raise LogUnavailable(
+                f"no decision on {meta.command_id} in {timeout or self._patience:g} s"
+            ) from None
+        finally:
+            future.cancel()
+
+    async def _append(self, command: Command, meta: Meta, reply_to: ReplyTo | None) -> None:
+        group = command.group
+        value = CommandRecord(
+            aggregate=command.aggregate_id, meta=meta, reply_to=reply_to, command=raw(command)
+        )
+        await self._log.append(
+            commands_topic(command.area), partition_of(group), [record(group, value, meta.tenant)]
+        )
