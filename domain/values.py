@@ -1,0 +1,121 @@
+"""Value types that several aggregates share. Their JSON stands in events and is kept for ever.
+
+Personal data never stands here in the clear: a `Sealed` text is AES-GCM ciphertext under a token's own data key, and
+a key is an HMAC of the token's type and uid.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+Sealed = str
+"""`s1.<key>.<base64url of nonce and ciphertext>`; empty where nothing could be sealed."""
+
+JSONObject = dict[str, Any]
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of value types: frozen, compared by content, defaults left out of the JSON."""
+
+
+class PartyId(Value, frozen=True, kw_only=True):
+    """An OCPI party: ISO 3166 alpha-2 country code and party id, both upper case."""
+
+    country_code: str
+    party_id: str
+
+    def __str__(self) -> str:
+        return f"{self.country_code}*{self.party_id}"
+
+
+class TagRef(Value, frozen=True, kw_only=True):
+    """An id tag (a token's uid) without its text: HMAC key and sealed text."""
+
+    key: str
+    sealed: Sealed = ""
+
+
+class Authorization(Value, frozen=True, kw_only=True):
+    """What was known of an id tag when a message was received, and from where.
+
+    `status` is OCPP's (Accepted, Blocked, Expired, Invalid, ConcurrentTx). `source` is `tag` (the tenant's own),
+    `stored` (a roaming token by its whitelist), `real_time`, `recent` (given less than 15 minutes before),
+    `remote` (a remote start named it), `unknown` or `unavailable` (nobody answered and nothing is stored).
+    """
+
+    status: str
+    source: str
+    as_of: datetime
+    owner: PartyId | None = None  # the eMSP, for a roaming token
+    token_id: str = ""  # the aggregate of the token
+    token_version: int = 0
+    token_type: str = ""
+    cdr_token: Sealed = ""  # OCPI CdrToken JSON, sealed under the token's key
+    parent: str = ""  # HMAC key of the parent id tag or group id
+    parent_sealed: Sealed = ""
+    expires_at: datetime | None = None
+    authorization_reference: str = ""
+    auth_method: str = ""  # OCPI AuthMethod: AUTH_REQUEST, WHITELIST or COMMAND
+
+
+class Coordinates(Value, frozen=True, kw_only=True):
+    """Decimal degrees as texts, as OCPI writes them."""
+
+    latitude: str
+    longitude: str
+
+
+class Connector(Value, frozen=True, kw_only=True):
+    """OCPI Connector of one of our EVSEs."""
+
+    id: str
+    standard: str
+    format: str
+    power_type: str
+    max_voltage: int
+    max_amperage: int
+    tariff_ids: tuple[str, ...] = ()
+
+
+class Evse(Value, frozen=True, kw_only=True):
+    """OCPI EVSE of ours; the OCPP connector with number n is the n-th EVSE."""
+
+    uid: str
+    evse_id: str = ""
+    connectors: tuple[Connector, ...] = ()
+
+
+class Site(Value, frozen=True, kw_only=True):
+    """The OCPI Location that a charge point stands at."""
+
+    id: str
+    name: str = ""
+    address: str = ""
+    city: str = ""
+    postal_code: str = ""
+    country: str = ""  # ISO 3166 alpha-3
+    coordinates: Coordinates | None = None
+    time_zone: str = "UTC"
+
+
+class Settings(Value, frozen=True, kw_only=True):
+    """The tenant's settings that a decision needs, and their revision (version of the tenant aggregate)."""
+
+    revision: int = 0
+    party: PartyId
+    currency: str = "EUR"
+    time_zone: str = "UTC"
+
+
+class RegisterSample(Value, frozen=True, kw_only=True):
+    """One reading of the energy register within a transaction: Wh as the meter says, with power where given."""
+
+    at: datetime
+    energy_wh: Decimal
+    power_w: Decimal | None = None
+    current_a: Decimal | None = None
+    soc_percent: Decimal | None = None
