@@ -1,0 +1,792 @@
+"""The log in one SQLite file, for one process that needs no other server.
+
+What enters: records and positions of every task of this process. What leaves: offsets once they are on the disk, and
+the records in order. What it never does: block the event loop, wait for a timer, or share its file with a second
+process.
+
+One thread writes. All that waits when it turns to its queue becomes one transaction (WAL, `synchronous=FULL`: every
+commit is synced), so that a lone append costs one fsync and a thousand concurrent ones cost one together. Readers
+that keep up are served from memory, the others from the file, on threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from streams.log import (
+    Listener,
+    Log,
+    LogError,
+    LogUnavailable,
+    Member,
+    Position,
+    Reader,
+    Record,
+    Stored,
+    TopicPartition,
+    TopicSpec,
+    TopologyMismatch,
+)
+
+TAIL_BYTES = 32 * 1024 * 1024
+BATCH_RECORDS = 4096
+BATCH_BYTES = 16 * 1024 * 1024
+SWEEP_SECONDS = 600.0
+SWEEP_ROWS = 2000
+
+# sqlite3 gives up the interpreter lock at each statement, and waits for it behind a busy event loop for up to 5 ms:
+# many rows a statement, in a few fixed sizes so that each is prepared once.
+CHUNKS = (512, 64, 8, 1)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS topics (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,
+    compacted INTEGER NOT NULL, retention_ms INTEGER
+);
+CREATE TABLE IF NOT EXISTS log (
+    topic INTEGER NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
+    key BLOB, headers BLOB, value BLOB, timestamp INTEGER NOT NULL, compacted INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS log_place ON log (topic, partition, offset);
+CREATE INDEX IF NOT EXISTS log_newest ON log (topic, partition, key) WHERE compacted = 1;
+CREATE TABLE IF NOT EXISTS ends (
+    topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS positions (
+    member_group TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+    offset INTEGER NOT NULL, note TEXT NOT NULL, PRIMARY KEY (member_group, topic, partition)
+) WITHOUT ROWID;
+"""
+
+decode_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
+encode_headers = msgspec.msgpack.Encoder().encode
+
+T = TypeVar("T")
+Batch = Mapping[TopicPartition, Sequence[Stored]]
+Row = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class _Topic:
+    id: int
+    spec: TopicSpec
+
+
+@dataclass(slots=True)
+class _Append:
+    topic: _Topic
+    partition: int
+    records: Sequence[Record]
+    timestamp: int
+    done: asyncio.Future[Sequence[int]]
+    first: int = -1
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something else that joins the writer's transaction; `after` runs on the event loop once it is durable."""
+
+    work: Callable[[sqlite3.Connection], None]
+    after: Callable[[], None]
+    done: asyncio.Future[None]
+
+
+class _Tail:
+    """The newest records of a partition: all from `start` up to `end`, without holes."""
+
+    __slots__ = ("end", "records", "start")
+
+    def __init__(self, end: int) -> None:
+        self.start = self.end = end
+        self.records: deque[Stored] = deque()
+
+    def slice(self, offset: int, limit: int) -> list[Stored]:
+        skip = offset - self.start
+        return list(islice(self.records, skip, skip + limit))
+
+
+class SqliteLog(Log):
+    """The log in the file `path`, made with its directory when missing.
+
+    `timeout`: seconds that an append may wait for a file that somebody else keeps locked, before LogUnavailable.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = 5.0, sweep_seconds: float = SWEEP_SECONDS) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._sweep_seconds = sweep_seconds
+        self._work: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
+        self._topics: dict[str, _Topic] = {}
+        self._tails: dict[TopicPartition, _Tail] = {}
+        self._order: deque[tuple[_Tail, int]] = deque()
+        self._tail_bytes = 0
+        self._committed: dict[tuple[str, TopicPartition], Position] = {}
+        self._watchers: defaultdict[TopicPartition, set[_Cursor]] = defaultdict(set)
+        self._groups: defaultdict[str, _Group] = defaultdict(lambda: _Group(self))
+        self._next: dict[tuple[int, int], int] = {}
+        self._connections: list[sqlite3.Connection] = []
+        self._local = threading.local()
+        self._ensuring = asyncio.Lock()
+        self._open = False
+        self._lock_file: int | None = None
+
+    # --- life
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        writer = await asyncio.to_thread(self._prepare)
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="log-reader")
+        self._stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._write, args=(writer,), name="log-writer", daemon=True)
+        self._open = True
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what was asked for, then let go of the file. Members and readers raise LogUnavailable from now on."""
+        if not self._open:
+            return
+        self._open = False
+        self._work.put(None)
+        await self._stopped.wait()
+        self._thread.join()
+        for group in self._groups.values():
+            for member in list(group.members.values()):
+                await member.close()
+        for cursors in self._watchers.values():
+            for cursor in cursors:
+                cursor.woken.set()
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._connections:
+            connection.close()
+        assert self._lock_file is not None
+        os.close(self._lock_file)
+
+    def _prepare(self) -> sqlite3.Connection:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise LogError(
+                f"the log {self._path} is in use by another process; stop it or choose another directory"
+            ) from error
+        try:
+            connection = self._connect()
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.executescript(SCHEMA)
+            self._load(connection)
+        except sqlite3.Error as error:
+            for opened in self._connections:
+                opened.close()
+            self._connections.clear()
+            os.close(lock)
+            raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
+        self._lock_file = lock
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        self._connections.append(connection)
+        return connection
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        self._next = {(t, p): n for t, p, n in connection.execute("SELECT topic, partition, next FROM ends")}
+        rows = connection.execute("SELECT id, name, partitions, compacted, retention_ms FROM topics")
+        for id_, name, partitions, compacted, retention in rows:
+            self._know(_Topic(id_, TopicSpec(name, partitions, bool(compacted), retention)))
+        for group, name, partition, offset, note in connection.execute("SELECT * FROM positions"):
+            self._committed[group, TopicPartition(name, partition)] = Position(offset, note)
+
+    def _know(self, topic: _Topic) -> None:
+        self._topics[topic.spec.name] = topic
+        for partition in range(topic.spec.partitions):
+            end = self._next.setdefault((topic.id, partition), 0)
+            self._tails.setdefault(TopicPartition(topic.spec.name, partition), _Tail(end))
+
+    # --- what the port asks
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        async with self._ensuring:
+            await self._ensure(topics)
+
+    async def _ensure(self, topics: Sequence[TopicSpec]) -> None:
+        fresh: list[_Topic] = []
+        highest = max((topic.id for topic in self._topics.values()), default=0)
+        for spec in topics:
+            known = self._topics.get(spec.name)
+            if known is None:
+                highest += 1
+                fresh.append(_Topic(highest, spec))
+                continue
+            if known.spec.partitions != spec.partitions:
+                raise TopologyMismatch(
+                    f"topic {spec.name} has {known.spec.partitions} partitions in {self._path}, "
+                    f"this release needs {spec.partitions}"
+                )
+            if known.spec.compacted != spec.compacted:
+                raise TopologyMismatch(f"topic {spec.name} in {self._path} differs in being compacted")
+            if known.spec.retention_ms != spec.retention_ms:
+                fresh.append(_Topic(known.id, spec))
+        if not fresh:
+            return
+        rows = [
+            (topic.id, topic.spec.name, topic.spec.partitions, topic.spec.compacted, topic.spec.retention_ms)
+            for topic in fresh
+        ]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO topics VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET retention_ms = excluded.retention_ms",
+                rows,
+            )
+
+        def know() -> None:
+            for topic in fresh:
+                self._know(topic)
+
+        await self._do(write, know)
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        known = self._topics.get(topic)
+        if known is None or not 0 <= partition < known.spec.partitions:
+            raise TopologyMismatch(f"the log {self._path} has no partition {partition} of topic {topic}")
+        if known.spec.compacted and any(record.key is None for record in records):
+            raise LogError(f"a record for the compacted topic {topic} needs a key")
+        if not records:
+            return ()
+        self.check_open()
+        done: asyncio.Future[Sequence[int]] = self._loop.create_future()
+        self._work.put(_Append(known, partition, records, time.time_ns() // 1_000_000, done))
+        return await done
+
+    async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        asked = [(place, self._topic(place).id, self._tails[place].end) for place in places]
+
+        def read(connection: sqlite3.Connection) -> dict[TopicPartition, int]:
+            found: dict[TopicPartition, int] = {}
+            for place, topic, end in asked:
+                query = "SELECT min(offset) FROM log WHERE topic = ? AND partition = ?"
+                (lowest,) = connection.execute(query, (topic, place.partition)).fetchone()
+                found[place] = end if lowest is None else min(lowest, end)
+            return found
+
+        return await self.read(read)
+
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.check_open()
+        return {place: self._tails[place].end for place in places if self._topic(place)}
+
+    async def committed(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position]:
+        self.check_open()
+        return {
+            place: position
+            for place in places
+            if (position := self._committed.get((group, place))) is not None
+        }
+
+    def reader(self) -> Reader:
+        return _SqliteReader(self)
+
+    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
+        return _SqliteMember(self, group, topics, node, listener)
+
+    # --- within the process
+
+    def check_open(self) -> None:
+        if not self._open:
+            raise LogUnavailable(f"the log {self._path} is closed")
+
+    def _topic(self, place: TopicPartition) -> _Topic:
+        if place not in self._tails:
+            raise TopologyMismatch(
+                f"the log {self._path} has no partition {place.partition} of topic {place.topic}"
+            )
+        return self._topics[place.topic]
+
+    async def _do(self, work: Callable[[sqlite3.Connection], None], after: Callable[[], None]) -> None:
+        self.check_open()
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._work.put(_Job(work, after, done))
+        await done
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a thread and a connection of the readers."""
+        self.check_open()
+
+        def on_thread() -> T:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect()
+            return work(connection)
+
+        try:
+            return await self._loop.run_in_executor(self._readers, on_thread)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the log {self._path} cannot be read: {error}") from error
+
+    async def read_file(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:
+        topic = self._topic(place).id
+
+        def read(connection: sqlite3.Connection) -> list[Stored]:
+            rows = connection.execute(
+                "SELECT offset, timestamp, key, value, headers FROM log "
+                "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?",
+                (topic, place.partition, offset, end, limit),
+            ).fetchall()
+            return [
+                Stored(*place, at, written, key, value, decode_headers(headers) if headers else ())
+                for at, written, key, value, headers in rows
+            ]
+
+        return await self.read(read)
+
+    def tail(self, place: TopicPartition) -> _Tail:
+        self._topic(place)
+        return self._tails[place]
+
+    def partitions(self, topic: str) -> int:
+        if topic not in self._topics:
+            raise TopologyMismatch(f"the log {self._path} has no topic {topic}")
+        return self._topics[topic].spec.partitions
+
+    def group(self, name: str) -> _Group:
+        return self._groups[name]
+
+    def watch(self, place: TopicPartition, cursor: _Cursor) -> None:
+        self._watchers[place].add(cursor)
+
+    def unwatch(self, place: TopicPartition, cursor: _Cursor) -> None:
+        self._watchers[place].discard(cursor)
+
+    async def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        rows: list[Row] = [(group, *place, *position) for place, position in positions.items()]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", rows)
+
+        def know() -> None:
+            for place, position in positions.items():
+                self._committed[group, place] = position
+
+        await self._do(write, know)
+
+    # --- the writer's thread
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        sweep: Iterator[None] = iter(())
+        next_sweep = time.monotonic() + self._sweep_seconds
+        sweeping = False
+        while True:
+            batch = self._wait(0.0 if sweeping else max(0.0, next_sweep - time.monotonic()))
+            if batch:
+                stop = batch[-1] is None
+                self._write_batch(connection, [item for item in batch if item is not None])
+                if stop:
+                    break
+            if not sweeping and time.monotonic() >= next_sweep:
+                sweep, sweeping = self._sweep(connection), True
+            if sweeping:
+                try:
+                    next(sweep)
+                except (StopIteration, sqlite3.Error):
+                    # What a sweep could not delete, the next one does.
+                    sweeping, next_sweep = False, time.monotonic() + self._sweep_seconds
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def _wait(self, timeout: float) -> list[_Append | _Job | None]:
+        """All that waits now, up to a batch's size; empty after `timeout` seconds."""
+        try:
+            item = self._work.get(timeout=timeout) if timeout else self._work.get_nowait()
+        except queue.Empty:
+            return []
+        batch = [item]
+        count = size = 0
+        with contextlib.suppress(queue.Empty):
+            while item is not None and count < BATCH_RECORDS and size < BATCH_BYTES:
+                if isinstance(item, _Append):
+                    count += len(item.records)
+                    size += sum(len(record.value or b"") for record in item.records)
+                item = self._work.get_nowait()
+                batch.append(item)
+        return batch
+
+    def _write_batch(self, connection: sqlite3.Connection, batch: list[_Append | _Job]) -> None:
+        appends = [item for item in batch if isinstance(item, _Append)]
+        jobs = [item for item in batch if isinstance(item, _Job)]
+        failure: LogUnavailable | None = None
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            ends = self._insert(connection, appends)
+            for job in jobs:
+                job.work(connection)
+            connection.execute("COMMIT")
+            self._next.update(ends)
+        except Exception as error:  # whatever it was, those who wait are told and the writer goes on
+            failure = LogUnavailable(f"the log {self._path} cannot be written: {error}")
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, appends, jobs, failure)
+
+    def _insert(
+        self, connection: sqlite3.Connection, appends: Iterable[_Append]
+    ) -> dict[tuple[int, int], int]:
+        ends: dict[tuple[int, int], int] = {}
+        rows: list[Row] = []
+        newest: dict[tuple[int, int, bytes | None], Row | None] = {}
+        for item in appends:
+            topic, partition = place = (item.topic.id, item.partition)
+            compacted = item.topic.spec.compacted
+            item.first = offset = ends.get(place) or self._next[place]
+            for record in item.records:
+                headers = encode_headers(record.headers) if record.headers else None
+                row = (
+                    *place, offset, record.key, headers, record.value, item.timestamp, int(compacted)
+                )  # fmt: skip
+                offset += 1
+                if compacted:
+                    newest[topic, partition, record.key] = None if record.value is None else row
+                else:
+                    rows.append(row)
+            ends[place] = offset
+        if newest:
+            _many(
+                connection,
+                "DELETE FROM log WHERE compacted = 1 AND (topic, partition, key) IN (VALUES {})",
+                list(newest),
+            )
+            rows.extend(row for row in newest.values() if row is not None)
+        _many(connection, "INSERT INTO log VALUES {}", rows)
+        _many(
+            connection,
+            "INSERT INTO ends VALUES {} ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
+            [(*place, offset) for place, offset in ends.items()],
+        )
+        return ends
+
+    def _sweep(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Delete what is past its topic's retention, a few rows a step, oldest first."""
+        now = time.time_ns() // 1_000_000
+        for topic in list(self._topics.values()):
+            if topic.spec.retention_ms is None or topic.spec.compacted:
+                continue
+            for partition in range(topic.spec.partitions):
+                while True:
+                    rows = connection.execute(
+                        "SELECT offset, timestamp FROM log WHERE topic = ? AND partition = ? ORDER BY offset LIMIT ?",
+                        (topic.id, partition, SWEEP_ROWS),
+                    ).fetchall()
+                    old = [offset for offset, written in rows if written < now - topic.spec.retention_ms]
+                    if old:
+                        connection.execute(
+                            "DELETE FROM log WHERE topic = ? AND partition = ? AND offset <= ?",
+                            (topic.id, partition, old[-1]),
+                        )
+                    yield
+                    if len(old) < SWEEP_ROWS:
+                        break
+
+    # --- back on the event loop
+
+    def _settle(
+        self, appends: Sequence[_Append], jobs: Sequence[_Job], failure: LogUnavailable | None
+    ) -> None:
+        for item in appends:
+            if failure is not None:
+                if not item.done.done():
+                    item.done.set_exception(failure)
+                continue
+            self._remember(item)
+            if not item.done.done():
+                item.done.set_result(range(item.first, item.first + len(item.records)))
+        for job in jobs:
+            if failure is None:
+                job.after()
+            if not job.done.done():
+                if failure is None:
+                    job.done.set_result(None)
+                else:
+                    job.done.set_exception(failure)
+
+    def _remember(self, item: _Append) -> None:
+        place = TopicPartition(item.topic.spec.name, item.partition)
+        tail = self._tails[place]
+        for offset, record in enumerate(item.records, item.first):
+            stored = Stored(*place, offset, item.timestamp, record.key, record.value, record.headers)
+            size = 256 + len(record.key or b"") + len(record.value or b"")
+            tail.records.append(stored)
+            self._order.append((tail, size))
+            self._tail_bytes += size
+        tail.end = item.first + len(item.records)
+        while self._tail_bytes > TAIL_BYTES:
+            oldest, size = self._order.popleft()
+            oldest.records.popleft()
+            oldest.start += 1
+            self._tail_bytes -= size
+        for cursor in self._watchers.get(place, ()):
+            cursor.wake(place)
+
+
+def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Run `statement` over all rows; `{}` in it becomes the rows' parameters."""
+    at = 0
+    for chunk in CHUNKS:
+        while len(rows) - at >= chunk:
+            part = rows[at : at + chunk]
+            marks = f"({', '.join('?' * len(part[0]))})"
+            values = [value for row in part for value in row]
+            connection.execute(statement.format(", ".join([marks] * chunk)), values)
+            at += chunk
+
+
+class _Cursor:
+    """Positions in the log, and what to read next. All on the event loop."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self.positions: dict[TopicPartition, int] = {}
+        self._ready: dict[TopicPartition, None] = {}
+        self.woken = asyncio.Event()
+        self.gate = asyncio.Lock()  # held while records are taken, and by a member while its listener is told
+
+    def put(self, place: TopicPartition, offset: int) -> None:
+        self._log.tail(place)
+        self.positions[place] = offset
+        self._log.watch(place, self)
+        self.wake(place)
+
+    def drop(self, place: TopicPartition) -> None:
+        self.positions.pop(place, None)
+        self._ready.pop(place, None)
+        self._log.unwatch(place, self)
+
+    def clear(self) -> None:
+        for place in list(self.positions):
+            self.drop(place)
+
+    def wake(self, place: TopicPartition) -> None:
+        self._ready[place] = None
+        self.woken.set()
+
+    async def poll(self, timeout: float, limit: int, check: Callable[[], None]) -> Batch:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        try:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    await self.gate.acquire()
+                try:
+                    check()
+                    self.woken.clear()
+                    if found := await self._take(limit):
+                        return found
+                finally:
+                    self.gate.release()
+                if not self._ready:
+                    async with asyncio.timeout_at(deadline):
+                        await self.woken.wait()
+        except TimeoutError:
+            return {}
+
+    async def _take(self, limit: int) -> Batch:
+        found: dict[TopicPartition, Sequence[Stored]] = {}
+        later: list[TopicPartition] = []
+        while self._ready and limit > 0:
+            place = next(iter(self._ready))
+            del self._ready[place]
+            offset = self.positions[place]
+            tail = self._log.tail(place)
+            end = tail.end
+            if offset >= end:
+                continue
+            if offset >= tail.start:
+                records = tail.slice(offset, limit)
+                after = records[-1].offset + 1
+            elif found:
+                # No waiting with records in hand: a cancelled poll must not lose them.
+                later.append(place)
+                continue
+            else:
+                try:
+                    records = await self._log.read_file(place, offset, end, limit)
+                except BaseException:
+                    self._ready.setdefault(place)
+                    raise
+                if self.positions.get(place) != offset:
+                    continue
+                after = records[-1].offset + 1 if len(records) == limit else end
+            self.positions[place] = after
+            if after < tail.end:
+                later.append(place)
+            if records:
+                found[place] = records
+                limit -= len(records)
+        for place in later:
+            self._ready.setdefault(place)
+        return found
+
+
+class _SqliteReader(Reader):
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self._cursor = _Cursor(log)
+
+    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._cursor.clear()
+        for place, offset in positions.items():
+            self._cursor.put(place, offset)
+
+    async def poll(self, timeout: float, limit: int = 500) -> Batch:
+        return await self._cursor.poll(timeout, limit, self._log.check_open)
+
+    async def close(self) -> None:
+        self._cursor.clear()
+
+
+class _Group:
+    """The living members of one group, and who holds what."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self.members: dict[str, _SqliteMember] = {}
+        self.holders: dict[TopicPartition, _SqliteMember] = {}
+
+    def share(self, node: str) -> set[TopicPartition]:
+        """What a node shall hold: of each topic an even run of neighbouring partitions."""
+        mine: set[TopicPartition] = set()
+        for topic in self.members[node].topics:
+            nodes = sorted(name for name, member in self.members.items() if topic in member.topics)
+            count = self._log.partitions(topic)
+            mine |= {TopicPartition(topic, p) for p in range(count) if nodes[p * len(nodes) // count] == node}
+        return mine
+
+    def turn(self) -> None:
+        for member in self.members.values():
+            member.turn.set()
+
+
+class _SqliteMember(Member):
+    def __init__(
+        self, log: SqliteLog, group: str, topics: Sequence[str], node: str, listener: Listener
+    ) -> None:
+        self.topics = frozenset(topics)
+        self.turn = asyncio.Event()
+        self._log = log
+        self._name = group
+        self._node = node
+        self._listener = listener
+        self._cursor = _Cursor(log)
+        self._task: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+
+    async def start(self) -> None:
+        self._log.check_open()
+        for topic in self.topics:
+            self._log.partitions(topic)
+        self._group = self._log.group(self._name)
+        if self._node in self._group.members:
+            raise LogError(f"group {self._name} has a living member named {self._node} already")
+        self._group.members[self._node] = self
+        self._task = asyncio.create_task(self._follow(), name=f"member-{self._name}-{self._node}")
+        self._group.turn()
+
+    async def poll(self, timeout: float, limit: int = 500) -> Batch:
+        return await self._cursor.poll(timeout, limit, self._check)
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        for place in positions:
+            self._check_held(place)
+        await self._log.commit(self._name, positions)
+
+    async def seek(self, place: TopicPartition, offset: int) -> None:
+        self._check_held(place)
+        self._cursor.put(place, offset)
+
+    async def close(self) -> None:
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        self._cursor.clear()
+        del self._group.members[self._node]
+        for place in [place for place, holder in self._group.holders.items() if holder is self]:
+            del self._group.holders[place]
+        self._group.turn()
+
+    def _check(self) -> None:
+        self._log.check_open()
+        if self._failure is not None:
+            raise self._failure
+
+    def _check_held(self, place: TopicPartition) -> None:
+        self._check()
+        if self._task is None or self._group.holders.get(place) is not self:
+            raise LogUnavailable(
+                f"{place.topic}/{place.partition} is not held by {self._node} of group {self._name}"
+            )
+
+    async def _follow(self) -> None:
+        """Give up what is another's now, take what is ours and free, and tell the listener of both."""
+        try:
+            while True:
+                await self.turn.wait()
+                self.turn.clear()
+                holders = self._group.holders
+                mine = self._group.share(self._node)
+                losing = frozenset(p for p, holder in holders.items() if holder is self and p not in mine)
+                if losing:
+                    async with self._cursor.gate:
+                        for place in losing:
+                            self._cursor.drop(place)
+                        await self._listener.lost(losing)
+                    for place in losing:
+                        del holders[place]
+                    self._group.turn()
+                gaining = sorted(place for place in mine if place not in holders)
+                if gaining:
+                    holders.update(dict.fromkeys(gaining, self))
+                    async with self._cursor.gate:
+                        await self._gain(gaining)
+                    self._cursor.woken.set()
+        except Exception as error:
+            self._failure = error
+            self._cursor.woken.set()
+
+    async def _gain(self, places: Sequence[TopicPartition]) -> None:
+        positions = dict(await self._log.committed(self._name, places))
+        fresh = [place for place in places if place not in positions]
+        for place, offset in (await self._log.beginnings(fresh)).items():
+            positions[place] = Position(offset)
+        for place, position in positions.items():
+            self._cursor.put(place, position.offset)
+        await self._listener.gained(positions)

@@ -1,0 +1,311 @@
+"""What every log must do: subclass `LogContract` and give it a `log` fixture, started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+
+import pytest
+
+from streams.log import (
+    Listener,
+    Log,
+    LogUnavailable,
+    Member,
+    Position,
+    Reader,
+    Record,
+    Stored,
+    TopicPartition,
+    TopicSpec,
+    TopologyMismatch,
+)
+
+Batch = Mapping[TopicPartition, Sequence[Stored]]
+
+
+class Told(Listener):
+    """Remembers what it was told and holds."""
+
+    def __init__(self) -> None:
+        self.held: dict[TopicPartition, Position] = {}
+        self.history: list[tuple[str, frozenset[TopicPartition]]] = []
+
+    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+        self.held |= positions
+        self.history.append(("gained", frozenset(positions)))
+
+    async def lost(self, places: frozenset[TopicPartition]) -> None:
+        for place in places:
+            del self.held[place]
+        self.history.append(("lost", places))
+
+
+async def read(source: Reader | Member, count: int, within: float = 20.0) -> list[Stored]:
+    """Poll until `count` records came."""
+    found: list[Stored] = []
+    async with asyncio.timeout(within):
+        while len(found) < count:
+            for records in (await source.poll(1.0)).values():
+                found.extend(records)
+    return found
+
+
+async def read_place(log: Log, place: TopicPartition, count: int, offset: int = 0) -> list[Stored]:
+    reader = log.reader()
+    await reader.assign({place: offset})
+    try:
+        return await read(reader, count)
+    finally:
+        await reader.close()
+
+
+async def poll_until_held(members: Mapping[Member, Told], *counts: int, within: float = 40.0) -> None:
+    """Poll all members until they hold so many partitions, whoever holds which number."""
+    async with asyncio.timeout(within):
+        while sorted(len(told.held) for told in members.values()) != sorted(counts):
+            await asyncio.gather(*(member.poll(0.1) for member in members))
+
+
+class LogContract:
+    @pytest.fixture
+    async def topic(self, log: Log) -> str:
+        """A topic of four partitions."""
+        name = f"test.{uuid4().hex}"
+        await log.ensure([TopicSpec(name, 4)])
+        return name
+
+    async def test_appended_records_are_read_in_order_with_their_offsets(self, log: Log, topic: str) -> None:
+        offsets = await log.append(topic, 1, [Record(b"k", b"one"), Record(b"k", b"two")])
+        last = await log.append(topic, 1, [Record(b"k", b"three")])
+        found = await read_place(log, TopicPartition(topic, 1), 3)
+        assert [record.value for record in found] == [b"one", b"two", b"three"]
+        assert [record.offset for record in found] == [*offsets, *last]
+        assert sorted({record.offset for record in found}) == [record.offset for record in found]
+        assert {record.place for record in found} == {TopicPartition(topic, 1)}
+
+    async def test_headers_keys_and_times_come_back_as_given(self, log: Log, topic: str) -> None:
+        headers = (("ce_id", b"1"), ("ce_type", "é".encode()), ("ce_id", b""))
+        await log.append(topic, 0, [Record(b"\x00\xff", b"v", headers)])
+        [found] = await read_place(log, TopicPartition(topic, 0), 1)
+        assert (found.key, found.value, found.headers) == (b"\x00\xff", b"v", headers)
+        assert found.timestamp > 1_700_000_000_000
+
+    async def test_missing_and_empty_keys_and_values_are_told_apart(self, log: Log, topic: str) -> None:
+        given = [Record(None, None), Record(b"", b""), Record(None, b""), Record(b"", None)]
+        await log.append(topic, 0, given)
+        found = await read_place(log, TopicPartition(topic, 0), 4)
+        assert [Record(record.key, record.value) for record in found] == given
+
+    async def test_nothing_appended_is_nothing_done(self, log: Log, topic: str) -> None:
+        assert list(await log.append(topic, 0, [])) == []
+        assert await log.ends([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): 0}
+
+    async def test_many_appends_at_once_are_all_there_and_each_caller_gets_its_own_offset(
+        self, log: Log, topic: str
+    ) -> None:
+        async def one(number: int) -> tuple[TopicPartition, int, bytes]:
+            value = b"%d" % number
+            [offset] = await log.append(topic, number % 4, [Record(b"k", value)])
+            return TopicPartition(topic, number % 4), offset, value
+
+        acked = await asyncio.gather(*(one(number) for number in range(400)))
+        reader = log.reader()
+        await reader.assign({TopicPartition(topic, partition): 0 for partition in range(4)})
+        found = await read(reader, 400)
+        await reader.close()
+        assert {(record.place, record.offset, record.value) for record in found} == set(acked)
+
+    async def test_appends_of_one_task_one_after_the_other_keep_their_order_though_not_awaited(
+        self, log: Log, topic: str
+    ) -> None:
+        tasks = [asyncio.create_task(log.append(topic, 0, [Record(b"k", b"%d" % n)])) for n in range(100)]
+        offsets = [offset for [offset] in await asyncio.gather(*tasks)]
+        assert offsets == sorted(offsets)
+        found = await read_place(log, TopicPartition(topic, 0), 100)
+        assert [record.value for record in found] == [b"%d" % n for n in range(100)]
+
+    async def test_a_record_of_300_kilobytes_passes(self, log: Log, topic: str) -> None:
+        value = bytes(range(256)) * 1200
+        await log.append(topic, 0, [Record(b"big", value), Record(b"big", value)])
+        found = await read_place(log, TopicPartition(topic, 0), 2)
+        assert [record.value for record in found] == [value, value]
+
+    async def test_beginnings_and_ends_are_the_first_readable_and_the_next_offset(
+        self, log: Log, topic: str
+    ) -> None:
+        empty, used = TopicPartition(topic, 0), TopicPartition(topic, 1)
+        [*_, last] = await log.append(topic, 1, [Record(b"k", b"1"), Record(b"k", b"2")])
+        assert await log.beginnings([empty, used]) == {empty: 0, used: 0}
+        assert await log.ends([empty, used]) == {empty: 0, used: last + 1}
+
+    async def test_a_topic_is_made_once_and_a_wrong_partition_count_is_named(
+        self, log: Log, topic: str
+    ) -> None:
+        await log.ensure([TopicSpec(topic, 4)])
+        with pytest.raises(TopologyMismatch, match=rf"{topic}.*\b4\b.*\b24\b"):
+            await log.ensure([TopicSpec(topic, 24)])
+
+    async def test_a_partition_that_does_not_exist_is_a_topology_mismatch(self, log: Log, topic: str) -> None:
+        with pytest.raises(TopologyMismatch, match="no-such-topic"):
+            await log.append("no-such-topic", 0, [Record(b"k", b"v")])
+        with pytest.raises(TopologyMismatch, match=topic):
+            await log.append(topic, 4, [Record(b"k", b"v")])
+
+    async def test_a_reader_starts_at_its_offset_and_waits_for_what_comes(self, log: Log, topic: str) -> None:
+        place = TopicPartition(topic, 2)
+        offsets = await log.append(topic, 2, [Record(b"k", b"%d" % n) for n in range(5)])
+        reader = log.reader()
+        await reader.assign({place: offsets[3]})
+        assert [record.value for record in await read(reader, 2)] == [b"3", b"4"]
+        assert await reader.poll(0.05) == {}
+        waiting = asyncio.create_task(read(reader, 1))
+        await asyncio.sleep(0)
+        await log.append(topic, 2, [Record(b"k", b"5")])
+        assert [record.value for record in await waiting] == [b"5"]
+        await reader.close()
+
+    async def test_a_poll_returns_no_more_than_its_limit_and_goes_on_after_it(
+        self, log: Log, topic: str
+    ) -> None:
+        for partition in range(2):
+            await log.append(topic, partition, [Record(b"k", b"%d" % n) for n in range(10)])
+        reader = log.reader()
+        await reader.assign({TopicPartition(topic, 0): 0, TopicPartition(topic, 1): 0})
+        seen: dict[TopicPartition, list[bytes | None]] = {}
+        async with asyncio.timeout(20):
+            while sum(map(len, seen.values())) < 20:
+                batch = await reader.poll(1.0, limit=3)
+                assert sum(map(len, batch.values())) <= 3
+                for place, records in batch.items():
+                    seen.setdefault(place, []).extend(record.value for record in records)
+        assert list(seen.values()) == [[b"%d" % n for n in range(10)]] * 2
+        await reader.close()
+
+    async def test_a_reader_assigned_again_reads_exactly_the_new_partitions_from_the_new_offsets(
+        self, log: Log, topic: str
+    ) -> None:
+        first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+        await log.append(topic, 0, [Record(b"k", b"a0"), Record(b"k", b"a1")])
+        await log.append(topic, 1, [Record(b"k", b"b0"), Record(b"k", b"b1")])
+        reader = log.reader()
+        await reader.assign({first: 0})
+        assert [record.value for record in await read(reader, 2)] == [b"a0", b"a1"]
+        await reader.assign({first: 1, second: 0})
+        again = await read(reader, 3)
+        assert {record.value for record in again} == {b"a1", b"b0", b"b1"}
+        await reader.assign({second: 1})
+        assert [record.value for record in await read(reader, 1)] == [b"b1"]
+        await log.append(topic, 0, [Record(b"k", b"a2")])
+        assert await reader.poll(0.3) == {}
+        await reader.assign({})
+        assert await reader.poll(0.05) == {}
+        await reader.close()
+
+    async def test_a_member_alone_gains_all_partitions_from_the_beginning(self, log: Log, topic: str) -> None:
+        await log.append(topic, 3, [Record(b"k", b"v")])
+        told = Told()
+        member = log.member(f"g.{topic}", [topic], "n1", told)
+        await member.start()
+        [found] = await read(member, 1)
+        assert told.held == {TopicPartition(topic, partition): Position(0) for partition in range(4)}
+        assert found.value == b"v"
+        await member.close()
+
+    async def test_the_committed_position_and_its_note_are_where_the_next_member_begins(
+        self, log: Log, topic: str
+    ) -> None:
+        group, place = f"g.{topic}", TopicPartition(topic, 0)
+        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(3)])
+        assert await log.committed(group, [place]) == {}
+        member = log.member(group, [topic], "n1", Told())
+        await member.start()
+        await read(member, 3)
+        await member.commit({place: Position(2, "epoch=7 é")})
+        await member.close()
+        assert await log.committed(group, [place, TopicPartition(topic, 1)]) == {
+            place: Position(2, "epoch=7 é")
+        }
+        told = Told()
+        again = log.member(group, [topic], "n1", told)
+        await again.start()
+        assert [record.value for record in await read(again, 1)] == [b"2"]
+        assert told.held[place] == Position(2, "epoch=7 é")
+        assert told.held[TopicPartition(topic, 1)] == Position(0)
+        await again.close()
+
+    async def test_a_member_sought_back_reads_again(self, log: Log, topic: str) -> None:
+        place = TopicPartition(topic, 0)
+        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(3)])
+        member = log.member(f"g.{topic}", [topic], "n1", Told())
+        await member.start()
+        await read(member, 3)
+        await member.seek(place, 1)
+        assert [record.value for record in await read(member, 2)] == [b"1", b"2"]
+        await member.close()
+
+    async def test_a_listener_may_seek_while_it_is_told_of_its_gain(self, log: Log, topic: str) -> None:
+        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(3)])
+
+        class Seeks(Listener):
+            async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+                await member.seek(TopicPartition(topic, 0), 2)
+
+            async def lost(self, places: frozenset[TopicPartition]) -> None: ...
+
+        member = log.member(f"g.{topic}", [topic], "n1", Seeks())
+        await member.start()
+        assert [record.value for record in await read(member, 1)] == [b"2"]
+        await member.close()
+
+    async def test_two_members_share_and_the_one_that_stays_gets_all_back(self, log: Log, topic: str) -> None:
+        group = f"g.{topic}"
+        told1, told2 = Told(), Told()
+        one = log.member(group, [topic], "n1", told1)
+        two = log.member(group, [topic], "n2", told2)
+        await one.start()
+        await poll_until_held({one: told1}, 4)
+        starting = asyncio.create_task(two.start())
+        await poll_until_held({one: told1}, 2)
+        await starting
+        await poll_until_held({one: told1, two: told2}, 2, 2)
+        assert told1.held.keys().isdisjoint(told2.held)
+        for partition in range(4):
+            await log.append(topic, partition, [Record(b"k", b"%d" % partition)])
+        assert {r.place for r in await read(one, 2)} == told1.held.keys()
+        assert {r.place for r in await read(two, 2)} == told2.held.keys()
+        kept = next(iter(told2.held))
+        await two.commit({kept: Position(1, "two was here")})
+        await two.close()
+        await poll_until_held({one: told1}, 4)
+        assert told1.held[kept] == Position(1, "two was here")
+        await one.close()
+
+    async def test_a_commit_of_a_partition_that_is_not_held_is_refused(self, log: Log, topic: str) -> None:
+        other = f"{topic}.other"
+        await log.ensure([TopicSpec(other, 1)])
+        member = log.member(f"g.{topic}", [topic], "n1", Told())
+        await member.start()
+        await log.append(topic, 0, [Record(b"k", b"v")])
+        await read(member, 1)
+        with pytest.raises(LogUnavailable, match=other):
+            await member.commit({TopicPartition(other, 0): Position(1)})
+        await member.close()
+
+    async def test_a_poll_that_is_cancelled_loses_nothing(self, log: Log, topic: str) -> None:
+        place = TopicPartition(topic, 0)
+        reader = log.reader()
+        await reader.assign({place: 0})
+        waiting = asyncio.create_task(reader.poll(30.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await log.append(topic, 0, [Record(b"k", b"v")])
+        assert [record.value for record in await read(reader, 1)] == [b"v"]
+        await reader.close()
+
+    async def test_a_closed_log_is_unavailable(self, log: Log, topic: str) -> None:
+        await log.close()
+        with pytest.raises(LogUnavailable):
+            await log.append(topic, 0, [Record(b"k", b"v")])

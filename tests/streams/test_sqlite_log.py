@@ -1,0 +1,234 @@
+"""The SQLite log keeps the contract of every log, and its own promises."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from streams.log import Log, LogError, LogUnavailable, Position, Record, TopicPartition, TopicSpec
+from streams.sqlite_log import SqliteLog
+from tests.streams.log_contract import LogContract, Told, read, read_place
+
+ROOT = Path(__file__).parents[2]
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from streams.log import Record, TopicSpec
+from streams.sqlite_log import SqliteLog
+
+async def main():
+    log = SqliteLog(Path(sys.argv[1]))
+    await log.start()
+    await log.ensure([TopicSpec("t", 4)])
+    async def one(task):
+        number = 0
+        while True:
+            [offset] = await log.append("t", task % 4, [Record(b"k", b"%d/%d" % (task, number))])
+            print(f"{task % 4} {offset} {task}/{number}", flush=True)
+            number += 1
+    await asyncio.gather(*(one(task) for task in range(20)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[Log]:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    yield log
+    await log.close()
+
+
+class TestSqliteLog(LogContract):
+    pass
+
+
+async def test_everything_is_there_after_a_new_start(tmp_path: Path) -> None:
+    path, place = tmp_path / "data" / "log.db", TopicPartition("t", 0)
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    await log.append("t", 0, [Record(b"k", b"one", (("h", b"1"),))])
+    member = log.member("g", ["t"], "n1", Told())
+    await member.start()
+    await read(member, 1)
+    await member.commit({place: Position(1, "note")})
+    await log.close()
+
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    assert await log.append("t", 0, [Record(b"k", b"two")]) == range(1, 2)
+    found = await read_place(log, place, 2)
+    assert [(r.offset, r.value, r.headers) for r in found] == [
+        (0, b"one", (("h", b"1"),)),
+        (1, b"two", ()),
+    ]
+    assert await log.committed("g", [place]) == {place: Position(1, "note")}
+    await log.close()
+
+
+async def test_a_compacted_topic_keeps_the_newest_record_of_each_key(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure([TopicSpec("state", 2, compacted=True)])
+    place = TopicPartition("state", 0)
+    await log.append("state", 0, [Record(b"a", b"a1"), Record(b"b", b"b1"), Record(b"a", b"a2")])
+    await log.append("state", 1, [Record(b"a", b"other partition")])
+    await log.append("state", 0, [Record(b"b", b"b2"), Record(b"c", b"c1"), Record(b"c", None)])
+    await log.close()
+
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    found = await read_place(log, place, 2)
+    assert [(r.offset, r.key, r.value) for r in found] == [(2, b"a", b"a2"), (3, b"b", b"b2")]
+    assert await log.beginnings([place]) == {place: 2}
+    assert await log.ends([place]) == {place: 6}
+    assert [r.value for r in await read_place(log, TopicPartition("state", 1), 1)] == [b"other partition"]
+    with pytest.raises(LogError, match="state needs a key"):
+        await log.append("state", 0, [Record(None, b"v")])
+    await log.close()
+
+
+async def test_offsets_go_on_when_the_last_record_was_a_deletion(tmp_path: Path) -> None:
+    for expected in ([0, 1], [2, 3]):
+        log = SqliteLog(tmp_path / "log.db")
+        await log.start()
+        await log.ensure([TopicSpec("state", 1, compacted=True)])
+        assert list(await log.append("state", 0, [Record(b"a", b"v"), Record(b"a", None)])) == expected
+        await log.close()
+
+
+async def test_a_reader_behind_the_memory_reads_from_the_file_and_catches_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.sqlite_log.TAIL_BYTES", 4096)
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure([TopicSpec("t", 2)])
+    places = [TopicPartition("t", 0), TopicPartition("t", 1)]
+    reader = log.reader()
+    await reader.assign(dict.fromkeys(places, 0))
+    for n in range(300):
+        await log.append("t", n % 2, [Record(b"k", b"%d" % n)])
+    found = await read(reader, 300)
+    for partition, place in enumerate(places):
+        values = [r.value for r in found if r.place == place]
+        assert values == [b"%d" % n for n in range(partition, 300, 2)]
+    await log.append("t", 0, [Record(b"k", b"live")])
+    assert [r.value for r in await read(reader, 1)] == [b"live"]
+    await log.close()
+
+
+async def test_a_second_process_is_told_that_the_file_is_in_use(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom streams.sqlite_log import SqliteLog\n"
+        "asyncio.run(SqliteLog(Path(sys.argv[1])).start())"
+    )
+    second = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", program, str(tmp_path / "log.db")],
+        cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert second.stderr.strip().splitlines()[-1] == (
+        f"streams.log.LogError: the log {tmp_path / 'log.db'} is in use by another process; "
+        "stop it or choose another directory"
+    )
+    await log.close()
+
+
+async def test_a_file_that_cannot_be_opened_is_unavailable_and_named(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(LogUnavailable, match=r"log\.db cannot be opened"):
+        await SqliteLog(tmp_path / "log.db").start()
+
+
+async def test_a_file_locked_by_somebody_else_is_unavailable_in_bounded_time_and_recovers(
+    tmp_path: Path,
+) -> None:
+    log = SqliteLog(tmp_path / "log.db", timeout=0.3)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(LogUnavailable, match=r"log\.db cannot be written"):
+        await log.append("t", 0, [Record(b"k", b"lost")])
+    assert 0.25 < asyncio.get_running_loop().time() - started < 5
+    other.execute("ROLLBACK")
+    other.close()
+    assert list(await log.append("t", 0, [Record(b"k", b"kept")])) == [0]
+    assert [r.value for r in await read_place(log, TopicPartition("t", 0), 1)] == [b"kept"]
+    await log.close()
+
+
+async def test_records_past_their_retention_are_swept_and_events_stay(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db", sweep_seconds=0.01)
+    await log.start()
+    await log.ensure([TopicSpec("frames", 1, retention_ms=1), TopicSpec("events", 1)])
+    frames, events = TopicPartition("frames", 0), TopicPartition("events", 0)
+    for _ in range(3):
+        await log.append("frames", 0, [Record(b"k", b"v")])
+        await log.append("events", 0, [Record(b"k", b"v")])
+    async with asyncio.timeout(10):
+        while (await log.beginnings([frames]))[frames] < 3:
+            pass
+    assert await log.ends([frames]) == {frames: 3}
+    assert await log.beginnings([events]) == {events: 0}
+    await log.close()
+
+
+async def test_two_living_members_of_one_node_name_are_refused(log: Log) -> None:
+    await log.ensure([TopicSpec("t", 1)])
+    one, two = (log.member("g", ["t"], "n1", Told()) for _ in range(2))
+    await one.start()
+    with pytest.raises(LogError, match="group g has a living member named n1"):
+        await two.start()
+    await one.close()
+    await two.start()
+    await two.close()
+
+
+@pytest.mark.kill
+async def test_every_record_acknowledged_before_a_sigkill_is_there_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    acked: dict[tuple[int, int], str] = {}
+    for wanted in (50, 120, 200):
+        writer = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WRITER, str(path), cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert writer.stdout is not None
+        for _ in range(wanted):
+            partition, offset, value = (await writer.stdout.readline()).decode().split()
+            acked[int(partition), int(offset)] = value
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = (await writer.stdout.read()).decode().splitlines(keepends=True)
+        await writer.wait()
+        for line in rest:
+            if line.endswith("\n"):
+                partition, offset, value = line.split()
+                acked[int(partition), int(offset)] = value
+
+    log = SqliteLog(path)
+    await log.start()
+    places = [TopicPartition("t", partition) for partition in range(4)]
+    reader = log.reader()
+    await reader.assign(dict.fromkeys(places, 0))
+    found = await read(reader, sum((await log.ends(places)).values()))
+    stored = {(r.partition, r.offset): (r.value or b"").decode() for r in found}
+    assert len(acked) >= 370
+    assert {at: stored.get(at) for at in acked} == acked
+    await log.close()
