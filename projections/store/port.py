@@ -3,7 +3,8 @@
 A document lives in (database, collection, id). What a read returns is the document with `_id` and `version`
 in it; Decimals are strings and times are ISO strings ending in `Z`, put so by the callers, so that both
 adapters order them alike. The store never decides anything: every write carries the version that guards it,
-and a repeat, or an older write that comes late, changes nothing.
+and a repeat, or an older write that comes late, changes nothing. The top-level names `_id` and `version` and
+those that begin with `_` are the store's; `geo` is a GeoJSON point or null.
 
     StoreError
     ├── StoreUnavailable    the connection, the server or the disk: try again later

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -14,18 +15,27 @@ from collections.abc import Mapping
 import msgspec
 
 from projections.store.port import (
+    EARTH_RADIUS_M,
     JSON,
     MAX_LIMIT,
+    Append,
     BadCursor,
+    Condition,
     Document,
+    Insert,
+    Put,
+    PutPart,
     Query,
     Scalar,
     Sort,
     StoreRejected,
+    Write,
 )
 
 _DATABASE = re.compile(r"chargesphere|ocpp_[a-z0-9-]{1,32}")
 _COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_MAX_INT = 2**63 - 1
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
 
@@ -54,6 +64,74 @@ def check_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_LIMIT:
         raise StoreRejected(f"limit {limit}: use 1 to {MAX_LIMIT}")
     return limit
+
+
+def check_write(write: Write) -> None:
+    """Raises `StoreRejected` where an adapter could not take the write as the port says."""
+    check_place(write.db, write.collection)
+    if not isinstance(write, Insert) and not 0 <= write.version <= _MAX_INT:
+        raise StoreRejected(f"version {write.version} of {write.collection} {write.id!r}: use 0 to 2**63 - 1")
+    match write:
+        case Put(document=document, keep=keep):
+            names, fields = keep, document
+        case PutPart(part=part):
+            names, fields = (part,), {}
+        case Append(set=fields, push=push, cap=cap):
+            names = tuple(push)
+            if cap < 1:
+                raise StoreRejected(f"cap {cap} of {write.collection} {write.id!r}: use 1 or more")
+            if both := fields.keys() & push.keys():
+                raise StoreRejected(f"fields {sorted(both)} of {write.collection} {write.id!r}: set or push")
+        case Insert(document=document):
+            names, fields = (), document
+        case _:
+            return
+    for name in names:
+        if name == "version" or not _NAME.fullmatch(name):
+            raise StoreRejected(f"subtree {name!r} of {write.collection}: use letters, digits, '_' and '-'")
+    check_geo(fields.get("geo"))
+
+
+def check_geo(geo: JSON) -> None:
+    """Raises `StoreRejected` unless this is null or a GeoJSON point, longitude before latitude."""
+    match geo:
+        case None:
+            return
+        case {"type": "Point", "coordinates": [int() | float() as lon, int() | float() as lat]}:
+            check_coordinates(lon, lat)
+        case _:
+            raise StoreRejected(f"geo {geo!r}: use a GeoJSON point, longitude first, or null")
+
+
+def check_coordinates(lon: float, lat: float) -> None:
+    """Raises `StoreRejected` outside -180..180 and -90..90 degrees."""
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise StoreRejected(f"longitude {lon}, latitude {lat}: use -180..180 and -90..90 degrees")
+
+
+def check_condition(condition: Condition) -> Condition:
+    """The condition itself; raises `StoreRejected` when its value does not suit its operator."""
+    check_path(condition.field)
+    value = condition.value
+    suits = {
+        "eq": not isinstance(value, tuple),
+        "in": isinstance(value, tuple),
+        "prefix": isinstance(value, str),
+    }.get(condition.op, value is not None and not isinstance(value, tuple))
+    if not suits or any(
+        isinstance(one, int) and abs(one) > _MAX_INT
+        for one in (value if isinstance(value, tuple) else (value,))
+    ):
+        raise StoreRejected(f"condition {condition.op} on {condition.field}: {value!r} does not suit it")
+    return condition
+
+
+def distance_m(lon: float, lat: float, to_lon: float, to_lat: float) -> float:
+    """Metres along the great circle between two points in degrees, on the sphere that MongoDB uses."""
+    a, b = math.radians(lat), math.radians(to_lat)
+    turn = math.radians((to_lon - lon + 180) % 360 - 180)
+    h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(turn / 2) ** 2
+    return 2 * EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, h)))
 
 
 def ordering(query: Query) -> tuple[Sort, ...]:
@@ -107,3 +185,11 @@ def after_prefix(text: str) -> str | None:
         if code < 0x10FFFF:
             return text[: end - 1] + chr(0xE000 if code == 0xD7FF else code + 1)
     return None
+
+
+def check_circle(lon: float, lat: float, radius_m: float) -> float:
+    """The radius, at most half way round the sphere; raises `StoreRejected` for what is no circle."""
+    check_coordinates(lon, lat)
+    if not radius_m >= 0:
+        raise StoreRejected(f"radius {radius_m} m: use 0 or more")
+    return min(radius_m, math.pi * EARTH_RADIUS_M)
