@@ -1,0 +1,242 @@
+"""Deciding in one partition: pure of any input or output, so that its rules can be tested line by line.
+
+What enters: command records in the order of their offsets, and the partition's own entries as they are read back.
+What leaves: decision records to append. It folds, it decides, it recognises repeats; it never appends.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from commands.base import (
+    Accepted,
+    Command,
+    Downlink,
+    Handler,
+    Meta,
+    Refusal,
+    Rejected,
+    Routes,
+    TimerDue,
+    command_name,
+)
+from domain.aggregate import Event, EventRegistry, kind_of
+from streams.envelope import (
+    CommandRecord,
+    CommandRegistry,
+    Decision,
+    Fence,
+    Reply,
+    decode_command,
+    encode,
+    raw,
+)
+from streams.log import LogError, Stored
+from streams.states import Entry, States
+
+logger = logging.getLogger(__name__)
+
+
+class Rules:
+    """What can be decided: the routing tables of all nouns, put together once."""
+
+    def __init__(self, routes: Routes, timers: Mapping[str, Handler], events: EventRegistry) -> None:
+        self.routes = routes
+        self.timers = timers
+        self.events = events
+        self.commands = CommandRegistry((*routes, TimerDue))
+        self.forgettable = frozenset(command_name(c) for c in routes if not c.remembered)
+
+    def handler(self, command: Command) -> Handler:
+        """The function that decides this command; KeyError where there is none."""
+        if isinstance(command, TimerDue):
+            return self.timers[kind_of(command.aggregate)]
+        return self.routes[type(command)].handler
+
+
+class Partition:
+    """The state of one partition of one area, in the hands of the decider that claimed it."""
+
+    def __init__(self, rules: Rules, hot: int = 2_000) -> None:
+        self.rules = rules
+        self.states = States(rules.events, hot)
+        self.fence = Fence()
+        self.epoch = -1
+        self.decided_through = -1
+        self.folded = 0
+        self._due: list[tuple[datetime, str]] = []
+        self._watched: dict[str, datetime] = {}
+
+    # -- folding -----------------------------------------------------------------------------------------------
+
+    def fold(self, stored: Stored) -> Decision | None:
+        """Take in one entry of the events partition; returns the decision where it is valid."""
+        decision = self.fence.admit(stored)
+        self.folded = stored.offset + 1
+        if decision is None:
+            return None
+        self.decided_through = max(self.decided_through, decision.command_offset)
+        entry: Entry | None = None
+        for data in decision.events:
+            event = self.rules.events.decode(data)
+            entry = self.states.entry(event.originator_id)
+            if event.originator_version > entry.aggregate.version:
+                event.mutate(entry.aggregate)
+            self.states.dirty.add(event.originator_id)
+        aggregate = decision.reply.aggregate
+        if aggregate and not decision.repeat:
+            self._remember(self.states.entry(aggregate), decision)
+            self._watch(aggregate)
+        return decision
+
+    def load(self, data: bytes) -> None:
+        """Take a stored state, before anything is folded."""
+        id, due = self.states.load(data)
+        self._schedule(id, due)
+
+    # -- deciding ----------------------------------------------------------------------------------------------
+
+    def decide(self, stored: Stored, now: datetime) -> Decision | None:
+        """The decision on one command record, applied to the state already; None for one decided before."""
+        if stored.offset <= self.decided_through:
+            return None
+        self.decided_through = stored.offset
+        try:
+            record = decode_command(stored)
+            command = self.rules.commands.decode(record.command)
+            handler = self.rules.handler(command)
+        except (msgspec.DecodeError, LogError, KeyError) as error:
+            return self._unreadable(stored, error)
+        entry = self.states.entry(record.aggregate)
+        known = entry.recent.get(record.meta.command_id)
+        if known is not None:
+            return self._decision(stored, record, command_name(command), known, repeat=True)
+        if record.meta.deadline is not None and now > record.meta.deadline:
+            outcome: Accepted | Rejected = Rejected(Refusal.EXPIRED, "it came too late to be decided")
+            events: Sequence[Event] = ()
+        else:
+            entry, outcome, events = self._handle(handler, entry, command, record)
+        reply = self._reply(entry, outcome)
+        decision = self._decision(
+            stored,
+            record,
+            command_name(command),
+            reply,
+            events=[raw(event) for event in events],
+            downlinks=list(outcome.downlinks) if isinstance(outcome, Accepted) else [],
+        )
+        self._remember(entry, decision)
+        if events:
+            self.states.dirty.add(record.aggregate)
+        self._watch(record.aggregate)
+        return decision
+
+    def due(self, now: datetime) -> Sequence[TimerDue]:
+        """The timers whose time has come, each told once."""
+        out: list[TimerDue] = []
+        while self._due and self._due[0][0] <= now:
+            due, id = heapq.heappop(self._due)
+            current = self.states.entry(id).aggregate.next_due()
+            if current == due:
+                out.append(TimerDue(aggregate=id, due=due))
+        return out
+
+    def ask_again(self, timers: Sequence[TimerDue]) -> None:
+        """Take back timers that could not be told."""
+        for timer in timers:
+            heapq.heappush(self._due, (timer.due, timer.aggregate))
+
+    @property
+    def next_due(self) -> datetime | None:
+        return self._due[0][0] if self._due else None
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _handle(
+        self, handler: Handler, entry: Entry, command: Command, record: CommandRecord
+    ) -> tuple[Entry, Accepted | Rejected, Sequence[Event]]:
+        backup = self.states.backup(entry)
+        aggregate = entry.aggregate
+        try:
+            outcome = handler(aggregate, command, record.meta)
+            events: Sequence[Event] = aggregate.collect_events()  # type: ignore[assignment]
+            if isinstance(outcome, Rejected) and events:
+                raise RuntimeError(f"{command_name(command)} was refused and yet made events")
+        except Exception as error:
+            logger.exception("%s on %s failed", command_name(command), record.aggregate)
+            restored = self.states.restored(record.aggregate, entry, backup)
+            self.states.put(record.aggregate, restored)
+            return restored, Rejected(Refusal.FAILED, f"{type(error).__name__} in the handler"), ()
+        return entry, outcome, events
+
+    def _reply(self, entry: Entry, outcome: Accepted | Rejected) -> Reply:
+        aggregate = entry.aggregate
+        if isinstance(outcome, Rejected):
+            return Reply(
+                aggregate=aggregate.id,
+                version=aggregate.version,
+                refusal=outcome.refusal,
+                message=outcome.message,
+            )
+        return Reply(
+            aggregate=aggregate.id,
+            version=aggregate.version,
+            result=msgspec.Raw(encode(outcome.reply)),
+        )
+
+    def _decision(
+        self,
+        stored: Stored,
+        record: CommandRecord,
+        name: str,
+        reply: Reply,
+        *,
+        repeat: bool = False,
+        events: list[msgspec.Raw] | None = None,
+        downlinks: list[Downlink] | None = None,
+    ) -> Decision:
+        return Decision(
+            command=name,
+            command_offset=stored.offset,
+            epoch=self.epoch,
+            meta=record.meta,
+            reply=reply,
+            reply_to=record.reply_to,
+            repeat=repeat,
+            events=events or [],
+            downlinks=downlinks or [],
+        )
+
+    def _unreadable(self, stored: Stored, error: Exception) -> Decision:
+        """A command that cannot be read is decided as failed, so that those behind it go on."""
+        logger.error("%s[%d]@%d cannot be decided: %s", stored.topic, stored.partition, stored.offset, error)
+        when = datetime.fromtimestamp(stored.timestamp / 1000, UTC)
+        reply = Reply(refusal=Refusal.FAILED, message=f"the command cannot be read: {error}")
+        return Decision(
+            command="unreadable",
+            command_offset=stored.offset,
+            epoch=self.epoch,
+            meta=Meta(command_id=f"offset:{stored.offset}", at=when),
+            reply=reply,
+        )
+
+    def _remember(self, entry: Entry, decision: Decision) -> None:
+        if decision.command not in self.rules.forgettable:
+            entry.remember(decision.meta.command_id, decision.reply)
+            self.states.dirty.add(entry.aggregate.id)
+
+    def _watch(self, id: str) -> None:
+        self._schedule(id, self.states.entry(id).aggregate.next_due())
+
+    def _schedule(self, id: str, due: datetime | None) -> None:
+        """One heap entry for each due time of an aggregate; a time that has been told is not told again."""
+        if due is None:
+            self._watched.pop(id, None)
+        elif self._watched.get(id) != due:
+            self._watched[id] = due
+            heapq.heappush(self._due, (due, id))

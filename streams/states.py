@@ -1,0 +1,155 @@
+"""The decider's aggregates of one partition: hot ones as objects, cold ones as the bytes of their stored state.
+
+A million tokens at rest are a million short byte strings; an aggregate becomes an object when a command or an event
+names it, and bytes again when it has not been needed for long.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.aggregate import Aggregate, EventRegistry, kind_of
+from streams.envelope import Reply, encode
+
+REMEMBERED = 64
+"""How many command ids, with their replies, each aggregate remembers."""
+
+
+class StoredState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One aggregate in the state topic."""
+
+    v: int = 1
+    id: str
+    version: int
+    modified_on: datetime
+    due: datetime | None = None
+    recent: list[tuple[str, Reply]] = []
+    state: msgspec.Raw
+
+
+class _Due(msgspec.Struct):
+    id: str
+    due: datetime | None = None
+
+
+class Entry:
+    """A hot aggregate with the replies that its latest command ids got."""
+
+    __slots__ = ("aggregate", "recent")
+
+    def __init__(self, aggregate: Aggregate[Any], recent: OrderedDict[str, Reply] | None = None) -> None:
+        self.aggregate = aggregate
+        self.recent: OrderedDict[str, Reply] = recent if recent is not None else OrderedDict()
+
+    def remember(self, command_id: str, reply: Reply) -> None:
+        self.recent[command_id] = reply
+        if len(self.recent) > REMEMBERED:
+            self.recent.popitem(last=False)
+
+
+_stored = msgspec.json.Decoder(StoredState)
+_due = msgspec.json.Decoder(_Due)
+
+
+class States:
+    """The aggregates of one partition."""
+
+    def __init__(self, registry: EventRegistry, hot: int = 2_000) -> None:
+        self._registry = registry
+        self._limit = hot
+        self._hot: OrderedDict[str, Entry] = OrderedDict()
+        self._cold: dict[str, bytes] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[msgspec.Struct]] = {}
+        self.dirty: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._hot) + len(self._cold)
+
+    def entry(self, id: str) -> Entry:
+        """The aggregate, blank where nothing is known of it."""
+        entry = self._hot.get(id)
+        if entry is not None:
+            self._hot.move_to_end(id)
+            return entry
+        data = self._cold.pop(id, None)
+        entry = Entry(self._registry.aggregate(kind_of(id)).blank(id)) if data is None else self._thaw(data)
+        self._hot[id] = entry
+        return entry
+
+    def shrink(self) -> None:
+        """Turn the longest unused aggregates back into bytes; only called while no decision is in the air."""
+        while len(self._hot) > self._limit:
+            id, entry = self._hot.popitem(last=False)
+            if entry.aggregate.exists or entry.recent:
+                self._cold[id] = self._freeze(entry)
+
+    def frozen(self, id: str) -> bytes | None:
+        """The stored form of an aggregate; None once it has ended and may be forgotten."""
+        entry = self._hot.get(id)
+        if entry is None:
+            return self._cold.get(id)
+        return None if entry.aggregate.ended else self._freeze(entry)
+
+    def forget(self, id: str) -> None:
+        self._hot.pop(id, None)
+        self._cold.pop(id, None)
+
+    def load(self, data: bytes) -> tuple[str, datetime | None]:
+        """Take a stored state; returns its id and when it is due."""
+        head = _due.decode(data)
+        self._cold[head.id] = data
+        return head.id, head.due
+
+    def put(self, id: str, entry: Entry) -> None:
+        """Replace an aggregate, to undo what a failed handler did."""
+        self._hot[id] = entry
+
+    def backup(self, entry: Entry) -> tuple[bytes, int, datetime]:
+        """What `restored` needs to undo changes; cheap, the replies remembered are not in it."""
+        aggregate = entry.aggregate
+        return encode(aggregate.state), aggregate.version, aggregate.modified_on
+
+    def restored(self, id: str, entry: Entry, backup: tuple[bytes, int, datetime]) -> Entry:
+        state, version, modified_on = backup
+        kind = kind_of(id)
+        aggregate = self._registry.aggregate(kind).restore(
+            id, version, modified_on, self._decoder(kind).decode(state)
+        )
+        return Entry(aggregate, entry.recent)
+
+    def ids(self) -> Iterator[str]:
+        yield from self._hot
+        yield from self._cold
+
+    def _decoder(self, kind: str) -> msgspec.json.Decoder[msgspec.Struct]:
+        decoder = self._decoders.get(kind)
+        if decoder is None:
+            decoder = msgspec.json.Decoder(self._registry.aggregate(kind).state_type)
+            self._decoders[kind] = decoder
+        return decoder
+
+    def _freeze(self, entry: Entry) -> bytes:
+        aggregate = entry.aggregate
+        return encode(
+            StoredState(
+                id=aggregate.id,
+                version=aggregate.version,
+                modified_on=aggregate.modified_on,
+                due=aggregate.next_due(),
+                recent=list(entry.recent.items()),
+                state=msgspec.Raw(encode(aggregate.state)),
+            )
+        )
+
+    def _thaw(self, data: bytes) -> Entry:
+        stored = _stored.decode(data)
+        kind = kind_of(stored.id)
+        aggregate = self._registry.aggregate(kind).restore(
+            stored.id, stored.version, stored.modified_on, self._decoder(kind).decode(stored.state)
+        )
+        return Entry(aggregate, OrderedDict(stored.recent))
