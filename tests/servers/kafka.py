@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.ports import PortLock, take
-from tests.servers.process import Server, ServerFailed, program
+from tests.servers.process import Server, ServerFailed, Unavailable, program
 
 VERSION = "4.3.1"
 CACHE = Path(__file__).resolve().parents[2] / ".servers" / "kafka"
@@ -69,6 +69,10 @@ class Kafka(Server):
             return "Maven, which fetches Kafka's jars once (Debian: apt-get install maven)"
         return None
 
+    @classmethod
+    def prepare(cls) -> None:
+        fetch()
+
     @property
     def url(self) -> str:
         return f"127.0.0.1:{self.port}"
@@ -98,7 +102,7 @@ class Kafka(Server):
 
 
 def fetch() -> Path:
-    """The folder with Kafka's jars, downloaded by Maven at the first call on a working copy."""
+    """The folder with Kafka's jars, downloaded by Maven at the first call on a working copy, else Unavailable."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -107,9 +111,11 @@ def fetch() -> Path:
             shutil.rmtree(partly, ignore_errors=True)
             pom = Path(__file__).with_name("pom.xml")
             goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={partly}"]
-            _run(
-                [program("mvn") or "mvn", "-B", "-q", "-f", str(pom), *goal], "fetch Kafka's jars with Maven"
-            )
+            maven = [program("mvn") or "mvn", "-B", "-q", "-f", str(pom)]
+            try:
+                _run([*maven, *goal], "fetch Kafka's jars")
+            except ServerFailed as error:
+                raise Unavailable(f"a way to Maven Central, once: {error}") from error
             partly.rename(JARS)
     return JARS
 

@@ -8,6 +8,7 @@ marker on each such test; unit tests first. `own_kafka` and the like are servers
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from typing import cast
 import pytest
 
 from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
+from tests.servers.process import Unavailable
 from tests.servers.run import Run
 
 RUN_VARIABLE = "CHARGESPHERE_TEST_RUN"
@@ -110,9 +112,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def need(name: str) -> None:
     """Skips the test, with what to install, where this machine lacks the server; a failure in CI."""
-    what = SERVERS[name].what_is_missing()
+    what = _missing(name)
     if what is not None:
         pytest.skip(f"{name} is missing: install {what}")
+
+
+@functools.cache
+def _missing(name: str) -> str | None:
+    what = SERVERS[name].what_is_missing()
+    if what is None:
+        try:
+            SERVERS[name].prepare()
+        except Unavailable as error:
+            return str(error)
+    return what
 
 
 def _shared(config: pytest.Config, name: str) -> Server:

@@ -32,6 +32,10 @@ class ServerFailed(RuntimeError):
     """A server did not start, answer or end within its time."""
 
 
+class Unavailable(ServerFailed):
+    """What the server is made of could not be fetched: like a missing program, not a failed start."""
+
+
 class Server(ABC):
     """A server of its own: `with Kafka() as kafka: …`, or `start()` and `stop()`.
 
@@ -57,6 +61,10 @@ class Server(ABC):
     @abstractmethod
     def what_is_missing(cls) -> str | None:
         """What to install, or None when the server can start here."""
+
+    @classmethod  # noqa: B027 — most have nothing to fetch
+    def prepare(cls) -> None:
+        """Fetches what is fetched once on a working copy; Unavailable when that fails."""
 
     @property
     @abstractmethod

@@ -23,6 +23,16 @@ from tests.servers import Redis
 Redis.what_is_missing = classmethod(lambda cls: "the kettle")
 """
 
+UNFETCHED = """
+from tests.servers import Redis
+from tests.servers.process import Unavailable
+
+def prepare(cls):
+    raise Unavailable("a way out")
+
+Redis.prepare = classmethod(prepare)
+"""
+
 TELLING = """
 import json, os, pathlib, pytest
 
@@ -90,6 +100,17 @@ def test_a_missing_server_skips_its_tests_with_one_line_that_says_what_to_instal
     status, printed = inner.run()
     assert "redis is missing: install the kettle" in printed
     assert "1 skipped" in printed
+    assert status == 0
+
+
+def test_a_server_whose_parts_cannot_be_fetched_counts_as_missing(inner: Inner) -> None:
+    (inner.folder / "conftest.py").write_text(UNFETCHED)
+    (inner.folder / "test_it.py").write_text(
+        "def test_it(redis_server): pass\ndef test_two(own_redis): pass\n"
+    )
+    status, printed = inner.run()
+    assert "redis is missing: install a way out" in printed
+    assert "2 skipped" in printed
     assert status == 0
 
 

@@ -1,0 +1,58 @@
+# A fresh machine needs Python 3.11 or newer, and make. `make test` also uses Java, Maven and mosquitto, where
+# they are installed, to start real servers; it says what is missing.
+PYTHON ?= python3
+WORKERS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test servers stop-servers bench lock
+
+help:
+	@echo "make install        .venv with everything that requirements.lock names"
+	@echo "make demo           a small living charging network; ARGS=\"--for 60\" ends it after a minute"
+	@echo "make test           lint, types, then all tests; ARGS goes to pytest"
+	@echo "make servers        starts a real Kafka, MongoDB, Redis and mosquitto; settings in .servers/env"
+	@echo "make stop-servers   ends exactly those"
+	@echo "make bench          measures; ARGS goes to chargesphere bench"
+	@echo "make lock           renews requirements.lock (needs uv)"
+
+install: $(STAMP)
+
+# The lock names the build backend too, so that nothing is installed without a hash.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ChargeSphere needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11 install")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	$(BIN)/chargesphere demo $(ARGS)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@$(BIN)/python -m tests.servers fetch || true
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+servers: install
+	@$(BIN)/python -m tests.servers start
+
+stop-servers: install
+	@$(BIN)/python -m tests.servers stop
+
+# From the working copy, because the kill runs start their own servers with tests.servers.
+bench: install
+	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench $(ARGS)
+
+lock:
+	@$(PYTHON) -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"]))' \
+		| $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+			--extra dev -o requirements.lock pyproject.toml -
