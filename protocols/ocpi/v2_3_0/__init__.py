@@ -1,0 +1,278 @@
+"""The objects of OCPI 2.3.0: edition 2 of the core, invoice reconciliation, payments and bookings 1.1 as one union.
+
+What enters and leaves are typed, frozen objects (`protocols.ocpi.codec` reads and writes them); nothing here
+does I/O. All editions announce the same number, so the longer length of two editions is accepted.
+"""
+
+from typing import Final
+
+from protocols.ocpi.types import OcpiModel
+from protocols.ocpi.v2_3_0.bookings import (
+    AccessInformation,
+    Booking,
+    BookingLocation,
+    BookingOption,
+    BookingRequest,
+    BookingRequestStatus,
+    BookingTerms,
+    BookingToken,
+    Calendar,
+    Cancellation,
+    Period,
+    Policy,
+    Timeslot,
+)
+from protocols.ocpi.v2_3_0.cdrs import (
+    CDR,
+    CdrDimension,
+    CdrLocation,
+    CdrToken,
+    ChargingPeriod,
+    SignedData,
+    SignedValue,
+)
+from protocols.ocpi.v2_3_0.charging_profiles import (
+    ActiveChargingProfile,
+    ActiveChargingProfileResult,
+    ChargingProfile,
+    ChargingProfilePeriod,
+    ChargingProfileResponse,
+    ChargingProfileResult,
+    ClearProfileResult,
+    SetChargingProfile,
+)
+from protocols.ocpi.v2_3_0.commands import (
+    CancelReservation,
+    CommandResponse,
+    CommandResult,
+    ReserveNow,
+    StartSession,
+    StopSession,
+    UnlockConnector,
+)
+from protocols.ocpi.v2_3_0.common import (
+    AdditionalGeoLocation,
+    BusinessDetails,
+    DisplayText,
+    EnergyMix,
+    EnergySource,
+    EnvironmentalImpact,
+    GeoLocation,
+    Image,
+    Price,
+    TaxAmount,
+)
+from protocols.ocpi.v2_3_0.credentials import Credentials, CredentialsRole
+from protocols.ocpi.v2_3_0.hub_client_info import ClientInfo
+from protocols.ocpi.v2_3_0.invoice_reconciliation import InvoiceReconciliationRecord
+from protocols.ocpi.v2_3_0.locations import (
+    EVSE,
+    Connector,
+    EVSEParking,
+    ExceptionalPeriod,
+    Hours,
+    Location,
+    Parking,
+    PublishTokenType,
+    RegularHours,
+    StatusSchedule,
+)
+from protocols.ocpi.v2_3_0.payments import FinancialAdviceConfirmation, Terminal
+from protocols.ocpi.v2_3_0.sessions import ChargingPreferences, Session
+from protocols.ocpi.v2_3_0.tariffs import (
+    PriceComponent,
+    PriceLimit,
+    Tariff,
+    TariffElement,
+    TariffRestrictions,
+)
+from protocols.ocpi.v2_3_0.tokens import AuthorizationInfo, EnergyContract, LocationReferences, Token
+from protocols.ocpi.v2_3_0.versions import Endpoint, Version, VersionDetails
+
+MODULES: Final[dict[str, tuple[type[OcpiModel], ...]]] = {
+    "common": (
+        DisplayText,
+        TaxAmount,
+        Price,
+        Image,
+        BusinessDetails,
+        GeoLocation,
+        AdditionalGeoLocation,
+        EnergySource,
+        EnvironmentalImpact,
+        EnergyMix,
+    ),
+    "versions": (
+        Version,
+        Endpoint,
+        VersionDetails,
+    ),
+    "credentials": (
+        CredentialsRole,
+        Credentials,
+    ),
+    "tokens": (
+        EnergyContract,
+        Token,
+        LocationReferences,
+        AuthorizationInfo,
+    ),
+    "tariffs": (
+        PriceLimit,
+        PriceComponent,
+        TariffRestrictions,
+        TariffElement,
+        Tariff,
+    ),
+    "locations": (
+        PublishTokenType,
+        RegularHours,
+        ExceptionalPeriod,
+        Hours,
+        StatusSchedule,
+        Connector,
+        EVSEParking,
+        EVSE,
+        Parking,
+        Location,
+    ),
+    "sessions": (
+        Session,
+        ChargingPreferences,
+    ),
+    "cdrs": (
+        CdrDimension,
+        ChargingPeriod,
+        CdrToken,
+        CdrLocation,
+        SignedValue,
+        SignedData,
+        CDR,
+    ),
+    "commands": (
+        CancelReservation,
+        ReserveNow,
+        StartSession,
+        StopSession,
+        UnlockConnector,
+        CommandResponse,
+        CommandResult,
+    ),
+    "chargingprofiles": (
+        ChargingProfilePeriod,
+        ChargingProfile,
+        SetChargingProfile,
+        ActiveChargingProfile,
+        ChargingProfileResponse,
+        ActiveChargingProfileResult,
+        ChargingProfileResult,
+        ClearProfileResult,
+    ),
+    "hubclientinfo": (ClientInfo,),
+    "invoicereconciliation": (InvoiceReconciliationRecord,),
+    "payments": (
+        Terminal,
+        FinancialAdviceConfirmation,
+    ),
+    "bookings": (
+        Period,
+        Timeslot,
+        Calendar,
+        AccessInformation,
+        BookingOption,
+        BookingToken,
+        BookingTerms,
+        Cancellation,
+        Policy,
+        BookingLocation,
+        BookingRequest,
+        BookingRequestStatus,
+        Booking,
+    ),
+}
+"""Every object by the id of its module; `common` holds what several modules share."""
+
+OBJECTS: Final[dict[str, type[OcpiModel]]] = {
+    model.__name__: model for models in MODULES.values() for model in models
+}
+"""Every object by its name in the standard."""
+
+__all__ = [
+    "CDR",
+    "EVSE",
+    "MODULES",
+    "OBJECTS",
+    "AccessInformation",
+    "ActiveChargingProfile",
+    "ActiveChargingProfileResult",
+    "AdditionalGeoLocation",
+    "AuthorizationInfo",
+    "Booking",
+    "BookingLocation",
+    "BookingOption",
+    "BookingRequest",
+    "BookingRequestStatus",
+    "BookingTerms",
+    "BookingToken",
+    "BusinessDetails",
+    "Calendar",
+    "CancelReservation",
+    "Cancellation",
+    "CdrDimension",
+    "CdrLocation",
+    "CdrToken",
+    "ChargingPeriod",
+    "ChargingPreferences",
+    "ChargingProfile",
+    "ChargingProfilePeriod",
+    "ChargingProfileResponse",
+    "ChargingProfileResult",
+    "ClearProfileResult",
+    "ClientInfo",
+    "CommandResponse",
+    "CommandResult",
+    "Connector",
+    "Credentials",
+    "CredentialsRole",
+    "DisplayText",
+    "EVSEParking",
+    "Endpoint",
+    "EnergyContract",
+    "EnergyMix",
+    "EnergySource",
+    "EnvironmentalImpact",
+    "ExceptionalPeriod",
+    "FinancialAdviceConfirmation",
+    "GeoLocation",
+    "Hours",
+    "Image",
+    "InvoiceReconciliationRecord",
+    "Location",
+    "LocationReferences",
+    "Parking",
+    "Period",
+    "Policy",
+    "Price",
+    "PriceComponent",
+    "PriceLimit",
+    "PublishTokenType",
+    "RegularHours",
+    "ReserveNow",
+    "Session",
+    "SetChargingProfile",
+    "SignedData",
+    "SignedValue",
+    "StartSession",
+    "StatusSchedule",
+    "StopSession",
+    "Tariff",
+    "TariffElement",
+    "TariffRestrictions",
+    "TaxAmount",
+    "Terminal",
+    "Timeslot",
+    "Token",
+    "UnlockConnector",
+    "Version",
+    "VersionDetails",
+]
