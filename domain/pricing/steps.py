@@ -1,0 +1,73 @@
+"""Rounding up to step_size: what was used, in the order of time, comes in; what is billed on top, and where, goes
+out. Once per charge and group, never where elements or tariffs switch.
+
+Energy is one group, charging and parking time together are another, reserved time is the third. Charging time is
+billed as it is when paid parking follows; then the parking time is rounded up instead.
+Facts: OCPI 2.3.0, chapter Tariffs, step_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
+
+from domain.pricing.cost import Part
+from domain.pricing.numbers import ZERO
+from domain.pricing.selection import Choice
+from domain.pricing.tariff import Tariff, TariffDimension
+
+
+class Draft:
+    """A line before it is priced; drafts stand in the order of time."""
+
+    __slots__ = ("billed", "choice", "dimension", "part", "period", "quantity", "step_total", "tariff")
+
+    def __init__(
+        self,
+        part: Part,
+        dimension: TariffDimension,
+        period: int,
+        tariff: Tariff,
+        choice: Choice,
+        quantity: Decimal,
+    ) -> None:
+        self.part, self.dimension, self.period = part, dimension, period
+        self.tariff, self.choice = tariff, choice
+        self.quantity = self.billed = quantity
+        self.step_total: Decimal | None = None
+
+
+def round_up(drafts: Sequence[Draft]) -> None:
+    """Lengthen the last line of each group so that its total is a multiple of that line's step_size."""
+    _round(drafts, "energy", "ENERGY")
+    _round(drafts, "reservation", "TIME")
+    if _parking_ends_it(drafts):
+        _round(drafts, "parking", "PARKING_TIME")
+    else:
+        _round(drafts, "time", "TIME")
+
+
+def _parking_ends_it(drafts: Sequence[Draft]) -> bool:
+    """Whether paid parking comes after the last charging time that has a price."""
+    for draft in reversed(drafts):
+        if draft.part == "time":
+            return False
+        if draft.part == "parking" and draft.choice.price.price > 0:
+            return True
+    return False
+
+
+def _round(drafts: Sequence[Draft], part: Part, dimension: TariffDimension) -> None:
+    total = ZERO
+    last: Draft | None = None
+    for draft in drafts:
+        if draft.part == part and draft.dimension == dimension:
+            total += draft.quantity
+            last = draft
+    if last is None or not last.choice.price.step_size:
+        return
+    step = Decimal(last.choice.price.step_size)
+    billed = (total / step).to_integral_value(rounding=ROUND_CEILING) * step
+    if billed > total:
+        last.billed = last.quantity + billed - total
+        last.step_total = billed
