@@ -1,0 +1,159 @@
+"""A delivery: one object of ours on its way to one partner, as a state that survives everything.
+
+The state is keyed by (party, module, object): which version is wanted, which was sent, how often it was tried, when
+it is due again. Sessions are sent as they are now, so a newer version replaces an older one that still waits; a CDR
+has one version. Attempts are leased: one whose outcome nobody reported in time counts as unknown and is repeated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import msgspec
+
+from domain.aggregate import Aggregate, Event
+from domain.values import PartyId
+
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(minutes=15)
+GIVE_UP_AFTER = timedelta(hours=24)
+LEASE = timedelta(seconds=30)
+SPACING = {"sessions": timedelta(seconds=30)}
+"""How long after a successful send the next version of an object waits, by module."""
+
+
+def delivery_id(to: PartyId, module: str, object_id: str) -> str:
+    return f"delivery|{to}|{module}|{object_id}"
+
+
+def wait_before(attempt: int) -> timedelta:
+    """The wait before try number `attempt` (2 = the first repeat): 5 s doubling to 15 minutes."""
+    return min(FIRST_WAIT * 2 ** min(attempt - 2, 20), LONGEST_WAIT)
+
+
+class DeliveryState(msgspec.Struct, omit_defaults=True):
+    to: PartyId | None = None
+    module: str = ""
+    object_id: str = ""
+    tenant: str = ""
+    phase: str = "idle"  # idle, waiting, in_flight, failed
+    wanted: int = 0
+    sent: int = 0
+    attempt: int = 0  # of the current run; 0 once delivered
+    sending: int = 0  # the version in flight
+    first_tried_at: datetime | None = None
+    due: datetime | None = None
+    urgent: bool = False
+    delivered_at: datetime | None = None
+
+
+class Delivery(Aggregate[DeliveryState]):
+    """`delivery|{party}|{module}|{object id}`; phases idle → in_flight → idle | waiting → in_flight … | failed."""
+
+    kind: ClassVar[str] = "delivery"
+    state_type = DeliveryState
+
+    def next_due(self) -> datetime | None:
+        return self.state.due
+
+
+class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
+    """The party shall have this version, or a newer one. `urgent`: it does not wait for the module's spacing."""
+
+    to: PartyId
+    module: str
+    object_id: str
+    tenant: str
+    wanted: int
+    urgent: bool = False
+    due: datetime | None = None  # set where it has to wait, else an attempt begins at once or is under way
+
+    def apply(self, aggregate: Delivery) -> None:
+        state = aggregate.state
+        state.to, state.module, state.object_id, state.tenant = (
+            self.to,
+            self.module,
+            self.object_id,
+            self.tenant,
+        )
+        state.wanted = max(state.wanted, self.wanted)
+        state.urgent = state.urgent or self.urgent
+        if self.due is not None:
+            state.phase, state.due = "waiting", self.due
+
+
+class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"):
+    """Send it now. `attempt` counts from 1; `lease` is when an unreported outcome counts as unknown."""
+
+    to: PartyId
+    module: str
+    object_id: str
+    tenant: str
+    attempt: int
+    wanted: int
+    lease: datetime
+
+    def apply(self, aggregate: Delivery) -> None:
+        state = aggregate.state
+        state.phase, state.attempt, state.sending, state.due = (
+            "in_flight",
+            self.attempt,
+            self.wanted,
+            self.lease,
+        )
+        if state.first_tried_at is None:
+            state.first_tried_at = self.timestamp
+
+
+class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
+    """The partner acknowledged the version `sent`. `due` is set where a newer version waits already."""
+
+    attempt: int
+    sent: int
+    http_status: int = 0
+    remote_url: str = ""  # the Location header of a CDR's receiver
+    due: datetime | None = None
+
+    def apply(self, aggregate: Delivery) -> None:
+        state = aggregate.state
+        state.sent = max(state.sent, self.sent)
+        state.attempt, state.first_tried_at, state.delivered_at = 0, None, self.timestamp
+        state.phase, state.due = ("waiting" if self.due else "idle"), self.due
+        state.urgent = state.urgent and self.due is not None
+
+
+class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_failed.v1"):
+    """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, not_ready or unknown."""
+
+    attempt: int
+    outcome: str
+    reason: str
+    due: datetime
+
+    def apply(self, aggregate: Delivery) -> None:
+        aggregate.state.phase, aggregate.state.due = "waiting", self.due
+
+
+class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
+    """24 hours of tries are over: an alert; it goes on by hand, or when a newer version is wanted."""
+
+    attempt: int
+    outcome: str
+    reason: str
+
+    def apply(self, aggregate: Delivery) -> None:
+        aggregate.state.phase, aggregate.state.due = "failed", None
+
+
+class RetryRequested(Event, frozen=True, kw_only=True, tag="delivery.retry_requested.v1"):
+    """Somebody asked for another try, now."""
+
+    by: str = ""
+
+    def apply(self, aggregate: Delivery) -> None:
+        state = aggregate.state
+        state.phase, state.attempt, state.first_tried_at, state.due = "waiting", 0, None, self.timestamp
+
+
+AGGREGATE_EVENTS = (Wanted, AttemptDue, Delivered, AttemptFailed, GivenUp, RetryRequested)

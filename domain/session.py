@@ -1,0 +1,186 @@
+"""A charging session of ours and its CDR: one aggregate, from the first fact of the transaction to the priced record.
+
+Facts may arrive in any order across areas: usage and the end that come before the start are held and used when the
+start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import ClassVar
+
+import msgspec
+
+from domain.aggregate import Aggregate, Event
+from domain.values import (
+    Authorization,
+    Connector,
+    JSONObject,
+    RegisterSample,
+    Sealed,
+    Settings,
+    Site,
+    TagRef,
+    Value,
+)
+
+KEPT_AFTER_END = timedelta(days=30)
+
+
+def session_aggregate_id(session_id: str) -> str:
+    return f"session|{session_id}"
+
+
+class StatusChange(Value, frozen=True, kw_only=True):
+    """What the connector said while the session ran: OCPP's ChargePointStatus."""
+
+    at: datetime
+    status: str
+
+
+class End(Value, frozen=True, kw_only=True):
+    """How the transaction ended, as the charge point said it."""
+
+    at: datetime
+    meter_stop: int | None = None  # Wh; None where nobody said it: the last sample is the last reading
+    reason: str = "Local"
+    clock_offset_s: int = 0
+    flags: tuple[str, ...] = ()
+
+
+class SessionState(msgspec.Struct, omit_defaults=True):
+    started: bool = False
+    tenant: str = ""
+    charge_point_id: str = ""
+    connector_id: int = 0
+    transaction_id: int = 0
+    start: datetime | None = None
+    meter_start: int = 0
+    status: str = ""
+    settings: Settings | None = None
+    site: Site | None = None
+    evse_uid: str = ""
+    evse_id: str = ""
+    connector: Connector | None = None
+    authorization: Authorization | None = None
+    tariffs: list[JSONObject] = []
+    samples: list[RegisterSample] = []
+    states: list[StatusChange] = []
+    held_end: End | None = None
+    ended_at: datetime | None = None
+    cdr_id: str = ""
+
+
+class Session(Aggregate[SessionState]):
+    """`session|{session id}`."""
+
+    kind: ClassVar[str] = "session"
+    state_type = SessionState
+
+    @property
+    def ended(self) -> bool:
+        return False
+
+
+class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
+    """The transaction runs. `status` is OCPI's SessionStatus; `occurred_at` the start as the charge point says it.
+
+    A session whose tag was not accepted is INVALID: it is shown to the tenant, and told to no partner.
+    """
+
+    session_id: str
+    tenant: str
+    charge_point_id: str
+    connector_id: int
+    transaction_id: int
+    evse_uid: str
+    evse_id: str = ""
+    connector: Connector | None = None
+    site: Site
+    id_tag: TagRef
+    authorization: Authorization
+    status: str
+    meter_start: int
+    settings: Settings
+    tariffs: list[JSONObject] = []
+    remote_command_id: str = ""
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: Session) -> None:
+        state = aggregate.state
+        state.started = True
+        state.tenant, state.charge_point_id = self.tenant, self.charge_point_id
+        state.connector_id, state.transaction_id = self.connector_id, self.transaction_id
+        state.start, state.meter_start, state.status = self.happened_at, self.meter_start, self.status
+        state.settings, state.site = self.settings, self.site
+        state.evse_uid, state.evse_id, state.connector = self.evse_uid, self.evse_id, self.connector
+        state.authorization, state.tariffs = self.authorization, self.tariffs
+
+
+class UsageRecorded(Event, frozen=True, kw_only=True, tag="session.usage_recorded.v1"):
+    """Register samples, oldest first. `energy_wh` and `total_cost` (OCPI Price) are those of the whole session."""
+
+    samples: tuple[RegisterSample, ...]
+    energy_wh: Decimal
+    total_cost: JSONObject | None = None
+    early: bool = False  # it came before the start
+
+    def apply(self, aggregate: Session) -> None:
+        aggregate.state.samples = [*aggregate.state.samples, *self.samples]
+
+
+class ConnectorChanged(Event, frozen=True, kw_only=True, tag="session.connector_changed.v1"):
+    """The connector's status while the session runs; SuspendedEV and Finishing are parking."""
+
+    status: str
+
+    def apply(self, aggregate: Session) -> None:
+        change = StatusChange(at=self.happened_at, status=self.status)
+        aggregate.state.states = [*aggregate.state.states, change]
+
+
+class EndHeld(Event, frozen=True, kw_only=True, tag="session.end_held.v1"):
+    """The end came before the start."""
+
+    end: End
+
+    def apply(self, aggregate: Session) -> None:
+        aggregate.state.held_end = self.end
+
+
+class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
+    """The transaction stopped; `occurred_at` is when. `status` is COMPLETED, or INVALID as at the start."""
+
+    status: str
+    meter_stop: int
+    energy_wh: Decimal
+    reason: str
+    total_cost: JSONObject | None = None
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: Session) -> None:
+        aggregate.state.status = self.status
+        aggregate.state.ended_at = self.happened_at
+
+
+class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
+    """The CDR: an OCPI 2.3.0 CDR object without its `cdr_token`, which stands sealed beside it.
+
+    `explanation` says for a person how each amount came about; `warnings` what should be looked at.
+    """
+
+    cdr_id: str
+    cdr: JSONObject
+    cdr_token: Sealed = ""
+    explanation: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def apply(self, aggregate: Session) -> None:
+        state = aggregate.state
+        state.cdr_id = self.cdr_id
+        # What priced it is not needed any more.
+        state.samples, state.states, state.tariffs = [], [], []
+
+
+AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, CdrIssued)
