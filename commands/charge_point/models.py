@@ -1,0 +1,294 @@
+"""What can be asked of a charge point, and what each is answered.
+
+Everything that a decision needs from elsewhere is in the command: authorizations, settings and tariffs as the edge
+knew them, id tags as `TagRef`, payloads as on the wire. `timestamp` is always the charge point's own time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import msgspec
+
+from commands.base import Area, Command
+from domain.charge_point import charge_point_key
+from domain.values import Authorization, Evse, JSONObject, RegisterSample, Settings, Site, TagRef
+
+
+class ChargePointCommand(Command, frozen=True, kw_only=True):
+    """The base: which charge point of which tenant."""
+
+    area: ClassVar[Area] = Area.CHARGE_POINT
+
+    tenant: str
+    charge_point_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return charge_point_key(self.tenant, self.charge_point_id)
+
+
+class Register(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.register.v1"):
+    """Take the charge point in; refused ALREADY_EXISTS. `password_hash` may come along, never a password."""
+
+    site: Site
+    evses: tuple[Evse, ...] = ()
+    automatic: bool = False
+    password_hash: str = ""
+
+
+class Change(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.change.v1"):
+    """New site, new EVSEs, or both; what is None stays."""
+
+    site: Site | None = None
+    evses: tuple[Evse, ...] | None = None
+
+
+class Remove(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.remove.v1"):
+    """Forget the charge point; refused NOT_ALLOWED while a transaction runs."""
+
+
+class SetCredentials(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.set_credentials.v1"):
+    """A new password as scrypt text (`domain.charge_point.passwords`)."""
+
+    password_hash: str
+
+
+class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.connect.v1"):
+    """A websocket was opened and authenticated. Answered with `ConnectedReply`."""
+
+    node: str
+    slot: int
+    boot: str
+    address: str = ""
+
+
+class Disconnect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.disconnect.v1"):
+    """That websocket is gone; without effect unless it is the current one."""
+
+    epoch: int
+    reason: str = ""
+
+
+class Boot(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.boot.v1"):
+    """BootNotification. Answered with `BootReply`; `status` is what the tenant's settings want to be answered."""
+
+    vendor: str
+    model: str
+    charge_point_serial_number: str = ""
+    charge_box_serial_number: str = ""
+    firmware_version: str = ""
+    iccid: str = ""
+    imsi: str = ""
+    meter_type: str = ""
+    meter_serial_number: str = ""
+    status: str = "Accepted"
+    interval: int = 300
+    flags: tuple[str, ...] = ()
+
+
+class See(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.see.v1"):
+    """A Heartbeat, or any sign of life."""
+
+    remembered: ClassVar[bool] = False
+
+
+class ReportStatus(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.report_status.v1"):
+    """StatusNotification."""
+
+    remembered: ClassVar[bool] = False
+
+    connector_id: int
+    status: str
+    error_code: str = "NoError"
+    info: str = ""
+    vendor_id: str = ""
+    vendor_error_code: str = ""
+    timestamp: datetime | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Authorize(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.authorize.v1"):
+    """Authorize. Answered with `TagReply`."""
+
+    id_tag: TagRef
+    authorization: Authorization
+    flags: tuple[str, ...] = ()
+
+
+class StartTransaction(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.start_transaction.v1"
+):
+    """StartTransaction. Always answered with `Started`; command id: `start_id`."""
+
+    connector_id: int
+    id_tag: TagRef
+    meter_start: int
+    timestamp: datetime
+    reservation_id: int | None = None
+    authorization: Authorization
+    settings: Settings
+    tariffs: tuple[JSONObject, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+class RecordMeterValues(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.record_meter_values.v1"
+):
+    """MeterValues: `values` is the wire's `meterValue`, `samples` the energy registers in it, `timestamp` the newest.
+
+    The session is told at most every `relay_every` seconds.
+    """
+
+    remembered: ClassVar[bool] = False
+
+    connector_id: int
+    transaction_id: int | None = None
+    values: msgspec.Raw
+    samples: tuple[RegisterSample, ...] = ()
+    timestamp: datetime | None = None
+    relay_every: int = 30
+    flags: tuple[str, ...] = ()
+
+
+class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.stop_transaction.v1"):
+    """StopTransaction. Always answered with `Stopped`; command id: `stop_id`."""
+
+    transaction_id: int
+    meter_stop: int
+    timestamp: datetime
+    id_tag: TagRef | None = None
+    authorization: Authorization | None = None
+    reason: str = "Local"
+    samples: tuple[RegisterSample, ...] = ()
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    flags: tuple[str, ...] = ()
+
+
+class TransferData(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.transfer_data.v1"):
+    """DataTransfer, without its data. `status` is what the edge answers."""
+
+    vendor_id: str
+    message_id: str = ""
+    status: str
+    size: int = 0
+
+
+class Notify(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.notify.v1"):
+    """A notification of firmware, diagnostics, logs or security: `content` as on the wire."""
+
+    action: str
+    content: JSONObject
+    timestamp: datetime | None = None
+    flags: tuple[str, ...] = ()
+
+
+class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.request_call.v1"):
+    """Call the charge point. Answered with `CallReply` and a downlink, or refused.
+
+    `payload` is as on the wire, but every text in it that is personal or secret (an id tag, an AuthorizationKey) is
+    a sealed text, which the gateway opens before it sends. For RemoteStartTransaction `id_tag` names the tag and
+    `authorization` what is known of it: both serve the Authorize and StartTransaction that follow until
+    `remote_start_until`.
+    """
+
+    command_id: str
+    action: str
+    payload: JSONObject
+    expires_at: datetime
+    id_tag: TagRef | None = None
+    authorization: Authorization | None = None
+    remote_start_until: datetime | None = None
+    override: bool = False  # send it although the charge point says that it lacks the feature profile
+
+
+class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):
+    """What came of a call: `status` accepted, rejected, failed, timed_out or expired."""
+
+    command_id: str
+    status: str
+    reason: str = ""
+    response: JSONObject | None = None
+
+
+class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21)."""
+
+    epoch: int
+    registration: str = ""
+    interval: int = 0
+
+
+class BootReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`interval` in seconds."""
+
+    status: str
+    interval: int
+
+
+class TagReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """idTagInfo, the parent id tag as sealed text."""
+
+    status: str
+    expires_at: datetime | None = None
+    parent_sealed: str = ""
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The transaction id, always a positive int32, and idTagInfo."""
+
+    transaction_id: int
+    session_id: str
+    status: str
+    expires_at: datetime | None = None
+    parent_sealed: str = ""
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """idTagInfo, `status` empty where no id tag was sent (STOP-2)."""
+
+    session_id: str = ""
+    status: str = ""
+    expires_at: datetime | None = None
+    parent_sealed: str = ""
+
+
+class CallReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The call is on its way to this connection."""
+
+    command_id: str
+    epoch: int
+
+
+def start_key(command: StartTransaction) -> str:
+    """What makes two StartTransactions the same one (START-6); the tag's HMAC key stands for its folded text."""
+    reservation = "" if command.reservation_id is None else str(command.reservation_id)
+    return "|".join(
+        (
+            str(command.connector_id),
+            command.id_tag.key,
+            _instant(command.timestamp),
+            str(command.meter_start),
+            reservation,
+        )
+    )
+
+
+def stop_key(command: StopTransaction) -> str:
+    """What makes two StopTransactions the same one (STOP-4)."""
+    return f"{command.transaction_id}|{_instant(command.timestamp)}|{command.meter_stop}"
+
+
+def start_id(command: StartTransaction) -> str:
+    """The command id of a StartTransaction, from its content."""
+    return f"start|{command.tenant}|{command.charge_point_id}|{start_key(command)}"
+
+
+def stop_id(command: StopTransaction) -> str:
+    """The command id of a StopTransaction, from its content."""
+    return f"stop|{command.tenant}|{command.charge_point_id}|{stop_key(command)}"
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()

@@ -1,0 +1,42 @@
+"""The aggregate `charge_point`: the state that its events fold to, and what can be read from it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID, uuid5
+
+import msgspec
+
+from domain.aggregate import Aggregate
+from domain.charge_point.state import CALL_GRACE, ChargePointState, Open
+
+SESSIONS = UUID("7c0f1f5e-6b1d-4f0e-9a55-3f6b8f0c2d11")
+"""The namespace of session ids. For ever."""
+
+
+class ChargePoint(Aggregate[ChargePointState]):
+    """One charge point of one tenant, from its provisioning on."""
+
+    kind: ClassVar[str] = "charge_point"
+    state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
+
+    def next_due(self) -> datetime | None:
+        """When the oldest open call will be overdue."""
+        calls = self.state.calls
+        return min(call.expires_at for call in calls.values()) + CALL_GRACE if calls else None
+
+    def running_on(self, connector_id: int) -> list[tuple[int, Open]]:
+        """The open transactions of a connector, the one that began first first."""
+        found = [(number, one) for number, one in self.state.open.items() if one.connector_id == connector_id]
+        return sorted(found, key=lambda pair: (pair[1].started_at, pair[0]))
+
+
+def charge_point_key(tenant: str, charge_point_id: str) -> str:
+    """The aggregate's id, which is its group too."""
+    return f"{ChargePoint.kind}|{tenant}|{charge_point_id}"
+
+
+def session_id(tenant: str, charge_point_id: str, transaction_id: int) -> str:
+    """The id of the session, and of its CDR, that a transaction becomes."""
+    return str(uuid5(SESSIONS, f"{tenant}|{charge_point_id}|{transaction_id}"))

@@ -1,0 +1,518 @@
+"""The facts of one charge point. Names and fields are kept in the log for ever; a golden file holds each.
+
+`received_at` is the gateway's time of receipt; `occurred_at` is the charge point's own time, raw and uncorrected,
+where its message carries one. No event holds an id tag, a password or the body of a DataTransfer. Over 250 lines
+because every fact of OCPP 1.6's charge point stands here, in one list.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from domain.aggregate import Event
+from domain.charge_point.state import (
+    DRIFT_AGREES_S,
+    Answered,
+    ChargePointState,
+    Connection,
+    Drift,
+    Ended,
+    LastStatus,
+    LastStop,
+    Open,
+    OpenCall,
+    Registration,
+    RemoteStart,
+)
+from domain.values import (
+    Authorization,
+    Connector,
+    Evse,
+    JSONObject,
+    RegisterSample,
+    Sealed,
+    Settings,
+    Site,
+    TagRef,
+)
+
+if TYPE_CHECKING:
+    from domain.charge_point.aggregate import ChargePoint
+
+
+class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
+    """The tenant knows this charge point from now on; `automatic` when it was taken in at its first handshake."""
+
+    tenant: str
+    charge_point_id: str
+    site: Site
+    evses: tuple[Evse, ...] = ()
+    automatic: bool = False
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.tenant, state.charge_point_id = self.tenant, self.charge_point_id
+        state.site, state.evses = self.site, self.evses
+        state.automatic, state.provisioned = self.automatic, True
+
+
+class Changed(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
+    """Where it stands and what it has, as a whole."""
+
+    site: Site
+    evses: tuple[Evse, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.site, aggregate.state.evses = self.site, self.evses
+
+
+class Removed(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
+    """The tenant knows it no more. Transaction ids go on counting if it comes back."""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.provisioned, state.password_hash, state.registration = False, "", None
+
+
+class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credentials_set.v1"):
+    """Its Basic password, as a salted scrypt text; empty: none is asked for (SEC-00)."""
+
+    password_hash: str
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.password_hash = self.password_hash
+
+
+class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1"):
+    """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20)."""
+
+    node: str
+    slot: int
+    boot: str
+    address: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.connection = Connection(
+            epoch=self.originator_version,
+            node=self.node,
+            slot=self.slot,
+            boot=self.boot,
+            since=self.timestamp,
+        )
+        state.drift = None
+
+
+class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnected.v1"):
+    """The current websocket is gone. `reason` says how, e.g. `closed 1000`, `silent`, `gateway lost`."""
+
+    epoch: int
+    reason: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        connection = aggregate.state.connection
+        if connection is not None and connection.epoch == self.epoch:
+            aggregate.state.connection = None
+
+
+class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
+    """BootNotification and its answer: `status` Accepted, Pending or Rejected, `interval` in seconds."""
+
+    vendor: str
+    model: str
+    charge_point_serial_number: str = ""
+    charge_box_serial_number: str = ""
+    firmware_version: str = ""
+    iccid: str = ""
+    imsi: str = ""
+    meter_type: str = ""
+    meter_serial_number: str = ""
+    status: str
+    interval: int
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.registration = Registration(status=self.status, interval=self.interval, at=self.timestamp)
+        for transaction in state.open.values():
+            transaction.rebooted = True
+
+
+class Seen(Event, frozen=True, kw_only=True, tag="charge_point.seen.v1"):
+    """It is alive; at most one a minute."""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        """Every event moves the aggregate's time of last change; this one does nothing else."""
+
+
+class StatusReported(Event, frozen=True, kw_only=True, tag="charge_point.status_reported.v1"):
+    """StatusNotification. `stale` when a newer one of this connector is known (ST-3): history, not the present."""
+
+    connector_id: int
+    status: str
+    error_code: str = "NoError"
+    info: str = ""
+    vendor_id: str = ""
+    vendor_error_code: str = ""
+    stale: bool = False
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        _watch_clock(aggregate.state, self)
+        if not self.stale:
+            aggregate.state.connectors[self.connector_id] = LastStatus(
+                status=self.status, error_code=self.error_code, at=self.happened_at
+            )
+
+
+class TagAuthorized(Event, frozen=True, kw_only=True, tag="charge_point.tag_authorized.v1"):
+    """Authorize was answered with this; `status` differs from the authorization's where a remote start named it."""
+
+    id_tag: TagRef
+    authorization: Authorization
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        """Nothing here depends on it: a start is judged anew (START-2)."""
+
+
+class DataTransferred(Event, frozen=True, kw_only=True, tag="charge_point.data_transferred.v1"):
+    """DataTransfer from the charge point and the status that it was answered; the data itself is left out."""
+
+    vendor_id: str
+    message_id: str = ""
+    status: str
+    size: int = 0  # characters of the data
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        """A fact for readers."""
+
+
+class Notified(Event, frozen=True, kw_only=True, tag="charge_point.notified.v1"):
+    """A notification that only says something: firmware, diagnostics, log status, security event, CSR.
+
+    `action` is OCPP's; `content` the payload as on the wire.
+    """
+
+    action: str
+    content: JSONObject
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        """A fact for readers."""
+
+
+class MeterValuesRecorded(Event, frozen=True, kw_only=True, tag="charge_point.meter_values_recorded.v1"):
+    """MeterValues. `values` is the wire's `meterValue`, compact JSON. `occurred_at` is the newest sample's time.
+
+    `relay` is what its session shall be told now: the register samples since the last relay, oldest first.
+    Otherwise `held` are this message's register samples, kept for the next relay or the stop. `session_id` is empty
+    where no transaction of ours fits; `transaction_id` is ours after attaching (MV-3), else as sent, 0 for none.
+    """
+
+    connector_id: int
+    transaction_id: int = 0
+    session_id: str = ""
+    values: msgspec.Raw
+    relay: tuple[RegisterSample, ...] = ()
+    held: tuple[RegisterSample, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        _watch_clock(aggregate.state, self)
+        transaction = aggregate.state.open.get(self.transaction_id)
+        if transaction is None:
+            return
+        if self.relay:
+            transaction.relayed_at, transaction.pending = self.timestamp, []
+        else:
+            transaction.pending = [*transaction.pending, *self.held]
+
+
+class TransactionStarted(Event, frozen=True, kw_only=True, tag="charge_point.transaction_started.v1"):
+    """StartTransaction was answered with `transaction_id` and `status`, the idTagInfo status (START-1).
+
+    `occurred_at` is the charge point's timestamp, `meter_start` in Wh. A `status` other than Accepted is a
+    transaction all the same: its stop will come. `superseded` is the transaction on the same connector that this
+    one ended, 0 for none (START-7). `tariffs` are OCPI 2.3.0 Tariff objects as they were at the start.
+    """
+
+    transaction_id: int
+    session_id: str
+    tenant: str
+    charge_point_id: str
+    connector_id: int
+    evse_uid: str
+    evse_id: str = ""
+    ocpi_connector: Connector | None = None
+    site: Site
+    id_tag: TagRef
+    authorization: Authorization
+    status: str
+    meter_start: int
+    reservation_id: int | None = None
+    settings: Settings
+    tariffs: tuple[JSONObject, ...] = ()
+    remote_command_id: str = ""
+    superseded: int = 0
+    clock_offset_s: int = 0
+    key: str  # START-6
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.next_transaction_id = max(state.next_transaction_id, self.transaction_id + 1)
+        state.open[self.transaction_id] = Open(
+            session_id=self.session_id,
+            connector_id=self.connector_id,
+            tag=self.id_tag.key,
+            parent=self.authorization.parent,
+            status=self.status,
+            meter_start=self.meter_start,
+            started_at=self.happened_at,
+            key=self.key,
+        )
+        state.starts[self.key] = Answered(
+            transaction_id=self.transaction_id,
+            session_id=self.session_id,
+            status=self.status,
+            expires_at=self.authorization.expires_at,
+            parent_sealed=self.authorization.parent_sealed,
+            at=self.timestamp,
+        )
+        state.remote_starts = [
+            one
+            for one in state.remote_starts
+            if one.command_id != self.remote_command_id and one.until > self.timestamp
+        ]
+        if self.reservation_id is not None and self.status == "Accepted":
+            state.reservations.pop(self.reservation_id, None)
+        state.forget(self.timestamp)
+
+
+class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.transaction_stopped.v1"):
+    """StopTransaction of a transaction of ours; `occurred_at` is the charge point's timestamp, `meter_stop` in Wh.
+
+    `samples` are the register samples that its session was not told yet, with those of transactionData, oldest
+    first. `clock_offset_s` is how far the charge point's clock ran ahead of ours, as known at the stop.
+    """
+
+    transaction_id: int
+    session_id: str
+    connector_id: int
+    meter_stop: int
+    id_tag: TagRef | None = None
+    status: str = ""  # idTagInfo answered, empty for none (STOP-2)
+    expires_at: datetime | None = None
+    parent_sealed: Sealed = ""
+    reason: str = "Local"
+    samples: tuple[RegisterSample, ...] = ()
+    data: msgspec.Raw = msgspec.Raw(b"null")  # transactionData as on the wire
+    clock_offset_s: int = 0
+    key: str  # STOP-4
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        running = state.open.pop(self.transaction_id, None)
+        if running is not None:
+            state.ended[self.transaction_id] = _ended(running, self.timestamp)
+        ended = state.ended.get(self.transaction_id)
+        if ended is not None:
+            ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
+            ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
+            ended.pending = []
+        last = state.last_stops.get(self.connector_id)
+        if last is None or last.at <= self.happened_at:
+            state.last_stops[self.connector_id] = LastStop(meter=self.meter_stop, at=self.happened_at)
+        state.forget(self.timestamp)
+
+
+class TransactionSuperseded(Event, frozen=True, kw_only=True, tag="charge_point.transaction_superseded.v1"):
+    """Another transaction was accepted on its connector while it ran: its end is suspect (START-7).
+
+    Its own StopTransaction may still come and is then taken as `transaction_stopped` with the flag `superseded`.
+    `samples` are those that its session was not told yet.
+    """
+
+    transaction_id: int
+    session_id: str
+    connector_id: int
+    by: int
+    samples: tuple[RegisterSample, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        running = aggregate.state.open.pop(self.transaction_id, None)
+        if running is not None:
+            running.pending = []
+            aggregate.state.ended[self.transaction_id] = _ended(running, self.timestamp)
+
+
+class StopConflicted(Event, frozen=True, kw_only=True, tag="charge_point.stop_conflicted.v1"):
+    """A second StopTransaction with other values; the first stands (STOP-4)."""
+
+    transaction_id: int
+    session_id: str
+    meter_stop: int
+    id_tag: TagRef | None = None
+    reason: str = "Local"
+    key: str
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        ended = aggregate.state.ended.get(self.transaction_id)
+        if ended is not None:
+            ended.conflicts = [*ended.conflicts, self.key][-8:]
+
+
+class StopUnmatched(Event, frozen=True, kw_only=True, tag="charge_point.stop_unmatched.v1"):
+    """A StopTransaction that belongs to no transaction of ours: id -1 (START-5), or an id never given here (STOP-1).
+
+    Everything that a person or a later rule needs to attach it is kept.
+    """
+
+    transaction_id: int
+    meter_stop: int
+    id_tag: TagRef | None = None
+    reason: str = "Local"
+    samples: tuple[RegisterSample, ...] = ()
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    key: str
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.orphan_stops[self.key] = self.timestamp
+        aggregate.state.forget(self.timestamp)
+
+
+class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_requested.v1"):
+    """We call the charge point. `payload` is as on the wire, but personal data and secrets in it are sealed texts."""
+
+    command_id: str
+    action: str
+    payload: JSONObject
+    id_tag: TagRef | None = None
+    authorization: Authorization | None = None
+    epoch: int
+    slot: int
+    boot: str
+    expires_at: datetime
+    remote_start_until: datetime | None = None
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at)
+        if self.action == "ChangeConfiguration":
+            call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
+        elif self.action in ("ReserveNow", "CancelReservation"):
+            call.reservation_id = int(self.payload.get("reservationId", 0))
+        elif self.id_tag is not None and self.remote_start_until is not None:
+            start = RemoteStart(
+                command_id=self.command_id,
+                tag=self.id_tag.key,
+                connector_id=int(self.payload.get("connectorId") or 0),
+                until=self.remote_start_until,
+                authorization=self.authorization,
+            )
+            fresh = [one for one in state.remote_starts if one.until > self.timestamp]
+            state.remote_starts = [*fresh, start][-32:]
+        state.calls[self.command_id] = call
+
+
+class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):
+    """How a call ended. `status` is accepted, rejected, failed, timed_out or expired.
+
+    `reason` is the charge point's own status (`Rejected`, `UnlockFailed`), an error code (`NotSupported`),
+    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one.
+    """
+
+    command_id: str
+    action: str
+    status: str
+    reason: str = ""
+    response: JSONObject | None = None
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        call = state.calls.pop(self.command_id, None)
+        if self.status in ("rejected", "failed", "expired"):
+            state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
+        if call is None or self.status != "accepted":
+            return
+        if call.action == "ChangeConfiguration":
+            _note(state, call.key, call.value)
+        elif call.action == "GetConfiguration":
+            for entry in (self.response or {}).get("configurationKey") or ():
+                _note(state, str(entry.get("key", "")), str(entry.get("value", "")))
+        elif call.action == "ReserveNow":
+            # Where a reservation ends unseen, its number is only one that may be named later.
+            state.reservations[call.reservation_id] = self.timestamp + timedelta(days=7)
+            for number in [n for n, until in state.reservations.items() if until < self.timestamp]:
+                del state.reservations[number]
+        elif call.action == "CancelReservation":
+            state.reservations.pop(call.reservation_id, None)
+
+
+class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
+    """The charge point's clock runs `seconds` ahead of ours (negative: behind)."""
+
+    seconds: int
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.clock_offset_s, aggregate.state.drift = self.seconds, None
+
+
+def _watch_clock(state: ChargePointState, event: Event) -> None:
+    """Keep the offset that the last messages agree on, and since when (see `ChargePoint.clock_offset`)."""
+    if event.occurred_at is None:
+        return
+    seconds = round((event.occurred_at - event.timestamp).total_seconds())
+    if state.drift is None or abs(seconds - state.drift.seconds) > DRIFT_AGREES_S:
+        state.drift = Drift(seconds=seconds, at=event.timestamp)
+
+
+def _note(state: ChargePointState, key: str, value: str) -> None:
+    """A configuration value that is no secret."""
+    if key and key.lower() != "authorizationkey" and not value.startswith("s1."):
+        state.configuration[key.lower()] = value
+
+
+def _ended(running: Open, at: datetime) -> Ended:
+    return Ended(
+        session_id=running.session_id,
+        connector_id=running.connector_id,
+        tag=running.tag,
+        parent=running.parent,
+        status=running.status,
+        meter_start=running.meter_start,
+        started_at=running.started_at,
+        at=at,
+        rebooted=running.rebooted,
+    )
+
+
+AGGREGATE_EVENTS: tuple[type[Event], ...] = (
+    Registered,
+    Changed,
+    Removed,
+    CredentialsSet,
+    Connected,
+    Disconnected,
+    Booted,
+    Seen,
+    StatusReported,
+    TagAuthorized,
+    DataTransferred,
+    Notified,
+    MeterValuesRecorded,
+    TransactionStarted,
+    TransactionStopped,
+    TransactionSuperseded,
+    StopConflicted,
+    StopUnmatched,
+    CallRequested,
+    CallConcluded,
+    ClockOffsetNoted,
+)

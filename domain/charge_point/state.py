@@ -1,0 +1,217 @@
+"""What is remembered of one charge point: enough to decide the next message, and no more.
+
+Only events change it. It stands in the compacted state topic as JSON, so every field has a default and all
+collections are bounded: idempotence keys live `KEEP` after they were made and never more than `KEEP_MOST` of them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from domain.values import Authorization, Evse, RegisterSample, Site, TagRef
+
+KEEP = timedelta(days=7)
+KEEP_MOST = 1000
+CALL_GRACE = timedelta(seconds=5)
+"""How long after a call's `expires_at` its answer may still be on the way."""
+
+
+DRIFT_AGREES_S = 10
+"""Two messages show the same clock offset when they differ by no more than this."""
+
+
+class Flag(StrEnum):
+    """What was odd about a message that was taken all the same. Stands in events' `flags`, among others."""
+
+    LATE = "late"  # sent long after it happened: an offline queue, or a clock behind
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"
+    BEFORE_PREVIOUS_STOP = "before_previous_stop"
+    METER_BELOW_PREVIOUS_STOP = "meter_below_previous_stop"
+    METER_GAP = "meter_gap"  # the register moved between two transactions
+    UNKNOWN_CONNECTOR = "unknown_connector"
+    UNKNOWN_RESERVATION = "unknown_reservation"
+    OTHER_CONNECTOR = "other_connector"  # the transaction hangs on another connector
+    UNKNOWN_TRANSACTION = "unknown_transaction"
+    ORPHAN = "orphan"  # transaction id -1: the charge point never got our answer to its start
+    ENDED_TRANSACTION = "ended_transaction"
+    WITHOUT_TRANSACTION_ID = "without_transaction_id"  # attached by its connector
+    METER_STOP_BELOW_START = "meter_stop_below_start"
+    STOP_BEFORE_START = "stop_before_start"
+    FOREIGN_TAG = "foreign_tag"  # stopped by a tag of another group
+    SUPERSEDED = "superseded"  # another transaction had begun on its connector
+    REBOOTED = "rebooted"  # the charge point booted while it ran
+    NOT_REGISTERED = "not_registered"  # sent before BootNotification was accepted
+    CONNECTOR_ZERO_STATUS = "connector_zero_status"  # a status that connector 0 cannot have
+
+
+class Connection(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The current websocket. `epoch` is the version of its `charge_point.connected`."""
+
+    epoch: int
+    node: str
+    slot: int
+    boot: str
+    since: datetime
+
+
+class Registration(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The last answer to a BootNotification; `interval` in seconds."""
+
+    status: str
+    interval: int
+    at: datetime
+
+
+class LastStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The newest StatusNotification of one connector, by the charge point's time."""
+
+    status: str
+    error_code: str = "NoError"
+    at: datetime
+
+
+class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A running transaction. `pending` are register samples that its session was not told yet."""
+
+    session_id: str
+    connector_id: int
+    tag: str
+    parent: str = ""
+    status: str
+    meter_start: int
+    started_at: datetime
+    key: str
+    relayed_at: datetime | None = None
+    pending: list[RegisterSample] = []
+    rebooted: bool = False
+
+
+class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A transaction that is over: stopped (`stop` is the stop's content key), or superseded and not stopped yet."""
+
+    session_id: str
+    connector_id: int
+    tag: str
+    parent: str = ""
+    status: str
+    meter_start: int
+    started_at: datetime
+    at: datetime
+    stop: str = ""
+    stop_status: str = ""
+    stop_expires_at: datetime | None = None
+    stop_parent_sealed: str = ""
+    conflicts: list[str] = []
+    pending: list[RegisterSample] = []
+    rebooted: bool = False
+
+
+class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a StartTransaction was answered; its content key stays after the end."""
+
+    transaction_id: int
+    session_id: str
+    status: str
+    expires_at: datetime | None = None
+    parent_sealed: str = ""
+    at: datetime
+
+
+class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A call of ours that has no result yet, with what its result changes here."""
+
+    action: str
+    epoch: int
+    expires_at: datetime
+    key: str = ""  # ChangeConfiguration
+    value: str = ""
+    reservation_id: int = 0  # ReserveNow, CancelReservation
+
+
+class RemoteStart(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A remote start on its way: the next fitting start belongs to it (`connector_id` 0: any)."""
+
+    command_id: str
+    tag: str
+    connector_id: int = 0
+    until: datetime
+    authorization: Authorization | None = None
+
+
+class LastStop(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Where a connector's register stood at its last stop."""
+
+    meter: int
+    at: datetime
+
+
+class Drift(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The clock offset (seconds) that the last messages showed, and when the first of them came."""
+
+    seconds: int
+    at: datetime
+
+
+class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The state of the aggregate `charge_point`."""
+
+    tenant: str = ""
+    charge_point_id: str = ""
+    provisioned: bool = False
+    automatic: bool = False
+    site: Site | None = None
+    evses: tuple[Evse, ...] = ()
+    password_hash: str = ""
+    registration: Registration | None = None
+    connection: Connection | None = None
+    connectors: dict[int, LastStatus] = {}
+    configuration: dict[str, str] = {}  # keys in lower case
+    next_transaction_id: int = 1
+    open: dict[int, Open] = {}
+    ended: dict[int, Ended] = {}
+    starts: dict[str, Answered] = {}
+    orphan_stops: dict[str, datetime] = {}
+    last_stops: dict[int, LastStop] = {}
+    remote_starts: list[RemoteStart] = []
+    reservations: dict[int, datetime] = {}
+    calls: dict[str, OpenCall] = {}
+    clock_offset_s: int = 0
+    drift: Drift | None = None
+
+    def evse(self, connector_id: int) -> Evse | None:
+        """The EVSE of an OCPP connector: number n is the n-th, 0 none."""
+        return self.evses[connector_id - 1] if 0 < connector_id <= len(self.evses) else None
+
+    def accepted(self) -> bool:
+        """Whether the last BootNotification was accepted."""
+        return self.registration is not None and self.registration.status == "Accepted"
+
+    def forget(self, now: datetime) -> None:
+        """Drop idempotence keys that are too old or too many; those of open transactions stay."""
+        before = now - KEEP
+        running = {one.key for one in self.open.values()}
+        for key in _surplus(
+            [(key, one.at) for key, one in self.starts.items() if key not in running], before
+        ):
+            del self.starts[key]
+        for number in _surplus([(number, one.at) for number, one in self.ended.items()], before):
+            del self.ended[number]
+        for key in _surplus(list(self.orphan_stops.items()), before):
+            del self.orphan_stops[key]
+
+
+def tag_of(tag: TagRef | None) -> str:
+    """A tag's HMAC key, or nothing."""
+    return "" if tag is None else tag.key
+
+
+_Key = TypeVar("_Key", str, int)
+
+
+def _surplus(entries: list[tuple[_Key, datetime]], before: datetime) -> list[_Key]:
+    surplus = len(entries) - KEEP_MOST
+    return [key for i, (key, at) in enumerate(entries) if at < before or i < surplus]
