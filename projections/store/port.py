@@ -228,9 +228,9 @@ class Page(msgspec.Struct, frozen=True):
 class IndexSpec(msgspec.Struct, frozen=True):
     """One index of one collection.
 
-    `unique` binds documents in which all fields hold a value. `geo` makes `near` possible on the GeoJSON point
-    in the single field `geo`. `expire_after` (seconds) takes documents away that long after the time in the
-    single field; every process that writes to the collection must have declared it.
+    `unique` binds documents in which all fields, which are strings, hold one. `geo` makes `near` possible on
+    the GeoJSON point in the single field `geo`. `expire_after` (seconds) takes documents away that long after
+    the time in the single field, one a collection; every process that writes there must have declared it.
     """
 
     db: str

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from projections.store.mongo import MongoReadStore
 from projections.store.port import ReadStore
 from projections.store.sqlite import SqliteReadStore
+from tests.servers import Mongo
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("mongo", marks=pytest.mark.mongo)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReadStore]:
-    made = SqliteReadStore(tmp_path / "read")
+    made: ReadStore
+    if request.param == "sqlite":
+        made = SqliteReadStore(tmp_path / "read")
+    else:
+        mongo: Mongo = request.getfixturevalue("mongo")
+        made = MongoReadStore(mongo.url, database_prefix=f"t{uuid.uuid4().hex[:10]}_")
     yield made
     await made.close()
