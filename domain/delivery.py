@@ -29,7 +29,7 @@ def delivery_id(to: PartyId, module: str, object_id: str) -> str:
 
 def wait_before(attempt: int) -> timedelta:
     """The wait before try number `attempt` (2 = the first repeat): 5 s doubling to 15 minutes."""
-    return min(FIRST_WAIT * 2 ** min(attempt - 2, 20), LONGEST_WAIT)
+    return min(FIRST_WAIT * int(2 ** min(attempt - 2, 20)), LONGEST_WAIT)
 
 
 class DeliveryState(msgspec.Struct, omit_defaults=True):

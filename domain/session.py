@@ -6,7 +6,7 @@ start comes. The CDR is issued in the same decision as the end, so that one char
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -24,8 +24,6 @@ from domain.values import (
     TagRef,
     Value,
 )
-
-KEPT_AFTER_END = timedelta(days=30)
 
 
 def session_aggregate_id(session_id: str) -> str:
@@ -77,10 +75,6 @@ class Session(Aggregate[SessionState]):
 
     kind: ClassVar[str] = "session"
     state_type = SessionState
-
-    @property
-    def ended(self) -> bool:
-        return False
 
 
 class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):

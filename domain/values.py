@@ -119,3 +119,20 @@ class RegisterSample(Value, frozen=True, kw_only=True):
     power_w: Decimal | None = None
     current_a: Decimal | None = None
     soc_percent: Decimal | None = None
+
+
+def plain_json(value: object) -> Any:
+    """JSON-ready: Decimals become JSON numbers, which up to 15 significant digits read back as the same Decimal.
+
+    Raises ValueError for a Decimal that would not: nothing that we compute for the wire has more digits.
+    """
+    if isinstance(value, Decimal):
+        number = int(value) if value == value.to_integral_value() else float(value)
+        if Decimal(repr(number)) != value:
+            raise ValueError(f"{value} has too many digits for a JSON number")
+        return number
+    if isinstance(value, dict):
+        return {key: plain_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(item) for item in value]
+    return value

@@ -1,0 +1,167 @@
+"""What can be asked of a delivery: want a version, report an attempt's outcome, try again by hand."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
+from domain.delivery import (
+    GIVE_UP_AFTER,
+    LEASE,
+    SPACING,
+    AttemptDue,
+    AttemptFailed,
+    Delivered,
+    Delivery,
+    GivenUp,
+    RetryRequested,
+    Wanted,
+    delivery_id,
+    wait_before,
+)
+from domain.values import PartyId
+
+
+class _OfDelivery(Command, frozen=True, kw_only=True):
+    area: ClassVar[Area] = Area.DELIVERY
+    to: PartyId
+    module: str
+    object_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return delivery_id(self.to, self.module, self.object_id)
+
+
+class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
+    """The party shall have `version` of the object, or a newer one. Urgent ones do not wait for the spacing."""
+
+    tenant: str
+    version: int
+    urgent: bool = False
+
+
+class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
+    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown."""
+
+    attempt: int
+    outcome: str
+    sent: int = 0
+    http_status: int = 0
+    reason: str = ""
+    remote_url: str = ""
+
+
+class Retry(_OfDelivery, frozen=True, kw_only=True, tag="delivery.retry.v1"):
+    """Try again now, whatever became of it."""
+
+    by: str = ""
+
+
+def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
+    state = delivery.state
+    if command.version <= max(state.sent, state.wanted) and state.phase != "idle":
+        return Accepted()
+    if command.version <= state.sent:
+        return Accepted()
+    due = None
+    busy = state.phase in ("in_flight", "waiting")
+    spacing = SPACING.get(command.module)
+    if not busy and not command.urgent and spacing is not None and state.delivered_at is not None:
+        earliest = state.delivered_at + spacing
+        due = earliest if earliest > meta.at else None
+    if state.phase == "waiting" and command.urgent and state.attempt == 0:
+        due = meta.at
+    delivery.trigger(
+        Wanted,
+        meta.at,
+        to=command.to,
+        module=command.module,
+        object_id=command.object_id,
+        tenant=command.tenant,
+        wanted=command.version,
+        urgent=command.urgent,
+        due=due,
+    )
+    if not busy and due is None:
+        _attempt(delivery, meta)
+    return Accepted()
+
+
+def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Outcome:
+    state = delivery.state
+    if command.outcome == "delivered":
+        if command.sent <= state.sent and state.phase != "in_flight":
+            return Accepted()
+        due = None
+        if state.wanted > command.sent:
+            due = meta.at if state.urgent else meta.at + SPACING.get(state.module, LEASE * 0)
+        delivery.trigger(
+            Delivered,
+            meta.at,
+            attempt=command.attempt,
+            sent=command.sent,
+            http_status=command.http_status,
+            remote_url=command.remote_url,
+            due=due,
+        )
+        return Accepted()
+    if state.phase != "in_flight" or command.attempt != state.attempt:
+        return Rejected(Refusal.STALE, f"attempt {command.attempt} is not the one under way")
+    _failed(delivery, command.outcome, command.reason, meta)
+    return Accepted()
+
+
+def retry(delivery: Delivery, command: Retry, meta: Meta) -> Outcome:
+    if not delivery.exists:
+        return Rejected(Refusal.UNKNOWN, f"nothing of {command.module} {command.object_id} is on its way")
+    if delivery.state.phase == "in_flight":
+        return Rejected(Refusal.NOT_ALLOWED, "an attempt is under way")
+    delivery.trigger(RetryRequested, meta.at, by=command.by)
+    _attempt(delivery, meta)
+    return Accepted()
+
+
+def timer_due(delivery: Delivery, command: TimerDue, meta: Meta) -> Outcome:
+    state = delivery.state
+    if state.due != command.due:
+        return Accepted()
+    if state.phase == "waiting":
+        _attempt(delivery, meta)
+    elif state.phase == "in_flight":
+        _failed(delivery, "unknown", "nobody reported the outcome of the attempt", meta)
+    return Accepted()
+
+
+def _attempt(delivery: Delivery, meta: Meta) -> None:
+    state = delivery.state
+    delivery.trigger(
+        AttemptDue,
+        meta.at,
+        to=state.to,
+        module=state.module,
+        object_id=state.object_id,
+        tenant=state.tenant,
+        attempt=state.attempt + 1,
+        wanted=state.wanted,
+        lease=meta.at + LEASE,
+    )
+
+
+def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
+    state = delivery.state
+    due = meta.at + wait_before(state.attempt + 1)
+    if state.first_tried_at is not None and due > state.first_tried_at + GIVE_UP_AFTER:
+        delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)
+    else:
+        delivery.trigger(
+            AttemptFailed, meta.at, attempt=state.attempt, outcome=outcome, reason=reason, due=due
+        )
+
+
+ROUTES = {
+    Want: Route(Delivery, want),
+    ReportAttempt: Route(Delivery, report_attempt),
+    Retry: Route(Delivery, retry),
+}
+TIMER = timer_due

@@ -1,0 +1,136 @@
+"""What can be asked of a remote command: request it, and tell what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
+from domain.remote_command import (
+    FINAL,
+    Concluded,
+    RemoteCommand,
+    Requested,
+    Sent,
+    SessionBegan,
+    remote_command_aggregate_id,
+)
+from domain.values import Authorization, JSONObject, TagRef, Value
+
+
+class Status(Value, frozen=True, kw_only=True):
+    """What the edge answers."""
+
+    command_id: str
+    status: str
+
+
+class _OfRemoteCommand(Command, frozen=True, kw_only=True):
+    area: ClassVar[Area] = Area.REMOTE_COMMAND
+    tenant: str
+    command_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return remote_command_aggregate_id(self.tenant, self.command_id)
+
+
+class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.request.v1"):
+    """Ask a charge point to do something; the same id again is the same request, or a conflict."""
+
+    charge_point_id: str
+    command_type: str
+    parameters: JSONObject
+    action: str
+    payload: JSONObject
+    id_tag: TagRef | None = None
+    authorization: Authorization | None = None
+    fingerprint: str
+    by: str
+    expires_at: datetime
+
+
+class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.mark_sent.v1"):
+    """The call left for the charge point's connection."""
+
+
+class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.conclude.v1"):
+    """It was answered, refused or lost."""
+
+    status: str
+    reason: str = ""
+    response: JSONObject | None = None
+
+
+class NoteSession(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.note_session.v1"):
+    """A transaction began that this remote start asked for."""
+
+    session_id: str
+
+
+def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) -> Outcome:
+    state = remote.state
+    if remote.exists:
+        if state.fingerprint != command.fingerprint:
+            return Rejected(
+                Refusal.CONFLICT, f"command id {command.command_id!r} was used for another request"
+            )
+        return Accepted(Status(command_id=command.command_id, status=state.status))
+    remote.trigger(
+        Requested,
+        meta.at,
+        tenant=command.tenant,
+        command_id=command.command_id,
+        charge_point_id=command.charge_point_id,
+        command_type=command.command_type,
+        parameters=command.parameters,
+        action=command.action,
+        payload=command.payload,
+        id_tag=command.id_tag,
+        authorization=command.authorization,
+        fingerprint=command.fingerprint,
+        by=command.by,
+        expires_at=command.expires_at,
+    )
+    return Accepted(Status(command_id=command.command_id, status="pending"))
+
+
+def mark_sent(remote: RemoteCommand, command: MarkSent, meta: Meta) -> Outcome:
+    if remote.state.status == "pending":
+        remote.trigger(Sent, meta.at)
+    return Accepted()
+
+
+def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
+    if not remote.exists:
+        return Rejected(Refusal.UNKNOWN, f"no command {command.command_id!r}")
+    if remote.state.status in FINAL:
+        return Accepted()
+    remote.trigger(
+        Concluded, meta.at, status=command.status, reason=command.reason, response=command.response
+    )
+    return Accepted()
+
+
+def note_session(remote: RemoteCommand, command: NoteSession, meta: Meta) -> Outcome:
+    if not remote.exists:
+        return Rejected(Refusal.UNKNOWN, f"no command {command.command_id!r}")
+    remote.trigger(SessionBegan, meta.at, session_id=command.session_id)
+    return Accepted()
+
+
+def timer_due(remote: RemoteCommand, command: TimerDue, meta: Meta) -> Outcome:
+    """Nobody said what became of it in time."""
+    if remote.next_due() == command.due:
+        status = "timed_out" if remote.state.status == "sent" else "expired"
+        remote.trigger(Concluded, meta.at, status=status, reason="no answer in time")
+    return Accepted()
+
+
+ROUTES = {
+    RequestRemoteCommand: Route(RemoteCommand, request),
+    MarkSent: Route(RemoteCommand, mark_sent),
+    Conclude: Route(RemoteCommand, conclude),
+    NoteSession: Route(RemoteCommand, note_session),
+}
+TIMER = timer_due
