@@ -139,7 +139,7 @@ def index_statement(spec: IndexSpec) -> tuple[str, str]:
     """The name and the statement of a plain, unique or expiry index."""
     keys = [f"{field(k.field)}{' DESC' if k.descending else ''}" for k in spec.fields]
     name = f"i_{spec.collection}_{zlib.crc32(','.join(keys).encode()):08x}"
-    if not spec.unique:
+    if not spec.unique and spec.fields[-1].field != "_id":
         keys.append("id DESC" if spec.fields[-1].descending else "id")
     kind = "UNIQUE INDEX" if spec.unique else "INDEX"
     return name, f"CREATE {kind} {name} ON {table(spec.collection)}({', '.join(keys)}) WHERE live = 1"
