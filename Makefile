@@ -19,7 +19,7 @@ help:
 	@echo "make servers        starts a real Kafka, MongoDB, Redis and mosquitto; settings in .servers/env"
 	@echo "make stop-servers   ends exactly those"
 	@echo "make bench          measures; ARGS goes to chargesphere bench"
-	@echo "make lock           renews requirements.lock (needs uv)"
+	@echo "make lock           renews both locks after a change of pyproject.toml (needs uv); ARGS=--upgrade for newer versions"
 
 install: $(STAMP)
 
@@ -52,7 +52,10 @@ stop-servers: install
 bench: install
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench $(ARGS)
 
+# Two locks of one resolution: everything, and what the image ships. Both name the build backend.
+BACKEND := $(PYTHON) -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"]))'
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url
+
 lock:
-	@$(PYTHON) -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"]))' \
-		| $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-			--extra dev -o requirements.lock pyproject.toml -
+	@$(BACKEND) | $(COMPILE) $(ARGS) --extra dev -o requirements.lock pyproject.toml -
+	@$(BACKEND) | $(COMPILE) -c requirements.lock -o deploy/requirements.lock pyproject.toml -

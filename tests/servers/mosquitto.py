@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -18,15 +19,8 @@ from tests.servers.process import Server, ServerFailed, program
 
 PASSWORDS = {"backend": "backend-secret", "demo": "demo-secret", "acme": "acme-secret"}
 
-ACCESS = """\
-user backend
-topic readwrite #
-
-pattern read ocpp/events/%u/#
-pattern read ocpp/status/%u/#
-pattern read ocpp/responses/%u/#
-pattern write ocpp/commands/%u/#
-"""
+# The very list that is deployed.
+ACCESS = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto" / "access"
 
 CONFIGURATION = """\
 per_listener_settings false
@@ -71,7 +65,7 @@ class Mosquitto(Server):
 
     def _prepare(self, configuration: Path) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
-        (self.folder / "access").write_text(ACCESS)
+        shutil.copy(ACCESS, self.folder / "access")
         passwords = self.folder / "passwords"
         passwords.touch(mode=0o600)
         for user, password in PASSWORDS.items():
