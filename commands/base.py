@@ -6,7 +6,7 @@ the aggregate `trigger`. A refusal is a result, named by a `Refusal`, never an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -117,6 +117,8 @@ class Route:
 
 
 Routes = Mapping[type[Command], Route]
+Policy = Callable[[Any, Meta], Sequence[Command]]
+"""What commands follow from one event; the Meta is that of the decision which holds it."""
 
 
 class TimerDue(Command, frozen=True, kw_only=True, tag="timer.due.v1"):

@@ -17,6 +17,7 @@ from domain.values import (
     Authorization,
     Connector,
     JSONObject,
+    PartyId,
     RegisterSample,
     Sealed,
     Settings,
@@ -76,6 +77,12 @@ class Session(Aggregate[SessionState]):
     kind: ClassVar[str] = "session"
     state_type = SessionState
 
+    @property
+    def told_to(self) -> PartyId | None:
+        """The eMSP that is told of it: the token's owner, unless the session is invalid."""
+        authorization = self.state.authorization
+        return authorization.owner if authorization is not None and self.state.status != "INVALID" else None
+
 
 class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
     """The transaction runs. `status` is OCPI's SessionStatus; `occurred_at` the start as the charge point says it.
@@ -97,7 +104,7 @@ class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
     status: str
     meter_start: int
     settings: Settings
-    tariffs: list[JSONObject] = []
+    tariffs: tuple[JSONObject, ...] = ()
     remote_command_id: str = ""
     flags: tuple[str, ...] = ()
 
@@ -109,7 +116,7 @@ class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
         state.start, state.meter_start, state.status = self.happened_at, self.meter_start, self.status
         state.settings, state.site = self.settings, self.site
         state.evse_uid, state.evse_id, state.connector = self.evse_uid, self.evse_id, self.connector
-        state.authorization, state.tariffs = self.authorization, self.tariffs
+        state.authorization, state.tariffs = self.authorization, list(self.tariffs)
 
 
 class UsageRecorded(Event, frozen=True, kw_only=True, tag="session.usage_recorded.v1"):
@@ -118,6 +125,7 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="session.usage_recorde
     samples: tuple[RegisterSample, ...]
     energy_wh: Decimal
     total_cost: JSONObject | None = None
+    owner: PartyId | None = None  # whom it is told to
     early: bool = False  # it came before the start
 
     def apply(self, aggregate: Session) -> None:
@@ -151,6 +159,7 @@ class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
     energy_wh: Decimal
     reason: str
     total_cost: JSONObject | None = None
+    owner: PartyId | None = None
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: Session) -> None:
@@ -167,6 +176,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     cdr_id: str
     cdr: JSONObject
     cdr_token: Sealed = ""
+    owner: PartyId | None = None
     explanation: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -11,16 +11,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from commands.base import Area, Command, Meta
+from commands.base import Area, Command, Meta, Policy, Refusal
 from domain.aggregate import Event, EventRegistry
 from streams.envelope import CommandRecord, decode_events, raw, record
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
 from streams.topology import commands_topic, partition_of
 
-Policy = Callable[[Any, Meta], Sequence[Command]]
+Refused = Callable[[str, Refusal, str], Sequence[Command]]
 
 
 class Processes:
@@ -30,6 +29,7 @@ class Processes:
         self,
         log: Log,
         policies: Mapping[type[Event], Sequence[tuple[str, Policy]]],
+        refusals: Mapping[str, Refused],
         events: EventRegistry,
         node: str,
         clock: Callable[[], datetime],
@@ -37,6 +37,7 @@ class Processes:
     ) -> None:
         self._log = log
         self._policies = policies
+        self._refusals = refusals
         self._events = events
         self._clock = clock
         self.follower = Follower(log, "processes", areas, node, self._handle)
@@ -49,29 +50,38 @@ class Processes:
         now = self._clock()
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
         for fact in facts:
-            meta = fact.decision.meta
-            for event in decode_events(fact.decision, self._events):
+            decision = fact.decision
+            refused = self._refusals.get(decision.command) if decision.reply.refusal is not None else None
+            if refused is not None and decision.reply.refusal is not None and not decision.repeat:
+                cause = decision.meta.command_id
+                commands = refused(cause, decision.reply.refusal, decision.reply.message)
+                self._send(out, commands, f"refused|{cause}", decision.meta, now)
+            for event in decode_events(decision, self._events):
                 for name, policy in self._policies.get(type(event), ()):
-                    for step, command in enumerate(policy(event, meta)):
-                        id = f"{name}|{event.originator_id}|{event.originator_version}|{step}"
-                        follow = Meta(
-                            command_id=id,
-                            at=now,
-                            tenant=meta.tenant,
-                            correlation_id=meta.correlation_id or meta.command_id,
-                            causation_id=meta.command_id,
-                            principal=f"process:{name}",
-                        )
-                        group = command.group
-                        out[TopicPartition(commands_topic(command.area), partition_of(group))].append(
-                            record(
-                                group,
-                                CommandRecord(
-                                    aggregate=command.aggregate_id, meta=follow, command=raw(command)
-                                ),
-                                meta.tenant,
-                            )
-                        )
-                        self.commanded += 1
+                    cause = f"{name}|{event.originator_id}|{event.originator_version}"
+                    self._send(out, policy(event, decision.meta), cause, decision.meta, now)
         if out:
             await asyncio.gather(*(self._log.append(p.topic, p.partition, r) for p, r in out.items()))
+
+    def _send(
+        self,
+        out: dict[TopicPartition, list[Record]],
+        commands: Sequence[Command],
+        cause: str,
+        meta: Meta,
+        now: datetime,
+    ) -> None:
+        for step, command in enumerate(commands):
+            follow = Meta(
+                command_id=f"{cause}|{step}",
+                at=now,
+                tenant=meta.tenant,
+                correlation_id=meta.correlation_id or meta.command_id,
+                causation_id=meta.command_id,
+                principal="process",
+            )
+            group = command.group
+            value = CommandRecord(aggregate=command.aggregate_id, meta=follow, command=raw(command))
+            place = TopicPartition(commands_topic(command.area), partition_of(group))
+            out[place].append(record(group, value, meta.tenant))
+            self.commanded += 1

@@ -1,0 +1,32 @@
+"""Process managers: what follows from a fact. Events of one aggregate enter, commands for others leave.
+
+Each policy is a pure function; its commands may be sent twice and in any order between aggregates, and have the
+same effect. The table of all policies stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from commands.base import Policy
+from commands.processes import charging_session, deliveries, remote_command
+from domain.aggregate import Event
+
+Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
+
+
+def _together(**tables: Mapping[type[Event], Policy]) -> Policies:
+    out: dict[type[Event], list[tuple[str, Policy]]] = {}
+    for name, table in tables.items():
+        for event, policy in table.items():
+            out.setdefault(event, []).append((name, policy))
+    return out
+
+
+POLICIES = _together(
+    charging_session=charging_session.POLICIES,
+    remote_command=remote_command.POLICIES,
+    deliveries=deliveries.POLICIES,
+)
+REFUSALS = {"charge_point.request_call.v1": remote_command.call_refused}
+"""What follows when a command that a policy sent is refused, by the command's name."""

@@ -1,0 +1,84 @@
+"""A charge: what the charge point says becomes its session, and in the end its CDR.
+
+transaction_started → the session starts · samples → usage · connector states → charging or parking ·
+transaction_stopped → the end, the price and the CDR · superseded → an end that nobody reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from commands.base import Command, Meta, Policy
+from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
+from domain.aggregate import Event
+from domain.charge_point.events import (
+    MeterValuesRecorded,
+    StatusReported,
+    TransactionStarted,
+    TransactionStopped,
+    TransactionSuperseded,
+)
+from domain.session import End
+
+
+def started(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
+    return (
+        StartSession(
+            session_id=event.session_id,
+            tenant=event.tenant,
+            charge_point_id=event.charge_point_id,
+            connector_id=event.connector_id,
+            transaction_id=event.transaction_id,
+            evse_uid=event.evse_uid,
+            evse_id=event.evse_id,
+            connector=event.ocpi_connector,
+            site=event.site,
+            id_tag=event.id_tag,
+            authorization=event.authorization,
+            status=event.status,
+            start=event.happened_at,
+            meter_start=event.meter_start,
+            settings=event.settings,
+            tariffs=event.tariffs,
+            remote_command_id=event.remote_command_id,
+            flags=event.flags,
+        ),
+    )
+
+
+def measured(event: MeterValuesRecorded, meta: Meta) -> Sequence[Command]:
+    if not event.relay or not event.session_id:
+        return ()
+    return (RecordUsage(session_id=event.session_id, samples=event.relay),)
+
+
+def reported(event: StatusReported, meta: Meta) -> Sequence[Command]:
+    if not event.session_id:
+        return ()
+    return (RecordConnector(session_id=event.session_id, at=event.happened_at, status=event.status),)
+
+
+def stopped(event: TransactionStopped, meta: Meta) -> Sequence[Command]:
+    end = End(
+        at=event.happened_at,
+        meter_stop=event.meter_stop,
+        reason=event.reason,
+        clock_offset_s=event.clock_offset_s,
+        flags=event.flags,
+    )
+    return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
+
+
+def superseded(event: TransactionSuperseded, meta: Meta) -> Sequence[Command]:
+    at = event.samples[-1].at if event.samples else event.happened_at
+    end = End(at=at, reason="Other", flags=("superseded",))
+    return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
+
+
+POLICIES: dict[type[Event], Policy] = {
+    TransactionStarted: started,
+    MeterValuesRecorded: measured,
+    StatusReported: reported,
+    TransactionStopped: stopped,
+    TransactionSuperseded: superseded,
+}

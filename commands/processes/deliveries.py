@@ -1,0 +1,71 @@
+"""What a partner is told: every change of a session of its token, and its CDR.
+
+The version wanted is the aggregate's version, so that a newer state replaces an older one still on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from commands.base import Command, Meta, Policy
+from commands.delivery import Want
+from domain.aggregate import Event
+from domain.session import CdrIssued, Ended, Started, UsageRecorded, session_aggregate_id
+
+
+def _session_id(aggregate: str) -> str:
+    return aggregate.removeprefix(session_aggregate_id(""))
+
+
+def started(event: Started, meta: Meta) -> Sequence[Command]:
+    owner = event.authorization.owner
+    if owner is None or event.status == "INVALID":
+        return ()
+    return (
+        Want(
+            to=owner,
+            module="sessions",
+            object_id=event.session_id,
+            tenant=event.tenant,
+            version=event.originator_version,
+            urgent=True,
+        ),
+    )
+
+
+def changed(event: UsageRecorded | Ended, meta: Meta) -> Sequence[Command]:
+    if event.owner is None:
+        return ()
+    return (
+        Want(
+            to=event.owner,
+            module="sessions",
+            object_id=_session_id(event.originator_id),
+            tenant=meta.tenant,
+            version=event.originator_version,
+            urgent=isinstance(event, Ended),
+        ),
+    )
+
+
+def issued(event: CdrIssued, meta: Meta) -> Sequence[Command]:
+    if event.owner is None:
+        return ()
+    return (
+        Want(
+            to=event.owner,
+            module="cdrs",
+            object_id=event.cdr_id,
+            tenant=meta.tenant,
+            version=event.originator_version,
+            urgent=True,
+        ),
+    )
+
+
+POLICIES: dict[type[Event], Policy] = {
+    Started: started,
+    UsageRecorded: changed,
+    Ended: changed,
+    CdrIssued: issued,
+}

@@ -1,0 +1,74 @@
+"""A remote command: asked → the charge point is called → answered, refused, lost or too late.
+
+requested → the charge point's group decides whether and where to call · call_requested → sent ·
+call_concluded → the outcome · a transaction that the command asked for → its session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from commands.base import Command, Meta, Policy, Refusal
+from commands.charge_point import RequestCall
+from commands.remote_command import Conclude, MarkSent, NoteSession
+from domain.aggregate import Event
+from domain.charge_point.events import CallConcluded, CallRequested, TransactionStarted
+from domain.remote_command import Requested
+
+REMOTE_START = "RemoteStartTransaction"
+
+
+def requested(event: Requested, meta: Meta) -> Sequence[Command]:
+    return (
+        RequestCall(
+            tenant=event.tenant,
+            charge_point_id=event.charge_point_id,
+            command_id=event.command_id,
+            action=event.action,
+            payload=event.payload,
+            expires_at=event.expires_at,
+            id_tag=event.id_tag,
+            authorization=event.authorization,
+            remote_start_until=event.expires_at if event.action == REMOTE_START else None,
+        ),
+    )
+
+
+def called(event: CallRequested, meta: Meta) -> Sequence[Command]:
+    return (MarkSent(tenant=meta.tenant, command_id=event.command_id),)
+
+
+def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
+    return (
+        Conclude(
+            tenant=meta.tenant,
+            command_id=event.command_id,
+            status=event.status,
+            reason=event.reason,
+            response=event.response,
+        ),
+    )
+
+
+def call_refused(command_id: str, refusal: Refusal, message: str) -> Sequence[Command]:
+    """The charge point's group refused the call; `command_id` is the one that `requested` gave its command."""
+    aggregate = command_id.partition("|")[2].rsplit("|", 2)[0]
+    _, tenant, id = aggregate.split("|", 2)
+    status = "expired" if refusal is Refusal.EXPIRED else "failed"
+    return (Conclude(tenant=tenant, command_id=id, status=status, reason=message),)
+
+
+def session_began(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
+    if not event.remote_command_id:
+        return ()
+    return (
+        NoteSession(tenant=event.tenant, command_id=event.remote_command_id, session_id=event.session_id),
+    )
+
+
+POLICIES: dict[type[Event], Policy] = {
+    Requested: requested,
+    CallRequested: called,
+    CallConcluded: concluded,
+    TransactionStarted: session_began,
+}

@@ -1,0 +1,386 @@
+"""What can be asked of a session of ours: start, usage, connector states, the end.
+
+The end is priced and its CDR issued in the same decision, from the session's own state alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import ClassVar
+
+import msgspec
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.metering import Energy, Reading, session_energy
+from domain.metering.reading import REGISTER
+from domain.pricing import Cost, Interval, PricingError, Sample, Tariff, Usage, price, tariff_from_json
+from domain.pricing import to_json as pricing_json
+from domain.pricing.cdr import cdr_of
+from domain.session import (
+    CdrIssued,
+    ConnectorChanged,
+    End,
+    Ended,
+    EndHeld,
+    Session,
+    Started,
+    UsageRecorded,
+    session_aggregate_id,
+)
+from domain.values import (
+    Authorization,
+    Connector,
+    JSONObject,
+    RegisterSample,
+    Settings,
+    Site,
+    TagRef,
+    plain_json,
+)
+
+PARKING = frozenset({"SuspendedEV", "Finishing"})
+CLOCK_TOLERANCE_S = 60
+
+
+class _OfSession(Command, frozen=True, kw_only=True):
+    area: ClassVar[Area] = Area.SESSION
+    session_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return session_aggregate_id(self.session_id)
+
+
+class StartSession(_OfSession, frozen=True, kw_only=True, tag="session.start.v1"):
+    """A transaction began; `status` is the idTagInfo status that the charge point was answered."""
+
+    tenant: str
+    charge_point_id: str
+    connector_id: int
+    transaction_id: int
+    evse_uid: str
+    evse_id: str = ""
+    connector: Connector | None = None
+    site: Site
+    id_tag: TagRef
+    authorization: Authorization
+    status: str
+    start: datetime
+    meter_start: int
+    settings: Settings
+    tariffs: tuple[JSONObject, ...] = ()
+    remote_command_id: str = ""
+    flags: tuple[str, ...] = ()
+
+
+class RecordUsage(_OfSession, frozen=True, kw_only=True, tag="session.record_usage.v1"):
+    """Register samples that the session was not told yet, oldest first."""
+
+    samples: tuple[RegisterSample, ...]
+
+
+class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record_connector.v1"):
+    """The connector's status while the session runs."""
+
+    at: datetime
+    status: str
+
+
+class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
+    """The transaction stopped; `samples` are those that the session was not told yet."""
+
+    end: End
+    samples: tuple[RegisterSample, ...] = ()
+
+
+def start(session: Session, command: StartSession, meta: Meta) -> Outcome:
+    state = session.state
+    if state.started:
+        return Accepted()
+    accepted = command.status == "Accepted"
+    session.trigger(
+        Started,
+        meta.at,
+        occurred_at=command.start,
+        session_id=command.session_id,
+        tenant=command.tenant,
+        charge_point_id=command.charge_point_id,
+        connector_id=command.connector_id,
+        transaction_id=command.transaction_id,
+        evse_uid=command.evse_uid,
+        evse_id=command.evse_id,
+        connector=command.connector,
+        site=command.site,
+        id_tag=command.id_tag,
+        authorization=command.authorization,
+        status="ACTIVE" if accepted else "INVALID",
+        meter_start=command.meter_start,
+        settings=command.settings,
+        tariffs=command.tariffs,
+        remote_command_id=command.remote_command_id,
+        flags=command.flags,
+    )
+    if state.held_end is not None:
+        _end(session, state.held_end, meta)
+    return Accepted()
+
+
+def record_usage(session: Session, command: RecordUsage, meta: Meta) -> Outcome:
+    state = session.state
+    if state.ended_at is not None:
+        return Rejected(Refusal.STALE, "the session has ended")
+    known = {sample.at for sample in state.samples}
+    fresh = tuple(sample for sample in command.samples if sample.at not in known)
+    if not fresh:
+        return Accepted()
+    _record(session, fresh, meta)
+    return Accepted()
+
+
+def record_connector(session: Session, command: RecordConnector, meta: Meta) -> Outcome:
+    state = session.state
+    if state.ended_at is not None:
+        return Rejected(Refusal.STALE, "the session has ended")
+    if any(change.at == command.at and change.status == command.status for change in state.states):
+        return Accepted()
+    session.trigger(ConnectorChanged, meta.at, occurred_at=command.at, status=command.status)
+    return Accepted()
+
+
+def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
+    state = session.state
+    if state.ended_at is not None or state.held_end is not None:
+        return Accepted()
+    known = {sample.at for sample in state.samples}
+    fresh = tuple(sample for sample in command.samples if sample.at not in known)
+    if fresh:
+        _record(session, fresh, meta)
+    if not state.started:
+        session.trigger(EndHeld, meta.at, end=command.end)
+    else:
+        _end(session, command.end, meta)
+    return Accepted()
+
+
+def _record(session: Session, fresh: tuple[RegisterSample, ...], meta: Meta) -> None:
+    state = session.state
+    if not state.started or state.start is None:
+        session.trigger(
+            UsageRecorded, meta.at, occurred_at=fresh[-1].at, samples=fresh, energy_wh=Decimal(0), early=True
+        )
+        return
+    samples = [*state.samples, *fresh]
+    until = max(state.start, *(sample.at for sample in samples))
+    energy = _energy(session, samples, None)
+    cost = _price(session, _usage(session, samples, energy, until, timedelta()))
+    session.trigger(
+        UsageRecorded,
+        meta.at,
+        occurred_at=fresh[-1].at,
+        samples=fresh,
+        energy_wh=energy.wh,
+        total_cost=_cost_json(cost),
+        owner=session.told_to,
+    )
+
+
+def _end(session: Session, end: End, meta: Meta) -> None:
+    state = session.state
+    assert state.start is not None
+    shift = (
+        timedelta(seconds=end.clock_offset_s) if abs(end.clock_offset_s) > CLOCK_TOLERANCE_S else timedelta()
+    )
+    flags = list(end.flags)
+    until = end.at
+    if until < state.start:
+        until = max([state.start, *(sample.at for sample in state.samples)])
+        flags.append("stop_before_start")
+    energy = _energy(session, state.samples, end.meter_stop)
+    usage = _usage(session, state.samples, energy, until, shift)
+    cost = _price(session, usage)
+    status = "INVALID" if state.status == "INVALID" else "COMPLETED"
+    stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
+    session.trigger(
+        Ended,
+        meta.at,
+        occurred_at=until,
+        status=status,
+        meter_stop=stop,
+        energy_wh=energy.wh,
+        reason=end.reason,
+        total_cost=_cost_json(cost),
+        owner=session.told_to,
+        flags=tuple(flags),
+    )
+    if status == "COMPLETED":
+        notes = [*(repair.text for repair in energy.repairs), *(f"flagged: {flag}" for flag in flags)]
+        _issue(session, cost, shift, notes, meta)
+
+
+def _issue(session: Session, cost: Cost, shift: timedelta, notes: Sequence[str], meta: Meta) -> None:
+    state = session.state
+    site, authorization, settings = state.site, state.authorization, state.settings
+    assert site is not None and authorization is not None and settings is not None and state.start is not None
+    tariffs, problems = _tariffs(state.tariffs)
+    numbers = cdr_of(cost, tariffs)
+    warnings = [*problems, *numbers.warnings]
+    if shift:
+        warnings.append(
+            f"the charge point's clock was {shift.total_seconds():+.0f} s off: times are corrected by it"
+        )
+    warnings.extend(notes)
+    id = session.id.partition("|")[2]
+    connector = state.connector
+    coordinates = site.coordinates
+    cdr: JSONObject = {
+        **plain_json(pricing_json(numbers)),
+        "country_code": settings.party.country_code,
+        "party_id": settings.party.party_id,
+        "id": id,
+        "session_id": id,
+        "auth_method": authorization.auth_method or "WHITELIST",
+        "cdr_location": {
+            "id": site.id,
+            "name": site.name or None,
+            "address": site.address[:45] or "#NA",
+            "city": site.city[:45] or "#NA",
+            "postal_code": site.postal_code or None,
+            "country": site.country or "#NA",
+            "coordinates": {
+                "latitude": coordinates.latitude if coordinates else "0.00000",
+                "longitude": coordinates.longitude if coordinates else "0.00000",
+            },
+            "evse_uid": state.evse_uid,
+            "evse_id": state.evse_id or "#NA",
+            "connector_id": connector.id if connector else str(state.connector_id),
+            "connector_standard": connector.standard if connector else "IEC_62196_T2",
+            "connector_format": connector.format if connector else "SOCKET",
+            "connector_power_type": connector.power_type if connector else "AC_3_PHASE",
+        },
+        "currency": settings.currency,
+        "tariffs": list(state.tariffs[:1]),
+        "last_updated": _z(meta.at),
+    }
+    if authorization.authorization_reference:
+        cdr["authorization_reference"] = authorization.authorization_reference
+    if warnings:
+        cdr["remark"] = "; ".join(warnings)[:255]
+    location = cdr["cdr_location"]
+    cdr["cdr_location"] = {key: value for key, value in location.items() if value is not None}
+    session.trigger(
+        CdrIssued,
+        meta.at,
+        cdr_id=id,
+        cdr=cdr,
+        cdr_token=authorization.cdr_token,
+        owner=session.told_to,
+        explanation=cost.explain(),
+        warnings=tuple(warnings),
+    )
+
+
+def _tariffs(objects: Sequence[JSONObject]) -> tuple[tuple[Tariff, ...], list[str]]:
+    tariffs: list[Tariff] = []
+    problems: list[str] = []
+    for value in objects:
+        try:
+            tariffs.append(tariff_from_json(value))
+        except PricingError as error:
+            problems.append(str(error))
+    return tuple(tariffs[:1]), problems
+
+
+def _time_zone(session: Session) -> str:
+    state = session.state
+    if state.site is not None and state.site.time_zone:
+        return state.site.time_zone
+    return state.settings.time_zone if state.settings is not None else "UTC"
+
+
+def _usage(
+    session: Session,
+    samples: Sequence[RegisterSample],
+    energy: Energy,
+    until: datetime,
+    shift: timedelta,
+) -> Usage:
+    """What pricing needs, from the repaired series: Wh since the start, times by our clock."""
+    state = session.state
+    assert state.start is not None
+    known = {sample.at: sample for sample in samples}
+    series = [
+        Sample(
+            at - shift,
+            wh,
+            power_w=known[at].power_w if at in known else None,
+            current_a=known[at].current_a if at in known else None,
+        )
+        for at, wh in energy.series
+        if state.start <= at <= until
+    ]
+    return Usage(
+        start=state.start - shift,
+        end=until - shift,
+        samples=tuple(series),
+        parking=tuple(_parking(session, until, shift)),
+        meter_start_wh=0,
+        meter_stop_wh=energy.wh,
+    )
+
+
+def _parking(session: Session, until: datetime, shift: timedelta) -> list[Interval]:
+    """While the vehicle asked for no power: from SuspendedEV or Finishing to the next status or the end."""
+    state = session.state
+    assert state.start is not None
+    out: list[Interval] = []
+    since: datetime | None = None
+    for change in sorted(state.states, key=lambda change: change.at):
+        at = min(max(change.at, state.start), until)
+        if change.status in PARKING:
+            since = since if since is not None else at
+        elif since is not None:
+            if at > since:
+                out.append(Interval(since - shift, at - shift))
+            since = None
+    if since is not None and until > since:
+        out.append(Interval(since - shift, until - shift))
+    return out
+
+
+def _energy(session: Session, samples: Sequence[RegisterSample], meter_stop: int | None) -> Energy:
+    readings = [
+        Reading(
+            at=sample.at,
+            measurand=REGISTER,
+            context="Sample.Periodic",
+            location="Outlet",
+            value=sample.energy_wh,
+        )
+        for sample in samples
+    ]
+    return session_energy(session.state.meter_start, readings, meter_stop)
+
+
+def _price(session: Session, usage: Usage) -> Cost:
+    settings = session.state.settings
+    tariffs, _ = _tariffs(session.state.tariffs)
+    return price(usage, tariffs, _time_zone(session), currency=settings.currency if settings else None)
+
+
+def _cost_json(cost: Cost) -> JSONObject:
+    value = plain_json(msgspec.to_builtins(cost.total.as_price(), builtin_types=(Decimal,)))
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _z(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+ROUTES = {
+    StartSession: Route(Session, start),
+    RecordUsage: Route(Session, record_usage),
+    RecordConnector: Route(Session, record_connector),
+    EndSession: Route(Session, end),
+}
