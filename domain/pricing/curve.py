@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from domain.pricing.numbers import ZERO, exact, require_finite
+from domain.pricing.numbers import ZERO, PricingError, exact, require_finite
 from domain.pricing.usage import SECOND, Interval, Usage, utc, whole_second
 
 _MILLI_WH = 1000
@@ -34,7 +34,7 @@ class Curve:
     def __init__(self, usage: Usage) -> None:
         self.start, self.end = whole_second(usage.start), whole_second(usage.end)
         if self.end < self.start:
-            raise ValueError(f"the charge ends at {usage.end}, before its start at {usage.start}")
+            raise PricingError(f"the charge ends at {usage.end}, before its start at {usage.start}")
         self.parking = _joined(usage.parking, self.start, self.end)
         self._length = self._second(self.end)
         self.warnings: list[str] = []
@@ -75,6 +75,8 @@ class Curve:
         if energy <= 0 or energy > self.total_wh:
             return None
         wanted = Fraction(energy)
+        if self._energies[0] >= wanted:
+            return self._moment(1)
         for index in range(1, len(self._energies)):
             if self._energies[index] >= wanted:
                 low, high = self._energies[index - 1], self._energies[index]
@@ -168,7 +170,10 @@ class Curve:
 
 def _register(name: str, value: int | Decimal) -> Decimal:
     number = Decimal(value)
-    require_finite(name, number)
+    try:
+        require_finite(name, number)
+    except ValueError as error:
+        raise PricingError(str(error)) from None
     return number
 
 

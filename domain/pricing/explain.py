@@ -29,7 +29,8 @@ def _line(line: Line, currency: str, zone: ZoneInfo) -> str:
     start, end = utc(line.start).astimezone(zone), utc(line.end).astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%Y-%m-%d %H:%M}"
     reserved = "reservation " if line.part == "reservation" else ""
-    what = f"{start:%H:%M}–{until} {reserved}{line.dimension} {money(line.price)}{_UNIT[line.dimension]}"
+    span = f"{start:%H:%M}" if line.dimension == "FLAT" else f"{start:%H:%M}–{until}"
+    what = f"{span} {reserved}{line.dimension} {money(line.price)}{_UNIT[line.dimension]}"
     quantity = _quantity(line.dimension, line.quantity)
     if line.billed_quantity != line.quantity:
         billed = _quantity(line.dimension, line.billed_quantity)
@@ -48,8 +49,8 @@ def _money_of(line: Line, currency: str) -> str:
         return f"{money(line.before)} {currency} before unknown taxes"
     if not line.tax:
         return f"{money(line.before)} {currency}"
-    rate = "" if line.vat is None else f" {plain(line.vat, 6)} %"
-    return f"{money(line.before)} {currency} + {money(line.tax)} tax{rate} = {money(line.after)} {currency}"
+    rate = "" if line.vat is None else f"{plain(line.vat, 6)} % "
+    return f"{money(line.before)} {currency} + {rate}tax {money(line.tax)} = {money(line.after)} {currency}"
 
 
 def _amount(amount: Amount, currency: str) -> str:

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from domain.pricing.curve import Curve
-from domain.pricing.numbers import ZERO, PricingError, exact
+from domain.pricing.numbers import ZERO, exact
 from domain.pricing.selection import Selector, Situation, Timeline, zone_of
 from domain.pricing.tariff import Tariff, TariffFrom
 from domain.pricing.usage import SECOND, Period, Usage, whole_second
@@ -46,10 +46,7 @@ def periods_and_warnings(
         reserved = _reserved(usage, timeline, zone)
         if usage.reservation_expired and reserved:
             return tuple(reserved), ()
-        try:
-            curve = Curve(usage)
-        except ValueError as error:
-            raise PricingError(str(error)) from None
+        curve = Curve(usage)
         return tuple(reserved + _charged(curve, timeline, zone)), tuple(curve.warnings)
 
 

@@ -155,17 +155,14 @@ class _Run:
         """The tariff of the first period that has one: its currency and its limits are the charge's."""
         if not self.periods:
             return self.timeline.selectors[0] if self.timeline.selectors else None
-        found = (self._named(period) for period in self.periods)
+        found = (self._tariff_of(period) for period in self.periods)
         return next((selector for selector in found if selector is not None), None)
 
-    def _named(self, period: Period) -> Selector | None:
-        now = self.timeline.at(utc(period.start))
-        if period.tariff_id is None or (now is not None and now.tariff.id == period.tariff_id):
-            return now
-        return self.timeline.named(period.tariff_id)
+    def _tariff_of(self, period: Period) -> Selector | None:
+        return self.timeline.at(utc(period.start), period.tariff_id)
 
     def _selector(self, period: Period) -> Selector | None:
-        selector = self._named(period)
+        selector = self._tariff_of(period)
         if selector is None or self.first is None:
             if self.timeline.selectors:
                 self._warn(f"tariff {period.tariff_id} is not given: its periods cost 0")

@@ -23,7 +23,7 @@ from domain.pricing.tariff import (
     TariffFrom,
     TariffRestrictions,
 )
-from domain.pricing.usage import utc, whole_second
+from domain.pricing.usage import whole_second
 
 _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _DAY = 86_400
@@ -111,33 +111,30 @@ class Selector:
 
 
 class Timeline:
-    """The tariffs of one charge in the order in which they apply."""
+    """The tariffs of one charge in the order in which they apply: a bare tariff from its start_date_time on, of
+    two from the same moment the one given last."""
 
     def __init__(self, tariffs: Tariff | Sequence[Tariff | TariffFrom]) -> None:
         given = [tariffs] if isinstance(tariffs, Tariff) else list(tariffs)
-        applied = [item if isinstance(item, TariffFrom) else TariffFrom(item) for item in given]
+        applied = [
+            item if isinstance(item, TariffFrom) else TariffFrom(item, item.start_date_time) for item in given
+        ]
         dated = [
             (_FIRST if item.since is None else whole_second(item.since), item.tariff) for item in applied
         ]
         dated.sort(key=lambda pair: pair[0])
         self._since = [since for since, _ in dated]
         self.selectors = [Selector(tariff) for _, tariff in dated]
-        self._by_id = {selector.tariff.id: selector for selector in self.selectors}
+        self._ids = [tariff.id.casefold() for _, tariff in dated]
 
-    def at(self, moment: dt.datetime) -> Selector | None:
-        """The one that applies now; before the first of them, the first."""
-        found = self.selectors[0] if self.selectors else None
-        for since, selector in zip(self._since, self.selectors, strict=True):
-            if since <= moment:
+    def at(self, moment: dt.datetime, tariff_id: str | None = None) -> Selector | None:
+        """The one that applies now, of those with this id (which OCPI compares without case) where it is given;
+        before the first of them, the first."""
+        wanted = None if tariff_id is None else tariff_id.casefold()
+        found: Selector | None = None
+        for since, own, selector in zip(self._since, self._ids, self.selectors, strict=True):
+            if (wanted is None or own == wanted) and (found is None or since <= moment):
                 found = selector
-        return found
-
-    def named(self, tariff_id: str) -> Selector | None:
-        """By its id, which OCPI compares without case."""
-        found = self._by_id.get(tariff_id)
-        if found is None:
-            wanted = tariff_id.casefold()
-            found = next((s for s in self.selectors if s.tariff.id.casefold() == wanted), None)
         return found
 
     def switches(self, start: dt.datetime, end: dt.datetime) -> set[dt.datetime]:
@@ -174,8 +171,8 @@ def local_moments(
         midnight = dt.datetime(day.year, day.month, day.day, tzinfo=zone)
         for wall in walls:
             local = midnight + dt.timedelta(seconds=wall)
-            found.add(utc(local))
-            found.add(utc(local.replace(fold=1)))
+            found.add(local.astimezone(dt.UTC))
+            found.add(local.replace(fold=1).astimezone(dt.UTC))
         day += dt.timedelta(days=1)
     found.update(_clock_changes(start, end, zone))
     return {moment for moment in found if start < moment < end}

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from domain.pricing.numbers import ZERO, require_finite
+from domain.pricing.numbers import ZERO, PricingError, require_finite
 
 SECOND = dt.timedelta(seconds=1)
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -87,5 +87,7 @@ def whole_second(moment: dt.datetime) -> dt.datetime:
 
 
 def utc(moment: dt.datetime) -> dt.datetime:
-    """The same moment in UTC; without a zone it is UTC already."""
+    """The same moment in UTC; without a zone it is UTC already. PricingError outside of 1970 to 9000."""
+    if not 1970 <= moment.year <= 9000:
+        raise PricingError(f"the moment {moment.isoformat()} lies outside of the years 1970 to 9000")
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
