@@ -1,6 +1,6 @@
 """The CDRs module of OCPI 2.3.0 with bookings: the final, immutable record of a charge."""
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -38,6 +38,7 @@ from protocols.ocpi.v2_3_0.enums import (
     OpenTokenType,
     PowerType,
 )
+from protocols.ocpi.v2_3_0.locations import EVSE, Connector, Location
 from protocols.ocpi.v2_3_0.tariffs import Tariff
 
 
@@ -148,3 +149,26 @@ class CDR(CDRCore):
     total_parking_cost: Price | None = None
     total_reservation_cost: Price | None = None
     booking_id: Ci36 | None = None
+
+
+NOT_AVAILABLE: Final = "#NA"
+"""What a text field holds that cannot be filled."""
+
+
+def cdr_location(location: Location, evse: EVSE, connector: Connector) -> CdrLocation:
+    """The place of a charge as a CDR tells it: address and state cut to the 45 and 20 characters of CdrLocation."""
+    given = {"name": location.name, "postal_code": location.postal_code, "state": (location.state or "")[:20]}
+    return CdrLocation(
+        id=location.id,
+        address=location.address[:45],
+        city=location.city,
+        country=location.country,
+        coordinates=evse.coordinates or location.coordinates,
+        evse_uid=evse.uid,
+        evse_id=evse.evse_id or NOT_AVAILABLE,
+        connector_id=connector.id,
+        connector_standard=connector.standard,
+        connector_format=connector.format,
+        connector_power_type=connector.power_type,
+        **{name: text for name, text in given.items() if text},
+    )

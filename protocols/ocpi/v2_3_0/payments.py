@@ -1,7 +1,5 @@
 """The payments module of OCPI 2.3.0: payment terminals and what they captured."""
 
-from typing import ClassVar
-
 from protocols.ocpi.types import (
     Ci1To255,
     Ci2,
@@ -22,8 +20,6 @@ from protocols.ocpi.v2_3_0.enums import CaptureStatusCode, InvoiceCreator
 
 class Terminal(OcpiModel):
     """A payment terminal; a PATCH needs no last_updated."""
-
-    patch_needs_last_updated: ClassVar[bool] = False
 
     terminal_id: Ci36
     customer_reference: Ci36 | None = None

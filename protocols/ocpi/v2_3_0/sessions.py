@@ -1,7 +1,5 @@
 """The sessions module of OCPI 2.3.0: a charging session while it goes on, and the driver's preferences."""
 
-from typing import ClassVar
-
 from protocols.ocpi.types import Bool, Ci2, Ci3, Ci36, DateTime, Many, Number, OcpiModel, Str3, Str255
 from protocols.ocpi.v2_3_0.cdrs import CdrToken, ChargingPeriod
 from protocols.ocpi.v2_3_0.common import Price
@@ -10,8 +8,6 @@ from protocols.ocpi.v2_3_0.enums import AuthMethod, ProfileType, SessionStatus
 
 class SessionCore(OcpiModel):
     """What Session holds in 2.2.1 and 2.3.0 alike."""
-
-    patch_appends: ClassVar[frozenset[str]] = frozenset({"charging_periods"})
 
     country_code: Ci2
     party_id: Ci3
