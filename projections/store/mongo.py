@@ -7,6 +7,7 @@ leaves: connection troubles are `StoreUnavailable`, within a few seconds.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -59,6 +60,7 @@ from projections.store.shapes import (
 Collection = AsyncCollection[dict[str, JSON]]
 
 _DUPLICATE_KEY = 11000
+_ATTEMPT_S = 0.1
 _NO_COLLECTION = 26
 _NO_INDEX = {27, 291}
 _RETRY = {13, 18, 50, 91, 189, 10107, 11600, 11602, 13435, 13436}
@@ -85,6 +87,7 @@ class MongoReadStore(ReadStore):
             raise StoreRejected(
                 f"{self._url} is no MongoDB URL: use mongodb://user:password@host:port/, both percent-encoded"
             ) from error
+        self._lost = False
         self._declared: dict[IndexSpec, None] = {}
         self._expires_by: dict[tuple[str, str], str] = {}
 
@@ -241,6 +244,10 @@ class MongoReadStore(ReadStore):
             await self._client.admin.command("ping")
 
     async def close(self) -> None:
+        if self._lost:
+            # The driver looks for a lost server in step with the failures it reports, and forgets to close the
+            # socket of a connection attempt that closing the client cancels: let the attempt end first.
+            await asyncio.sleep(_ATTEMPT_S)
         await self._client.close()
 
     async def _select(self, query: Query, where: dict[str, object], limit: int, skip: int) -> list[Document]:
@@ -264,7 +271,9 @@ class MongoReadStore(ReadStore):
     async def _translating(self) -> AsyncIterator[None]:
         try:
             yield
+            self._lost = False
         except (PyMongoError, BSONError, TypeError, ValueError, OverflowError) as error:
+            self._lost = isinstance(error, ConnectionFailure)
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> StoreError:
@@ -272,7 +281,7 @@ class MongoReadStore(ReadStore):
         match error:
             case BulkWriteError():
                 codes = {wrong["code"] for wrong in error.details["writeErrors"]}
-                if not codes:
+                if not codes - _RETRY:
                     return StoreUnavailable(self._url, cause)
                 kind = UniqueViolation if _DUPLICATE_KEY in codes else StoreRejected
                 told = error.details["writeErrors"][0]["errmsg"][:300]

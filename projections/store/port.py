@@ -78,7 +78,8 @@ class Put(msgspec.Struct, frozen=True):
 class PutPart(msgspec.Struct, frozen=True):
     """`document[part] = {**value, "version": version}`; applies when newer than the stored part.
 
-    An absent document is created without a version of its own: reads do not see it until its `Put` came.
+    An absent document is created without a version of its own: reads do not see it until its `Put` came. On a
+    tombstone the part stays unseen too, until a newer `Put` that keeps it.
     """
 
     db: str

@@ -425,9 +425,10 @@ class SqliteReadStore(ReadStore):
         found = self._writers.get(db)
         if found is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            found = self._writers[db] = self._open(self._path(db))
+            found = self._open(self._path(db))
             found.execute("PRAGMA journal_mode = WAL")
             found.execute("PRAGMA synchronous = FULL")
+            self._writers[db] = found
         return found
 
     def _reader(self, db: str) -> sqlite3.Connection:
