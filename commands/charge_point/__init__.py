@@ -34,8 +34,11 @@ from commands.charge_point.models import (
     stop_id,
     stop_key,
 )
+from commands.charge_point.routes import ROUTES, TIMER
 
 __all__ = [
+    "ROUTES",
+    "TIMER",
     "Authorize",
     "Boot",
     "BootReply",

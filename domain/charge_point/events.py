@@ -157,6 +157,7 @@ class StatusReported(Event, frozen=True, kw_only=True, tag="charge_point.status_
     info: str = ""
     vendor_id: str = ""
     vendor_error_code: str = ""
+    session_id: str = ""  # of the transaction that runs on this connector
     stale: bool = False
     flags: tuple[str, ...] = ()
 
@@ -164,7 +165,9 @@ class StatusReported(Event, frozen=True, kw_only=True, tag="charge_point.status_
         _watch_clock(aggregate.state, self)
         if not self.stale:
             aggregate.state.connectors[self.connector_id] = LastStatus(
-                status=self.status, error_code=self.error_code, at=self.happened_at
+                status=self.status,
+                error_code=self.error_code,
+                at=aggregate.state.corrected(self.occurred_at, self.timestamp),
             )
 
 

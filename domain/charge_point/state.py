@@ -67,7 +67,7 @@ class Registration(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class LastStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The newest StatusNotification of one connector, by the charge point's time."""
+    """The newest StatusNotification of one connector; `at` is the charge point's time less its clock's offset."""
 
     status: str
     error_code: str = "NoError"
@@ -185,6 +185,12 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def evse(self, connector_id: int) -> Evse | None:
         """The EVSE of an OCPP connector: number n is the n-th, 0 none."""
         return self.evses[connector_id - 1] if 0 < connector_id <= len(self.evses) else None
+
+    def corrected(self, timestamp: datetime | None, received: datetime) -> datetime:
+        """When it happened by our clock: the charge point's time less its offset, never after the receipt."""
+        if timestamp is None:
+            return received
+        return min(timestamp - timedelta(seconds=self.clock_offset_s), received)
 
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""

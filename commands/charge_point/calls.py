@@ -1,0 +1,119 @@
+"""Our calls to the charge point: when they may be made, and how they end."""
+
+from __future__ import annotations
+
+import msgspec
+
+from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
+from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
+from commands.charge_point.provisioning import unknown
+from domain.charge_point import CallConcluded, CallRequested, ChargePoint
+from domain.charge_point.state import CALL_GRACE
+from protocols.ocpp.actions import Direction, Profile
+from protocols.ocpp.v16 import DIRECTIONS, PROFILES
+
+
+def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) -> Outcome:
+    """Sent to the current connection; refused with one line where it could not be answered."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    direction = DIRECTIONS.get(command.action)
+    if direction is None or not direction.allows(Direction.FROM_CENTRAL_SYSTEM):
+        return Rejected(Refusal.INVALID, f"{command.action} is no call of a central system in OCPP 1.6")
+    connection = state.connection
+    if connection is None:
+        return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
+    if command.expires_at <= meta.at:
+        return Rejected(Refusal.EXPIRED, f"{command.action} expired before it could be sent")
+    if command.command_id in state.calls:
+        return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch))
+    forbidden = _forbidden(charge_point, command)
+    if forbidden:
+        return Rejected(Refusal.NOT_ALLOWED, forbidden)
+    charge_point.trigger(
+        CallRequested,
+        meta.at,
+        command_id=command.command_id,
+        action=command.action,
+        payload=command.payload,
+        id_tag=command.id_tag,
+        authorization=command.authorization,
+        epoch=connection.epoch,
+        slot=connection.slot,
+        boot=connection.boot,
+        expires_at=command.expires_at,
+        remote_start_until=command.remote_start_until,
+    )
+    downlink = Downlink(
+        slot=connection.slot,
+        boot=connection.boot,
+        tenant=command.tenant,
+        charge_point_id=command.charge_point_id,
+        connection_epoch=connection.epoch,
+        command_id=command.command_id,
+        action=command.action,
+        payload=msgspec.Raw(msgspec.json.encode(command.payload)),
+        expires_at=command.expires_at,
+    )
+    return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
+
+
+def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
+    """The first conclusion stands; one that comes after it changes nothing."""
+    call = charge_point.state.calls.get(command.command_id)
+    if call is not None:
+        charge_point.trigger(
+            CallConcluded,
+            meta.at,
+            command_id=command.command_id,
+            action=call.action,
+            status=command.status,
+            reason=command.reason,
+            response=command.response,
+        )
+    return Accepted()
+
+
+def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outcome:
+    """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost."""
+    for command_id, call in list(charge_point.state.calls.items()):
+        if call.expires_at + CALL_GRACE <= command.due:
+            charge_point.trigger(
+                CallConcluded,
+                meta.at,
+                command_id=command_id,
+                action=call.action,
+                status="timed_out",
+                reason="no answer in time",
+            )
+    return Accepted()
+
+
+def _forbidden(charge_point: ChargePoint, command: RequestCall) -> str:
+    """Why this call may not be made now; empty when it may."""
+    state, name, action = charge_point.state, command.charge_point_id, command.action
+    status = state.registration.status if state.registration else ""
+    if status == "Rejected":
+        return f"charge point {name} was rejected at its boot: it takes no calls"
+    if status == "Pending" and action in ("RemoteStartTransaction", "RemoteStopTransaction"):
+        return f"charge point {name} is Pending: {action} is allowed once its boot was accepted"
+    if action == "RemoteStopTransaction":
+        number = command.payload.get("transactionId")
+        if number not in state.open:
+            return f"transaction {number} of charge point {name} is not running"
+    if command.override:
+        return ""
+    if (
+        status == "Accepted"
+        and action == "TriggerMessage"
+        and command.payload.get("requestedMessage") == "BootNotification"
+    ):
+        return f"charge point {name} is accepted: its BootNotification may not be triggered again"
+    announced = state.configuration.get("supportedfeatureprofiles")
+    profile = PROFILES[action]
+    if announced and profile is not Profile.SECURITY:
+        names = {part.strip().casefold() for part in announced.split(",")}
+        if profile.value.casefold() not in names:
+            return f"charge point {name} does not offer the feature profile {profile.value}"
+    return ""

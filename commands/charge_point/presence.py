@@ -1,0 +1,240 @@
+"""Connections, boots, signs of life, statuses, authorizations and everything that is only noted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.base import Accepted, Meta, Outcome
+from commands.charge_point.models import (
+    Authorize,
+    Boot,
+    BootReply,
+    Connect,
+    ConnectedReply,
+    Disconnect,
+    Notify,
+    ReportStatus,
+    See,
+    TagReply,
+    TransferData,
+)
+from commands.charge_point.provisioning import unknown
+from domain.charge_point import (
+    Booted,
+    CallConcluded,
+    ChargePoint,
+    ClockOffsetNoted,
+    Connected,
+    DataTransferred,
+    Disconnected,
+    Flag,
+    Notified,
+    Seen,
+    StatusReported,
+    TagAuthorized,
+)
+from domain.charge_point.state import DRIFT_AGREES_S, RemoteStart
+from domain.values import Authorization
+
+SEEN_EVERY = timedelta(minutes=1)
+OFFSET_MATTERS_S = 60
+DRIFT_SETTLES = timedelta(seconds=30)
+ZERO_STATUSES = frozenset({"Available", "Unavailable", "Faulted"})
+
+
+def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
+    """The newest connection wins; what was asked of an older one has failed (J-20)."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    charge_point.trigger(
+        Connected,
+        meta.at,
+        node=command.node,
+        slot=command.slot,
+        boot=command.boot,
+        address=command.address,
+    )
+    epoch = charge_point.version
+    _fail_calls(charge_point, "replaced", meta.at, before=epoch)
+    registration = state.registration
+    return Accepted(
+        ConnectedReply(
+            epoch=epoch,
+            registration=registration.status if registration else "",
+            interval=registration.interval if registration else 0,
+        )
+    )
+
+
+def disconnect(charge_point: ChargePoint, command: Disconnect, meta: Meta) -> Outcome:
+    """The late end of a replaced connection changes nothing (J-20); statuses stay as they were (ST-4)."""
+    connection = charge_point.state.connection
+    if connection is not None and connection.epoch == command.epoch:
+        charge_point.trigger(Disconnected, meta.at, epoch=command.epoch, reason=command.reason)
+        _fail_calls(charge_point, "disconnected", meta.at, before=command.epoch + 1)
+    return Accepted()
+
+
+def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
+    """Open transactions stay open: their stops may still come (BOOT-6)."""
+    if not charge_point.state.provisioned:
+        return unknown(command.charge_point_id)
+    charge_point.trigger(
+        Booted,
+        meta.at,
+        vendor=command.vendor,
+        model=command.model,
+        charge_point_serial_number=command.charge_point_serial_number,
+        charge_box_serial_number=command.charge_box_serial_number,
+        firmware_version=command.firmware_version,
+        iccid=command.iccid,
+        imsi=command.imsi,
+        meter_type=command.meter_type,
+        meter_serial_number=command.meter_serial_number,
+        status=command.status,
+        interval=command.interval,
+        flags=command.flags,
+    )
+    return Accepted(BootReply(status=command.status, interval=command.interval))
+
+
+def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
+    """Any event says that it is alive, so this makes one only when a minute passed without."""
+    if charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
+        charge_point.trigger(Seen, meta.at)
+    return Accepted()
+
+
+def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) -> Outcome:
+    """Every transition is taken; the newest by the charge point's own time is the present (ST-3)."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    watch_clock(charge_point, command.timestamp, meta.at, queued=False)
+    at = state.corrected(command.timestamp, meta.at)
+    last = state.connectors.get(command.connector_id)
+    flags = [*command.flags, *_not_registered(charge_point)]
+    if command.connector_id == 0 and command.status not in ZERO_STATUSES:
+        flags.append(Flag.CONNECTOR_ZERO_STATUS)
+    if command.connector_id > 0 and state.evse(command.connector_id) is None:
+        flags.append(Flag.UNKNOWN_CONNECTOR)
+    charge_point.trigger(
+        StatusReported,
+        meta.at,
+        occurred_at=command.timestamp,
+        connector_id=command.connector_id,
+        status=command.status,
+        error_code=command.error_code,
+        info=command.info,
+        vendor_id=command.vendor_id,
+        vendor_error_code=command.vendor_error_code,
+        stale=last is not None and at < last.at,
+        flags=tuple(flags),
+    )
+    return Accepted()
+
+
+def authorize(charge_point: ChargePoint, command: Authorize, meta: Meta) -> Outcome:
+    """ConcurrentTx is no answer to Authorize (AUTH-1); a free connector does not matter (AUTH-4)."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    intent = awaited_start(charge_point, command.id_tag.key, None, meta.at)
+    decided = by_intent(command.authorization, intent)
+    charge_point.trigger(
+        TagAuthorized,
+        meta.at,
+        id_tag=command.id_tag,
+        authorization=decided,
+        flags=(*command.flags, *_not_registered(charge_point)),
+    )
+    status = "Accepted" if decided.status == "ConcurrentTx" else decided.status
+    return Accepted(
+        TagReply(status=status, expires_at=decided.expires_at, parent_sealed=decided.parent_sealed)
+    )
+
+
+def transfer_data(charge_point: ChargePoint, command: TransferData, meta: Meta) -> Outcome:
+    if not charge_point.state.provisioned:
+        return unknown(command.charge_point_id)
+    charge_point.trigger(
+        DataTransferred,
+        meta.at,
+        vendor_id=command.vendor_id,
+        message_id=command.message_id,
+        status=command.status,
+        size=command.size,
+    )
+    return Accepted()
+
+
+def notify(charge_point: ChargePoint, command: Notify, meta: Meta) -> Outcome:
+    if not charge_point.state.provisioned:
+        return unknown(command.charge_point_id)
+    charge_point.trigger(
+        Notified,
+        meta.at,
+        occurred_at=command.timestamp,
+        action=command.action,
+        content=command.content,
+        flags=command.flags,
+    )
+    return Accepted()
+
+
+def watch_clock(charge_point: ChargePoint, timestamp: datetime | None, at: datetime, *, queued: bool) -> None:
+    """Note how far the charge point's clock is off when that has changed by more than a minute.
+
+    Nothing comes from the future, so a message that looks newer than the known offset allows proves a larger one at
+    once. One that looks older may have waited in a queue: it counts only when messages that are never queued have
+    shown the same offset for half a minute. `queued` messages (transactions) prove the first alone.
+    """
+    if timestamp is None:
+        return
+    state = charge_point.state
+    seconds = round((timestamp - at).total_seconds())
+    rises = seconds > state.clock_offset_s + OFFSET_MATTERS_S
+    drift = state.drift
+    falls = (
+        not queued
+        and seconds < state.clock_offset_s - OFFSET_MATTERS_S
+        and drift is not None
+        and abs(seconds - drift.seconds) <= DRIFT_AGREES_S
+        and at - drift.at >= DRIFT_SETTLES
+    )
+    if rises or falls:
+        charge_point.trigger(ClockOffsetNoted, at, seconds=seconds)
+
+
+def awaited_start(
+    charge_point: ChargePoint, tag: str, connector_id: int | None, at: datetime
+) -> RemoteStart | None:
+    """The remote start that waits for this tag: one for this very connector first, then the oldest."""
+    fitting = [
+        one
+        for one in charge_point.state.remote_starts
+        if one.tag == tag
+        and one.until > at
+        and (connector_id is None or one.connector_id in (0, connector_id))
+    ]
+    return min(fitting, key=lambda one: one.connector_id != connector_id, default=None)
+
+
+def by_intent(known: Authorization, intent: RemoteStart | None) -> Authorization:
+    """What counts of a tag that a remote start named: the remote start's, unless the tag is blocked or expired."""
+    if intent is None or intent.authorization is None or known.status in ("Blocked", "Expired"):
+        return known
+    return intent.authorization
+
+
+def _not_registered(charge_point: ChargePoint) -> tuple[str, ...]:
+    return () if charge_point.state.accepted() else (Flag.NOT_REGISTERED,)
+
+
+def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before: int) -> None:
+    for command_id, call in list(charge_point.state.calls.items()):
+        if call.epoch < before:
+            charge_point.trigger(
+                CallConcluded, at, command_id=command_id, action=call.action, status="failed", reason=reason
+            )

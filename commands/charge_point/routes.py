@@ -1,0 +1,42 @@
+"""Which function decides what is asked of a charge point."""
+
+from __future__ import annotations
+
+from commands.base import Command, Route
+from commands.charge_point import models
+from commands.charge_point.calls import conclude_call, request_call, timer_due
+from commands.charge_point.presence import (
+    authorize,
+    boot,
+    connect,
+    disconnect,
+    notify,
+    report_status,
+    see,
+    transfer_data,
+)
+from commands.charge_point.provisioning import change, register, remove, set_credentials
+from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
+from domain.charge_point import ChargePoint
+
+ROUTES: dict[type[Command], Route] = {
+    models.Register: Route(ChargePoint, register),
+    models.Change: Route(ChargePoint, change),
+    models.Remove: Route(ChargePoint, remove),
+    models.SetCredentials: Route(ChargePoint, set_credentials),
+    models.Connect: Route(ChargePoint, connect),
+    models.Disconnect: Route(ChargePoint, disconnect),
+    models.Boot: Route(ChargePoint, boot),
+    models.See: Route(ChargePoint, see),
+    models.ReportStatus: Route(ChargePoint, report_status),
+    models.Authorize: Route(ChargePoint, authorize),
+    models.StartTransaction: Route(ChargePoint, start_transaction),
+    models.RecordMeterValues: Route(ChargePoint, record_meter_values),
+    models.StopTransaction: Route(ChargePoint, stop_transaction),
+    models.TransferData: Route(ChargePoint, transfer_data),
+    models.Notify: Route(ChargePoint, notify),
+    models.RequestCall: Route(ChargePoint, request_call),
+    models.ConcludeCall: Route(ChargePoint, conclude_call),
+}
+
+TIMER = timer_due

@@ -1,0 +1,349 @@
+"""StartTransaction, MeterValues and StopTransaction: always taken, always answered, never counted twice.
+
+A charge point tells what has happened already, so nothing here refuses; what is odd is flagged (START-1, START-9,
+STOP-1, MV-2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from commands.base import Accepted, Meta, Outcome
+from commands.charge_point.models import (
+    RecordMeterValues,
+    Started,
+    StartTransaction,
+    Stopped,
+    StopTransaction,
+    start_key,
+    stop_key,
+)
+from commands.charge_point.presence import awaited_start, by_intent, watch_clock
+from commands.charge_point.provisioning import unknown
+from domain.charge_point import (
+    ChargePoint,
+    Flag,
+    MeterValuesRecorded,
+    StopConflicted,
+    StopUnmatched,
+    TransactionStarted,
+    TransactionStopped,
+    TransactionSuperseded,
+    session_id,
+)
+from domain.charge_point.state import Ended, Open, tag_of
+from domain.values import RegisterSample
+
+LATE_AFTER = timedelta(minutes=5)
+FUTURE_AFTER = timedelta(minutes=1)
+ORPHAN_ID = -1
+
+
+def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta: Meta) -> Outcome:
+    """A transaction id and a status, whatever is wrong (START-1); a repeat gets the first answer (START-6)."""
+    state = charge_point.state
+    if state.site is None:
+        return unknown(command.charge_point_id)
+    key = start_key(command)
+    answered = state.starts.get(key)
+    if answered is not None:
+        return Accepted(
+            Started(
+                transaction_id=answered.transaction_id,
+                session_id=answered.session_id,
+                status=answered.status,
+                expires_at=answered.expires_at,
+                parent_sealed=answered.parent_sealed,
+            )
+        )
+    watch_clock(charge_point, command.timestamp, meta.at, queued=True)
+    intent = awaited_start(charge_point, command.id_tag.key, command.connector_id, meta.at)
+    authorization = by_intent(command.authorization, intent)
+    status = authorization.status
+    if status == "Accepted" and _charges_elsewhere(charge_point, command):
+        status = "ConcurrentTx"
+    over = [
+        (number, one)
+        for number, one in charge_point.running_on(command.connector_id)
+        if status == "Accepted" and one.started_at <= command.timestamp
+    ]
+    evse = state.evse(command.connector_id)
+    number = state.next_transaction_id
+    id = session_id(command.tenant, command.charge_point_id, number)
+    charge_point.trigger(
+        TransactionStarted,
+        meta.at,
+        occurred_at=command.timestamp,
+        transaction_id=number,
+        session_id=id,
+        tenant=command.tenant,
+        charge_point_id=command.charge_point_id,
+        connector_id=command.connector_id,
+        evse_uid=evse.uid if evse else str(command.connector_id),
+        evse_id=evse.evse_id if evse else "",
+        ocpi_connector=evse.connectors[0] if evse and evse.connectors else None,
+        site=state.site,
+        id_tag=command.id_tag,
+        authorization=authorization,
+        status=status,
+        meter_start=command.meter_start,
+        reservation_id=command.reservation_id,
+        settings=command.settings,
+        tariffs=command.tariffs,
+        remote_command_id=intent.command_id if intent else "",
+        superseded=over[-1][0] if over else 0,
+        clock_offset_s=state.clock_offset_s,
+        key=key,
+        flags=(*command.flags, *_start_flags(charge_point, command, meta.at)),
+    )
+    for old, one in over:
+        charge_point.trigger(
+            TransactionSuperseded,
+            meta.at,
+            transaction_id=old,
+            session_id=one.session_id,
+            connector_id=one.connector_id,
+            by=number,
+            samples=tuple(one.pending),
+        )
+    return Accepted(
+        Started(
+            transaction_id=number,
+            session_id=id,
+            status=status,
+            expires_at=authorization.expires_at,
+            parent_sealed=authorization.parent_sealed,
+        )
+    )
+
+
+def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:
+    """Taken whatever it says (MV-2); its session is told of the register at most every `relay_every` seconds."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    watch_clock(charge_point, command.timestamp, meta.at, queued=command.transaction_id is not None)
+    number, flags = _transaction_of(charge_point, command)
+    running = state.open.get(number)
+    ended = state.ended.get(number)
+    relay: tuple[RegisterSample, ...] = ()
+    held: tuple[RegisterSample, ...] = ()
+    if running is not None:
+        now = max(meta.at, charge_point.modified_on)
+        wait = timedelta(seconds=command.relay_every)
+        if running.relayed_at is None or now - running.relayed_at >= wait:
+            relay = merged(running.pending, command.samples)
+        else:
+            held = command.samples
+    charge_point.trigger(
+        MeterValuesRecorded,
+        meta.at,
+        occurred_at=command.timestamp,
+        connector_id=command.connector_id,
+        transaction_id=number,
+        session_id=running.session_id if running else ended.session_id if ended else "",
+        values=command.values,
+        relay=relay,
+        held=held,
+        flags=(*command.flags, *flags),
+    )
+    return Accepted()
+
+
+def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: Meta) -> Outcome:
+    """Taken whatever it says (STOP-1); the first one stands, others are conflicts (STOP-4)."""
+    state = charge_point.state
+    if state.site is None:
+        return unknown(command.charge_point_id)
+    key = stop_key(command)
+    transaction = state.open.get(command.transaction_id) or state.ended.get(command.transaction_id)
+    if isinstance(transaction, Ended) and transaction.stop == key:
+        return Accepted(
+            Stopped(
+                session_id=transaction.session_id,
+                status=transaction.stop_status,
+                expires_at=transaction.stop_expires_at,
+                parent_sealed=transaction.stop_parent_sealed,
+            )
+        )
+    reply = _stop_reply(transaction, command)
+    if transaction is None:
+        if key not in state.orphan_stops:
+            watch_clock(charge_point, command.timestamp, meta.at, queued=True)
+            _trigger_unmatched(charge_point, command, key, meta)
+    elif isinstance(transaction, Ended) and transaction.stop:
+        if key not in transaction.conflicts:
+            charge_point.trigger(
+                StopConflicted,
+                meta.at,
+                occurred_at=command.timestamp,
+                transaction_id=command.transaction_id,
+                session_id=transaction.session_id,
+                meter_stop=command.meter_stop,
+                id_tag=command.id_tag,
+                reason=command.reason,
+                key=key,
+            )
+    else:
+        watch_clock(charge_point, command.timestamp, meta.at, queued=True)
+        charge_point.trigger(
+            TransactionStopped,
+            meta.at,
+            occurred_at=command.timestamp,
+            transaction_id=command.transaction_id,
+            session_id=transaction.session_id,
+            connector_id=transaction.connector_id,
+            meter_stop=command.meter_stop,
+            id_tag=command.id_tag,
+            status=reply.status,
+            expires_at=reply.expires_at,
+            parent_sealed=reply.parent_sealed,
+            reason=command.reason,
+            samples=merged(transaction.pending, command.samples),
+            data=command.data,
+            clock_offset_s=state.clock_offset_s,
+            key=key,
+            flags=(*command.flags, *_stop_flags(charge_point, transaction, command, meta.at)),
+        )
+    return Accepted(reply)
+
+
+def merged(*groups: Iterable[RegisterSample]) -> tuple[RegisterSample, ...]:
+    """All samples once, oldest first; of equal times in the order given."""
+    unique = {sample: None for group in groups for sample in group}
+    return tuple(sorted(unique, key=lambda sample: sample.at))
+
+
+def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> bool:
+    """Whether the tag has an accepted transaction on another connector.
+
+    One whose connector has since become Available is over, its stop is only late: it must not lock the driver out.
+    """
+    state = charge_point.state
+    for one in state.open.values():
+        if one.tag != command.id_tag.key or one.connector_id == command.connector_id:
+            continue
+        last = state.connectors.get(one.connector_id)
+        left = last is not None and last.status == "Available" and last.at > one.started_at
+        if one.status == "Accepted" and not left:
+            return True
+    return False
+
+
+def _start_flags(charge_point: ChargePoint, command: StartTransaction, at: datetime) -> list[str]:
+    state = charge_point.state
+    flags = _time_flags(charge_point, command.timestamp, at)
+    if state.evse(command.connector_id) is None:
+        flags.append(Flag.UNKNOWN_CONNECTOR)
+    last = state.last_stops.get(command.connector_id)
+    if last is not None:
+        if command.timestamp < last.at:
+            flags.append(Flag.BEFORE_PREVIOUS_STOP)
+        elif command.meter_start > last.meter:
+            flags.append(Flag.METER_GAP)
+        if command.timestamp >= last.at and command.meter_start < last.meter:
+            flags.append(Flag.METER_BELOW_PREVIOUS_STOP)
+    if command.reservation_id is not None and command.reservation_id not in state.reservations:
+        flags.append(Flag.UNKNOWN_RESERVATION)
+    if not state.accepted():
+        flags.append(Flag.NOT_REGISTERED)
+    return flags
+
+
+def _stop_flags(
+    charge_point: ChargePoint, transaction: Open | Ended, command: StopTransaction, at: datetime
+) -> list[str]:
+    flags = _time_flags(charge_point, command.timestamp, at)
+    if isinstance(transaction, Ended):
+        flags.append(Flag.SUPERSEDED)
+    if command.meter_stop < transaction.meter_start:
+        flags.append(Flag.METER_STOP_BELOW_START)
+    if command.timestamp < transaction.started_at:
+        flags.append(Flag.STOP_BEFORE_START)
+    if not _may_stop(transaction, command):
+        flags.append(Flag.FOREIGN_TAG)
+    if transaction.rebooted:
+        flags.append(Flag.REBOOTED)
+    return flags
+
+
+def _time_flags(charge_point: ChargePoint, timestamp: datetime, at: datetime) -> list[str]:
+    ahead = timestamp - timedelta(seconds=charge_point.state.clock_offset_s) - at
+    if timestamp - at > FUTURE_AFTER:
+        return [Flag.TIMESTAMP_IN_FUTURE]
+    return [Flag.LATE] if -ahead > LATE_AFTER else []
+
+
+def _may_stop(transaction: Open | Ended, command: StopTransaction) -> bool:
+    """The same tag, or one of its group (STOP-3); a stop without a tag is always right."""
+    if command.id_tag is None or command.id_tag.key == transaction.tag:
+        return True
+    parent = command.authorization.parent if command.authorization else ""
+    return bool(transaction.parent) and parent == transaction.parent
+
+
+def _stop_reply(transaction: Open | Ended | None, command: StopTransaction) -> Stopped:
+    """What is known of the stopping tag. A tag that only the start knew (a remote start's) keeps that answer."""
+    id = transaction.session_id if transaction else ""
+    known = command.authorization
+    if command.id_tag is None:
+        return Stopped(session_id=id)
+    same = transaction is not None and tag_of(command.id_tag) == transaction.tag
+    if transaction is not None and same and (known is None or known.source in ("unknown", "unavailable")):
+        status = "Accepted" if transaction.status == "ConcurrentTx" else transaction.status
+        return Stopped(session_id=id, status=status)
+    if known is None:
+        return Stopped(session_id=id, status="Invalid")
+    return Stopped(
+        session_id=id,
+        status=known.status,
+        expires_at=known.expires_at,
+        parent_sealed=known.parent_sealed,
+    )
+
+
+def _transaction_of(charge_point: ChargePoint, command: RecordMeterValues) -> tuple[int, list[str]]:
+    """The number of the transaction that these values belong to (0: none), and what was odd (MV-3, START-5)."""
+    state = charge_point.state
+    number = command.transaction_id or 0
+    if number == ORPHAN_ID:
+        return number, [Flag.ORPHAN]
+    if number == 0:
+        fitting = [
+            open
+            for open, one in charge_point.running_on(command.connector_id)
+            if command.timestamp is None or one.started_at <= command.timestamp
+        ]
+        return (
+            (fitting[-1], [Flag.WITHOUT_TRANSACTION_ID]) if fitting and command.connector_id > 0 else (0, [])
+        )
+    running = state.open.get(number)
+    if running is not None:
+        return number, [] if running.connector_id == command.connector_id else [Flag.OTHER_CONNECTOR]
+    if 0 < number < state.next_transaction_id:
+        return number, [Flag.ENDED_TRANSACTION]
+    return number, [Flag.UNKNOWN_TRANSACTION]
+
+
+def _trigger_unmatched(charge_point: ChargePoint, command: StopTransaction, key: str, meta: Meta) -> None:
+    number = command.transaction_id
+    if number == ORPHAN_ID:
+        why = Flag.ORPHAN
+    elif 0 < number < charge_point.state.next_transaction_id:
+        why = Flag.ENDED_TRANSACTION
+    else:
+        why = Flag.UNKNOWN_TRANSACTION
+    charge_point.trigger(
+        StopUnmatched,
+        meta.at,
+        occurred_at=command.timestamp,
+        transaction_id=number,
+        meter_stop=command.meter_stop,
+        id_tag=command.id_tag,
+        reason=command.reason,
+        samples=merged(command.samples),
+        data=command.data,
+        key=key,
+        flags=(*command.flags, why, *_time_flags(charge_point, command.timestamp, meta.at)),
+    )

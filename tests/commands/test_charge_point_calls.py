@@ -1,0 +1,177 @@
+"""Our calls to a charge point: when they are refused, and how each of them ends once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from commands.base import Accepted, Refusal, Rejected, TimerDue
+from commands.charge_point import Boot, CallReply, ConcludeCall, RequestCall
+from domain.charge_point import CallConcluded, CallRequested
+from tests.commands.charge_point_case import CP, TENANT, Case, after
+
+
+def ask(case: Case, action: str = "ClearCache", received: float = 0, **values: Any) -> None:
+    values = {"command_id": "r1", "payload": {}, "expires_at": after(30), **values}
+    case.do(RequestCall, received, action=action, **values)
+
+
+def line(case: Case) -> str:
+    assert isinstance(case.outcome, Rejected), case.outcome
+    return case.outcome.message
+
+
+def test_a_call_goes_down_to_the_current_connection() -> None:
+    case = Case.online()
+    assert case.state.connection is not None
+    epoch = case.state.connection.epoch
+    ask(case, "ChangeAvailability", payload={"connectorId": 1, "type": "Inoperative"})
+    assert isinstance(case.outcome, Accepted)
+    assert case.outcome.reply == CallReply(command_id="r1", epoch=epoch)
+    (downlink,) = case.outcome.downlinks
+    assert (downlink.slot, downlink.boot, downlink.connection_epoch) == (3, "b1", epoch)
+    assert (downlink.tenant, downlink.charge_point_id, downlink.action) == (TENANT, CP, "ChangeAvailability")
+    assert json.loads(bytes(downlink.payload)) == {"connectorId": 1, "type": "Inoperative"}
+    assert case.last(CallRequested).payload == {"connectorId": 1, "type": "Inoperative"}
+
+
+def test_a_charge_point_that_is_not_connected_cannot_be_called() -> None:
+    case = Case.registered()
+    ask(case)
+    assert (case.refusal, line(case)) == (Refusal.NOT_CONNECTED, "charge point CP-1 is not connected")
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "Heartbeat", "Frobnicate"])
+def test_only_a_central_systems_calls_can_be_made(action: str) -> None:
+    case = Case.online()
+    ask(case, action)
+    assert case.refusal is Refusal.INVALID
+
+
+def test_a_call_whose_time_is_over_is_not_sent() -> None:
+    case = Case.online()
+    ask(case, received=31)
+    assert case.refusal is Refusal.EXPIRED
+
+
+@pytest.mark.parametrize("action", ["RemoteStartTransaction", "RemoteStopTransaction"])
+def test_no_remote_start_or_stop_while_pending_BOOT_2(action: str) -> None:
+    case = Case.online()
+    case.do(Boot, vendor="v", model="m", status="Pending", interval=60)
+    ask(case, action)
+    assert case.refusal is Refusal.NOT_ALLOWED
+    assert "Pending" in line(case)
+    ask(case, "GetConfiguration")
+    assert isinstance(case.outcome, Accepted)
+
+
+def test_no_calls_to_a_rejected_charge_point_BOOT_3() -> None:
+    case = Case.online()
+    case.do(Boot, vendor="v", model="m", status="Rejected", interval=60)
+    ask(case)
+    assert case.refusal is Refusal.NOT_ALLOWED
+
+
+def test_the_boot_of_an_accepted_charge_point_is_not_triggered_BOOT_5() -> None:
+    case = Case.online()
+    ask(case, "TriggerMessage", payload={"requestedMessage": "BootNotification"})
+    assert case.refusal is Refusal.NOT_ALLOWED
+    ask(case, "TriggerMessage", payload={"requestedMessage": "Heartbeat"})
+    assert isinstance(case.outcome, Accepted)
+
+
+def test_only_a_running_transaction_can_be_stopped_from_afar() -> None:
+    case = Case.online()
+    case.start()
+    ask(case, "RemoteStopTransaction", payload={"transactionId": 2})
+    assert line(case) == "transaction 2 of charge point CP-1 is not running"
+    ask(case, "RemoteStopTransaction", payload={"transactionId": 1})
+    assert isinstance(case.outcome, Accepted)
+
+
+def test_a_feature_profile_that_is_not_announced_is_refused_unless_overridden() -> None:
+    case = Case.online()
+    ask(case, "GetConfiguration", command_id="g1")
+    response = {
+        "configurationKey": [
+            {"key": "SupportedFeatureProfiles", "readonly": True, "value": "Core, Reservation"}
+        ]
+    }
+    case.do(ConcludeCall, 1, command_id="g1", status="accepted", response=response)
+    ask(case, "GetLocalListVersion", command_id="r2")
+    assert line(case) == "charge point CP-1 does not offer the feature profile LocalAuthListManagement"
+    ask(case, "GetLocalListVersion", command_id="r2", override=True)
+    assert isinstance(case.outcome, Accepted)
+    ask(case, "GetLog", command_id="r3")
+    assert isinstance(case.outcome, Accepted)
+
+
+def test_a_call_is_concluded_once() -> None:
+    case = Case.online()
+    ask(case)
+    case.do(
+        ConcludeCall,
+        1,
+        command_id="r1",
+        status="accepted",
+        reason="Accepted",
+        response={"status": "Accepted"},
+    )
+    event = case.last(CallConcluded)
+    assert (event.action, event.status, event.response) == ("ClearCache", "accepted", {"status": "Accepted"})
+    assert not case.do(ConcludeCall, 2, command_id="r1", status="failed", reason="disconnected")
+    assert not case.state.calls
+
+
+def test_the_same_call_asked_again_is_not_sent_again() -> None:
+    case = Case.online()
+    ask(case)
+    ask(case, received=1)
+    assert isinstance(case.outcome, Accepted)
+    assert case.outcome.downlinks == ()
+    assert len(case.all(CallRequested)) == 1
+
+
+def test_a_call_without_an_answer_times_out_some_seconds_after_its_end() -> None:
+    case = Case.online()
+    ask(case, command_id="r1", expires_at=after(30))
+    ask(case, command_id="r2", expires_at=after(60))
+    assert case.charge_point.next_due() == after(35)
+    case.decide(TimerDue(aggregate=case.charge_point.id, due=after(35)), 36)
+    (event,) = case.all(CallConcluded)
+    assert (event.command_id, event.status) == ("r1", "timed_out")
+    assert case.charge_point.next_due() == after(65)
+
+
+def test_nothing_is_due_while_no_call_is_open() -> None:
+    assert Case.online().charge_point.next_due() is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("HeartbeatInterval", "600", {"heartbeatinterval": "600"}),
+        ("AuthorizationKey", "0011", {}),
+        ("CpoName", "s1.k.sealed", {}),
+    ],
+)
+def test_configuration_is_known_once_it_was_accepted_and_secrets_never_are_SEC_04(
+    key: str, value: str, kept: dict[str, str]
+) -> None:
+    case = Case.online()
+    ask(case, "ChangeConfiguration", payload={"key": key, "value": value})
+    assert case.state.configuration == {}
+    case.do(ConcludeCall, 1, command_id="r1", status="accepted", reason="Accepted")
+    assert case.state.configuration == kept
+
+
+def test_a_reservation_is_known_until_it_is_cancelled() -> None:
+    case = Case.online()
+    ask(case, "ReserveNow", command_id="r1", payload={"reservationId": 5, "connectorId": 1})
+    case.do(ConcludeCall, 1, command_id="r1", status="accepted")
+    assert set(case.state.reservations) == {5}
+    ask(case, "CancelReservation", command_id="r2", payload={"reservationId": 5})
+    case.do(ConcludeCall, 2, command_id="r2", status="accepted")
+    assert not case.state.reservations

@@ -1,0 +1,260 @@
+"""Provisioning, connections, boots, statuses, authorizations: BOOT-*, AUTH-*, ST-*, J-20, J-21."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commands.base import Command, Refusal, Route
+from commands.charge_point import (
+    ROUTES,
+    Authorize,
+    Boot,
+    BootReply,
+    Change,
+    Connect,
+    ConnectedReply,
+    Disconnect,
+    Notify,
+    Register,
+    Remove,
+    RequestCall,
+    See,
+    SetCredentials,
+    TagReply,
+    TransferData,
+)
+from domain.charge_point import (
+    Booted,
+    CallConcluded,
+    Changed,
+    ChargePoint,
+    Connected,
+    CredentialsSet,
+    DataTransferred,
+    Disconnected,
+    Flag,
+    Notified,
+    Registered,
+    Removed,
+    Seen,
+    StatusReported,
+    TagAuthorized,
+)
+from streams.envelope import CommandRegistry
+from tests.commands.charge_point_case import ALICE, EVSES, SITE, Case, after, known
+
+
+def test_a_charge_point_is_registered_once() -> None:
+    case = Case()
+    events = case.do(Register, site=SITE, evses=EVSES, password_hash="scrypt$x")
+    assert [type(event) for event in events] == [Registered, CredentialsSet]
+    case.do(Register, site=SITE)
+    assert case.refusal is Refusal.ALREADY_EXISTS
+
+
+@pytest.mark.parametrize(
+    ("command", "values"),
+    [
+        (Change, {"site": SITE}),
+        (Remove, {}),
+        (SetCredentials, {"password_hash": "x"}),
+        (Connect, {"node": "n", "slot": 1, "boot": "b"}),
+        (Boot, {"vendor": "v", "model": "m"}),
+        (Notify, {"action": "FirmwareStatusNotification", "content": {}}),
+        (TransferData, {"vendor_id": "v", "status": "UnknownVendorId"}),
+        (Authorize, {"id_tag": ALICE, "authorization": known()}),
+    ],
+)
+def test_an_unknown_charge_point_can_do_nothing(command: Any, values: dict[str, Any]) -> None:
+    case = Case()
+    case.do(command, **values)
+    assert case.refusal is Refusal.UNKNOWN
+
+
+def test_a_change_that_changes_nothing_is_no_event() -> None:
+    case = Case.registered()
+    assert not case.do(Change, site=SITE, evses=EVSES)
+    (event,) = case.do(Change, evses=EVSES[:1])
+    assert isinstance(event, Changed)
+    assert (event.site, event.evses) == (SITE, EVSES[:1])
+
+
+def test_a_charge_point_with_a_running_transaction_is_not_removed() -> None:
+    case = Case.online()
+    case.start()
+    case.do(Remove)
+    assert case.refusal is Refusal.NOT_ALLOWED
+    case.stop(1, received=60)
+    case.do(Remove, 70)
+    assert isinstance(case.log[-1], Removed)
+
+
+def test_transaction_ids_go_on_after_a_removal_START_3() -> None:
+    case = Case.online()
+    case.start()
+    case.stop(1, received=60)
+    case.do(Remove, 70)
+    case.do(Register, 80, site=SITE, evses=EVSES)
+    assert case.start(received=90).transaction_id == 2
+
+
+def test_the_epoch_of_a_connection_is_the_version_of_its_event() -> None:
+    case = Case.registered()
+    case.do(Connect, node="gw-1", slot=3, boot="b1", address="10.0.0.1")
+    assert case.reply == ConnectedReply(epoch=case.last(Connected).originator_version)
+
+
+def test_a_reconnect_needs_no_boot_J_21() -> None:
+    case = Case.online()
+    case.do(Connect, 5, node="gw-2", slot=4, boot="b2")
+    assert isinstance(case.reply, ConnectedReply)
+    assert (case.reply.registration, case.reply.interval) == ("Accepted", 300)
+
+
+def test_the_newest_connection_wins_and_the_late_end_of_the_old_changes_nothing_J_20() -> None:
+    case = Case.online()
+    old = case.state.connection
+    assert old is not None
+    request(case, "r1")
+    case.do(Connect, 5, node="gw-2", slot=4, boot="b2")
+    event = case.last(CallConcluded)
+    assert (event.command_id, event.status, event.reason) == ("r1", "failed", "replaced")
+    assert not case.do(Disconnect, 6, epoch=old.epoch, reason="closed 1000")
+    assert case.state.connection is not None
+    assert case.state.connection.node == "gw-2"
+
+
+def test_the_end_of_the_connection_fails_what_was_asked_over_it_J_10() -> None:
+    case = Case.online()
+    request(case, "r1")
+    assert case.state.connection is not None
+    case.do(Disconnect, 6, epoch=case.state.connection.epoch, reason="closed 1006")
+    assert case.last(Disconnected).reason == "closed 1006"
+    assert (case.last(CallConcluded).status, case.last(CallConcluded).reason) == ("failed", "disconnected")
+    assert case.state.connection is None
+
+
+def request(case: Case, command_id: str) -> None:
+    case.do(RequestCall, command_id=command_id, action="ClearCache", payload={}, expires_at=after(60))
+
+
+def test_a_boot_is_answered_as_the_settings_want_BOOT_1() -> None:
+    case = Case.registered()
+    case.do(Boot, vendor="Acme", model="Box", status="Pending", interval=60, firmware_version="1.2")
+    assert case.reply == BootReply(status="Pending", interval=60)
+    event = case.last(Booted)
+    assert (event.vendor, event.firmware_version, event.status) == ("Acme", "1.2", "Pending")
+
+
+def test_a_sign_of_life_is_a_fact_once_a_minute_and_not_when_anything_else_was() -> None:
+    case = Case.online()
+    assert not case.do(See, 59)
+    assert [type(event) for event in case.do(See, 60)] == [Seen]
+    case.status(100, "Available")
+    assert not case.do(See, 130)
+
+
+def test_the_newest_status_by_the_charge_points_time_is_the_present_ST_3() -> None:
+    case = Case.online()
+    case.status(100, "Charging")
+    case.status(110, "Preparing", timestamp=after(90))
+    assert case.last(StatusReported).stale
+    assert case.state.connectors[1].status == "Charging"
+    case.status(120, "Finishing")
+    assert not case.last(StatusReported).stale
+    assert case.state.connectors[1].status == "Finishing"
+
+
+def test_a_status_without_a_time_happened_when_it_was_received_ST_2() -> None:
+    case = Case.online()
+    case.status(100, "Charging")
+    case.status(110, "Available", timestamp=None)
+    event = case.last(StatusReported)
+    assert (event.stale, event.occurred_at, event.happened_at) == (False, None, after(110))
+
+
+def test_the_same_status_three_times_over_is_three_facts() -> None:
+    case = Case.online()
+    for second, status in ((1, "Available"), (2, "Preparing"), (3, "Available")):
+        case.status(second, status)
+    assert len(case.all(StatusReported)) == 3
+
+
+def test_a_clock_ahead_does_not_make_the_present_stale_ST_3() -> None:
+    case = Case.online()
+    case.status(0, "Charging", timestamp=after(3600))
+    case.status(10, "Finishing", timestamp=None)
+    assert not case.last(StatusReported).stale
+
+
+def test_any_transition_is_taken_and_odd_ones_are_flagged_ST_1_ST_3() -> None:
+    case = Case.online()
+    case.status(1, "Charging", connector_id=0)
+    assert case.last(StatusReported).flags == (Flag.CONNECTOR_ZERO_STATUS,)
+    case.status(2, "Charging", connector_id=7)
+    assert case.last(StatusReported).flags == (Flag.UNKNOWN_CONNECTOR,)
+
+
+def test_statuses_open_and_close_no_transactions_ST_4() -> None:
+    case = Case.online()
+    case.status(1, "Charging")
+    assert not case.state.open
+    case.start(received=2)
+    case.status(60, "Available")
+    assert set(case.state.open) == {1}
+
+
+def test_a_status_before_the_boot_was_accepted_is_taken_and_flagged_BOOT_4() -> None:
+    case = Case.registered()
+    case.do(Boot, vendor="v", model="m", status="Pending", interval=60)
+    case.status(1, "Available")
+    assert case.last(StatusReported).flags == (Flag.NOT_REGISTERED,)
+
+
+@pytest.mark.parametrize("status", ["Accepted", "Blocked", "Expired", "Invalid"])
+def test_authorize_answers_what_is_known_of_the_tag_AUTH_1(status: str) -> None:
+    case = Case.online()
+    case.do(Authorize, id_tag=ALICE, authorization=known(status, expires_at=after(9), parent_sealed="s1.p"))
+    assert case.reply == TagReply(status=status, expires_at=after(9), parent_sealed="s1.p")
+    assert case.last(TagAuthorized).id_tag == ALICE
+
+
+def test_authorize_never_answers_concurrent_AUTH_1() -> None:
+    case = Case.online()
+    case.start()
+    case.do(Authorize, 5, id_tag=ALICE, authorization=known("ConcurrentTx"))
+    assert case.reply == TagReply(status="Accepted")
+
+
+def test_a_tag_that_a_remote_start_named_is_accepted_although_nobody_knows_it() -> None:
+    case = Case.online()
+    case.do(
+        RequestCall,
+        command_id="r1",
+        action="RemoteStartTransaction",
+        payload={"idTag": "s1.k.text", "connectorId": 2},
+        expires_at=after(30),
+        id_tag=ALICE,
+        authorization=known(source="remote"),
+        remote_start_until=after(120),
+    )
+    case.do(Authorize, 5, id_tag=ALICE, authorization=known("Invalid", "unknown"))
+    assert case.reply == TagReply(status="Accepted")
+    case.do(Authorize, 200, id_tag=ALICE, authorization=known("Invalid", "unknown"))
+    assert case.reply == TagReply(status="Invalid")
+
+
+def test_notifications_and_data_transfers_are_noted() -> None:
+    case = Case.online()
+    case.do(Notify, action="FirmwareStatusNotification", content={"status": "Installed"})
+    assert case.last(Notified).content == {"status": "Installed"}
+    case.do(TransferData, vendor_id="v", message_id="m", status="UnknownVendorId", size=12)
+    assert case.last(DataTransferred).size == 12
+
+
+def test_every_command_has_a_route_and_a_name_of_its_own() -> None:
+    CommandRegistry(ROUTES)
+    assert all(isinstance(route, Route) and route.aggregate is ChargePoint for route in ROUTES.values())
+    assert all(issubclass(command, Command) for command in ROUTES)
