@@ -1,0 +1,67 @@
+"""Two kinds of read model: a view folds the events of one aggregate into one document; a feed turns each into writes.
+
+Both are pure. A view's document carries the version of the last event that it has seen, so that a repeat changes
+nothing and two writers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from commands.base import Meta
+from domain.values import plain_json
+from projections.store import Document, Write
+
+
+class Target(NamedTuple):
+    """The document that a view's event belongs to."""
+
+    db: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One document an aggregate.
+
+    `evolve(document, event, meta)` gets a copy of the document (None before the first event) and returns what it
+    is now, or None for no document. `keep` names subtrees that other sources own. With `dense`, every event of
+    the aggregate counts, so that a gap in the versions shows that one was missed. `also` says what else of other
+    documents follows from the whole document and its version.
+    """
+
+    name: str
+    kind: str
+    collection: str
+    target: Callable[[Any, Meta], Target]
+    evolve: Callable[[Document | None, Any, Meta], Document | None]
+    keep: tuple[str, ...] = ()
+    dense: bool = False
+    also: Callable[[Target, Document, int], Sequence[Write]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Writes that follow from one event alone."""
+
+    name: str
+    kind: str
+    writes: Callable[[Any, Meta], Sequence[Write]]
+
+
+def utc_text(moment: datetime | None) -> str | None:
+    """A time as read models hold it: UTC, microseconds only where there are some, ending in Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def builtins(value: object) -> Any:
+    """Structs to JSON-ready values: times as `utc_text`, Decimals as JSON numbers."""
+    return plain_json(msgspec.to_builtins(value, builtin_types=(Decimal,)))

@@ -1,0 +1,51 @@
+"""Remote commands (`ocpp_{tenant}.commands`): what was asked and what became of it, by command id."""
+
+from __future__ import annotations
+
+from commands.base import Meta
+from domain.remote_command import Concluded, RemoteCommand, Requested, Sent, SessionBegan
+from projections.base import Target, View, utc_text
+from projections.store import Document, IndexSpec, index, tenant_database
+
+RemoteEvent = Requested | Sent | Concluded | SessionBegan
+
+
+def target(event: RemoteEvent, meta: Meta) -> Target:
+    _, tenant, command_id = event.originator_id.split("|", 2)
+    return Target(tenant_database(tenant), command_id)
+
+
+def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Document | None:
+    at = utc_text(event.timestamp)
+    if isinstance(event, Requested):
+        return {
+            "command_id": event.command_id,
+            "command_type": event.command_type,
+            "charge_point_id": event.charge_point_id,
+            "parameters": event.parameters,
+            "requested_by": event.by,
+            "status": "pending",
+            "reason": None,
+            "response": None,
+            "session_id": None,
+            "correlation_id": meta.correlation_id,
+            "created_at": at,
+            "updated_at": at,
+        }
+    if document is None:
+        return None
+    out = {**document, "updated_at": at}
+    if isinstance(event, Sent):
+        out["status"] = "sent"
+    elif isinstance(event, Concluded):
+        out |= {"status": event.status, "reason": event.reason or None, "response": event.response}
+    else:
+        out["session_id"] = event.session_id
+    return out
+
+
+VIEW = View("remote-commands", RemoteCommand.kind, "commands", target, evolve, dense=True)
+
+
+def indexes(db: str) -> tuple[IndexSpec, ...]:
+    return (index(db, "commands", "-created_at"), index(db, "commands", "charge_point_id", "-created_at"))

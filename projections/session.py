@@ -1,0 +1,153 @@
+"""Sessions as OCPI shows them (`chargesphere.sessions`) and as their tenant does (`ocpp_{tenant}.sessions`).
+
+Personal data stays sealed here: `cdr_token` and `id_tag` are opened by who is allowed to show them.
+"""
+
+from __future__ import annotations
+
+from commands.base import Meta
+from domain.session import CdrIssued, ConnectorChanged, Ended, EndHeld, Session, Started, UsageRecorded
+from domain.values import Authorization
+from projections.base import Target, View, builtins, utc_text
+from projections.store import HUB, Document, IndexSpec, index, tenant_database
+
+NEWEST = 500
+SessionEvent = Started | UsageRecorded | ConnectorChanged | EndHeld | Ended | CdrIssued
+
+
+def _id(event: SessionEvent) -> str:
+    return event.originator_id.partition("|")[2]
+
+
+def hub_target(event: SessionEvent, meta: Meta) -> Target:
+    return Target(HUB, _id(event))
+
+
+def tenant_target(event: SessionEvent, meta: Meta) -> Target:
+    return Target(tenant_database(meta.tenant), _id(event))
+
+
+def _auth_method(authorization: Authorization) -> str:
+    return authorization.auth_method or "WHITELIST"
+
+
+def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Document | None:
+    """`session` is an OCPI 2.3.0 Session without `cdr_token`; `last_updated` moves with every change that shows."""
+    if isinstance(event, Started):
+        owner = event.authorization.owner
+        start = utc_text(event.happened_at)
+        last_updated = utc_text(event.timestamp)
+        session: Document = {
+            "country_code": event.settings.party.country_code,
+            "party_id": event.settings.party.party_id,
+            "id": event.session_id,
+            "start_date_time": start,
+            "kwh": 0,
+            "auth_method": _auth_method(event.authorization),
+            "location_id": event.site.id,
+            "evse_uid": event.evse_uid,
+            "connector_id": event.connector.id if event.connector else str(event.connector_id),
+            "currency": event.settings.currency,
+            "charging_periods": [],
+            "status": event.status,
+            "last_updated": last_updated,
+        }
+        if event.authorization.authorization_reference:
+            session["authorization_reference"] = event.authorization.authorization_reference
+        return {
+            "tenant_id": event.tenant,
+            "charge_point_id": event.charge_point_id,
+            "party": str(event.settings.party),
+            "owner": str(owner) if owner else None,
+            "status": event.status,
+            "start_date_time": start,
+            "last_updated": last_updated,
+            "cdr_token": event.authorization.cdr_token,
+            "session": session,
+        }
+    if document is None:
+        return None
+    session = dict(_object(document["session"]))
+    if isinstance(event, UsageRecorded | Ended):
+        session["kwh"] = builtins(event.energy_wh / 1000)
+        if event.total_cost is not None:
+            session["total_cost"] = event.total_cost
+    if isinstance(event, Ended):
+        session["status"] = event.status
+        session["end_date_time"] = utc_text(event.happened_at)
+        document["status"] = event.status
+    if isinstance(event, CdrIssued):
+        session["charging_periods"] = event.cdr.get("charging_periods", [])
+    session["last_updated"] = document["last_updated"] = utc_text(event.timestamp)
+    return {**document, "session": session}
+
+
+def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) -> Document | None:
+    """The tenant's own view, with the newest 500 energy readings."""
+    if isinstance(event, Started):
+        return {
+            "tenant_id": event.tenant,
+            "charge_point_id": event.charge_point_id,
+            "connector_id": event.connector_id,
+            "transaction_id": event.transaction_id,
+            "id_tag": event.id_tag.sealed,
+            "start_time": utc_text(event.happened_at),
+            "stop_time": None,
+            "start_meter_value": event.meter_start,
+            "stop_meter_value": None,
+            "energy_wh": 0,
+            "total_cost": None,
+            "currency": event.settings.currency,
+            "meter_values": [],
+            "authorization_status": event.authorization.status,
+            "remote_command_id": event.remote_command_id or None,
+            "cdr_id": None,
+            "reason": None,
+            "flags": list(event.flags),
+            "status": "active" if event.status != "INVALID" else "faulted",
+        }
+    if document is None:
+        return None
+    out = dict(document)
+    if isinstance(event, UsageRecorded):
+        values = [
+            {"timestamp": utc_text(sample.at), "value": builtins(sample.energy_wh), "unit": "Wh"}
+            for sample in event.samples
+        ]
+        out["meter_values"] = [*_list(document["meter_values"]), *values][-NEWEST:]
+    if isinstance(event, UsageRecorded | Ended):
+        out["energy_wh"], out["total_cost"] = builtins(event.energy_wh), event.total_cost
+    if isinstance(event, Ended):
+        out["stop_time"], out["stop_meter_value"] = utc_text(event.happened_at), event.meter_stop
+        out["reason"], out["flags"] = event.reason, [*_list(document["flags"]), *event.flags]
+        out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
+    if isinstance(event, CdrIssued):
+        out["cdr_id"] = event.cdr_id
+    return out
+
+
+def _object(value: object) -> Document:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list:  # type: ignore[type-arg]
+    return value if isinstance(value, list) else []
+
+
+HUB_VIEW = View("hub-sessions", Session.kind, "sessions", hub_target, evolve_hub, dense=True)
+TENANT_VIEW = View("tenant-sessions", Session.kind, "sessions", tenant_target, evolve_tenant, dense=True)
+
+
+def hub_indexes() -> tuple[IndexSpec, ...]:
+    return (
+        index(HUB, "sessions", "owner", "last_updated"),
+        index(HUB, "sessions", "party", "last_updated"),
+    )
+
+
+def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
+    return (
+        index(db, "sessions", "-start_time"),
+        index(db, "sessions", "status", "-start_time"),
+        index(db, "sessions", "charge_point_id", "-start_time"),
+    )
