@@ -294,7 +294,6 @@ def _credentials_down(bridge: _Bridge, credentials: dict[str, JSON], path: str) 
     hub = credentials.pop("hub_party_id", None)
     if hub is None:
         return
-    country, party = str(hub)[:2], str(hub)[2:]
     own: dict[str, JSON] | None = None
     for i, role in _objects(credentials["roles"]):
         named = f"{role['country_code']}{role['party_id']}"
@@ -304,8 +303,12 @@ def _credentials_down(bridge: _Bridge, credentials: dict[str, JSON], path: str) 
             bridge.lose(
                 _join(path, f"roles[{i}]"), role, "the role HUB of 2.2.1 is the only one of its platform"
             )
-    own = own or {"business_details": {"name": str(hub)}}
-    credentials["roles"] = [own | {"role": "HUB", "country_code": country, "party_id": party}]
+    unnamed: dict[str, JSON] = {
+        "country_code": str(hub)[:2],
+        "party_id": str(hub)[2:],
+        "business_details": {"name": str(hub)},
+    }
+    credentials["roles"] = [(own or unnamed) | {"role": "HUB"}]
 
 
 def _role_up(bridge: _Bridge, party: dict[str, JSON], path: str) -> None:
