@@ -160,7 +160,7 @@ def _instant(value: object) -> datetime:
 def _any_text(value: object, refused: Refused) -> tuple[str, Note]:
     if isinstance(value, bool):
         return ("true" if value else "false"), "boolean read as text"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, int | Decimal) and Decimal(value).is_finite():
         return str(value), "number read as text"
     if isinstance(value, str):
         return value, f"{refused.what}; kept"

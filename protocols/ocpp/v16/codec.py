@@ -86,7 +86,18 @@ class _Codec(Generic[M]):
 _DATE = rb'("(?:%s)":")(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:(\.\d+)(Z|[+-]\d\d:\d\d)|([+-]\d\d:\d\d))"'
 _SPACED = re.compile(rb" \d\d:\d\d")
 
-_ANY = msgspec.json.Decoder(float_hook=Decimal)
+_UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
+
+
+def _exact(text: str) -> Decimal:
+    """A JSON number; what is beyond all exponents becomes NaN, which every field refuses under its own path."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("NaN")
+
+
+_ANY = msgspec.json.Decoder(float_hook=_exact)
 
 
 def _plain(value: object) -> object:
@@ -167,7 +178,7 @@ def _decode(
     if b"null" not in raw and not (codec.has_dates and _SPACED.search(raw)):
         try:
             return Decoded(codec.decode(raw), (), raw)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             pass
     return _decode_slowly(codec, raw, mode, received_at)
 
@@ -177,7 +188,7 @@ def _decode_slowly(
 ) -> Decoded[M] | WireError:
     try:
         value: object = _ANY.decode(raw)
-    except (ValueError, RecursionError):
+    except _UNREADABLE:
         return WireError(ErrorCode.FORMATION_VIOLATION, "the payload is not JSON")
     flags: tuple[str, ...] = ()
     if value is None and codec.empty:
