@@ -1,0 +1,124 @@
+"""What can be asked of a token: put it, take a tenant's tag away, note what its owner answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.token import AuthorizationGiven, Put, Removed, Token, token_aggregate_id
+from domain.values import PartyId, Sealed, Value
+
+
+class TokenReply(Value, frozen=True, kw_only=True):
+    """`created` where it was not known before; `applied` is off where a newer one was known (or the same)."""
+
+    created: bool = False
+    applied: bool = True
+
+
+class _OfToken(Command, frozen=True, kw_only=True):
+    """A token is found by its owner (an eMSP, else the tenant) and its key; the key is the partition's."""
+
+    area: ClassVar[Area] = Area.TOKEN
+    owner: PartyId | None = None
+    tenant: str = ""
+    key: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return token_aggregate_id(self.owner, self.tenant, self.key)
+
+    @property
+    def group(self) -> str:
+        return self.key
+
+
+class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
+    """The token as a whole, as its owner has it; one older than what is known is acknowledged and not applied."""
+
+    token_type: str
+    valid: bool = True
+    whitelist: str = ""
+    status: str = ""
+    expires_at: datetime | None = None
+    group_key: str = ""
+    group_sealed: Sealed = ""
+    cdr_token: Sealed = ""
+    body: Sealed
+    last_updated: datetime
+    fingerprint: str = ""
+
+
+class RemoveToken(_OfToken, frozen=True, kw_only=True, tag="token.remove.v1"):
+    """Take a tenant's tag away."""
+
+
+class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_authorization.v1"):
+    """The owner's answer to a real-time authorization."""
+
+    allowed: str
+    authorization_reference: str = ""
+    for_tenant: str = ""
+    charge_point_id: str = ""
+    location_id: str = ""
+    late: bool = False
+
+
+def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
+    state = token.state
+    created = not state.present
+    if state.present and state.last_updated is not None:
+        older = command.last_updated < state.last_updated
+        same = command.last_updated == state.last_updated and command.fingerprint == state.fingerprint
+        if older or same:
+            return Accepted(TokenReply(applied=False))
+    token.trigger(
+        Put,
+        meta.at,
+        owner=command.owner,
+        tenant=command.tenant,
+        key=command.key,
+        token_type=command.token_type,
+        valid=command.valid,
+        whitelist=command.whitelist,
+        status=command.status,
+        expires_at=command.expires_at,
+        group=command.group_key,
+        group_sealed=command.group_sealed,
+        cdr_token=command.cdr_token,
+        body=command.body,
+        last_updated=command.last_updated,
+        fingerprint=command.fingerprint,
+    )
+    return Accepted(TokenReply(created=created))
+
+
+def remove(token: Token, command: RemoveToken, meta: Meta) -> Outcome:
+    if not token.state.present:
+        return Rejected(Refusal.UNKNOWN, "no such token")
+    token.trigger(Removed, meta.at)
+    return Accepted(TokenReply())
+
+
+def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> Outcome:
+    if not token.exists:
+        return Rejected(Refusal.UNKNOWN, "no such token")
+    token.trigger(
+        AuthorizationGiven,
+        meta.at,
+        allowed=command.allowed,
+        authorization_reference=command.authorization_reference,
+        tenant=command.for_tenant,
+        charge_point_id=command.charge_point_id,
+        location_id=command.location_id,
+        late=command.late,
+    )
+    return Accepted()
+
+
+ROUTES = {
+    PutToken: Route(Token, put),
+    RemoveToken: Route(Token, remove),
+    NoteAuthorization: Route(Token, note_authorization),
+}

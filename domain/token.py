@@ -1,0 +1,88 @@
+"""A token: an eMSP's (OCPI Token) or a tenant's own id tag, and the authorizations that were given for it.
+
+It is known by its owner and the keyed hash of its type and uid; all owners of one uid share a partition. What
+identifies a person stands in sealed texts only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from domain.aggregate import Aggregate, Event
+from domain.values import PartyId, Sealed
+
+
+def owner_text(owner: PartyId | None, tenant: str) -> str:
+    """`DE*MSP` for an eMSP, `tenant:demo` for a tenant."""
+    return str(owner) if owner is not None else f"tenant:{tenant}"
+
+
+def token_aggregate_id(owner: PartyId | None, tenant: str, key: str) -> str:
+    return f"token|{owner_text(owner, tenant)}|{key}"
+
+
+class TokenState(msgspec.Struct, omit_defaults=True):
+    present: bool = False
+    last_updated: datetime | None = None
+    fingerprint: str = ""
+
+
+class Token(Aggregate[TokenState]):
+    """`token|{owner}|{key}`."""
+
+    kind: ClassVar[str] = "token"
+    state_type = TokenState
+
+
+class Put(Event, frozen=True, kw_only=True, tag="token.put.v1"):
+    """The token as a whole. `body` is the sealed OCPI Token, or the tenant's tag, as JSON.
+
+    `status` is OCPP's for a tenant's tag and empty for an eMSP's token. `group` is the key of its group id or
+    parent id tag. `last_updated` is the owner's. `fingerprint` is a keyed hash of the whole body.
+    """
+
+    owner: PartyId | None = None
+    tenant: str = ""
+    key: str
+    token_type: str
+    valid: bool = True
+    whitelist: str = ""
+    status: str = ""
+    expires_at: datetime | None = None
+    group: str = ""
+    group_sealed: Sealed = ""
+    cdr_token: Sealed = ""
+    body: Sealed
+    last_updated: datetime
+    fingerprint: str = ""
+
+    def apply(self, aggregate: Token) -> None:
+        state = aggregate.state
+        state.present, state.last_updated, state.fingerprint = True, self.last_updated, self.fingerprint
+
+
+class Removed(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
+    """A tenant took its tag away. An eMSP's token never goes: it becomes invalid."""
+
+    def apply(self, aggregate: Token) -> None:
+        aggregate.state.present = False
+
+
+class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorization_given.v1"):
+    """Its owner answered a real-time authorization; `allowed` is OCPI's AllowedType."""
+
+    allowed: str
+    authorization_reference: str = ""
+    tenant: str = ""
+    charge_point_id: str = ""
+    location_id: str = ""
+    late: bool = False  # it came after the charge point had been answered
+
+    def apply(self, aggregate: Token) -> None:
+        """A fact for readers: the next request within 15 minutes is served from it."""
+
+
+AGGREGATE_EVENTS = (Put, Removed, AuthorizationGiven)

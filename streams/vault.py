@@ -1,0 +1,149 @@
+"""Personal data and secrets: keyed digests for finding, sealed texts for keeping.
+
+Each subject (a token, a partner, a charge point) has a data key of its own, wrapped by the master key and kept
+outside the log. A sealed text is AES-256-GCM under that key, bound to its subject; destroying the key leaves every
+copy in commands, events, states and read models unreadable. The master key itself encrypts nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.values import Sealed
+from projections.store import Insert, ReadStore, Remove
+
+CACHED = 100_000
+TOKEN_TYPES = ("RFID", "OTHER", "APP_USER", "AD_HOC_USER", "EMAID")
+"""The types under which an id tag is looked for, in this order."""
+
+
+class DestroyedError(Exception):
+    """The subject's key was destroyed: nothing can be sealed for it any more."""
+
+
+class KeyStore(ABC):
+    """Where wrapped data keys are kept. May raise the read store's StoreUnavailable."""
+
+    @abstractmethod
+    async def get(self, subject: str) -> str | None:
+        """The wrapped key."""
+
+    @abstractmethod
+    async def create(self, subject: str, wrapped: str) -> str:
+        """Keep this key unless there is one; returns the one that is kept. Raises DestroyedError."""
+
+    @abstractmethod
+    async def destroy(self, subject: str) -> None:
+        """Take it away for good."""
+
+
+class StoreKeys(KeyStore):
+    """Keys in a database of their own beside the read models, which no rebuild drops."""
+
+    DATABASE = "chargesphere_keys"
+    COLLECTION = "keys"
+
+    def __init__(self, store: ReadStore) -> None:
+        self._store = store
+
+    async def get(self, subject: str) -> str | None:
+        document = await self._store.get(self.DATABASE, self.COLLECTION, subject)
+        return None if document is None else str(document["wrapped"])
+
+    async def create(self, subject: str, wrapped: str) -> str:
+        await self._store.apply([Insert(self.DATABASE, self.COLLECTION, subject, {"wrapped": wrapped})])
+        kept = await self.get(subject)
+        if kept is None:
+            raise DestroyedError(f"the key of {subject} was destroyed")
+        return kept
+
+    async def destroy(self, subject: str) -> None:
+        await self._store.apply([Remove(self.DATABASE, self.COLLECTION, subject, 1)])
+
+
+class Vault:
+    """Seals and opens texts; digests ids."""
+
+    def __init__(self, master_key: bytes, keys: KeyStore) -> None:
+        if len(master_key) < 32:
+            raise ValueError("the master key needs at least 32 bytes")
+        self._keys = keys
+        self._wrap = AESGCM(self._derive(master_key, b"chargesphere wrap"))
+        self._digest_key = self._derive(master_key, b"chargesphere digest")
+        self._cache: OrderedDict[str, AESGCM] = OrderedDict()
+
+    def digest(self, kind: str, text: str) -> str:
+        """A keyed hash of 128 bits as hex: equal for equal texts, and nothing can be read from it."""
+        return hmac.new(self._digest_key, f"{kind}|{text}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def token_key(self, type: str, uid: str) -> str:
+        """The key of a token: of its type and uid, whose case does not matter."""
+        return self.digest("token", f"{type}|{uid.casefold()}")
+
+    def tag_keys(self, id_tag: str) -> tuple[str, ...]:
+        """The keys under which an id tag may be known, RFID first."""
+        return tuple(self.token_key(type, id_tag) for type in TOKEN_TYPES)
+
+    async def seal(self, subject: str, plain: bytes | str) -> Sealed:
+        """Seal a text for a subject; subjects are opaque ids without dots."""
+        key = await self._key(subject, create=True)
+        if key is None:
+            raise DestroyedError(f"the key of {subject} was destroyed")
+        nonce = os.urandom(12)
+        data = plain.encode() if isinstance(plain, str) else plain
+        body = base64.urlsafe_b64encode(nonce + key.encrypt(nonce, data, subject.encode())).decode()
+        return f"s1.{subject}.{body}"
+
+    async def open(self, sealed: Sealed) -> bytes | None:
+        """The text; None where it is empty, damaged, or its key was destroyed."""
+        version, _, rest = sealed.partition(".")
+        subject, _, body = rest.partition(".")
+        if version != "s1" or not body:
+            return None
+        key = await self._key(subject, create=False)
+        if key is None:
+            return None
+        try:
+            data = base64.urlsafe_b64decode(body)
+            return key.decrypt(data[:12], data[12:], subject.encode())
+        except (InvalidTag, binascii.Error, ValueError):
+            return None
+
+    async def destroy(self, subject: str) -> None:
+        """Make everything sealed for the subject unreadable, for good."""
+        self._cache.pop(subject, None)
+        await self._keys.destroy(subject)
+
+    async def _key(self, subject: str, *, create: bool) -> AESGCM | None:
+        cached = self._cache.get(subject)
+        if cached is not None:
+            self._cache.move_to_end(subject)
+            return cached
+        wrapped = await self._keys.get(subject)
+        if wrapped is None:
+            if not create:
+                return None
+            nonce = os.urandom(12)
+            fresh = nonce + self._wrap.encrypt(nonce, AESGCM.generate_key(256), subject.encode())
+            wrapped = await self._keys.create(subject, base64.b64encode(fresh).decode())
+        data = base64.b64decode(wrapped)
+        key = AESGCM(self._wrap.decrypt(data[:12], data[12:], subject.encode()))
+        self._cache[subject] = key
+        if len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
+        return key
+
+    @staticmethod
+    def _derive(master_key: bytes, info: bytes) -> bytes:
+        return HKDF(SHA256(), 32, salt=None, info=info).derive(master_key)
