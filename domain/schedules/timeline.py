@@ -99,7 +99,7 @@ def over(upper: Timeline, lower: Timeline) -> Timeline:
 
 
 def lowest(one: Timeline, other: Timeline) -> Timeline:
-    """The smaller limit where both have one, else the only one; at a draw the one with fewer phases."""
+    """The smaller limit where both have one, else the only one; at a draw that with fewer phases, then `one`'s."""
     if not one or not other:
         return one or other
     return _joined(one, other, _smaller)

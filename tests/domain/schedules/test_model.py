@@ -108,7 +108,7 @@ def model(
             mine = speaks(Purpose.TX_DEFAULT, 0)
     if most is None or mine is None:
         return most or mine
-    return min(most, mine, key=lambda answer: (answer[0], 3 if answer[1] is None else answer[1]))
+    return min(mine, most, key=lambda answer: (answer[0], 3 if answer[1] is None else answer[1]))
 
 
 def at_second(composite: CompositeSchedule, n: int) -> Answer:
