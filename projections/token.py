@@ -37,7 +37,7 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
         }
     if document is None:
         return None
-    given = {
+    given: Document = {
         "allowed": event.allowed,
         "at": utc_text(event.timestamp),
         "authorization_reference": event.authorization_reference or None,

@@ -1,0 +1,290 @@
+"""Who may charge: an id tag is resolved before anything is appended, within the time a driver waits at a reader.
+
+The tenant's own tags come first, then the roaming tokens with that uid. Whitelist ALWAYS: what is stored. ALLOWED:
+stored and valid is accepted, else its owner is asked. ALLOWED_OFFLINE: the owner is asked, what is stored serves on
+a timeout. NEVER: the owner is asked. No answer and nothing stored: Invalid. A start never waits for a partner; a
+late answer is noted and serves the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from commands.base import Meta
+from commands.token import NoteAuthorization
+from domain.values import Authorization, PartyId, TagRef
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, is_in
+from streams.bus import CommandBus
+from streams.log import LogUnavailable
+from streams.vault import DestroyedError, Vault
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 0.3
+RECENT = timedelta(minutes=15)
+CACHED = 200_000
+CACHE_FOR = timedelta(seconds=2)
+STATUS_OF = {
+    "ALLOWED": "Accepted",
+    "BLOCKED": "Blocked",
+    "EXPIRED": "Expired",
+    "NO_CREDIT": "Blocked",
+    "NOT_ALLOWED": "Invalid",
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An eMSP's AuthorizationInfo, as far as it matters here."""
+
+    allowed: str
+    authorization_reference: str = ""
+
+
+class RealTime(Protocol):
+    """Asks a token's owner; None where it has no answer (unreachable, unknown token, an error)."""
+
+    async def authorize(
+        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
+    ) -> Answer | None: ...
+
+
+class TagAuthorizer:
+    """`resolve` never raises and never takes longer than a partner's 300 ms and one read."""
+
+    def __init__(
+        self,
+        store: ReadStore,
+        vault: Vault,
+        bus: CommandBus,
+        real_time: RealTime,
+        clock: Callable[[], datetime],
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._bus = bus
+        self._real_time = real_time
+        self._clock = clock
+        self._patience = patience
+        self._known: OrderedDict[str, tuple[datetime, list[Document]]] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str], Authorization] = OrderedDict()
+        self._asking: set[asyncio.Task[Authorization | None]] = set()
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        """The tag without its text, and what is known of it now."""
+        now = self._clock()
+        keys = self._vault.tag_keys(id_tag)
+        documents, stale = await self._documents(keys, now)
+        document = _choose(documents, tenant, keys)
+        if document is None:
+            status = Authorization(status="Invalid", source="unavailable" if stale else "unknown", as_of=now)
+            return await self._reference(keys[0], id_tag), status
+        tag = await self._reference(str(document["key"]), id_tag)
+        if document.get("tenant_id"):
+            return tag, _own(document, now)
+        return tag, await self._roaming(document, tenant, charge_point_id, id_tag, now, for_start)
+
+    async def _reference(self, key: str, id_tag: str) -> TagRef:
+        try:
+            return TagRef(key=key, sealed=await self._vault.seal(key, id_tag))
+        except (StoreUnavailable, DestroyedError):
+            return TagRef(key=key)
+
+    async def _documents(self, keys: tuple[str, ...], now: datetime) -> tuple[list[Document], bool]:
+        """The tokens with these keys, from a cache of two seconds, or from an older one while the store is away."""
+        cached = self._known.get(keys[0])
+        if cached is not None and now - cached[0] < CACHE_FOR:
+            return cached[1], False
+        try:
+            page = await self._store.find(Query(HUB, "tokens", (is_in("key", keys),), limit=50))
+        except StoreUnavailable:
+            return (cached[1], True) if cached is not None else ([], True)
+        self._known[keys[0]] = (now, page.items)
+        self._known.move_to_end(keys[0])
+        if len(self._known) > CACHED:
+            self._known.popitem(last=False)
+        return page.items, False
+
+    async def _roaming(
+        self,
+        document: Document,
+        tenant: str,
+        charge_point_id: str,
+        id_tag: str,
+        now: datetime,
+        for_start: bool,
+    ) -> Authorization:
+        whitelist = str(document.get("whitelist") or "NEVER")
+        valid = bool(document.get("valid"))
+        stored = _stored(document, now)
+        if whitelist == "ALWAYS" or (whitelist == "ALLOWED" and valid):
+            return stored
+        recent = self._recent.get((tenant, str(document["_id"]))) or _given(document, stored)
+        if for_start and recent is not None and now - recent.as_of < RECENT:
+            return msgspec.structs.replace(recent, source="recent")
+        if for_start:
+            # Never wait for a partner here: what is stored decides, and the answer serves the next request.
+            self._ask(document, tenant, charge_point_id, id_tag, stored, late=True)
+            return (
+                stored
+                if whitelist == "ALLOWED_OFFLINE"
+                else msgspec.structs.replace(stored, status="Invalid", source="unavailable")
+            )
+        asking = self._ask(document, tenant, charge_point_id, id_tag, stored, late=False)
+        done, _ = await asyncio.wait({asking}, timeout=self._patience)
+        answered = asking.result() if done else None
+        if answered is not None:
+            return answered
+        if whitelist == "ALLOWED_OFFLINE":
+            return stored
+        return msgspec.structs.replace(stored, status="Invalid", source="unavailable")
+
+    def _ask(
+        self,
+        document: Document,
+        tenant: str,
+        charge_point_id: str,
+        id_tag: str,
+        stored: Authorization,
+        *,
+        late: bool,
+    ) -> asyncio.Task[Authorization | None]:
+        task = asyncio.create_task(self._asked(document, tenant, charge_point_id, id_tag, stored, late))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    async def _asked(
+        self,
+        document: Document,
+        tenant: str,
+        charge_point_id: str,
+        id_tag: str,
+        stored: Authorization,
+        late: bool,
+    ) -> Authorization | None:
+        owner = stored.owner
+        if owner is None:
+            return None
+        try:
+            answer = await self._real_time.authorize(owner, id_tag, stored.token_type, "", "")
+        except Exception:
+            logger.exception("asking %s failed", owner)
+            return None
+        if answer is None:
+            return None
+        now = self._clock()
+        authorization = msgspec.structs.replace(
+            stored,
+            status=STATUS_OF.get(answer.allowed, "Invalid"),
+            source="real_time",
+            as_of=now,
+            authorization_reference=answer.authorization_reference,
+            auth_method="AUTH_REQUEST",
+        )
+        key = (tenant, str(document["_id"]))
+        self._recent[key] = authorization
+        self._recent.move_to_end(key)
+        if len(self._recent) > CACHED:
+            self._recent.popitem(last=False)
+        note = NoteAuthorization(
+            owner=owner,
+            key=str(document["key"]),
+            allowed=answer.allowed,
+            authorization_reference=answer.authorization_reference,
+            for_tenant=tenant,
+            charge_point_id=charge_point_id,
+            late=late,
+        )
+        meta = Meta(
+            command_id=f"authorized|{document['_id']}|{now.isoformat()}",
+            at=now,
+            tenant=tenant,
+            principal="gateway",
+        )
+        try:
+            await self._bus.tell(note, meta)
+        except LogUnavailable as error:
+            logger.warning("an authorization was not noted: %s", error)
+        return authorization
+
+
+def _choose(documents: list[Document], tenant: str, keys: tuple[str, ...]) -> Document | None:
+    """The tenant's own tag, else the roaming token that comes first by type and then by owner."""
+    own = [d for d in documents if d.get("tenant_id") == tenant]
+    if own:
+        return own[0]
+    roaming = [d for d in documents if not d.get("tenant_id")]
+    order = {key: rank for rank, key in enumerate(keys)}
+    return min(roaming, key=lambda d: (order.get(str(d["key"]), 99), str(d["owner"])), default=None)
+
+
+def _own(document: Document, now: datetime) -> Authorization:
+    expires = _time(document.get("expiry_date"))
+    status = str(document.get("status") or "Invalid")
+    if status == "Accepted" and expires is not None and expires <= now:
+        status = "Expired"
+    return Authorization(
+        status=status,
+        source="tag",
+        as_of=now,
+        token_id=f"token|{document['_id']}",
+        token_version=_int(document.get("version")),
+        token_type=str(document.get("type") or ""),
+        parent=str(document.get("group") or ""),
+        parent_sealed=str(document.get("group_sealed") or ""),
+        expires_at=expires,
+        auth_method="WHITELIST",
+    )
+
+
+def _stored(document: Document, now: datetime) -> Authorization:
+    country, _, party = str(document["owner"]).partition("*")
+    return Authorization(
+        status="Accepted" if document.get("valid") else "Invalid",
+        source="stored",
+        as_of=now,
+        owner=PartyId(country_code=country, party_id=party),
+        token_id=f"token|{document['_id']}",
+        token_version=_int(document.get("version")),
+        token_type=str(document.get("type") or "RFID"),
+        cdr_token=str(document.get("cdr_token") or ""),
+        parent=str(document.get("group") or ""),
+        parent_sealed=str(document.get("group_sealed") or ""),
+        auth_method="WHITELIST",
+    )
+
+
+def _given(document: Document, stored: Authorization) -> Authorization | None:
+    """The latest real-time answer that the read model knows, given through any gateway."""
+    given = document.get("authorization")
+    if not isinstance(given, Mapping):
+        return None
+    at = _time(given.get("at"))
+    if at is None:
+        return None
+    return msgspec.structs.replace(
+        stored,
+        status=STATUS_OF.get(str(given.get("allowed")), "Invalid"),
+        as_of=at,
+        authorization_reference=str(given.get("authorization_reference") or ""),
+        auth_method="AUTH_REQUEST",
+    )
+
+
+def _time(value: object) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,169 @@
+"""The deliveries engine: attempts that are due become sends, and their outcomes become commands.
+
+What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
+Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
+nobody else. Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from commands.base import Area, Meta
+from commands.delivery import ReportAttempt
+from domain.aggregate import EventRegistry
+from domain.delivery import AttemptDue
+from streams.bus import CommandBus
+from streams.envelope import decode_events
+from streams.follower import Fact, Follower
+from streams.log import Log, LogUnavailable, TopicPartition
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a send: delivered, refused, unreachable, not_ready or unknown."""
+
+    outcome: str
+    sent: int = 0
+    http_status: int = 0
+    reason: str = ""
+    remote_url: str = ""
+
+
+class Sender(ABC):
+    """Sends one object, as it is now, to one party. Never raises for what a partner does."""
+
+    @abstractmethod
+    async def send(self, job: AttemptDue, correlation_id: str) -> Outcome: ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """One party's queue; the breaker opens after five failures in a row, for up to a minute."""
+
+    queue: asyncio.Queue[tuple[AttemptDue, Meta]]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    failures: int = 0
+    closed_until: float = 0.0
+
+
+class Deliveries:
+    """`run` until cancelled."""
+
+    def __init__(
+        self,
+        log: Log,
+        bus: CommandBus,
+        events: EventRegistry,
+        sender: Sender,
+        node: str,
+        clock: Callable[[], datetime],
+        *,
+        concurrency: int = 8,
+        queue: int = 2000,
+    ) -> None:
+        self._bus = bus
+        self._events = events
+        self._sender = sender
+        self._clock = clock
+        self._concurrency = concurrency
+        self._limit = queue
+        self._lines: dict[str, _Line] = {}
+        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle)
+        self.counts: dict[str, int] = {}
+
+    async def run(self) -> None:
+        try:
+            await self.follower.run()
+        finally:
+            for line in self._lines.values():
+                for task in line.tasks:
+                    task.cancel()
+
+    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        now = self._clock()
+        for fact in facts:
+            for event in decode_events(fact.decision, self._events):
+                if not isinstance(event, AttemptDue) or event.lease <= now:
+                    continue
+                line = self._line(str(event.to))
+                # What does not fit is not lost: its lease ends, and it comes again.
+                with contextlib.suppress(asyncio.QueueFull):
+                    line.queue.put_nowait((event, fact.decision.meta))
+
+    def _line(self, party: str) -> _Line:
+        line = self._lines.get(party)
+        if line is None:
+            line = _Line(asyncio.Queue(self._limit))
+            line.tasks = [asyncio.create_task(self._serve(line)) for _ in range(self._concurrency)]
+            self._lines[party] = line
+        return line
+
+    async def _serve(self, line: _Line) -> None:
+        while True:
+            event, meta = await line.queue.get()
+            if event.lease <= self._clock():
+                continue
+            if line.closed_until > time.monotonic():
+                outcome = Outcome(
+                    "unreachable", reason="not tried: the partner did not answer several times in a row"
+                )
+            else:
+                outcome = await self._send(event, meta.correlation_id)
+                self._judge(line, outcome)
+            self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
+            await self._report(event, outcome, meta)
+
+    async def _send(self, event: AttemptDue, correlation_id: str) -> Outcome:
+        try:
+            async with asyncio.timeout(20):
+                return await self._sender.send(event, correlation_id)
+        except TimeoutError:
+            return Outcome("unknown", reason="no answer in 20 s")
+        except Exception as error:
+            logger.exception("sending %s %s failed", event.module, event.object_id)
+            return Outcome("refused", reason=f"{type(error).__name__} while sending")
+
+    @staticmethod
+    def _judge(line: _Line, outcome: Outcome) -> None:
+        if outcome.outcome in ("unreachable", "unknown"):
+            line.failures += 1
+            if line.failures >= 5:
+                line.closed_until = time.monotonic() + min(2.0 ** (line.failures - 5), 60.0)
+        elif outcome.outcome != "not_ready":
+            line.failures, line.closed_until = 0, 0.0
+
+    async def _report(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
+        command = ReportAttempt(
+            to=event.to,
+            module=event.module,
+            object_id=event.object_id,
+            attempt=event.attempt,
+            outcome=outcome.outcome,
+            sent=outcome.sent,
+            http_status=outcome.http_status,
+            reason=outcome.reason[:500],
+            remote_url=outcome.remote_url,
+        )
+        follow = Meta(
+            command_id=f"report|{event.originator_id}|{event.originator_version}",
+            at=self._clock(),
+            tenant=event.tenant,
+            correlation_id=meta.correlation_id,
+            causation_id=meta.command_id,
+            principal="effects",
+        )
+        try:
+            await self._bus.tell(command, follow)
+        except LogUnavailable as error:
+            # The lease ends and the attempt is repeated: the partner gets the same id and body again.
+            logger.warning("the outcome of an attempt was not recorded: %s", error)
