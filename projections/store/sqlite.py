@@ -4,7 +4,8 @@
 Writes enter through one writer thread, which commits whatever has queued up together (`synchronous=FULL`, so
 that a saved position never outlives its data); reads run on threads of their own and see committed data only.
 A batch over several files is committed file by file, `chargesphere.db` with the positions last. It never
-blocks the event loop and never makes a file or table for a read.
+blocks the event loop and never makes a file or table for a read. The module is long because the port's methods
+and the two kinds of thread that serve them are one thing; rows and statements are in `sqlite_rows`, `sqlite_sql`.
 """
 
 from __future__ import annotations
@@ -24,20 +25,14 @@ import msgspec
 from projections.store import sqlite_sql as sql
 from projections.store.port import (
     HUB,
-    JSON,
-    Append,
     Applied,
     Condition,
     Document,
     IndexSpec,
-    Insert,
     Page,
     PositionKey,
-    Put,
-    PutPart,
     Query,
     ReadStore,
-    Remove,
     StoreError,
     StoreRejected,
     StoreUnavailable,
@@ -53,6 +48,7 @@ from projections.store.shapes import (
     is_database,
     make_cursor,
 )
+from projections.store.sqlite_rows import apply_write, document_of, exists, make_index
 
 T = TypeVar("T")
 
@@ -71,7 +67,6 @@ _REFUSED = (
     ValueError,
     OverflowError,
 )
-_decode = msgspec.json.Decoder(dict[str, object])
 
 
 class _Job(msgspec.Struct, frozen=True):
@@ -141,7 +136,7 @@ class SqliteReadStore(ReadStore):
                 " WHERE live = 1 AND id IN (SELECT value FROM json_each(?))",
                 (wanted,),
             )
-            return {id: _document(body) for id, body in rows}
+            return {id: document_of(body) for id, body in rows}
 
         return await self._read(db, read, {})
 
@@ -193,9 +188,9 @@ class SqliteReadStore(ReadStore):
         )
 
         def read(connection: sqlite3.Connection) -> list[Document]:
-            if not _exists(connection, rows):
+            if not exists(connection, rows):
                 return []
-            if not _exists(connection, tree):
+            if not exists(connection, tree):
                 raise StoreRejected(f"{db}.{collection} has no geo index: declare one with geo_index()")
             found: dict[str, tuple[float, str]] = {}
             for box in sql.boxes(lon, lat, radius):
@@ -204,7 +199,7 @@ class SqliteReadStore(ReadStore):
                     if away <= radius:
                         found[id] = (away, body)
             nearest = sorted(found.items(), key=lambda item: (item[1][0], item[0]))[:limit]
-            return [{**_document(body), "distance_m": round(away, 1)} for _, (away, body) in nearest]
+            return [{**document_of(body), "distance_m": round(away, 1)} for _, (away, body) in nearest]
 
         return await self._read(db, read, [])
 
@@ -298,39 +293,8 @@ class SqliteReadStore(ReadStore):
         return Applied(applied, len(job.writes) - applied)
 
     def _write_one(self, write: Write) -> bool:
-        connection, rows = self._connection(write.db), sql.table(write.collection)
         self._make_table(write.db, write.collection)
-        match write:
-            case Put(version=version, document=document) if not write.keep:
-                return _put(connection, rows, write.id, version, document)
-            case Insert(document=document):
-                return _put(connection, rows, write.id, 0, document)
-            case Remove(version=version):
-                return _put(connection, rows, write.id, version, {"_deleted": True}, live=0)
-        found = connection.execute(
-            f"SELECT version, live, body FROM {rows} WHERE id = ?", (write.id,)
-        ).fetchone()
-        version, live, stored = (-1, 0, {}) if found is None else (found[0], found[1], _document(found[2]))
-        match write:
-            case Put():
-                kept = {name: stored[name] for name in write.keep if name in stored}
-                return _put(connection, rows, write.id, write.version, {**write.document, **kept})
-            case PutPart():
-                part = stored.get(write.part)
-                held = part.get("version", -1) if isinstance(part, dict) else -1
-                if isinstance(held, int) and held >= write.version:
-                    return False
-                stored[write.part] = {**write.value, "version": write.version}
-                return _replace(connection, rows, write.id, None if version == -1 else version, live, stored)
-            case Append():
-                if not live or version >= write.version or write.after not in (None, version):
-                    return False
-                stored.update(write.set)
-                for name, items in write.push.items():
-                    held_items = stored.get(name)
-                    before = held_items if isinstance(held_items, list) else []
-                    stored[name] = [*before, *items][-write.cap :]
-                return _put(connection, rows, write.id, write.version, stored)
+        return apply_write(self._connection(write.db), write)
 
     def _ensure(self, specs: list[IndexSpec]) -> None:
         for db in {spec.db for spec in specs}:
@@ -340,11 +304,11 @@ class SqliteReadStore(ReadStore):
                         continue
                     self._make_table(db, spec.collection)
                     if spec.geo:
-                        if not _exists(connection, sql.geo_table(spec.collection)):
+                        if not exists(connection, sql.geo_table(spec.collection)):
                             for statement in sql.geo_statements(spec.collection):
                                 connection.execute(statement)
                     else:
-                        _make_index(connection, *sql.index_statement(spec))
+                        make_index(connection, *sql.index_statement(spec))
         self._declared.update(dict.fromkeys(specs))
 
     def _purge(self, now: datetime) -> int:
@@ -390,7 +354,7 @@ class SqliteReadStore(ReadStore):
         )
 
         def read(connection: sqlite3.Connection) -> list[Document]:
-            return [_document(body) for (body,) in connection.execute(statement, where.values)]
+            return [document_of(body) for (body,) in connection.execute(statement, where.values)]
 
         return await self._read(query.db, read, [])
 
@@ -446,7 +410,7 @@ class SqliteReadStore(ReadStore):
     def _unavailable(self, cause: str) -> StoreUnavailable:
         return StoreUnavailable(f"sqlite:{self._folder}", cause)
 
-    def _translated(self, error: Exception) -> StoreError:
+    def _translated(self, error: Exception) -> Exception:
         match error:
             case StoreError():
                 return error
@@ -454,8 +418,10 @@ class SqliteReadStore(ReadStore):
                 return UniqueViolation(f"read store sqlite:{self._folder}: {error}")
             case _ if isinstance(error, _REFUSED):
                 return StoreRejected(f"read store sqlite:{self._folder}: {error}")
-            case _:
+            case sqlite3.Error() | OSError():
                 return self._unavailable(str(error) or type(error).__name__)
+            case _:
+                return error
 
 
 class _Transaction:
@@ -470,50 +436,3 @@ class _Transaction:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def _put(
-    connection: sqlite3.Connection,
-    rows: str,
-    id: str,
-    version: int,
-    document: Mapping[str, JSON],
-    live: int = 1,
-) -> bool:
-    body = msgspec.json.encode({**document, "_id": id, "version": version}).decode()
-    done = connection.execute(
-        f"INSERT INTO {rows}(id, version, live, body) VALUES (?, ?, ?, ?) ON CONFLICT(id) DO UPDATE"
-        " SET version = excluded.version, live = excluded.live, body = excluded.body"
-        f" WHERE excluded.version > coalesce({rows}.version, -1)",
-        (id, version, live, body),
-    )
-    return done.rowcount == 1
-
-
-def _replace(
-    connection: sqlite3.Connection, rows: str, id: str, version: int | None, live: int, document: Document
-) -> bool:
-    body = msgspec.json.encode({**document, "_id": id}).decode()
-    connection.execute(
-        f"INSERT INTO {rows}(id, version, live, body) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT(id) DO UPDATE SET body = excluded.body",
-        (id, version, live, body),
-    )
-    return True
-
-
-def _make_index(connection: sqlite3.Connection, name: str, statement: str) -> None:
-    row = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-    if row is not None and row[0] != statement:
-        connection.execute(f"DROP INDEX {name}")
-        row = None
-    if row is None:
-        connection.execute(statement)
-
-
-def _exists(connection: sqlite3.Connection, name: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
-
-
-def _document(body: str) -> Document:
-    return _decode.decode(body)  # type: ignore[return-value]
