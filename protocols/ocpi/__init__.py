@@ -4,6 +4,6 @@ What enters are the bytes of bodies (or JSON already decoded), what leaves are f
 `OcpiInvalid` that names the field by its path. It never opens a connection, asks a clock or knows a store.
 """
 
-from protocols.ocpi.codec import NotJson, OcpiInvalid, dump, dump_json, parse, parse_each, parse_json
+from protocols.ocpi.codec import NotJson, OcpiInvalid, decode, dump, dump_json, parse, parse_each, parse_json
 
-__all__ = ["NotJson", "OcpiInvalid", "dump", "dump_json", "parse", "parse_each", "parse_json"]
+__all__ = ["NotJson", "OcpiInvalid", "decode", "dump", "dump_json", "parse", "parse_each", "parse_json"]

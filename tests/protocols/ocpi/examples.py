@@ -1,0 +1,482 @@
+"""One example of every object of OCPI 2.3.0, written from the facts, with every field that it can have.
+
+Bodies are JSON as Python writes it; fractions are strings of `Decimal`. `AT_2_2_1` holds those that read otherwise
+in 2.2.1.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Final
+
+from protocols.ocpi.types import JSON
+
+Body = dict[str, JSON]
+THEN: Final = "2026-05-31T12:00:00Z"
+LATER: Final = "2026-05-31T14:30:00.25Z"
+URL: Final = "https://ocpi.example.org/x"
+OWNER: Final[Body] = {"country_code": "NL", "party_id": "STK"}
+
+TEXT: Final[Body] = {"language": "nl", "text": "Achter het gebouw – 2e verdieping"}
+IMAGE: Final[Body] = {
+    "url": "https://example.org/img.png",
+    "thumbnail": "https://example.org/thumb.png",
+    "category": "OPERATOR",
+    "type": "png",
+    "width": 1024,
+    "height": 768,
+}
+BUSINESS: Final[Body] = {"name": "Stek B.V.", "website": "https://example.org", "logo": IMAGE}
+COORDINATES: Final[Body] = {"latitude": "52.364115", "longitude": "4.891733"}
+TAX: Final[Body] = {"name": "VAT", "account_number": "NL0001", "percentage": D("21"), "amount": D("0.8925")}
+PRICE: Final[Body] = {"before_taxes": D("4.25"), "taxes": [TAX]}
+ENERGY_MIX: Final[Body] = {
+    "is_green_energy": False,
+    "energy_sources": [
+        {"source": "WIND", "percentage": D("35.4")},
+        {"source": "GAS", "percentage": D("64.6")},
+    ],
+    "environ_impact": [{"category": "CARBON_DIOXIDE", "amount": D("372")}],
+    "supplier_name": "Groen N.V.",
+    "energy_product_name": "Mengsel 3",
+}
+
+CONNECTOR: Final[Body] = {
+    "id": "1",
+    "standard": "MCS",
+    "format": "CABLE",
+    "power_type": "DC",
+    "max_voltage": 1250,
+    "max_amperage": 3000,
+    "max_electric_power": 3_750_000,
+    "tariff_ids": ["11", "12"],
+    "terms_and_conditions": "https://example.org/terms",
+    "capabilities": ["ISO_15118_20_PLUG_AND_CHARGE"],
+    "last_updated": THEN,
+}
+EVSE: Final[Body] = {
+    "uid": "3256",
+    "evse_id": "NL*STK*E041503001",
+    "status": "AVAILABLE",
+    "status_schedule": [{"period_begin": THEN, "period_end": LATER, "status": "INOPERATIVE"}],
+    "capabilities": ["RESERVABLE", "RFID_READER"],
+    "connectors": [CONNECTOR],
+    "floor_level": "-2",
+    "coordinates": COORDINATES,
+    "physical_reference": "A-14",
+    "directions": [TEXT],
+    "parking_restrictions": ["EV_ONLY", "TAXIS"],
+    "parking": [{"parking_id": "P1", "evse_position": "LEFT"}],
+    "images": [IMAGE],
+    "accepted_service_providers": ["TheNewMotion"],
+    "last_updated": THEN,
+}
+PARKING: Final[Body] = {
+    "id": "P1",
+    "physical_reference": "14",
+    "vehicle_types": ["PERSONAL_VEHICLE", "SEMI_TRACTOR"],
+    "max_vehicle_weight": D("40000"),
+    "max_vehicle_height": D("420"),
+    "max_vehicle_length": D("1650"),
+    "max_vehicle_width": D("255.5"),
+    "parking_space_length": D("1800"),
+    "parking_space_width": D("350"),
+    "dangerous_goods_allowed": False,
+    "direction": "ANGLE",
+    "drive_through": True,
+    "restricted_to_type": True,
+    "reservation_required": False,
+    "time_limit": D("240"),
+    "roofed": False,
+    "images": [IMAGE],
+    "lighting": True,
+    "refrigeration_outlet": True,
+    "standards": ["EN 12464"],
+    "apds_reference": "apds:place:17",
+}
+HOURS: Final[Body] = {
+    "twentyfourseven": False,
+    "regular_hours": [{"weekday": 1, "period_begin": "08:00", "period_end": "20:00"}],
+    "exceptional_openings": [{"period_begin": THEN, "period_end": LATER}],
+    "exceptional_closings": [{"period_begin": THEN, "period_end": LATER}],
+}
+LOCATION: Final[Body] = {
+    **OWNER,
+    "id": "LOC1",
+    "publish": False,
+    "publish_allowed_to": [
+        {"uid": "U1", "type": "RFID", "visual_number": "V-1", "issuer": "Stek", "group_id": "G1"}
+    ],
+    "name": "Depot Zuid",
+    "address": "Stadionplein 24",
+    "city": "Amsterdam",
+    "postal_code": "1076CM",
+    "state": "Noord-Holland",
+    "country": "NLD",
+    "coordinates": COORDINATES,
+    "related_locations": [{**COORDINATES, "name": TEXT}],
+    "parking_type": "PARKING_GARAGE",
+    "evses": [EVSE],
+    "parking_places": [PARKING],
+    "directions": [TEXT],
+    "operator": BUSINESS,
+    "suboperator": BUSINESS,
+    "owner": BUSINESS,
+    "facilities": ["RESTAURANT", "WIFI"],
+    "time_zone": "Europe/Amsterdam",
+    "opening_times": HOURS,
+    "charging_when_closed": True,
+    "images": [IMAGE],
+    "energy_mix": ENERGY_MIX,
+    "help_phone": "+31 20 1234567",
+    "last_updated": THEN,
+}
+TARIFF: Final[Body] = {
+    **OWNER,
+    "id": "12",
+    "currency": "EUR",
+    "type": "REGULAR",
+    "tariff_alt_text": [TEXT],
+    "tariff_alt_url": URL,
+    "min_price": {"before_taxes": D("0.5"), "after_taxes": D("0.605")},
+    "max_price": {"before_taxes": D("50"), "after_taxes": D("60.5")},
+    "preauthorize_amount": D("60"),
+    "elements": [
+        {
+            "price_components": [{"type": "TIME", "price": D("2.00"), "vat": D("21"), "step_size": 300}],
+            "restrictions": {
+                "start_time": "09:00",
+                "end_time": "18:00",
+                "start_date": "2026-01-01",
+                "end_date": "2027-01-01",
+                "min_kwh": D("0.5"),
+                "max_kwh": D("80"),
+                "min_current": D("6"),
+                "max_current": D("32"),
+                "min_power": D("1.4"),
+                "max_power": D("22"),
+                "min_duration": 60,
+                "max_duration": 7200,
+                "day_of_week": ["MONDAY", "SUNDAY"],
+                "reservation": "RESERVATION",
+                "booking": "BOOKING_OVERTIME",
+            },
+        },
+        {"price_components": [{"type": "FLAT", "price": D("0.00"), "step_size": 0}]},
+    ],
+    "tax_included": "N/A",
+    "start_date_time": THEN,
+    "end_date_time": LATER,
+    "energy_mix": ENERGY_MIX,
+    "last_updated": THEN,
+}
+CDR_TOKEN: Final[Body] = {
+    "country_code": "DE",
+    "party_id": "TNM",
+    "uid": "012345678",
+    "type": "EMAID",
+    "contract_id": "DE8ACC12E46L89",
+}
+PERIOD: Final[Body] = {
+    "start_date_time": THEN,
+    "dimensions": [{"type": "ENERGY", "volume": D("15.342")}, {"type": "TIME", "volume": D("1.973")}],
+    "tariff_id": "12",
+}
+SESSION: Final[Body] = {
+    **OWNER,
+    "id": "101",
+    "start_date_time": THEN,
+    "end_date_time": LATER,
+    "kwh": D("15.342"),
+    "cdr_token": CDR_TOKEN,
+    "auth_method": "COMMAND",
+    "authorization_reference": "AR-1",
+    "location_id": "LOC1",
+    "evse_uid": "3256",
+    "connector_id": "1",
+    "meter_id": "M-1",
+    "currency": "EUR",
+    "charging_periods": [PERIOD],
+    "total_cost": PRICE,
+    "status": "COMPLETED",
+    "last_updated": LATER,
+}
+CDR: Final[Body] = {
+    **OWNER,
+    "id": "12345-C1",
+    "start_date_time": THEN,
+    "end_date_time": LATER,
+    "session_id": "101",
+    "cdr_token": CDR_TOKEN,
+    "auth_method": "AUTH_REQUEST",
+    "authorization_reference": "AR-1",
+    "cdr_location": {
+        "id": "LOC1",
+        "name": "Depot Zuid",
+        "address": "Stadionplein 24",
+        "city": "Amsterdam",
+        "postal_code": "1076CM",
+        "state": "Noord-Holland",
+        "country": "NLD",
+        "coordinates": COORDINATES,
+        "evse_uid": "#NA",
+        "evse_id": "#NA",
+        "connector_id": "#NA",
+        "connector_standard": "IEC_62196_T2",
+        "connector_format": "SOCKET",
+        "connector_power_type": "AC_2_PHASE_SPLIT",
+    },
+    "meter_id": "M-1",
+    "currency": "EUR",
+    "tariffs": [TARIFF],
+    "charging_periods": [PERIOD],
+    "signed_data": {
+        "encoding_method": "OCMF",
+        "encoding_method_version": 1,
+        "public_key": "04AB",
+        "signed_values": [{"nature": "Start", "plain_data": "OCMF|{}", "signed_data": "AQ=="}],
+        "url": URL,
+    },
+    "total_cost": {"before_taxes": D("-4.25"), "taxes": []},
+    "total_fixed_cost": PRICE,
+    "total_energy": D("15.342"),
+    "total_energy_cost": PRICE,
+    "total_time": D("2.5"),
+    "total_time_cost": PRICE,
+    "total_parking_time": D("0.527"),
+    "total_parking_cost": PRICE,
+    "total_reservation_cost": PRICE,
+    "remark": "Correctie",
+    "invoice_reference_id": "INV-1",
+    "credit": True,
+    "credit_reference_id": "12345",
+    "home_charging_compensation": False,
+    "booking_id": "B1",
+    "last_updated": LATER,
+}
+TOKEN: Final[Body] = {
+    "country_code": "DE",
+    "party_id": "TNM",
+    "uid": "012345678",
+    "type": "RFID",
+    "contract_id": "DE8ACC12E46L89",
+    "visual_number": "DF000-2001-8999-1",
+    "issuer": "TheNewMotion",
+    "group_id": "DF000-2001-8999",
+    "valid": True,
+    "whitelist": "ALLOWED_OFFLINE",
+    "language": "it",
+    "default_profile_type": "GREEN",
+    "energy_contract": {"supplier_name": "Greenpeace Energy eG", "contract_id": "0123456789"},
+    "last_updated": THEN,
+}
+REFERENCES: Final[Body] = {"location_id": "LOC1", "evse_uids": ["3256", "3257"]}
+PROFILE: Final[Body] = {
+    "start_date_time": THEN,
+    "duration": 3600,
+    "charging_rate_unit": "W",
+    "min_charging_rate": D("1400.5"),
+    "charging_profile_period": [
+        {"start_period": 0, "limit": D("11000.0")},
+        {"start_period": 900, "limit": 0},
+    ],
+}
+OPTION: Final[Body] = {
+    "evse_uid": "3256",
+    "connector_id": "1",
+    "parking_id": "P1",
+    "evse_position": ["LEFT", "CENTER"],
+    "vehicle_types": ["BUS"],
+    "connector_format": ["CABLE"],
+    "connector_types": ["MCS"],
+    "power_types": ["DC"],
+    "max_vehicle_weight": D("40000"),
+    "max_vehicle_height": D("420"),
+    "max_vehicle_length": D("1650"),
+    "max_vehicle_width": D("255"),
+    "min_parking_space_length": D("1700"),
+    "min_parking_space_width": D("300"),
+    "dangerous_goods_allowed": False,
+    "drive_through": True,
+    "refrigeration_outlet": False,
+}
+TERMS: Final[Body] = {
+    "rfid_auth_required": True,
+    "token_groups_supported": False,
+    "remote_auth_supported": True,
+    "supported_access_methods": ["TOKEN", "LICENSE_PLATE"],
+    "change_until_minutes": D("60"),
+    "cancel_until_minutes": D("120"),
+    "change_not_allowed": False,
+    "early_start_allowed": True,
+    "early_start_time": D("15"),
+    "noshow_timeout": D("20"),
+    "noshow_fee": True,
+    "late_stop_allowed": True,
+    "late_stop_time": D("10"),
+    "overlapping_bookings_allowed": False,
+    "min_booking_duration": D("30"),
+    "max_booking_duration": D("480"),
+    "booking_terms": URL,
+}
+SLOT: Final[Body] = {
+    "start_date_time": THEN,
+    "end_date_time": LATER,
+    "min_power": D("50"),
+    "max_power": D("350"),
+    "green_energy_support": True,
+}
+CANCELLATION: Final[Body] = {"cancellation_reason": "BROKEN_CHARGER", "who_canceled": "CPO"}
+ACCESS: Final[Body] = {"method": "LICENSE_PLATE", "value": "AB-123-C"}
+REQUEST: Final[Body] = {
+    "country_code": "DE",
+    "party_id": "TNM",
+    "request_id": "R1",
+    "booking_option": OPTION,
+    "location_id": "LOC1",
+    "booking_location_id": "BL1",
+    "tokens": [CDR_TOKEN],
+    "access_information": [ACCESS],
+    "period": {"start_date_time": THEN, "end_date_time": LATER},
+    "authorization_reference": "AR-1",
+    "power_required": 350,
+    "canceled": CANCELLATION,
+}
+RESPONSE_URL: Final[Body] = {"response_url": URL}
+
+EXAMPLES: Final[dict[str, Body]] = {
+    "Version": {"version": "2.3.0", "url": "https://ocpi.example.org/ocpi/2.3.0"},
+    "VersionDetails": {
+        "version": "2.3.0",
+        "endpoints": [{"identifier": "locations", "role": "SENDER", "url": URL}],
+    },
+    "Credentials": {
+        "token": "ebf3b399-779f-4497-9b9d-ac6ad3cc44d2",
+        "url": "https://ocpi.example.org/ocpi/versions",
+        "hub_party_id": "DEHUB",
+        "roles": [{"role": "CPO", "business_details": BUSINESS, **OWNER}],
+    },
+    "Location": LOCATION,
+    "Session": SESSION,
+    "ChargingPreferences": {
+        "profile_type": "CHEAP",
+        "departure_time": LATER,
+        "energy_need": D("20.5"),
+        "discharge_allowed": False,
+    },
+    "CDR": CDR,
+    "Tariff": TARIFF,
+    "Token": TOKEN,
+    "AuthorizationInfo": {
+        "allowed": "ALLOWED",
+        "token": TOKEN,
+        "location": REFERENCES,
+        "authorization_reference": "AR-1",
+        "info": TEXT,
+    },
+    "CancelReservation": {**RESPONSE_URL, "reservation_id": "R1"},
+    "ReserveNow": {
+        **RESPONSE_URL,
+        "token": TOKEN,
+        "expiry_date": LATER,
+        "reservation_id": "R1",
+        "location_id": "LOC1",
+        "evse_uid": "3256",
+        "authorization_reference": "AR-1",
+    },
+    "StartSession": {
+        **RESPONSE_URL,
+        "token": TOKEN,
+        "location_id": "LOC1",
+        "evse_uid": "3256",
+        "connector_id": "1",
+        "authorization_reference": "AR-1",
+    },
+    "StopSession": {**RESPONSE_URL, "session_id": "101"},
+    "UnlockConnector": {**RESPONSE_URL, "location_id": "LOC1", "evse_uid": "3256", "connector_id": "1"},
+    "CommandResponse": {"result": "ACCEPTED", "timeout": 30, "message": [TEXT]},
+    "CommandResult": {"result": "EVSE_OCCUPIED", "message": [TEXT]},
+    "SetChargingProfile": {"charging_profile": PROFILE, **RESPONSE_URL},
+    "ChargingProfileResponse": {"result": "TOO_OFTEN", "timeout": 30},
+    "ActiveChargingProfileResult": {
+        "result": "ACCEPTED",
+        "profile": {"start_date_time": THEN, "charging_profile": PROFILE},
+    },
+    "ChargingProfileResult": {"result": "REJECTED"},
+    "ClearProfileResult": {"result": "UNKNOWN"},
+    "ClientInfo": {**OWNER, "role": "CPO", "status": "PLANNED", "last_updated": THEN},
+    "InvoiceReconciliationRecord": {
+        **OWNER,
+        "id": "IR1",
+        "invoice_id": "INV-1",
+        "cdrs": ["12345", "x" * 39],
+        "last_updated": THEN,
+    },
+    "Terminal": {
+        "terminal_id": "T1",
+        "customer_reference": "C-1",
+        **OWNER,
+        "address": "Stadionplein 24",
+        "city": "Amsterdam",
+        "postal_code": "1076CM",
+        "state": "Noord-Holland",
+        "country": "NLD",
+        "coordinates": COORDINATES,
+        "invoice_base_url": URL,
+        "invoice_creator": "PTP",
+        "reference": "REF",
+        "location_ids": ["LOC1"],
+        "evse_uids": ["3256"],
+        "last_updated": THEN,
+    },
+    "FinancialAdviceConfirmation": {
+        "id": "F1",
+        "authorization_reference": "AR-1",
+        "total_costs": PRICE,
+        "currency": "EUR",
+        "eft_data": ["TID 1234", "AID A0000000041010"],
+        "capture_status_code": "PARTIAL_SUCCESS",
+        "capture_status_message": "limit",
+        "last_updated": THEN,
+    },
+    "BookingLocation": {
+        **OWNER,
+        "id": "BL1",
+        "location_id": "LOC1",
+        "booking_option": OPTION,
+        "policy": {"reservation_required": True, "ad_hoc": D("2")},
+        "tariff_ids": ["12"],
+        "booking_terms": TERMS,
+        "calendars": [
+            {
+                "id": "CAL1",
+                "begin_from": THEN,
+                "end_before": LATER,
+                "timeslot_increment": 15,
+                "available_timeslots": [SLOT],
+                "last_updated": THEN,
+            }
+        ],
+        "last_updated": THEN,
+    },
+    "Booking": {
+        "id": "B1",
+        **OWNER,
+        "request_id": "R1",
+        "booking_option": OPTION,
+        "location_id": "LOC1",
+        "booking_tokens": [CDR_TOKEN],
+        "tariff_ids": ["12"],
+        "period": SLOT,
+        "reservation_status": "CANCELED",
+        "canceled": CANCELLATION,
+        "access_information": [ACCESS],
+        "authorization_reference": "AR-1",
+        "booking_terms": TERMS,
+        "booking_requests": [
+            {"request_status": "ACCEPTED", "booking_request": REQUEST, "request_received": THEN}
+        ],
+        "last_updated": THEN,
+    },
+}
+"""Object → example. Every class of 2.3.0 is one of these or stands inside one."""
