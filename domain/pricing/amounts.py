@@ -105,8 +105,10 @@ def _clamped(
         keeps = len(rates) == 1 and after == before * (1 + Fraction(rates[0]) / 100)
         tax = TaxAmount(TAX_NAME, to_decimal(after - before), percentage=rates[0] if keeps else None)
         taxes = (tax,) if by_rate or after != before else ()
-    stated = amount.stated if before is None else to_decimal(before)
-    return Amount(_decimal(before), _decimal(after), taxes, stated)
+    stated = after if before is None else before
+    return Amount(
+        _decimal(before), _decimal(after), taxes, amount.stated if stated is None else to_decimal(stated)
+    )
 
 
 def _decimal(value: Fraction | None) -> Decimal | None:

@@ -42,7 +42,8 @@ class Amount(Struct, frozen=True):
     """Money in the cost's currency; exact, or 28 digits of what never ends.
 
     ``before`` None: prices include taxes of unknown height. ``after`` None: taxes come on top, of unknown height.
-    ``stated`` adds the prices up as the tariff states them, with or without taxes.
+    ``stated`` adds the prices up as the tariff states them, with or without taxes; within limits it is the
+    limited amount.
     """
 
     before: Decimal | None
