@@ -63,7 +63,7 @@ def test_of_two_running_transactions_on_a_connector_the_first_comes_first() -> N
         msgspec.structs.replace(started, originator_version=1),
         msgspec.structs.replace(
             started, originator_version=2, occurred_at=earlier, transaction_id=99, key="k"
-        ),  # type: ignore[call-arg]
+        ),
     ]
     for event in events:
         event.mutate(aggregate)
