@@ -47,6 +47,8 @@ RETRY_SECONDS = 0.1
 PROBE_SECONDS = 1.0
 LOST_SECONDS = 5.0
 STOP_SECONDS = 3.0
+CREATE_SECONDS = 60.0
+"""Of all topics at the first start: a small broker makes a thousand partitions in some ten seconds."""
 MAX_APPEND_BYTES = 1_000_000
 """Of one append: the broker's `message.max.bytes` (1 MiB) less a reserve."""
 RECORD_OVERHEAD = 32
@@ -163,8 +165,10 @@ class KafkaLog(Log):
         found = await self.within("describe its topics", lambda: self._describe(list(wanted)))
         missing = [spec for name, spec in wanted.items() if name not in found]
         if missing:
-            await self.within("create topics", lambda: self._create(missing))
-            found = await self.within("show its new topics", lambda: self._describe_all(wanted))
+            await self.within("create topics", lambda: self._create(missing), CREATE_SECONDS)
+            found = await self.within(
+                "show its new topics", lambda: self._describe_all(wanted), CREATE_SECONDS
+            )
         for name, partitions in found.items():
             if partitions != wanted[name].partitions:
                 raise TopologyMismatch(
@@ -224,11 +228,12 @@ class KafkaLog(Log):
         if not self._open:
             raise LogUnavailable(f"the log on Kafka at {self.bootstrap} is closed")
 
-    async def within(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Attempt again until it succeeds or the log's timeout is over."""
+    async def within(self, what: str, attempt: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
+        """Attempt again until it succeeds or the time is over (the log's timeout, if not said)."""
+        limit = self.timeout if seconds is None else seconds
         failure: Exception | None = None
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(limit):
                 while True:
                     try:
                         return await attempt()
@@ -239,7 +244,7 @@ class KafkaLog(Log):
         except TimeoutError:
             why = f": {describe(failure)}" if failure else ""
             raise LogUnavailable(
-                f"Kafka at {self.bootstrap} did not {what} within {self.timeout:g} s{why}"
+                f"Kafka at {self.bootstrap} did not {what} within {limit:g} s{why}"
             ) from failure
 
     def check_away(self, since: float) -> None:
@@ -351,11 +356,12 @@ class KafkaLog(Log):
         """What would lose records: another cleanup policy, or a retention where none is wanted."""
         asked = {"cleanup.policy": "", "retention.ms": "", "retention.bytes": ""}
         resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name, asked) for spec in specs]
-        entries = {
-            resource[3]: _entries(resource)
-            for response in await self._admin.describe_configs(resources)
-            for resource in response.resources
-        }
+        entries: dict[str, dict[str, str]] = {}
+        for response in await self._admin.describe_configs(resources):
+            for resource in response.resources:
+                if resource[0]:
+                    raise for_code(resource[0])(resource[1])
+                entries[resource[3]] = _entries(resource)
         for spec in specs:
             wanted = _settings(spec)
             names = ["cleanup.policy"]
@@ -432,7 +438,7 @@ class _Appender:
                 continue
             try:
                 offset = await self._send(place, batch)
-            except LogError as error:
+            except Exception as error:
                 # Who waits behind would only wait as long again.
                 for item in (*batch, *waiting):
                     if not item.done.done():
@@ -812,11 +818,13 @@ class _KafkaMember(Member):
         while len(positions) < len(places):
             if not self._changes.empty():
                 return
-            with contextlib.suppress(LogUnavailable):
+            try:
                 positions = dict(await self._log.committed(self._group, places))
                 fresh = [place for place in places if place not in positions]
                 for place, offset in (await self._log.beginnings(fresh)).items():
                     positions[place] = Position(offset)
+            except LogUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
         if not self._changes.empty() or self._consumer is None:
             return
         with contextlib.suppress(IllegalStateError):  # taken away again: the next change says so

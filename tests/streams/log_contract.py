@@ -305,7 +305,53 @@ class LogContract:
         assert [record.value for record in await read(reader, 1)] == [b"v"]
         await reader.close()
 
-    async def test_a_closed_log_is_unavailable(self, log: Log, topic: str) -> None:
+    async def test_a_listener_that_raises_ends_its_members_polls_with_its_error(
+        self, log: Log, topic: str
+    ) -> None:
+        class Raises(Told):
+            async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+                raise ZeroDivisionError
+
+        member = log.member(f"g.{topic}", [topic], "n1", Raises())
+        await member.start()
+        with pytest.raises(ZeroDivisionError):
+            await read(member, 1)
+        await member.close()
+
+    async def test_nothing_is_polled_while_the_listener_is_told_of_a_gain(self, log: Log, topic: str) -> None:
+        told, go_on = asyncio.Event(), asyncio.Event()
+
+        class Slow(Told):
+            async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+                told.set()
+                await go_on.wait()
+
+        await log.append(topic, 0, [Record(b"k", b"v")])
+        member = log.member(f"g.{topic}", [topic], "n1", Slow())
+        await member.start()
+        async with asyncio.timeout(20):
+            await told.wait()
+        assert await member.poll(0.3) == {}
+        go_on.set()
+        assert [record.value for record in await read(member, 1)] == [b"v"]
+        await member.close()
+
+    async def test_a_closed_log_is_unavailable_to_all_who_use_it(self, log: Log, topic: str) -> None:
+        place = TopicPartition(topic, 0)
+        reader = log.reader()
+        await reader.assign({place: 0})
+        member = log.member(f"g.{topic}", [topic], "n1", Told())
+        await member.start()
+        waiting = [asyncio.create_task(source.poll(30.0)) for source in (reader, member)]
+        await asyncio.sleep(0)
         await log.close()
-        with pytest.raises(LogUnavailable):
-            await log.append(topic, 0, [Record(b"k", b"v")])
+        for call in (
+            *waiting,
+            log.append(topic, 0, [Record(b"k", b"v")]),
+            log.ends([place]),
+            member.poll(1.0),
+        ):
+            with pytest.raises(LogUnavailable):
+                await call
+        await member.close()
+        await reader.close()

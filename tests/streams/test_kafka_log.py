@@ -118,6 +118,27 @@ async def test_a_broker_that_is_not_there_at_the_start_is_named_in_bounded_time(
 
 
 @pytest.mark.kill
+async def test_a_frozen_broker_is_named_at_the_start_and_lets_everything_close(own_kafka: Kafka) -> None:
+    log = KafkaLog(own_kafka.url, timeout=1.0, session_timeout=1.5)
+    await log.start()
+    await log.ensure([TopicSpec("t", 2)])
+    await log.append("t", 0, [Record(b"k", b"v")])
+    member = log.member("g", ["t"], "n1", Told())
+    await member.start()
+    await read(member, 1)
+    own_kafka.pause()
+    with pytest.raises(LogUnavailable, match=own_kafka.url):
+        await KafkaLog(own_kafka.url, timeout=1.0).start()
+    with pytest.raises(LogUnavailable, match=own_kafka.url):
+        await log.append("t", 0, [Record(b"k", b"v")])
+    started = now()
+    await log.close()
+    assert now() - started < 15
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+    own_kafka.resume()
+
+
+@pytest.mark.kill
 async def test_a_killed_broker_makes_calls_unavailable_in_bounded_time_and_all_recovers_when_it_is_back(
     own_kafka: Kafka, own_log: KafkaLog, caplog: pytest.LogCaptureFixture
 ) -> None:
