@@ -49,8 +49,8 @@ class Projector:
         views: Sequence[View],
         feeds: Sequence[Feed],
         *,
+        stories: Callable[[Fact], Sequence[Write]] | None = None,
         observe: Callable[[str, float], None] | None = None,
-        prepare: Callable[[Iterable[str]], object] | None = None,
     ) -> None:
         self._store = store
         self._writer = StoreWriter(store)
@@ -63,9 +63,10 @@ class Projector:
             self._feeds.setdefault(feed.kind, []).append(feed)
         self._cache: OrderedDict[Key, tuple[int, Document | None]] = OrderedDict()
         self._parked: set[Key] = set()
+        self._stories = stories
         self._observe = observe
         self.applied = 0
-        self.repaired = 0
+        self.stale = 0
         self.projected_at: dict[TopicPartition, datetime] = {}
 
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
@@ -75,9 +76,11 @@ class Projector:
             for fact in facts
             for event in decode_events(fact.decision, self._events)
         ]
-        if work:
+        told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
+        if work or told:
             await self._load(work)
             writes, touched = self._project(work)
+            writes.extend(told)
             try:
                 applied = await self._writer.apply(writes)
             except TransientError:
@@ -99,6 +102,7 @@ class Projector:
 
     def _count(self, applied: Applied) -> None:
         self.applied += applied.applied
+        self.stale += applied.stale
 
     async def _load(self, work: Sequence[tuple[Fact, Event, Meta]]) -> None:
         """Bring the documents that the batch touches into the cache, by one read a collection."""
