@@ -52,7 +52,10 @@ class _Lane:
 
 
 class Follower(Listener):
-    """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again."""
+    """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
+
+    With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Follower(Listener):
         *,
         batch: int = 500,
         commit_every: float = 0.25,
+        behind: float = 0.0,
     ) -> None:
         self.group = group
         self._log = log
@@ -72,6 +76,7 @@ class Follower(Listener):
         self._handle = handle
         self._batch = batch
         self._commit_every = commit_every
+        self._behind = behind
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._member: Member | None = None
         self._room = asyncio.Event()
@@ -156,6 +161,9 @@ class Follower(Listener):
                     for stored in taken
                     if (decision := lane.fence.admit(stored)) is not None
                 ]
+                if facts and self._behind:
+                    age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
+                    await asyncio.sleep(max(0.0, self._behind - age))
                 await self._until_done(place, facts)
             except (UnknownEventError, DamagedRecordError) as error:
                 lane.halted = str(error)
