@@ -27,6 +27,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, for_code
 
 from streams.log import (
+    MAX_APPEND_BYTES,
     Listener,
     Log,
     LogError,
@@ -39,6 +40,7 @@ from streams.log import (
     TopicPartition,
     TopicSpec,
     TopologyMismatch,
+    append_size,
 )
 
 logger = logging.getLogger(__name__)
@@ -49,9 +51,6 @@ LOST_SECONDS = 5.0
 STOP_SECONDS = 3.0
 CREATE_SECONDS = 60.0
 """Of all topics at the first start: a small broker makes a thousand partitions in some ten seconds."""
-MAX_APPEND_BYTES = 1_000_000
-"""Of one append: the broker's `message.max.bytes` (1 MiB) less a reserve."""
-RECORD_OVERHEAD = 32
 
 COMPACTED = {
     "cleanup.policy": "compact",
@@ -93,6 +92,7 @@ class KafkaLog(Log):
         self.session_timeout = session_timeout
         self._replication = replication
         self._partitions: dict[str, int] = {}
+        self._compacted: set[str] = set()
         self._open = False
         self._away_since: float | None = None
         self._closers: dict[object, Closable] = {}
@@ -180,11 +180,14 @@ class KafkaLog(Log):
         if old:
             await self.within("describe its topics", lambda: self._verify_settings(old))
         self._partitions |= found
+        self._compacted |= {spec.name for spec in topics if spec.compacted}
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         self.check_open()
         if not 0 <= partition < await self.partitions(topic):
             raise TopologyMismatch(f"Kafka at {self.bootstrap} has no partition {partition} of topic {topic}")
+        if topic in self._compacted and any(record.key is None for record in records):
+            raise LogError(f"a record for the compacted topic {topic} needs a key")
         if not records:
             return ()
         return await self._appender.append(TopicPartition(topic, partition), records)
@@ -406,11 +409,7 @@ class _Appender:
         self._producer: aiokafka.AIOKafkaProducer | None = None
 
     async def append(self, place: TopicPartition, records: Sequence[Record]) -> Sequence[int]:
-        size = sum(_size(record) for record in records)
-        if size > MAX_APPEND_BYTES:
-            raise LogError(
-                f"an append of {size} bytes to {place.topic}/{place.partition} is over {MAX_APPEND_BYTES}"
-            )
+        size = append_size(records)
         loop = asyncio.get_running_loop()
         item = _Append(records, size, time.time_ns() // 1_000_000, loop.create_future())
         self._waiting[place].append(item)
@@ -459,12 +458,13 @@ class _Appender:
                 builder = producer.create_batch()
                 for item in batch:
                     for record in item.records:
-                        builder.append(
+                        taken = builder.append(
                             timestamp=item.timestamp,
                             key=record.key,
                             value=record.value,
                             headers=list(record.headers),
                         )
+                        assert taken is not None, "max_batch_size has room for MAX_APPEND_BYTES"
                 sent = await producer.send_batch(builder, place.topic, partition=place.partition)
                 offset: int = (await sent).offset
                 if offset >= 0:
@@ -514,11 +514,6 @@ class _Appender:
         if self._producer is producer:
             self._producer = None
             self._log.later(abandon_producer(producer))
-
-
-def _size(record: Record) -> int:
-    headers = sum(len(name) * 4 + len(value) + 10 for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD
 
 
 class _Fetch:

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+MAX_APPEND_BYTES = 1_000_000
+"""Of one append, by `append_size`: a broker's usual `message.max.bytes` (1 MiB) less a reserve."""
+
 
 class LogError(Exception):
     """Anything wrong with the log; the message names the thing, the value and the way out."""
@@ -40,6 +43,18 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def append_size(records: Sequence[Record]) -> int:
+    """The bytes that these records may take in an append; LogError when it is too much for one."""
+    size = 0
+    for record in records:
+        size += 32 + len(record.key or b"") + len(record.value or b"")
+        for name, value in record.headers:
+            size += 10 + 4 * len(name) + len(value)
+    if size > MAX_APPEND_BYTES:
+        raise LogError(f"an append of {len(records)} records has {size} bytes, over {MAX_APPEND_BYTES}")
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,8 @@ class Reader(ABC):
 
     @abstractmethod
     async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read exactly these partitions, each from its offset on; earlier ones are forgotten."""
+        """Read exactly these partitions, each from its offset on; earlier ones are forgotten. An offset that
+        retention has deleted means the first one left."""
 
     @abstractmethod
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
@@ -96,15 +112,23 @@ class Reader(ABC):
 
 
 class Listener(ABC):
-    """Told by a `Member` which partitions it holds. Both are awaited before anything else is polled."""
+    """Told by a `Member` which partitions it holds. Both are awaited before anything else is polled.
+
+    A change in the group may take partitions away and give them back at once: what is gained starts again from the
+    committed position. What a listener raises ends its member: `poll` raises it from then on.
+    """
 
     @abstractmethod
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """These are ours now; each position is the group's committed one, or the beginning."""
+        """These are ours now; each position is the group's committed one, or the beginning.
+
+        `seek` and `commit` work already. It may take long: the group does not miss us meanwhile.
+        """
 
     @abstractmethod
     async def lost(self, places: frozenset[TopicPartition]) -> None:
-        """These are no longer ours: stop work on them, a commit of theirs may fail."""
+        """These are no longer ours: stop work on them. A last `commit` works here, at most for some seconds;
+        after that the next holder may have begun already, and a commit may fail."""
 
 
 class Member(ABC):
@@ -128,7 +152,8 @@ class Member(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Leave. With static membership the partitions stay reserved for this node's next start."""
+        """Leave; the listener is not told. With static membership the partitions stay reserved for this node's
+        next start, until its session has timed out."""
 
 
 class Log(ABC):
@@ -144,7 +169,12 @@ class Log(ABC):
 
     @abstractmethod
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
-        """Append in order and return the offsets once durable. Raises LogUnavailable: outcome unknown."""
+        """Append in order, all or nothing, and return the offsets once durable.
+
+        Raises LogUnavailable in bounded time: outcome unknown, it may still happen. Calls for one partition are
+        appended in the order in which they were made. LogError when it is over
+        MAX_APPEND_BYTES, or a record for a compacted topic has no key.
+        """
 
     @abstractmethod
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -168,4 +198,5 @@ class Log(ABC):
         """A member named `node` of `group`. Two members of one node name may not live at once."""
 
     @abstractmethod
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Finish the appends under way; readers and members raise LogUnavailable from now on."""

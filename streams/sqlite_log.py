@@ -7,6 +7,8 @@ process.
 One thread writes. All that waits when it turns to its queue becomes one transaction (WAL, `synchronous=FULL`: every
 commit is synced), so that a lone append costs one fsync and a thousand concurrent ones cost one together. Readers
 that keep up are served from memory, the others from the file, on threads of their own.
+
+It is one module because writer, memory and cursors share one rule: what a caller or a reader sees is committed.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from streams.log import (
     TopicPartition,
     TopicSpec,
     TopologyMismatch,
+    append_size,
 )
 
 TAIL_BYTES = 32 * 1024 * 1024
@@ -277,6 +280,7 @@ class SqliteLog(Log):
             raise TopologyMismatch(f"the log {self._path} has no partition {partition} of topic {topic}")
         if known.spec.compacted and any(record.key is None for record in records):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
+        append_size(records)
         if not records:
             return ()
         self.check_open()

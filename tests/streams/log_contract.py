@@ -9,8 +9,10 @@ from uuid import uuid4
 import pytest
 
 from streams.log import (
+    MAX_APPEND_BYTES,
     Listener,
     Log,
+    LogError,
     LogUnavailable,
     Member,
     Position,
@@ -131,6 +133,25 @@ class LogContract:
         await log.append(topic, 0, [Record(b"big", value), Record(b"big", value)])
         found = await read_place(log, TopicPartition(topic, 0), 2)
         assert [record.value for record in found] == [value, value]
+
+    async def test_an_append_over_the_limit_is_refused_and_the_largest_one_passes(
+        self, log: Log, topic: str
+    ) -> None:
+        with pytest.raises(LogError, match="over 1000000"):
+            await log.append(topic, 0, [Record(b"k", b"v" * 500_000)] * 2)
+        largest = [Record(b"k", b"v" * (MAX_APPEND_BYTES // 2 - 33))] * 2
+        assert list(await log.append(topic, 0, largest)) == [0, 1]
+        found = await asyncio.gather(
+            *(log.append(topic, 0, [Record(b"k", b"v" * 400_000)]) for _ in range(5))
+        )
+        assert [list(offsets) for offsets in found] == [[2], [3], [4], [5], [6]]
+
+    async def test_a_record_without_a_key_is_refused_in_a_compacted_topic(self, log: Log, topic: str) -> None:
+        state = f"{topic}.state"
+        await log.ensure([TopicSpec(state, 1, compacted=True)])
+        with pytest.raises(LogError, match=f"{state} needs a key"):
+            await log.append(state, 0, [Record(b"k", b"v"), Record(None, b"v")])
+        assert list(await log.append(state, 0, [Record(b"k", b"v")])) == [0]
 
     async def test_beginnings_and_ends_are_the_first_readable_and_the_next_offset(
         self, log: Log, topic: str
@@ -281,6 +302,23 @@ class LogContract:
         await poll_until_held({one: told1}, 4)
         assert told1.held[kept] == Position(1, "two was here")
         await one.close()
+
+    async def test_a_member_may_commit_while_it_is_told_of_its_loss(self, log: Log, topic: str) -> None:
+        class Commits(Told):
+            async def lost(self, places: frozenset[TopicPartition]) -> None:
+                await one.commit({place: Position(1, "handed over") for place in places})
+                await super().lost(places)
+
+        told1, told2 = Commits(), Told()
+        one = log.member(f"g.{topic}", [topic], "n1", told1)
+        two = log.member(f"g.{topic}", [topic], "n2", told2)
+        await one.start()
+        await poll_until_held({one: told1}, 4)
+        await two.start()
+        await poll_until_held({one: told1, two: told2}, 2, 2)
+        assert set(told2.held.values()) == {Position(1, "handed over")}
+        await one.close()
+        await two.close()
 
     async def test_a_commit_of_a_partition_that_is_not_held_is_refused(self, log: Log, topic: str) -> None:
         other = f"{topic}.other"

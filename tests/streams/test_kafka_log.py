@@ -12,7 +12,6 @@ import pytest
 
 from streams.kafka_log import KafkaLog
 from streams.log import (
-    LogError,
     LogUnavailable,
     Position,
     Record,
@@ -82,16 +81,6 @@ async def test_topics_are_made_compacted_or_kept_for_ever_as_wanted_and_verified
         await log.ensure([TopicSpec(state, 2)])
     with pytest.raises(TopologyMismatch, match=rf"{frames}.*retention\.ms=60000.*needs -1"):
         await log.ensure([TopicSpec(frames, 2)])
-
-
-async def test_an_append_over_the_brokers_limit_is_refused_and_the_next_one_passes(
-    log: KafkaLog, unique: Unique
-) -> None:
-    topic = unique("t")
-    await log.ensure([TopicSpec(topic, 1)])
-    with pytest.raises(LogError, match="over 1000000"):
-        await log.append(topic, 0, [Record(b"k", b"v" * 1_000_000)])
-    assert list(await log.append(topic, 0, [Record(b"k", b"v" * 999_000)])) == [0]
 
 
 async def test_a_member_started_again_under_its_node_name_gets_its_partitions_at_once(
