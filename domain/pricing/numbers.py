@@ -48,7 +48,7 @@ def to_decimal(value: Fraction) -> Decimal:
 
 
 def plain(number: Decimal, places: int) -> Decimal:
-    """Rounded half up to at most so many places, without trailing zeros and never in exponent form."""
+    """Rounded half up to at most so many places, without trailing zeros, exponent or minus zero."""
     rounded = number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP, context=_WORK)
-    short = rounded.normalize(_WORK)
+    short = _WORK.plus(rounded.normalize(_WORK))
     return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=_WORK)  # type: ignore[operator]

@@ -258,7 +258,8 @@ def _time_of_day(start: int, end: int) -> _Test:
 def _wall_times(restrictions: Iterable[TariffRestrictions]) -> frozenset[int]:
     walls: set[int] = set()
     for r in restrictions:
-        walls.update(_seconds(text) for text in (r.start_time, r.end_time) if text is not None)
+        if r.start_time is not None or r.end_time is not None:
+            walls |= {_seconds(r.start_time or "00:00"), _seconds(r.end_time or "00:00")}
         if r.start_date is not None or r.end_date is not None or r.day_of_week:
             walls.add(0)
     return frozenset(walls)
