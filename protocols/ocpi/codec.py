@@ -30,6 +30,9 @@ M = TypeVar("M", bound=OcpiModel)
 MAX_BYTES: Final = 8 * 1024 * 1024
 """A longer body is refused unread."""
 
+MAX_BODY_DEPTH: Final = 2 * MAX_DEPTH
+"""A body may nest this deep as a whole; what an unknown field holds, `MAX_DEPTH`."""
+
 
 class OcpiError(Exception):
     """What is wrong with a body from outside."""
@@ -55,7 +58,7 @@ class OcpiInvalid(OcpiError):
 
 def parse(model: type[M], raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -> M:
     """The object in a body. Raises `NotJson` or `OcpiInvalid`, nothing else."""
-    return parse_json(model, decode(raw, max_bytes=max_bytes))
+    return parse_json(model, _decoded(raw, max_bytes))
 
 
 def parse_json(model: type[M], value: object) -> M:
@@ -65,7 +68,7 @@ def parse_json(model: type[M], value: object) -> M:
     except ValidationError as error:
         raise _invalid(error) from None
     except RecursionError:
-        raise OcpiInvalid("", f"must not nest deeper than {MAX_DEPTH}") from None
+        raise OcpiInvalid("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
 
 
 def parse_each(model: type[M], value: object) -> tuple[tuple[M, ...], tuple[OcpiInvalid, ...]]:
@@ -117,7 +120,13 @@ def _plain(value: object) -> object:
 
 
 def decode(raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -> JSON:
-    """Decoded JSON with Decimals. Raises `NotJson`, or `OcpiInvalid` for JSON that no object can hold."""
+    """Decoded JSON with Decimals, at most `MAX_BODY_DEPTH` deep. Raises `NotJson`, or `OcpiInvalid` beyond a limit."""
+    found = _decoded(raw, max_bytes)
+    _point_out(found)
+    return found
+
+
+def _decoded(raw: bytes | bytearray | memoryview, max_bytes: int) -> JSON:
     if len(raw) > max_bytes:
         raise OcpiInvalid("", f"a body of {len(raw)} bytes is longer than {max_bytes}")
     try:
@@ -142,13 +151,13 @@ def _decode_slowly(raw: bytes) -> JSON:
             raw.decode(), parse_float=_float, parse_int=_int, parse_constant=_no_constant
         )
     except RecursionError:
-        raise OcpiInvalid("", f"must not nest deeper than {MAX_DEPTH}") from None
+        raise OcpiInvalid("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
     except UnicodeDecodeError as error:
         raise NotJson(f"the body is not UTF-8 (byte {error.start})") from None
     except ValueError as error:
         raise NotJson(f"the body is not JSON: {error}") from None
     _point_out(found)
-    return to_json(found)
+    return cast(JSON, found)
 
 
 def _float(digits: str) -> Decimal | _Unreadable:
@@ -170,8 +179,8 @@ def _point_out(value: object, path: tuple[str | int, ...] = ()) -> None:
     """Raises `OcpiInvalid` for the first value that `to_json` refuses, with its path."""
     if isinstance(value, _Unreadable):
         raise OcpiInvalid(_path(path), value.why)
-    if isinstance(value, dict | list) and len(path) >= MAX_DEPTH:
-        raise OcpiInvalid(_path(path), f"must not nest deeper than {MAX_DEPTH}")
+    if isinstance(value, dict | list) and len(path) >= MAX_BODY_DEPTH:
+        raise OcpiInvalid(_path(path), f"must not nest deeper than {MAX_BODY_DEPTH}")
     if isinstance(value, dict):
         for key, item in value.items():
             try:

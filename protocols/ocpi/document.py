@@ -44,22 +44,7 @@ Unknown fields are kept and written back. Of duplicate keys in a body the last o
 | `step_size` | may be 0 |
 | session-only dimensions in a CDR, `publish_allowed_to` of a published Location | kept |
 
-## How a module or a version is added
-
-A module is one file of models in `v2_3_0/`, for example
-
-```python
-class Permit(OcpiModel):
-    \"\"\"What it is, with its units.\"\"\"
-
-    id: Ci36
-    zones: Some[Str64]
-    valid_until: DateTime | None = None
-```
-
-and one line in the table `MODULES` of `v2_3_0/__init__.py`: parsing, writing, PATCH, this page and the fuzz run
-follow from it. A version is a folder beside `v2_3_0/` that holds only what differs and a table `MODULES` that names
-all; what must happen to an object between two versions is one function in the tables of `bridging.py`.
+How a module or a version is added: [extending.md](extending.md).
 """
 
 

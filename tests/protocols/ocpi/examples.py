@@ -1,7 +1,6 @@
 """One example of every object of OCPI 2.3.0, written from the facts, with every field that it can have.
 
-Bodies are JSON as Python writes it; fractions are strings of `Decimal`. `AT_2_2_1` holds those that read otherwise
-in 2.2.1.
+Bodies are decoded JSON with fractions as `Decimal`.
 """
 
 from __future__ import annotations
@@ -159,8 +158,11 @@ TARIFF: Final[Body] = {
                 "max_duration": 7200,
                 "day_of_week": ["MONDAY", "SUNDAY"],
                 "reservation": "RESERVATION",
-                "booking": "BOOKING_OVERTIME",
             },
+        },
+        {
+            "price_components": [{"type": "TIME", "price": D("6"), "step_size": 60}],
+            "restrictions": {"booking": "BOOKING_OVERTIME"},
         },
         {"price_components": [{"type": "FLAT", "price": D("0.00"), "step_size": 0}]},
     ],

@@ -123,7 +123,14 @@ def test_half_of_a_surrogate_pair_in_decoded_json_is_refused_too() -> None:
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_deep_nesting_is_refused(depth: int, left: bytes, right: bytes) -> None:
     body = b'{"location_id":"L","x":' + left * depth + b"1" + right * depth + b"}"
-    assert "nest deeper than 32" in error_of(body, v2_3_0.LocationReferences).message
+    assert "must not nest deeper than" in error_of(body, v2_3_0.LocationReferences).message
+
+
+@pytest.mark.parametrize("depth", [64, 900, 3_000])
+def test_decoded_json_is_never_deeper_than_64(depth: int) -> None:
+    decode(b"[" * 64 + b"]" * 64)
+    with pytest.raises(OcpiInvalid, match="must not nest deeper than 64"):
+        decode(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
 
 
 def test_nesting_up_to_the_limit_is_kept() -> None:
