@@ -179,8 +179,8 @@ async def test_a_short_pause_of_the_broker_is_waited_for(own_kafka: Kafka, own_l
     await own_log.append("t", 0, [Record(b"k", b"first")])
     own_kafka.pause()
     pending = asyncio.create_task(own_log.append("t", 0, [Record(b"k", b"second")]))
-    await asyncio.sleep(0.5)
-    assert not pending.done()
+    done, _ = await asyncio.wait([pending], timeout=0.5)
+    assert not done
     own_kafka.resume()
     assert list(await pending) == [1]
 
