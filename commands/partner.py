@@ -1,0 +1,225 @@
+"""What can be asked of a partner: to be planned, to register, to change or end its registration, to be suspended.
+
+The handshake's HTTP calls happen before: a command carries what they led to, with tokens as sealed text and keyed
+digests. NOT_ALLOWED is what OCPI answers with HTTP 405 (chapter Credentials): POST when registered, PUT and DELETE
+when not.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+import msgspec
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.partner import (
+    Connection,
+    Created,
+    CredentialsUpdated,
+    Partner,
+    PartnerRole,
+    Registered,
+    Removed,
+    Resumed,
+    Secret,
+    Suspended,
+    TokenAReissued,
+    Unregistered,
+    partner_aggregate_id,
+)
+from domain.values import Sealed
+
+GRACE: Final = timedelta(seconds=30)
+"""How long the old token C is accepted after new credentials were given: until the answer has surely arrived."""
+
+
+class _OfPartner(Command, frozen=True, kw_only=True):
+    area: ClassVar[Area] = Area.PARTY
+    partner_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return partner_aggregate_id(self.partner_id)
+
+
+class CreatePartner(_OfPartner, frozen=True, kw_only=True, tag="partner.create.v1"):
+    """A planned partner, whose parties were claimed before. A removed one may be created anew."""
+
+    name: str
+    roles: tuple[PartnerRole, ...]
+    token_a: Secret
+    versions_url: str = ""
+    their_token_a: Sealed = ""
+
+
+class ReissueTokenA(_OfPartner, frozen=True, kw_only=True, tag="partner.reissue_token_a.v1"):
+    """A new token A for a partner that is not registered; perhaps new data for a handshake from our side."""
+
+    token_a: Secret
+    versions_url: str = ""
+    their_token_a: Sealed = ""
+
+
+class Register(_OfPartner, frozen=True, kw_only=True, tag="partner.register.v1"):
+    """The handshake went well. Theirs names the digest of the token A that it used, which must still live."""
+
+    connection: Connection
+    initiator: str = "them"
+    token_a_digest: str = ""
+
+
+class UpdateCredentials(_OfPartner, frozen=True, kw_only=True, tag="partner.update_credentials.v1"):
+    """New credentials both ways. `instead_of` is the digest of the token C that they replace."""
+
+    connection: Connection
+    initiator: str = "them"
+    instead_of: str = ""
+
+
+class Unregister(_OfPartner, frozen=True, kw_only=True, tag="partner.unregister.v1"):
+    """The registration is over."""
+
+    initiator: str = "them"
+
+
+class Suspend(_OfPartner, frozen=True, kw_only=True, tag="partner.suspend.v1"):
+    """Nothing goes to it and nothing is taken from it until it is resumed."""
+
+    reason: str = ""
+
+
+class Resume(_OfPartner, frozen=True, kw_only=True, tag="partner.resume.v1"):
+    """Undoes a suspension."""
+
+
+class Remove(_OfPartner, frozen=True, kw_only=True, tag="partner.remove.v1"):
+    """Its tokens die; its parties are to be released in the directory."""
+
+
+class PartnerReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The partner's status after the decision: PLANNED, CONNECTED, OFFLINE, SUSPENDED or REMOVED."""
+
+    partner_id: str
+    status: str
+
+
+def create(partner: Partner, command: CreatePartner, meta: Meta) -> Outcome:
+    if partner.exists and not partner.removed:
+        return Rejected(Refusal.ALREADY_EXISTS, f"partner {command.partner_id} exists")
+    if not command.roles:
+        return Rejected(Refusal.INVALID, "roles: must have at least one entry")
+    if command.their_token_a and not command.versions_url:
+        return Rejected(Refusal.INVALID, "versions_url: is required with a token of theirs")
+    partner.trigger(
+        Created,
+        meta.at,
+        partner_id=command.partner_id,
+        name=command.name,
+        roles=command.roles,
+        token_a=command.token_a,
+        versions_url=command.versions_url,
+        their_token_a=command.their_token_a,
+    )
+    return _reply(partner, command)
+
+
+def reissue_token_a(partner: Partner, command: ReissueTokenA, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if partner.registered:
+        return Rejected(Refusal.NOT_ALLOWED, "it is registered: new tokens come with new credentials (PUT)")
+    partner.trigger(
+        TokenAReissued,
+        meta.at,
+        token_a=command.token_a,
+        versions_url=command.versions_url,
+        their_token_a=command.their_token_a,
+    )
+    return _reply(partner, command)
+
+
+def register(partner: Partner, command: Register, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    state = partner.state
+    if partner.registered:
+        return Rejected(Refusal.NOT_ALLOWED, "it is registered already")
+    if command.initiator == "them" and (
+        state.token_a is None or state.token_a.digest != command.token_a_digest
+    ):
+        return Rejected(Refusal.NOT_ALLOWED, "the token A of this handshake is not valid any more")
+    partner.trigger(Registered, meta.at, connection=command.connection, initiator=command.initiator)
+    return _reply(partner, command)
+
+
+def update_credentials(partner: Partner, command: UpdateCredentials, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    connection = partner.state.connection
+    if connection is None:
+        return Rejected(Refusal.NOT_ALLOWED, "it is not registered")
+    if command.instead_of and command.instead_of != connection.token_c.digest:
+        return Rejected(Refusal.CONFLICT, "its credentials were changed meanwhile")
+    partner.trigger(
+        CredentialsUpdated,
+        meta.at,
+        connection=command.connection,
+        previous_until=meta.at + GRACE,
+        initiator=command.initiator,
+    )
+    return _reply(partner, command)
+
+
+def unregister(partner: Partner, command: Unregister, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if not partner.registered:
+        return Rejected(Refusal.NOT_ALLOWED, "it is not registered")
+    partner.trigger(Unregistered, meta.at, initiator=command.initiator)
+    return _reply(partner, command)
+
+
+def suspend(partner: Partner, command: Suspend, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if not partner.state.suspended:
+        partner.trigger(Suspended, meta.at, reason=command.reason)
+    return _reply(partner, command)
+
+
+def resume(partner: Partner, command: Resume, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if partner.state.suspended:
+        partner.trigger(Resumed, meta.at)
+    return _reply(partner, command)
+
+
+def remove(partner: Partner, command: Remove, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    partner.trigger(Removed, meta.at)
+    return _reply(partner, command)
+
+
+def _unknown(partner: Partner, command: _OfPartner) -> Rejected | None:
+    if partner.exists and not partner.removed:
+        return None
+    return Rejected(Refusal.UNKNOWN, f"there is no partner {command.partner_id[:40]}")
+
+
+def _reply(partner: Partner, command: _OfPartner) -> Accepted:
+    return Accepted(PartnerReply(partner_id=command.partner_id, status=partner.state.status))
+
+
+ROUTES: dict[type[Command], Route] = {
+    CreatePartner: Route(Partner, create),
+    ReissueTokenA: Route(Partner, reissue_token_a),
+    Register: Route(Partner, register),
+    UpdateCredentials: Route(Partner, update_credentials),
+    Unregister: Route(Partner, unregister),
+    Suspend: Route(Partner, suspend),
+    Resume: Route(Partner, resume),
+    Remove: Route(Partner, remove),
+}

@@ -1,0 +1,69 @@
+"""What can be asked of a tenant: to exist, and to be configured."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.tenant import (
+    TENANT_ID,
+    Configuration,
+    Configured,
+    Created,
+    Tenant,
+    tenant_aggregate_id,
+    wrong_in,
+)
+
+
+class _OfTenant(Command, frozen=True, kw_only=True):
+    area: ClassVar[Area] = Area.PARTY
+    tenant: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return tenant_aggregate_id(self.tenant)
+
+
+class CreateTenant(_OfTenant, frozen=True, kw_only=True, tag="tenant.create.v1"):
+    """A new tenant; its id is `[a-z0-9-]{1,32}`. Its party, if any, was claimed in the directory before."""
+
+    name: str
+    configuration: Configuration = Configuration()
+
+
+class ConfigureTenant(_OfTenant, frozen=True, kw_only=True, tag="tenant.configure.v1"):
+    """The whole configuration anew."""
+
+    configuration: Configuration
+
+
+def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
+    if tenant.exists:
+        return Rejected(Refusal.ALREADY_EXISTS, f"tenant {command.tenant} exists")
+    if not TENANT_ID.fullmatch(command.tenant):
+        return Rejected(Refusal.INVALID, f"id: must match [a-z0-9-]{{1,32}}, got {command.tenant[:40]!r}")
+    if not command.name.strip():
+        return Rejected(Refusal.INVALID, "name: must not be empty")
+    if wrong := wrong_in(command.configuration):
+        return Rejected(Refusal.INVALID, f"configuration.{wrong}")
+    tenant.trigger(
+        Created, meta.at, tenant=command.tenant, name=command.name, configuration=command.configuration
+    )
+    return Accepted()
+
+
+def configure(tenant: Tenant, command: ConfigureTenant, meta: Meta) -> Outcome:
+    if not tenant.exists:
+        return Rejected(Refusal.UNKNOWN, f"there is no tenant {command.tenant[:40]}")
+    if wrong := wrong_in(command.configuration):
+        return Rejected(Refusal.INVALID, f"configuration.{wrong}")
+    if command.configuration != tenant.state.configuration:
+        tenant.trigger(Configured, meta.at, configuration=command.configuration)
+    return Accepted()
+
+
+ROUTES: dict[type[Command], Route] = {
+    CreateTenant: Route(Tenant, create),
+    ConfigureTenant: Route(Tenant, configure),
+}

@@ -1,0 +1,207 @@
+"""A partner: another platform that speaks OCPI with the hub, and the state of that connection.
+
+Three tokens, named as the standard's chapter on credentials does: A lets the partner register, once; B is what we
+use with them; C is what they use with us. The log holds each as sealed text, and those that we have to recognise
+as a keyed digest too; never in the clear.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from domain.aggregate import Aggregate, Event
+from domain.values import JSONObject, Sealed, Value
+
+
+def partner_aggregate_id(partner_id: str) -> str:
+    return f"partner|{partner_id}"
+
+
+class Secret(Value, frozen=True, kw_only=True):
+    """A token that others show us: keyed digest (hex) to find it by, sealed text to hand it out again."""
+
+    digest: str
+    sealed: Sealed
+
+
+class PartnerRole(Value, frozen=True, kw_only=True):
+    """A role of OCPI's CredentialsRole; country code and party id upper case."""
+
+    role: str
+    country_code: str
+    party_id: str
+    business_details: JSONObject = {}
+
+    @property
+    def party(self) -> str:
+        return f"{self.country_code}*{self.party_id}"
+
+
+class Endpoint(Value, frozen=True, kw_only=True):
+    """One endpoint of the partner: OCPI module, role SENDER or RECEIVER, absolute URL."""
+
+    identifier: str
+    role: str
+    url: str
+
+
+class Connection(Value, frozen=True, kw_only=True):
+    """What a handshake leads to. `token_raw`: the partner wants its token without Base64."""
+
+    version: str
+    versions_url: str
+    endpoints: tuple[Endpoint, ...]
+    roles: tuple[PartnerRole, ...]
+    hub_party_id: str = ""
+    token_b: Sealed
+    token_c: Secret
+    token_raw: bool = False
+
+
+class PartnerState(msgspec.Struct, omit_defaults=True):
+    name: str = ""
+    status: str = ""  # PLANNED, CONNECTED, OFFLINE (has unregistered), SUSPENDED, REMOVED
+    suspended: bool = False
+    roles: tuple[PartnerRole, ...] = ()
+    token_a: Secret | None = None
+    versions_url: str = ""
+    their_token_a: Sealed = ""
+    connection: Connection | None = None
+    previous_c: Secret | None = None
+    previous_until: datetime | None = None
+
+
+class Partner(Aggregate[PartnerState]):
+    """`partner|{id}`; PLANNED → CONNECTED → OFFLINE → (a new token A) PLANNED, SUSPENDED from each, REMOVED last."""
+
+    kind: ClassVar[str] = "partner"
+    state_type = PartnerState
+
+    @property
+    def registered(self) -> bool:
+        return self.state.connection is not None
+
+    @property
+    def removed(self) -> bool:
+        return self.state.status == "REMOVED"
+
+
+class Created(Event, frozen=True, kw_only=True, tag="partner.created.v1"):
+    """The partner is planned. With `versions_url` and `their_token_a` the handshake can begin on our side."""
+
+    partner_id: str
+    name: str
+    roles: tuple[PartnerRole, ...]
+    token_a: Secret
+    versions_url: str = ""
+    their_token_a: Sealed = ""
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.name, state.roles, state.status = self.name, self.roles, "PLANNED"
+        state.token_a, state.versions_url, state.their_token_a = (
+            self.token_a,
+            self.versions_url,
+            self.their_token_a,
+        )
+        state.connection = None
+
+
+class TokenAReissued(Event, frozen=True, kw_only=True, tag="partner.token_a_reissued.v1"):
+    """A new token A; the one before it is dead. What the other side gave for our handshake may change with it."""
+
+    token_a: Secret
+    versions_url: str = ""
+    their_token_a: Sealed = ""
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.token_a = self.token_a
+        state.versions_url = self.versions_url or state.versions_url
+        state.their_token_a = self.their_token_a or state.their_token_a
+        if not state.suspended:
+            state.status = "PLANNED"
+
+
+class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
+    """The handshake is complete: token A is dead, B and C live. `initiator` is `them` or `us`."""
+
+    connection: Connection
+    initiator: str = "them"
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.connection, state.roles = self.connection, self.connection.roles
+        state.versions_url = self.connection.versions_url
+        state.token_a, state.their_token_a = None, ""
+        state.status = "SUSPENDED" if state.suspended else "CONNECTED"
+
+
+class CredentialsUpdated(Event, frozen=True, kw_only=True, tag="partner.credentials_updated.v1"):
+    """New tokens both ways, perhaps another version; the old token C is still accepted until `previous_until`."""
+
+    connection: Connection
+    previous_until: datetime
+    initiator: str = "them"
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.previous_c = state.connection.token_c if state.connection else None
+        state.previous_until = self.previous_until
+        state.connection, state.roles = self.connection, self.connection.roles
+        state.versions_url = self.connection.versions_url
+
+
+class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v1"):
+    """The connection is over and all tokens are dead. `initiator` is `them` or `us`."""
+
+    initiator: str = "them"
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.connection, state.token_a, state.previous_c, state.previous_until = None, None, None, None
+        if not state.suspended:
+            state.status = "OFFLINE"
+
+
+class Suspended(Event, frozen=True, kw_only=True, tag="partner.suspended.v1"):
+    """Nothing is sent to it, and nothing but its credentials is taken from it."""
+
+    reason: str = ""
+
+    def apply(self, aggregate: Partner) -> None:
+        aggregate.state.suspended, aggregate.state.status = True, "SUSPENDED"
+
+
+class Resumed(Event, frozen=True, kw_only=True, tag="partner.resumed.v1"):
+    """It is as it was before it was suspended."""
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.suspended = False
+        state.status = "CONNECTED" if state.connection else "PLANNED" if state.token_a else "OFFLINE"
+
+
+class Removed(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
+    """It is gone: its tokens are dead, its parties are free."""
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.status, state.suspended, state.roles = "REMOVED", False, ()
+        state.connection, state.token_a, state.previous_c, state.previous_until = None, None, None, None
+        state.their_token_a = ""
+
+
+AGGREGATE_EVENTS = (
+    Created,
+    TokenAReissued,
+    Registered,
+    CredentialsUpdated,
+    Unregistered,
+    Suspended,
+    Resumed,
+    Removed,
+)

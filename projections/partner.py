@@ -1,0 +1,137 @@
+"""Partners and their connections (`chargesphere.partners`).
+
+`digests` are the keyed digests of every token that opens a door for the partner at this moment or within a grace
+(`grace`, until `grace_until`); `digest_a` is the one that opens only versions and credentials. Tokens themselves
+stand sealed under `sealed_a` (theirs, for our handshake), `sealed_b` (what we use) and `sealed_c` (what they use).
+"""
+
+from __future__ import annotations
+
+from commands.base import Meta
+from domain.partner import (
+    Connection,
+    Created,
+    CredentialsUpdated,
+    Partner,
+    PartnerRole,
+    Registered,
+    Removed,
+    Resumed,
+    Suspended,
+    TokenAReissued,
+    Unregistered,
+)
+from projections.base import Target, View, builtins, utc_text
+from projections.store import HUB, JSON, Document, IndexSpec, index
+
+PartnerEvent = (
+    Created | TokenAReissued | Registered | CredentialsUpdated | Unregistered | Suspended | Resumed | Removed
+)
+_NOT_CONNECTED: Document = {
+    "ocpi_version": None,
+    "endpoints": [],
+    "hub_party_id": None,
+    "token_raw": False,
+    "digest_c": None,
+    "sealed_b": None,
+    "sealed_c": None,
+    "grace": None,
+    "grace_until": None,
+    "registered_at": None,
+}
+
+
+def target(event: PartnerEvent, meta: Meta) -> Target:
+    return Target(HUB, event.originator_id.partition("|")[2])
+
+
+def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Document | None:
+    at = utc_text(event.timestamp)
+    if isinstance(event, Created):
+        return _known(
+            {
+                **_NOT_CONNECTED,
+                "name": event.name,
+                "status": "PLANNED",
+                "suspended": False,
+                "roles": _roles(event.roles),
+                "parties": _parties(event.roles),
+                "versions_url": event.versions_url or None,
+                "digest_a": event.token_a.digest,
+                "sealed_a": event.their_token_a or None,
+                "created_at": at,
+                "updated_at": at,
+            }
+        )
+    if document is None or isinstance(event, Removed):
+        return None
+    out: Document = {**document, "updated_at": at}
+    if isinstance(event, TokenAReissued):
+        out["digest_a"] = event.token_a.digest
+        out["versions_url"] = event.versions_url or out["versions_url"]
+        out["sealed_a"] = event.their_token_a or out["sealed_a"]
+        out["status"] = "SUSPENDED" if out["suspended"] else "PLANNED"
+    elif isinstance(event, Registered):
+        out |= {**_connection(event.connection), "digest_a": None, "sealed_a": None, "registered_at": at}
+        out["status"] = "SUSPENDED" if out["suspended"] else "CONNECTED"
+    elif isinstance(event, CredentialsUpdated):
+        out |= {"grace": out["digest_c"], "grace_until": utc_text(event.previous_until)}
+        out |= _connection(event.connection)
+    elif isinstance(event, Unregistered):
+        out |= {**_NOT_CONNECTED, "digest_a": None}
+        out["status"] = "SUSPENDED" if out["suspended"] else "OFFLINE"
+    elif isinstance(event, Suspended):
+        out |= {"suspended": True, "status": "SUSPENDED"}
+    else:
+        out["suspended"] = False
+        planned = "PLANNED" if out["digest_a"] else "OFFLINE"
+        out["status"] = "CONNECTED" if out["digest_c"] else planned
+    return _known(out)
+
+
+def _known(document: Document) -> Document:
+    names = ("digest_a", "digest_c", "grace")
+    return {**document, "digests": [document[name] for name in names if document.get(name)]}
+
+
+def _connection(connection: Connection) -> Document:
+    return {
+        "ocpi_version": connection.version,
+        "versions_url": connection.versions_url,
+        "endpoints": [builtins(endpoint) for endpoint in connection.endpoints],
+        "hub_party_id": connection.hub_party_id or None,
+        "token_raw": connection.token_raw,
+        "roles": _roles(connection.roles),
+        "parties": _parties(connection.roles),
+        "digest_c": connection.token_c.digest,
+        "sealed_b": connection.token_b,
+        "sealed_c": connection.token_c.sealed,
+    }
+
+
+def _roles(roles: tuple[PartnerRole, ...]) -> list[JSON]:
+    return [
+        {
+            "role": role.role,
+            "country_code": role.country_code,
+            "party_id": role.party_id,
+            "business_details": builtins(role.business_details),
+        }
+        for role in roles
+    ]
+
+
+def _parties(roles: tuple[PartnerRole, ...]) -> list[JSON]:
+    return list(dict.fromkeys(role.party for role in roles))
+
+
+VIEW = View("partners", Partner.kind, "partners", target, evolve, dense=True)
+
+
+def indexes() -> tuple[IndexSpec, ...]:
+    return (
+        index(HUB, "partners", "created_at"),
+        index(HUB, "partners", "status", "created_at"),
+        index(HUB, "partners", "digests"),
+        index(HUB, "partners", "parties"),
+    )

@@ -1,0 +1,51 @@
+"""Tariffs of every party (`chargesphere.tariffs`), `_id` = `CC*PID|id` with the id in lower case."""
+
+from __future__ import annotations
+
+from commands.base import Meta
+from domain.tariff import Put, Removed, Tariff
+from domain.values import PartyId
+from projections.base import Target, View, utc_text
+from projections.store import HUB, Document, IndexSpec, index
+from protocols.ocpi.types import to_date_time
+
+TariffEvent = Put | Removed
+
+
+def tariff_document_id(owner: PartyId, tariff_id: str) -> str:
+    """Where the tariff stands."""
+    return f"{owner}|{tariff_id.lower()}"
+
+
+def target(event: TariffEvent, meta: Meta) -> Target:
+    return Target(HUB, event.originator_id.partition("|")[2])
+
+
+def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Document | None:
+    """`tariff` is an OCPI 2.3.0 Tariff; `last_updated` is the tariff's own."""
+    if isinstance(event, Removed):
+        return None
+    at = utc_text(event.timestamp)
+    return {
+        "owner": str(event.owner),
+        "tenant_id": event.tenant or None,
+        "last_updated": _text(event.tariff["last_updated"]),
+        "created_at": document["created_at"] if document else at,
+        "updated_at": at,
+        "tariff": event.tariff,
+    }
+
+
+def _text(last_updated: object) -> str:
+    """As the other read models write times, so that they compare."""
+    return str(utc_text(to_date_time(last_updated)))
+
+
+VIEW = View("tariffs", Tariff.kind, "tariffs", target, evolve, dense=True)
+
+
+def indexes() -> tuple[IndexSpec, ...]:
+    return (
+        index(HUB, "tariffs", "tenant_id", "created_at"),
+        index(HUB, "tariffs", "owner", "created_at"),
+    )

@@ -1,0 +1,62 @@
+"""Tenants with their whole configuration (`chargesphere.tenants`); `version` is the revision of the settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+from commands.base import Meta
+from domain.tenant import Configuration, Configured, Created, Tenant
+from projections.base import Target, View, builtins, utc_text
+from projections.store import HUB, Document, IndexSpec, index, tenant_database
+
+TenantEvent = Created | Configured
+
+
+def target(event: TenantEvent, meta: Meta) -> Target:
+    return Target(HUB, event.originator_id.partition("|")[2])
+
+
+def evolve(document: Document | None, event: TenantEvent, meta: Meta) -> Document | None:
+    party = event.configuration.ocpi
+    changed: Document = {
+        "configuration": configuration_document(event.configuration),
+        "party": str(party.id) if party else None,
+        "id_prefix": event.configuration.id_prefix or None,
+        "updated_at": utc_text(event.timestamp),
+    }
+    if isinstance(event, Created):
+        return {
+            "name": event.name,
+            "database_name": tenant_database(event.tenant),
+            "created_at": utc_text(event.timestamp),
+            "status": "active",
+            **changed,
+        }
+    return None if document is None else {**document, **changed}
+
+
+def configuration_document(configuration: Configuration) -> Document:
+    """Every setting with its value, defaults included."""
+    return {name: builtins(_whole(value)) for name, value in msgspec.structs.asdict(configuration).items()}
+
+
+def configuration_of(document: Document) -> Configuration:
+    """The configuration in a tenant's document."""
+    return msgspec.convert(document["configuration"], Configuration)
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, msgspec.Struct):
+        return {name: _whole(item) for name, item in msgspec.structs.asdict(value).items()}
+    return [_whole(item) for item in value] if isinstance(value, tuple) else value
+
+
+VIEW = View("tenants", Tenant.kind, "tenants", target, evolve, dense=True)
+
+
+def indexes() -> tuple[IndexSpec, ...]:
+    return (
+        index(HUB, "tenants", "created_at"),
+        index(HUB, "tenants", "id_prefix"),
+        index(HUB, "tenants", "party"),
+    )

@@ -1,0 +1,162 @@
+"""The registration of a partner as decisions: chapter Credentials, with HTTP 405 as NOT_ALLOWED."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from commands.base import Command, Refusal
+from commands.partner import (
+    ROUTES,
+    CreatePartner,
+    Register,
+    ReissueTokenA,
+    Remove,
+    Resume,
+    Suspend,
+    Unregister,
+    UpdateCredentials,
+)
+from domain.partner import (
+    AGGREGATE_EVENTS,
+    Connection,
+    CredentialsUpdated,
+    Endpoint,
+    Partner,
+    PartnerRole,
+    Secret,
+)
+from tests.commands.decide import NOON, Decide
+
+ID = "tnm"
+ROLE = PartnerRole(role="EMSP", country_code="NL", party_id="TNM", business_details={"name": "TNM"})
+A = Secret(digest="a1", sealed="s1.k.a")
+
+
+def connection(digest: str = "c1", version: str = "2.3.0") -> Connection:
+    return Connection(
+        version=version,
+        versions_url="https://tnm.example/versions",
+        endpoints=(Endpoint(identifier="credentials", role="SENDER", url="https://tnm.example/credentials"),),
+        roles=(ROLE,),
+        token_b="s1.k.b",
+        token_c=Secret(digest=digest, sealed="s1.k.c"),
+    )
+
+
+def case() -> Decide:
+    return Decide(Partner, AGGREGATE_EVENTS, ROUTES)
+
+
+def planned() -> Decide:
+    return case().do(CreatePartner(partner_id=ID, name="TNM", roles=(ROLE,), token_a=A))
+
+
+def registered() -> Decide:
+    return planned().do(Register(partner_id=ID, connection=connection(), token_a_digest="a1"))
+
+
+def status(case: Decide) -> str:
+    assert case.aggregate is not None
+    return str(case.aggregate.state.status)
+
+
+def test_a_partner_is_planned_until_it_registers() -> None:
+    assert status(planned()) == "PLANNED"
+    assert status(registered()) == "CONNECTED"
+
+
+def test_a_partner_is_created_once_but_anew_after_it_was_removed() -> None:
+    again = CreatePartner(partner_id=ID, name="TNM", roles=(ROLE,), token_a=A)
+    assert planned().do(again).refusal is Refusal.ALREADY_EXISTS
+    assert planned().do(Remove(partner_id=ID)).do(again).refusal is None
+
+
+def test_a_partner_needs_a_role_and_a_token_of_theirs_needs_a_url() -> None:
+    assert case().do(CreatePartner(partner_id=ID, name="", roles=(), token_a=A)).refusal is Refusal.INVALID
+    theirs = CreatePartner(partner_id=ID, name="", roles=(ROLE,), token_a=A, their_token_a="s1.k.t")
+    assert case().do(theirs).message == "versions_url: is required with a token of theirs"
+
+
+def test_registering_when_registered_is_not_allowed_HTTP_405() -> None:
+    again = registered().do(Register(partner_id=ID, connection=connection("c2"), token_a_digest="a1"))
+    assert (again.refusal, again.new) == (Refusal.NOT_ALLOWED, [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [UpdateCredentials(partner_id=ID, connection=connection()), Unregister(partner_id=ID)],
+    ids=["PUT", "DELETE"],
+)
+def test_changing_or_ending_what_is_not_registered_is_not_allowed_HTTP_405(command: Command) -> None:
+    assert planned().do(command).refusal is Refusal.NOT_ALLOWED
+
+
+def test_a_token_a_that_was_replaced_meanwhile_registers_nobody() -> None:
+    renewed = planned().do(ReissueTokenA(partner_id=ID, token_a=Secret(digest="a2", sealed="s1.k.a2")))
+    old = renewed.do(Register(partner_id=ID, connection=connection(), token_a_digest="a1"))
+    assert old.refusal is Refusal.NOT_ALLOWED
+    new = renewed.do(Register(partner_id=ID, connection=connection(), token_a_digest="a2"))
+    assert new.refusal is None
+
+
+def test_our_own_handshake_needs_no_token_a_of_ours() -> None:
+    ours = planned().do(Register(partner_id=ID, connection=connection(), initiator="us"))
+    assert status(ours) == "CONNECTED"
+
+
+def test_new_credentials_leave_the_old_token_a_short_grace() -> None:
+    updated = registered().do(
+        UpdateCredentials(partner_id=ID, connection=connection("c2"), instead_of="c1"), 60
+    )
+    (event,) = updated.new
+    assert isinstance(event, CredentialsUpdated)
+    assert event.previous_until == NOON + timedelta(seconds=90)
+    assert updated.aggregate is not None and updated.aggregate.state.previous_c.digest == "c1"
+
+
+def test_of_two_updates_at_once_the_second_is_a_conflict() -> None:
+    first = UpdateCredentials(partner_id=ID, connection=connection("c2"), instead_of="c1")
+    second = msgspec.structs.replace(first, connection=connection("c3"))
+    assert registered().do(first).do(second).refusal is Refusal.CONFLICT
+
+
+def test_a_registration_ends_and_begins_again_with_a_new_token_a() -> None:
+    ended = registered().do(Unregister(partner_id=ID))
+    assert status(ended) == "OFFLINE"
+    assert ended.do(Register(partner_id=ID, connection=connection(), token_a_digest="a1")).refusal is not None
+    ended.do(ReissueTokenA(partner_id=ID, token_a=Secret(digest="a2", sealed="s1.k.a2")))
+    ended.do(Register(partner_id=ID, connection=connection("c9"), token_a_digest="a2"))
+    assert status(ended) == "CONNECTED"
+
+
+def test_a_registered_partner_gets_no_token_a() -> None:
+    assert registered().do(ReissueTokenA(partner_id=ID, token_a=A)).refusal is Refusal.NOT_ALLOWED
+
+
+def test_a_suspension_is_said_and_undone_once() -> None:
+    held = registered().do(Suspend(partner_id=ID, reason="unpaid"))
+    assert status(held) == "SUSPENDED"
+    assert held.do(Suspend(partner_id=ID)).new == []
+    assert status(held.do(Resume(partner_id=ID))) == "CONNECTED"
+    assert held.do(Resume(partner_id=ID)).new == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ReissueTokenA(partner_id=ID, token_a=A),
+        Register(partner_id=ID, connection=connection(), token_a_digest="a1"),
+        UpdateCredentials(partner_id=ID, connection=connection()),
+        Unregister(partner_id=ID),
+        Suspend(partner_id=ID),
+        Resume(partner_id=ID),
+        Remove(partner_id=ID),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_nothing_can_be_asked_of_an_unknown_or_removed_partner(command: Command) -> None:
+    assert case().do(command).refusal is Refusal.UNKNOWN
+    assert planned().do(Remove(partner_id=ID)).do(command).refusal is Refusal.UNKNOWN
