@@ -245,12 +245,19 @@ def _tariff_down(bridge: _Bridge, tariff: dict[str, JSON], path: str) -> None:
     included = tariff.pop("tax_included")
     _limit(bridge, tariff, path, {"before_taxes": "excl_vat", "after_taxes": "incl_vat"})
     for i, element in _objects(tariff["elements"]):
+        if _for_bookings(element):
+            continue
         for j, component in _objects(element["price_components"]):
             here = _join(path, f"elements[{i}].price_components[{j}]")
             if included == "YES":
                 _without_tax(bridge, component, here)
             elif included == "N/A":
                 bridge.lose(f"{here}.vat", component.pop("vat", None), "no tax applies to the tariff")
+
+
+def _for_bookings(element: Mapping[str, JSON]) -> bool:
+    restrictions = element.get("restrictions")
+    return isinstance(restrictions, dict) and restrictions.get("booking") is not None
 
 
 def _without_tax(bridge: _Bridge, component: dict[str, JSON], path: str) -> None:
@@ -272,8 +279,7 @@ def _without_tax(bridge: _Bridge, component: dict[str, JSON], path: str) -> None
 
 
 def _element_down(bridge: _Bridge, element: dict[str, JSON], path: str) -> None:
-    restrictions = element.get("restrictions")
-    if isinstance(restrictions, dict) and restrictions.get("booking") is not None:
+    if _for_bookings(element):
         raise _NoPlace("it is a price for bookings, and 2.2.1 would apply it to every charge")
 
 

@@ -120,7 +120,7 @@ def _plain(value: object) -> object:
 
 
 def decode(raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -> JSON:
-    """Decoded JSON with Decimals, at most `MAX_BODY_DEPTH` deep. Raises `NotJson`, or `OcpiInvalid` beyond a limit."""
+    """Decoded JSON with Decimals, at most `MAX_BODY_DEPTH` deep. Raises `NotJson` or `OcpiInvalid`."""
     found = _decoded(raw, max_bytes)
     _point_out(found)
     return found

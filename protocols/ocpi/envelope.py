@@ -75,12 +75,16 @@ def respond(
     status_code: int = StatusCode.SUCCESS,
     status_message: str | None = None,
 ) -> bytes:
-    """The bytes of an answer; `data` None is left out, an empty list is written. `timestamp` must be aware."""
+    """The bytes of an answer; `data` None is left out, an empty list is written.
+
+    `timestamp` must be aware; it is cut to milliseconds, as a DateTime has at most 25 characters.
+    """
     body = b"" if data is None else b'"data":' + dump(data) + b","
     head: dict[str, JSON] = {"status_code": int(status_code)}
     if status_message is not None:
         head["status_message"] = status_message
-    head["timestamp"] = write_date_time(to_date_time(timestamp))
+    moment = to_date_time(timestamp)
+    head["timestamp"] = write_date_time(moment.replace(microsecond=moment.microsecond // 1000 * 1000))
     return b"{" + body + dump(head)[1:]
 
 

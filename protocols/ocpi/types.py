@@ -55,17 +55,15 @@ def show(value: object) -> str:
         text = str(value) if value.bit_length() <= 256 else "a very large integer"
     elif isinstance(value, Decimal):
         text = str(value) if len(value.as_tuple().digits) <= 40 else f"{value:.10E}"
+    elif isinstance(value, list | tuple):
+        text = "an array"
     else:
-        text = (
-            "an object" if isinstance(value, dict) else "an array" if isinstance(value, list | tuple) else "?"
-        )
+        text = "an object" if isinstance(value, dict) else type(value).__name__
     return text if len(text) <= 44 else text[:41] + "..."
 
 
-def _refuse(kind: str, message: str, value: object) -> PydanticCustomError:
-    return PydanticCustomError(
-        "ocpi", "{what}, got {value}", {"what": message, "value": show(value), "k": kind}
-    )
+def _refuse(message: str, value: object) -> PydanticCustomError:
+    return PydanticCustomError("ocpi", "{what}, got {value}", {"what": message, "value": show(value)})
 
 
 # --- scalars ---------------------------------------------------------------------------------------------
@@ -118,15 +116,15 @@ def to_number(value: object) -> Decimal:
         number = value
     elif isinstance(value, int) and not isinstance(value, bool):
         if value.bit_length() > 64:
-            raise _refuse("number", "a number must be below 10^16", value)
+            raise _refuse("a number must be below 10^16", value)
         number = Decimal(value)
     else:
-        raise _refuse("number", "must be a number", value)
+        raise _refuse("must be a number", value)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
-        raise _refuse("number", "must be a finite number", value)
+        raise _refuse("must be a finite number", value)
     if number.adjusted() > 15 or exponent < -40 or exponent > 15:
-        raise _refuse("number", "a number must be below 10^16 and have at most 40 decimals", value)
+        raise _refuse("a number must be below 10^16 and have at most 40 decimals", value)
     return number
 
 
@@ -150,9 +148,9 @@ class _Int:
             if type(value) is Decimal and value.is_finite() and abs(value.adjusted()) < 20 and value % 1 == 0:
                 value = int(value)
             if type(value) is not int:
-                raise _refuse("int", "must be a whole number", value)
+                raise _refuse("must be a whole number", value)
             if not -limit < value < limit:
-                raise _refuse("int", f"must have at most {self.digits or 18} digits", value)
+                raise _refuse(f"must have at most {self.digits or 18} digits", value)
             return value
 
         return core_schema.no_info_plain_validator_function(to_int)
@@ -162,24 +160,24 @@ def to_date_time(value: object) -> datetime:
     """A DateTime of OCPI (`2024-05-31T10:00:00[.fff][Z]`), or an aware `datetime`, in UTC."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise _refuse("time", "a datetime must be aware", value)
+            raise _refuse("a datetime must be aware", value)
     elif isinstance(value, str):
         found = _DATE_TIME.fullmatch(value) if len(value) <= 64 else None
         if found is None:
-            raise _refuse("time", "must be a date and time such as 2024-05-31T10:00:00Z", value)
+            raise _refuse("must be a date and time such as 2024-05-31T10:00:00Z", value)
         moment, fraction, zone = found.groups()
         try:
             value = datetime.fromisoformat(moment + (fraction or "")[:7] + (zone or "Z"))
         except ValueError as error:
-            raise _refuse("time", f"is no date and time that exists ({error})", value) from None
+            raise _refuse(f"is no date and time that exists ({error})", value) from None
     else:
-        raise _refuse("time", "must be a date and time such as 2024-05-31T10:00:00Z", value)
+        raise _refuse("must be a date and time such as 2024-05-31T10:00:00Z", value)
     if value.tzinfo is UTC:
         return value
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise _refuse("time", "lies outside the years 1 to 9999 in UTC", value) from None
+        raise _refuse("lies outside the years 1 to 9999 in UTC", value) from None
 
 
 def to_cdr_date_time(value: object) -> datetime:
@@ -218,7 +216,7 @@ def _calendar_date(value: str) -> str:
     try:
         date.fromisoformat(value)
     except ValueError as error:
-        raise _refuse("date", f"is no date that exists ({error})", value) from None
+        raise _refuse(f"is no date that exists ({error})", value) from None
     return value
 
 
@@ -263,31 +261,29 @@ def to_json(value: object, depth: int = 0) -> JSON:
         return value
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            raise _refuse("json", "must not hold half of a surrogate pair", value)
+            raise _refuse("must not hold half of a surrogate pair", value)
         return str(value)
     if isinstance(value, int):
         if value.bit_length() > 1024:
-            raise _refuse("json", "a number must be below 10^308", value)
+            raise _refuse("a number must be below 10^308", value)
         return value
     if type(value) is Decimal:
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int) or not -400 <= exponent <= 308 or value.adjusted() > 308:
-            raise _refuse(
-                "json", "a number must be finite, below 10^308 and have at most 400 decimals", value
-            )
+            raise _refuse("a number must be finite, below 10^308 and have at most 400 decimals", value)
         return value
     if depth >= MAX_DEPTH:
-        raise _refuse("json", f"must not nest deeper than {MAX_DEPTH}", value)
+        raise _refuse(f"must not nest deeper than {MAX_DEPTH}", value)
     if isinstance(value, dict):
         return {_key(key): to_json(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item, depth + 1) for item in value]
-    raise _refuse("json", "must be a JSON value", value)
+    raise _refuse("must be a JSON value", value)
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
-        raise _refuse("json", "the keys of an object must be strings", key)
+        raise _refuse("the keys of an object must be strings", key)
     return str(to_json(key))
 
 

@@ -1,7 +1,8 @@
 """The enumerations of OCPI 2.3.0 with payments and bookings.
 
 A closed enumeration is the type of a field: another value is refused. An open one (OpenEnum) gives names to
-known values; its field is a `str` of type `Open…`, so that a value that nobody here knows survives.
+known values; its field is a `str` of type `Open…`, so that a value that nobody here knows survives. The module is
+long because it is one flat list of values.
 """
 
 from __future__ import annotations

@@ -18,6 +18,11 @@ class Endpoint(OcpiModel):
     role: InterfaceRole
     url: AbsoluteUrl
 
+    @property
+    def module(self) -> str:
+        """The id of the module; the bookings text once calls its own `Booking`."""
+        return "bookings" if self.identifier.lower() == "booking" else self.identifier
+
 
 class VersionDetails(OcpiModel):
     """The endpoints of one version."""

@@ -44,6 +44,11 @@ def test_an_answer_carries_objects_lists_and_strings() -> None:
     assert json.loads(respond(NOON, "ACCEPTED"))["data"] == "ACCEPTED"
 
 
+def test_the_time_of_an_answer_has_at_most_milliseconds() -> None:
+    answer = json.loads(respond(NOON.replace(microsecond=123456)))
+    assert answer["timestamp"] == "2026-05-31T12:00:00.123Z"
+
+
 def test_an_error_says_code_and_message() -> None:
     answer = respond(
         NOON, status_code=StatusCode.INVALID_PARAMETERS, status_message="last_updated: is required"

@@ -200,6 +200,13 @@ def test_trap_10_a_payment_provider_is_read_as_other() -> None:
     assert parse_json(v2_3_0.ClientInfo, info).role is enums.Role.OTHER
 
 
+def test_trap_14_the_module_of_bookings_has_two_spellings() -> None:
+    for identifier, module in (("Booking", "bookings"), ("bookings", "bookings"), ("nltnm-x", "nltnm-x")):
+        body = {"identifier": identifier, "role": "SENDER", "url": "https://x.example/ocpi"}
+        endpoint = parse_json(v2_3_0.Endpoint, body)
+        assert (endpoint.identifier, endpoint.module) == (identifier, module)
+
+
 def test_trap_11_tax_included_is_text_never_a_boolean() -> None:
     assert [tax.value for tax in enums.TaxIncluded] == ["YES", "NO", "N/A"]
 
