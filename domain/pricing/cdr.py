@@ -102,11 +102,10 @@ def credit_cdr(original: CdrNumbers, credit_reference_id: str | None = None) -> 
     """
     if original.credit:
         raise PricingError(f"the CDR is already the credit of {original.credit_reference_id}")
+    with exact():
+        negated = _negated(original.total_cost)
     return msgspec.structs.replace(
-        original,
-        total_cost=_negated(original.total_cost),
-        credit=True,
-        credit_reference_id=credit_reference_id,
+        original, total_cost=negated, credit=True, credit_reference_id=credit_reference_id
     )
 
 

@@ -32,12 +32,15 @@ class Curve:
     """Seconds count from the start of the charge, energy in Wh from zero."""
 
     def __init__(self, usage: Usage) -> None:
+        self.warnings: list[str] = []
         self.start, self.end = whole_second(usage.start), whole_second(usage.end)
         if self.end < self.start:
-            raise PricingError(f"the charge ends at {usage.end}, before its start at {usage.start}")
+            self.warnings.append(
+                f"the charge ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, before its start: priced as without length"
+            )
+            self.end = self.start
         self.parking = _joined(usage.parking, self.start, self.end)
         self._length = self._second(self.end)
-        self.warnings: list[str] = []
         with exact():
             self._readings = self._read(usage)
         self._seconds, self._energies = self._knots()

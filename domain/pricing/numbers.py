@@ -26,7 +26,7 @@ class PricingError(ValueError):
 
 def require_finite(name: str, number: Decimal | None) -> None:
     """Refuse NaN, infinities and numbers no meter or price list holds (above 10^12, below 10^-18)."""
-    if number is None:
+    if number is None or number is ZERO:
         return
     _, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int):
@@ -47,8 +47,14 @@ def to_decimal(value: Fraction) -> Decimal:
     return _OUT.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
+def short(value: Decimal) -> Decimal:
+    """At most 28 digits."""
+    return _OUT.plus(value)
+
+
 def plain(number: Decimal, places: int) -> Decimal:
     """Rounded half up to at most so many places, without trailing zeros, exponent or minus zero."""
-    rounded = number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP, context=_WORK)
-    short = _WORK.plus(rounded.normalize(_WORK))
-    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=_WORK)  # type: ignore[operator]
+    unit = Decimal((0, (1,), -places))
+    rounded = number.quantize(unit, rounding=ROUND_HALF_UP, context=_WORK).normalize(_WORK)
+    whole = rounded.to_integral_value(context=_WORK)
+    return _WORK.plus(whole.quantize(Decimal(1), context=_WORK) if rounded == whole else rounded)

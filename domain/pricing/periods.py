@@ -24,6 +24,7 @@ from domain.pricing.selection import Selector, Situation, Timeline, zone_of
 from domain.pricing.tariff import Tariff, TariffFrom
 from domain.pricing.usage import SECOND, Period, Usage, whole_second
 
+LONGEST = dt.timedelta(days=3660)
 _Key = tuple[object, ...]
 
 
@@ -33,7 +34,7 @@ def build_periods(
     """The periods of a charge in the order of time, reserved time first; volumes in Wh and seconds.
 
     ``time_zone`` is the location's IANA name. Never empty: a charge without length is one period without length.
-    PricingError: an unknown time zone, an end before the start, a reading that is no number.
+    PricingError: an unknown time zone, a moment outside of the years 1970 to 9000, a reading that is no number.
     """
     return periods_and_warnings(usage, Timeline(tariffs), zone_of(time_zone))[0]
 
@@ -47,7 +48,12 @@ def periods_and_warnings(
         if usage.reservation_expired and reserved:
             return tuple(reserved), ()
         curve = Curve(usage)
-        return tuple(reserved + _charged(curve, timeline, zone)), tuple(curve.warnings)
+        warnings = list(curve.warnings)
+        if curve.end - curve.start > LONGEST:
+            warnings.append(
+                f"a charge of more than {LONGEST.days} days: priced as at its start by local time"
+            )
+        return tuple(reserved + _charged(curve, timeline, zone)), tuple(warnings)
 
 
 def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
@@ -108,7 +114,7 @@ def _cuts(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> dict[dt.datetime,
     moments = {m for gap in curve.parking for m in (gap.start, gap.end)} | timeline.switches(start, end)
     reached: dict[dt.datetime, Decimal] = {}
     for selector in timeline.selectors:
-        moments |= selector.moments(start, end, zone)
+        moments |= _local_moments(selector, start, end, zone)
         moments.update(start + seconds * SECOND for seconds in selector.durations_s)
         if selector.power_bands or selector.current_bands:
             moments |= curve.sample_moments()
@@ -122,6 +128,12 @@ def _cuts(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> dict[dt.datetime,
     return cuts | {end: curve.total_wh} | {start: ZERO}
 
 
+def _local_moments(
+    selector: Selector, start: dt.datetime, end: dt.datetime, zone: ZoneInfo
+) -> set[dt.datetime]:
+    return selector.moments(start, end, zone) if end - start <= LONGEST else set()
+
+
 def _reserved(usage: Usage, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
     if usage.reservation is None:
         return []
@@ -132,7 +144,7 @@ def _reserved(usage: Usage, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
         return []
     moments = {start, end} | timeline.switches(start, end)
     for selector in timeline.selectors:
-        moments |= selector.moments(start, end, zone)
+        moments |= _local_moments(selector, start, end, zone)
         moments |= {m for s in selector.durations_s if start < (m := start + s * SECOND) < end}
     ordered = sorted(moments)
     periods: list[Period] = []

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from domain.pricing.amounts import Sum, limited
 from domain.pricing.cost import PARTS, Cost, Line, Part
-from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact
+from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact, short
 from domain.pricing.periods import periods_and_warnings
 from domain.pricing.selection import Selection, Selector, Situation, Timeline, zone_of
 from domain.pricing.steps import Draft, round_up
@@ -44,7 +44,7 @@ def price(
     ``what``: the usage, or periods that somebody made, in any order. ``tariffs``: each from its moment on; a
     period that names its tariff gets that one. ``time_zone``: the location's IANA name. ``currency``: of the
     cost when there is no tariff. Without tariff the cost is 0 with a warning.
-    PricingError: an unknown time zone, an end before the start, a reading that is no number.
+    PricingError: an unknown time zone, a moment outside of the years 1970 to 9000, a reading that is no number.
     """
     zone = zone_of(time_zone)
     timeline = Timeline(tariffs)
@@ -223,14 +223,15 @@ def _taxed(
     stated: Decimal, tax_included: TaxIncluded, vat: Decimal | None
 ) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
     """Before taxes, the taxes, after taxes; None for what no percentage tells. As amounts.split, in Decimals."""
+    stated = short(stated)
     if tax_included == "N/A" or not stated:
         return stated, ZERO, stated
     if vat is None:
         return (None, None, stated) if tax_included == "YES" else (stated, None, None)
     if tax_included == "YES":
-        before = stated * 100 / (100 + vat)
+        before = short(stated * 100 / (100 + vat))
         return before, stated - before, stated
-    tax = stated * vat / 100
+    tax = short(stated * vat / 100)
     return stated, tax, stated + tax
 
 

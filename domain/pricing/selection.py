@@ -27,7 +27,6 @@ from domain.pricing.usage import whole_second
 
 _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _DAY = 86_400
-_LONGEST = dt.timedelta(days=400)
 
 
 class Situation(Struct, frozen=True):
@@ -148,6 +147,8 @@ _FIRST = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 def zone_of(time_zone: str | ZoneInfo) -> ZoneInfo:
     """An IANA time zone by its name; PricingError for a name that does not exist."""
     if isinstance(time_zone, ZoneInfo):
+        if not time_zone.key:
+            raise PricingError("a time zone without a name cannot be explained, use an IANA name")
         return time_zone
     try:
         return ZoneInfo(time_zone)
@@ -162,8 +163,8 @@ def local_moments(
 ) -> set[dt.datetime]:
     """UTC moments strictly between start and end at which a local clock shows one of these times (seconds of
     the day), both times where the clock runs twice through it, and the moments at which the clock is changed.
-    Nothing for spans above 400 days, which no charge has."""
-    if not walls or end - start > _LONGEST:
+    """
+    if not walls:
         return set()
     found: set[dt.datetime] = set()
     day, last = start.astimezone(zone).date(), end.astimezone(zone).date()

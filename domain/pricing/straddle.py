@@ -18,6 +18,9 @@ from domain.pricing.selection import Selection, Selector, Situation
 from domain.pricing.tariff import TariffDimension
 from domain.pricing.usage import MICROSECOND, Period, utc
 
+# What a CDR of a few KB may ask for in work; a longer one is priced all the same.
+LONGEST = dt.timedelta(days=60)
+
 
 class Straddles:
     """Finds price changes inside periods; the local times of each tariff are worked out once."""
@@ -64,7 +67,8 @@ class Straddles:
             return []
         moments = self._moments.get(id(selector))
         if moments is None:
-            moments = sorted(selector.moments(self._start, self._end, self._zone))
+            local = self._end - self._start <= LONGEST
+            moments = sorted(selector.moments(self._start, self._end, self._zone)) if local else []
             self._moments[id(selector)] = moments
         return moments[bisect_right(moments, start) : bisect_left(moments, end)]
 

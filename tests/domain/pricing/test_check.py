@@ -6,10 +6,23 @@ import json
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from domain.pricing import Tariff, Usage, check_cdr, credit_cdr, issue_cdr, to_json
+from domain.pricing import (
+    PricingError,
+    Sample,
+    Tariff,
+    Usage,
+    check_cdr,
+    credit_cdr,
+    issue_cdr,
+    price,
+    tariff_from_json,
+    to_json,
+)
 from tests.domain.pricing import worked_tariffs as t
-from tests.domain.pricing.charges import BERLIN, VECTORS, Vector, charge
+from tests.domain.pricing.charges import BERLIN, MONDAY, VECTORS, Vector, charge, local
 
 
 def foreign(
@@ -286,6 +299,86 @@ def test_a_malformed_cdr_is_a_difference_with_its_path(change: dict[str, object]
 
     assert not check.equal
     assert check.differences[0].path == path
+
+
+def test_periods_that_differ_only_in_their_band_of_power_stay_apart() -> None:
+    # Were they one, its highest power would match the first element at its start.
+    banded = t.tariff("(1) ENERGY 9 step 1 [end_time 17:00, min_power 16]; (2) ENERGY 1 step 1")
+    usage = Usage(
+        start=local(MONDAY, "16:30"),
+        end=local(MONDAY, "17:30"),
+        samples=(
+            Sample(local(MONDAY, "16:30"), 0, power_w=10_000),
+            Sample(local(MONDAY, "17:00"), 5000, power_w=20_000),
+        ),
+        meter_stop_wh=15_000,
+    )
+
+    check = check_cdr(issue_cdr(usage, banded, BERLIN), BERLIN)
+
+    assert check.equal
+    assert check.cost is not None
+    assert check.cost.before == 15
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["2024-02-30T00:00:00Z", "9999-12-31T23:59:59Z", "\ud800", "NaN", Decimal("1E+999999")]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    found = [path] if path else []
+    if isinstance(value, dict):
+        return found + [place for key, item in value.items() for place in _places(item, (*path, key))]
+    if isinstance(value, list):
+        return found + [place for index, item in enumerate(value) for place in _places(item, (*path, index))]
+    return found
+
+
+def _replaced(value: object, path: tuple[str | int, ...], by: object) -> object:
+    if not path:
+        return by
+    if isinstance(value, dict):
+        return {key: _replaced(item, path[1:], by) if key == path[0] else item for key, item in value.items()}
+    assert isinstance(value, list)
+    return [_replaced(item, path[1:], by) if index == path[0] else item for index, item in enumerate(value)]
+
+
+SOUND = to_json(issue_cdr(charge(kwh="20", parked=40, reserved=10, amps=16), t.TARIFF_4, BERLIN))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(_places(SOUND)), JSON)
+def test_whatever_stands_in_a_cdr_the_answer_is_a_check(path: tuple[str | int, ...], by: object) -> None:
+    changed = _replaced(SOUND, path, by)
+    assert isinstance(changed, dict)
+
+    check = check_cdr(changed, BERLIN)
+
+    assert check.equal == (not check.differences)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(_places(to_json(t.TARIFF_4))), JSON)
+def test_whatever_stands_in_a_tariff_it_is_read_or_refused(path: tuple[str | int, ...], by: object) -> None:
+    changed = _replaced(to_json(t.TARIFF_4), path, by)
+    assert isinstance(changed, dict)
+
+    try:
+        tariff = tariff_from_json(changed)
+    except PricingError as error:
+        assert str(error).startswith("tariff: ")
+    else:
+        assert price(charge(kwh="20", parked=40, amps=16), tariff, BERLIN).periods
 
 
 def test_nothing_at_all_is_a_difference() -> None:

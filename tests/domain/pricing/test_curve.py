@@ -148,9 +148,19 @@ def test_moments_are_taken_to_the_whole_second() -> None:
     assert Curve(Usage(start=start, end=start)).start == local(MONDAY, "10:00")
 
 
-def test_an_end_before_the_start_is_refused() -> None:
-    with pytest.raises(PricingError, match="before its start"):
-        Curve(Usage(start=local(MONDAY, "10:00"), end=local(MONDAY, "09:00")))
+def test_a_charge_that_ends_before_its_start_has_no_length_and_is_named() -> None:
+    curve = Curve(Usage(start=local(MONDAY, "10:00"), end=local(MONDAY, "09:00"), meter_stop_wh=5000))
+
+    assert (curve.end, curve.total_wh) == (local(MONDAY, "10:00"), Decimal(5000))
+    assert curve.warnings == [
+        "the charge ends at 2024-06-03T07:00:00Z, before its start: priced as without length"
+    ]
+
+
+def test_a_moment_without_a_zone_is_utc() -> None:
+    assert Curve(Usage(start=dt.datetime(2024, 6, 3, 8), end=local(MONDAY, "11:00"))).start == local(
+        MONDAY, "10:00"
+    )
 
 
 def test_a_reading_that_is_no_number_is_refused() -> None:

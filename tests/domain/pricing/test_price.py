@@ -281,6 +281,16 @@ def test_an_unknown_time_zone_is_refused() -> None:
         price(charge(), t.TARIFF_1, "Europe/Atlantis")
 
 
+def test_a_clock_that_stood_at_1970_costs_a_warning_and_no_patience() -> None:
+    usage = charge(kwh="3", minutes=10)
+    since_1970 = msgspec.structs.replace(usage, start=usage.start.replace(year=1970))
+
+    cost = price(since_1970, tariff("(1) ENERGY 1 step 1 [start_time 01:00]; (2) ENERGY 2 step 1"), BERLIN)
+
+    assert cost.before == 3
+    assert "priced as at its start" in cost.warnings[0]
+
+
 def test_a_moment_beyond_any_calendar_is_refused() -> None:
     usage = charge()
     far = msgspec.structs.replace(usage, end=usage.end.replace(year=9999))
