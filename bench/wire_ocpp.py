@@ -43,6 +43,17 @@ from protocols.ocpp.v16.enums import AuthorizationStatus, RegistrationStatus
 from protocols.ocpp.v16.messages import core
 from protocols.ocpp.v16.messages.parts import IdTagInfo
 
+A_DAY: Final = {
+    "BootNotification": 1,
+    "Heartbeat": 96,
+    "Authorize": 4,
+    "StartTransaction": 4,
+    "StatusNotification": 24,
+    "MeterValues, 8 samples": 240,
+    "StopTransaction, 80 samples": 4,
+}
+"""A charge point's day: a heartbeat each quarter of an hour, four charges of an hour, samples by the minute."""
+
 NOW: Final = datetime(2026, 3, 2, 9, 17, 13, 250000, tzinfo=UTC)
 NOW_TEXT: Final = "2026-03-02T09:17:13.250Z"
 
@@ -226,7 +237,25 @@ def run(seconds: float) -> list[Row]:
 
 async def _measure(seconds: float) -> list[Row]:
     found = cases()
-    return [await _row(case, seconds / len(found)) for case in found]
+    rows = [await _row(case, seconds / len(found)) for case in found]
+    return [*rows, _mean(rows)]
+
+
+def _mean(rows: list[Row]) -> Row:
+    """The mean message of `A_DAY`."""
+    count = sum(A_DAY.values())
+
+    def mean(value: Callable[[Row], float]) -> float:
+        return sum(value(row) * A_DAY[row.message] for row in rows) / count
+
+    return Row(
+        "mean of a day",
+        round(mean(lambda row: row.frame_bytes)),
+        package=mean(lambda row: row.package),
+        in_line=mean(lambda row: row.in_line),
+        bare=mean(lambda row: row.bare),
+        ours=mean(lambda row: row.ours),
+    )
 
 
 async def _row(case: Case, seconds: float) -> Row:
