@@ -21,7 +21,7 @@ from domain.pricing.charging_period import ChargingPeriod, hours, kwh, read_peri
 from domain.pricing.cost import Amount, Cost, Part, Price
 from domain.pricing.explain import money
 from domain.pricing.numbers import ZERO, PricingError, exact, require_finite
-from domain.pricing.price import price
+from domain.pricing.price import price, price_periods
 from domain.pricing.selection import zone_of
 from domain.pricing.tariff import PriceComponent, Tariff, TariffElement, TariffFrom
 from domain.pricing.usage import Period
@@ -99,7 +99,7 @@ def check_cdr(
     zone = zone_of(time_zone)
     try:
         return _checked(_read(to_json(cdr) if isinstance(cdr, CdrNumbers) else cdr), zone, tariffs, tolerance)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         text, _, path = str(error).partition(" - at `$")
         return _unreadable(path.strip("`.") or "cdr", text)
     except PricingError as error:
@@ -235,7 +235,7 @@ def _explained(
         ("it is the total without min_price and max_price", _without_limits),
     ):
         other = [_changed(item, changed) for item in tariffs]
-        cost = price(periods, other, zone, currency=read.currency)
+        cost = price_periods(periods, other, zone, currency=read.currency, look_inside=False)
         if not _compared("", read.total_cost, _due_total(cost, -1 if read.credit else 1), "", tolerance):
             return [
                 msgspec.structs.replace(difference, why=f"{guess}; {difference.why}")

@@ -47,28 +47,39 @@ def price(
     PricingError: an unknown time zone, a moment outside of the years 1970 to 9000, a reading that is no number.
     """
     zone = zone_of(time_zone)
+    if not isinstance(what, Usage):
+        return price_periods(what, tariffs, zone, currency=currency)
     timeline = Timeline(tariffs)
-    if isinstance(what, Usage):
-        periods, warnings = periods_and_warnings(what, timeline, zone)
-        run = _Run(timeline, zone, periods, check_straddles=False)
-    else:
-        ordered = tuple(sorted(what, key=lambda period: (utc(period.start), utc(period.end))))
-        periods, warnings = ordered, ()
-        run = _Run(timeline, zone, periods, check_straddles=True)
+    periods, warnings = periods_and_warnings(what, timeline, zone)
     with exact():
-        return run.cost(currency, warnings)
+        return _Run(timeline, zone, periods, None).cost(currency, warnings)
+
+
+def price_periods(
+    periods: Sequence[Period],
+    tariffs: Tariff | Sequence[Tariff | TariffFrom],
+    zone: ZoneInfo,
+    *,
+    currency: str | None = None,
+    look_inside: bool = True,
+) -> Cost:
+    """As ``price``; ``look_inside``: warn about periods in which a price changes."""
+    ordered = tuple(sorted(periods, key=lambda period: (utc(period.start), utc(period.end))))
+    straddles = Straddles(zone, ordered) if look_inside else None
+    with exact():
+        return _Run(Timeline(tariffs), zone, ordered, straddles).cost(currency, ())
 
 
 class _Run:
     """One pass over the periods."""
 
     def __init__(
-        self, timeline: Timeline, zone: ZoneInfo, periods: tuple[Period, ...], *, check_straddles: bool
+        self, timeline: Timeline, zone: ZoneInfo, periods: tuple[Period, ...], straddles: Straddles | None
     ) -> None:
         self.timeline, self.zone, self.periods = timeline, zone, periods
         self.drafts: list[Draft] = []
         self.warnings: dict[str, None] = {}
-        self.straddles = Straddles(zone, periods) if check_straddles else None
+        self.straddles = straddles
         self.first = self._first_selector()
 
     def cost(self, currency: str | None, warnings: tuple[str, ...]) -> Cost:

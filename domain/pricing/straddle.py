@@ -19,7 +19,7 @@ from domain.pricing.tariff import TariffDimension
 from domain.pricing.usage import MICROSECOND, Period, utc
 
 # What a CDR of a few KB may ask for in work; a longer one is priced all the same.
-LONGEST = dt.timedelta(days=60)
+LONGEST = dt.timedelta(days=14)
 
 
 class Straddles:

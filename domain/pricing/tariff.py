@@ -146,5 +146,5 @@ def tariff_from_json(value: Mapping[str, object]) -> Tariff:
     """A Tariff of OCPI 2.3.0 from its decoded JSON; PricingError names the field that is wrong by its path."""
     try:
         return msgspec.convert(value, Tariff)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise PricingError(f"tariff: {error}") from None
