@@ -10,6 +10,8 @@ from enum import StrEnum
 
 
 class CdrDimensionType(StrEnum):
+    """What a volume counts."""
+
     CURRENT = "CURRENT"
     ENERGY = "ENERGY"
     ENERGY_EXPORT = "ENERGY_EXPORT"
@@ -26,6 +28,8 @@ class CdrDimensionType(StrEnum):
 
 
 class ConnectorType(StrEnum):
+    """The standard of a socket or plug."""
+
     CHADEMO = "CHADEMO"
     CHAOJI = "CHAOJI"
     DOMESTIC_A = "DOMESTIC_A"
@@ -69,6 +73,8 @@ class ConnectorType(StrEnum):
 
 
 class ParkingRestriction(StrEnum):
+    """Who may park."""
+
     EV_ONLY = "EV_ONLY"
     PLUGGED = "PLUGGED"
     DISABLED = "DISABLED"
@@ -77,6 +83,8 @@ class ParkingRestriction(StrEnum):
 
 
 class Role(StrEnum):
+    """What a party is; a hub is a role of its own."""
+
     CPO = "CPO"
     EMSP = "EMSP"
     HUB = "HUB"
@@ -92,6 +100,8 @@ class Role(StrEnum):
 
 
 class TokenType(StrEnum):
+    """What a driver shows."""
+
     AD_HOC_USER = "AD_HOC_USER"
     APP_USER = "APP_USER"
     OTHER = "OTHER"
@@ -99,6 +109,8 @@ class TokenType(StrEnum):
 
 
 class VersionNumber(StrEnum):
+    """The versions of OCPI."""
+
     V2_0 = "2.0"
     V2_1 = "2.1"
     V2_1_1 = "2.1.1"

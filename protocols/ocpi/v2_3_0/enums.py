@@ -14,6 +14,8 @@ from protocols.ocpi.types import Open
 
 
 class AccessMethod(StrEnum):
+    """How a driver with a booking gets in."""
+
     OPEN = "OPEN"
     TOKEN = "TOKEN"
     LICENSE_PLATE = "LICENSE_PLATE"
@@ -23,6 +25,8 @@ class AccessMethod(StrEnum):
 
 
 class AllowedType(StrEnum):
+    """The answer of an eMSP to a real-time authorization."""
+
     ALLOWED = "ALLOWED"
     BLOCKED = "BLOCKED"
     EXPIRED = "EXPIRED"
@@ -31,12 +35,16 @@ class AllowedType(StrEnum):
 
 
 class AuthMethod(StrEnum):
+    """How a charge was authorized."""
+
     AUTH_REQUEST = "AUTH_REQUEST"
     COMMAND = "COMMAND"
     WHITELIST = "WHITELIST"
 
 
 class BookingRestrictionType(StrEnum):
+    """For which part of a booking a price applies."""
+
     BOOKING = "BOOKING"
     BOOKING_EXPIRES = "BOOKING_EXPIRES"
     BOOKING_CANCELLATION_FEES = "BOOKING_CANCELLATION_FEES"
@@ -44,6 +52,8 @@ class BookingRestrictionType(StrEnum):
 
 
 class CanceledReason(StrEnum):
+    """Why a booking was canceled."""
+
     POWER_OUTAGE = "POWER_OUTAGE"
     BROKEN_CHARGER = "BROKEN_CHARGER"
     FULL = "FULL"
@@ -55,6 +65,8 @@ class CanceledReason(StrEnum):
 
 
 class Capability(StrEnum):
+    """What an EVSE can do."""
+
     CHARGING_PROFILE_CAPABLE = "CHARGING_PROFILE_CAPABLE"
     CHARGING_PREFERENCES_CAPABLE = "CHARGING_PREFERENCES_CAPABLE"
     CHIP_CARD_SUPPORT = "CHIP_CARD_SUPPORT"
@@ -71,12 +83,16 @@ class Capability(StrEnum):
 
 
 class CaptureStatusCode(StrEnum):
+    """What became of a capture at a payment terminal."""
+
     SUCCESS = "SUCCESS"
     PARTIAL_SUCCESS = "PARTIAL_SUCCESS"
     FAILED = "FAILED"
 
 
 class CdrDimensionType(StrEnum):
+    """What a volume counts; the last two come with bookings."""
+
     CURRENT = "CURRENT"
     ENERGY = "ENERGY"
     ENERGY_EXPORT = "ENERGY_EXPORT"
@@ -95,6 +111,8 @@ class CdrDimensionType(StrEnum):
 
 
 class ChargingPreferencesResponse(StrEnum):
+    """The answer to a driver's preferences."""
+
     ACCEPTED = "ACCEPTED"
     DEPARTURE_REQUIRED = "DEPARTURE_REQUIRED"
     ENERGY_NEED_REQUIRED = "ENERGY_NEED_REQUIRED"
@@ -103,6 +121,8 @@ class ChargingPreferencesResponse(StrEnum):
 
 
 class ChargingProfileResponseType(StrEnum):
+    """The answer at once to a charging profile."""
+
     ACCEPTED = "ACCEPTED"
     NOT_SUPPORTED = "NOT_SUPPORTED"
     REJECTED = "REJECTED"
@@ -111,17 +131,23 @@ class ChargingProfileResponseType(StrEnum):
 
 
 class ChargingProfileResultType(StrEnum):
+    """The later result of a charging profile."""
+
     ACCEPTED = "ACCEPTED"
     REJECTED = "REJECTED"
     UNKNOWN = "UNKNOWN"
 
 
 class ChargingRateUnit(StrEnum):
+    """Watts in total, or amperes for each phase."""
+
     W = "W"
     A = "A"
 
 
 class CommandResponseType(StrEnum):
+    """The answer at once to a command."""
+
     NOT_SUPPORTED = "NOT_SUPPORTED"
     REJECTED = "REJECTED"
     ACCEPTED = "ACCEPTED"
@@ -129,6 +155,8 @@ class CommandResponseType(StrEnum):
 
 
 class CommandResultType(StrEnum):
+    """The later result of a command."""
+
     ACCEPTED = "ACCEPTED"
     CANCELED_RESERVATION = "CANCELED_RESERVATION"
     EVSE_OCCUPIED = "EVSE_OCCUPIED"
@@ -141,6 +169,8 @@ class CommandResultType(StrEnum):
 
 
 class CommandType(StrEnum):
+    """The commands; the last part of their URL."""
+
     CANCEL_RESERVATION = "CANCEL_RESERVATION"
     RESERVE_NOW = "RESERVE_NOW"
     START_SESSION = "START_SESSION"
@@ -149,6 +179,8 @@ class CommandType(StrEnum):
 
 
 class ConnectionStatus(StrEnum):
+    """Whether a party behind the hub can be reached."""
+
     CONNECTED = "CONNECTED"
     OFFLINE = "OFFLINE"
     PLANNED = "PLANNED"
@@ -156,16 +188,22 @@ class ConnectionStatus(StrEnum):
 
 
 class ConnectorCapability(StrEnum):
+    """What a connector can do."""
+
     ISO_15118_2_PLUG_AND_CHARGE = "ISO_15118_2_PLUG_AND_CHARGE"
     ISO_15118_20_PLUG_AND_CHARGE = "ISO_15118_20_PLUG_AND_CHARGE"
 
 
 class ConnectorFormat(StrEnum):
+    """Socket, or cable with a plug."""
+
     SOCKET = "SOCKET"
     CABLE = "CABLE"
 
 
 class ConnectorType(StrEnum):
+    """The standard of a socket or plug."""
+
     CHADEMO = "CHADEMO"
     CHAOJI = "CHAOJI"
     DOMESTIC_A = "DOMESTIC_A"
@@ -211,6 +249,8 @@ class ConnectorType(StrEnum):
 
 
 class DayOfWeek(StrEnum):
+    """Days on which a tariff element applies."""
+
     MONDAY = "MONDAY"
     TUESDAY = "TUESDAY"
     WEDNESDAY = "WEDNESDAY"
@@ -221,12 +261,16 @@ class DayOfWeek(StrEnum):
 
 
 class EVSEPosition(StrEnum):
+    """Where the EVSE stands, seen from the parking place."""
+
     LEFT = "LEFT"
     RIGHT = "RIGHT"
     CENTER = "CENTER"
 
 
 class EnergySourceCategory(StrEnum):
+    """What energy is made from."""
+
     NUCLEAR = "NUCLEAR"
     GENERAL_FOSSIL = "GENERAL_FOSSIL"
     COAL = "COAL"
@@ -238,11 +282,15 @@ class EnergySourceCategory(StrEnum):
 
 
 class EnvironmentalImpactCategory(StrEnum):
+    """What making it leaves behind."""
+
     NUCLEAR_WASTE = "NUCLEAR_WASTE"
     CARBON_DIOXIDE = "CARBON_DIOXIDE"
 
 
 class Facility(StrEnum):
+    """What there is at a Location."""
+
     HOTEL = "HOTEL"
     RESTAURANT = "RESTAURANT"
     CAFE = "CAFE"
@@ -266,6 +314,8 @@ class Facility(StrEnum):
 
 
 class ImageCategory(StrEnum):
+    """What an image shows."""
+
     CHARGER = "CHARGER"
     ENTRANCE = "ENTRANCE"
     LOCATION = "LOCATION"
@@ -276,16 +326,22 @@ class ImageCategory(StrEnum):
 
 
 class InterfaceRole(StrEnum):
+    """Which side of a module an endpoint is."""
+
     SENDER = "SENDER"
     RECEIVER = "RECEIVER"
 
 
 class InvoiceCreator(StrEnum):
+    """Who writes the invoice for a charge at a terminal."""
+
     CPO = "CPO"
     PTP = "PTP"
 
 
 class ModuleID(StrEnum):
+    """The modules; parties may add their own."""
+
     CDRS = "cdrs"
     CHARGINGPROFILES = "chargingprofiles"
     COMMANDS = "commands"
@@ -301,12 +357,16 @@ class ModuleID(StrEnum):
 
 
 class ParkingDirection(StrEnum):
+    """How vehicles stand to the road."""
+
     PARALLEL = "PARALLEL"
     PERPENDICULAR = "PERPENDICULAR"
     ANGLE = "ANGLE"
 
 
 class ParkingRestriction(StrEnum):
+    """Who may park."""
+
     CUSTOMERS = "CUSTOMERS"
     DISABLED = "DISABLED"
     EMPLOYEES = "EMPLOYEES"
@@ -318,6 +378,8 @@ class ParkingRestriction(StrEnum):
 
 
 class ParkingType(StrEnum):
+    """The kind of place."""
+
     ALONG_MOTORWAY = "ALONG_MOTORWAY"
     PARKING_GARAGE = "PARKING_GARAGE"
     PARKING_LOT = "PARKING_LOT"
@@ -327,6 +389,8 @@ class ParkingType(StrEnum):
 
 
 class PowerType(StrEnum):
+    """Phases of alternating current, or direct current."""
+
     AC_1_PHASE = "AC_1_PHASE"
     AC_2_PHASE = "AC_2_PHASE"
     AC_2_PHASE_SPLIT = "AC_2_PHASE_SPLIT"
@@ -335,6 +399,8 @@ class PowerType(StrEnum):
 
 
 class ProfileType(StrEnum):
+    """What a driver prefers."""
+
     CHEAP = "CHEAP"
     FAST = "FAST"
     GREEN = "GREEN"
@@ -342,6 +408,8 @@ class ProfileType(StrEnum):
 
 
 class ReservationRequestStatus(StrEnum):
+    """What became of one request for a booking."""
+
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
     DECLINED = "DECLINED"
@@ -349,11 +417,15 @@ class ReservationRequestStatus(StrEnum):
 
 
 class ReservationRestrictionType(StrEnum):
+    """For which part of a reservation a price applies."""
+
     RESERVATION = "RESERVATION"
     RESERVATION_EXPIRES = "RESERVATION_EXPIRES"
 
 
 class ReservationStatus(StrEnum):
+    """The state of a booking."""
+
     PENDING = "PENDING"
     RESERVED = "RESERVED"
     CANCELED = "CANCELED"
@@ -370,6 +442,8 @@ class ReservationStatus(StrEnum):
 
 
 class Role(StrEnum):
+    """What a party is."""
+
     CPO = "CPO"
     EMSP = "EMSP"
     NAP = "NAP"
@@ -384,6 +458,8 @@ class Role(StrEnum):
 
 
 class SessionStatus(StrEnum):
+    """The state of a session; COMPLETED and INVALID are final."""
+
     ACTIVE = "ACTIVE"
     COMPLETED = "COMPLETED"
     INVALID = "INVALID"
@@ -397,6 +473,8 @@ class SessionStatus(StrEnum):
 
 
 class Status(StrEnum):
+    """The state of an EVSE."""
+
     AVAILABLE = "AVAILABLE"
     BLOCKED = "BLOCKED"
     CHARGING = "CHARGING"
@@ -409,6 +487,8 @@ class Status(StrEnum):
 
 
 class TariffDimensionType(StrEnum):
+    """What a price counts."""
+
     ENERGY = "ENERGY"
     FLAT = "FLAT"
     PARKING_TIME = "PARKING_TIME"
@@ -416,6 +496,8 @@ class TariffDimensionType(StrEnum):
 
 
 class TariffType(StrEnum):
+    """For whom a tariff is."""
+
     AD_HOC_PAYMENT = "AD_HOC_PAYMENT"
     PROFILE_CHEAP = "PROFILE_CHEAP"
     PROFILE_FAST = "PROFILE_FAST"
@@ -424,12 +506,16 @@ class TariffType(StrEnum):
 
 
 class TaxIncluded(StrEnum):
+    """Whether the prices of a tariff include taxes."""
+
     YES = "YES"
     NO = "NO"
     NOT_APPLICABLE = "N/A"
 
 
 class TokenType(StrEnum):
+    """What a driver shows."""
+
     AD_HOC_USER = "AD_HOC_USER"
     APP_USER = "APP_USER"
     EMAID = "EMAID"
@@ -438,6 +524,8 @@ class TokenType(StrEnum):
 
 
 class VehicleType(StrEnum):
+    """Vehicles that fit a parking place."""
+
     MOTORCYCLE = "MOTORCYCLE"
     PERSONAL_VEHICLE = "PERSONAL_VEHICLE"
     PERSONAL_VEHICLE_WITH_TRAILER = "PERSONAL_VEHICLE_WITH_TRAILER"
@@ -450,6 +538,8 @@ class VehicleType(StrEnum):
 
 
 class VersionNumber(StrEnum):
+    """The versions of OCPI."""
+
     V2_0 = "2.0"
     V2_1 = "2.1"
     V2_1_1 = "2.1.1"
@@ -459,6 +549,8 @@ class VersionNumber(StrEnum):
 
 
 class WhitelistType(StrEnum):
+    """Whether a token may charge without asking its eMSP."""
+
     ALWAYS = "ALWAYS"
     ALLOWED = "ALLOWED"
     ALLOWED_OFFLINE = "ALLOWED_OFFLINE"

@@ -135,20 +135,47 @@ def test_every_class_of_the_standard_has_a_model_and_no_other(version: str) -> N
     ("version", "name"), [(v, name) for v in ("2.3.0", "2.2.1") for name in sorted(table(v))]
 )
 def test_fields_types_lengths_and_cardinalities_are_those_of_the_table(version: str, name: str) -> None:
-    expected = {f: (spelled(t), card) for f, (t, card) in table(version)[name].items()}
-    found = fields_of(models(version)[name])
+    assert differences(version, name, table(version)[name]) == []
+
+
+def differences(version: str, name: str, rows: dict[str, list[str]]) -> list[str]:
+    """Fields of a model that differ from the rows of a table."""
+    expected = {field: (spelled(type_name), card) for field, (type_name, card) in rows.items()}
     if name == "Responseformat":
         expected["data"] = ("any", "1")
-
-    assert {field: (t, card) for field, (t, card, _) in found.items()} == expected
-
-    for field, (type_name, _, longest) in found.items():
+    found = fields_of(models(version)[name])
+    wrong = []
+    for field in {**expected, **found}:
+        type_name, card, longest = found.get(field, ("", "", None))
         stated = re.search(r"(\d+)\)$", type_name)
-        limit = READ_LONGER.get((version, name, field), int(stated[1]) if stated else None)
-        if type_name == "URL":
-            limit = 255
-        if type_name.startswith(("string", "CiString", "URL")) and longest is not None:
-            assert longest == limit, field
+        limit = 255 if type_name == "URL" else int(stated[1]) if stated else None
+        limit = READ_LONGER.get((version, name, field), limit)
+        is_text = type_name.startswith(("string", "CiString", "URL"))
+        if (type_name, card) != expected.get(field) or (is_text and longest is not None and longest != limit):
+            wrong.append(field)
+    return wrong
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uid": ["CiString(35)", "1"]},
+        {"uid": ["string(36)", "1"]},
+        {"uid": ["CiString(36)", "?"]},
+        {"group_id": ["CiString(36)", "*"]},
+        {"type": ["Role", "1"]},
+        {"valid": ["string", "1"]},
+        {"last_updated": ["string(25)", "1"]},
+        {"new_field": ["string(5)", "?"]},
+    ],
+)
+def test_any_difference_from_a_table_is_found(change: dict[str, list[str]]) -> None:
+    assert differences("2.3.0", "Token", table("2.3.0")["Token"] | change) == list(change)
+
+
+def test_a_field_that_the_table_has_not_is_found() -> None:
+    rows = {field: row for field, row in table("2.2.1")["Token"].items() if field != "issuer"}
+    assert differences("2.2.1", "Token", rows) == ["issuer"]
 
 
 def test_deliberate_longer_texts_name_fields_that_exist() -> None:
