@@ -356,6 +356,7 @@ def _energy(session: Session, samples: Sequence[RegisterSample], meter_stop: int
             measurand=REGISTER,
             context="Sample.Periodic",
             location="Outlet",
+            unit="Wh",
             value=sample.energy_wh,
         )
         for sample in samples

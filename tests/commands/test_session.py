@@ -1,0 +1,236 @@
+"""Sessions and their CDRs: given a history, when asked, then these facts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from commands.base import Command, Meta
+from commands.session import ROUTES, EndSession, RecordConnector, RecordUsage, StartSession
+from domain.aggregate import event_name
+from domain.pricing import check_cdr
+from domain.session import CdrIssued, End, Ended, Session, Started, UsageRecorded
+from domain.values import (
+    Authorization,
+    Connector,
+    Coordinates,
+    PartyId,
+    RegisterSample,
+    Settings,
+    Site,
+    TagRef,
+)
+
+T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+TARIFF = {
+    "country_code": "DE",
+    "party_id": "DMO",
+    "id": "T1",
+    "currency": "EUR",
+    "tax_included": "NO",
+    "elements": [
+        {
+            "price_components": [
+                {"type": "FLAT", "price": 0.5, "vat": 20, "step_size": 1},
+                {"type": "ENERGY", "price": 0.25, "vat": 10, "step_size": 1},
+                {"type": "PARKING_TIME", "price": 2, "vat": 20, "step_size": 900},
+            ]
+        }
+    ],
+    "last_updated": "2026-01-01T00:00:00Z",
+}
+
+
+def at(minutes: float) -> datetime:
+    return T0 + timedelta(minutes=minutes)
+
+
+def start_command(status: str = "Accepted", **changes: Any) -> StartSession:
+    values: dict[str, Any] = {
+        "session_id": "s1",
+        "tenant": "demo",
+        "charge_point_id": "CP1",
+        "connector_id": 1,
+        "transaction_id": 7,
+        "evse_uid": "CP1-1",
+        "evse_id": "DE*DMO*E1",
+        "connector": Connector(
+            id="1",
+            standard="IEC_62196_T2",
+            format="SOCKET",
+            power_type="AC_3_PHASE",
+            max_voltage=230,
+            max_amperage=32,
+            tariff_ids=("T1",),
+        ),
+        "site": Site(
+            id="L1",
+            name="Depot",
+            address="Weg 1",
+            city="Berlin",
+            country="DEU",
+            coordinates=Coordinates(latitude="52.50000", longitude="13.40000"),
+            time_zone="Europe/Berlin",
+        ),
+        "id_tag": TagRef(key="k"),
+        "authorization": Authorization(
+            status="Accepted",
+            source="stored",
+            as_of=T0,
+            owner=PartyId(country_code="NL", party_id="MSP"),
+            cdr_token="s1.k.x",
+            auth_method="WHITELIST",
+        ),
+        "status": status,
+        "start": T0,
+        "meter_start": 1000,
+        "settings": Settings(party=PartyId(country_code="DE", party_id="DMO")),
+        "tariffs": (TARIFF,),
+        **changes,
+    }
+    return StartSession(**values)
+
+
+def usage(*samples: tuple[float, int]) -> RecordUsage:
+    return RecordUsage(
+        session_id="s1",
+        samples=tuple(RegisterSample(at=at(m), energy_wh=Decimal(wh)) for m, wh in samples),
+    )
+
+
+def end_command(minutes: float, meter_stop: int | None, **changes: Any) -> EndSession:
+    return EndSession(session_id="s1", end=End(at=at(minutes), meter_stop=meter_stop, **changes))
+
+
+def run(*commands: Command) -> tuple[Session, list[Any]]:
+    session = Session.blank("session|s1")
+    events: list[Any] = []
+    for number, command in enumerate(commands):
+        outcome = ROUTES[type(command)].handler(
+            session, command, Meta(command_id=str(number), at=at(100 + number))
+        )
+        assert outcome is not None
+        events.extend(session.collect_events())
+    return session, events
+
+
+def names(events: list[Any]) -> list[str]:
+    return [event_name(event).split(".")[1] for event in events]
+
+
+def cdr(events: list[Any]) -> dict[str, Any]:
+    [issued] = [event for event in events if isinstance(event, CdrIssued)]
+    return issued.cdr
+
+
+def test_a_charge_ends_with_its_price_and_one_cdr() -> None:
+    """Vector 2 of the standard (tariff_9: 0.50 start + 0.25/kWh): 20 kWh cost 5.50 before and 6.10 after taxes."""
+    _, events = run(start_command(), usage((10, 9000), (20, 21000)), end_command(30, 21000))
+
+    assert names(events) == ["started", "usage_recorded", "ended", "cdr_issued"]
+    body = cdr(events)
+    assert body["total_cost"]["before_taxes"] == 5.5
+    assert sum(tax["amount"] for tax in body["total_cost"]["taxes"]) == pytest.approx(0.6)
+    assert body["total_energy"] == 20
+    assert body["id"] == body["session_id"] == "s1"
+    assert body["start_date_time"] == "2026-03-02T10:00:00Z"
+    assert body["end_date_time"] == "2026-03-02T10:30:00Z"
+
+
+def test_a_cdr_that_we_issued_checks_as_equal() -> None:
+    _, events = run(
+        start_command(),
+        usage((10, 9000)),
+        RecordConnector(session_id="s1", at=at(20), status="SuspendedEV"),
+        end_command(60, 21000),
+    )
+    assert check_cdr(cdr(events), "Europe/Berlin").equal
+
+
+def test_suspended_ev_is_parking_until_the_end() -> None:
+    """Vector 4 (tariff_10): 20 kWh and 40 minutes parked are 45 by step_size 900: 7.00 and 7.90."""
+    _, events = run(
+        start_command(),
+        usage((20, 21000)),
+        RecordConnector(session_id="s1", at=at(20), status="SuspendedEV"),
+        end_command(60, 21000),
+    )
+    body = cdr(events)
+    assert body["total_cost"]["before_taxes"] == 7
+    assert body["total_parking_cost"]["before_taxes"] == 1.5
+
+
+def test_the_running_cost_is_told_with_each_usage() -> None:
+    _, events = run(start_command(), usage((10, 5000)))
+    [recorded] = [event for event in events if isinstance(event, UsageRecorded)]
+    assert recorded.energy_wh == 4000
+    assert recorded.total_cost is not None
+    assert recorded.total_cost["before_taxes"] == 1.5
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_start_usage_and_end_may_come_in_any_order(order: tuple[int, ...]) -> None:
+    """No order exists across areas: every pair swapped leads to the same CDR, or says what came too late."""
+    commands = [start_command(), usage((20, 21000)), end_command(30, 21000)]
+    _, expected = run(*commands)
+    _, events = run(*(commands[i] for i in order))
+
+    assert names(events).count("cdr_issued") == 1
+    want, got = cdr(expected), cdr(events)
+    for name in ("total_energy", "total_cost", "start_date_time", "end_date_time", "id"):
+        assert got[name] == want[name]
+
+
+def test_everything_said_twice_changes_nothing() -> None:
+    commands = [start_command(), usage((10, 9000)), end_command(30, 21000)]
+    _, once = run(*commands)
+    _, twice = run(*(command for command in commands for _ in range(2)))
+    assert names(twice) == names(once)
+    assert cdr(twice)["total_cost"] == cdr(once)["total_cost"]
+
+
+def test_a_tag_that_was_refused_makes_an_invalid_session_and_no_cdr() -> None:
+    """START-1: the transaction runs all the same, until the charge point stops it."""
+    session, events = run(start_command("Invalid"), end_command(1, 1000, reason="DeAuthorized"))
+    assert names(events) == ["started", "ended"]
+    assert session.state.status == "INVALID"
+    assert [event.status for event in events if isinstance(event, Started | Ended)] == ["INVALID", "INVALID"]
+
+
+def test_without_a_tariff_the_cdr_costs_nothing_and_says_so() -> None:
+    _, events = run(start_command(tariffs=()), end_command(30, 21000))
+    body = cdr(events)
+    assert body["total_cost"]["before_taxes"] == 0
+    assert "tariff" in body["remark"]
+
+
+def test_a_clock_that_runs_ahead_is_corrected_in_the_price_and_said() -> None:
+    _, events = run(start_command(), end_command(30, 21000, clock_offset_s=3600))
+    body = cdr(events)
+    assert body["start_date_time"] == "2026-03-02T09:00:00Z"
+    assert "clock" in body["remark"]
+    [ended] = [event for event in events if isinstance(event, Ended)]
+    assert ended.occurred_at == at(30)
+
+
+def test_a_stop_before_the_start_is_taken_and_flagged() -> None:
+    _, events = run(start_command(), end_command(-5, 1500))
+    [ended] = [event for event in events if isinstance(event, Ended)]
+    assert "stop_before_start" in ended.flags
+    assert ended.energy_wh == 500
+
+
+def test_a_register_that_ran_backwards_never_bills_less_than_nothing() -> None:
+    """STOP-1: meterStop below meterStart is accepted."""
+    _, events = run(start_command(), end_command(30, 400))
+    assert cdr(events)["total_energy"] >= 0
+
+
+def test_the_owner_is_told_of_each_change_of_a_valid_session() -> None:
+    _, events = run(start_command(), usage((10, 9000)), end_command(30, 21000))
+    owners = [event.owner for event in events if not isinstance(event, Started)]
+    assert {str(owner) for owner in owners} == {"NL*MSP"}
