@@ -71,7 +71,7 @@ class Curve:
             return Decimal(low.numerator)
         value = low + (high - low) * (second - since) / (until - since)
         with exact():
-            return Decimal(round(value * _MILLI_WH)) / _MILLI_WH
+            return min(Decimal(round(value * _MILLI_WH)) / _MILLI_WH, self.total_wh)
 
     def moment_of(self, energy: Decimal) -> dt.datetime | None:
         """The first whole second at which so many Wh were reached; None if they never were before the end."""
