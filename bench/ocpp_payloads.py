@@ -28,7 +28,7 @@ ERRATA: Final = {
     "integers": "An integer is one of 64 bits with sign; the schemas set no bounds.",
     "numbers": "A number is below 10 to the power of 19; the schemas set no bounds.",
     "Hertz": "StopTransaction.transactionData takes the unit Hertz too, as MeterValues does.",
-    "dates": "Years 0001 to 9999, no leap seconds; an offset may lack its colon.",
+    "dates": "Years 0001 to 9999, in UTC too; no leap seconds; an offset may lack its colon.",
 }
 
 _DATE = re.compile(
@@ -52,7 +52,13 @@ def _is_date(value: object) -> bool:
         return False
     year, month, day = int(value[:4]), int(match[1]), int(match[2])
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return 1 <= month <= 12 and 1 <= day <= _DAYS[month - 1] - (month == 2 and not leap)
+    if not (1 <= month <= 12 and 1 <= day <= _DAYS[month - 1] - (month == 2 and not leap)):
+        return False
+    zone = match[5]
+    offset = 0 if zone in "Zz" else (int(zone[1:3]) * 60 + int(zone[-2:])) * (-1 if zone[0] == "-" else 1)
+    minute = int(value[11:13]) * 60 + int(value[14:16]) - offset
+    first, last = (year, month, day) == (1, 1, 1), (year, month, day) == (9999, 12, 31)
+    return not (first and minute < 0) and not (last and minute >= 24 * 60)
 
 
 @CHECKER.checks("uri")
@@ -187,6 +193,10 @@ _DATES: Final = (
     "2024-05-01T12:00:00,5Z",
     "0000-01-01T00:00:00Z",
     "0001-01-01T00:00:00+05:00",
+    "0001-01-01T05:00:00+05:00",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T20:00:00-04:00",
+    "9999-12-31T19:59:59-04:00",
     "1900-02-29T00:00:00Z",
     "2000-02-29T00:00:00Z",
     "2024-05-01",

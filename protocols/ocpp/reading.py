@@ -5,6 +5,7 @@ codec comes here only when the fast decoder refused, so this may take its time. 
 
 Strict refuses the first thing that differs. Lenient (J-26): coerce what is clear; drop an odd optional field, an odd
 list item and every unknown field; keep texts that are too long; refuse only what a required field cannot do without.
+A list may then be empty that the schema wants filled.
 """
 
 from __future__ import annotations

@@ -152,9 +152,19 @@ def _instant(value: object) -> datetime:
     if value[10:11] == " ":
         raise wrong_value("the date and time has a space in place of T")
     try:
-        return msgspec.convert(value, Instant)
+        moment = msgspec.convert(value, Instant)
     except msgspec.ValidationError:
         raise wrong_value("the text is not an ISO 8601 date and time with a zone") from None
+    return _within_years(moment)
+
+
+def _within_years(moment: datetime) -> datetime:
+    """Refuse what has no year in UTC, so that nobody behind us fails when it converts a date."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise wrong_value("the date and time lies outside the years 1 to 9999 in UTC") from None
+    return moment
 
 
 def _any_text(value: object, refused: Refused) -> tuple[str, Note]:
@@ -205,7 +215,7 @@ def _any_instant(value: object, refused: Refused) -> tuple[datetime, Note]:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
         notes.append("no zone, read as UTC")
-    return moment, "; ".join(notes) or "unusual form of a date and time"
+    return _within_years(moment), "; ".join(notes) or "unusual form of a date and time"
 
 
 def _any_member(

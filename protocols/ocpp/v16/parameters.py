@@ -80,9 +80,6 @@ def _json(value: object) -> Json:
 
 
 def _instant(moment: datetime) -> str:
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        return moment.isoformat(timespec="milliseconds")
+    moment = moment.astimezone(UTC)
     timespec = "milliseconds" if moment.microsecond >= 1000 else "seconds"
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

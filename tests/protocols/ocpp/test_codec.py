@@ -249,6 +249,36 @@ def test_lenient_reads_odd_dates_and_flags_them_j24(text: str, note: str) -> Non
     assert outcome.flags == (f"$.timestamp: {note}",)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:30:00-01:00"])
+def test_a_date_without_a_year_in_utc_is_refused_or_replaced(text: str) -> None:
+    body = json.dumps(START | {"timestamp": text}).encode()
+    assert refused(decode_request("StartTransaction", body)).path == "$.timestamp"
+    outcome = accepted(decode_request("StartTransaction", body, mode=Mode.LENIENT, received_at=NOON))
+    assert isinstance(outcome.message, StartTransactionRequest)
+    assert outcome.message.timestamp == NOON
+
+
+@pytest.mark.parametrize("transaction_id", [None, "", "none", {}])
+def test_lenient_reads_an_odd_transaction_id_of_meter_values_as_absent_j26(transaction_id: object) -> None:
+    value = {"timestamp": "2024-05-01T12:00:00Z", "sampledValue": [{"value": "1"}]}
+    payload = {"connectorId": 1, "transactionId": transaction_id, "meterValue": [value]}
+    outcome = accepted(request("MeterValues", payload, Mode.LENIENT))
+    assert isinstance(outcome.message, MeterValuesRequest)
+    assert (outcome.message.transaction_id, len(outcome.flags)) == (None, 1)
+
+
+def test_lenient_may_leave_a_required_list_empty() -> None:
+    value = {"timestamp": "2024-05-01T12:00:00Z", "sampledValue": [{"value": "1", "unit": "Furlong"}]}
+    outcome = accepted(request("MeterValues", {"connectorId": 1, "meterValue": [value, 7]}, Mode.LENIENT))
+    assert isinstance(outcome.message, MeterValuesRequest)
+    assert [len(item.sampled_value) for item in outcome.message.meter_value] == [0]
+    assert outcome.flags == (
+        "$.meterValue[0].sampledValue[0].unit: item dropped: the value is not one of the enumeration",
+        "$.meterValue[0].sampledValue: empty list",
+        "$.meterValue[1]: item dropped: an object is expected",
+    )
+
+
 def test_lenient_reads_a_leap_second_as_the_second_before() -> None:
     outcome = accepted(
         request("StartTransaction", START | {"timestamp": "2016-12-31T23:59:60Z"}, Mode.LENIENT)

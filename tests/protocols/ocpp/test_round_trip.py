@@ -86,7 +86,7 @@ def test_an_example_comes_back_as_it_went_in(name: str) -> None:
 def test_generated_payloads_come_back_equal_as_json_values(name: str) -> None:
     for payload in islice(payloads(name, seed=4), 150):
         outcome = decode(name, payload)
-        if isinstance(outcome, Decoded) and payload != b"null" and b"0001-01-01" not in payload:
+        if isinstance(outcome, Decoded) and payload != b"null":
             assert values(encode(outcome.message)) == values(payload)
 
 
