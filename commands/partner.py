@@ -7,6 +7,7 @@ when not.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -17,6 +18,8 @@ from domain.partner import (
     Connection,
     Created,
     CredentialsUpdated,
+    HandshakeBegun,
+    HandshakeFailed,
     Partner,
     PartnerRole,
     Registered,
@@ -34,6 +37,9 @@ GRACE: Final = timedelta(seconds=30)
 """How long the old token C is accepted after new credentials were given: until the answer has surely arrived."""
 
 
+PARTNER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
 class _OfPartner(Command, frozen=True, kw_only=True):
     area: ClassVar[Area] = Area.PARTY
     partner_id: str
@@ -44,7 +50,10 @@ class _OfPartner(Command, frozen=True, kw_only=True):
 
 
 class CreatePartner(_OfPartner, frozen=True, kw_only=True, tag="partner.create.v1"):
-    """A planned partner, whose parties were claimed before. A removed one may be created anew."""
+    """A planned partner, whose parties were claimed before; its id is `[A-Za-z0-9_-]{1,64}`.
+
+    A removed one may be created anew.
+    """
 
     name: str
     roles: tuple[PartnerRole, ...]
@@ -59,6 +68,20 @@ class ReissueTokenA(_OfPartner, frozen=True, kw_only=True, tag="partner.reissue_
     token_a: Secret
     versions_url: str = ""
     their_token_a: Sealed = ""
+
+
+class BeginHandshake(_OfPartner, frozen=True, kw_only=True, tag="partner.begin_handshake.v1"):
+    """We are about to send our credentials (POST, or PUT with `update`), with this token C in them."""
+
+    token_c: Secret
+    update: bool = False
+
+
+class FailHandshake(_OfPartner, frozen=True, kw_only=True, tag="partner.fail_handshake.v1"):
+    """Our handshake with this token C (its digest) came to nothing."""
+
+    digest: str
+    reason: str
 
 
 class Register(_OfPartner, frozen=True, kw_only=True, tag="partner.register.v1"):
@@ -107,6 +130,10 @@ class PartnerReply(msgspec.Struct, frozen=True, kw_only=True):
 def create(partner: Partner, command: CreatePartner, meta: Meta) -> Outcome:
     if partner.exists and not partner.removed:
         return Rejected(Refusal.ALREADY_EXISTS, f"partner {command.partner_id} exists")
+    if not PARTNER_ID.fullmatch(command.partner_id):
+        return Rejected(
+            Refusal.INVALID, f"id: must match {PARTNER_ID.pattern}, got {command.partner_id[:40]!r}"
+        )
     if not command.roles:
         return Rejected(Refusal.INVALID, "roles: must have at least one entry")
     if command.their_token_a and not command.versions_url:
@@ -139,6 +166,26 @@ def reissue_token_a(partner: Partner, command: ReissueTokenA, meta: Meta) -> Out
     return _reply(partner, command)
 
 
+def begin_handshake(partner: Partner, command: BeginHandshake, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if partner.registered and not command.update:
+        return Rejected(Refusal.NOT_ALLOWED, "it is registered already")
+    if command.update and not partner.registered:
+        return Rejected(Refusal.NOT_ALLOWED, "it is not registered")
+    partner.trigger(HandshakeBegun, meta.at, token_c=command.token_c)
+    return _reply(partner, command)
+
+
+def fail_handshake(partner: Partner, command: FailHandshake, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    pending = partner.state.pending_c
+    if pending is not None and pending.digest == command.digest:
+        partner.trigger(HandshakeFailed, meta.at, reason=command.reason)
+    return _reply(partner, command)
+
+
 def register(partner: Partner, command: Register, meta: Meta) -> Outcome:
     if refused := _unknown(partner, command):
         return refused
@@ -149,6 +196,8 @@ def register(partner: Partner, command: Register, meta: Meta) -> Outcome:
         state.token_a is None or state.token_a.digest != command.token_a_digest
     ):
         return Rejected(Refusal.NOT_ALLOWED, "the token A of this handshake is not valid any more")
+    if command.initiator == "us" and not _begun(partner, command.connection):
+        return Rejected(Refusal.CONFLICT, "another handshake was begun meanwhile")
     partner.trigger(Registered, meta.at, connection=command.connection, initiator=command.initiator)
     return _reply(partner, command)
 
@@ -161,6 +210,8 @@ def update_credentials(partner: Partner, command: UpdateCredentials, meta: Meta)
         return Rejected(Refusal.NOT_ALLOWED, "it is not registered")
     if command.instead_of and command.instead_of != connection.token_c.digest:
         return Rejected(Refusal.CONFLICT, "its credentials were changed meanwhile")
+    if command.initiator == "us" and not _begun(partner, command.connection):
+        return Rejected(Refusal.CONFLICT, "another handshake was begun meanwhile")
     partner.trigger(
         CredentialsUpdated,
         meta.at,
@@ -203,6 +254,11 @@ def remove(partner: Partner, command: Remove, meta: Meta) -> Outcome:
     return _reply(partner, command)
 
 
+def _begun(partner: Partner, connection: Connection) -> bool:
+    pending = partner.state.pending_c
+    return pending is not None and pending.digest == connection.token_c.digest
+
+
 def _unknown(partner: Partner, command: _OfPartner) -> Rejected | None:
     if partner.exists and not partner.removed:
         return None
@@ -216,6 +272,8 @@ def _reply(partner: Partner, command: _OfPartner) -> Accepted:
 ROUTES: dict[type[Command], Route] = {
     CreatePartner: Route(Partner, create),
     ReissueTokenA: Route(Partner, reissue_token_a),
+    BeginHandshake: Route(Partner, begin_handshake),
+    FailHandshake: Route(Partner, fail_handshake),
     Register: Route(Partner, register),
     UpdateCredentials: Route(Partner, update_credentials),
     Unregister: Route(Partner, unregister),

@@ -1,8 +1,8 @@
 """A partner: another platform that speaks OCPI with the hub, and the state of that connection.
 
-Three tokens, named as the standard's chapter on credentials does: A lets the partner register, once; B is what we
-use with them; C is what they use with us. The log holds each as sealed text, and those that we have to recognise
-as a keyed digest too; never in the clear.
+Three tokens, named as in a handshake that the partner begins: A lets it register, once; B is what we use with them;
+C is what they use with us. In a handshake of ours C is made first, and until it ends lets them only call back. The
+log holds each as sealed text, and those that we have to recognise as a keyed digest too; never in the clear.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class PartnerState(msgspec.Struct, omit_defaults=True):
     connection: Connection | None = None
     previous_c: Secret | None = None
     previous_until: datetime | None = None
+    pending_c: Secret | None = None
 
 
 class Partner(Aggregate[PartnerState]):
@@ -126,6 +127,24 @@ class TokenAReissued(Event, frozen=True, kw_only=True, tag="partner.token_a_reis
             state.status = "PLANNED"
 
 
+class HandshakeBegun(Event, frozen=True, kw_only=True, tag="partner.handshake_begun.v1"):
+    """We are about to send our credentials: with this token C they may call back meanwhile."""
+
+    token_c: Secret
+
+    def apply(self, aggregate: Partner) -> None:
+        aggregate.state.pending_c = self.token_c
+
+
+class HandshakeFailed(Event, frozen=True, kw_only=True, tag="partner.handshake_failed.v1"):
+    """Our handshake came to nothing; everything is as before."""
+
+    reason: str
+
+    def apply(self, aggregate: Partner) -> None:
+        aggregate.state.pending_c = None
+
+
 class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
     """The handshake is complete: token A is dead, B and C live. `initiator` is `them` or `us`."""
 
@@ -136,7 +155,7 @@ class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
         state = aggregate.state
         state.connection, state.roles = self.connection, self.connection.roles
         state.versions_url = self.connection.versions_url
-        state.token_a, state.their_token_a = None, ""
+        state.token_a, state.their_token_a, state.pending_c = None, "", None
         state.status = "SUSPENDED" if state.suspended else "CONNECTED"
 
 
@@ -150,7 +169,7 @@ class CredentialsUpdated(Event, frozen=True, kw_only=True, tag="partner.credenti
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.previous_c = state.connection.token_c if state.connection else None
-        state.previous_until = self.previous_until
+        state.previous_until, state.pending_c = self.previous_until, None
         state.connection, state.roles = self.connection, self.connection.roles
         state.versions_url = self.connection.versions_url
 
@@ -162,7 +181,8 @@ class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v
 
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
-        state.connection, state.token_a, state.previous_c, state.previous_until = None, None, None, None
+        state.connection, state.token_a, state.pending_c = None, None, None
+        state.previous_c, state.previous_until = None, None
         if not state.suspended:
             state.status = "OFFLINE"
 
@@ -191,13 +211,16 @@ class Removed(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.status, state.suspended, state.roles = "REMOVED", False, ()
-        state.connection, state.token_a, state.previous_c, state.previous_until = None, None, None, None
+        state.connection, state.token_a, state.pending_c = None, None, None
+        state.previous_c, state.previous_until = None, None
         state.their_token_a = ""
 
 
 AGGREGATE_EVENTS = (
     Created,
     TokenAReissued,
+    HandshakeBegun,
+    HandshakeFailed,
     Registered,
     CredentialsUpdated,
     Unregistered,

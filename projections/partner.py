@@ -1,7 +1,8 @@
 """Partners and their connections (`chargesphere.partners`).
 
 `digests` are the keyed digests of every token that opens a door for the partner at this moment or within a grace
-(`grace`, until `grace_until`); `digest_a` is the one that opens only versions and credentials. Tokens themselves
+(`grace`, until `grace_until`); `digest_a` opens only versions and credentials, `digest_pending` only versions, while
+a handshake of ours is under way. Tokens themselves
 stand sealed under `sealed_a` (theirs, for our handshake), `sealed_b` (what we use) and `sealed_c` (what they use).
 """
 
@@ -12,6 +13,8 @@ from domain.partner import (
     Connection,
     Created,
     CredentialsUpdated,
+    HandshakeBegun,
+    HandshakeFailed,
     Partner,
     PartnerRole,
     Registered,
@@ -25,7 +28,16 @@ from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
 
 PartnerEvent = (
-    Created | TokenAReissued | Registered | CredentialsUpdated | Unregistered | Suspended | Resumed | Removed
+    Created
+    | TokenAReissued
+    | HandshakeBegun
+    | HandshakeFailed
+    | Registered
+    | CredentialsUpdated
+    | Unregistered
+    | Suspended
+    | Resumed
+    | Removed
 )
 _NOT_CONNECTED: Document = {
     "ocpi_version": None,
@@ -33,6 +45,8 @@ _NOT_CONNECTED: Document = {
     "hub_party_id": None,
     "token_raw": False,
     "digest_c": None,
+    "digest_pending": None,
+    "handshake_error": None,
     "sealed_b": None,
     "sealed_c": None,
     "grace": None,
@@ -71,6 +85,10 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
         out["versions_url"] = event.versions_url or out["versions_url"]
         out["sealed_a"] = event.their_token_a or out["sealed_a"]
         out["status"] = "SUSPENDED" if out["suspended"] else "PLANNED"
+    elif isinstance(event, HandshakeBegun):
+        out |= {"digest_pending": event.token_c.digest, "handshake_error": None}
+    elif isinstance(event, HandshakeFailed):
+        out |= {"digest_pending": None, "handshake_error": event.reason}
     elif isinstance(event, Registered):
         out |= {**_connection(event.connection), "digest_a": None, "sealed_a": None, "registered_at": at}
         out["status"] = "SUSPENDED" if out["suspended"] else "CONNECTED"
@@ -90,7 +108,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
 
 
 def _known(document: Document) -> Document:
-    names = ("digest_a", "digest_c", "grace")
+    names = ("digest_a", "digest_c", "grace", "digest_pending")
     return {**document, "digests": [document[name] for name in names if document.get(name)]}
 
 
@@ -104,6 +122,8 @@ def _connection(connection: Connection) -> Document:
         "roles": _roles(connection.roles),
         "parties": _parties(connection.roles),
         "digest_c": connection.token_c.digest,
+        "digest_pending": None,
+        "handshake_error": None,
         "sealed_b": connection.token_b,
         "sealed_c": connection.token_c.sealed,
     }

@@ -10,7 +10,9 @@ import pytest
 from commands.base import Command, Refusal
 from commands.partner import (
     ROUTES,
+    BeginHandshake,
     CreatePartner,
+    FailHandshake,
     Register,
     ReissueTokenA,
     Remove,
@@ -74,6 +76,12 @@ def test_a_partner_is_created_once_but_anew_after_it_was_removed() -> None:
     assert planned().do(Remove(partner_id=ID)).do(again).refusal is None
 
 
+@pytest.mark.parametrize("id", ["", "a.b", "a|b", "a/b", "x" * 65])
+def test_an_id_of_a_partner_is_of_letters_digits_dashes_and_underscores(id: str) -> None:
+    made = case().do(CreatePartner(partner_id=id, name="", roles=(ROLE,), token_a=A))
+    assert made.refusal is Refusal.INVALID
+
+
 def test_a_partner_needs_a_role_and_a_token_of_theirs_needs_a_url() -> None:
     assert case().do(CreatePartner(partner_id=ID, name="", roles=(), token_a=A)).refusal is Refusal.INVALID
     theirs = CreatePartner(partner_id=ID, name="", roles=(ROLE,), token_a=A, their_token_a="s1.k.t")
@@ -102,9 +110,35 @@ def test_a_token_a_that_was_replaced_meanwhile_registers_nobody() -> None:
     assert new.refusal is None
 
 
-def test_our_own_handshake_needs_no_token_a_of_ours() -> None:
-    ours = planned().do(Register(partner_id=ID, connection=connection(), initiator="us"))
-    assert status(ours) == "CONNECTED"
+def begun(case: Decide, digest: str = "c1", update: bool = False) -> Decide:
+    return case.do(
+        BeginHandshake(partner_id=ID, token_c=Secret(digest=digest, sealed="s1.k.c"), update=update)
+    )
+
+
+def test_our_own_handshake_needs_no_token_a_of_ours_but_its_own_beginning() -> None:
+    ours = Register(partner_id=ID, connection=connection(), initiator="us")
+    assert planned().do(ours).refusal is Refusal.CONFLICT
+    assert begun(planned(), "other").do(ours).refusal is Refusal.CONFLICT
+    assert status(begun(planned()).do(ours)) == "CONNECTED"
+
+
+def test_our_own_new_credentials_need_their_beginning_too() -> None:
+    ours = UpdateCredentials(partner_id=ID, connection=connection("c2"), initiator="us")
+    assert registered().do(ours).refusal is Refusal.CONFLICT
+    assert begun(registered(), "c2", update=True).do(ours).refusal is None
+
+
+def test_a_handshake_of_ours_begins_where_its_end_would_be_allowed() -> None:
+    assert begun(registered()).refusal is Refusal.NOT_ALLOWED
+    assert begun(planned(), update=True).refusal is Refusal.NOT_ALLOWED
+
+
+def test_a_failed_handshake_of_ours_leaves_everything_as_it_was() -> None:
+    fail = FailHandshake(partner_id=ID, digest="c1", reason="3001")
+    failed = begun(planned()).do(fail)
+    assert failed.aggregate is not None and failed.aggregate.state == planned().aggregate.state  # type: ignore[union-attr]
+    assert failed.do(fail).new == []
 
 
 def test_new_credentials_leave_the_old_token_a_short_grace() -> None:

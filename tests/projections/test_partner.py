@@ -27,6 +27,9 @@ def known(*names: str) -> Document:
     [
         (("created",), "PLANNED", ["aa11"]),
         (("created", "token_a_reissued"), "PLANNED", ["aa22"]),
+        (("created", "handshake_begun"), "PLANNED", ["aa11", "cc33"]),
+        (("created", "handshake_begun", "handshake_failed"), "PLANNED", ["aa11"]),
+        (("created", "handshake_begun", "registered"), "CONNECTED", ["cc11"]),
         (("created", "registered"), "CONNECTED", ["cc11"]),
         (("created", "registered", "credentials_updated"), "CONNECTED", ["cc22", "cc11"]),
         (("created", "registered", "unregistered"), "OFFLINE", []),
