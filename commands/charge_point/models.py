@@ -167,7 +167,7 @@ class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge
 
 
 class TransferData(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.transfer_data.v1"):
-    """DataTransfer, without its data. `status` is what the edge answers."""
+    """DataTransfer, without its data. Answered with `DataReply`; `status` is what the edge wants to answer."""
 
     vendor_id: str
     message_id: str = ""
@@ -252,6 +252,12 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = ""
     expires_at: datetime | None = None
     parent_sealed: str = ""
+
+
+class DataReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The status that DataTransfer is answered."""
+
+    status: str
 
 
 class CallReply(msgspec.Struct, frozen=True, kw_only=True):

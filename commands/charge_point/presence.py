@@ -11,6 +11,7 @@ from commands.charge_point.models import (
     BootReply,
     Connect,
     ConnectedReply,
+    DataReply,
     Disconnect,
     Notify,
     ReportStatus,
@@ -166,7 +167,7 @@ def transfer_data(charge_point: ChargePoint, command: TransferData, meta: Meta) 
         status=command.status,
         size=command.size,
     )
-    return Accepted()
+    return Accepted(DataReply(status=command.status))
 
 
 def notify(charge_point: ChargePoint, command: Notify, meta: Meta) -> Outcome:

@@ -1,0 +1,366 @@
+"""One charge point's websocket: frames in, answers in order, our calls beside them.
+
+The reader is the only task of an idle connection. Calls of the charge point are answered one after another by a task
+that lives while there are any, so that the reader sees the answers to our own calls meanwhile (J-09, J-10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from datetime import datetime
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from commands.base import Downlink, Meta
+from commands.charge_point import Disconnect, See
+from gateway.ocpp import metrics
+from gateway.ocpp.credentials import Credentials
+from gateway.ocpp.exchange import Exchange, LogAwayError, RefusedError
+from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
+from gateway.ocpp.outbound import Outbound
+from gateway.ocpp.ports import DirectoryUnavailableError, Frame, Listed, Tenant
+from gateway.ocpp.services import Services
+from protocols.ocpp import calls
+from protocols.ocpp.frames import (
+    Call,
+    CallError,
+    CallResult,
+    FrameError,
+    Ignored,
+    encode_error,
+    encode_refusal,
+    encode_result,
+    parse,
+)
+from protocols.ocpp.message import ErrorCode, Mode, WireError
+from protocols.ocpp.v16.codec import decode_request, encode
+from streams.log import LogUnavailable
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL_ERROR, POLICY, TRY_AGAIN, RESTART, GONE = 1002, 1008, 1013, 1012, 1001
+
+
+class Connection:
+    """`epoch` is the version of its `charge_point.connected`; `prefix` begins the command ids of its messages."""
+
+    __slots__ = (
+        "_credentials",
+        "_faults",
+        "_incoming",
+        "_numbers",
+        "_outbound",
+        "_queue",
+        "_reason",
+        "_room",
+        "_seen_told",
+        "_socket",
+        "_worker",
+        "answers_pings",
+        "epoch",
+        "interval",
+        "last_seen",
+        "listed",
+        "pinged_at",
+        "prefix",
+        "registration",
+        "services",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        credentials: Credentials,
+        tenant: Tenant,
+        listed: Listed,
+        epoch: int,
+        registration: str = "",
+        interval: int = 0,
+    ) -> None:
+        self.services = services
+        self.tenant = tenant
+        self.listed = listed
+        self.epoch = epoch
+        self.registration = registration
+        self.interval = interval or tenant.heartbeat_interval
+        self.prefix = f"{tenant.id}|{listed.charge_point_id}|{epoch}"
+        self.answers_pings = False
+        self.last_seen = self.pinged_at = asyncio.get_running_loop().time()
+        self._credentials = credentials
+        self._socket: ServerConnection | None = None
+        self._incoming = calls.Incoming()
+        self._queue: deque[tuple[Call, datetime, float]] | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._outbound: Outbound | None = None
+        self._numbers = itertools.count(1)
+        self._faults: deque[float] | None = None
+        self._reason = ""
+        self._seen_told = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant.id, self.listed.charge_point_id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can be sent."""
+        return self._socket is not None and not self._reason
+
+    @property
+    def socket(self) -> ServerConnection | None:
+        return self._socket
+
+    async def serve(self, socket: ServerConnection) -> None:
+        """Read until the socket is closed; then tell the log, unless another connection has taken its place."""
+        self._socket = socket
+        loop = asyncio.get_running_loop()
+        if self._outbound is not None:
+            self._outbound.pump()
+        reason = ""
+        try:
+            if self._reason:
+                await socket.close(POLICY, self._reason)
+            while True:
+                frame = await socket.recv(decode=False)
+                self.last_seen = loop.time()
+                await self._take(frame)
+        except ConnectionClosed as closed:
+            reason = f"closed {closed.rcvd.code if closed.rcvd else 1006}"
+        finally:
+            await self.end(self._reason or reason or "failed")
+
+    async def end(self, reason: str) -> None:
+        """Everything that waits is over; the log hears of it."""
+        if self._outbound is not None:
+            self._outbound.close("replaced" if reason == "replaced" else "disconnected")
+        self._incoming, _ = calls.close_incoming(self._incoming)
+        if self._worker is not None:
+            self._worker.cancel()
+        metrics.CLOSED.labels(reason if not reason.startswith("closed") else "closed").inc()
+        if reason == "replaced":
+            return
+        tenant, charge_point_id = self.key
+        command = Disconnect(tenant=tenant, charge_point_id=charge_point_id, epoch=self.epoch, reason=reason)
+        meta = Meta(
+            command_id=f"{self.prefix}|end",
+            at=self.services.clock.now(),
+            tenant=tenant,
+            principal=f"charge_point:{charge_point_id}",
+        )
+        for wait in (0.5, 2.0, 5.0, None):
+            try:
+                await self.services.bus.tell(command, meta)
+                return
+            except LogUnavailable as error:
+                if wait is None:
+                    logger.warning("the end of a connection could not be told: %s", error)
+                    return
+                await asyncio.sleep(wait)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the socket; what was being answered stays unanswered."""
+        if self._reason:
+            return
+        self._reason = reason
+        if self._socket is not None:
+            await self._socket.close(code, reason)
+
+    def abort(self, reason: str) -> None:
+        """Drop the socket without a farewell: nobody is there to hear it."""
+        self._reason = self._reason or reason
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    def call(self, downlink: Downlink) -> None:
+        """A call of ours for this connection."""
+        if self._outbound is None:
+            self._outbound = Outbound(self)
+        self._outbound.add(downlink)
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame; a socket that is gone is found by the reader."""
+        if self._socket is not None:
+            try:
+                await self._socket.send(frame, text=True)
+            except ConnectionClosed:
+                return
+
+    def registered(self, status: str, interval: int) -> None:
+        """A BootNotification was answered with this."""
+        self.registration, self.interval = status, interval
+
+    async def refreshed(self) -> Listed:
+        """The charge point as the directory knows it now, or as it was at the handshake."""
+        try:
+            listed = await self.services.directory.charge_point(*self.key)
+        except DirectoryUnavailableError:
+            listed = None
+        if listed is not None:
+            self.listed = listed
+        return self.listed
+
+    def learned(self, listed: Listed) -> None:
+        """The charge point was changed by us just now."""
+        self.listed = listed
+        self.services.directory.learn(self.tenant.id, listed)
+
+    async def hash_password(self, password: bytes) -> str:
+        """The text to store for a new password."""
+        return await self._credentials.hash(password)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _take(self, data: bytes | str) -> None:
+        frame = parse(data, self.services.options.limits)
+        match frame:
+            case Call():
+                await self._enqueue(frame)
+            case CallResult() | CallError():
+                if self._outbound is not None:
+                    self._outbound.answer(frame)
+                else:
+                    metrics.FAULTS.labels("answer to nothing").inc()
+            case Ignored():
+                metrics.FAULTS.labels("ignored").inc()
+            case FrameError():
+                await self._fault(frame)
+
+    async def _enqueue(self, call: Call) -> None:
+        incoming = calls.receive(self._incoming, calls.Pending(call.id, call.action))
+        if not isinstance(incoming, calls.Incoming):
+            metrics.FAULTS.labels("duplicate id").inc()
+            return
+        self._incoming = incoming
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((call, self.services.clock.now(), asyncio.get_running_loop().time()))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        if len(self._queue) >= self.services.options.most_inbound:
+            self._room = asyncio.Event()
+            await self._room.wait()
+            self._room = None
+
+    async def _fault(self, error: FrameError) -> None:
+        """J-17: answered where it has an id; too many of them end the connection."""
+        metrics.FAULTS.labels(error.fault.value).inc()
+        if error.answerable and error.id is not None:
+            await self.send(encode_refusal(error.id, error))
+        options = self.services.options
+        if self._faults is None:
+            self._faults = deque(maxlen=options.faults)
+        now = asyncio.get_running_loop().time()
+        self._faults.append(now)
+        if len(self._faults) >= options.faults and now - self._faults[0] <= options.fault_window:
+            await self.close(PROTOCOL_ERROR, "malformed frames")
+
+    async def _work(self) -> None:
+        """Answer what waits, in order."""
+        assert self._queue is not None
+        try:
+            while self._queue:
+                call, at, began = self._queue.popleft()
+                if self._room is not None and len(self._queue) < self.services.options.most_inbound // 2:
+                    self._room.set()
+                await self._answer(call, at, began)
+        except LogAwayError:
+            await self._abandon(TRY_AGAIN, "log away")
+        finally:
+            self._worker = None
+
+    async def _answer(self, call: Call, at: datetime, began: float) -> None:
+        """Answer one call: with a confirmation, a CALLERROR, or not at all while the log is away."""
+        mode = Mode.LENIENT if self.tenant.lenient else Mode.STRICT
+        decoded = decode_request(call.action, call.payload, mode=mode, received_at=at)
+        if isinstance(decoded, WireError):
+            await self.send(encode_refusal(call.id, decoded))
+            self._finish(call, at, began, decoded.code.value, b"", "")
+            return
+        exchange = Exchange(self, f"{self.prefix}|{next(self._numbers)}", at, decoded.raw, decoded.flags)
+        gone, payload = False, b""
+        try:
+            self._admit(call.action)
+            payload = encode(await HANDLERS[call.action](exchange, decoded.message))
+            frame, outcome = encode_result(call.id, payload), "ok"
+        except LogAwayError:
+            self._finish(call, at, began, "unanswered", b"", exchange.command_id)
+            raise
+        except RefusedError as refused:
+            frame, outcome = encode_error(call.id, refused.code, refused.description), refused.code.value
+            gone = refused.gone
+        except Exception:
+            logger.exception("%s of %s/%s failed", call.action, *self.key)
+            code = ErrorCode.INTERNAL_ERROR
+            frame, outcome = encode_error(call.id, code, "the message could not be processed"), code.value
+        await self.send(frame)
+        self._finish(call, at, began, outcome, payload, exchange.command_id)
+        self._tell_seen(call.action, at, exchange.command_id)
+        if gone:
+            await self.close(POLICY, "not registered")
+
+    def _admit(self, action: str) -> None:
+        """J-16: before the boot was accepted only boots, statuses and what would lose billing data."""
+        if self.registration in ("Pending", "Rejected") and action not in BEFORE_ACCEPTED:
+            raise RefusedError(ErrorCode.SECURITY_ERROR, "the BootNotification was not accepted yet")
+
+    def _finish(
+        self, call: Call, at: datetime, began: float, outcome: str, response: bytes, command_id: str
+    ) -> None:
+        label = metrics.action_label(call.action)
+        seconds = asyncio.get_running_loop().time() - began
+        metrics.MESSAGES.labels(label, outcome).inc()
+        metrics.ANSWER_SECONDS.labels(label).observe(seconds)
+        incoming = calls.answered(self._incoming, call.id)
+        if isinstance(incoming, calls.Incoming):
+            self._incoming = incoming
+        tenant, charge_point_id = self.key
+        self.services.frames.record(
+            Frame(
+                tenant=tenant,
+                charge_point_id=charge_point_id,
+                epoch=self.epoch,
+                direction="in",
+                message_id=call.id,
+                action=call.action,
+                request=bytes(call.payload),
+                response=response,
+                outcome=outcome,
+                at=at,
+                seconds=seconds,
+                command_id=command_id,
+            )
+        )
+
+    async def _abandon(self, code: int, reason: str) -> None:
+        """No answer to this nor to what waits behind it: the charge point will send it all again."""
+        if self._queue is not None:
+            self._queue.clear()
+        if self._room is not None:
+            self._room.set()
+        await self.close(code, reason)
+
+    def _tell_seen(self, action: str, at: datetime, command_id: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if action != "Heartbeat" or now - self._seen_told < self.services.options.seen_every:
+            return
+        self._seen_told = now
+        task = asyncio.create_task(self._see(at, command_id))
+        _TASKS.add(task)
+        task.add_done_callback(_TASKS.discard)
+
+    async def _see(self, at: datetime, command_id: str) -> None:
+        tenant, charge_point_id = self.key
+        meta = Meta(command_id=command_id, at=at, tenant=tenant)
+        try:
+            await self.services.bus.tell(See(tenant=tenant, charge_point_id=charge_point_id), meta)
+        except LogUnavailable:
+            self._seen_told = 0.0
+
+
+_TASKS: set[asyncio.Task[None]] = set()

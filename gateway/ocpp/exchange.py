@@ -1,0 +1,146 @@
+"""One call of a charge point on its way to an answer: what its handler may use.
+
+A handler asks or tells commands through it. The log being away is waited out for `patience` seconds under the same
+command id; then `LogAwayError` ends the connection without an answer, so that the charge point sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from commands.base import Meta, Refusal
+from commands.charge_point import ChargePointCommand
+from domain.charge_point import session_id
+from gateway.ocpp.ports import Listed, Tenant
+from protocols.ocpp.message import ErrorCode
+from protocols.ocpp.v16.enums import AuthorizationStatus
+from protocols.ocpp.v16.messages.parts import IdTagInfo
+from streams.log import LogUnavailable
+
+if TYPE_CHECKING:
+    from gateway.ocpp.connection import Connection
+
+_R = TypeVar("_R")
+_S = TypeVar("_S", bound=msgspec.Struct)
+_TAG_LENGTH = 20
+
+
+class LogAwayError(Exception):
+    """The log did not take the message in time: no answer, and the socket is closed with 1013."""
+
+
+class RefusedError(Exception):
+    """The call gets a CALLERROR; `gone` closes the socket after it."""
+
+    def __init__(self, code: ErrorCode, description: str, *, gone: bool = False) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
+        self.gone = gone
+
+
+class Exchange:
+    """The call being answered. `at` is when it was received, `payload` its bytes, `flags` what was odd about it."""
+
+    __slots__ = ("_began", "at", "command_id", "connection", "flags", "payload")
+
+    def __init__(
+        self, connection: Connection, command_id: str, at: datetime, payload: bytes, flags: tuple[str, ...]
+    ) -> None:
+        self.connection = connection
+        self.command_id = command_id
+        self.at = at
+        self.payload = payload
+        self.flags = flags
+        self._began = asyncio.get_running_loop().time()
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.connection.tenant
+
+    @property
+    def charge_point_id(self) -> str:
+        return self.connection.listed.charge_point_id
+
+    @property
+    def listed(self) -> Listed:
+        return self.connection.listed
+
+    def now(self) -> datetime:
+        return self.connection.services.clock.now()
+
+    def meta(self, correlation_id: str = "") -> Meta:
+        return Meta(
+            command_id=self.command_id,
+            at=self.at,
+            tenant=self.tenant.id,
+            correlation_id=correlation_id or self.command_id,
+            principal=f"charge_point:{self.charge_point_id}",
+        )
+
+    def story(self, transaction_id: int | None) -> str:
+        """The correlation id of messages that name a transaction: its session's id."""
+        if transaction_id is None or transaction_id <= 0:
+            return ""
+        return session_id(self.tenant.id, self.charge_point_id, transaction_id)
+
+    async def ask(
+        self,
+        command: ChargePointCommand,
+        reply: type[_S],
+        *,
+        command_id: str = "",
+        correlation_id: str = "",
+        patience: float | None = None,
+    ) -> _S:
+        """The decision's reply. Raises LogAwayError, or RefusedError where the decision was a refusal."""
+        self.command_id = command_id or self.command_id
+        meta = self.meta(correlation_id)
+        bus = self.connection.services.bus
+        found = await self._patiently(lambda left: bus.ask(command, meta, left), patience)
+        if found.refusal is Refusal.UNKNOWN:
+            raise RefusedError(ErrorCode.SECURITY_ERROR, "the charge point is not registered here", gone=True)
+        if found.refusal is not None:
+            raise RefusedError(ErrorCode.INTERNAL_ERROR, "the message could not be processed")
+        return msgspec.json.decode(found.result, type=reply)
+
+    async def tell(self, command: ChargePointCommand, *, correlation_id: str = "") -> None:
+        """Returns once the command is durable. Raises LogAwayError."""
+        meta = self.meta(correlation_id)
+        bus = self.connection.services.bus
+
+        async def append(left: float) -> None:
+            async with asyncio.timeout(left):
+                await bus.tell(command, meta)
+
+        await self._patiently(append, None)
+
+    async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
+        """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""
+        parent = await self.connection.services.vault.open(parent_sealed) if parent_sealed else ""
+        return IdTagInfo(
+            status=AuthorizationStatus(status),
+            expiry_date=expires_at,
+            parent_id_tag=parent if 0 < len(parent) <= _TAG_LENGTH else None,
+        )
+
+    async def _patiently(self, attempt: Callable[[float], Awaitable[_R]], patience: float | None) -> _R:
+        services = self.connection.services
+        loop = asyncio.get_running_loop()
+        deadline = self._began + (services.options.patience if patience is None else patience)
+        while (left := deadline - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(left), services.shares.of(self.tenant):
+                    result = await attempt(deadline - loop.time())
+                services.health.answered()
+                return result
+            except (LogUnavailable, TimeoutError):
+                if patience is None:
+                    services.health.failed(loop.time())
+                await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
+        raise LogAwayError

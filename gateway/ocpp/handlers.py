@@ -1,0 +1,281 @@
+"""What each call of a charge point becomes: message in, command to the log, confirmation out. The table at the foot.
+
+No business rule stands here: what is accepted, flagged or counted is decided behind the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from commands.charge_point import (
+    Authorize,
+    Boot,
+    BootReply,
+    DataReply,
+    Notify,
+    RecordMeterValues,
+    ReportStatus,
+    Started,
+    StartTransaction,
+    Stopped,
+    StopTransaction,
+    TagReply,
+    TransferData,
+    start_id,
+    stop_id,
+)
+from gateway.ocpp.exchange import Exchange, LogAwayError
+from gateway.ocpp.readings import newest, registers, wire_data, wire_values
+from protocols.ocpp.message import Confirmation, Request
+from protocols.ocpp.v16.enums import DataTransferStatus, GenericStatus, RegistrationStatus
+from protocols.ocpp.v16.messages import core, firmware, security
+
+Handler = Callable[[Exchange, Any], Awaitable[Confirmation]]
+
+_CONTENT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+
+
+async def boot(exchange: Exchange, message: core.BootNotificationRequest) -> Confirmation:
+    """BOOT-1: accepted unless the tenant is suspended."""
+    tenant = exchange.tenant
+    reply = await exchange.ask(
+        Boot(
+            tenant=tenant.id,
+            charge_point_id=exchange.charge_point_id,
+            vendor=message.charge_point_vendor,
+            model=message.charge_point_model,
+            charge_point_serial_number=message.charge_point_serial_number or "",
+            charge_box_serial_number=message.charge_box_serial_number or "",
+            firmware_version=message.firmware_version or "",
+            iccid=message.iccid or "",
+            imsi=message.imsi or "",
+            meter_type=message.meter_type or "",
+            meter_serial_number=message.meter_serial_number or "",
+            status="Accepted" if tenant.active else "Rejected",
+            interval=tenant.heartbeat_interval,
+            flags=exchange.flags,
+        ),
+        BootReply,
+    )
+    exchange.connection.registered(reply.status, reply.interval)
+    return core.BootNotificationConfirmation(
+        status=RegistrationStatus(reply.status), current_time=exchange.now(), interval=reply.interval
+    )
+
+
+async def heartbeat(exchange: Exchange, message: core.HeartbeatRequest) -> Confirmation:
+    """Answered at once, whatever the log does; the connection tells that it was seen."""
+    return core.HeartbeatConfirmation(current_time=exchange.now())
+
+
+async def authorize(exchange: Exchange, message: core.AuthorizeRequest) -> Confirmation:
+    """While the log is away, what is known of the tag is the answer (architecture, rule 3)."""
+    services = exchange.connection.services
+    tag, authorization = await services.authorizer.resolve(
+        exchange.tenant.id, exchange.charge_point_id, message.id_tag, False
+    )
+    reply = TagReply(
+        status=authorization.status,
+        expires_at=authorization.expires_at,
+        parent_sealed=authorization.parent_sealed,
+    )
+    if not services.health.away(asyncio.get_running_loop().time()):
+        command = Authorize(
+            tenant=exchange.tenant.id,
+            charge_point_id=exchange.charge_point_id,
+            id_tag=tag,
+            authorization=authorization,
+            flags=exchange.flags,
+        )
+        with contextlib.suppress(LogAwayError):
+            reply = await exchange.ask(command, TagReply, patience=services.options.authorize_patience)
+    return core.AuthorizeConfirmation(
+        id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed)
+    )
+
+
+async def start_transaction(exchange: Exchange, message: core.StartTransactionRequest) -> Confirmation:
+    """Command id by content (START-6)."""
+    services = exchange.connection.services
+    tenant = exchange.tenant
+    listed = await exchange.connection.refreshed()
+    tag, authorization = await services.authorizer.resolve(
+        tenant.id, exchange.charge_point_id, message.id_tag, True
+    )
+    tariffs = await services.tariffs.snapshot(
+        tenant.id, _tariff_ids(listed.evses, message.connector_id, tenant.default_tariff_id)
+    )
+    command = StartTransaction(
+        tenant=tenant.id,
+        charge_point_id=exchange.charge_point_id,
+        connector_id=message.connector_id,
+        id_tag=tag,
+        meter_start=message.meter_start,
+        timestamp=message.timestamp,
+        reservation_id=message.reservation_id,
+        authorization=authorization,
+        settings=tenant.settings,
+        tariffs=tuple(tariffs),
+        flags=exchange.flags,
+    )
+    reply = await exchange.ask(command, Started, command_id=start_id(command))
+    return core.StartTransactionConfirmation(
+        transaction_id=reply.transaction_id,
+        id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed),
+    )
+
+
+async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> Confirmation:
+    """MV-2: always an empty answer, once the record is durable."""
+    samples, flags = registers(message.meter_value)
+    await exchange.tell(
+        RecordMeterValues(
+            tenant=exchange.tenant.id,
+            charge_point_id=exchange.charge_point_id,
+            connector_id=message.connector_id,
+            transaction_id=message.transaction_id,
+            values=wire_values(exchange.payload),
+            samples=samples,
+            timestamp=newest(message.meter_value),
+            relay_every=exchange.tenant.relay_every,
+            flags=(*exchange.flags, *flags),
+        ),
+        correlation_id=exchange.story(message.transaction_id),
+    )
+    return core.MeterValuesConfirmation()
+
+
+async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequest) -> Confirmation:
+    """Command id by content (STOP-4); idTagInfo only for a tag that was sent (STOP-2)."""
+    tag = authorization = None
+    if message.id_tag:
+        tag, authorization = await exchange.connection.services.authorizer.resolve(
+            exchange.tenant.id, exchange.charge_point_id, message.id_tag, True
+        )
+    samples, flags = registers(message.transaction_data or ())
+    command = StopTransaction(
+        tenant=exchange.tenant.id,
+        charge_point_id=exchange.charge_point_id,
+        transaction_id=message.transaction_id,
+        meter_stop=message.meter_stop,
+        timestamp=message.timestamp,
+        id_tag=tag,
+        authorization=authorization,
+        reason=(message.reason or "Local"),
+        samples=samples,
+        data=wire_data(exchange.payload),
+        flags=(*exchange.flags, *flags),
+    )
+    reply = await exchange.ask(
+        command,
+        Stopped,
+        command_id=stop_id(command),
+        correlation_id=exchange.story(message.transaction_id),
+    )
+    info = (
+        await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed) if reply.status else None
+    )
+    return core.StopTransactionConfirmation(id_tag_info=info)
+
+
+async def status_notification(exchange: Exchange, message: core.StatusNotificationRequest) -> Confirmation:
+    await exchange.tell(
+        ReportStatus(
+            tenant=exchange.tenant.id,
+            charge_point_id=exchange.charge_point_id,
+            connector_id=message.connector_id,
+            status=message.status,
+            error_code=message.error_code,
+            info=message.info or "",
+            vendor_id=message.vendor_id or "",
+            vendor_error_code=message.vendor_error_code or "",
+            timestamp=message.timestamp,
+            flags=exchange.flags,
+        )
+    )
+    return core.StatusNotificationConfirmation()
+
+
+async def data_transfer(exchange: Exchange, message: core.DataTransferRequest) -> Confirmation:
+    """No vendor is known here: UnknownVendorId, without data."""
+    reply = await exchange.ask(
+        TransferData(
+            tenant=exchange.tenant.id,
+            charge_point_id=exchange.charge_point_id,
+            vendor_id=message.vendor_id,
+            message_id=message.message_id or "",
+            status=DataTransferStatus.UNKNOWN_VENDOR_ID,
+            size=len(message.data or ""),
+        ),
+        DataReply,
+    )
+    return core.DataTransferConfirmation(status=DataTransferStatus(reply.status))
+
+
+def notification(action: str, answer: Confirmation) -> Handler:
+    """A notification that is only noted, content as on the wire."""
+
+    async def handle(exchange: Exchange, message: Request) -> Confirmation:
+        timestamp = getattr(message, "timestamp", None)
+        await exchange.tell(
+            Notify(
+                tenant=exchange.tenant.id,
+                charge_point_id=exchange.charge_point_id,
+                action=action,
+                content=_CONTENT.decode(exchange.payload),
+                timestamp=timestamp,
+                flags=exchange.flags,
+            )
+        )
+        return answer
+
+    return handle
+
+
+def _tariff_ids(evses: tuple[Any, ...], connector_id: int, default: str) -> tuple[str, ...]:
+    if 0 < connector_id <= len(evses):
+        for connector in evses[connector_id - 1].connectors:
+            if connector.tariff_ids:
+                return tuple(connector.tariff_ids)
+    return (default,) if default else ()
+
+
+HANDLERS: dict[str, Handler] = {
+    "BootNotification": boot,
+    "Heartbeat": heartbeat,
+    "Authorize": authorize,
+    "StartTransaction": start_transaction,
+    "MeterValues": meter_values,
+    "StopTransaction": stop_transaction,
+    "StatusNotification": status_notification,
+    "DataTransfer": data_transfer,
+    "FirmwareStatusNotification": notification(
+        "FirmwareStatusNotification", firmware.FirmwareStatusNotificationConfirmation()
+    ),
+    "DiagnosticsStatusNotification": notification(
+        "DiagnosticsStatusNotification", firmware.DiagnosticsStatusNotificationConfirmation()
+    ),
+    "LogStatusNotification": notification(
+        "LogStatusNotification", security.LogStatusNotificationConfirmation()
+    ),
+    "SecurityEventNotification": notification(
+        "SecurityEventNotification", security.SecurityEventNotificationConfirmation()
+    ),
+    "SignedFirmwareStatusNotification": notification(
+        "SignedFirmwareStatusNotification", security.SignedFirmwareStatusNotificationConfirmation()
+    ),
+    # There is no certificate authority behind this central system: an operator sees the request and acts.
+    "SignCertificate": notification(
+        "SignCertificate", security.SignCertificateConfirmation(status=GenericStatus.REJECTED)
+    ),
+}
+
+BEFORE_ACCEPTED = frozenset(
+    {"BootNotification", "StatusNotification", "StartTransaction", "StopTransaction", "MeterValues"}
+)
+"""What is taken although the last boot was answered Pending or Rejected (BOOT-4, J-15, J-16)."""

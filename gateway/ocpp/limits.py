@@ -1,0 +1,64 @@
+"""Token buckets for handshakes, and each tenant's share of this process. It holds no connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+from gateway.ocpp.ports import Tenant
+
+
+class Buckets:
+    """One token bucket for each key; forgets the keys that were used longest ago beyond `most`."""
+
+    def __init__(self, rate: float, burst: float, most: int = 20_000) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str, now: float) -> bool:
+        """Take one token; `now` in seconds of any rising clock. False when there is none."""
+        tokens = self._tokens(key, now)
+        allowed = tokens >= 1
+        self._keep(key, tokens - 1 if allowed else tokens, now)
+        return allowed
+
+    def empty(self, key: str, now: float) -> bool:
+        """Whether `take` would be refused; takes nothing."""
+        return self._tokens(key, now) < 1
+
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, then = self._buckets.get(key, (self._burst, now))
+        return min(self._burst, tokens + (now - then) * self._rate)
+
+    def _keep(self, key: str, tokens: float, now: float) -> None:
+        self._buckets[key] = (tokens, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+
+
+class Shares:
+    """At most `worker_pool_size` messages of a tenant are on their way to the log at once; others wait in order.
+
+    So one tenant's storm delays itself. A tenant with `queue_enabled` off does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[str, tuple[int, asyncio.Semaphore]] = {}
+
+    @contextlib.asynccontextmanager
+    async def of(self, tenant: Tenant) -> AsyncIterator[None]:
+        """Hold one place of the tenant's pool."""
+        if not tenant.queue_enabled:
+            yield
+            return
+        size, pool = self._pools.get(tenant.id, (0, None))
+        if pool is None or size != tenant.worker_pool_size:
+            size, pool = tenant.worker_pool_size, asyncio.Semaphore(max(1, tenant.worker_pool_size))
+            self._pools[tenant.id] = (size, pool)
+        async with pool:
+            yield

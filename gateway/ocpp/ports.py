@@ -1,0 +1,141 @@
+"""What the OCPP gateway needs from outside, as small ports, and the values that they speak in.
+
+Nothing here is implemented: the composition root picks the adapters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from commands.base import Command, Meta
+from domain.values import Authorization, Evse, JSONObject, Settings, Site, TagRef
+from streams.envelope import Reply
+
+
+class Tenant(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant's configuration, as far as its charge points are concerned. Times in seconds."""
+
+    id: str
+    settings: Settings
+    active: bool = True
+    auto_register: bool = False
+    default_location: Site | None = None
+    id_prefix: str = ""
+    lenient: bool = True
+    assume_ocpp16: bool = False  # take a handshake without a subprotocol for ocpp1.6 (J-05)
+    heartbeat_interval: int = 300
+    relay_every: int = 30
+    call_timeout: float = 30.0
+    default_tariff_id: str = ""
+    queue_enabled: bool = True
+    worker_pool_size: int = 64
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A charge point that its tenant knows. `password_hash` empty: none is asked for (SEC-00)."""
+
+    charge_point_id: str
+    password_hash: str = ""
+    evses: tuple[Evse, ...] = ()
+    automatic: bool = False
+
+
+class DirectoryUnavailableError(Exception):
+    """The read store is away and nothing was cached: whether the charge point is known cannot be said now."""
+
+
+class Directory(ABC):
+    """Who may connect. May answer from what it read some seconds ago."""
+
+    @abstractmethod
+    async def tenant(self, id: str) -> Tenant | None:
+        """The tenant with this id. Raises DirectoryUnavailableError."""
+
+    @abstractmethod
+    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
+        """The tenant with the longest `id_prefix` that the id begins with. Raises DirectoryUnavailableError."""
+
+    @abstractmethod
+    async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
+        """The charge point, if its tenant knows it. Raises DirectoryUnavailableError."""
+
+    @abstractmethod
+    def learn(self, tenant: str, listed: Listed) -> None:
+        """This is how the charge point is now; the read store will follow."""
+
+
+class Authorizer(Protocol):
+    """What is known of an id tag, resolved before the decision."""
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        """The tag's reference and its authorization; never raises. `for_start`: never waits for a partner."""
+        ...
+
+
+class Tariffs(Protocol):
+    """Tariffs as they are now."""
+
+    async def snapshot(self, tenant: str, tariff_ids: Sequence[str]) -> list[JSONObject]:
+        """OCPI 2.3.0 Tariff objects in the order asked for, unknown ones left out; never raises."""
+        ...
+
+
+class Vault(Protocol):
+    """Opens sealed texts."""
+
+    async def open(self, sealed: str) -> str:
+        """The text, or empty where its key was destroyed or cannot be read now; never raises."""
+        ...
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """One call with its answer, for the audit. Payloads are in the clear: the recorder seals what is personal.
+
+    `direction` is `in` (from the charge point) or `out`; `outcome` is `ok`, an error code, or why none came.
+    """
+
+    tenant: str
+    charge_point_id: str
+    epoch: int
+    direction: str
+    message_id: str
+    action: str
+    request: bytes
+    response: bytes
+    outcome: str
+    at: datetime
+    seconds: float
+    command_id: str
+
+
+class Frames(Protocol):
+    """The audit of frames."""
+
+    def record(self, frame: Frame) -> None:
+        """Take the frame; returns at once, never raises, and may drop it under pressure."""
+        ...
+
+
+class Bus(Protocol):
+    """The way into the log; `streams.bus.CommandBus`."""
+
+    async def tell(self, command: Command, meta: Meta) -> None:
+        """Returns once the command is durable. Raises LogUnavailable."""
+        ...
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        """The decision's reply. Raises LogUnavailable."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, UTC."""
+
+    def now(self) -> datetime: ...

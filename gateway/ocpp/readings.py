@@ -1,0 +1,66 @@
+"""MeterValues as on the wire enter; compact JSON, energy registers and what was odd about them leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from domain.metering import RawSample, current_a, energy_register, normalise, power_w, state_of_charge
+from domain.values import RegisterSample
+from protocols.ocpp.v16.messages.parts import MeterReading
+
+MOST_FLAGS = 20
+
+
+class _Values(msgspec.Struct, frozen=True):
+    meterValue: msgspec.Raw = msgspec.Raw(b"[]")
+    transactionData: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_VALUES = msgspec.json.Decoder(_Values)
+
+
+def wire_values(payload: bytes) -> msgspec.Raw:
+    """The `meterValue` of a MeterValues payload, compact, otherwise as it came."""
+    return _compact(_VALUES.decode(payload).meterValue)
+
+
+def wire_data(payload: bytes) -> msgspec.Raw:
+    """The `transactionData` of a StopTransaction payload, compact, otherwise as it came; null for none."""
+    return _compact(_VALUES.decode(payload).transactionData)
+
+
+def registers(values: Sequence[MeterReading]) -> tuple[tuple[RegisterSample, ...], tuple[str, ...]]:
+    """The energy register of each moment that has one, with power, current and state of charge; and oddities."""
+    samples: list[RegisterSample] = []
+    flags: list[str] = []
+    for value in values:
+        readings, problems = normalise([_raw(sampled) for sampled in value.sampled_value], value.timestamp)
+        flags += problems
+        energy = energy_register(readings)
+        if energy is not None:
+            samples.append(
+                RegisterSample(
+                    at=value.timestamp,
+                    energy_wh=energy,
+                    power_w=power_w(readings),
+                    current_a=current_a(readings),
+                    soc_percent=state_of_charge(readings),
+                )
+            )
+    return tuple(samples), tuple(flags[:MOST_FLAGS])
+
+
+def newest(values: Sequence[MeterReading]) -> datetime | None:
+    """The time of the newest moment."""
+    return max((value.timestamp for value in values), default=None)
+
+
+def _raw(sampled: object) -> RawSample:
+    return msgspec.convert(sampled, RawSample, from_attributes=True)
+
+
+def _compact(raw: msgspec.Raw) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.format(bytes(raw), indent=-1))

@@ -1,0 +1,87 @@
+"""Everything that connections share: ports, options, and how the log has been answering.
+
+It decides nothing and holds no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.ocpp.limits import Shares
+from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Tariffs, Vault
+from protocols.ocpp.frames import Limits
+from streams.channel import Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Numbers of the edge; times in seconds.
+
+    `patience`: how long a message waits for the log before its socket is closed (architecture, rule 3).
+    `faults` malformed frames within `fault_window` close the socket (J-17). `most_inbound` calls may wait for their
+    answers, `most_outbound` of ours for their turn. `ping_every` of silence sends a ping; three of them without any
+    sign end a connection that answers pings, `silent_after` or three heartbeat intervals any other (J-19).
+    `evictions` of one charge point within `eviction_window` are taken for two devices with one id (J-20).
+    """
+
+    patience: float = 5.0
+    authorize_patience: float = 0.4
+    handshake_patience: float = 4.0
+    retry_after: int = 10
+    faults: int = 10
+    fault_window: float = 60.0
+    most_inbound: int = 32
+    most_outbound: int = 64
+    seen_every: float = 60.0
+    ping_every: float = 60.0
+    silent_after: float = 180.0
+    sweep_every: float = 10.0
+    evictions: int = 10
+    eviction_window: float = 60.0
+    most_connections: int = 50_000
+    most_handshakes: int = 1_000
+    handshakes_per_address: float = 200.0
+    handshake_burst: float = 4_000.0
+    refusals_per_caller: float = 0.2
+    refusal_burst: float = 10.0
+    drain: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class LogHealth:
+    """Whether the log answered last time; what need not wait for it then does not."""
+
+    __slots__ = ("_failed_at",)
+
+    def __init__(self) -> None:
+        self._failed_at: float | None = None
+
+    def answered(self) -> None:
+        self._failed_at = None
+
+    def failed(self, now: float) -> None:
+        self._failed_at = now
+
+    def away(self, now: float, within: float = 2.0) -> bool:
+        """Whether it failed within the last seconds and has not answered since."""
+        return self._failed_at is not None and now - self._failed_at < within
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What each connection works with. The channel's slot and boot id are where downlinks find their way back."""
+
+    channel: Channel
+    bus: Bus
+    directory: Directory
+    authorizer: Authorizer
+    tariffs: Tariffs
+    vault: Vault
+    frames: Frames
+    clock: Clock
+    options: Options = field(default_factory=Options)
+    health: LogHealth = field(default_factory=LogHealth)
+    shares: Shares = field(default_factory=Shares)
+    busy: Callable[[], bool] = lambda: False
+    """Whether new work should be refused, e.g. because the decider lags."""

@@ -1,0 +1,263 @@
+"""Handshakes: who gets in, who does not and with which HTTP status; and how connections end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from domain.charge_point import Connected, CredentialsSet, Disconnected, Registered
+from tests.gateway.ocpp.fakes import PASSWORD, QUICK, SITE, World, eventually, world
+
+
+async def refused(w: World, **how: Any) -> tuple[int, str]:
+    """Status of a refused handshake, and its Retry-After or WWW-Authenticate."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with w.connected(**how):
+            pass
+    response = caught.value.response
+    headers = response.headers
+    return response.status_code, headers.get("Retry-After") or headers.get("WWW-Authenticate") or ""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"id": "CP-9"},
+        {"path": "/ocpp/nobody/CP-1"},
+        {"path": "/ocpp/demo/"},
+        {"path": "/ocpp/demo/CP-1/more"},
+        {"path": "/ocpp/DEMO/CP-1"},
+        {"path": "/ocpp/CP-1"},
+        {"path": "/ocpp/demo/%FF"},
+        {"path": "/ocpp/demo/" + "x" * 49},
+        {"path": "/"},
+        {"id": "CP-9", "password": None},
+    ],
+)
+async def test_an_unknown_charge_point_or_tenant_is_not_found_J_03(how: dict[str, Any]) -> None:
+    async with world() as w:
+        assert await refused(w, **how) == (404, "")
+        assert not w.bus.all(Connected)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"password": "wrong"},
+        {"password": None},
+        {"user": "CP-2"},
+        {"password": b"\xff\xfe\x00"},
+        {"password": ""},
+    ],
+)
+async def test_wrong_or_missing_credentials_are_unauthorized_SEC_01(how: dict[str, Any]) -> None:
+    async with world() as w:
+        status, challenge = await refused(w, **how)
+        assert status == 401
+        assert challenge.startswith("Basic realm=")
+        assert not w.bus.all(Connected)
+
+
+@pytest.mark.parametrize("password", [PASSWORD, PASSWORD.upper(), bytes.fromhex(PASSWORD)])
+async def test_the_key_may_come_as_hex_digits_or_as_their_bytes_SEC_02_TC_085(password: str | bytes) -> None:
+    async with world() as w, w.connected(password=password) as cp:
+        assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_a_charge_point_without_a_password_needs_none_SEC_00() -> None:
+    async with world() as w:
+        await w.charge_point("OPEN", password="")
+        async with w.connected("OPEN", password=None) as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_the_identity_is_percent_decoded_once_J_01() -> None:
+    async with world() as w:
+        await w.charge_point("RDAM 1%20/3")
+        async with w.connected("RDAM 1%20/3", path="/ocpp/demo/RDAM%201%2520%2F3") as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_the_tenant_is_found_by_the_longest_prefix_of_the_id() -> None:
+    async with world() as w:
+        w.tenant("acme", id_prefix="AC")
+        w.tenant("acme-two", id_prefix="ACME")
+        await w.charge_point("ACME-7", tenant="acme-two")
+        async with w.connected("ACME-7", path="/ocpp/ACME-7"):
+            assert w.state("ACME-7", "acme-two").connection is not None
+
+
+async def test_the_same_id_in_two_tenants_is_two_charge_points() -> None:
+    async with world() as w:
+        w.tenant("acme")
+        await w.charge_point("CP-1", tenant="acme", password="another secret")
+        async with w.connected(), w.connected(path="/ocpp/acme/CP-1", password="another secret") as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+            assert w.state(tenant="demo").registration is None
+        assert (await refused(w, path="/ocpp/acme/CP-1"))[0] == 401
+
+
+async def test_an_unknown_id_is_taken_in_where_the_tenant_wants_it_and_its_first_password_kept() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE)
+        async with w.connected("NEW-1", password="first password") as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+        event = w.bus.all(Registered)[-1]
+        assert (event.automatic, event.site) == (True, SITE)
+        assert "first password" not in w.bus.all(CredentialsSet)[-1].password_hash
+        assert (await refused(w, id="NEW-1", password="second"))[0] == 401
+        async with w.connected("NEW-1", password="first password"):
+            pass
+
+
+async def test_a_password_that_comes_later_is_the_first_one_too() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE)
+        async with w.connected("NEW-1", password=None):
+            pass
+        async with w.connected("NEW-1", password="now I know"):
+            pass
+        assert (await refused(w, id="NEW-1", password=None))[0] == 401
+
+
+async def test_an_id_that_was_registered_meanwhile_is_not_let_in_by_auto_register() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE)
+        del w.directory.listed[("demo", "CP-1")]
+        assert (await refused(w, password="stolen"))[0] == 503
+        assert not w.bus.all(Connected)
+
+
+@pytest.mark.parametrize("offered", [["ocpp2.0.1", "ocpp1.6"], ["ocpp1.6", "ocpp1.5"]])
+async def test_ocpp16_is_chosen_among_others_J_04(offered: list[str]) -> None:
+    async with world() as w, w.connected(subprotocols=offered) as cp:
+        assert cp.socket.subprotocol == "ocpp1.6"
+
+
+@pytest.mark.parametrize("offered", [["ocpp2.0.1"], None])
+async def test_without_a_common_subprotocol_the_socket_opens_and_closes_at_once_J_04(
+    offered: list[str] | None,
+) -> None:
+    async with world() as w, w.connected(subprotocols=offered) as cp:
+        assert cp.socket.subprotocol is None
+        assert (await cp.closed())[0] == 1002
+        assert not w.bus.all(Connected)
+
+
+async def test_a_tenant_may_take_a_missing_subprotocol_for_ocpp16_J_05() -> None:
+    async with world() as w:
+        w.tenant(assume_ocpp16=True)
+        async with w.connected(subprotocols=None) as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_the_second_connection_of_a_charge_point_wins_J_20() -> None:
+    async with world() as w, w.connected() as first:
+        await first.boot()
+        async with w.connected() as second:
+            assert await first.closed() == (1001, "replaced")
+            assert (await second.call("Heartbeat", {}))["currentTime"]
+            epochs = [event.originator_version for event in w.bus.all(Connected)]
+            assert w.state().connection.epoch == epochs[-1]
+            assert not w.bus.all(Disconnected)
+            assert len(w.gateway.registry) == 1
+        await w.bus.until(Disconnected)
+
+
+async def test_a_stranger_cannot_evict_a_charge_point_J_20() -> None:
+    async with world() as w, w.connected() as cp:
+        assert (await refused(w, password="guess"))[0] == 401
+        assert "currentTime" in await cp.call("Heartbeat", {})
+
+
+async def test_two_devices_with_one_id_are_held_off_J_20() -> None:
+    async with world(replace(QUICK, evictions=2)) as w, w.connected(), w.connected(), w.connected() as third:
+        assert (await refused(w)) == (503, "10")
+        assert "currentTime" in await third.call("Heartbeat", {})
+
+
+async def test_a_reconnect_without_boot_is_served_J_21() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+        async with w.connected() as cp:
+            assert (await cp.call("Authorize", {"idTag": "ALICE"}))["idTagInfo"]["status"] == "Accepted"
+
+
+async def test_the_end_of_a_connection_is_a_fact() -> None:
+    async with world() as w:
+        async with w.connected():
+            pass
+        assert (await w.bus.until(Disconnected)).reason == "closed 1000"
+        assert w.state().connection is None
+
+
+async def test_while_the_log_is_away_handshakes_are_put_off() -> None:
+    async with world() as w:
+        w.bus.away = True
+        assert await refused(w) == (503, "10")
+        assert await refused(w) == (503, "10")
+
+
+async def test_while_the_store_is_away_and_nothing_is_known_handshakes_are_put_off() -> None:
+    async with world() as w:
+        w.directory.away = True
+        assert await refused(w) == (503, "10")
+
+
+async def test_a_busy_or_full_process_refuses_new_connections_and_serves_old_ones() -> None:
+    async with world(replace(QUICK, most_connections=1)) as w, w.connected() as cp:
+        await w.charge_point("CP-2")
+        assert (await refused(w, id="CP-2")) == (503, "10")
+        w.load = True
+        assert (await refused(w)) == (503, "10")
+        assert "currentTime" in await cp.call("Heartbeat", {})
+
+
+async def test_a_caller_that_is_refused_again_and_again_has_to_wait() -> None:
+    async with world(replace(QUICK, refusal_burst=3)) as w:
+        statuses = [(await refused(w, password="guess"))[0] for _ in range(5)]
+        assert statuses == [401, 401, 401, 429, 429]
+        await w.charge_point("CP-2")
+        async with w.connected("CP-2"):
+            pass
+
+
+async def test_an_address_that_asks_too_often_has_to_wait() -> None:
+    async with world(replace(QUICK, handshake_burst=2, handshakes_per_address=0.001)) as w:
+        async with w.connected(), w.connected():
+            pass
+        assert (await refused(w))[0] == 429
+
+
+async def test_the_gateway_stops_with_service_restart() -> None:
+    async with world() as w, w.connected() as cp:
+        await w.gateway.stop()
+        assert await cp.closed() == (1012, "gateway stopping")
+        assert w.bus.all(Disconnected)[0].reason == "gateway stopping"
+
+
+async def test_a_silent_connection_is_pinged_then_dropped_J_19() -> None:
+    options = replace(QUICK, ping_every=0.05, silent_after=0.1)
+    async with world(options) as w, w.connected() as cp:
+        (connection,) = w.gateway.registry
+        await eventually(lambda: connection.answers_pings)
+        assert "currentTime" in await cp.call("Heartbeat", {})
+        cp.socket.transport.pause_reading()
+        assert (await w.bus.until(Disconnected)).reason == "silent"
+        cp.socket.transport.abort()
+
+
+async def test_a_removed_charge_point_is_told_and_closed() -> None:
+    from commands.base import Meta
+    from commands.charge_point import Remove
+    from tests.gateway.ocpp.fakes import NOON
+
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.bus.ask(Remove(tenant="demo", charge_point_id="CP-1"), Meta(command_id="x", at=NOON))
+        assert (await cp.call("Authorize", {"idTag": "ALICE"}))[0] == "SecurityError"
+        assert await cp.closed() == (1008, "not registered")

@@ -1,0 +1,255 @@
+"""Our calls to a charge point: downlinks in, frames out, and one conclusion for each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from commands.base import Downlink, Refusal
+from domain.charge_point import CallConcluded, CredentialsSet
+from tests.gateway.ocpp.fakes import Client, eventually, world
+
+SEALED = "s1.0123456789.alice-sealed"
+
+
+async def answer(cp: Client, payload: object) -> Any:
+    """Answer the call that comes next; the frame that it was."""
+    frame = await cp.frame()
+    await cp.socket.send(json.dumps([3, frame[1], payload]))
+    return frame
+
+
+async def test_a_remote_call_is_sent_and_its_answer_concludes_it_TC_013() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("Reset", {"type": "Soft"})
+        kind, id, action, payload = await answer(cp, {"status": "Accepted"})
+        assert (kind, action, payload) == (2, "Reset", {"type": "Soft"})
+        assert len(id) <= 36
+        event = await w.concluded()
+        assert (event.command_id, event.status, event.reason) == ("r1", "accepted", "Accepted")
+        assert event.response == {"status": "Accepted"}
+
+
+async def test_sealed_texts_are_opened_for_the_wire_only_TC_010() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("RemoteStartTransaction", {"idTag": SEALED, "connectorId": 1})
+        frame = await answer(cp, {"status": "Rejected"})
+        assert frame[3] == {"idTag": "ALICE", "connectorId": 1}
+        event = await w.concluded()
+        assert (event.status, event.reason) == ("rejected", "Rejected")
+        assert b"ALICE" not in msgspec.json.encode(w.bus.log)
+
+
+async def test_a_sealed_text_without_its_key_fails_the_call() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("RemoteStartTransaction", {"idTag": "s1.0123456789.key-destroyed"})
+        assert (await w.concluded()).reason == "a sealed text in it cannot be opened any more"
+
+
+async def test_a_payload_that_ocpp_does_not_know_is_not_sent() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("Reset", {"type": "Medium"})
+        event = await w.concluded()
+        assert event.status == "failed"
+        assert event.reason.startswith("PropertyConstraintViolation")
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "response", "status", "reason"),
+    [
+        ("UnlockConnector", {"connectorId": 1}, {"status": "Unlocked"}, "accepted", "Unlocked"),
+        ("UnlockConnector", {"connectorId": 1}, {"status": "UnlockFailed"}, "rejected", "UnlockFailed"),
+        (
+            "ChangeAvailability",
+            {"connectorId": 0, "type": "Inoperative"},
+            {"status": "Scheduled"},
+            "accepted",
+            "Scheduled",
+        ),
+        ("GetLocalListVersion", {}, {"listVersion": 3}, "accepted", ""),
+        ("ClearCache", {}, {"status": 7}, "failed", None),
+    ],
+)
+async def test_the_charge_points_own_status_is_the_outcome(
+    action: str, payload: Any, response: Any, status: str, reason: str | None
+) -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request(action, payload)
+        await answer(cp, response)
+        event = await w.concluded()
+        assert event.status == status
+        assert reason is None or event.reason == reason
+
+
+async def test_a_call_error_is_a_failure_with_its_code() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("ClearCache", {})
+        frame = await cp.frame()
+        await cp.socket.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
+        event = await w.concluded()
+        assert (event.status, event.reason) == ("failed", "CALLERROR NotSupported")
+
+
+async def test_a_connection_dropped_in_the_middle_fails_its_calls_at_once_J_10() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+            await w.request("Reset", {"type": "Hard"})
+            await w.request("ClearCache", {}, "r2")
+            await cp.frame()
+            cp.socket.transport.abort()
+            await w.concluded(2)
+        assert {(e.command_id, e.status, e.reason) for e in w.bus.all(CallConcluded)} == {
+            ("r1", "failed", "disconnected"),
+            ("r2", "failed", "disconnected"),
+        }
+
+
+async def test_a_replaced_connection_fails_its_calls_as_replaced_J_20() -> None:
+    async with world() as w, w.connected() as first:
+        await first.boot()
+        await w.request("Reset", {"type": "Hard"})
+        await first.frame()
+        async with w.connected():
+            event = await w.concluded()
+            assert (event.status, event.reason) == ("failed", "replaced")
+
+
+async def test_one_call_at_a_time_the_urgent_first_J_09_J_10() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("GetConfiguration", {}, "r1")
+        first = await cp.frame()
+        await w.request("ClearCache", {}, "r2")
+        await w.request("UnlockConnector", {"connectorId": 1}, "r3")
+        assert "currentTime" in await cp.call("Heartbeat", {})
+        await cp.socket.send(json.dumps([3, first[1], {"configurationKey": []}]))
+        assert (await answer(cp, {"status": "Unlocked"}))[2] == "UnlockConnector"
+        assert (await answer(cp, {"status": "Accepted"}))[2] == "ClearCache"
+        await w.concluded(3)
+
+
+async def test_both_directions_cross_freely_J_09() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("ClearCache", {})
+        frame = await cp.frame()
+        assert "currentTime" in await cp.call("Heartbeat", {})
+        await cp.socket.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
+        assert (await w.concluded()).status == "accepted"
+
+
+async def test_a_silent_charge_point_times_out_and_the_next_call_goes_on() -> None:
+    async with world() as w:
+        w.tenant(call_timeout=0.05)
+        async with w.connected() as cp:
+            await cp.boot()
+            await w.request("ClearCache", {}, "r1")
+            late = await cp.frame()
+            event = await w.concluded()
+            assert (event.status, event.reason) == ("timed_out", "no answer in time")
+            await cp.socket.send(json.dumps([3, late[1], {"status": "Accepted"}]))
+            await w.request("Reset", {"type": "Soft"}, "r2")
+            await answer(cp, {"status": "Accepted"})
+            assert (await w.concluded(2)).command_id == "r2"
+
+
+async def test_a_call_whose_time_is_over_is_not_sent_and_a_repeat_not_twice() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        epoch = w.state().connection.epoch
+
+        def downlink(command_id: str, seconds: float, epoch: int = epoch) -> Downlink:
+            return Downlink(
+                slot=w.channel.slot,
+                boot=w.channel.boot,
+                tenant="demo",
+                charge_point_id="CP-1",
+                connection_epoch=epoch,
+                command_id=command_id,
+                action="ClearCache",
+                payload=msgspec.Raw(b"{}"),
+                expires_at=w.clock.now() + timedelta(seconds=seconds),
+            )
+
+        for item in (
+            downlink("late", -1),
+            downlink("other", 30, epoch - 1),
+            downlink("a", 30),
+            downlink("a", 30),
+        ):
+            w.channel.downlink(item)
+        await answer(cp, {"status": "Accepted"})
+        await eventually(lambda: len(w.conclusions()) == 2)
+        assert {(c.command_id, c.status) for c in w.conclusions()} == {("late", "expired"), ("a", "accepted")}
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(cp.socket.recv(), 0.05)
+
+
+async def test_nothing_is_sent_to_a_charge_point_that_is_gone() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+        await eventually(lambda: w.state().connection is None)
+        assert (await w.request("ClearCache", {})).refusal is Refusal.NOT_CONNECTED
+
+
+async def test_an_accepted_authorization_key_is_the_password_from_then_on_SEC_03() -> None:
+    new_key = "ffeeddccbbaa99887766554433221100"
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+            await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": new_key})
+            await answer(cp, {"status": "Accepted"})
+            await w.bus.until(CredentialsSet, 2)
+        async with w.connected(password=new_key):
+            pass
+        assert all(new_key.encode() not in frame.request for frame in w.frames.frames)
+
+
+async def test_a_reported_authorization_key_is_not_kept_SEC_04() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("GetConfiguration", {})
+        keys = [{"key": "AuthorizationKey", "readonly": False, "value": "secret"}]
+        await answer(cp, {"configurationKey": keys})
+        assert (await w.concluded()).response == {
+            "configurationKey": [{"key": "AuthorizationKey", "readonly": False}]
+        }
+
+
+async def test_our_calls_are_recorded_for_the_audit() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("ClearCache", {})
+        await answer(cp, {"status": "Accepted"})
+        await w.concluded()
+        frame = w.frames.frames[-1]
+        assert (frame.direction, frame.action, frame.outcome, frame.command_id) == (
+            "out",
+            "ClearCache",
+            "ok",
+            "r1",
+        )
+        assert json.loads(frame.response) == {"status": "Accepted"}
+
+
+async def test_the_end_of_a_call_is_told_again_when_the_log_comes_back() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("ClearCache", {})
+        w.bus.away = True
+        await answer(cp, {"status": "Accepted"})
+        asyncio.get_running_loop().call_later(0.1, setattr, w.bus, "away", False)
+        assert (await w.concluded()).status == "accepted"

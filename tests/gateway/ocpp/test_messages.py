@@ -1,0 +1,280 @@
+"""A charge point's calls and their answers over a real websocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from commands.charge_point import See, StartTransaction
+from domain.charge_point import (
+    Booted,
+    MeterValuesRecorded,
+    Notified,
+    StatusReported,
+    TransactionStarted,
+    TransactionStopped,
+    session_id,
+)
+from tests.gateway.ocpp.fakes import QUICK, world
+
+START = {"connectorId": 1, "idTag": "ALICE", "meterStart": 1000, "timestamp": "2026-03-01T12:00:00Z"}
+METER = {
+    "connectorId": 1,
+    "transactionId": 1,
+    "meterValue": [
+        {
+            "timestamp": "2026-03-01T12:00:30Z",
+            "sampledValue": [
+                {"value": "1.25", "unit": "kWh"},
+                {"value": "7200", "unit": "W", "measurand": "Power.Active.Import"},
+            ],
+        }
+    ],
+}
+
+
+async def test_a_cold_boot_TC_001() -> None:
+    async with world() as w, w.connected() as cp:
+        assert cp.socket.subprotocol == "ocpp1.6"
+        boot = await cp.boot()
+        assert boot == {"status": "Accepted", "currentTime": "2026-03-01T12:00:00Z", "interval": 300}
+        for connector in (0, 1, 2):
+            status = {"connectorId": connector, "errorCode": "NoError", "status": "Available"}
+            assert await cp.call("StatusNotification", status) == {}
+        assert await cp.call("Heartbeat", {}) == {"currentTime": "2026-03-01T12:00:00Z"}
+        assert [event.connector_id for event in w.bus.all(StatusReported)] == [0, 1, 2]
+        assert w.bus.all(Booted)[0].vendor == "Acme"
+
+
+async def test_a_charge_from_authorize_to_stop_TC_003() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        authorized = await cp.call("Authorize", {"idTag": "alice"})
+        assert authorized == {"idTagInfo": {"status": "Accepted", "parentIdTag": "FAMILY"}}
+        started = await cp.call("StartTransaction", START)
+        assert started == {
+            "transactionId": 1,
+            "idTagInfo": {"status": "Accepted", "parentIdTag": "FAMILY"},
+        }
+        assert await cp.call("MeterValues", METER) == {}
+        stop = {"transactionId": 1, "meterStop": 5000, "timestamp": "2026-03-01T13:00:00Z", "idTag": "ALICE"}
+        assert (await cp.call("StopTransaction", stop))["idTagInfo"]["status"] == "Accepted"
+        (event,) = w.bus.all(TransactionStarted)
+        assert event.tariffs == ({"id": "T1"},)
+        (values,) = w.bus.all(MeterValuesRecorded)
+        assert json.loads(bytes(values.values)) == METER["meterValue"]
+        assert [(str(s.energy_wh), str(s.power_w)) for s in values.relay] == [("1250.00", "7200")]
+        assert values.session_id == session_id("demo", "CP-1", 1)
+        assert w.bus.all(TransactionStopped)[0].meter_stop == 5000
+
+
+async def test_a_repeated_start_gets_the_same_id_over_another_socket_START_6() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+            first = await cp.call("StartTransaction", START)
+        async with w.connected() as cp:
+            assert await cp.call("StartTransaction", START) == first
+        starts = [m for c, m in zip(w.bus.told, w.bus.metas, strict=True) if isinstance(c, StartTransaction)]
+        assert starts[0].command_id == starts[1].command_id
+        assert len(w.bus.all(TransactionStarted)) == 1
+
+
+@pytest.mark.parametrize(("tag", "status"), [("BLOCKED", "Blocked"), ("nobody", "Invalid")])
+async def test_a_refused_tag_still_gets_a_transaction_id_START_1(tag: str, status: str) -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        assert await cp.call("Authorize", {"idTag": tag}) == {"idTagInfo": {"status": status}}
+        started = await cp.call("StartTransaction", {**START, "idTag": tag})
+        assert started == {"transactionId": 1, "idTagInfo": {"status": status}}
+
+
+async def test_a_stop_without_a_tag_gets_no_id_tag_info_STOP_2() -> None:
+    async with world() as w, w.connected() as cp:
+        stop = {"transactionId": 77, "meterStop": 5, "timestamp": "2026-03-01T12:00:00Z"}
+        assert await cp.call("StopTransaction", stop) == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "answer"),
+    [
+        ("DataTransfer", {"vendorId": "acme", "data": "x"}, {"status": "UnknownVendorId"}),
+        ("FirmwareStatusNotification", {"status": "Installed"}, {}),
+        ("DiagnosticsStatusNotification", {"status": "Uploaded"}, {}),
+        ("SecurityEventNotification", {"type": "X", "timestamp": "2026-03-01T12:00:00Z"}, {}),
+        ("LogStatusNotification", {"status": "Uploaded", "requestId": 1}, {}),
+        ("SignedFirmwareStatusNotification", {"status": "Installed", "requestId": 1}, {}),
+        ("SignCertificate", {"csr": "x"}, {"status": "Rejected"}),
+    ],
+)
+async def test_every_other_call_has_its_answer(
+    action: str, payload: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    async with world() as w, w.connected() as cp:
+        assert await cp.call(action, payload) == answer
+        if action != "DataTransfer":
+            assert w.bus.all(Notified)[0].content == payload
+
+
+async def test_heartbeat_takes_null_for_no_fields_J_11() -> None:
+    async with world() as w, w.connected() as cp:
+        assert "currentTime" in await cp.call("Heartbeat", None)
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "code"),
+    [
+        ("Frobnicate", {}, "NotImplemented"),
+        ("RemoteStartTransaction", {"idTag": "A"}, "NotSupported"),
+        ("StartTransaction", {"connectorId": 1}, "ProtocolError"),
+        ("Authorize", [], "ProtocolError"),
+        ("Authorize", {"idTag": {"deep": 1}}, "TypeConstraintViolation"),
+    ],
+)
+async def test_what_cannot_be_understood_gets_its_error_code_J_13(
+    action: str, payload: object, code: str
+) -> None:
+    async with world() as w, w.connected() as cp:
+        assert (await cp.call(action, payload))[0] == code
+        assert "currentTime" in await cp.call("Heartbeat", {})
+
+
+async def test_a_strict_tenant_refuses_what_a_lenient_one_mends_J_26() -> None:
+    payload = {**START, "connectorId": "1", "oddity": True}
+    async with world() as w:
+        async with w.connected() as cp:
+            assert (await cp.call("StartTransaction", payload))["transactionId"] == 1
+            assert any("connectorId" in flag for flag in w.bus.all(TransactionStarted)[0].flags)
+        w.tenant(lenient=False)
+        async with w.connected() as cp:
+            assert (await cp.call("StartTransaction", payload))[0] in (
+                "TypeConstraintViolation",
+                "FormationViolation",
+            )
+
+
+async def test_malformed_frames_are_answered_by_their_id_or_ignored_then_the_socket_is_closed_J_12_J_17() -> (
+    None
+):
+    async with world() as w, w.connected() as cp:
+        await cp.socket.send('[2,"x1","Heartbeat"]')
+        assert (await cp.frame())[:3] == [4, "x1", "FormationViolation"]
+        await cp.socket.send('[7,"x2","Heartbeat",{}]')
+        await cp.socket.send("")
+        assert "currentTime" in await cp.call("Heartbeat", {})
+        for _ in range(QUICK.faults):
+            await cp.socket.send("{nonsense")
+        assert await cp.closed() == (1002, "malformed frames")
+
+
+async def test_an_answer_to_nothing_is_left_alone() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.socket.send('[3,"zz",{}]')
+        assert "currentTime" in await cp.call("Heartbeat", {})
+
+
+async def test_a_frame_above_the_limit_ends_the_connection_J_22() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.socket.send('[2,"x","DataTransfer",{"vendorId":"' + "v" * (1 << 20) + '"}]')
+        assert (await cp.closed())[0] == 1009
+
+
+async def test_a_fragmented_frame_is_read_as_one_J_22() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.socket.send(iter(['[2,"f1",', '"Heartbeat"', ",{}]"]))
+        assert (await cp.frame())[:2] == [3, "f1"]
+
+
+async def test_calls_sent_without_waiting_are_answered_in_order_J_10() -> None:
+    async with world() as w, w.connected() as cp:
+        w.bus.slow[StartTransaction] = 0.05
+        ids = [await cp.send_call("StartTransaction", START)]
+        ids += [await cp.send_call("Heartbeat", {}) for _ in range(40)]
+        assert [(await cp.frame())[1] for _ in ids] == ids
+
+
+async def test_before_the_boot_is_accepted_only_what_matters_is_taken_J_16_J_15() -> None:
+    async with world() as w:
+        w.tenant(active=False)
+        async with w.connected() as cp:
+            assert (await cp.boot())["status"] == "Rejected"
+            assert (await cp.call("Heartbeat", {}))[0] == "SecurityError"
+            assert (await cp.call("StartTransaction", START))["transactionId"] == 1
+        w.tenant(active=True)
+        async with w.connected() as cp:
+            assert (await cp.call("Authorize", {"idTag": "A"}))[0] == "SecurityError"
+            await cp.boot()
+            assert "idTagInfo" in await cp.call("Authorize", {"idTag": "A"})
+
+
+async def test_a_heartbeat_is_told_at_most_once_a_minute() -> None:
+    async with world() as w, w.connected() as cp:
+        for _ in range(5):
+            await cp.call("Heartbeat", {})
+        assert len([command for command in w.bus.told if isinstance(command, See)]) <= 1
+
+
+async def test_a_handler_that_raises_is_an_internal_error_and_the_next_call_is_answered() -> None:
+    async with world() as w, w.connected() as cp:
+
+        async def broken(*_: object, **__: object) -> Any:
+            raise RuntimeError("broken on purpose")
+
+        w.gateway._services.authorizer.resolve = broken  # type: ignore[method-assign]
+        assert (await cp.call("Authorize", {"idTag": "A"}))[0] == "InternalError"
+        assert "currentTime" in await cp.call("Heartbeat", {})
+
+
+async def test_each_call_is_recorded_with_its_answer_for_the_audit() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await cp.call("Frobnicate", {"secret": 1})
+        boot, unknown = w.frames.frames
+        assert (boot.action, boot.direction, boot.outcome) == ("BootNotification", "in", "ok")
+        assert json.loads(boot.response)["status"] == "Accepted"
+        assert boot.command_id.startswith("demo|CP-1|")
+        assert (unknown.outcome, unknown.response) == ("NotImplemented", b"")
+
+
+# -- the log is away: architecture, rule 3 ---------------------------------------------------------------------
+
+
+async def test_while_the_log_is_away_heartbeat_and_authorize_are_answered() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        w.bus.away = True
+        assert "currentTime" in await cp.call("Heartbeat", {})
+        assert (await cp.call("Authorize", {"idTag": "ALICE"}))["idTagInfo"]["status"] == "Accepted"
+        assert (await cp.call("Authorize", {"idTag": "BLOCKED"}))["idTagInfo"]["status"] == "Blocked"
+        w.bus.away = False
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("StartTransaction", START),
+        ("StopTransaction", {"transactionId": 1, "meterStop": 5, "timestamp": "2026-03-01T12:00:00Z"}),
+        ("MeterValues", METER),
+    ],
+)
+async def test_while_the_log_is_away_transactions_are_unanswered_and_the_socket_is_closed(
+    action: str, payload: dict[str, Any]
+) -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        w.bus.away = True
+        await cp.send_call(action, payload)
+        assert await cp.closed() == (1013, "log away")
+        assert w.frames.frames[-1].outcome == "unanswered"
+        w.bus.away = False
+
+
+async def test_a_short_absence_of_the_log_is_waited_out() -> None:
+    async with world() as w, w.connected() as cp:
+        w.bus.away = True
+        await cp.send_call("StartTransaction", START)
+        asyncio.get_running_loop().call_later(0.1, setattr, w.bus, "away", False)
+        assert (await cp.answer())["transactionId"] == 1
