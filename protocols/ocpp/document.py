@@ -21,9 +21,34 @@ Field names are those on the wire; in Python and in the parameters of commands t
 characters. Dates have a zone (any offset) and are sent in UTC with at most milliseconds. Integers have 64 bits with
 sign.
 
-What is judged strictly and leniently, and which error code a refusal has: `protocols/ocpp/v16/codec.py` and
-`protocols/ocpp/reading.py`. Where the types differ from the published JSON schemas on purpose:
+Where the types differ from the published JSON schemas on purpose: `DIFFERENCES` in
 `tests/protocols/ocpp/test_schemas.py` and `ERRATA` in `bench/ocpp_payloads.py`.
+
+## Strict and lenient reading
+
+What we send is always strict. What we receive is judged as the tenant's `validation` says. The payload as received is
+kept in both cases, and each thing forgiven is a flag with its path, such as `$.timestamp: no zone, read as UTC`.
+
+| what is odd | strict: refused with | lenient |
+| --- | --- | --- |
+| not JSON, not an object | FormationViolation | refused |
+| unknown field | FormationViolation | dropped |
+| required field missing | ProtocolError | refused; a date: the time of receipt |
+| null or empty for an optional field | TypeConstraintViolation | absent |
+| number for a text, text for a number, fraction for an integer | TypeConstraintViolation | converted, rounded |
+| one object for a list | TypeConstraintViolation | a list of one |
+| text too long, not a URI | PropertyConstraintViolation | kept |
+| date with a space for T, without zone, in another form of ISO 8601 | PropertyConstraintViolation | read, UTC |
+| value of an enumeration in other letter case; `Hz` | PropertyConstraintViolation | read |
+| unknown stop reason, error code, context | PropertyConstraintViolation | `Other`, `OtherError` |
+| list too short | OccurenceConstraintViolation | accepted |
+| anything else in an optional field | as above | field dropped |
+| anything else in an item of a list | as above | item dropped |
+| unknown measurand, unit, phase, format or location of a sample | PropertyConstraintViolation | that sample dropped |
+| anything wrong inside a charging schedule | as above | the whole schedule dropped |
+| anything else in a required field | as above | refused |
+
+`null` in place of `{}` is no fault where an action has no fields. Of duplicate keys the last wins.
 """
 
 

@@ -114,7 +114,8 @@ class Decoded(msgspec.Struct, Generic[M], frozen=True):
     """A payload that was accepted.
 
     `flags` says what was coerced, kept against a limit, or dropped, each with its path; empty when the payload was
-    exact. `raw` is the payload as received.
+    exact. `raw` is the payload as received. A message with flags may hold what its type would refuse to
+    send: a text that is too long, a list that is too short.
     """
 
     message: M

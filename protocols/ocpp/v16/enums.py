@@ -1,6 +1,7 @@
-"""The enumerations of OCPP 1.6 and its security extension, names and values as on the wire (section 7 of OCPP 1.6).
+"""The enumerations of OCPP 1.6 and its security extension, names and values as on the wire (section 7).
 
 In: nothing. Out: one `StrEnum` per enumeration. Values that charge points send beside these are the codec's business.
+Long, because it is one flat list that is read by name.
 """
 
 from __future__ import annotations
