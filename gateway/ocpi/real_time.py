@@ -1,0 +1,56 @@
+"""Asks an eMSP whether its token may charge now: POST {tokens}/{uid}/authorize."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from domain.values import PartyId
+from gateway.authorization import Answer
+from gateway.ocpi.client import OcpiClient, OcpiClientError
+from gateway.ocpi.platforms import Partners
+from gateway.ocpi.url_policy import UrlRefused
+from projections.store import StoreUnavailable
+from protocols.ocpi import dump
+from protocols.ocpi.envelope import PartyId as RoutingParty
+
+PATIENCE = 5.0
+"""An answer that comes after the driver's 300 ms still serves the next request."""
+
+
+class OcpiRealTime:
+    """The `RealTime` port over OCPI."""
+
+    def __init__(self, partners: Partners, client: OcpiClient, hub: tuple[str, str]) -> None:
+        self._partners = partners
+        self._client = client
+        self._hub = RoutingParty(*hub)
+
+    async def authorize(
+        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
+    ) -> Answer | None:
+        """None where there is no answer: not connected, silent, an error, an unknown token."""
+        try:
+            platform = await self._partners.of_party(owner)
+            url = platform.endpoint("tokens", "SENDER") if platform else None
+            if platform is None or url is None:
+                return None
+            body: dict[str, Any] | None = None
+            if location_id:
+                body = {"location_id": location_id, **({"evse_uids": [evse_uid]} if evse_uid else {})}
+            answer = await self._client.request(
+                "POST",
+                f"{url}/{quote(uid, safe='')}/authorize",
+                platform.peer,
+                body=dump(body) if body else None,
+                query={"type": type or "RFID"},
+                to=RoutingParty(owner.country_code, owner.party_id),
+                sender=self._hub,
+                timeout=PATIENCE,
+            )
+        except (OcpiClientError, UrlRefused, StoreUnavailable):
+            return None
+        data = answer.data
+        if not answer.ok or not isinstance(data, dict) or not isinstance(data.get("allowed"), str):
+            return None
+        return Answer(str(data["allowed"]), str(data.get("authorization_reference") or ""))

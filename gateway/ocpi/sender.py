@@ -1,0 +1,131 @@
+"""Sends sessions and CDRs to the eMSP of their token, as they are in the read model now.
+
+Always the whole object by PUT or POST: a PATCH would append charging periods again when it is repeated. After an
+unknown outcome a session is put again and a CDR is posted again, with the same id and body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from domain.delivery import AttemptDue
+from domain.values import PartyId
+from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
+from gateway.ocpi.platforms import Opener, Partners, Platform
+from gateway.ocpi.url_policy import UrlRefused
+from projections.store import HUB, Document, ReadStore, StoreUnavailable
+from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
+from protocols.ocpi.bridging import downgrade
+from protocols.ocpi.envelope import PartyId as RoutingParty
+from protocols.ocpi.types import JSON
+from streams.deliveries import Outcome, Sender
+
+BODY = {"sessions": "session", "cdrs": "cdr"}
+MODELS: dict[str, Any] = {"sessions": v2_3_0.Session, "cdrs": v2_3_0.CDR}
+
+
+class OcpiSender(Sender):
+    """One a process."""
+
+    def __init__(
+        self,
+        store: ReadStore,
+        vault: Opener,
+        partners: Partners,
+        client: OcpiClient,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._partners = partners
+        self._client = client
+        self._clock = clock
+
+    async def send(self, job: AttemptDue, correlation_id: str) -> Outcome:
+        try:
+            document = await self._store.get(HUB, job.module, job.object_id)
+            version = document.get("version") if document else None
+            if document is None or not isinstance(version, int) or version < job.wanted:
+                return Outcome("not_ready", reason="the read model has not got there yet")
+            platform = await self._partners.of_party(job.to)
+            if platform is None:
+                return Outcome("unreachable", reason=f"{job.to} is not connected")
+            body = await self._body(job.module, document, platform)
+        except StoreUnavailable as error:
+            return Outcome("not_ready", reason=str(error))
+        except OcpiInvalid as error:
+            return Outcome("refused", reason=f"our own object is wrong at {error}")
+        if body is None:
+            return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
+        return await self._send(job, version, document, platform, body, correlation_id)
+
+    async def _body(self, module: str, document: Document, platform: Platform) -> bytes | None:
+        token = await self._vault.open(str(document.get("cdr_token") or ""))
+        if token is None:
+            return None
+        value: dict[str, Any] = dict(_object(document[BODY[module]]))
+        value["cdr_token"] = msgspec.json.decode(token)
+        wire = parse_json(MODELS[module], exact(value))
+        if platform.version.startswith("2.2"):
+            bridged = downgrade(module, wire).value
+            return dump(bridged) if bridged is not None else None
+        return dump(wire)
+
+    async def _send(
+        self,
+        job: AttemptDue,
+        version: int,
+        document: Document,
+        platform: Platform,
+        body: bytes,
+        correlation_id: str,
+    ) -> Outcome:
+        url = platform.endpoint(job.module, "RECEIVER")
+        if url is None:
+            return Outcome("refused", reason=f"{platform.partner_id} has no receiver of {job.module}")
+        owner = _object(document[BODY[job.module]])
+        party = PartyId(country_code=str(owner["country_code"]), party_id=str(owner["party_id"]))
+        method = "POST"
+        if job.module == "sessions":
+            method = "PUT"
+            url = f"{url}/{quote(party.country_code)}/{quote(party.party_id)}/{quote(job.object_id, safe='')}"
+        try:
+            answer = await self._client.request(
+                method,
+                url,
+                platform.peer,
+                body=body,
+                to=RoutingParty(job.to.country_code, job.to.party_id),
+                sender=RoutingParty(party.country_code, party.party_id),
+                correlation_id=correlation_id,
+            )
+        except Unreachable as error:
+            return Outcome("unreachable", reason=str(error))
+        except (TimedOut, Broken) as error:
+            return Outcome("unknown", reason=str(error))
+        except UrlRefused as error:
+            return Outcome("refused", reason=str(error))
+        except NotOcpi as error:
+            return Outcome("refused", http_status=error.http_status, reason=str(error))
+        return _outcome(answer, version)
+
+
+def _outcome(answer: OcpiAnswer, version: int) -> Outcome:
+    if answer.ok:
+        location = answer.headers.get("location", "")
+        return Outcome("delivered", version, answer.http_status, remote_url=location[:255])
+    return Outcome("refused", http_status=answer.http_status, reason=answer.summary)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def exact(value: Any) -> JSON:
+    """A document of the read model as wire JSON: its numbers, of at most 15 digits, as exact Decimals."""
+    return decode(msgspec.json.encode(value))
