@@ -237,9 +237,13 @@ class Connection:
             metrics.FAULTS.labels("duplicate id").inc()
             return
         self._incoming = incoming
+        loop = asyncio.get_running_loop()
+        wait = self.services.paces.wait(self.tenant, loop.time())
+        if wait > 0:
+            await asyncio.sleep(wait)
         if self._queue is None:
             self._queue = deque()
-        self._queue.append((call, self.services.clock.now(), asyncio.get_running_loop().time()))
+        self._queue.append((call, self.services.clock.now(), loop.time()))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
         if len(self._queue) >= self.services.options.most_inbound:

@@ -41,11 +41,32 @@ class Buckets:
             self._buckets.popitem(last=False)
 
 
-class Shares:
-    """At most `worker_pool_size` messages of a tenant are on their way to the log at once; others wait in order.
+class Paces:
+    """Spreads a tenant's messages to its rate: who comes too early waits, nothing is refused."""
 
-    So one tenant's storm delays itself. A tenant with `queue_enabled` off does not wait.
+    BURST = 2.0
+    """Seconds' worth of messages that may come at once."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def wait(self, tenant: Tenant, now: float) -> float:
+        """Seconds that the next message has to wait before it is taken."""
+        if tenant.messages_per_second <= 0:
+            return 0.0
+        due = max(self._due.get(tenant.id, 0.0), now) + 1 / tenant.messages_per_second
+        self._due[tenant.id] = due
+        return max(0.0, due - now - self.BURST)
+
+
+class Shares:
+    """A bounded number of a tenant's messages are on their way to the log at once; others wait in order.
+
+    So one tenant's storm delays itself. A worker of the pool only waits for the log, so it carries `EACH` messages at
+    once. A tenant with `queue_enabled` off does not wait.
     """
+
+    EACH = 64
 
     def __init__(self) -> None:
         self._pools: dict[str, tuple[int, asyncio.Semaphore]] = {}
@@ -58,7 +79,7 @@ class Shares:
             return
         size, pool = self._pools.get(tenant.id, (0, None))
         if pool is None or size != tenant.worker_pool_size:
-            size, pool = tenant.worker_pool_size, asyncio.Semaphore(max(1, tenant.worker_pool_size))
+            size, pool = tenant.worker_pool_size, asyncio.Semaphore(max(1, size) * self.EACH)
             self._pools[tenant.id] = (size, pool)
         async with pool:
             yield

@@ -32,8 +32,9 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     relay_every: int = 30
     call_timeout: float = 30.0
     default_tariff_id: str = ""
+    messages_per_second: float = 0.0  # of all its charge points on one process; 0: as many as come
     queue_enabled: bool = True
-    worker_pool_size: int = 64
+    worker_pool_size: int = 4
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.ocpp.limits import Shares
+from gateway.ocpp.limits import Paces, Shares
 from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Tariffs, Vault
 from protocols.ocpp.frames import Limits
 from streams.channel import Channel
@@ -83,5 +83,6 @@ class Services:
     options: Options = field(default_factory=Options)
     health: LogHealth = field(default_factory=LogHealth)
     shares: Shares = field(default_factory=Shares)
+    paces: Paces = field(default_factory=Paces)
     busy: Callable[[], bool] = lambda: False
     """Whether new work should be refused, e.g. because the decider lags."""

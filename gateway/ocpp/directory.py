@@ -1,0 +1,144 @@
+"""Tenants, charge points and tariffs, read from the read models with a cache of some seconds.
+
+In: ids. Out: what the gateway's ports promise. While the read store is away, what was read before still serves, so
+that charge points go on being served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from domain.tenant import Configuration
+from domain.values import Evse, JSONObject, PartyId
+from gateway.ocpp.cache import Cache
+from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
+from projections.charge_point import credentials_id
+from projections.store import HUB, Document, Query, ReadStore, gt, tenant_database
+from projections.tariff import tariff_document_id
+from projections.tenant import configuration_of
+
+TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL = 10.0, 5.0, 10.0
+LEARNED_FOR = 30.0
+"""How long what this process did itself is believed before the read models must show it."""
+
+_PREFIXES = "prefixes"
+
+
+class StoreDirectory(Directory):
+    """Over `chargesphere.tenants`, `chargesphere.credentials` and `ocpp_{tenant}.charge_points`."""
+
+    def __init__(self, store: ReadStore, hub: PartyId) -> None:
+        self._store = store
+        self._hub = hub
+        self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
+        self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
+        self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
+
+    async def tenant(self, id: str) -> Tenant | None:
+        async def read() -> Tenant | None:
+            document = await self._store.get(HUB, "tenants", id)
+            return None if document is None else tenant_of_document(document, self._hub)
+
+        return await self._tenants.get(id, read)
+
+    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
+        prefixes = await self._prefixes.get(_PREFIXES, self._read_prefixes) or {}
+        for length in range(len(charge_point_id), 0, -1):
+            id = prefixes.get(charge_point_id[:length])
+            if id is not None:
+                return await self.tenant(id)
+        return None
+
+    async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
+        key = credentials_id(tenant, charge_point_id)
+
+        async def read() -> Listed | None:
+            document = await self._store.get(tenant_database(tenant), "charge_points", charge_point_id)
+            secret = await self._store.get(HUB, "credentials", key)
+            # Without its credentials it is not known yet: no password would mean that none is asked for.
+            return None if document is None or secret is None else listed_of_documents(document, secret)
+
+        return await self._charge_points.get(key, read)
+
+    def learn(self, tenant: str, listed: Listed) -> None:
+        self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
+
+    async def _read_prefixes(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        cursor = None
+        while True:
+            page = await self._store.find(
+                Query(HUB, "tenants", where=(gt("id_prefix", ""),), limit=500, cursor=cursor)
+            )
+            for document in page.items:
+                found.setdefault(str(document["id_prefix"]), str(document["_id"]))
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+
+class StoreTariffs(Tariffs):
+    """Over `chargesphere.tariffs`: the tariffs of the tenant's own party."""
+
+    def __init__(self, store: ReadStore, directory: Directory) -> None:
+        self._store = store
+        self._directory = directory
+        self._tariffs: Cache[JSONObject] = Cache(TARIFF_TTL)
+
+    async def snapshot(self, tenant: str, tariff_ids: Sequence[str]) -> list[JSONObject]:
+        """While the store is away: those that were read before."""
+        found: list[JSONObject] = []
+        for tariff_id in tariff_ids:
+            try:
+                tariff = await self._tariff(tenant, tariff_id)
+            except DirectoryUnavailableError:
+                continue
+            if tariff is not None:
+                found.append(tariff)
+        return found
+
+    async def _tariff(self, tenant: str, tariff_id: str) -> JSONObject | None:
+        owner = await self._directory.tenant(tenant)
+        if owner is None:
+            return None
+        id = tariff_document_id(owner.settings.party, tariff_id)
+
+        async def read() -> JSONObject | None:
+            document = await self._store.get(HUB, "tariffs", id)
+            body = document["tariff"] if document is not None else None
+            return body if isinstance(body, dict) else None
+
+        return await self._tariffs.get(id, read)
+
+
+def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
+    """A tenant as its document says it is; its version is the revision of its settings."""
+    configuration: Configuration = configuration_of(document)
+    version = document["version"]
+    return Tenant(
+        id=str(document["_id"]),
+        settings=configuration.settings(version if isinstance(version, int) else 0, hub),
+        active=document.get("status") == "active",
+        auto_register=configuration.auto_register,
+        default_location=configuration.default_location,
+        id_prefix=configuration.id_prefix,
+        lenient=configuration.validation == "lenient",
+        relay_every=configuration.session_update_seconds,
+        call_timeout=float(configuration.message_timeouts.call_seconds),
+        default_tariff_id=configuration.default_tariff_id,
+        messages_per_second=float(configuration.ocpp_rate_limit),
+        queue_enabled=configuration.queue_enabled,
+        worker_pool_size=configuration.worker_pool_size,
+    )
+
+
+def listed_of_documents(document: Document, secret: Document) -> Listed:
+    """A charge point as its documents say it is."""
+    return Listed(
+        charge_point_id=str(document["_id"]),
+        password_hash=str(secret.get("password_hash") or ""),
+        evses=msgspec.convert(document["evses"], tuple[Evse, ...]),
+        automatic=document.get("automatic") is True,
+    )

@@ -1,0 +1,193 @@
+"""Tenants, charge points and tariffs out of the read models, also while the store is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from commands.base import Meta
+from domain.charge_point import CredentialsSet, Registered
+from domain.tariff import Put as PutTariff
+from domain.tenant import Configuration, Created, TenantParty
+from domain.values import PartyId
+from gateway.ocpp import DirectoryUnavailableError, Listed
+from gateway.ocpp.directory import StoreDirectory, StoreTariffs
+from gateway.ocpp.ports import Tenant
+from projections import charge_point, tariff, tenant
+from projections.store import HUB, Document, Put, Remove, StoreUnavailable
+from projections.store.sqlite import SqliteReadStore
+from tests.gateway.ocpp.fakes import EVSES, NOON, SITE
+
+HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
+PARTY = TenantParty(country_code="DE", party_id="ABC")
+META = Meta(command_id="x", at=NOON)
+
+
+class Away(SqliteReadStore):
+    """A store that can go away and counts what it is asked."""
+
+    away = False
+    asked = 0
+
+    async def get(self, db: str, collection: str, id: str) -> Document | None:
+        self.asked += 1
+        if self.away:
+            raise StoreUnavailable("sqlite", "gone for a test")
+        return await super().get(db, collection, id)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Away]:
+    made = Away(tmp_path / "read")
+    yield made
+    await made.close()
+
+
+async def put_tenant(store: Away, id: str = "demo", version: int = 3, **values: object) -> None:
+    created = Created(
+        originator_id=f"tenant|{id}",
+        originator_version=1,
+        timestamp=NOON,
+        tenant=id,
+        name=id,
+        configuration=Configuration(**values),  # type: ignore[arg-type]
+    )
+    document = tenant.evolve(None, created, META)
+    assert document is not None
+    await store.apply([Put(HUB, "tenants", id, version, document)])
+
+
+async def put_charge_point(store: Away, id: str = "CP-1", stored: str | None = "scrypt$x") -> None:
+    registered = Registered(
+        originator_id=f"charge_point|demo|{id}",
+        originator_version=1,
+        timestamp=NOON,
+        tenant="demo",
+        charge_point_id=id,
+        site=SITE,
+        evses=EVSES,
+    )
+    document = charge_point.evolve(None, registered, META)
+    assert document is not None
+    await store.apply([Put("ocpp_demo", "charge_points", id, 1, document)])
+    if stored is not None:
+        event = CredentialsSet(
+            originator_id=registered.originator_id,
+            originator_version=2,
+            timestamp=NOON,
+            password_hash=stored,
+        )
+        await store.apply(charge_point.credentials(event, META))
+
+
+async def test_a_tenant_has_the_settings_of_its_configuration_and_revision(store: Away) -> None:
+    await put_tenant(
+        store,
+        ocpi=PARTY,
+        currency="CHF",
+        validation="lenient",
+        auto_register=True,
+        default_location=SITE,
+        ocpp_rate_limit=7,
+        default_tariff_id="T1",
+    )
+    found = await StoreDirectory(store, HUB_PARTY).tenant("demo")
+    assert isinstance(found, Tenant)
+    assert (found.settings.revision, found.settings.party, found.settings.currency) == (3, PARTY.id, "CHF")
+    assert (found.lenient, found.auto_register, found.default_location) == (True, True, SITE)
+    assert (found.messages_per_second, found.default_tariff_id, found.call_timeout) == (7.0, "T1", 30.0)
+
+
+async def test_a_tenant_that_is_no_party_charges_under_the_hubs(store: Away) -> None:
+    await put_tenant(store)
+    found = await StoreDirectory(store, HUB_PARTY).tenant("demo")
+    assert found is not None
+    assert (found.settings.party, found.lenient, found.active) == (HUB_PARTY, False, True)
+
+
+async def test_the_longest_prefix_finds_the_tenant(store: Away) -> None:
+    await put_tenant(store, "plain")
+    await put_tenant(store, "a", id_prefix="AC")
+    await put_tenant(store, "b", id_prefix="ACME")
+    directory = StoreDirectory(store, HUB_PARTY)
+    found = [await directory.tenant_of(id) for id in ("ACME-1", "AC-1", "X-1")]
+    assert [one.id if one else None for one in found] == ["b", "a", None]
+
+
+async def test_a_charge_point_comes_with_its_password_hash_and_its_evses(store: Away) -> None:
+    await put_charge_point(store)
+    found = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
+    assert found == Listed(charge_point_id="CP-1", password_hash="scrypt$x", evses=EVSES)
+
+
+async def test_a_charge_point_whose_credentials_are_not_there_yet_is_not_let_in(store: Away) -> None:
+    await put_charge_point(store, stored=None)
+    assert await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1") is None
+
+
+async def test_what_was_read_before_serves_while_the_store_is_away(store: Away) -> None:
+    await put_tenant(store)
+    await put_charge_point(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    directory._charge_points._ttl = directory._tenants._ttl = 0.0
+    before = (await directory.tenant("demo"), await directory.charge_point("demo", "CP-1"))
+    store.away = True
+    assert (await directory.tenant("demo"), await directory.charge_point("demo", "CP-1")) == before
+    with pytest.raises(DirectoryUnavailableError):
+        await directory.charge_point("demo", "CP-2")
+
+
+async def test_ten_who_ask_at_once_are_one_read_and_lately_read_is_not_read_again(store: Away) -> None:
+    await put_tenant(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    await asyncio.gather(*(directory.tenant("demo") for _ in range(10)))
+    await directory.tenant("demo")
+    assert store.asked == 1
+
+
+async def test_what_this_process_did_is_believed_before_the_read_models_show_it(store: Away) -> None:
+    await put_charge_point(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    changed = Listed(charge_point_id="CP-1", password_hash="scrypt$new")
+    reading = asyncio.create_task(directory.charge_point("demo", "CP-1"))
+    await asyncio.sleep(0)
+    directory.learn("demo", changed)
+    await reading
+    assert await directory.charge_point("demo", "CP-1") == changed
+
+
+async def test_a_removed_charge_point_is_soon_unknown(store: Away) -> None:
+    await put_charge_point(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    directory._charge_points._ttl = 0.0
+    assert await directory.charge_point("demo", "CP-1") is not None
+    await store.apply([Remove("ocpp_demo", "charge_points", "CP-1", 5)])
+    assert await directory.charge_point("demo", "CP-1") is None
+
+
+async def test_tariffs_are_the_tenants_own_as_they_are_now(store: Away) -> None:
+    await put_tenant(store, ocpi=PARTY)
+    body = {"id": "T1", "currency": "EUR", "elements": [], "last_updated": "2026-03-01T12:00:00Z"}
+    event = msgspec.convert(
+        {
+            "type": "tariff.put.v1",
+            "aggregate": "tariff|DE*ABC|t1",
+            "version": 1,
+            "received_at": NOON,
+            "owner": {"country_code": "DE", "party_id": "ABC"},
+            "tariff": body,
+        },
+        PutTariff,
+    )
+    document = tariff.evolve(None, event, META)
+    assert document is not None
+    await store.apply([Put(HUB, "tariffs", tariff.tariff_document_id(PARTY.id, "T1"), 1, document)])
+    tariffs = StoreTariffs(store, StoreDirectory(store, HUB_PARTY))
+    assert await tariffs.snapshot("demo", ["T1", "none"]) == [body]
+    assert await tariffs.snapshot("nobody", ["T1"]) == []
+    store.away = True
+    assert await tariffs.snapshot("demo", ["T1", "T2"]) == [body]
