@@ -1,0 +1,172 @@
+"""Decisions of the log become MQTT messages, at least once, in order for each charge point.
+
+What enters: charge point, session and remote command events, as a consumer group of its own. What leaves: messages of
+`projections.mqtt`, acknowledged by the broker before the position moves. What it must remember of an aggregate it
+keeps in collections of its own beside the read models. It never disturbs anybody: while the
+broker is away its position stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC
+
+import msgspec
+
+from commands.base import Area, Meta
+from domain.aggregate import Event, EventRegistry, kind_of
+from gateway.mqtt.connection import Broker, BrokerAway, Connection
+from projections.base import utc_text
+from projections.mqtt import TOLD, VIEWS, Message, View, tell
+from projections.store import HUB, Document, Put, ReadStore, StoreUnavailable, expiry
+from streams.envelope import decode_events
+from streams.follower import Fact, Follower, TransientError
+from streams.log import Log, TopicPartition
+from streams.writer import StoreWriter
+
+KEEP_S = 86_400
+"""How long the view of what has ended is kept, so that an event told again tells the same."""
+
+CACHED = 50_000
+AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND)
+
+
+class Publisher:
+    """`run` until cancelled. `counts` holds what was told, and `connection` how the broker is."""
+
+    def __init__(
+        self, log: Log, store: ReadStore, events: EventRegistry, connection: Connection, node: str
+    ) -> None:
+        self.connection = connection
+        self.follower = Follower(log, "mqtt", AREAS, node, self._handle)
+        self._store = store
+        self.teller = Teller(store, events, connection)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {**self.teller.counts, **self.connection.counts}
+
+    async def run(self) -> None:
+        await self._prepare()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.connection.run())
+            tasks.create_task(self.follower.run())
+
+    async def _prepare(self) -> None:
+        while True:
+            try:
+                await self._store.ensure(
+                    [expiry(HUB, _collection(kind), "done_at", KEEP_S) for kind in VIEWS]
+                )
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)
+
+    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        await self.teller.handle(place, facts)
+
+
+class Teller:
+    """What the publisher does with one batch, without any loop of its own."""
+
+    def __init__(self, store: ReadStore, events: EventRegistry, broker: Broker) -> None:
+        self._store = store
+        self._writer = StoreWriter(store)
+        self._events = events
+        self._broker = broker
+        self._views: OrderedDict[str, View | None] = OrderedDict()
+        self._acknowledged: dict[TopicPartition, set[str]] = {}
+        self.counts = {"told": 0, "waited": 0}
+
+    async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        """Tell one batch; raises TransientError with the batch to be handed over again, whose acknowledged
+        messages are then not repeated."""
+        work = [
+            (event, fact.decision.meta)
+            for fact in facts
+            for event in decode_events(fact.decision, self._events)
+            if type(event) in TOLD
+        ]
+        if not work:
+            return
+        views = await self._load({event.originator_id for event, _ in work})
+        messages, changed = self._fold(work, views)
+        await self._publish(place, messages)
+        await self._writer.apply([_put(id, view) for id, view in changed.items()])
+        self._acknowledged.pop(place, None)
+        for id, view in changed.items():
+            self._views[id] = view
+        while len(self._views) > CACHED:
+            self._views.popitem(last=False)
+
+    def _fold(
+        self, work: Sequence[tuple[Event, Meta]], views: dict[str, View | None]
+    ) -> tuple[list[Message], dict[str, View]]:
+        messages: list[Message] = []
+        changed: dict[str, View] = {}
+        for event, meta in work:
+            id = event.originator_id
+            after, told = tell(views[id], event, meta)
+            messages.extend(told)
+            if after is not None and after is not views[id]:
+                views[id] = changed[id] = after
+        return messages, changed
+
+    async def _publish(self, place: TopicPartition, messages: Sequence[Message]) -> None:
+        """Each charge point's messages one after another, those of different ones at once."""
+        acknowledged = self._acknowledged.setdefault(place, set())
+        queues: dict[tuple[str, str], list[Message]] = {}
+        for message in messages:
+            if message.event_id not in acknowledged:
+                queues.setdefault((message.topic.split("/", 3)[2], message.key), []).append(message)
+        results = await asyncio.gather(
+            *(self._publish_in_order(queue, acknowledged) for queue in queues.values()),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BrokerAway):
+                self.counts["waited"] += 1
+                raise result
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _publish_in_order(self, queue: Sequence[Message], acknowledged: set[str]) -> None:
+        for message in queue:
+            payload = b"" if message.payload is None else msgspec.json.encode(message.payload)
+            await self._broker.publish(message.topic, payload, message.event_id, retain=message.retain)
+            acknowledged.add(message.event_id)
+            self.counts["told"] += 1
+
+    async def _load(self, ids: set[str]) -> dict[str, View | None]:
+        wanted: dict[str, set[str]] = {}
+        for id in ids:
+            if id not in self._views:
+                wanted.setdefault(kind_of(id), set()).add(id)
+        for kind, missing in wanted.items():
+            try:
+                found = await self._store.get_many(HUB, _collection(kind), missing)
+            except StoreUnavailable as error:
+                raise TransientError(str(error)) from error
+            for id in missing:
+                self._views[id] = _view(kind, found.get(id))
+        for id in ids:
+            self._views.move_to_end(id)
+        return {id: self._views[id] for id in ids}
+
+
+def _collection(kind: str) -> str:
+    return f"mqtt_{kind}s"
+
+
+def _view(kind: str, document: Document | None) -> View | None:
+    return None if document is None else msgspec.convert(document, VIEWS[kind], str_keys=True)
+
+
+def _put(id: str, view: View) -> Put:
+    document = msgspec.to_builtins(view, str_keys=True)
+    document.pop("version", None)
+    if view.done_at is not None:
+        document["done_at"] = utc_text(view.done_at.astimezone(UTC))
+    return Put(HUB, _collection(kind_of(id)), id, view.version, document)

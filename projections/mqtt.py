@@ -1,0 +1,340 @@
+"""Events as MQTT messages: each aggregate's small view and one event enter, the next view and the messages leave.
+
+Pure, so that what a tenant sees can be tested line by line. A view is all that must be remembered of an aggregate to
+write its next message; it carries the version of the last event it has seen, so that an event told again tells the
+same and moves nothing. Personal data never leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID, uuid5
+
+import msgspec
+
+from commands.base import Meta
+from domain.aggregate import Event
+from domain.charge_point import events as charge_point
+from domain.remote_command import Concluded, Requested
+from domain.session import Ended, Started, UsageRecorded
+from projections.base import builtins, utc_text
+from projections.public import readings_of
+from projections.store import JSON, Document
+
+EVERY = timedelta(seconds=60)
+"""A running session's `meter_value` on its session topic comes at most this often."""
+
+MESSAGES = UUID("3f1b6d0a-52a7-4b6f-8a55-0f0a6f1c9e21")
+"""The namespace of event ids. For ever."""
+
+_UNUSABLE = frozenset({"Faulted", "Unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; `payload` None clears what the broker retains. `key` names whose order it belongs to."""
+
+    topic: str
+    payload: Document | None
+    event_id: str
+    key: str
+    retain: bool = False
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is remembered of one aggregate. `done_at` is set once nothing more will be told of it."""
+
+    kind: ClassVar[str]
+    version: int = 0
+    tenant: str = ""
+    charge_point_id: str = ""
+    done_at: datetime | None = None
+
+
+class ConnectorView(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+    last_update: datetime
+
+
+class ChargePointView(View, frozen=True, kw_only=True, omit_defaults=True):
+    """`epoch` is that of the connection there is, 0 for none."""
+
+    kind: ClassVar[str] = "charge_point"
+    epoch: int = 0
+    connectors: dict[int, ConnectorView] = {}
+
+
+class SessionView(View, frozen=True, kw_only=True, omit_defaults=True):
+    """`told_at` and `told_version` are those of the last `meter_value` on the session topic."""
+
+    kind: ClassVar[str] = "session"
+    connector_id: int = 0
+    started_at: datetime | None = None
+    told_at: datetime | None = None
+    told_version: int = 0
+
+
+class CommandView(View, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "remote_command"
+    command_id: str = ""
+
+
+VIEWS: dict[str, type[View]] = {view.kind: view for view in (ChargePointView, SessionView, CommandView)}
+
+
+def segment(id: str) -> str:
+    """A topic level: `%`, `/`, `+` and `#` percent-encoded."""
+    for character, code in (("%", "%25"), ("/", "%2F"), ("+", "%2B"), ("#", "%23")):
+        id = id.replace(character, code)
+    return id
+
+
+def status_topic(tenant: str, charge_point_id: str) -> str:
+    return f"ocpp/status/{segment(tenant)}/{segment(charge_point_id)}"
+
+
+def response_topic(tenant: str, charge_point_id: str) -> str:
+    return f"ocpp/responses/{segment(tenant)}/{segment(charge_point_id)}"
+
+
+def event_topic(tenant: str, charge_point_id: str, what: str) -> str:
+    """`what` is session, meter_value or fault."""
+    return f"ocpp/events/{segment(tenant)}/{segment(charge_point_id)}/{what}"
+
+
+def message_id(event: Event, what: str) -> str:
+    """The same for the same message of the same event, whenever and by whomever it is told."""
+    return str(uuid5(MESSAGES, f"{event.originator_id}|{event.originator_version}|{what}"))
+
+
+def overall(view: ChargePointView) -> str:
+    """Available where a connector is free; Faulted when offline, or nothing can be used; else Occupied."""
+    if not view.epoch:
+        return "Faulted"
+    statuses = {id: connector.status for id, connector in view.connectors.items()}
+    if statuses.pop(0, "") in _UNUSABLE:
+        return "Faulted"
+    found = set(statuses.values())
+    if not found or "Available" in found:
+        return "Available"
+    return "Faulted" if found <= _UNUSABLE else "Occupied"
+
+
+def response(
+    command_id: str | None, status: str, reason: str, at: datetime, body: JSON = None
+) -> dict[str, JSON]:
+    """The payload on the responses topic."""
+    return {
+        "command_id": command_id,
+        "status": status,
+        "reason": reason or None,
+        "timestamp": utc_text(at),
+        "response": body,
+    }
+
+
+def tell(view: View | None, event: Event, meta: Meta) -> tuple[View | None, tuple[Message, ...]]:
+    """The view after the event, and what is told of the event; None before anything is known."""
+    route = _ROUTES.get(type(event))
+    if route is None:
+        return view, ()
+    after, messages = route(view, event, meta)
+    if after is view or (view is not None and event.originator_version <= view.version):
+        return view, messages
+    if after is not None:
+        after = msgspec.structs.replace(after, version=event.originator_version)
+    return after, messages
+
+
+_Told = tuple[View | None, tuple[Message, ...]]
+
+
+def _charge_point(view: View | None, event: Event, meta: Meta) -> _Told:
+    assert view is None or isinstance(view, ChargePointView)
+    before = view
+    _, tenant, id = event.originator_id.split("|", 2)
+    now = view or ChargePointView(tenant=tenant, charge_point_id=id)
+    messages: list[Message] = []
+    fresh = event.originator_version > now.version
+    match event:
+        case charge_point.Registered() | charge_point.Changed():
+            now = msgspec.structs.replace(now, done_at=None)
+        case charge_point.Removed():
+            if fresh:
+                now = ChargePointView(tenant=tenant, charge_point_id=id, done_at=event.timestamp)
+        case charge_point.Connected():
+            if fresh:
+                now = msgspec.structs.replace(now, epoch=event.originator_version, done_at=None)
+        case charge_point.Disconnected():
+            if now.epoch == event.epoch and fresh:
+                now = msgspec.structs.replace(now, epoch=0)
+        case charge_point.StatusReported():
+            if event.status == "Faulted" or event.error_code != "NoError":
+                messages.append(_fault(now, event))
+            if event.stale:
+                return before, tuple(messages)
+            if fresh:
+                reported = ConnectorView(status=event.status, last_update=event.happened_at)
+                connectors = {**now.connectors, event.connector_id: reported}
+                now = msgspec.structs.replace(now, connectors=dict(sorted(connectors.items())))
+    messages.append(_status(now, event))
+    return now, tuple(messages)
+
+
+def _status(view: ChargePointView, event: Event) -> Message:
+    topic = status_topic(view.tenant, view.charge_point_id)
+    key, id = view.charge_point_id, message_id(event, "status")
+    if view.done_at is not None:
+        return Message(topic, None, id, key, retain=True)
+    payload: Document = {
+        "charge_point_id": view.charge_point_id,
+        "status": overall(view),
+        "connected": bool(view.epoch),
+        "connectors": [
+            {"id": id, "status": connector.status, "last_update": utc_text(connector.last_update)}
+            for id, connector in view.connectors.items()
+            if id > 0
+        ],
+    }
+    return Message(topic, payload, id, key, retain=True)
+
+
+def _fault(view: ChargePointView, event: charge_point.StatusReported) -> Message:
+    data: Document = {
+        "connector_id": event.connector_id,
+        "status": event.status,
+        "error_code": event.error_code,
+        "info": event.info or None,
+        "vendor_id": event.vendor_id or None,
+        "vendor_error_code": event.vendor_error_code or None,
+    }
+    return _event(view, event, "fault", "fault", event.session_id, data)
+
+
+def _readings(view: View | None, event: Event, meta: Meta) -> _Told:
+    assert isinstance(event, charge_point.MeterValuesRecorded | charge_point.TransactionStopped)
+    values = event.values if isinstance(event, charge_point.MeterValuesRecorded) else event.data
+    readings = readings_of(values, event.timestamp)
+    if not readings:
+        return view, ()
+    _, tenant, id = event.originator_id.split("|", 2)
+    data: Document = {
+        "connector_id": event.connector_id,
+        "transaction_id": event.transaction_id or None,
+        "readings": list[JSON](readings),
+    }
+    whose = View(tenant=tenant, charge_point_id=id)
+    return view, (_event(whose, event, "meter_value", "meter_value", event.session_id, data),)
+
+
+def _session(view: View | None, event: Event, meta: Meta) -> _Told:
+    assert view is None or isinstance(view, SessionView)
+    if isinstance(event, Started):
+        session = SessionView(
+            tenant=event.tenant,
+            charge_point_id=event.charge_point_id,
+            connector_id=event.connector_id,
+            started_at=event.happened_at,
+        )
+        return session, (_of_session(session, event, "session_started", Decimal(0)),)
+    if view is None:
+        # It came before the start, whose own events tell of it again.
+        return None, ()
+    if isinstance(event, Ended):
+        ended = msgspec.structs.replace(view, done_at=event.timestamp)
+        return ended, (_of_session(view, event, "session_stopped", event.energy_wh),)
+    assert isinstance(event, UsageRecorded)
+    due = view.told_at is None or event.timestamp - view.told_at >= EVERY
+    if not due and event.originator_version != view.told_version:
+        return view, ()
+    told = msgspec.structs.replace(view, told_at=event.timestamp, told_version=event.originator_version)
+    return told, (_of_session(view, event, "meter_value", event.energy_wh),)
+
+
+def _of_session(
+    view: SessionView, event: Started | UsageRecorded | Ended, event_type: str, energy_wh: Decimal
+) -> Message:
+    at = event.samples[-1].at if isinstance(event, UsageRecorded) and event.samples else event.happened_at
+    since = at - view.started_at if view.started_at else timedelta(0)
+    data: Document = {
+        "connector_id": view.connector_id,
+        "energy_wh": builtins(energy_wh),
+        "duration_seconds": max(0, int(since.total_seconds())),
+    }
+    session_id = event.originator_id.partition("|")[2]
+    return _event(view, event, "session", event_type, session_id, data, at)
+
+
+def _event(
+    view: View,
+    event: Event,
+    what: str,
+    event_type: str,
+    session_id: str,
+    data: Document,
+    at: datetime | None = None,
+) -> Message:
+    id = message_id(event, what)
+    payload: Document = {
+        "event_type": event_type,
+        "event_id": id,
+        "timestamp": utc_text(at or event.happened_at),
+        "tenant_id": view.tenant,
+        "charge_point_id": view.charge_point_id,
+        "session_id": session_id or None,
+        "data": data,
+    }
+    return Message(event_topic(view.tenant, view.charge_point_id, what), payload, id, view.charge_point_id)
+
+
+def _command(view: View | None, event: Event, meta: Meta) -> _Told:
+    assert view is None or isinstance(view, CommandView)
+    if isinstance(event, Requested):
+        return (
+            CommandView(
+                tenant=event.tenant, charge_point_id=event.charge_point_id, command_id=event.command_id
+            ),
+            (),
+        )
+    if view is None:
+        return None, ()
+    assert isinstance(event, Concluded)
+    body = without_sealed(event.response)
+    payload = response(view.command_id, event.status, event.reason, event.timestamp, body)
+    topic = response_topic(view.tenant, view.charge_point_id)
+    message = Message(topic, payload, message_id(event, "response"), view.charge_point_id)
+    return msgspec.structs.replace(view, done_at=event.timestamp), (message,)
+
+
+def without_sealed(value: JSON) -> JSON:
+    """The value with every sealed text replaced by null."""
+    if isinstance(value, str):
+        return None if value.startswith("s1.") else value
+    if isinstance(value, dict):
+        return {name: without_sealed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_sealed(item) for item in value]
+    return value
+
+
+_ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
+    charge_point.Registered: _charge_point,
+    charge_point.Changed: _charge_point,
+    charge_point.Removed: _charge_point,
+    charge_point.Connected: _charge_point,
+    charge_point.Disconnected: _charge_point,
+    charge_point.StatusReported: _charge_point,
+    charge_point.MeterValuesRecorded: _readings,
+    charge_point.TransactionStopped: _readings,
+    Started: _session,
+    UsageRecorded: _session,
+    Ended: _session,
+    Requested: _command,
+    Concluded: _command,
+}
+TOLD = frozenset(_ROUTES)
+"""The events that anything is told of."""

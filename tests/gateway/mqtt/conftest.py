@@ -1,0 +1,108 @@
+"""A log and a read store on this machine's disk, and MQTT clients that see what the broker lets them see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import NamedTuple
+
+import aiomqtt
+import pytest
+
+from projections.store.sqlite import SqliteReadStore
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+
+
+class Seen(NamedTuple):
+    topic: str
+    payload: object
+    retained: bool
+    event_id: str
+
+
+class Ear:
+    """Everything that one user's subscription brings, in order."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    async def until(self, last: Callable[[Seen], bool]) -> list[Seen]:
+        """What came up to and including the first message that fits."""
+        seen: list[Seen] = []
+        async with asyncio.timeout(20):
+            async for message in self._client.messages:
+                payload = message.payload
+                assert isinstance(payload, bytes)
+                user = dict(getattr(message.properties, "UserProperty", []))
+                one = Seen(
+                    message.topic.value,
+                    json.loads(payload) if payload else None,
+                    bool(message.retain),
+                    user.get("event_id", ""),
+                )
+                seen.append(one)
+                if last(one):
+                    return seen
+        raise AssertionError("the broker closed the connection")
+
+
+def client(url: str, **options: str) -> aiomqtt.Client:
+    user, _, rest = url.removeprefix("mqtt://").partition(":")
+    password, _, where = rest.partition("@")
+    host, _, port = where.partition(":")
+    return aiomqtt.Client(
+        host,
+        int(port),
+        username=user,
+        password=password,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@contextlib.asynccontextmanager
+async def listening(url: str, *filters: str) -> AsyncIterator[Ear]:
+    async with client(url) as connected:
+        for one in filters:
+            await connected.subscribe(one, qos=1)
+        yield Ear(connected)
+
+
+@contextlib.asynccontextmanager
+async def running(work: Coroutine[object, object, None]) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def eventually(fact: Callable[[], bool]) -> None:
+    """Returns once the fact holds; fails after 20 s."""
+    async with asyncio.timeout(20):
+        while True:
+            if fact():
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
+    store = SqliteReadStore(tmp_path / "store")
+    yield store
+    await store.close()

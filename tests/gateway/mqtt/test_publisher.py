@@ -1,0 +1,241 @@
+"""The publisher against a real mosquitto: who sees what, and nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiomqtt
+
+from gateway.mqtt import Broker, BrokerAway, Connection, Publisher
+from gateway.mqtt.publisher import Teller
+from projections.mqtt import message_id
+from projections.store.sqlite import SqliteReadStore
+from streams.sqlite_log import SqliteLog
+from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, running
+from tests.projections.facts import (
+    EVENTS,
+    concluded,
+    connected,
+    decision,
+    ended,
+    fact,
+    meta,
+    registered,
+    requested,
+    started,
+    status,
+    used,
+    write,
+)
+from tests.servers import Mosquitto
+
+QUICK = (0.05, 0.2)
+
+
+def publisher(log: SqliteLog, store: SqliteReadStore, url: str, node: str = "one") -> Publisher:
+    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), node)
+
+
+async def test_a_charge_is_told_from_start_to_end_with_event_ids(
+    log: SqliteLog, store: SqliteReadStore, mosquitto: Mosquitto, unique: Callable[[str], str]
+) -> None:
+    cp = unique("cp")
+    events = [started(cp=cp), used(2, 30, 10), used(3, 45, 20), ended(4, 60, 30)]
+    await write(log, *events, meta=meta())
+    async with (
+        listening(mosquitto.url_of("demo"), f"ocpp/events/demo/{cp}/#") as ear,
+        running(publisher(log, store, mosquitto.url).run()),
+    ):
+        seen = await ear.until(lambda one: _type(one) == "session_stopped")
+    assert [_type(one) for one in seen] == ["session_started", "meter_value", "session_stopped"]
+    assert [one.event_id for one in seen] == [_field(one, "event_id") for one in seen]
+    assert not any(one.retained for one in seen)
+
+
+async def test_a_tenant_sees_its_own_messages_and_nobody_elses(
+    log: SqliteLog, store: SqliteReadStore, mosquitto: Mosquitto, unique: Callable[[str], str]
+) -> None:
+    mine, theirs = unique("mine"), unique("theirs")
+    foreign = [
+        registered(1, theirs, "acme"),
+        connected(2, id=theirs, tenant="acme"),
+        requested("x", tenant="acme"),
+    ]
+    foreign += [started(id="s-acme", tenant="acme", cp=theirs), concluded("x", tenant="acme")]
+    await write(log, *foreign, meta=meta("acme"))
+    async with (
+        listening(mosquitto.url_of("acme"), "#") as acme,
+        listening(mosquitto.url_of("demo"), "#", "ocpp/events/acme/#", "ocpp/status/acme/#") as demo,
+        running(publisher(log, store, mosquitto.url).run()),
+    ):
+        wanted = {f"ocpp/{what}/acme/{theirs}" for what in ("status",)} | {
+            f"ocpp/events/acme/{theirs}/session"
+        }
+        while wanted:
+            seen = await acme.until(lambda one: one.topic in wanted)
+            wanted.discard(seen[-1].topic)
+        # Everything of acme is out; the marker comes after it on the same connection.
+        await write(log, started(id="s-demo", cp=mine), meta=meta())
+        heard = await demo.until(lambda one: one.topic == f"ocpp/events/demo/{mine}/session")
+    assert [
+        one.topic for one in heard if not one.topic.startswith("ocpp/") or "/demo/" not in one.topic
+    ] == []
+
+
+async def test_the_status_is_there_for_who_comes_later(
+    log: SqliteLog, store: SqliteReadStore, mosquitto: Mosquitto, unique: Callable[[str], str]
+) -> None:
+    cp = unique("cp")
+    events = [registered(1, cp), connected(2, id=cp), status(3, "Charging", id=cp)]
+    await write(log, *events, meta=meta())
+    topic = f"ocpp/status/demo/{cp}"
+    async with (
+        listening(mosquitto.url_of("demo"), topic) as ear,
+        running(publisher(log, store, mosquitto.url).run()),
+    ):
+        await ear.until(lambda one: _field(one, "status") == "Occupied")
+    async with listening(mosquitto.url_of("demo"), topic) as later:
+        [seen] = await later.until(lambda one: True)
+    assert seen.retained
+    assert _field(seen, "connectors") == [
+        {"id": 1, "status": "Charging", "last_update": "2026-03-01T12:00:00Z"}
+    ]
+
+
+async def test_the_outcome_of_a_command_reaches_its_tenant(
+    log: SqliteLog, store: SqliteReadStore, mosquitto: Mosquitto, unique: Callable[[str], str]
+) -> None:
+    cp = unique("cp")
+    await write(
+        log, requested("r-9", cp=cp), concluded("r-9", status="timed_out", reason="late"), meta=meta()
+    )
+    async with (
+        listening(mosquitto.url_of("demo"), f"ocpp/responses/demo/{cp}") as ear,
+        running(publisher(log, store, mosquitto.url).run()),
+    ):
+        [seen] = await ear.until(lambda one: True)
+    assert (_field(seen, "command_id"), _field(seen, "status")) == ("r-9", "timed_out")
+
+
+class Gated(Connection):
+    """A connection that can be held back, and that knows what the broker has acknowledged."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, backoff_s=QUICK)
+        self.acknowledged: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        await self.gate.wait()
+        await super()._serve(client)
+
+    async def publish(self, topic: str, payload: bytes, event_id: str, *, retain: bool = False) -> None:
+        await super().publish(topic, payload, event_id, retain=retain)
+        self.acknowledged.add(event_id)
+
+
+async def test_a_broker_killed_in_the_middle_loses_nothing(
+    log: SqliteLog, store: SqliteReadStore, own_mosquitto: Mosquitto
+) -> None:
+    sessions = [started(id=f"s-{number:04}", cp=f"CP-{number % 50}") for number in range(600)]
+    ids = {message_id(event, "session") for event in sessions}
+    connection = Gated(own_mosquitto.url)
+    engine = Publisher(log, store, EVENTS, connection, "one")
+    async with running(engine.run()):
+        writing = asyncio.create_task(write(log, *sessions, meta=meta()))
+        await eventually(lambda: len(connection.acknowledged) >= 100)
+        connection.gate.clear()
+        own_mosquitto.kill()
+        await writing
+        await eventually(lambda: not connection.connected.is_set())
+        before = set(connection.acknowledged)
+        assert before < ids
+
+        own_mosquitto.restart()
+        async with listening(own_mosquitto.url_of("demo"), "ocpp/events/demo/#") as ear:
+            connection.gate.set()
+            missing = ids - before
+            while missing:
+                missing -= {one.event_id for one in await ear.until(lambda one: True)}
+        await eventually(lambda: engine.follower.handled == len(sessions))
+    assert engine.counts["losses"] == 1
+
+
+async def test_after_a_restart_it_goes_on_where_it_was(
+    log: SqliteLog, store: SqliteReadStore, mosquitto: Mosquitto, unique: Callable[[str], str]
+) -> None:
+    cp = unique("cp")
+    async with listening(mosquitto.url_of("demo"), f"ocpp/events/demo/{cp}/#") as ear:
+        async with running(publisher(log, store, mosquitto.url).run()):
+            await write(log, started(cp=cp), meta=meta())
+            await ear.until(lambda one: _type(one) == "session_started")
+        async with running(publisher(log, store, mosquitto.url).run()):
+            await write(log, ended(2, 60, 30), meta=meta())
+            seen = await ear.until(lambda one: _type(one) == "session_stopped")
+    assert _field(seen[-1], "charge_point_id") == cp
+
+
+class Unsteady(Broker):
+    """Takes some messages, then is away for one."""
+
+    def __init__(self, away_at: int) -> None:
+        self.taken: list[tuple[str, str]] = []
+        self._away_at = away_at
+
+    async def publish(self, topic: str, payload: bytes, event_id: str, *, retain: bool = False) -> None:
+        if len(self.taken) == self._away_at:
+            self._away_at = -1
+            raise BrokerAway("away")
+        self.taken.append((topic, event_id))
+
+
+async def test_a_batch_handed_over_again_repeats_only_what_was_not_acknowledged(
+    store: SqliteReadStore,
+) -> None:
+    broker = Unsteady(away_at=2)
+    teller = Teller(store, EVENTS, broker)
+    facts = [fact(decision(event, meta=meta())) for event in [started(), used(2, 30, 1), ended(3, 60, 2)]]
+    try:
+        await teller.handle(facts[0].place, facts)
+        raise AssertionError("the broker was away")
+    except BrokerAway:
+        pass
+    await teller.handle(facts[0].place, facts)
+    assert len(broker.taken) == len(set(broker.taken)) == 3
+
+
+async def test_a_new_process_tells_the_end_of_a_session_that_another_saw_begin(
+    store: SqliteReadStore,
+) -> None:
+    first, second = Unsteady(-1), Unsteady(-1)
+    begin, end = fact(decision(started(), meta=meta())), fact(decision(ended(2, 60, 9), meta=meta()))
+    await Teller(store, EVENTS, first).handle(begin.place, [begin])
+    await Teller(store, EVENTS, second).handle(end.place, [end])
+    assert [topic for topic, _ in second.taken] == ["ocpp/events/demo/CP-1/session"]
+
+
+async def test_a_broker_that_is_away_from_the_start_is_waited_for(
+    log: SqliteLog, store: SqliteReadStore, own_mosquitto: Mosquitto
+) -> None:
+    own_mosquitto.kill()
+    await write(log, registered(), connected(2), meta=meta())
+    engine = publisher(log, store, own_mosquitto.url)
+    async with running(engine.run()):
+        await eventually(lambda: engine.counts["waited"] > 0)
+        assert engine.follower.handled == 0
+        own_mosquitto.restart()
+        await eventually(lambda: engine.follower.handled == 2)
+    async with client(own_mosquitto.url_of("demo")) as later:
+        await later.subscribe("ocpp/status/demo/CP-1", qos=1)
+        message = await anext(aiter(later.messages))
+    assert message.retain
+
+
+def _type(one: Seen) -> object:
+    return _field(one, "event_type")
+
+
+def _field(one: Seen, name: str) -> object:
+    return one.payload.get(name) if isinstance(one.payload, dict) else None
