@@ -120,11 +120,13 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
         flags.append(Flag.CONNECTOR_ZERO_STATUS)
     if command.connector_id > 0 and state.evse(command.connector_id) is None:
         flags.append(Flag.UNKNOWN_CONNECTOR)
+    running = charge_point.running_on(command.connector_id)
     charge_point.trigger(
         StatusReported,
         meta.at,
         occurred_at=command.timestamp,
         connector_id=command.connector_id,
+        session_id=running[-1][1].session_id if running else "",
         status=command.status,
         error_code=command.error_code,
         info=command.info,

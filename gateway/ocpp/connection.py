@@ -50,6 +50,7 @@ class Connection:
 
     __slots__ = (
         "_credentials",
+        "_ended",
         "_faults",
         "_incoming",
         "_numbers",
@@ -101,6 +102,7 @@ class Connection:
         self._numbers = itertools.count(1)
         self._faults: deque[float] | None = None
         self._reason = ""
+        self._ended = False
         self._seen_told = 0.0
 
     @property
@@ -136,7 +138,10 @@ class Connection:
             await self.end(self._reason or reason or "failed")
 
     async def end(self, reason: str) -> None:
-        """Everything that waits is over; the log hears of it."""
+        """Everything that waits is over; the log hears of it, once."""
+        if self._ended:
+            return
+        self._ended = True
         if self._outbound is not None:
             self._outbound.close("replaced" if reason == "replaced" else "disconnected")
         self._incoming, _ = calls.close_incoming(self._incoming)

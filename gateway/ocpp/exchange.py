@@ -16,7 +16,7 @@ import msgspec
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand
 from domain.charge_point import session_id
-from gateway.ocpp.ports import Listed, Tenant
+from gateway.ocpp.ports import Listed, Tenant, opened
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
@@ -122,7 +122,7 @@ class Exchange:
 
     async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
         """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""
-        parent = await self.connection.services.vault.open(parent_sealed) if parent_sealed else ""
+        parent = await opened(self.connection.services.vault, parent_sealed)
         return IdTagInfo(
             status=AuthorizationStatus(status),
             expiry_date=expires_at,

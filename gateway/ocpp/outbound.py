@@ -20,7 +20,7 @@ from commands.base import Downlink, Meta
 from commands.charge_point import ConcludeCall, SetCredentials
 from domain.values import JSONObject
 from gateway.ocpp import metrics
-from gateway.ocpp.ports import Frame
+from gateway.ocpp.ports import Frame, opened
 from protocols.ocpp import calls
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import CallError, CallResult, encode_call
@@ -167,7 +167,7 @@ class Outbound:
         try:
             value = await self._open(value)
         except LookupError:
-            return b"", "a sealed text in it cannot be opened any more"
+            return b"", "a sealed text in it cannot be opened"
         payload = msgspec.json.encode(value)
         decoded = decode_request(downlink.action, payload, sender=Direction.FROM_CENTRAL_SYSTEM)
         if isinstance(decoded, WireError):
@@ -177,7 +177,7 @@ class Outbound:
     async def _open(self, value: Any) -> Any:
         match value:
             case str() if len(value) > _LONGEST_TAG and value.startswith(_SEALED):
-                text = await self._connection.services.vault.open(value)
+                text = await opened(self._connection.services.vault, value)
                 if not text:
                     raise LookupError
                 return text

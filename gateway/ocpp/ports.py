@@ -14,6 +14,7 @@ import msgspec
 
 from commands.base import Command, Meta
 from domain.values import Authorization, Evse, JSONObject, Settings, Site, TagRef
+from projections.store import StoreUnavailable
 from streams.envelope import Reply
 
 
@@ -89,11 +90,20 @@ class Tariffs(Protocol):
 
 
 class Vault(Protocol):
-    """Opens sealed texts."""
+    """Opens sealed texts; `streams.vault.Vault`."""
 
-    async def open(self, sealed: str) -> str:
-        """The text, or empty where its key was destroyed or cannot be read now; never raises."""
+    async def open(self, sealed: str) -> bytes | None:
+        """The text in UTF-8, or None where its key was destroyed. May raise StoreUnavailable."""
         ...
+
+
+async def opened(vault: Vault, sealed: str) -> str:
+    """The text, or empty where it cannot be read, now or ever."""
+    try:
+        plain = await vault.open(sealed) if sealed else None
+    except StoreUnavailable:
+        return ""
+    return "" if plain is None else plain.decode(errors="replace")
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):

@@ -206,6 +206,18 @@ def test_statuses_open_and_close_no_transactions_ST_4() -> None:
     assert set(case.state.open) == {1}
 
 
+def test_a_status_names_the_session_that_runs_on_its_connector() -> None:
+    case = Case.online()
+    id = case.start().session_id
+    case.status(5, "SuspendedEV")
+    assert case.last(StatusReported).session_id == id
+    case.status(6, "Available", connector_id=2)
+    assert case.last(StatusReported).session_id == ""
+    case.stop(1, received=60)
+    case.status(61, "Finishing")
+    assert case.last(StatusReported).session_id == ""
+
+
 def test_a_status_before_the_boot_was_accepted_is_taken_and_flagged_BOOT_4() -> None:
     case = Case.registered()
     case.do(Boot, vendor="v", model="m", status="Pending", interval=60)

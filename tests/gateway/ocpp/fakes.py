@@ -174,8 +174,8 @@ class FakeTariffs:
 
 
 class FakeVault:
-    async def open(self, sealed: str) -> str:
-        return {"s1.family": "FAMILY", "s1.0123456789.alice-sealed": "ALICE"}.get(sealed, "")
+    async def open(self, sealed: str) -> bytes | None:
+        return {"s1.family": b"FAMILY", "s1.0123456789.alice-sealed": b"ALICE"}.get(sealed)
 
 
 class FakeFrames:
