@@ -1,0 +1,97 @@
+"""The rooms and their arrows: what may import what, and what may not be reached at all."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BELOW: dict[str, frozenset[str]] = {
+    "domain": frozenset(),
+    "protocols": frozenset({"domain"}),
+    "commands": frozenset({"domain", "protocols"}),
+    "projections": frozenset({"domain", "protocols", "commands"}),
+    "streams": frozenset({"domain", "protocols", "commands", "projections"}),
+    "api": frozenset({"domain", "protocols", "commands", "projections", "streams"}),
+    "gateway": frozenset({"domain", "protocols", "commands", "projections", "streams"}),
+    "chargesphere": frozenset(
+        {"domain", "protocols", "commands", "projections", "streams", "api", "gateway", "bench"}
+    ),
+}
+ROOMS = frozenset(BELOW) | {"bench", "tests"}
+PURE = ("domain", "protocols", "commands")
+IMPURE_MODULES = frozenset(
+    {
+        "asyncio",
+        "socket",
+        "sqlite3",
+        "random",
+        "secrets",
+        "time",
+        "os",
+        "aiokafka",
+        "pymongo",
+        "redis",
+        "httpx",
+    }
+)
+CLOCKS = frozenset({"now", "utcnow", "today"})
+
+
+def modules(room: str) -> list[Path]:
+    return sorted(path for path in (ROOT / room).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The first names of everything that a module imports at run time."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imported(path) & ROOMS
+        if name != room and name not in BELOW[room]
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_decisions_and_wire_types_have_no_input_or_output(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imported(path) & IMPURE_MODULES
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_decisions_and_wire_types_read_no_clock(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in modules(room)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_every_module_says_what_it_is(room: str) -> None:
+    silent = {
+        str(path.relative_to(ROOT))
+        for path in modules(room)
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    }
+    assert not silent
