@@ -34,6 +34,8 @@ from domain.values import (
     TagRef,
 )
 from gateway.ocpp import (
+    Bus,
+    Clock,
     Directory,
     DirectoryUnavailableError,
     Frame,
@@ -207,9 +209,14 @@ async def eventually(true: Callable[[], bool]) -> None:
 
 
 class World:
-    """The gateway and everything around it."""
+    """The gateway and everything around it; another `bus` or `clock` takes the fake one's place."""
 
-    def __init__(self, options: Options = QUICK) -> None:
+    def __init__(
+        self,
+        options: Options = QUICK,
+        bus: Callable[[LocalChannel], Bus] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.channel = LocalChannel("gw-test")
         self.bus = FakeBus(self.channel)
         self.directory = FakeDirectory()
@@ -220,13 +227,13 @@ class World:
         self.gateway = OcppGateway(
             Services(
                 channel=self.channel,
-                bus=self.bus,
+                bus=bus(self.channel) if bus else self.bus,
                 directory=self.directory,
                 authorizer=FakeAuthorizer(),
                 tariffs=FakeTariffs(),
                 vault=FakeVault(),
                 frames=self.frames,
-                clock=self.clock,
+                clock=clock or self.clock,
                 options=options,
                 busy=lambda: self.load,
             )

@@ -1,0 +1,130 @@
+"""The gateway on the embedded log with a real decider: answers follow from decisions that were read back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from commands.base import Area, Meta
+from commands.charge_point import ROUTES, TIMER, Register, RequestCall
+from domain.aggregate import Event, EventRegistry
+from domain.charge_point import (
+    AGGREGATE_EVENTS,
+    CallConcluded,
+    ChargePoint,
+    Connected,
+    TransactionStarted,
+    TransactionStopped,
+    charge_point_key,
+)
+from domain.charge_point.passwords import hash_password
+from gateway.ocpp import Listed
+from streams.bus import CommandBus
+from streams.decider import Decider
+from streams.envelope import Fence, decode_events
+from streams.log import TopicPartition
+from streams.partition import Rules
+from streams.sqlite_log import SqliteLog
+from streams.topology import events_topic, partition_of, topics
+from tests.gateway.ocpp.fakes import EVSES, PASSWORD, SITE, World
+from tests.gateway.ocpp.test_messages import METER, START
+
+REGISTRY = EventRegistry({ChargePoint: AGGREGATE_EVENTS})
+RULES = Rules(ROUTES, {ChargePoint.kind: TIMER}, REGISTRY)
+KEY = charge_point_key("demo", "CP-1")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Clock:
+    def now(self) -> datetime:
+        return now()
+
+
+async def decided(log: SqliteLog) -> list[Event]:
+    """Every event of CP-1, as the log holds them."""
+    place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(KEY))
+    reader, fence, out = log.reader(), Fence(), []
+    await reader.assign({place: 0})
+    try:
+        while batch := await reader.poll(0.05):
+            for stored in batch.get(place, ()):
+                decision = fence.admit(stored)
+                out += decode_events(decision, REGISTRY) if decision else []
+    finally:
+        await reader.close()
+    return out
+
+
+@asynccontextmanager
+async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, SqliteLog]]:
+    log = SqliteLog(folder / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    w = World(bus=lambda channel: CommandBus(log, channel), clock=Clock())
+    bus = CommandBus(log, w.channel)
+    decider = Decider(log, RULES, w.channel, "one", now, areas=[Area.CHARGE_POINT])
+    deciding = asyncio.create_task(decider.run())
+    w.tenant()
+    password_hash = hash_password(PASSWORD.encode(), bytes(16))
+    register = Register(
+        tenant="demo", charge_point_id="CP-1", site=SITE, evses=EVSES, password_hash=password_hash
+    )
+    await bus.ask(register, Meta(command_id="register", at=now()), 20)
+    w.directory.learn("demo", Listed(charge_point_id="CP-1", password_hash=password_hash, evses=EVSES))
+    w.port = await w.gateway.start("127.0.0.1", 0)
+    try:
+        yield w, bus, log
+    finally:
+        await w.gateway.stop()
+        deciding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await deciding
+        await log.close()
+
+
+async def test_a_whole_charge_on_the_embedded_log_TC_001_TC_003_TC_013(tmp_path: Path) -> None:
+    async with on_the_log(tmp_path) as (w, bus, log), w.connected() as cp:
+        assert (await cp.boot())["status"] == "Accepted"
+        status = {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}
+        assert await cp.call("StatusNotification", status) == {}
+        assert (await cp.call("Authorize", {"idTag": "ALICE"}))["idTagInfo"]["status"] == "Accepted"
+        first = await cp.call("StartTransaction", START)
+        assert first["transactionId"] == 1
+        assert await cp.call("StartTransaction", START) == first
+        assert await cp.call("MeterValues", METER) == {}
+
+        command = RequestCall(
+            tenant="demo",
+            charge_point_id="CP-1",
+            command_id="r1",
+            action="RemoteStopTransaction",
+            payload={"transactionId": 1},
+            expires_at=now() + timedelta(seconds=20),
+        )
+        asked = asyncio.create_task(bus.ask(command, Meta(command_id="request r1", at=now())))
+        frame = await cp.frame()
+        assert frame[2:] == ["RemoteStopTransaction", {"transactionId": 1}]
+        await cp.socket.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
+        assert (await asked).refusal is None
+
+        stop = {
+            "transactionId": 1,
+            "meterStop": 5000,
+            "timestamp": "2026-03-01T13:00:00Z",
+            "reason": "Remote",
+        }
+        assert await cp.call("StopTransaction", stop) == {}
+
+        events = await decided(log)
+        assert [e.originator_version for e in events] == list(range(1, len(events) + 1))
+        kinds = [type(event) for event in events]
+        for kind in (Connected, TransactionStarted, TransactionStopped, CallConcluded):
+            assert kinds.count(kind) == 1
