@@ -1,0 +1,116 @@
+"""JSON Web Tokens of `/api/v1`: HS256, claims `sub, role, tenant, iat, exp, iss`. It knows no route and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+import jwt
+import msgspec
+
+from domain.tenant import TENANT_ID
+
+ISSUER: Final = "chargesphere"
+LIFETIME: Final = timedelta(hours=12)
+_ALGORITHM = "HS256"
+
+
+class Role(IntEnum):
+    """Who may do what; a higher one may do all that a lower one may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    TENANT_ADMIN = 3
+    PLATFORM_ADMIN = 4
+
+    @property
+    def text(self) -> str:
+        return self.name.lower()
+
+
+ROLES: Final = {role.text: role for role in Role}
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks. A platform admin has no tenant of its own."""
+
+    subject: str
+    role: Role
+    tenant: str | None
+
+
+class BadToken(Exception):
+    """The token is no good; the message says why, without quoting it."""
+
+
+def issue_token(
+    key: bytes,
+    role: str,
+    tenant: str | None,
+    now: datetime,
+    *,
+    subject: str = "",
+    lifetime: timedelta = LIFETIME,
+) -> str:
+    """A token for a role. Raises ValueError for an unknown role, or a tenant that is missing or too much."""
+    known = ROLES.get(role)
+    if known is None:
+        raise ValueError(f"role {role!r} is not one of {', '.join(ROLES)}")
+    if (known is Role.PLATFORM_ADMIN) == (tenant is not None):
+        raise ValueError("a platform_admin has no tenant, every other role has one")
+    if tenant is not None and not TENANT_ID.fullmatch(tenant):
+        raise ValueError(f"tenant {tenant!r} must be 1 to 32 of a-z, 0-9 and -")
+    claims: dict[str, object] = {
+        "iss": ISSUER,
+        "sub": subject or role,
+        "role": role,
+        "iat": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+    }
+    if tenant is not None:
+        claims["tenant"] = tenant
+    return jwt.encode(claims, key, _ALGORITHM)
+
+
+def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
+    """Who the token speaks for; any of the keys may have signed it. Raises BadToken."""
+    claims = _claims(token, keys)
+    expires, issued = claims["exp"], claims["iat"]
+    if not isinstance(expires, int) or not isinstance(issued, int):
+        raise BadToken("the token is not valid here")
+    if expires <= now.timestamp():
+        raise BadToken("the token has expired")
+    if issued > now.timestamp() + 60:
+        raise BadToken("the token is not valid yet")
+    role = ROLES.get(claims["role"]) if isinstance(claims["role"], str) else None
+    tenant = claims.get("tenant")
+    if role is None:
+        raise BadToken("the token has an unknown role")
+    if role is Role.PLATFORM_ADMIN:
+        if tenant is not None:
+            raise BadToken("a platform_admin's token has no tenant")
+        return Principal(str(claims["sub"]), role, None)
+    if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
+        raise BadToken("the token has no tenant")
+    return Principal(str(claims["sub"]), role, tenant)
+
+
+def _claims(token: str, keys: Sequence[bytes]) -> dict[str, object]:
+    options: jwt.types.Options = {
+        "require": ["exp", "iat", "iss", "sub", "role"],
+        "verify_exp": False,
+        "verify_iat": False,
+    }
+    for key in keys:
+        try:
+            claims: dict[str, object] = jwt.decode(
+                token, key, algorithms=[_ALGORITHM], issuer=ISSUER, options=options
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError:
+            break
+        return claims
+    raise BadToken("the token is not valid here")

@@ -1,0 +1,187 @@
+"""Errors of `/api/v1` as problem details (RFC 9457): whatever goes wrong enters, one JSON object leaves.
+
+`Problem` is raised by the routes; `ProblemRoute` turns it, refused input and neighbours that are away into answers,
+so that the doors beside this one keep their own form. One table says which HTTP status a refusal has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from fastapi import Request, Response
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Message, Receive
+
+from commands.base import Refusal
+from projections.store import BadCursor, StoreUnavailable
+from streams.envelope import Reply
+from streams.log import LogUnavailable
+from streams.vault import DestroyedError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+LARGEST_BODY: Final = 1_000_000
+RETRY_AFTER: Final = 5
+"""Seconds after which it is worth trying again while a neighbour is away."""
+
+STATUS_OF: Final[Mapping[Refusal, int]] = {
+    Refusal.UNKNOWN: 404,
+    Refusal.ALREADY_EXISTS: 409,
+    Refusal.CONFLICT: 409,
+    Refusal.INVALID: 422,
+    Refusal.NOT_ALLOWED: 409,
+    Refusal.NOT_CONNECTED: 409,
+    Refusal.STALE: 409,
+    Refusal.EXPIRED: 503,
+    Refusal.FAILED: 500,
+}
+
+
+class FieldError(msgspec.Struct, frozen=True, rename={"place": "in"}):
+    """One wrong value: where it stood (`body`, `query`, `path`, `header`), its dotted path, and what is wrong."""
+
+    place: str
+    path: str
+    message: str
+
+
+class Problem(Exception):
+    """An answer that is an error. `detail` is one line for a person and never quotes secrets."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str = "",
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code or HTTPStatus(status).phrase.lower().replace(" ", "_")
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        body: dict[str, object] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        return Response(msgspec.json.encode(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def not_found(what: str) -> Problem:
+    """Unknown, or somebody else's: both look alike."""
+    return Problem(404, f"{what} is not known", code="unknown")
+
+
+def invalid(place: str, path: str, message: str) -> Problem:
+    """One wrong value."""
+    return Problem(
+        422,
+        f"{path}: {message}",
+        code="invalid",
+        errors=(FieldError(place=place, path=path, message=message),),
+    )
+
+
+def refused(reply: Reply) -> Problem:
+    """The refusal of a decision."""
+    assert reply.refusal is not None
+    status = STATUS_OF[reply.refusal]
+    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+    detail = "the request could not be processed" if reply.refusal is Refusal.FAILED else reply.message
+    return Problem(status, detail, code=reply.refusal.value, headers=headers)
+
+
+class ProblemRoute(APIRoute):
+    """A route whose errors are problem details, and whose bodies have a bound."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await handle(Request(request.scope, _bounded(request)))
+            except Exception as error:
+                return problem_of(error).response()
+
+        return handler
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an exception is to the caller; what nobody foresaw is logged and is a 500 without its text."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _of_validation(error)
+        case BadCursor():
+            return invalid("query", "cursor", "not a cursor of this list with these filters")
+        case LogUnavailable() | StoreUnavailable():
+            logger.warning("answered 503: %s", error)
+            return Problem(
+                503, "the service is not available for the moment", headers={"Retry-After": str(RETRY_AFTER)}
+            )
+        case DestroyedError():
+            return Problem(409, "its key was destroyed: nothing can be kept for it any more")
+        case UnicodeEncodeError():
+            return Problem(
+                422, "a text holds half a surrogate pair, which no encoding can carry", code="invalid"
+            )
+        case HTTPException() | StarletteHTTPException():
+            return Problem(error.status_code, str(error.detail), headers=error.headers)
+        case _:
+            logger.exception("a request failed", exc_info=error)
+            return Problem(500, "the request could not be processed")
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    found = []
+    for one in error.errors():
+        place, *path = one["loc"]
+        if one["type"] == "json_invalid":
+            path = []
+        message = str(one["msg"])
+        found.append(
+            FieldError(place=str(place), path=".".join(map(str, path)) or str(place), message=message)
+        )
+    first = found[0]
+    return Problem(422, f"{first.path}: {first.message}", code="invalid", errors=found)
+
+
+def _bounded(request: Request) -> Receive:
+    """The body's stream, which ends in a 413 beyond the bound."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > LARGEST_BODY:
+        raise _too_large()
+    taken = 0
+
+    async def receive() -> Message:
+        nonlocal taken
+        message = await request.receive()
+        taken += len(message.get("body", b""))
+        if taken > LARGEST_BODY:
+            raise _too_large()
+        return message
+
+    return receive
+
+
+def _too_large() -> HTTPException:
+    # Not a Problem: FastAPI takes every other exception from the stream for a broken body.
+    return HTTPException(413, f"a body has at most {LARGEST_BODY} bytes")

@@ -1,0 +1,69 @@
+"""What the HTTP doors need from outside: ports and settings that the composition root fills.
+
+Nothing is built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from commands.base import Command, Meta
+from domain.values import PartyId
+from projections.store import ReadStore
+from streams.envelope import Reply
+from streams.limiter import RateLimiter
+from streams.remote_commands import Authorizer
+from streams.vault import Vault
+
+
+class Bus(Protocol):
+    """The way into the log; `streams.bus.CommandBus`."""
+
+    async def tell(self, command: Command, meta: Meta) -> None:
+        """Returns once the command is durable. Raises LogUnavailable."""
+        ...
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        """The decision's reply, refusals included. Raises LogUnavailable."""
+        ...
+
+
+class Registration(Protocol):
+    """How a handshake ended; `reason` says at which step it failed and why, without secrets."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class PartnerRegistrar(Protocol):
+    """Begins OCPI handshakes from our side."""
+
+    async def register(self, partner_id: str) -> Registration:
+        """Fetch versions and details, post our credentials, keep theirs. Raises LogUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that `/api/v1` works with.
+
+    `jwt_keys`: the current key first, then the previous one. `public_url` is the base of every URL handed out.
+    `visible_within`: seconds that a write waits until it can be read.
+    """
+
+    store: ReadStore
+    bus: Bus
+    vault: Vault
+    limiter: RateLimiter
+    authorizer: Authorizer
+    registrar: PartnerRegistrar
+    clock: Callable[[], datetime]
+    jwt_keys: tuple[bytes, ...]
+    hub: PartyId
+    public_url: str
+    visible_within: float = 0.3

@@ -1,0 +1,192 @@
+"""Who calls `/api/v1`, for which tenant, and how a write goes to the log: one `Caller` a request.
+
+Authentication, the role, the tenant and its rate limit are settled before a route runs. A tenant that does not exist
+and one that is somebody else's look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Annotated, Final, TypeVar
+from uuid import uuid4
+
+import msgspec
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.auth import BadToken, Principal, Role, verify_token
+from api.problems import Problem, invalid, not_found, refused
+from api.services import Services
+from api.visible import wait_gone, wait_visible
+from commands.base import Command, Meta, Refusal
+from domain.tenant import Configuration
+from projections.base import utc_text
+from projections.store import HUB, Document, Insert, tenant_database
+from projections.tenant import configuration_of
+from streams.envelope import Reply
+
+PLATFORM_RATE: Final = 100
+"""Requests a second of all platform admins that name no tenant."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`tenant` is None only for a platform admin that names none; `idempotency_key` is empty where none was sent."""
+
+    services: Services
+    principal: Principal
+    tenant: str | None
+    configuration: Configuration | None
+    idempotency_key: str
+    fingerprint: Callable[[], Awaitable[str]]
+
+    @property
+    def by(self) -> str:
+        """As it stands in the log."""
+        return f"{self.principal.role.text}:{self.principal.subject}"
+
+    @property
+    def own_tenant(self) -> str:
+        """The tenant; a platform admin must have named one."""
+        if self.tenant is None:
+            raise invalid("query", "tenant", "name the tenant with ?tenant=")
+        return self.tenant
+
+    @property
+    def settings(self) -> Configuration:
+        """The tenant's configuration."""
+        _ = self.own_tenant
+        assert self.configuration is not None
+        return self.configuration
+
+    @property
+    def database(self) -> str:
+        return tenant_database(self.own_tenant)
+
+    @property
+    def sees_people(self) -> bool:
+        """Whether id tags are shown to it."""
+        return self.principal.role >= Role.OPERATOR
+
+    async def meta(self, tenant: str | None = None) -> Meta:
+        """What goes with the write that this request is. The same Idempotency-Key again is the same command, and a
+        409 where it was another request."""
+        services = self.services
+        now = services.clock()
+        about = tenant if tenant is not None else self.tenant or ""
+        id = self.idempotency_key
+        if id:
+            id = services.vault.digest("idempotency", f"{self.tenant}|{self.by}|{id}")
+            mark = await self.fingerprint()
+            document: Document = {"fingerprint": mark, "at": utc_text(now)}
+            await services.store.apply([Insert(HUB, "idempotency", id, document)])
+            kept = await services.store.get(HUB, "idempotency", id)
+            if kept is not None and kept["fingerprint"] != mark:
+                raise Problem(
+                    409, "this Idempotency-Key was used for another request", code=Refusal.CONFLICT.value
+                )
+        command_id = f"rest|{about}|{id or uuid4()}"
+        return Meta(command_id=command_id, at=now, tenant=about, correlation_id=command_id, principal=self.by)
+
+    async def ask(self, command: Command, meta: Meta) -> Reply:
+        """The decision's reply; a refusal is a problem."""
+        reply = await self.services.bus.ask(command, meta)
+        if reply.refusal is not None:
+            raise refused(reply)
+        return reply
+
+    async def visible(self, db: str, collection: str, id: str, reply: Reply) -> Document | None:
+        """The document as it is once the read store has the decision, or after the longest wait."""
+        store = self.services.store
+        await wait_visible(store, db, collection, id, reply.version, patience=self.services.visible_within)
+        return await store.get(db, collection, id)
+
+    async def gone(self, db: str, collection: str, id: str) -> None:
+        """Wait until the document has gone, or for the longest wait."""
+        await wait_gone(self.services.store, db, collection, id, patience=self.services.visible_within)
+
+
+def result_of(reply: Reply, type: type[T]) -> T:
+    """The result of an accepted decision."""
+    return msgspec.json.decode(reply.result, type=type)
+
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`chargesphere token` prints one.")
+
+
+def services_of(request: Request) -> Services:
+    services = request.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
+    async def caller(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        tenant: Annotated[str | None, Query(description="Which tenant; for platform admins only.")] = None,
+    ) -> Caller:
+        services = services_of(request)
+        principal = _authenticated(services, credentials)
+        if principal.tenant is not None and tenant not in (None, principal.tenant):
+            raise not_found(f"tenant {tenant}")
+        about = principal.tenant or tenant
+        document = await services.store.get(HUB, "tenants", about) if about is not None else None
+        if about is not None and document is None:
+            raise not_found(f"tenant {about}")
+        configuration = configuration_of(document) if document is not None else None
+        await _limited(services, about, configuration)
+        if principal.role < role:
+            raise Problem(403, f"this needs the role {role.text}, the token has {principal.role.text}")
+
+        async def fingerprint() -> str:
+            body = await request.body()
+            return services.vault.digest(
+                "request",
+                f"{request.method} {request.url.path}?{request.url.query}\n{body.decode('latin-1')}",
+            )
+
+        return Caller(
+            services,
+            principal,
+            about,
+            configuration,
+            _idempotency_key(request.headers.get("idempotency-key", "")),
+            fingerprint,
+        )
+
+    return caller
+
+
+def _authenticated(services: Services, credentials: HTTPAuthorizationCredentials | None) -> Principal:
+    challenge = {"WWW-Authenticate": "Bearer"}
+    if credentials is None:
+        raise Problem(401, "a bearer token is needed: Authorization: Bearer …", headers=challenge)
+    try:
+        return verify_token(credentials.credentials, services.jwt_keys, services.clock())
+    except BadToken as error:
+        raise Problem(401, str(error), headers=challenge) from None
+
+
+async def _limited(services: Services, tenant: str | None, configuration: Configuration | None) -> None:
+    rate = configuration.api_rate_limit if configuration is not None else PLATFORM_RATE
+    verdict = await services.limiter.take(f"api|{tenant or ''}", rate, rate)
+    if not verdict.allowed:
+        wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
+        raise Problem(429, f"more than {rate} requests a second", headers=wait)
+
+
+def _idempotency_key(value: str) -> str:
+    if len(value) > 128 or not value.isprintable():
+        raise invalid("header", "Idempotency-Key", "must have at most 128 printable characters")
+    return value
+
+
+Viewer = Annotated[Caller, Depends(_at_least(Role.VIEWER))]
+Operator = Annotated[Caller, Depends(_at_least(Role.OPERATOR))]
+TenantAdmin = Annotated[Caller, Depends(_at_least(Role.TENANT_ADMIN))]
+PlatformAdmin = Annotated[Caller, Depends(_at_least(Role.PLATFORM_ADMIN))]

@@ -1,0 +1,316 @@
+"""`/chargepoints`: taking charge points in, changing them, their passwords, their OCPP messages."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final
+from zoneinfo import available_timezones
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from api.problems import Problem, ProblemRoute, not_found
+from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
+from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, shown
+from commands.base import Meta
+from commands.charge_point import Change, Register, Remove, SetCredentials
+from domain.charge_point.passwords import hash_password
+from domain.values import Connector, Coordinates, Evse, Site
+from projections.store import Condition, Document, eq
+from projections.store import Query as StoreQuery
+from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerType
+
+routes = APIRouter(route_class=ProblemRoute, tags=["charge points"])
+
+_ID: Final = r"^[!-.0-~]+$"
+"""What OCPP-J can carry in one part of a URL: printable ASCII without a slash."""
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _degrees(longest: int, bound: int) -> Any:
+    def checked(value: object) -> object:
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+            raise ValueError("must be decimal degrees")
+        try:
+            number = Decimal(str(value))
+            places = -int(number.as_tuple().exponent)
+        except (InvalidOperation, TypeError, ValueError):
+            raise ValueError("must be decimal degrees") from None
+        if abs(number) > bound or places > 7:
+            raise ValueError(f"must be between -{bound} and {bound} with at most 7 decimals")
+        return f"{number:.{min(max(places, 5), 7)}f}"
+
+    return BeforeValidator(checked)
+
+
+def _zone(value: str) -> str:
+    if value not in _ZONES:
+        raise ValueError("must be an IANA name such as Europe/Berlin")
+    return value
+
+
+_ZONES: Final = frozenset(available_timezones())
+
+
+class CoordinatesInput(_Input):
+    """Decimal degrees, WGS 84."""
+
+    latitude: Annotated[str, _degrees(2, 90)]
+    longitude: Annotated[str, _degrees(3, 180)]
+
+
+class LocationInput(_Input):
+    """The OCPI Location that the charge point stands at; charge points with the same id stand together."""
+
+    id: str = Field(min_length=1, max_length=36, pattern=_ID)
+    name: str = Field(default="", max_length=255)
+    address: str = Field(min_length=1, max_length=45)
+    city: str = Field(min_length=1, max_length=45)
+    postal_code: str = Field(default="", max_length=10)
+    country: str = Field(pattern="^[A-Z]{3}$", description="ISO 3166-1 alpha-3")
+    coordinates: CoordinatesInput
+    time_zone: Annotated[str, AfterValidator(_zone)] | None = None
+
+    def site(self, default_zone: str) -> Site:
+        return Site(
+            id=self.id,
+            name=self.name,
+            address=self.address,
+            city=self.city,
+            postal_code=self.postal_code,
+            country=self.country,
+            coordinates=Coordinates(latitude=self.coordinates.latitude, longitude=self.coordinates.longitude),
+            time_zone=self.time_zone or default_zone,
+        )
+
+
+class ConnectorInput(_Input):
+    """An OCPI Connector; volts and amperes."""
+
+    id: str = Field(min_length=1, max_length=36, pattern=_ID)
+    standard: ConnectorType
+    format: ConnectorFormat
+    power_type: PowerType
+    max_voltage: int = Field(gt=0, le=10_000)
+    max_amperage: int = Field(gt=0, le=10_000)
+    tariff_ids: list[Annotated[str, Field(min_length=1, max_length=36)]] = Field(default=[], max_length=50)
+
+
+class EvseInput(_Input):
+    """An OCPI EVSE; OCPP connector n is the n-th."""
+
+    uid: str = Field(min_length=1, max_length=36, pattern=_ID)
+    evse_id: str = Field(default="", max_length=48)
+    connectors: list[ConnectorInput] = Field(min_length=1, max_length=20)
+
+    def evse(self) -> Evse:
+        return Evse(
+            uid=self.uid,
+            evse_id=self.evse_id,
+            connectors=tuple(
+                Connector(
+                    id=one.id,
+                    standard=one.standard.value,
+                    format=one.format.value,
+                    power_type=one.power_type.value,
+                    max_voltage=one.max_voltage,
+                    max_amperage=one.max_amperage,
+                    tariff_ids=tuple(one.tariff_ids),
+                )
+                for one in self.connectors
+            ),
+        )
+
+
+def _once(evses: list[EvseInput]) -> list[EvseInput]:
+    uids = [evse.uid for evse in evses]
+    if len(set(uids)) < len(uids):
+        raise ValueError("each EVSE needs a uid of its own")
+    for evse in evses:
+        ids = [connector.id for connector in evse.connectors]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"each connector of EVSE {evse.uid} needs an id of its own")
+    return evses
+
+
+Evses = Annotated[list[EvseInput], Field(min_length=1, max_length=100), AfterValidator(_once)]
+Password = Annotated[str, Field(min_length=8, max_length=128, pattern=r"^[!-~]+$")]
+
+
+class NewChargePoint(_Input):
+    """Without a password one is made; it is shown in this answer and never again."""
+
+    id: str = Field(min_length=1, max_length=48, pattern=_ID)
+    password: Password | None = None
+    location: LocationInput
+    evses: Evses
+
+
+class ChargePointPatch(_Input):
+    """What is given replaces what is known, as a whole."""
+
+    location: LocationInput | None = None
+    evses: Evses | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ChargePointPatch:
+        if self.location is None and self.evses is None:
+            raise ValueError("give location, evses or both")
+        return self
+
+
+class NewPassword(_Input):
+    """Without a password one is made; it is shown in this answer and never again."""
+
+    password: Password | None = None
+
+
+Id = Annotated[str, Path(max_length=128)]
+
+
+@routes.post("/chargepoints", status_code=201)
+async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
+    tenant, settings = caller.own_tenant, caller.settings
+    most = settings.max_charge_points
+    if await caller.services.store.count(StoreQuery(caller.database, "charge_points")) >= most:
+        raise Problem(409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit")
+    meta = await caller.meta()
+    password = body.password or _made(caller, meta)
+    site = body.location.site(settings.time_zone)
+    command = Register(
+        tenant=tenant,
+        charge_point_id=body.id,
+        site=site,
+        evses=tuple(evse.evse() for evse in body.evses),
+        password_hash=await _hashed(password),
+    )
+    reply = await caller.ask(command, meta)
+    document = await caller.visible(caller.database, "charge_points", body.id, reply)
+    shown = _shown(document) if document is not None else {"id": body.id, "tenant_id": tenant}
+    if body.password is None:
+        shown["password"] = password
+    return answer(shown, 201, {"Location": f"/api/v1/chargepoints/{body.id}"})
+
+
+@routes.get("/chargepoints")
+async def list_charge_points(
+    caller: Viewer,
+    page: Page,
+    connected: bool | None = None,
+    location_id: Annotated[str | None, Query(max_length=36)] = None,
+) -> Response:
+    where: list[Condition] = [*page.within("created_at")]
+    if connected is not None:
+        where.append(eq("connected", connected))
+    if location_id is not None:
+        where.append(eq("location_id", location_id))
+
+    async def show(document: Document) -> Document:
+        return _shown(document)
+
+    return await listed(
+        caller,
+        caller.database,
+        "charge_points",
+        page,
+        where=where,
+        sort=oldest_first("created_at"),
+        show=show,
+    )
+
+
+@routes.get("/chargepoints/{charge_point_id}")
+async def get(charge_point_id: Id, caller: Viewer) -> Response:
+    return answer(_shown(await _known(caller, charge_point_id)))
+
+
+@routes.patch("/chargepoints/{charge_point_id}")
+async def change(charge_point_id: Id, body: ChargePointPatch, caller: TenantAdmin) -> Response:
+    command = Change(
+        tenant=caller.own_tenant,
+        charge_point_id=charge_point_id,
+        site=body.location.site(caller.settings.time_zone) if body.location is not None else None,
+        evses=tuple(evse.evse() for evse in body.evses) if body.evses is not None else None,
+    )
+    reply = await caller.ask(command, await caller.meta())
+    document = await caller.visible(caller.database, "charge_points", charge_point_id, reply)
+    return answer(_shown(document) if document is not None else {"id": charge_point_id})
+
+
+@routes.delete("/chargepoints/{charge_point_id}", status_code=204)
+async def remove(charge_point_id: Id, caller: TenantAdmin) -> Response:
+    """409 while a transaction runs."""
+    command = Remove(tenant=caller.own_tenant, charge_point_id=charge_point_id)
+    await caller.ask(command, await caller.meta())
+    await caller.gone(caller.database, "charge_points", charge_point_id)
+    return empty()
+
+
+@routes.post("/chargepoints/{charge_point_id}/credentials")
+async def set_credentials(charge_point_id: Id, body: NewPassword, caller: TenantAdmin) -> Response:
+    """A new password for the next handshake; the connection that is open stays."""
+    meta = await caller.meta()
+    password = body.password or _made(caller, meta)
+    command = SetCredentials(
+        tenant=caller.own_tenant,
+        charge_point_id=charge_point_id,
+        password_hash=await _hashed(password),
+    )
+    reply = await caller.ask(command, meta)
+    await caller.visible(caller.database, "charge_points", charge_point_id, reply)
+    made = {"password": password} if body.password is None else {}
+    return answer({"id": charge_point_id, **made})
+
+
+@routes.get("/chargepoints/{charge_point_id}/messages")
+async def messages(
+    charge_point_id: Id,
+    caller: Operator,
+    page: Page,
+    action: Annotated[str | None, Query(max_length=64)] = None,
+    direction: Annotated[str | None, Query(pattern="^(in|out)$")] = None,
+) -> Response:
+    """OCPP calls with their answers, newest first."""
+    await _known(caller, charge_point_id)
+    where: list[Condition] = [eq("charge_point_id", charge_point_id), *page.within("at")]
+    if action is not None:
+        where.append(eq("action", action))
+    if direction is not None:
+        where.append(eq("direction", direction))
+    return await listed(
+        caller,
+        caller.database,
+        "frames",
+        page,
+        where=where,
+        sort=newest_first("at"),
+        show=lambda document: shown(caller, document),
+    )
+
+
+async def _known(caller: Caller, charge_point_id: str) -> Document:
+    document = await caller.services.store.get(caller.database, "charge_points", charge_point_id)
+    if document is None:
+        raise not_found(f"charge point {charge_point_id}")
+    return document
+
+
+def _shown(document: Document) -> Document:
+    out = plain(document)
+    del out["changing"]
+    return out
+
+
+def _made(caller: Caller, meta: Meta) -> str:
+    """An AuthorizationKey of 16 bytes as hex; the same again for a repeat of the same request."""
+    return caller.services.vault.digest("charge_point_password", meta.command_id)
+
+
+async def _hashed(password: str) -> str:
+    """Off the event loop: it is slow on purpose."""
+    return await asyncio.to_thread(hash_password, password.encode(), secrets.token_bytes(16))

@@ -1,0 +1,97 @@
+"""`/chargepoints/{id}/commands` and `/commands`: ask a charge point for something, and read what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import ProblemRoute, invalid, not_found, refused
+from api.v1.caller import Caller, Operator, Viewer
+from api.v1.lists import Page, answer, listed, newest_first, shown
+from commands.remote_command import Status
+from domain.values import JSONObject
+from projections.store import Condition, eq
+from streams.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+
+routes = APIRouter(route_class=ProblemRoute, tags=["commands"])
+
+STATUSES: Final = "^(pending|sent|accepted|rejected|failed|timed_out|expired)$"
+
+
+class NewCommand(BaseModel):
+    """`command_type` is `remote_start`, `remote_stop` or an OCPP action in snake case; `parameters` its fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command_type: str = Field(max_length=64)
+    parameters: dict[str, Any] = {}
+    command_id: str | None = Field(default=None, min_length=1, max_length=128)
+
+
+@routes.post("/chargepoints/{charge_point_id}/commands", status_code=202)
+async def request_command(charge_point_id: str, body: NewCommand, caller: Operator) -> Response:
+    command_id = body.command_id or caller.idempotency_key or str(uuid4())
+    return await requested(caller, charge_point_id, body.command_type, body.parameters, command_id)
+
+
+async def requested(
+    caller: Caller, charge_point_id: str, command_type: str, parameters: JSONObject, command_id: str
+) -> Response:
+    """202 with the command's id and status, once it is in the log."""
+    services = caller.services
+    ports = RemoteCommandPorts(
+        services.store, services.bus, services.vault, services.authorizer, services.clock
+    )
+    outcome = await request_remote_command(
+        ports,
+        tenant=caller.own_tenant,
+        charge_point_id=charge_point_id,
+        command_type=command_type,
+        parameters=parameters,
+        command_id=command_id,
+        principal=caller.principal.subject,
+        role=caller.principal.role.text,
+    )
+    if isinstance(outcome, ParameterError):
+        raise invalid("body", outcome.path, outcome.message)
+    if outcome.refusal is not None:
+        raise refused(outcome)
+    await caller.visible(caller.database, "commands", command_id, outcome)
+    status = msgspec.json.decode(outcome.result, type=Status)
+    where = {"Location": f"/api/v1/commands/{command_id}"}
+    return answer({"command_id": status.command_id, "status": status.status}, 202, where)
+
+
+@routes.get("/commands")
+async def list_commands(
+    caller: Viewer,
+    page: Page,
+    status: Annotated[str | None, Query(pattern=STATUSES)] = None,
+    charge_point_id: str | None = None,
+) -> Response:
+    where: list[Condition] = [*page.within("created_at")]
+    if status is not None:
+        where.append(eq("status", status))
+    if charge_point_id is not None:
+        where.append(eq("charge_point_id", charge_point_id))
+    return await listed(
+        caller,
+        caller.database,
+        "commands",
+        page,
+        where=where,
+        sort=newest_first("created_at"),
+        show=lambda document: shown(caller, document),
+    )
+
+
+@routes.get("/commands/{command_id}")
+async def get_command(command_id: Annotated[str, Path(max_length=128)], caller: Viewer) -> Response:
+    document = await caller.services.store.get(caller.database, "commands", command_id)
+    if document is None:
+        raise not_found(f"command {command_id}")
+    return answer(await shown(caller, document))

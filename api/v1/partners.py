@@ -1,0 +1,202 @@
+"""`/partners`: the platforms that the hub speaks OCPI with. Tokens are shown once, where they are made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import Problem, ProblemRoute, not_found
+from api.v1.caller import Caller, PlatformAdmin
+from api.v1.lists import Page, answer, empty, listed, oldest_first
+from commands.base import Command, Meta
+from commands.directory import ClaimParties, ReleaseParties
+from commands.partner import (
+    TOKEN_DIGEST,
+    CreatePartner,
+    PartnerReply,
+    Remove,
+    Resume,
+    Suspend,
+    vault_subject,
+)
+from domain.directory import PartyRole
+from domain.partner import PartnerRole, Secret
+from projections.store import HUB, Condition, Document, eq
+from streams.vault import Vault
+
+routes = APIRouter(route_class=ProblemRoute, tags=["partners"])
+
+_SHOWN: Final = (
+    "name",
+    "status",
+    "roles",
+    "versions_url",
+    "ocpi_version",
+    "hub_party_id",
+    "endpoints",
+    "registered_at",
+    "created_at",
+    "updated_at",
+)
+Id = Annotated[str, Path(max_length=64)]
+
+
+class RoleInput(BaseModel):
+    """A role of OCPI's CredentialsRole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["CPO", "EMSP", "HUB", "NAP", "NSP", "OTHER", "SCSP", "PTP"]
+    country_code: str = Field(pattern="^[A-Za-z]{2}$")
+    party_id: str = Field(pattern="^[A-Za-z0-9]{3}$")
+    business_details: dict[str, Any] = {}
+
+
+class NewPartner(BaseModel):
+    """`versions_url` and `token` are theirs, for a handshake that we start."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern="^[A-Za-z0-9_-]{1,64}$")
+    name: str = Field(min_length=1, max_length=200)
+    roles: list[RoleInput] = Field(min_length=1, max_length=50)
+    versions_url: str | None = Field(default=None, max_length=255, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    token: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
+
+
+class Suspension(BaseModel):
+    """Why; it stands in the log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=500)
+
+
+@routes.post("/partners", status_code=201)
+async def create(body: NewPartner, caller: PlatformAdmin) -> Response:
+    """409 where the id exists or a party is spoken for by another platform. `token_a` is in this answer only."""
+    if body.id == "hub":
+        raise Problem(409, "hub is the hub itself", code="already_exists")
+    vault = caller.services.vault
+    meta = await caller.meta("")
+    roles = tuple(
+        PartnerRole(
+            role=one.role,
+            country_code=one.country_code.upper(),
+            party_id=one.party_id.upper(),
+            business_details=one.business_details,
+        )
+        for one in body.roles
+    )
+    parties = tuple(
+        PartyRole(role=one.role, country_code=one.country_code, party_id=one.party_id) for one in roles
+    )
+    await caller.ask(ClaimParties(owner=body.id, roles=parties, first=True), _step(meta, "claim"))
+    token_a = vault.digest("token_a", meta.command_id)
+    command = CreatePartner(
+        partner_id=body.id,
+        name=body.name,
+        roles=roles,
+        token_a=await _secret(vault, body.id, token_a),
+        versions_url=body.versions_url or "",
+        their_token_a=await vault.seal(vault_subject(body.id), body.token) if body.token else "",
+    )
+    reply = await caller.ask(command, meta)
+    await caller.visible(HUB, "partners", body.id, reply)
+    status = msgspec.json.decode(reply.result, type=PartnerReply).status
+    return answer(
+        {
+            "id": body.id,
+            "token_a": token_a,
+            "versions_url": f"{caller.services.public_url}/ocpi/versions",
+            "status": status,
+        },
+        201,
+        {"Location": f"/api/v1/partners/{body.id}"},
+    )
+
+
+@routes.get("/partners")
+async def list_partners(
+    caller: PlatformAdmin,
+    page: Page,
+    status: Annotated[str | None, Query(pattern="^(PLANNED|CONNECTED|OFFLINE|SUSPENDED)$")] = None,
+) -> Response:
+    where: list[Condition] = [*page.within("created_at")]
+    if status is not None:
+        where.append(eq("status", status))
+
+    async def show(document: Document) -> Document:
+        return _shown(document)
+
+    return await listed(
+        caller, HUB, "partners", page, where=where, sort=oldest_first("created_at"), show=show
+    )
+
+
+@routes.get("/partners/{partner_id}")
+async def get(partner_id: Id, caller: PlatformAdmin) -> Response:
+    return answer(_shown(await _known(caller, partner_id)))
+
+
+@routes.post("/partners/{partner_id}/register")
+async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
+    """The whole handshake, from our side; 502 where the partner did not go along."""
+    await _known(caller, partner_id)
+    outcome = await caller.services.registrar.register(partner_id)
+    if not outcome.ok:
+        raise Problem(502, outcome.reason, code="registration_failed")
+    return answer(_shown(await _known(caller, partner_id)))
+
+
+@routes.post("/partners/{partner_id}/suspend")
+async def suspend(partner_id: Id, caller: PlatformAdmin, body: Suspension | None = None) -> Response:
+    reason = body.reason if body is not None else ""
+    return await _changed(caller, partner_id, Suspend(partner_id=partner_id, reason=reason))
+
+
+@routes.post("/partners/{partner_id}/resume")
+async def resume(partner_id: Id, caller: PlatformAdmin) -> Response:
+    return await _changed(caller, partner_id, Resume(partner_id=partner_id))
+
+
+@routes.delete("/partners/{partner_id}", status_code=204)
+async def remove(partner_id: Id, caller: PlatformAdmin) -> Response:
+    """Its tokens die, and its parties are free again."""
+    meta = await caller.meta("")
+    await caller.ask(Remove(partner_id=partner_id), meta)
+    await caller.ask(ReleaseParties(owner=partner_id), _step(meta, "release"))
+    await caller.gone(HUB, "partners", partner_id)
+    return empty()
+
+
+async def _secret(vault: Vault, partner_id: str, token: str) -> Secret:
+    """A token as the log keeps it."""
+    sealed = await vault.seal(vault_subject(partner_id), token)
+    return Secret(digest=vault.digest(TOKEN_DIGEST, token), sealed=sealed)
+
+
+async def _changed(caller: Caller, partner_id: str, command: Command) -> Response:
+    reply = await caller.ask(command, await caller.meta(""))
+    document = await caller.visible(HUB, "partners", partner_id, reply)
+    return answer(_shown(document) if document is not None else {"id": partner_id})
+
+
+async def _known(caller: Caller, partner_id: str) -> Document:
+    document = await caller.services.store.get(HUB, "partners", partner_id)
+    if document is None:
+        raise not_found(f"partner {partner_id}")
+    return document
+
+
+def _shown(document: Document) -> Document:
+    """Without tokens and their digests."""
+    return {"id": document["_id"], **{name: document.get(name) for name in _SHOWN}}
+
+
+def _step(meta: Meta, step: str) -> Meta:
+    """Another command of the same request."""
+    return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)

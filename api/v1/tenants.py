@@ -1,0 +1,138 @@
+"""`/tenants`: who the customers of the central system are, and how each is configured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import Problem, ProblemRoute, invalid, not_found
+from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer
+from api.v1.lists import Page, answer, listed, oldest_first, plain
+from commands.base import Meta
+from commands.directory import ClaimParties, ReleaseParties
+from commands.tenant import ConfigureTenant, CreateTenant
+from domain.directory import PartyRole
+from domain.tenant import Configuration, wrong_in
+from projections.store import HUB, Document, eq
+from projections.tenant import configuration_of
+
+routes = APIRouter(route_class=ProblemRoute, tags=["tenants"])
+
+CPO: Final = "CPO"
+Id = Annotated[str, Path(max_length=64)]
+
+
+class NewTenant(BaseModel):
+    """A tenant; what its configuration leaves out has its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    name: str = Field(min_length=1, max_length=200)
+    configuration: dict[str, Any] = {}
+
+
+@routes.post("/tenants", status_code=201)
+async def create(body: NewTenant, caller: PlatformAdmin) -> Response:
+    """409 where the id exists, or the party that its configuration names belongs to another platform."""
+    configuration = _configuration(body.configuration, "configuration.")
+    meta = await caller.meta(body.id)
+    if configuration.ocpi is not None:
+        claim = ClaimParties(owner=owner_of(body.id), roles=_roles(configuration), first=True)
+        await caller.ask(claim, _step(meta, "claim"))
+    reply = await caller.ask(CreateTenant(tenant=body.id, name=body.name, configuration=configuration), meta)
+    document = await caller.visible(HUB, "tenants", body.id, reply)
+    shown = plain(document) if document is not None else {"id": body.id, "name": body.name}
+    return answer(shown, 201, {"Location": f"/api/v1/tenants/{body.id}"})
+
+
+@routes.get("/tenants")
+async def list_tenants(caller: Viewer, page: Page) -> Response:
+    """All for a platform admin, else the one that the token names."""
+    where = [*page.within("created_at")]
+    if caller.tenant is not None:
+        where.append(eq("_id", caller.tenant))
+
+    async def show(document: Document) -> Document:
+        return plain(document)
+
+    return await listed(caller, HUB, "tenants", page, where=where, sort=oldest_first("created_at"), show=show)
+
+
+@routes.get("/tenants/{tenant_id}")
+async def get(tenant_id: Id, caller: Viewer) -> Response:
+    return answer(plain(await _known(caller, tenant_id)))
+
+
+@routes.put("/tenants/{tenant_id}/config")
+async def configure(tenant_id: Id, body: dict[str, Any], caller: TenantAdmin) -> Response:
+    """The whole configuration anew; what is left out goes back to its default."""
+    before = configuration_of(await _known(caller, tenant_id))
+    configuration = _configuration(body, "")
+    meta = await caller.meta(tenant_id)
+    owner = owner_of(tenant_id)
+    if configuration.ocpi is not None:
+        claim = ClaimParties(owner=owner, roles=_roles(configuration))
+        await caller.ask(claim, _step(meta, "claim"))
+    reply = await caller.ask(ConfigureTenant(tenant=tenant_id, configuration=configuration), meta)
+    if configuration.ocpi is None and before.ocpi is not None:
+        await caller.ask(ReleaseParties(owner=owner), _step(meta, "release"))
+    document = await caller.visible(HUB, "tenants", tenant_id, reply)
+    return answer(plain(document) if document is not None else {"id": tenant_id})
+
+
+def owner_of(tenant: str) -> str:
+    """The tenant's name in the directory of parties."""
+    return f"tenant:{tenant}"
+
+
+async def _known(caller: Caller, tenant_id: str) -> Document:
+    if caller.tenant not in (None, tenant_id):
+        raise not_found(f"tenant {tenant_id}")
+    document = await caller.services.store.get(HUB, "tenants", tenant_id)
+    if document is None:
+        raise not_found(f"tenant {tenant_id}")
+    return document
+
+
+def _configuration(value: dict[str, Any], prefix: str) -> Configuration:
+    """Strict: an unknown setting is refused, whatever its value."""
+    unknown = next(_unknown(value, Configuration(), prefix), None)
+    if unknown is not None:
+        raise invalid("body", unknown, "there is no such setting")
+    try:
+        configuration = msgspec.convert(value, Configuration)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = (prefix + path.rstrip("`").lstrip(".")).rstrip(".")
+        raise invalid("body", field or "body", message) from None
+    if wrong := wrong_in(configuration):
+        field, _, message = wrong.partition(": ")
+        raise invalid("body", prefix + field, message)
+    return configuration
+
+
+_GROUPS: Final = ("features", "message_timeouts", "retry_policy")
+
+
+def _unknown(value: dict[str, Any], known: msgspec.Struct, prefix: str) -> Any:
+    for name, item in value.items():
+        if name not in known.__struct_fields__:
+            yield prefix + name
+        elif name in _GROUPS and isinstance(item, dict):
+            yield from _unknown(item, getattr(known, name), f"{prefix}{name}.")
+
+
+def _roles(configuration: Configuration) -> tuple[PartyRole, ...]:
+    party = configuration.ocpi
+    if party is None:
+        raise Problem(500, "a tenant without a party claims none")
+    return (PartyRole(role=CPO, country_code=party.country_code, party_id=party.party_id),)
+
+
+def _step(meta: Meta, step: str) -> Meta:
+    """Another command of the same request."""
+    return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)

@@ -1,0 +1,322 @@
+"""Charge points (`ocpp_{tenant}.charge_points`), their credentials (`chargesphere.credentials`) and their samples
+(`ocpp_{tenant}.samples`).
+
+A charge point's document says what it is, where it stands, how it is connected and what its connectors say. Only the
+credentials hold a password's hash; no document holds an id tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from commands.base import Meta
+from domain.aggregate import Event
+from domain.charge_point import (
+    Booted,
+    CallConcluded,
+    CallRequested,
+    Changed,
+    ChargePoint,
+    ClockOffsetNoted,
+    Connected,
+    CredentialsSet,
+    Disconnected,
+    MeterValuesRecorded,
+    Registered,
+    Removed,
+    StatusReported,
+)
+from domain.values import Evse, Site
+from projections.base import Feed, Target, View, builtins, utc_text
+from projections.store import (
+    HUB,
+    JSON,
+    Document,
+    IndexSpec,
+    Insert,
+    Put,
+    Remove,
+    Write,
+    index,
+    tenant_database,
+)
+
+_NO_SIGN_OF_LIFE: Final = (
+    Registered,
+    Changed,
+    Removed,
+    CredentialsSet,
+    Disconnected,
+    CallRequested,
+    CallConcluded,
+)
+_PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
+_SAMPLE_INTERVAL: Final = "metervaluesampleinterval"
+_HEARTBEAT_INTERVAL: Final = "heartbeatinterval"
+_SECRET: Final = "authorizationkey"
+
+
+def credentials_id(tenant: str, charge_point_id: str) -> str:
+    """Where a charge point's password hash stands."""
+    return f"{tenant}|{charge_point_id}"
+
+
+def _key(event: Event) -> tuple[str, str]:
+    """Tenant and charge point."""
+    _, tenant, charge_point_id = event.originator_id.split("|", 2)
+    return tenant, charge_point_id
+
+
+def target(event: Event, meta: Meta) -> Target:
+    tenant, charge_point_id = _key(event)
+    return Target(tenant_database(tenant), charge_point_id)
+
+
+def evolve(document: Document | None, event: Event, meta: Meta) -> Document | None:
+    """`status` is connector 0's, `connectors` those from 1 on; `max_power` in W; `configuration.keys` as known."""
+    if isinstance(event, Removed):
+        return None
+    at = utc_text(event.timestamp)
+    if isinstance(event, Registered):
+        return {
+            "tenant_id": event.tenant,
+            "vendor": None,
+            "model": None,
+            "serial_number": None,
+            "firmware_version": None,
+            "automatic": event.automatic,
+            "status": None,
+            "error_code": None,
+            "connected": False,
+            "connection": None,
+            "registration": None,
+            "configuration": {"heartbeat_interval": None, "meter_values_interval": None, "keys": []},
+            "changing": {},
+            "clock_offset_s": 0,
+            "last_seen": None,
+            "created_at": at,
+            "updated_at": at,
+            **_place(event.site, event.evses, []),
+        }
+    if document is None:
+        return None
+    out: Document = {**document, "updated_at": at}
+    if not isinstance(event, _NO_SIGN_OF_LIFE):
+        out["last_seen"] = at
+    match event:
+        case Changed():
+            out |= _place(event.site, event.evses, _list(document["connectors"]))
+        case Connected():
+            out["connected"] = True
+            out["connection"] = {"since": at, "node": event.node, "epoch": event.originator_version}
+        case Disconnected():
+            connection = document["connection"]
+            if isinstance(connection, dict) and connection["epoch"] == event.epoch:
+                out |= {"connected": False, "connection": None}
+        case Booted():
+            out |= {
+                "vendor": event.vendor,
+                "model": event.model,
+                "serial_number": event.charge_point_serial_number or event.charge_box_serial_number or None,
+                "firmware_version": event.firmware_version or None,
+                "registration": {"status": event.status, "interval": event.interval, "at": at},
+            }
+            if event.status == "Accepted":
+                out["configuration"] = {
+                    **_object(document["configuration"]),
+                    "heartbeat_interval": event.interval,
+                }
+        case StatusReported():
+            if not event.stale:
+                out |= _reported(document, event)
+        case ClockOffsetNoted():
+            out["clock_offset_s"] = event.seconds
+        case CallRequested():
+            if event.action == "ChangeConfiguration":
+                asked: JSON = [str(event.payload.get("key", "")), str(event.payload.get("value", ""))]
+                out["changing"] = {**_object(document["changing"]), event.command_id: asked}
+        case CallConcluded():
+            out |= _concluded(document, event)
+    return out
+
+
+def _place(site: Site, evses: tuple[Evse, ...], known: list[JSON]) -> Document:
+    connectors = {one["id"]: one for one in known if isinstance(one, dict)}
+    merged = []
+    for number in sorted({*range(1, len(evses) + 1), *(id for id in connectors if isinstance(id, int))}):
+        evse = evses[number - 1] if number <= len(evses) else None
+        connector = evse.connectors[0] if evse is not None and evse.connectors else None
+        power = None
+        if connector is not None:
+            phases = _PHASES.get(connector.power_type, 1)
+            power = phases * connector.max_voltage * connector.max_amperage
+        merged.append(
+            {
+                **_blank(number),
+                **connectors.get(number, {}),
+                "evse_uid": evse.uid if evse is not None else None,
+                "type": connector.standard if connector is not None else None,
+                "max_power": power,
+            }
+        )
+    return {
+        "location_id": site.id,
+        "location": {**_plain(site), "coordinates": _plain(site.coordinates) if site.coordinates else None},
+        "evses": [
+            {
+                **_plain(evse),
+                "connectors": [
+                    {**_plain(one), "tariff_ids": list(one.tariff_ids)} for one in evse.connectors
+                ],
+            }
+            for evse in evses
+        ],
+        "connectors": list(merged),
+    }
+
+
+def _blank(number: int) -> Document:
+    names = (
+        "evse_uid",
+        "type",
+        "max_power",
+        "status",
+        "error_code",
+        "info",
+        "vendor_error_code",
+        "last_update",
+    )
+    return {"id": number, **dict.fromkeys(names)}
+
+
+def _plain(value: msgspec.Struct) -> Document:
+    """Every field with its value, defaults included."""
+    return {name: builtins(item) for name, item in msgspec.structs.asdict(value).items()}
+
+
+def _reported(document: Document, event: StatusReported) -> Document:
+    if event.connector_id == 0:
+        return {"status": event.status, "error_code": event.error_code}
+    now: Document = {
+        "status": event.status,
+        "error_code": event.error_code,
+        "info": event.info or None,
+        "vendor_error_code": event.vendor_error_code or None,
+        "last_update": utc_text(_corrected(document, event)),
+    }
+    connectors = {one["id"]: one for one in _list(document["connectors"]) if isinstance(one, dict)}
+    number = event.connector_id
+    connectors[number] = {**_blank(number), **connectors.get(number, {}), **now}
+    return {"connectors": [connectors[id] for id in sorted(id for id in connectors if isinstance(id, int))]}
+
+
+def _corrected(document: Document, event: Event) -> datetime:
+    """When it happened by our clock, never after the receipt."""
+    if event.occurred_at is None:
+        return event.timestamp
+    offset = document["clock_offset_s"]
+    seconds = offset if isinstance(offset, int) else 0
+    return min(event.occurred_at - timedelta(seconds=seconds), event.timestamp)
+
+
+def _concluded(document: Document, event: CallConcluded) -> Document:
+    changing = _object(document["changing"])
+    asked = changing.pop(event.command_id, None)
+    configuration = _object(document["configuration"])
+    if event.status == "accepted":
+        if isinstance(asked, list):
+            configuration = _noted(configuration, str(asked[0]), str(asked[1]))
+        elif event.action == "GetConfiguration":
+            for entry in (event.response or {}).get("configurationKey") or ():
+                value = str(entry.get("value", ""))
+                configuration = _noted(configuration, str(entry.get("key", "")), value)
+    return {"changing": changing, "configuration": configuration}
+
+
+def _noted(configuration: Document, key: str, value: str) -> Document:
+    """With a configuration value that is no secret."""
+    folded = key.casefold()
+    if not key or folded == _SECRET or value.startswith("s1."):
+        return configuration
+    others: list[Document] = [
+        one
+        for one in _list(configuration["keys"])
+        if isinstance(one, dict) and str(one["key"]).casefold() != folded
+    ]
+    noted: Document = {"key": key, "value": value}
+    keys = sorted([*others, noted], key=lambda one: str(one["key"]))
+    out: Document = {**configuration, "keys": list(keys)}
+    if value.isdigit():
+        if folded == _SAMPLE_INTERVAL:
+            out["meter_values_interval"] = int(value)
+        elif folded == _HEARTBEAT_INTERVAL:
+            out["heartbeat_interval"] = int(value)
+    return out
+
+
+def credentials(event: Event, meta: Meta) -> Sequence[Write]:
+    """An empty hash: no password is asked for (SEC-00)."""
+    if not isinstance(event, Registered | CredentialsSet | Removed):
+        return ()
+    tenant, charge_point_id = _key(event)
+    id, version = credentials_id(tenant, charge_point_id), event.originator_version
+    if isinstance(event, Removed):
+        return (Remove(HUB, "credentials", id, version),)
+    document: Document = {
+        "tenant_id": tenant,
+        "charge_point_id": charge_point_id,
+        "password_hash": event.password_hash if isinstance(event, CredentialsSet) else "",
+        "updated_at": utc_text(event.timestamp),
+    }
+    return (Put(HUB, "credentials", id, version, document),)
+
+
+def samples(event: Event, meta: Meta) -> Sequence[Write]:
+    """One document a MeterValues message: `values` is the wire's `meterValue`, `timestamp` its newest sample's."""
+    if not isinstance(event, MeterValuesRecorded):
+        return ()
+    tenant, charge_point_id = _key(event)
+    timestamp = utc_text(event.happened_at)
+    document: Document = {
+        "charge_point_id": charge_point_id,
+        "connector_id": event.connector_id,
+        "transaction_id": event.transaction_id or None,
+        "session_id": event.session_id or None,
+        "timestamp": timestamp,
+        "received_at": utc_text(event.timestamp),
+        "values": msgspec.json.decode(event.values),
+        "flags": list(event.flags),
+    }
+    id = f"{charge_point_id}|{event.connector_id}|{timestamp}|{event.originator_version}"
+    return (Insert(tenant_database(tenant), "samples", id, document),)
+
+
+def _object(value: JSON) -> Document:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _list(value: JSON) -> list[JSON]:
+    return value if isinstance(value, list) else []
+
+
+VIEW = View("charge-points", ChargePoint.kind, "charge_points", target, evolve, dense=True)
+CREDENTIALS = Feed("credentials", ChargePoint.kind, credentials)
+SAMPLES = Feed("samples", ChargePoint.kind, samples)
+
+
+def hub_indexes() -> tuple[IndexSpec, ...]:
+    return (index(HUB, "credentials", "tenant_id", "charge_point_id"),)
+
+
+def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
+    return (
+        index(db, "charge_points", "created_at"),
+        index(db, "charge_points", "connected", "created_at"),
+        index(db, "charge_points", "location_id", "created_at"),
+        index(db, "samples", "charge_point_id", "-timestamp"),
+        index(db, "samples", "session_id", "timestamp"),
+    )

@@ -1,0 +1,125 @@
+"""Who may enter: tokens, roles, tenants."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import jwt
+import pytest
+
+from api.auth import BadToken, Principal, Role, issue_token, verify_token
+from tests.api.v1.world import KEY, NOW, PREVIOUS_KEY, World, problem
+
+
+def test_a_token_carries_the_claims_that_were_promised() -> None:
+    token = issue_token(KEY, "operator", "demo", NOW, subject="ann")
+
+    claims = jwt.decode(token, KEY, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False})
+    start = int(NOW.timestamp())
+    assert claims == {
+        "iss": "chargesphere",
+        "sub": "ann",
+        "role": "operator",
+        "tenant": "demo",
+        "iat": start,
+        "exp": start + 12 * 3600,
+    }
+    assert jwt.get_unverified_header(token)["alg"] == "HS256"
+
+
+def test_a_token_speaks_for_its_subject_until_it_expires() -> None:
+    token = issue_token(KEY, "viewer", "demo", NOW, subject="ann")
+
+    assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal("ann", Role.VIEWER, "demo")
+    with pytest.raises(BadToken, match="expired"):
+        verify_token(token, [KEY], NOW + timedelta(hours=12))
+
+
+def test_the_previous_key_is_accepted_and_a_third_is_not() -> None:
+    token = issue_token(PREVIOUS_KEY, "viewer", "demo", NOW)
+
+    assert verify_token(token, [KEY, PREVIOUS_KEY], NOW).role is Role.VIEWER
+    with pytest.raises(BadToken):
+        verify_token(token, [KEY, b"x" * 32], NOW)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"role": "root"},
+        {"role": None},
+        {"tenant": None},
+        {"tenant": "Not A Tenant"},
+        {"role": "platform_admin"},
+        {"iss": "somebody"},
+        {"exp": "tomorrow"},
+        {"iat": int(NOW.timestamp()) + 3600},
+        {"sub": None},
+    ],
+)
+def test_claims_that_cannot_be_are_refused(claims: dict[str, object]) -> None:
+    start = int(NOW.timestamp())
+    good: dict[str, object] = {
+        "iss": "chargesphere",
+        "sub": "ann",
+        "role": "viewer",
+        "tenant": "demo",
+        "iat": start,
+        "exp": start + 60,
+    }
+    whole = {name: value for name, value in {**good, **claims}.items() if value is not None}
+    with pytest.raises(BadToken):
+        verify_token(jwt.encode(whole, KEY, "HS256"), [KEY], NOW)
+
+
+@pytest.mark.parametrize("role", ["platform_admin", "viewer"])
+def test_a_token_without_a_signature_is_refused(role: str) -> None:
+    claims = {"iss": "chargesphere", "sub": "x", "role": role, "iat": 1, "exp": 9_999_999_999}
+    with pytest.raises(BadToken):
+        verify_token(jwt.encode(claims, "", "none"), [KEY], NOW)
+
+
+@pytest.mark.parametrize(
+    ("role", "tenant"),
+    [("platform_admin", "demo"), ("operator", None), ("owner", "demo"), ("viewer", "Démo")],
+)
+def test_no_token_is_issued_that_nobody_would_accept(role: str, tenant: str | None) -> None:
+    with pytest.raises(ValueError, match=r"role|tenant"):
+        issue_token(KEY, role, tenant, NOW)
+
+
+async def test_no_token_is_401_with_a_challenge(world: World) -> None:
+    response = await world.http.get("/sessions")
+
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    problem(response)
+
+
+async def test_a_bad_token_is_401_and_a_low_role_403(world: World) -> None:
+    bad = await world.http.get("/sessions", headers={"authorization": "Bearer nonsense"})
+    low = await world.call("DELETE", "/chargepoints/CP1", role="operator")
+
+    assert (bad.status_code, low.status_code) == (401, 403)
+    assert "tenant_admin" in str(problem(low)["detail"])
+    assert world.bus.asked == []
+
+
+async def test_a_foreign_tenant_looks_exactly_like_an_unknown_one(world: World) -> None:
+    foreign = await world.call("GET", "/sessions?tenant=acme")
+    unknown = await world.call("GET", "/sessions?tenant=nobody")
+    admin = await world.call("GET", "/sessions?tenant=nobody", role="platform_admin")
+
+    assert foreign.status_code == unknown.status_code == admin.status_code == 404
+    assert foreign.text.replace("acme", "nobody") == unknown.text == admin.text
+
+
+async def test_a_platform_admin_names_the_tenant(world: World) -> None:
+    named = await world.call("GET", "/sessions?tenant=acme", role="platform_admin")
+    unnamed = await world.call("GET", "/sessions", role="platform_admin")
+
+    assert named.json() == {"items": [], "next_cursor": None}
+    assert unnamed.status_code == 422
+    assert problem(unnamed)["errors"] == [
+        {"in": "query", "path": "tenant", "message": "name the tenant with ?tenant="}
+    ]

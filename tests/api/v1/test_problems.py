@@ -1,0 +1,149 @@
+"""Everything that goes wrong is a problem detail (RFC 9457)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from api.problems import LARGEST_BODY, STATUS_OF
+from commands.base import Refusal
+from projections.store import StoreUnavailable
+from streams.log import LogUnavailable
+from tests.api.v1.world import World, problem
+
+
+def test_every_refusal_has_a_status() -> None:
+    assert set(STATUS_OF) == set(Refusal)
+
+
+async def test_a_path_that_is_not_there_is_404(world: World) -> None:
+    response = await world.call("GET", "/nothing/here")
+
+    assert response.status_code == 404
+    problem(response)
+
+
+async def test_a_method_that_is_not_there_is_405_with_what_is(world: World) -> None:
+    response = await world.call("DELETE", "/chargepoints")
+
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+    problem(response)
+
+
+async def test_wrong_input_is_422_with_the_path_of_each_field_and_no_value(world: World) -> None:
+    body = {"id": "CP 1", "password": "hunter2", "evses": [{"uid": "1"}], "extra": 1}
+
+    response = await world.call("POST", "/chargepoints", body)
+
+    errors = problem(response)["errors"]
+    assert isinstance(errors, list)
+    paths = {error["path"] for error in errors if isinstance(error, dict)}
+    assert response.status_code == 422
+    assert paths == {"id", "password", "location", "evses.0.connectors", "extra"}
+    assert "hunter2" not in response.text
+
+
+async def test_a_body_that_is_no_json_is_422(world: World) -> None:
+    response = await world.http.post(
+        "/chargepoints", content=b"{", headers={"content-type": "application/json"}
+    )
+
+    assert response.status_code == 422
+    problem(response)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_beyond_the_bound_is_413(world: World, declared: bool) -> None:
+    async def stream() -> object:
+        for _ in range(LARGEST_BODY // 1000 + 1):
+            yield b" " * 1000
+
+    content = b" " * (LARGEST_BODY + 1) if declared else stream()
+    response = await world.http.post(
+        "/chargepoints",
+        content=content,  # type: ignore[arg-type]
+        headers={"content-type": "application/json"},
+    )
+
+    assert response.status_code == 413
+    problem(response)
+
+
+async def test_over_the_rate_is_429_with_the_time_to_wait(world: World) -> None:
+    world.limiter.wait = 2.3
+
+    response = await world.call("GET", "/sessions")
+
+    assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+    problem(response)
+
+
+async def test_the_rate_is_the_tenants_own(world: World) -> None:
+    await world.add_tenant("small", api_rate_limit=3)
+
+    await world.call("GET", "/sessions", tenant="small")
+
+    assert world.limiter.taken == [("api|small", 3, 3)]
+
+
+async def test_the_log_away_is_503_with_retry_after(world: World) -> None:
+    world.bus.replies.append(LogUnavailable("kafka:9092 is away"))
+
+    response = await world.call("DELETE", "/chargepoints/CP1")
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert "kafka" not in response.text
+    problem(response)
+
+
+async def test_the_store_away_is_503(world: World) -> None:
+    await world.store.close()
+
+    response = await world.call("GET", "/sessions")
+
+    assert response.status_code == 503
+    problem(response)
+
+
+async def test_what_nobody_foresaw_is_500_without_its_text(world: World) -> None:
+    world.bus.replies.append(RuntimeError("secret cause"))
+
+    response = await world.call("DELETE", "/chargepoints/CP1")
+
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    problem(response)
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+async def test_a_refusal_is_a_problem_with_its_name(world: World, refusal: Refusal) -> None:
+    world.bus.refuses(refusal, "because")
+
+    response = await world.call("DELETE", "/chargepoints/CP1")
+
+    assert response.status_code == STATUS_OF[refusal]
+    assert problem(response)["code"] == refusal.value
+
+
+async def test_a_cursor_of_another_list_is_422(world: World) -> None:
+    response = await world.call("GET", "/sessions?cursor=xyz")
+
+    assert response.status_code == 422
+    assert problem(response)["errors"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "from=yesterday", "status=running"])
+async def test_a_wrong_filter_is_422_with_its_name(world: World, query: str) -> None:
+    response = await world.call("GET", f"/sessions?{query}")
+
+    assert response.status_code == 422
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert (error["in"], error["path"]) == ("query", query.split("=")[0])
+
+
+async def test_a_store_error_says_unavailable_and_not_where() -> None:
+    from api.problems import problem_of
+
+    told = problem_of(StoreUnavailable("mongodb://inside", "refused"))
+
+    assert (told.status, "mongodb" in told.detail) == (503, False)

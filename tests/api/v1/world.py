@@ -1,0 +1,295 @@
+"""The API over a real store and hand-written neighbours, or over a real decider on the embedded log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import msgspec
+from fastapi import FastAPI
+
+from api.auth import issue_token
+from api.services import Services
+from api.v1 import v1_router
+from commands.base import Area, Command, Meta, Refusal, Route
+from commands.charge_point import routes as charge_point_routes
+from commands.delivery import ROUTES as DELIVERY_ROUTES
+from commands.directory import ROUTES as DIRECTORY_ROUTES
+from commands.partner import ROUTES as PARTNER_ROUTES
+from commands.remote_command import ROUTES as REMOTE_ROUTES
+from commands.tariff import ROUTES as TARIFF_ROUTES
+from commands.tenant import ROUTES as TENANT_ROUTES
+from commands.token import ROUTES as TOKEN_ROUTES
+from domain import charge_point, delivery, directory, partner, remote_command, tariff, tenant, token
+from domain.aggregate import EventRegistry
+from domain.values import Authorization, PartyId, TagRef
+from projections import charge_point as charge_point_view
+from projections import delivery as delivery_view
+from projections import partner as partner_view
+from projections import remote_command as remote_command_view
+from projections import tariff as tariff_view
+from projections import tenant as tenant_view
+from projections import token as token_view
+from projections.store import HUB, Document, Insert, tenant_database
+from projections.store.sqlite import SqliteReadStore
+from projections.tenant import configuration_document
+from streams.bus import CommandBus
+from streams.channel import LocalChannel
+from streams.decider import Decider
+from streams.envelope import Reply
+from streams.follower import Follower
+from streams.limiter import RateLimiter, Verdict
+from streams.partition import Rules
+from streams.projector import Projector
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+from streams.vault import DestroyedError, KeyStore, Vault
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
+
+EVENTS = EventRegistry(
+    {
+        charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
+        token.Token: token.AGGREGATE_EVENTS,
+        tenant.Tenant: tenant.AGGREGATE_EVENTS,
+        directory.Directory: directory.AGGREGATE_EVENTS,
+        partner.Partner: partner.AGGREGATE_EVENTS,
+        tariff.Tariff: tariff.AGGREGATE_EVENTS,
+        remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
+        delivery.Delivery: delivery.AGGREGATE_EVENTS,
+    }
+)
+ROUTES: dict[type[Command], Route] = {}
+for table in (
+    charge_point_routes.ROUTES,
+    TOKEN_ROUTES,
+    TENANT_ROUTES,
+    DIRECTORY_ROUTES,
+    PARTNER_ROUTES,
+    TARIFF_ROUTES,
+    REMOTE_ROUTES,
+    DELIVERY_ROUTES,
+):
+    ROUTES.update(table)  # type: ignore[arg-type]  # StructMeta is not seen as type[Command]
+RULES = Rules(ROUTES, {}, EVENTS)
+VIEWS = (
+    charge_point_view.VIEW,
+    token_view.VIEW,
+    tenant_view.VIEW,
+    partner_view.VIEW,
+    tariff_view.VIEW,
+    remote_command_view.VIEW,
+    delivery_view.VIEW,
+)
+FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES)
+
+
+class Keys(KeyStore):
+    """Data keys in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.destroyed: set[str] = set()
+
+    async def get(self, subject: str) -> str | None:
+        return self.kept.get(subject)
+
+    async def create(self, subject: str, wrapped: str) -> str:
+        if subject in self.destroyed:
+            raise DestroyedError(subject)
+        return self.kept.setdefault(subject, wrapped)
+
+    async def destroy(self, subject: str) -> None:
+        self.kept.pop(subject, None)
+        self.destroyed.add(subject)
+
+
+class FakeBus:
+    """Answers what it is told to answer, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Command, Meta]] = []
+        self.replies: list[Reply | Exception] = []
+
+    async def tell(self, command: Command, meta: Meta) -> None:
+        self.asked.append((command, meta))
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        self.asked.append((command, meta))
+        reply = self.replies.pop(0) if self.replies else Reply()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def refuses(self, refusal: Refusal, message: str) -> None:
+        self.replies.append(Reply(refusal=refusal, message=message))
+
+
+class Allowance(RateLimiter):
+    """Lets everything through until it is told how long to wait."""
+
+    def __init__(self) -> None:
+        self.wait = 0.0
+        self.taken: list[tuple[str, float, float]] = []
+
+    async def take(self, key: str, capacity: float, rate: float, amount: float = 1.0) -> Verdict:
+        self.taken.append((key, capacity, rate))
+        return Verdict(self.wait == 0, self.wait)
+
+    async def close(self) -> None: ...
+
+
+class Tags:
+    """Knows every tag, and accepts it."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        key = self._vault.token_key("RFID", id_tag)
+        tag = TagRef(key=key, sealed=await self._vault.seal(key, id_tag))
+        return tag, Authorization(status="Accepted", source="tag", as_of=NOW)
+
+
+@dataclass(frozen=True)
+class Handshake:
+    ok: bool
+    reason: str = ""
+
+
+class Registrar:
+    """Notes whom it was asked to register; fails with the text that it is given."""
+
+    def __init__(self) -> None:
+        self.registered: list[str] = []
+        self.failure = ""
+
+    async def register(self, partner_id: str) -> Handshake:
+        self.registered.append(partner_id)
+        return Handshake(not self.failure, self.failure)
+
+
+class World:
+    """The API with its neighbours. `bus` is the fake one unless the world has a decider."""
+
+    def __init__(self, store: SqliteReadStore, bus: CommandBus | None = None) -> None:
+        self.store = store
+        self.bus = FakeBus()
+        self.vault = Vault(b"m" * 32, Keys())
+        self.limiter = Allowance()
+        self.registrar = Registrar()
+        self.now = NOW
+        self.services = Services(
+            store=store,
+            bus=bus or self.bus,
+            vault=self.vault,
+            limiter=self.limiter,
+            authorizer=Tags(self.vault),
+            registrar=self.registrar,
+            clock=lambda: self.now,
+            jwt_keys=(KEY, PREVIOUS_KEY),
+            hub=PartyId(country_code="DE", party_id="HUB"),
+            public_url="https://hub.example",
+            visible_within=2.0 if bus is not None else 0.02,
+        )
+        self.app = FastAPI()
+        self.app.include_router(v1_router(self.services))
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app), base_url="http://test/api/v1"
+        )
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        role: str = "tenant_admin",
+        tenant: str | None = "demo",
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        who = None if role == "platform_admin" else tenant
+        bearer = issue_token(KEY, role, who, self.now, subject="ann")
+        sent = {"authorization": f"Bearer {bearer}", **(headers or {})}
+        content = None if body is None else msgspec.json.encode(body)
+        if content is not None:
+            sent["content-type"] = "application/json"
+        return await self.http.request(method, path, content=content, headers=sent)
+
+    async def keep(self, db: str, collection: str, id: str, document: Document) -> None:
+        await self.store.apply([Insert(db, collection, id, document)])
+
+    async def add_tenant(self, id: str = "demo", **configuration: object) -> None:
+        settings = msgspec.convert(configuration, tenant.Configuration)
+        await self.keep(
+            HUB,
+            "tenants",
+            id,
+            {
+                "name": id.title(),
+                "database_name": tenant_database(id),
+                "configuration": configuration_document(settings),
+                "created_at": "2026-01-01T00:00:00Z",
+                "status": "active",
+            },
+        )
+
+    async def add_charge_point(self, id: str = "CP1", tenant_id: str = "demo", **fields: object) -> None:
+        document: Document = {
+            "tenant_id": tenant_id,
+            "connected": True,
+            "connectors": [],
+            "changing": {},
+            "location_id": "L1",
+            "created_at": "2026-01-02T00:00:00Z",
+        }
+        document |= msgspec.to_builtins(fields)
+        await self.keep(tenant_database(tenant_id), "charge_points", id, document)
+
+
+def problem(response: httpx.Response) -> Document:
+    """The body of an error, which must be a problem detail (RFC 9457)."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body: Document = response.json()
+    assert body["status"] == response.status_code
+    assert {"type", "title", "detail"} <= body.keys()
+    return body
+
+
+@contextlib.asynccontextmanager
+async def deciding(folder: Path) -> AsyncIterator[World]:
+    """A world whose commands are really decided and projected."""
+    log = SqliteLog(folder / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    store = SqliteReadStore(folder / "read")
+    await store.ensure([*tenant_view.indexes(), *partner_view.indexes(), *tariff_view.indexes()])
+    channel = LocalChannel("one")
+    areas = [Area.CHARGE_POINT, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
+    world = World(store, CommandBus(log, channel))
+    decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
+    projector = Projector(store, EVENTS, VIEWS, FEEDS)
+    follower = Follower(log, "projector", areas, "one", projector.handle)
+    tasks = [asyncio.create_task(decider.run()), asyncio.create_task(follower.run())]
+    try:
+        yield world
+    finally:
+        await world.http.aclose()
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await log.close()
+        await store.close()
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
