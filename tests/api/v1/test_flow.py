@@ -1,0 +1,369 @@
+"""The whole way: HTTP, the log, the decision, the read model, HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from commands.base import Meta
+from commands.charge_point import Connect, StartTransaction
+from domain.charge_point.passwords import verify_password
+from domain.values import Authorization, PartyId, Settings, TagRef
+from projections.store import HUB
+from tests.api.v1.world import NOW, World, problem
+
+LOCATION: dict[str, Any] = {
+    "id": "LOC1",
+    "name": "Station",
+    "address": "Hauptstr. 1",
+    "city": "Berlin",
+    "postal_code": "10115",
+    "country": "DEU",
+    "coordinates": {"latitude": "52.52", "longitude": 13.404954},
+}
+CONNECTOR: dict[str, Any] = {
+    "id": "1",
+    "standard": "IEC_62196_T2",
+    "format": "SOCKET",
+    "power_type": "AC_3_PHASE",
+    "max_voltage": 230,
+    "max_amperage": 32,
+    "tariff_ids": ["T1"],
+}
+CHARGE_POINT: dict[str, Any] = {
+    "id": "CP1",
+    "location": LOCATION,
+    "evses": [{"uid": "E1", "evse_id": "DE*DEM*E1", "connectors": [CONNECTOR]}],
+}
+DEMO: dict[str, Any] = {
+    "id": "demo",
+    "name": "Demo",
+    "configuration": {"ocpi": {"country_code": "DE", "party_id": "DEM"}, "time_zone": "Europe/Berlin"},
+}
+
+
+@pytest.fixture
+async def demo(real: World) -> World:
+    """With the tenant demo."""
+    response = await real.call("POST", "/tenants", DEMO, role="platform_admin")
+    assert response.status_code == 201, response.text
+    return real
+
+
+async def test_a_tenant_is_readable_in_the_answer_that_creates_it(demo: World) -> None:
+    admin = await demo.call("GET", "/tenants", role="platform_admin")
+    own = await demo.call("GET", "/tenants/demo", role="viewer")
+    again = await demo.call("POST", "/tenants", DEMO, role="platform_admin")
+
+    body = own.json()
+    assert admin.json()["items"] == [body]
+    assert body["id"] == "demo"
+    assert body["database_name"] == "ocpp_demo"
+    assert body["configuration"]["ocpi"]["party_id"] == "DEM"
+    assert body["configuration"]["max_charge_points"] == 1000
+    assert again.status_code == 409
+
+
+async def test_a_party_belongs_to_one_tenant(demo: World) -> None:
+    taken = await demo.call("POST", "/tenants", {**DEMO, "id": "acme"}, role="platform_admin")
+    partner = {"id": "p1", "name": "P", "roles": [{"role": "EMSP", "country_code": "DE", "party_id": "DEM"}]}
+    partner_too = await demo.call("POST", "/partners", partner, role="platform_admin")
+
+    assert (taken.status_code, partner_too.status_code) == (409, 409)
+    assert "DE*DEM" in str(problem(taken)["detail"])
+    assert (await demo.call("GET", "/tenants/acme", role="platform_admin")).status_code == 404
+
+
+async def test_a_new_configuration_replaces_the_old_one_and_its_party_is_free_again(demo: World) -> None:
+    changed = await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1})
+    acme = await demo.call("POST", "/tenants", {**DEMO, "id": "acme"}, role="platform_admin")
+
+    assert changed.json()["configuration"]["max_charge_points"] == 1
+    assert changed.json()["configuration"]["ocpi"] is None
+    assert acme.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("configuration", "path"),
+    [
+        ({"max_charge_points": 0}, "max_charge_points"),
+        ({"currency": "EURO"}, "currency"),
+        ({"colour": "red"}, "colour"),
+        ({"message_timeouts": {"call": 3}}, "message_timeouts.call"),
+        ({"message_timeouts": {"call_seconds": "x"}}, "message_timeouts.call_seconds"),
+        ({"features": 1}, "features"),
+    ],
+)
+async def test_a_configuration_that_cannot_be_is_refused_by_its_path(
+    demo: World, configuration: object, path: str
+) -> None:
+    response = await demo.call("PUT", "/tenants/demo/config", configuration)
+
+    assert response.status_code == 422
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert error["path"] == path
+
+
+async def test_another_tenant_cannot_be_configured_or_seen(demo: World) -> None:
+    await demo.call("POST", "/tenants", {"id": "acme", "name": "A"}, role="platform_admin")
+
+    for method, path in (("GET", "/tenants/acme"), ("PUT", "/tenants/acme/config")):
+        foreign = await demo.call(method, path, {} if method == "PUT" else None)
+        unknown = await demo.call(method, path.replace("acme", "none"), {} if method == "PUT" else None)
+        assert foreign.status_code == unknown.status_code == 404
+        assert foreign.text.replace("acme", "none") == unknown.text
+
+
+async def test_a_charge_point_is_taken_in_with_a_password_that_is_shown_once(demo: World) -> None:
+    created = await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    got = await demo.call("GET", "/chargepoints/CP1", role="viewer")
+
+    assert created.status_code == 201, created.text
+    body = got.json()
+    password = created.json()["password"]
+    assert {**body, "password": password} == created.json()
+    assert len(bytes.fromhex(password)) == 16
+    assert body["location"]["coordinates"] == {"latitude": "52.52000", "longitude": "13.404954"}
+    assert body["location"]["time_zone"] == "Europe/Berlin"
+    assert body["connected"] is False
+    assert body["connectors"][0]["max_power"] == 3 * 230 * 32
+    kept = await demo.store.get(HUB, "credentials", "demo|CP1")
+    assert kept is not None
+    assert verify_password(password.encode(), str(kept["password_hash"]))
+
+
+async def test_the_same_idempotency_key_makes_one_charge_point_and_gives_one_password(demo: World) -> None:
+    key = {"idempotency-key": "k1"}
+    first = await demo.call("POST", "/chargepoints", CHARGE_POINT, headers=key)
+    again = await demo.call("POST", "/chargepoints", CHARGE_POINT, headers=key)
+    other = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": "CP2"}, headers=key)
+    without = await demo.call("POST", "/chargepoints", CHARGE_POINT)
+
+    assert first.status_code == again.status_code == 201
+    assert first.json()["password"] == again.json()["password"]
+    assert (other.status_code, problem(other)["code"]) == (409, "conflict")
+    assert (without.status_code, problem(without)["code"]) == (409, "already_exists")
+
+
+async def test_charge_points_are_limited_by_the_tenants_configuration(demo: World) -> None:
+    await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1})
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+
+    second = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": "CP2"})
+
+    assert (second.status_code, problem(second)["code"]) == (409, "limit")
+
+
+async def test_a_charge_point_is_changed_listed_and_removed(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    two = [CHARGE_POINT["evses"][0], {"uid": "E2", "connectors": [CONNECTOR]}]
+
+    changed = await demo.call("PATCH", "/chargepoints/CP1", {"evses": two})
+    listed = await demo.call("GET", "/chargepoints?location_id=LOC1")
+    removed = await demo.call("DELETE", "/chargepoints/CP1")
+    gone = await demo.call("GET", "/chargepoints/CP1")
+
+    assert [one["evse_uid"] for one in changed.json()["connectors"]] == ["E1", "E2"]
+    assert listed.json() == {"items": [changed.json()], "next_cursor": None}
+    assert (removed.status_code, gone.status_code) == (204, 404)
+    assert await demo.store.get(HUB, "credentials", "demo|CP1") is None
+
+
+async def test_a_new_password_is_kept_as_a_hash_only(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+
+    made = await demo.call("POST", "/chargepoints/CP1/credentials", {})
+    given = await demo.call("POST", "/chargepoints/CP1/credentials", {"password": "correct-horse"})
+
+    kept = await demo.store.get(HUB, "credentials", "demo|CP1")
+    assert len(made.json()["password"]) == 32
+    assert given.json() == {"id": "CP1"}
+    assert kept is not None
+    assert verify_password(b"correct-horse", str(kept["password_hash"]))
+
+
+async def test_a_tag_is_put_read_listed_and_deleted_and_stands_nowhere_in_the_clear(demo: World) -> None:
+    body = {"status": "Accepted", "expiry_date": "2027-01-01T00:00:00Z", "parent_id_tag": "FAMILY"}
+    created = await demo.call("PUT", "/tokens/Tag1", body, role="operator")
+    again = await demo.call("PUT", "/tokens/TAG1", {"status": "Blocked"}, role="operator")
+    got = await demo.call("GET", "/tokens/tag1", role="operator")
+    listed = await demo.call("GET", "/tokens", role="viewer")
+    stored = msgspec.json.encode(await demo.store.get(HUB, "tokens", _token_id(demo, "tag1")))
+    deleted = await demo.call("DELETE", "/tokens/TAG1", role="operator")
+    gone = await demo.call("DELETE", "/tokens/TAG1", role="operator")
+
+    assert (created.status_code, again.status_code) == (201, 200)
+    assert created.json() == {**body, "uid": "Tag1", "last_updated": "2026-05-01T12:00:00Z"}
+    assert got.json()["status"] == "Blocked"
+    assert [one["uid"] for one in listed.json()["items"]] == ["***"]
+    assert b"tag1" not in stored.lower().replace(b"tag1|", b"")
+    assert (deleted.status_code, gone.status_code) == (204, 404)
+
+
+def _token_id(world: World, uid: str) -> str:
+    return f"tenant:demo|{world.vault.token_key('RFID', uid)}"
+
+
+async def test_a_tariff_has_the_tenants_party_and_the_paths_id(demo: World) -> None:
+    tariff = {
+        "currency": "EUR",
+        "tax_included": "NO",
+        "elements": [{"price_components": [{"type": "ENERGY", "price": 0.25, "step_size": 1}]}],
+    }
+    created = await demo.call("PUT", "/tariffs/T1", tariff)
+    again = await demo.call("PUT", "/tariffs/T1", tariff)
+    listed = await demo.call("GET", "/tariffs", role="viewer")
+    removed = await demo.call("DELETE", "/tariffs/T1")
+    gone = await demo.call("GET", "/tariffs/T1")
+
+    body = created.json()
+    assert (created.status_code, again.status_code) == (201, 200)
+    assert (body["country_code"], body["party_id"], body["id"]) == ("DE", "DEM", "T1")
+    assert body["elements"][0]["price_components"][0]["price"] == 0.25
+    assert listed.json()["items"] == [body]
+    assert (removed.status_code, gone.status_code) == (204, 404)
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"currency": None}, "currency"),
+        (
+            {"elements": [{"price_components": [{"type": "WATER", "price": 1, "step_size": 1}]}]},
+            "elements[0]",
+        ),
+        ({"party_id": "XXX"}, "party_id"),
+    ],
+)
+async def test_a_tariff_that_cannot_be_is_refused_by_its_path(
+    demo: World, change: dict[str, Any], path: str
+) -> None:
+    tariff = {"currency": "EUR", "tax_included": "NO", "elements": [{"price_components": []}], **change}
+
+    response = await demo.call("PUT", "/tariffs/T1", tariff)
+
+    assert response.status_code == 422
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert error["path"].startswith(path)
+
+
+async def test_a_tenant_without_a_party_has_no_tariffs(real: World) -> None:
+    await real.call("POST", "/tenants", {"id": "demo", "name": "D"}, role="platform_admin")
+
+    response = await real.call("PUT", "/tariffs/T1", {})
+
+    assert response.status_code == 409
+
+
+async def test_a_partner_is_planned_with_a_token_that_is_shown_once(demo: World) -> None:
+    partner = {
+        "id": "p1",
+        "name": "Partner",
+        "roles": [
+            {"role": "EMSP", "country_code": "de", "party_id": "msp", "business_details": {"name": "P"}}
+        ],
+        "versions_url": "https://partner.example/ocpi/versions",
+        "token": "their-token",
+    }
+    created = await demo.call("POST", "/partners", partner, role="platform_admin")
+    got = await demo.call("GET", "/partners/p1", role="platform_admin")
+    listed = await demo.call("GET", "/partners?status=PLANNED", role="platform_admin")
+    stored = msgspec.json.encode(await demo.store.get(HUB, "partners", "p1"))
+
+    body = created.json()
+    token_a = body.pop("token_a")
+    assert body == {"id": "p1", "versions_url": "https://hub.example/ocpi/versions", "status": "PLANNED"}
+    assert len(token_a) == 32
+    assert token_a.encode() not in stored
+    assert b"their-token" not in stored
+    assert demo.vault.digest("ocpi", token_a).encode() in stored
+    assert got.json()["roles"][0]["party_id"] == "MSP"
+    assert "digest_a" not in got.text
+    assert listed.json()["items"] == [got.json()]
+
+
+async def test_a_partner_is_suspended_resumed_registered_and_removed(demo: World) -> None:
+    roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
+    admin = {"role": "platform_admin"}
+    await demo.call("POST", "/partners", {"id": "p1", "name": "P", "roles": roles}, **admin)  # type: ignore[arg-type]
+
+    suspended = await demo.call("POST", "/partners/p1/suspend", {"reason": "unpaid"}, role="platform_admin")
+    resumed = await demo.call("POST", "/partners/p1/resume", role="platform_admin")
+    registered = await demo.call("POST", "/partners/p1/register", role="platform_admin")
+    demo.registrar.failure = "versions: 3001"
+    failed = await demo.call("POST", "/partners/p1/register", role="platform_admin")
+    removed = await demo.call("DELETE", "/partners/p1", role="platform_admin")
+    other = await demo.call(
+        "POST", "/partners", {"id": "p2", "name": "P", "roles": roles}, role="platform_admin"
+    )
+
+    assert [suspended.json()["status"], resumed.json()["status"]] == ["SUSPENDED", "PLANNED"]
+    assert (registered.status_code, failed.status_code) == (200, 502)
+    assert problem(failed)["detail"] == "versions: 3001"
+    assert demo.registrar.registered == ["p1", "p1"]
+    assert (removed.status_code, other.status_code) == (204, 201)
+
+
+@pytest.mark.parametrize("role", ["tenant_admin", "operator", "viewer"])
+async def test_partners_are_the_platforms_business(demo: World, role: str) -> None:
+    assert (await demo.call("GET", "/partners", role=role)).status_code == 403
+
+
+async def test_a_command_is_taken_with_its_id_and_can_be_read(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    body = {
+        "command_type": "remote_start",
+        "parameters": {"connector_id": 1, "id_tag": "TAG1"},
+        "command_id": "c1",
+    }
+
+    taken = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+    repeat = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+    other = await demo.call(
+        "POST", "/chargepoints/CP1/commands", {**body, "parameters": {"id_tag": "TAG2"}}, role="operator"
+    )
+    got = await demo.call("GET", "/commands/c1", role="operator")
+    masked = await demo.call("GET", "/commands/c1", role="viewer")
+    listed = await demo.call("GET", "/commands?charge_point_id=CP1&status=pending", role="operator")
+
+    assert (taken.status_code, taken.json()) == (202, {"command_id": "c1", "status": "pending"})
+    assert (repeat.status_code, repeat.json()) == (202, taken.json())
+    assert (other.status_code, problem(other)["code"]) == (409, "conflict")
+    shown = got.json()
+    assert shown["parameters"] == {"connector_id": 1, "id_tag": "TAG1"}
+    assert masked.json()["parameters"]["id_tag"] == "***"
+    names = ("command_id", "command_type", "charge_point_id", "status", "reason", "response", "session_id")
+    assert [shown[name] for name in names] == ["c1", "remote_start", "CP1", "pending", None, None, None]
+    assert shown["requested_by"] == "operator:ann"
+    assert listed.json()["items"] == [shown]
+
+
+async def test_a_command_for_an_unknown_charge_point_is_404(demo: World) -> None:
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}}
+
+    response = await demo.call("POST", "/chargepoints/CP9/commands", body, role="operator")
+
+    assert response.status_code == 404
+
+
+async def test_a_charge_point_with_a_running_transaction_stays(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    connect = Connect(tenant="demo", charge_point_id="CP1", node="n", slot=0, boot="b")
+    await demo.services.bus.ask(connect, Meta(command_id="1", at=NOW, tenant="demo"))
+    start = StartTransaction(
+        tenant="demo",
+        charge_point_id="CP1",
+        connector_id=1,
+        id_tag=TagRef(key="k"),
+        meter_start=0,
+        timestamp=NOW,
+        authorization=Authorization(status="Accepted", source="tag", as_of=NOW),
+        settings=Settings(party=PartyId(country_code="DE", party_id="DEM")),
+    )
+    await demo.services.bus.ask(start, Meta(command_id="2", at=NOW, tenant="demo"))
+
+    response = await demo.call("DELETE", "/chargepoints/CP1")
+
+    assert (response.status_code, problem(response)["code"]) == (409, "not_allowed")
