@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import logging
 import re
+from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -108,7 +109,8 @@ class Admission:
 
     async def _known(self, path: str, headers: Headers) -> tuple[Tenant, Listed]:
         """The charge point behind path and credentials."""
-        basic = parse_basic(headers.get("Authorization"))
+        given = headers.get_all("Authorization")
+        basic = parse_basic(given[0]) if len(given) == 1 else None
         place = _PATH.match(path.partition("?")[0])
         tenant, identity = None, ""
         if place is not None:
@@ -183,7 +185,9 @@ class Admission:
             boot=channel.boot,
             address=address,
         )
+        # Decided later than this, it would be a connection that nobody holds.
         meta = self._meta(tenant, listed.charge_point_id, "connect")
+        meta = msgspec.structs.replace(meta, deadline=meta.at + timedelta(seconds=self._patience))
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
         if reply.refusal is Refusal.UNKNOWN:

@@ -14,6 +14,8 @@ from projections.store import StoreUnavailable
 V = TypeVar("V")
 
 MOST = 100_000
+SHORT_WAIT, LONGEST_WAIT = 0.1, 3.0
+"""Seconds that a read may take: with an older value at hand that serves instead, and without one."""
 
 
 class Cache(Generic[V]):
@@ -36,12 +38,17 @@ class Cache(Generic[V]):
             reading = asyncio.ensure_future(self._read(key, found, read))
             self._reading[key] = reading
             reading.add_done_callback(lambda done: self._done(key, done))
-        try:
-            return await asyncio.shield(reading)
-        except StoreUnavailable:
-            if found is not None and found[0] is not None:
-                return found[0]
-            raise DirectoryUnavailableError from None
+        known = found[0] if found is not None else None
+        await asyncio.wait({reading}, timeout=LONGEST_WAIT if known is None else SHORT_WAIT)
+        if reading.done():
+            try:
+                return reading.result()
+            except StoreUnavailable:
+                if known is not None:
+                    self._keep(key, known, now + self._absent_ttl)
+        if known is None:
+            raise DirectoryUnavailableError
+        return known
 
     def put(self, key: str, value: V, fresh_for: float) -> None:
         """This is the value now, whatever the store says meanwhile."""

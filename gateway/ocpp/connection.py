@@ -42,7 +42,7 @@ from streams.log import LogUnavailable
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL_ERROR, POLICY, TRY_AGAIN, RESTART, GONE = 1002, 1008, 1013, 1012, 1001
+GONE, PROTOCOL_ERROR, POLICY, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1001, 1002, 1008, 1011, 1012, 1013
 
 
 class Connection:
@@ -133,7 +133,11 @@ class Connection:
                 self.last_seen = loop.time()
                 await self._take(frame)
         except ConnectionClosed as closed:
+            # What the peer sent last, or nothing: 1006.
             reason = f"closed {closed.rcvd.code if closed.rcvd else 1006}"
+        except Exception:
+            logger.exception("the connection of %s/%s failed", *self.key)
+            await socket.close(INTERNAL_ERROR, "internal error")
         finally:
             await self.end(self._reason or reason or "failed")
 
@@ -199,6 +203,15 @@ class Connection:
     def registered(self, status: str, interval: int) -> None:
         """A BootNotification was answered with this."""
         self.registration, self.interval = status, interval
+
+    async def refresh_tenant(self) -> None:
+        """Take the tenant's settings as they are now, where the directory can say."""
+        try:
+            tenant = await self.services.directory.tenant(self.tenant.id)
+        except DirectoryUnavailableError:
+            return
+        if tenant is not None:
+            self.tenant = tenant
 
     async def refreshed(self) -> Listed:
         """The charge point as the directory knows it now, or as it was at the handshake."""
@@ -285,6 +298,7 @@ class Connection:
 
     async def _answer(self, call: Call, at: datetime, began: float) -> None:
         """Answer one call: with a confirmation, a CALLERROR, or not at all while the log is away."""
+        await self.refresh_tenant()
         mode = Mode.LENIENT if self.tenant.lenient else Mode.STRICT
         decoded = decode_request(call.action, call.payload, mode=mode, received_at=at)
         if isinstance(decoded, WireError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -98,9 +98,14 @@ class Exchange:
         correlation_id: str = "",
         patience: float | None = None,
     ) -> _S:
-        """The decision's reply. Raises LogAwayError, or RefusedError where the decision was a refusal."""
+        """The decision's reply. Raises LogAwayError, or RefusedError where the decision was a refusal.
+
+        With a `patience` of its own it is answered without the log after that, so it is not decided later either.
+        """
         self.command_id = command_id or self.command_id
         meta = self.meta(correlation_id)
+        if patience is not None:
+            meta = msgspec.structs.replace(meta, deadline=self.at + timedelta(seconds=patience))
         bus = self.connection.services.bus
         found = await self._patiently(lambda left: bus.ask(command, meta, left), patience)
         if found.refusal is Refusal.UNKNOWN:

@@ -131,6 +131,10 @@ class OcppGateway:
             if refused.retry_after:
                 response.headers["Retry-After"] = str(refused.retry_after)
             return response
+        except Exception:
+            logger.exception("a handshake failed")
+            metrics.HANDSHAKES.labels("failed").inc()
+            return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error.\n")
         metrics.HANDSHAKES.labels("accepted" if connection else "no_subprotocol").inc()
         if connection is not None:
             self._make_current(connection)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from commands.charge_point import Connect
 from domain.charge_point import Connected, CredentialsSet, Disconnected, Registered
 from tests.gateway.ocpp.fakes import PASSWORD, QUICK, SITE, World, eventually, world
 
@@ -261,3 +264,26 @@ async def test_a_removed_charge_point_is_told_and_closed() -> None:
         await w.bus.ask(Remove(tenant="demo", charge_point_id="CP-1"), Meta(command_id="x", at=NOON))
         assert (await cp.call("Authorize", {"idTag": "ALICE"}))[0] == "SecurityError"
         assert await cp.closed() == (1008, "not registered")
+
+
+async def test_a_socket_that_goes_away_during_the_handshake_leaves_no_connection() -> None:
+    async with world() as w:
+        w.bus.slow[Connect] = 0.1
+        _, writer = await asyncio.open_connection("127.0.0.1", w.port)
+        key = base64.b64encode(f"CP-1:{PASSWORD}".encode()).decode()
+        writer.write(
+            b"GET /ocpp/demo/CP-1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: ocpp1.6\r\nAuthorization: Basic " + key.encode() + b"\r\n\r\n"
+        )
+        await writer.drain()
+        writer.transport.abort()
+        assert (await w.bus.until(Disconnected)).reason == "handshake broken off"
+        assert len(w.gateway.registry) == 0
+        assert len(w.bus.all(Disconnected)) == 1
+
+
+async def test_settings_that_change_serve_the_connections_that_are_open() -> None:
+    async with world() as w, w.connected() as cp:
+        w.tenant(heartbeat_interval=77)
+        assert (await cp.boot())["interval"] == 77

@@ -31,10 +31,13 @@ class Away(SqliteReadStore):
     """A store that can go away and counts what it is asked."""
 
     away = False
+    hangs = False
     asked = 0
 
     async def get(self, db: str, collection: str, id: str) -> Document | None:
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.away:
             raise StoreUnavailable("sqlite", "gone for a test")
         return await super().get(db, collection, id)
@@ -139,6 +142,17 @@ async def test_what_was_read_before_serves_while_the_store_is_away(store: Away) 
     assert (await directory.tenant("demo"), await directory.charge_point("demo", "CP-1")) == before
     with pytest.raises(DirectoryUnavailableError):
         await directory.charge_point("demo", "CP-2")
+
+
+async def test_a_store_that_hangs_delays_nobody_whose_answer_was_known(store: Away) -> None:
+    await put_tenant(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    directory._tenants._ttl = 0.0
+    before = await directory.tenant("demo")
+    store.hangs = True
+    async with asyncio.timeout(2):
+        assert await directory.tenant("demo") == before
+    store.hangs = False
 
 
 async def test_ten_who_ask_at_once_are_one_read_and_lately_read_is_not_read_again(store: Away) -> None:
