@@ -8,7 +8,7 @@ from urllib.parse import quote
 from domain.values import PartyId
 from gateway.authorization import Answer
 from gateway.ocpi.client import OcpiClient, OcpiClientError
-from gateway.ocpi.platforms import Partners
+from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import StoreUnavailable
 from protocols.ocpi import dump
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 class OcpiRealTime:
     """The `RealTime` port over OCPI."""
 
-    def __init__(self, partners: Partners, client: OcpiClient, hub: tuple[str, str]) -> None:
+    def __init__(self, partners: PartnerBook, client: OcpiClient, hub: tuple[str, str]) -> None:
         self._partners = partners
         self._client = client
         self._hub = RoutingParty(*hub)
@@ -31,9 +31,9 @@ class OcpiRealTime:
     ) -> Answer | None:
         """None where there is no answer: not connected, silent, an error, an unknown token."""
         try:
-            platform = await self._partners.of_party(owner)
-            url = platform.endpoint("tokens", "SENDER") if platform else None
-            if platform is None or url is None:
+            contact = await self._partners.of_party(owner)
+            url = contact.endpoint("tokens", "SENDER") if contact else None
+            if contact is None or url is None:
                 return None
             body: dict[str, Any] | None = None
             if location_id:
@@ -41,7 +41,7 @@ class OcpiRealTime:
             answer = await self._client.request(
                 "POST",
                 f"{url}/{quote(uid, safe='')}/authorize",
-                platform.peer,
+                contact.peer,
                 body=dump(body) if body else None,
                 query={"type": type or "RFID"},
                 to=RoutingParty(owner.country_code, owner.party_id),

@@ -16,7 +16,7 @@ import msgspec
 from domain.delivery import AttemptDue
 from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
-from gateway.ocpi.platforms import Opener, Partners, Platform
+from gateway.ocpi.partners import Contact, PartnerBook, Vault
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import HUB, Document, ReadStore, StoreUnavailable
 from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
@@ -35,8 +35,8 @@ class OcpiSender(Sender):
     def __init__(
         self,
         store: ReadStore,
-        vault: Opener,
-        partners: Partners,
+        vault: Vault,
+        partners: PartnerBook,
         client: OcpiClient,
         clock: Callable[[], datetime],
     ) -> None:
@@ -52,26 +52,26 @@ class OcpiSender(Sender):
             version = document.get("version") if document else None
             if document is None or not isinstance(version, int) or version < job.wanted:
                 return Outcome("not_ready", reason="the read model has not got there yet")
-            platform = await self._partners.of_party(job.to)
-            if platform is None:
+            contact = await self._partners.of_party(job.to)
+            if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
-            body = await self._body(job.module, document, platform)
+            body = await self._body(job.module, document, contact)
         except StoreUnavailable as error:
             return Outcome("not_ready", reason=str(error))
         except OcpiInvalid as error:
             return Outcome("refused", reason=f"our own object is wrong at {error}")
         if body is None:
             return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
-        return await self._send(job, version, document, platform, body, correlation_id)
+        return await self._send(job, version, document, contact, body, correlation_id)
 
-    async def _body(self, module: str, document: Document, platform: Platform) -> bytes | None:
+    async def _body(self, module: str, document: Document, contact: Contact) -> bytes | None:
         token = await self._vault.open(str(document.get("cdr_token") or ""))
         if token is None:
             return None
         value: dict[str, Any] = dict(_object(document[BODY[module]]))
         value["cdr_token"] = msgspec.json.decode(token)
         wire = parse_json(MODELS[module], exact(value))
-        if platform.version.startswith("2.2"):
+        if contact.version.startswith("2.2"):
             bridged = downgrade(module, wire).value
             return dump(bridged) if bridged is not None else None
         return dump(wire)
@@ -81,13 +81,13 @@ class OcpiSender(Sender):
         job: AttemptDue,
         version: int,
         document: Document,
-        platform: Platform,
+        contact: Contact,
         body: bytes,
         correlation_id: str,
     ) -> Outcome:
-        url = platform.endpoint(job.module, "RECEIVER")
+        url = contact.endpoint(job.module, "RECEIVER")
         if url is None:
-            return Outcome("refused", reason=f"{platform.partner_id} has no receiver of {job.module}")
+            return Outcome("refused", reason=f"{contact.partner_id} has no receiver of {job.module}")
         owner = _object(document[BODY[job.module]])
         party = PartyId(country_code=str(owner["country_code"]), party_id=str(owner["party_id"]))
         method = "POST"
@@ -98,7 +98,7 @@ class OcpiSender(Sender):
             answer = await self._client.request(
                 method,
                 url,
-                platform.peer,
+                contact.peer,
                 body=body,
                 to=RoutingParty(job.to.country_code, job.to.party_id),
                 sender=RoutingParty(party.country_code, party.party_id),

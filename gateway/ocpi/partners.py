@@ -7,21 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from domain.values import PartyId
+from domain.values import PartyId, Sealed
 from gateway.ocpi.client import Peer
 from projections.store import HUB, Document, Query, ReadStore, eq, has
 
 KEPT_FOR = 2.0
 
 
-class Opener(Protocol):
-    """Opens sealed texts; `streams.vault.Vault`."""
+class Vault(Protocol):
+    """Seals, opens and digests; `streams.vault.Vault`."""
 
-    async def open(self, sealed: str) -> bytes | None: ...
+    def digest(self, kind: str, text: str) -> str: ...
+    async def seal(self, subject: str, plain: bytes | str) -> Sealed: ...
+    async def open(self, sealed: Sealed) -> bytes | None: ...
+
+
+async def opened(vault: Vault, sealed: object) -> str:
+    """The text of a sealed field of a document; empty where there is none or its key was destroyed."""
+    return (await vault.open(sealed) or b"").decode() if isinstance(sealed, str) and sealed else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Platform:
+class Contact:
     """A connected partner: its token with us, its OCPI version and its endpoints by (module, role)."""
 
     partner_id: str
@@ -35,16 +42,21 @@ class Platform:
         return url.rstrip("/") if url else None
 
 
-class Partners:
+class PartnerBook:
     """Raises StoreUnavailable while the read store is away and nothing was kept."""
 
-    def __init__(self, store: ReadStore, vault: Opener, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ReadStore, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
-        self._kept: dict[str, tuple[float, Platform | None]] = {}
+        self._kept: dict[str, tuple[float, Contact | None]] = {}
 
-    async def of_party(self, party: PartyId) -> Platform | None:
+    async def by_id(self, partner_id: str) -> Contact | None:
+        """A partner that is registered; always read anew."""
+        document = await self._store.get(HUB, "partners", partner_id)
+        return await self._contact(document) if document else None
+
+    async def of_party(self, party: PartyId) -> Contact | None:
         """The connected platform of a party; None where there is none, or it is suspended."""
         name = str(party)
         kept = self._kept.get(name)
@@ -53,21 +65,24 @@ class Partners:
             return kept[1]
         query = Query(HUB, "partners", (has("parties", name), eq("status", "CONNECTED")), limit=1)
         found = (await self._store.find(query)).items
-        platform = await self._platform(found[0]) if found else None
-        self._kept[name] = (now, platform)
-        return platform
+        contact = await self._contact(found[0]) if found else None
+        self._kept[name] = (now, contact)
+        return contact
 
-    async def _platform(self, document: Document) -> Platform | None:
-        token = await self._vault.open(str(document.get("sealed_b") or ""))
-        if token is None:
+    async def _contact(self, document: Document) -> Contact | None:
+        token = await opened(self._vault, document.get("sealed_b"))
+        if not token:
             return None
         endpoints: dict[tuple[str, str], str] = {}
         listed: Any = document.get("endpoints") or []
         for endpoint in listed:
             endpoints[(str(endpoint["identifier"]), str(endpoint["role"]))] = str(endpoint["url"])
-        return Platform(
+            if endpoint["identifier"] == "credentials":
+                # Its role says nothing (chapter Versions): a partner may name either.
+                endpoints.setdefault(("credentials", "SENDER"), str(endpoint["url"]))
+        return Contact(
             partner_id=str(document["_id"]),
             version=str(document.get("ocpi_version") or "2.3.0"),
-            peer=Peer(token.decode(), bool(document.get("token_raw"))),
+            peer=Peer(token, bool(document.get("token_raw"))),
             endpoints=endpoints,
         )
