@@ -159,7 +159,7 @@ def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
         )
 
 
-ROUTES = {
+ROUTES: dict[type[Command], Route] = {
     Want: Route(Delivery, want),
     ReportAttempt: Route(Delivery, report_attempt),
     Retry: Route(Delivery, retry),

@@ -127,7 +127,7 @@ def timer_due(remote: RemoteCommand, command: TimerDue, meta: Meta) -> Outcome:
     return Accepted()
 
 
-ROUTES = {
+ROUTES: dict[type[Command], Route] = {
     RequestRemoteCommand: Route(RemoteCommand, request),
     MarkSent: Route(RemoteCommand, mark_sent),
     Conclude: Route(RemoteCommand, conclude),

@@ -379,7 +379,7 @@ def _z(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-ROUTES = {
+ROUTES: dict[type[Command], Route] = {
     StartSession: Route(Session, start),
     RecordUsage: Route(Session, record_usage),
     RecordConnector: Route(Session, record_connector),

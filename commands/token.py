@@ -117,7 +117,7 @@ def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> 
     return Accepted()
 
 
-ROUTES = {
+ROUTES: dict[type[Command], Route] = {
     PutToken: Route(Token, put),
     RemoveToken: Route(Token, remove),
     NoteAuthorization: Route(Token, note_authorization),
