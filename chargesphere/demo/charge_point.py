@@ -51,6 +51,7 @@ class Connector:
     meter_wh: float = 0.0
     charge: Charge | None = None
     operative: bool = True
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -273,6 +274,7 @@ class SimulatedChargePoint:
         connector = self.connectors[number]
         charge = Charge(number, id_tag, round(connector.meter_wh), datetime.now(UTC))
         connector.charge = charge
+        connector.begun.set()
         self.charges.append(charge)
         started = utc_text(charge.started_at)
         self._enqueue(charge, lambda: call.StartTransaction(number, id_tag, charge.meter_start, started))

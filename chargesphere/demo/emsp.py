@@ -59,6 +59,7 @@ class Emsp(Platform):
         self.sessions: dict[str, Session] = {}
         self.cdrs: dict[str, dict[str, JSON]] = {}
         self.tariffs: dict[str, Tariff] = {}
+        self._came: dict[str, datetime] = {}
         self.authorizations = self.session_pushes = self.cdr_posts = self.repeats = self.refused = 0
         self._refuse_every = refuse_every
         self._since = write_date_time(datetime.now(UTC).replace(microsecond=0))
@@ -172,6 +173,7 @@ class Emsp(Platform):
         if cdr.session_id is not None:
             self._one_a_session(cdr)
         self.cdrs.setdefault(key, asked.body)
+        self._came.setdefault(key, datetime.now(UTC))
         location = {"Location": f"{self.endpoint('cdrs', 'RECEIVER')}/{cdr.id}"}
         return Answer(http=200 if known is not None else 201, headers=location)
 
@@ -183,6 +185,11 @@ class Emsp(Platform):
         ]
         if others and not cdr.credit:
             self.violation(f"POST CDR {cdr.id}", f"session {cdr.session_id} has the CDR {others[0]} already")
+
+    def cdr_seconds(self, id: str, after: datetime | None) -> float:
+        """How long after a moment the CDR came; 0 where either is not known."""
+        came = self._came.get(id.lower())
+        return (came - after).total_seconds() if came is not None and after is not None else 0.0
 
     async def _get_cdr(self, asked: Asked) -> Answer:
         known = self.cdrs.get(asked.path["id"].lower())
