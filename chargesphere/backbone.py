@@ -1,0 +1,247 @@
+"""The backbone of a process: the adapters that the settings pick, and the engines that its roles run on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chargesphere import nouns
+from chargesphere.settings import Settings, local_secrets
+from commands.base import Area
+from commands.processes import POLICIES, REFUSALS
+from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
+from projections.store.mongo import MongoReadStore
+from projections.store.sqlite import SqliteReadStore
+from projections.story import story_writes
+from streams.bus import CommandBus
+from streams.channel import Channel, LocalChannel, LogChannel
+from streams.decider import Decider
+from streams.follower import Follower
+from streams.kafka_log import KafkaLog
+from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
+from streams.log import Log, LogUnavailable
+from streams.processes import Processes
+from streams.projector import Projector
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+from streams.vault import StoreKeys, Vault
+
+logger = logging.getLogger(__name__)
+
+SWEEP_BEHIND = 3.0
+"""How far the sweeper stays behind Faust, in seconds."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Backbone:
+    """What every role of a process shares."""
+
+    node: str
+    settings: Settings
+    log: Log
+    store: ReadStore
+    channel: Channel
+    bus: CommandBus
+    vault: Vault
+    limiter: RateLimiter
+    jwt_keys: tuple[bytes, ...]
+    clock: Callable[[], datetime] = utc_now
+    engines: dict[str, object] = field(default_factory=dict)
+    delays: dict[str, list[float]] = field(default_factory=dict)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _prepared: set[str] = field(default_factory=set)
+
+    def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run an engine until the end; one that raises is started again, and said."""
+        self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
+
+    async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        wait = 0.5
+        while True:
+            try:
+                await run()
+                return
+            except asyncio.CancelledError:
+                raise
+            except (LogUnavailable, StoreUnavailable) as error:
+                logger.warning("%s starts again: %s", name, error)
+            except Exception:
+                logger.exception("%s starts again", name)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 10.0)
+
+    def observe(self, kind: str) -> Callable[[str, float], None]:
+        """Keeps the newest delays of an engine, for metrics and the bench."""
+        kept = self.delays.setdefault(kind, [])
+
+        def note(_: str, seconds: float) -> None:
+            kept.append(seconds)
+            if len(kept) > 100_000:
+                del kept[:50_000]
+
+        return note
+
+    async def close(self) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.limiter.close()
+        await self.log.close()
+        await self.store.close()
+
+    def now(self) -> datetime:
+        return self.clock()
+
+    async def keep_indexes(self) -> None:
+        """Make the hub's indexes, and each tenant's when it first appears; take away what has expired."""
+        while True:
+            try:
+                await self.prepare_store()
+                page = await self.store.find(Query(HUB, "tenants", limit=500))
+                await self.prepare_store(str(tenant["database_name"]) for tenant in page.items)
+                await self.store.purge(self.clock())
+            except StoreUnavailable as error:
+                logger.warning("indexes: %s", error)
+            await asyncio.sleep(5.0)
+
+    # -- roles -------------------------------------------------------------------------------------------------
+
+    def start_channel(self) -> None:
+        self.start("channel", self.channel.run)
+
+    def start_decider(self) -> Decider:
+        """Decide commands, and let processes follow events."""
+        decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock)
+        processes = Processes(self.log, POLICIES, REFUSALS, nouns.EVENTS, self.node, self.clock)
+        self.engines["decider"], self.engines["processes"] = decider, processes
+        self.start("decider", decider.run)
+        self.start("processes", processes.run)
+        return decider
+
+    def start_projector(self, *, behind_faust: bool = False) -> Projector:
+        """Project every event; beside Faust, what Faust owns is swept a few seconds later."""
+        projector = Projector(
+            self.store,
+            nouns.EVENTS,
+            nouns.VIEWS,
+            nouns.FEEDS,
+            stories=story_writes,
+            observe=self.observe("projector"),
+        )
+        self.engines["projector"] = projector
+        swept = (Area.SESSION, Area.TOKEN) if behind_faust else ()
+        first = tuple(area for area in Area if area not in swept)
+        follower = Follower(self.log, "projector", first, self.node, projector.handle)
+        self.engines["projector-follower"] = follower
+        self.start("projector", follower.run)
+        if swept:
+            sweeper = Projector(self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=story_writes)
+            sweep = Follower(self.log, "sweeper", swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
+            self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
+            self.start("sweeper", sweep.run)
+        return projector
+
+    async def prepare_store(self, tenants: Iterable[str] = ()) -> None:
+        """Make the indexes that are missing: the hub's once, a tenant's when it is first seen."""
+        specs: list[IndexSpec] = []
+        names: list[str] = []
+        if HUB not in self._prepared:
+            names.append(HUB)
+            specs.extend(spec for make in nouns.HUB_INDEXES for spec in make())
+        for db in tenants:
+            if db not in self._prepared:
+                names.append(db)
+                specs.extend(spec for make in nouns.TENANT_INDEXES for spec in make(db))
+        if specs:
+            await self.store.ensure(specs)
+            self._prepared.update(names)
+
+
+async def open_backbone(
+    settings: Settings, node: str, data: Path, *, store_prefix: str = "", create_topics: bool = True
+) -> Backbone:
+    """Connect to what the settings name, or open the embedded stand-ins in `data`.
+
+    Raises LogError or SettingsError with one line where that cannot be.
+    """
+    log: Log
+    channel: Channel
+    if settings.kafka_bootstrap:
+        log = KafkaLog(settings.kafka_bootstrap)
+        channel = LogChannel(node, log)
+    else:
+        await asyncio.to_thread(data.mkdir, parents=True, exist_ok=True)
+        log = SqliteLog(data / "log.db")
+        channel = LocalChannel(node)
+    store: ReadStore
+    if settings.mongo_url:
+        store = MongoReadStore(settings.mongo_url, database_prefix=store_prefix)
+    else:
+        store = SqliteReadStore(data / "read")
+    if settings.jwt_secret is not None and settings.master_key is not None:
+        jwt, master = settings.jwt_secret, settings.master_key
+    else:
+        local_jwt, local_master = local_secrets(data)
+        jwt, master = settings.jwt_secret or local_jwt, settings.master_key or local_master
+    previous = (settings.jwt_secret_previous,) if settings.jwt_secret_previous else ()
+    limiter: RateLimiter = RedisLimiter(settings.redis_url) if settings.redis_url else LocalLimiter()
+    vault = Vault(master, StoreKeys(store))
+    await log.start()
+    if create_topics:
+        await log.ensure(topics())
+    return Backbone(
+        node=node,
+        settings=settings,
+        log=log,
+        store=store,
+        channel=channel,
+        bus=CommandBus(log, channel),
+        vault=vault,
+        limiter=limiter,
+        jwt_keys=(jwt, *previous),
+    )
+
+
+COUNTED = (
+    "decided",
+    "repeats",
+    "claims",
+    "lag_seconds",
+    "handled",
+    "applied",
+    "stale",
+    "commanded",
+    "held",
+    "gaps",
+    "told",
+    "dropped",
+    "recorded",
+)
+
+
+def engine_numbers(engines: Mapping[str, object]) -> dict[tuple[str, str], float]:
+    """The numbers that engines count, by (engine, name); `counts` may be a mapping or an object of numbers."""
+    out: dict[tuple[str, str], float] = {}
+    for name, engine in engines.items():
+        counts = getattr(engine, "counts", None)
+        if isinstance(counts, Mapping):
+            for key, value in counts.items():
+                out[(name, str(key))] = float(value)
+        for source in (engine, counts, getattr(engine, "follower", None)):
+            for key in COUNTED:
+                value = getattr(source, key, None)
+                if isinstance(value, int | float):
+                    out.setdefault((name, key), float(value))
+    return out

@@ -1,0 +1,166 @@
+"""The command line: every command, its options and its exit status. What they do stands in their own modules.
+
+Exit status: 0 done, 1 it ran and found or did something wrong, 2 it could not begin (a wrong option, setting or
+port; one line says what and how to go on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from chargesphere.settings import SettingsError
+from streams.log import LogError
+
+PROCESSES = ("gateway", "api", "decider", "projector", "effects")
+
+
+class CannotBegin(Exception):
+    """One line for the user; exit status 2."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    parser = argparse.ArgumentParser(
+        prog="chargesphere", description="OCPI roaming hub and OCPP central system on one event log."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="everything in one process, no other server needed")
+    _listening(serve)
+    serve.add_argument("--ocpp-port", type=_port, default=9000, help="0 = a free one (default 9000)")
+    serve.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of the log and the read models"
+    )
+
+    demo = commands.add_parser("demo", help="serve, with a small living network")
+    _listening(demo, 0)
+    demo.add_argument("--ocpp-port", type=_port, default=0)
+    demo.add_argument("--data", type=Path, help="default: a temporary folder")
+    demo.add_argument("--for", dest="seconds", type=float, help="end after so many seconds, with a table")
+    demo.add_argument("--gateways", type=int, default=1, help="processes, with the Kafka settings given")
+    demo.add_argument("--deciders", type=int, default=1, help="processes, with the Kafka settings given")
+
+    for name in (*PROCESSES, "worker"):
+        process = commands.add_parser(name, help=_PROCESS_HELP[name])
+        process.add_argument("--node", required=True, help="this process's name, kept over restarts")
+        _listening(process)
+        if name == "gateway":
+            process.add_argument("--ocpp-port", type=_port, default=9000)
+
+    commands.add_parser("topics", help="create the topics that are missing, verify the rest")
+    check = commands.add_parser("check", help="try the settings and what they name")
+    check.add_argument("--data", type=Path, default=Path("data"))
+
+    token = commands.add_parser("token", help="print a token for /api/v1")
+    token.add_argument(
+        "--role", required=True, choices=("platform_admin", "tenant_admin", "operator", "viewer")
+    )
+    token.add_argument("--tenant")
+    token.add_argument("--data", type=Path, default=Path("data"))
+
+    replay = commands.add_parser("replay", help="print events from the log, one JSON line each")
+    _slice(replay)
+    events = commands.add_parser(
+        "events", help="search events; --story ID, --aggregate ID, --at TIME for its state"
+    )
+    _slice(events)
+    events.add_argument("--story", metavar="ID", help="everything with this correlation or session id")
+    events.add_argument("--at", metavar="TIME", help="with --aggregate: its state at that time")
+
+    projections = commands.add_parser("projections", help="read models")
+    actions = projections.add_subparsers(dest="action", required=True)
+    rebuild = actions.add_parser("rebuild", help="drop every read model and build it from the log")
+    rebuild.add_argument("--data", type=Path, default=Path("data"))
+
+    letters = commands.add_parser("dead-letters", help="what a projection could not take in")
+    letters.add_argument("--data", type=Path, default=Path("data"))
+    deliveries = commands.add_parser("deliveries", help="what is on its way to partners")
+    deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed"))
+    deliveries.add_argument("--data", type=Path, default=Path("data"))
+
+    commands.add_parser("bench", help="measure the whole system (see --help of bench)", add_help=False)
+    return parser
+
+
+_PROCESS_HELP = {
+    "gateway": "hold charge points' connections",
+    "api": "serve OCPI and /api/v1",
+    "decider": "decide commands, follow processes",
+    "projector": "keep the read models (Faust and the sweeper)",
+    "effects": "deliver to partners, publish to MQTT and the public topics",
+    "worker": "decider, projector and effects as children",
+}
+
+
+def _listening(parser: argparse.ArgumentParser, http: int = 8080) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--http-port", type=_port, default=http, help=f"0 = a free one (default {http})")
+
+
+def _slice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--area", help="charge-point, session, token, party, remote-command or delivery")
+    parser.add_argument("--aggregate", metavar="ID", help="only of this aggregate, e.g. 'session|…'")
+    parser.add_argument("--type", metavar="NAME", help="only of this type, e.g. session.ended.v1")
+    parser.add_argument("--tenant")
+    parser.add_argument("--since", metavar="TIME", help="received at or after, ISO 8601")
+    parser.add_argument("--until", metavar="TIME", help="received before, ISO 8601")
+    parser.add_argument("--limit", type=int, default=0, help="0 = all")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port")
+    return port
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bench"]:
+        return _bench(arguments[1:])
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return _run(options)
+    except (SettingsError, LogError, CannotBegin) as error:
+        print(f"chargesphere: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Import what the command needs, and run it."""
+    if options.command == "serve" or options.command in PROCESSES:
+        from chargesphere.process import run_process
+
+        return asyncio.run(run_process(options))
+    if options.command == "worker":
+        from chargesphere.worker import run_worker
+
+        return run_worker(options)
+    if options.command == "demo":
+        from chargesphere.demo.run import run_demo
+
+        return run_demo(options)
+    from chargesphere import operations
+
+    return asyncio.run(operations.run(options))
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    try:
+        from bench.main import main as bench_main
+    except ModuleNotFoundError as error:
+        print(f"chargesphere: the bench runs in a checkout with its tests ({error})", file=sys.stderr)
+        return 2
+    return bench_main(arguments)

@@ -1,0 +1,131 @@
+"""What the doors need, put together: ports of OCPI, of `/api/v1` and of the MQTT commands over one backbone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from uuid import uuid4
+
+from api.ocpi import HubTokens, Identity
+from api.ocpi import Ports as OcpiPorts
+from api.services import Services as V1Services
+from api.visible import wait_visible
+from chargesphere.backbone import Backbone
+from commands.base import Meta
+from commands.directory import ClaimParties
+from domain.directory import PartyRole
+from domain.partner import PartnerRole
+from domain.values import JSONObject, PartyId
+from gateway.authorization import TagAuthorizer
+from gateway.ocpi.client import OcpiClient
+from gateway.ocpi.registration import Handshakes, Peers
+from projections.store import StoreUnavailable
+from streams.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from streams.vault import DestroyedError
+
+
+def new_token() -> str:
+    """A token for somebody to show us: 43 characters, 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:
+    """What the OCPI doors work with."""
+    return OcpiPorts(
+        bus=backbone.bus,
+        store=backbone.store,
+        vault=backbone.vault,
+        tokens=HubTokens(backbone.bus, backbone.store, backbone.vault),
+        peers=Peers(client),
+        limiter=backbone.limiter,
+        clock=backbone.clock,
+        new_token=new_token,
+        public_url=public_url,
+        hub=hub,
+    )
+
+
+def v1_services(
+    backbone: Backbone,
+    authorizer: TagAuthorizer,
+    client: OcpiClient,
+    public_url: str,
+    hub: PartyId,
+) -> V1Services:
+    """What `/api/v1` works with."""
+    return V1Services(
+        store=backbone.store,
+        bus=backbone.bus,
+        vault=backbone.vault,
+        limiter=backbone.limiter,
+        authorizer=authorizer,
+        registrar=handshakes(backbone, client, public_url, hub),
+        clock=backbone.clock,
+        jwt_keys=backbone.jwt_keys,
+        hub=hub,
+        public_url=public_url,
+    )
+
+
+def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> Handshakes:
+    """Handshakes from our side, for `POST /partners/{id}/register`."""
+
+    async def claim(partner_id: str, roles: Sequence[PartnerRole]) -> str:
+        parties = tuple(
+            PartyRole(role=role.role, country_code=role.country_code, party_id=role.party_id)
+            for role in roles
+        )
+        meta = Meta(command_id=f"claim|{uuid4()}", at=backbone.clock(), principal="hub")
+        reply = await backbone.bus.ask(ClaimParties(owner=partner_id, roles=parties), meta)
+        return reply.message if reply.refusal is not None else ""
+
+    async def visible(db: str, collection: str, id: str, version: int) -> object:
+        return await wait_visible(backbone.store, db, collection, id, version)
+
+    return Handshakes(
+        client,
+        backbone.store,
+        backbone.vault,
+        backbone.bus,
+        Identity(backbone.store, public_url, hub, "ChargeSphere").credentials,
+        claim,
+        visible,
+        backbone.clock,
+        new_token,
+    )
+
+
+class RemoteCommandDoor:
+    """Remote commands that come by MQTT; the same way as those by REST."""
+
+    def __init__(self, backbone: Backbone, authorizer: TagAuthorizer) -> None:
+        self._ports = RemoteCommandPorts(
+            backbone.store, backbone.bus, backbone.vault, authorizer, backbone.clock
+        )
+
+    async def request(
+        self,
+        tenant: str,
+        charge_point_id: str,
+        command_type: str,
+        parameters: JSONObject,
+        command_id: str,
+        principal: str,
+        role: str,
+    ) -> str | None:
+        try:
+            asked = await request_remote_command(
+                self._ports,
+                tenant=tenant,
+                charge_point_id=charge_point_id,
+                command_type=command_type,
+                parameters=parameters,
+                command_id=command_id,
+                principal=principal,
+                role=role,
+            )
+        except (StoreUnavailable, DestroyedError) as error:
+            return str(error)
+        if isinstance(asked, ParameterError):
+            return f"{asked.path}: {asked.message}"
+        return asked.message if asked.refusal is not None else None

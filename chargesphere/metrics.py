@@ -1,0 +1,43 @@
+"""`/metrics`: what the engines count, as Prometheus gauges and histograms with bounded labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import REGISTRY, Collector
+
+from chargesphere.backbone import Backbone, engine_numbers
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+class Metrics(Collector):
+    """Collects from one process's backbone; `close` when it ends."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        REGISTRY.register(self)
+
+    def close(self) -> None:
+        REGISTRY.unregister(self)
+
+    def collect(self) -> Iterator[Metric]:
+        engines = GaugeMetricFamily(
+            "chargesphere_engine", "What an engine counts", labels=["engine", "count"]
+        )
+        for (engine, count), value in engine_numbers(self._backbone.engines).items():
+            engines.add_metric([engine, count], value)
+        yield engines
+        delays = GaugeMetricFamily(
+            "chargesphere_delay_seconds",
+            "From the log to where an event went, over the newest events",
+            labels=["to", "quantile"],
+        )
+        for name, values in self._backbone.delays.items():
+            ordered = sorted(values[-20_000:])
+            for quantile in QUANTILES:
+                if ordered:
+                    index = min(len(ordered) - 1, int(quantile * len(ordered)))
+                    delays.add_metric([name, str(quantile)], ordered[index])
+        yield delays

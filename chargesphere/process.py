@@ -1,0 +1,306 @@
+"""One process: its roles on one backbone, its HTTP door, its charge points' door, until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+
+from api.dashboard import dashboard_router
+from api.health import Check, health_router
+from api.ocpi import ocpi_router
+from api.v1 import v1_router
+from chargesphere import nouns
+from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.cli import CannotBegin
+from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
+from chargesphere.metrics import Metrics
+from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
+from domain.values import PartyId
+from gateway.authorization import TagAuthorizer
+from gateway.mqtt.commands import Commands as MqttCommands
+from gateway.mqtt.connection import Connection as MqttConnection
+from gateway.mqtt.publisher import Publisher as MqttPublisher
+from gateway.ocpi.client import OcpiClient
+from gateway.ocpi.partners import PartnerBook
+from gateway.ocpi.real_time import OcpiRealTime
+from gateway.ocpi.sender import OcpiSender
+from gateway.ocpi.url_policy import UrlPolicy
+from gateway.ocpp.directory import StoreDirectory, StoreTariffs
+from gateway.ocpp.server import OcppGateway
+from gateway.ocpp.services import Services as OcppServices
+from streams.decider import Decider
+from streams.deliveries import Deliveries
+from streams.faust_app import FaustProjector
+from streams.frames import FrameProjector, FrameRecorder
+from streams.log import TopicPartition
+from streams.public import PublicTopics
+from streams.topology import REPLIES
+
+logger = logging.getLogger(__name__)
+
+ALL = ("gateway", "api", "decider", "projector", "effects")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and where to listen."""
+
+    roles: frozenset[str]
+    node: str
+    host: str
+    http_port: int
+    ocpp_port: int
+    data: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where it listens."""
+
+    http_url: str
+    ocpp_url: str
+    backbone: Backbone
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The plan of `serve` or of one scaled-out process."""
+    alone = options.command == "serve"
+    return Plan(
+        roles=frozenset(ALL if alone else (options.command,)),
+        node="serve" if alone else options.node,
+        host=options.host,
+        http_port=options.http_port,
+        ocpp_port=getattr(options, "ocpp_port", 0),
+        data=getattr(options, "data", Path("data")),
+    )
+
+
+async def run_process(options: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT; exit status 0."""
+    settings = read_settings()
+    if options.command != "serve":
+        need_for_scale_out(settings)
+    plan = plan_of(options)
+    async with running(plan, settings) as process:
+        if "gateway" in plan.roles:
+            print(f"charge points: {process.ocpp_url}/ocpp/{{tenant}}/{{charge point}}", flush=True)
+        print(f"{plan.node} is ready: {process.http_url}", flush=True)
+        await _told_to_end()
+    return 0
+
+
+async def _told_to_end() -> None:
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    await end.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(plan: Plan, settings: Settings) -> AsyncIterator[Running]:
+    """The process with all of its roles. Raises CannotBegin, LogError or SettingsError before anything listens."""
+    with contextlib.ExitStack() as sockets:
+        http = sockets.enter_context(_bound(plan.host, plan.http_port))
+        backbone = await open_backbone(settings, plan.node, plan.data)
+        process = _Process(plan, settings, backbone, http)
+        try:
+            yield await process.start()
+        finally:
+            await process.stop()
+
+
+class _Process:
+    """The parts of one process in the order of their start."""
+
+    def __init__(self, plan: Plan, settings: Settings, backbone: Backbone, http: socket.socket) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._backbone = backbone
+        self._http = http
+        port = http.getsockname()[1]
+        host = "127.0.0.1" if plan.host == "0.0.0.0" else plan.host  # noqa: S104
+        self.http_url = f"http://{host}:{port}"
+        self._public_url = settings.public_url or self.http_url
+        self._private = settings.allow_private_urls
+        if self._private is None:
+            self._private = is_loopback(plan.host)
+        self._hub = PartyId(country_code=settings.hub_party[0], party_id=settings.hub_party[1])
+        self._client = OcpiClient(UrlPolicy(self._private))
+        self._partners = PartnerBook(backbone.store, backbone.vault)
+        self._authorizer = TagAuthorizer(
+            backbone.store,
+            backbone.vault,
+            backbone.bus,
+            OcpiRealTime(self._partners, self._client, settings.hub_party),
+            backbone.clock,
+        )
+        self._gateway: OcppGateway | None = None
+        self._uvicorn: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._faust = contextlib.AsyncExitStack()
+        self._metrics = Metrics(backbone)
+
+    async def start(self) -> Running:
+        plan, backbone = self._plan, self._backbone
+        backbone.start_channel()
+        if "decider" in plan.roles:
+            backbone.start_decider()
+        if "projector" in plan.roles:
+            await self._start_projector()
+        if "effects" in plan.roles:
+            self._start_effects()
+        ocpp_url = await self._start_gateway() if "gateway" in plan.roles else ""
+        await self._start_http()
+        return Running(self.http_url, ocpp_url, backbone)
+
+    async def stop(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.stop()
+        if self._uvicorn is not None and self._serving is not None:
+            self._uvicorn.should_exit = True
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(self._serving, 10)
+        await self._faust.aclose()
+        await self._client.aclose()
+        self._metrics.close()
+        await self._backbone.close()
+
+    async def _start_projector(self) -> None:
+        backbone, settings = self._backbone, self._settings
+        backbone.start("indexes", backbone.keep_indexes)
+        beside_faust = settings.kafka_bootstrap is not None
+        backbone.start_projector(behind_faust=beside_faust)
+        frames = FrameProjector(backbone.log, backbone.store, backbone.node)
+        backbone.engines["frames"] = frames
+        backbone.start("frames", frames.run)
+        if settings.kafka_bootstrap is not None:
+            faust = FaustProjector(
+                settings.kafka_bootstrap,
+                backbone.log,
+                backbone.store,
+                nouns.EVENTS,
+                nouns.FAUST_VIEWS,
+                backbone.node,
+                observe=backbone.observe("faust"),
+            )
+            backbone.engines["faust"] = faust
+            await self._faust.enter_async_context(faust.running())
+
+    def _start_effects(self) -> None:
+        backbone = self._backbone
+        sender = OcpiSender(backbone.store, backbone.vault, self._partners, self._client, backbone.clock)
+        deliveries = Deliveries(
+            backbone.log, backbone.bus, nouns.EVENTS, sender, backbone.node, backbone.clock
+        )
+        backbone.engines["deliveries"] = deliveries
+        backbone.start("deliveries", deliveries.run)
+        public = PublicTopics(backbone.log, nouns.EVENTS, backbone.node)
+        backbone.engines["public"] = public
+        backbone.start("public", public.run)
+        if self._settings.mqtt_url is not None:
+            connection = MqttConnection(self._settings.mqtt_url, identifier=f"chargesphere-{backbone.node}")
+            publisher = MqttPublisher(backbone.log, backbone.store, nouns.EVENTS, connection, backbone.node)
+            door = RemoteCommandDoor(backbone, self._authorizer)
+            commands = MqttCommands(self._settings.mqtt_url, door, backbone.node, backbone.clock)
+            backbone.engines["mqtt"], backbone.engines["mqtt-commands"] = publisher, commands
+            backbone.start("mqtt", publisher.run)
+            backbone.start("mqtt-commands", commands.run)
+
+    async def _start_gateway(self) -> str:
+        plan, backbone = self._plan, self._backbone
+        frames = FrameRecorder(backbone.log, backbone.vault)
+        backbone.engines["frame-recorder"] = frames
+        backbone.start("frame-recorder", frames.run)
+        directory = StoreDirectory(backbone.store, self._hub)
+        self._gateway = OcppGateway(
+            OcppServices(
+                channel=backbone.channel,
+                bus=backbone.bus,
+                directory=directory,
+                authorizer=self._authorizer,
+                tariffs=StoreTariffs(backbone.store, directory),
+                vault=backbone.vault,
+                frames=frames,
+                clock=backbone,
+            )
+        )
+        try:
+            port = await self._gateway.start(plan.host, plan.ocpp_port)
+        except OSError as error:
+            raise _busy("--ocpp-port", plan.host, plan.ocpp_port, error) from None
+        host = "127.0.0.1" if plan.host == "0.0.0.0" else plan.host  # noqa: S104
+        return f"ws://{host}:{port}"
+
+    async def _start_http(self) -> None:
+        app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)
+        for router in self._routers():
+            app.include_router(router)
+        config = uvicorn.Config(
+            app, log_level="warning", lifespan="off", access_log=False, server_header=False
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._serving = asyncio.create_task(self._uvicorn.serve(sockets=[self._http]))
+        while not self._uvicorn.started and not self._serving.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # uvicorn tells its start by this flag alone
+
+    def _checks(self) -> dict[str, Check]:
+        """What must answer for this process to be ready: the log, and in time its own partitions."""
+        backbone = self._backbone
+
+        async def log() -> None:
+            await backbone.log.ends([TopicPartition(REPLIES, 0)])
+
+        async def decider() -> None:
+            engine = backbone.engines.get("decider")
+            if isinstance(engine, Decider) and not engine.ready:
+                raise RuntimeError("partitions are still being folded")
+
+        checks: dict[str, Check] = {"log": log}
+        if "decider" in self._plan.roles:
+            checks["decider"] = decider
+        if "api" in self._plan.roles or "projector" in self._plan.roles:
+            checks["store"] = backbone.store.ping
+        return checks
+
+    def _routers(self) -> Iterator[APIRouter]:
+        backbone = self._backbone
+        yield health_router(self._checks())
+        if "api" in self._plan.roles:
+            yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
+            yield v1_router(
+                v1_services(backbone, self._authorizer, self._client, self._public_url, self._hub)
+            )
+            yield dashboard_router()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a busy port is said before anything starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise _busy("--http-port", host, port, error) from None
+    return listening
+
+
+def _busy(option: str, host: str, port: int, error: OSError) -> CannotBegin:
+    if error.errno == errno.EADDRINUSE:
+        return CannotBegin(f"port {port} on {host} is in use; choose another with {option} (0 = a free one)")
+    return CannotBegin(f"cannot listen on {host}:{port}: {error.strerror or error}")
