@@ -21,8 +21,8 @@ from domain.aggregate import Event
 from domain.charge_point import events as charge_point
 from domain.remote_command import Concluded, Requested
 from domain.session import Ended, Started, UsageRecorded
-from projections.base import builtins, utc_text
-from projections.public import readings_of
+from projections.base import utc_text
+from projections.readings import number, readings_of
 from projections.store import JSON, Document
 
 EVERY = timedelta(seconds=60)
@@ -262,7 +262,7 @@ def _of_session(
     since = at - view.started_at if view.started_at else timedelta(0)
     data: Document = {
         "connector_id": view.connector_id,
-        "energy_wh": builtins(energy_wh),
+        "energy_wh": number(energy_wh),
         "duration_seconds": max(0, int(since.total_seconds())),
     }
     session_id = event.originator_id.partition("|")[2]

@@ -1,80 +1,263 @@
 """Events leave us as CloudEvents on the public topics; this is the contract that `docs/events.md` describes.
 
 What enters: events as they stand in the log. What leaves: payloads that stay as they are for ever, without personal
-data. It never appends.
+data. It never appends. A type's payload may gain fields; anything else is a new type with a new version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.metering import RawSample, Reading, normalise
-from projections.base import builtins, utc_text
-from projections.store import JSON, Document
-
-_SAMPLE_FIELDS = ("value", "context", "format", "measurand", "phase", "location", "unit")
-
-
-def readings_of(values: msgspec.Raw, received_at: datetime) -> list[Document]:
-    """The wire's `meterValue` or `transactionData` as normalised readings, in order, none left out.
-
-    `value` is a number in base units (Wh, W, A …), or null where the charge point sent signed or unreadable data,
-    which then stands in `signed` or `raw`. `received_at` stands in for an unreadable time.
-    """
-    elements: object = msgspec.json.decode(values) if bytes(values) else None
-    out: list[Document] = []
-    for element in elements if isinstance(elements, list) else ():
-        if not isinstance(element, dict):
-            continue
-        sampled = element.get("sampledValue")
-        raw = [_raw(one) for one in sampled if isinstance(one, dict)] if isinstance(sampled, list) else []
-        readings, _ = normalise(raw, _moment(element.get("timestamp"), received_at))
-        out.extend(_reading(reading) for reading in readings)
-    return out
+from commands.base import Meta
+from domain import charge_point, session, token
+from domain.aggregate import Event
+from projections.base import utc_text
+from projections.public_payloads import (
+    CdrIssued,
+    ChargePointBooted,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointStatus,
+    MeterValues,
+    Payload,
+    SessionEnded,
+    SessionStarted,
+    SessionUpdated,
+    TokenAuthorized,
+    TokenPut,
+    TokenRemoved,
+)
+from projections.readings import number, readings_of
+from projections.store import Document
 
 
-def _raw(sample: dict[str, object]) -> RawSample:
-    texts = {name: str(sample[name]) for name in _SAMPLE_FIELDS if sample.get(name) is not None}
-    return RawSample(**{"value": "", **texts})
+class CloudEvent(NamedTuple):
+    """One record: `headers` are those of CloudEvents' binary mode over Kafka, `data` the JSON payload."""
+
+    topic: str
+    key: str
+    headers: tuple[tuple[str, bytes], ...]
+    data: bytes
 
 
-def _moment(sent: object, received_at: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(str(sent))
-    except ValueError:
-        return received_at
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+class Kind(NamedTuple):
+    """One line of the contract. `topic` is a key of `streams.topology.PUBLIC`; None from `make`: not told."""
+
+    topic: str
+    ce_type: str
+    payload: type[Payload]
+    make: Callable[[Any, Meta], Payload | None]
 
 
-def _reading(reading: Reading) -> Document:
-    out: Document = {
-        "timestamp": utc_text(reading.at),
-        "measurand": reading.measurand,
-        "value": _number(reading),
-        "unit": reading.unit,
-        "phase": reading.phase,
-        "context": reading.context,
-        "location": reading.location,
-    }
-    if reading.signed is not None:
-        out["signed"] = reading.signed
-    if reading.raw is not None:
-        out["raw"] = reading.raw
-    return out
-
-
-def _number(reading: Reading) -> JSON:
-    """Decimals of more digits than a JSON number holds become the nearest one."""
-    if reading.value is None:
+def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
+    """What the event is in public; None for what is internal."""
+    kind = CONTRACT.get(type(event))
+    payload = kind.make(event, meta) if kind is not None else None
+    if kind is None or payload is None:
         return None
-    try:
-        number: JSON = builtins(reading.value)
-    except ValueError:
-        number = float(reading.value)
-    return number
+    noun, _, subject = event.originator_id.partition("|")
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_id": f"{event.originator_id}|{event.originator_version}",
+        "ce_type": kind.ce_type,
+        "ce_source": f"/chargesphere/{noun}",
+        "ce_subject": subject,
+        "ce_time": utc_text(event.happened_at) or "",
+        "ce_tenantid": meta.tenant,
+        "ce_aggregateversion": str(event.originator_version),
+        "ce_correlationid": meta.correlation_id,
+        "ce_causationid": meta.causation_id or meta.command_id,
+        "content-type": "application/json",
+    }
+    headers = tuple((name, value.encode()) for name, value in attributes.items() if value)
+    return CloudEvent(kind.topic, event.originator_id, headers, msgspec.json.encode(payload))
 
 
-__all__: Sequence[str] = ("readings_of",)
+def _session_started(event: session.Started, meta: Meta) -> Payload:
+    owner = event.authorization.owner
+    return SessionStarted(
+        session_id=event.session_id,
+        country_code=event.settings.party.country_code,
+        party_id=event.settings.party.party_id,
+        charge_point_id=event.charge_point_id,
+        connector_id=event.connector_id,
+        location_id=event.site.id,
+        evse_uid=event.evse_uid,
+        evse_id=event.evse_id or None,
+        start_date_time=_time(event.happened_at),
+        meter_start_wh=event.meter_start,
+        currency=event.settings.currency,
+        auth_method=event.authorization.auth_method or "WHITELIST",
+        authorization_reference=event.authorization.authorization_reference or None,
+        owner=str(owner) if owner else None,
+        status=event.status,
+    )
+
+
+def _session_updated(event: session.UsageRecorded, meta: Meta) -> Payload | None:
+    if event.early:
+        return None
+    return SessionUpdated(
+        session_id=_subject(event),
+        kwh=number(event.energy_wh / 1000),
+        total_cost=event.total_cost,
+        last_updated=_time(event.timestamp),
+    )
+
+
+def _session_ended(event: session.Ended, meta: Meta) -> Payload:
+    return SessionEnded(
+        session_id=_subject(event),
+        end_date_time=_time(event.happened_at),
+        meter_stop_wh=event.meter_stop,
+        kwh=number(event.energy_wh / 1000),
+        total_cost=event.total_cost,
+        reason=event.reason,
+        status=event.status,
+    )
+
+
+def _cdr_issued(event: session.CdrIssued, meta: Meta) -> Payload:
+    return CdrIssued(
+        cdr_id=event.cdr_id,
+        owner=str(event.owner) if event.owner else None,
+        cdr={name: value for name, value in event.cdr.items() if name != "cdr_token"},
+        explanation=list(event.explanation),
+        warnings=list(event.warnings),
+    )
+
+
+def _token_put(event: token.Put, meta: Meta) -> Payload:
+    return TokenPut(
+        owner=token.owner_text(event.owner, event.tenant),
+        key=event.key,
+        type=event.token_type,
+        valid=event.valid,
+        whitelist=event.whitelist or None,
+        status=event.status or None,
+        expiry_date=utc_text(event.expires_at),
+        last_updated=_time(event.last_updated),
+    )
+
+
+def _token_removed(event: token.Removed, meta: Meta) -> Payload:
+    owner, _, key = _subject(event).rpartition("|")
+    return TokenRemoved(owner=owner, key=key)
+
+
+def _token_authorized(event: token.AuthorizationGiven, meta: Meta) -> Payload:
+    owner, _, key = _subject(event).rpartition("|")
+    return TokenAuthorized(
+        owner=owner,
+        key=key,
+        allowed=event.allowed,
+        authorization_reference=event.authorization_reference or None,
+        charge_point_id=event.charge_point_id or None,
+        location_id=event.location_id or None,
+    )
+
+
+def _connected(event: charge_point.Connected, meta: Meta) -> Payload:
+    return ChargePointConnected(charge_point_id=_point(event), connection=event.originator_version)
+
+
+def _disconnected(event: charge_point.Disconnected, meta: Meta) -> Payload:
+    return ChargePointDisconnected(charge_point_id=_point(event), connection=event.epoch, reason=event.reason)
+
+
+def _booted(event: charge_point.Booted, meta: Meta) -> Payload:
+    return ChargePointBooted(
+        charge_point_id=_point(event),
+        vendor=event.vendor,
+        model=event.model,
+        serial_number=event.charge_point_serial_number or event.charge_box_serial_number or None,
+        firmware_version=event.firmware_version or None,
+        status=event.status,
+    )
+
+
+def _status(event: charge_point.StatusReported, meta: Meta) -> Payload:
+    return ChargePointStatus(
+        charge_point_id=_point(event),
+        connector_id=event.connector_id,
+        status=event.status,
+        error_code=event.error_code,
+        info=event.info or None,
+        vendor_id=event.vendor_id or None,
+        vendor_error_code=event.vendor_error_code or None,
+        session_id=event.session_id or None,
+        reported_at=_time(event.happened_at),
+        stale=event.stale,
+    )
+
+
+def _metered(event: charge_point.MeterValuesRecorded, meta: Meta) -> Payload | None:
+    return _meter_values(event, readings_of(event.values, event.timestamp))
+
+
+def _stopped(event: charge_point.TransactionStopped, meta: Meta) -> Payload | None:
+    return _meter_values(event, readings_of(event.data, event.timestamp))
+
+
+def _meter_values(
+    event: charge_point.MeterValuesRecorded | charge_point.TransactionStopped, readings: list[Document]
+) -> Payload | None:
+    if not readings:
+        return None
+    return MeterValues(
+        charge_point_id=_point(event),
+        connector_id=event.connector_id,
+        transaction_id=event.transaction_id or None,
+        session_id=event.session_id or None,
+        readings=readings,
+    )
+
+
+def _subject(event: Event) -> str:
+    return event.originator_id.partition("|")[2]
+
+
+def _point(event: Event) -> str:
+    return event.originator_id.split("|", 2)[2]
+
+
+def _time(moment: datetime) -> str:
+    return utc_text(moment) or ""
+
+
+CONTRACT: dict[type[Event], Kind] = {
+    session.Started: Kind("sessions", "chargesphere.session.started.v1", SessionStarted, _session_started),
+    session.UsageRecorded: Kind(
+        "sessions", "chargesphere.session.updated.v1", SessionUpdated, _session_updated
+    ),
+    session.Ended: Kind("sessions", "chargesphere.session.ended.v1", SessionEnded, _session_ended),
+    session.CdrIssued: Kind("cdrs", "chargesphere.cdr.issued.v1", CdrIssued, _cdr_issued),
+    token.Put: Kind("tokens", "chargesphere.token.put.v1", TokenPut, _token_put),
+    token.Removed: Kind("tokens", "chargesphere.token.removed.v1", TokenRemoved, _token_removed),
+    token.AuthorizationGiven: Kind(
+        "tokens", "chargesphere.token.authorized.v1", TokenAuthorized, _token_authorized
+    ),
+    charge_point.Connected: Kind(
+        "charge-points", "chargesphere.charge_point.connected.v1", ChargePointConnected, _connected
+    ),
+    charge_point.Disconnected: Kind(
+        "charge-points", "chargesphere.charge_point.disconnected.v1", ChargePointDisconnected, _disconnected
+    ),
+    charge_point.Booted: Kind(
+        "charge-points", "chargesphere.charge_point.booted.v1", ChargePointBooted, _booted
+    ),
+    charge_point.StatusReported: Kind(
+        "charge-points", "chargesphere.charge_point.status.v1", ChargePointStatus, _status
+    ),
+    charge_point.MeterValuesRecorded: Kind(
+        "meter-values", "chargesphere.meter_values.recorded.v1", MeterValues, _metered
+    ),
+    charge_point.TransactionStopped: Kind(
+        "meter-values", "chargesphere.meter_values.recorded.v1", MeterValues, _stopped
+    ),
+}
+"""The whole contract; `docs/events.md` shows it."""

@@ -1,0 +1,137 @@
+"""Stories (`chargesphere.stories`): every decision under the correlation id that led to it, and under its session.
+
+What enters: one decision, refused or not. What leaves: one insert for each story that it belongs to, with the names
+of its events and a few short facts of each, never personal data. Routine records (heartbeats, statuses, meter values
+that no session was told of) are not worth a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from commands.base import Meta, Refusal
+from projections.base import utc_text
+from projections.store import HUB, JSON, Document, IndexSpec, Insert, index
+
+ROUTINE = frozenset({"charge_point.see.v1", "charge_point.report_status.v1"})
+METER_VALUES = "charge_point.record_meter_values.v1"
+TIMER = "timer.due.v1"
+
+FACTS = (
+    *("charge_point_id", "connector_id", "transaction_id", "session_id", "cdr_id", "command_id", "action"),
+    *("status", "error_code", "reason", "outcome", "allowed", "vendor", "model", "epoch", "automatic"),
+    *("meter_start", "meter_stop", "energy_wh", "remote_command_id", "superseded"),
+    *("module", "object_id", "wanted", "sent", "attempt", "http_status", "seconds", "message_id"),
+)
+"""What may be told of an event: scalar fields that hold neither personal data nor secrets."""
+
+
+class _Place(Protocol):
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+
+
+class _Reply(Protocol):
+    @property
+    def aggregate(self) -> str: ...
+    @property
+    def refusal(self) -> Refusal | None: ...
+    @property
+    def message(self) -> str: ...
+
+
+class _Decision(Protocol):
+    @property
+    def command(self) -> str: ...
+    @property
+    def meta(self) -> Meta: ...
+    @property
+    def reply(self) -> _Reply: ...
+    @property
+    def repeat(self) -> bool: ...
+    @property
+    def events(self) -> Sequence[msgspec.Raw]: ...
+
+
+class DecisionInLog(Protocol):
+    """A decision and where it stands; `streams.follower.Fact` is one."""
+
+    @property
+    def place(self) -> _Place: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def written_at(self) -> datetime: ...
+    @property
+    def decision(self) -> _Decision: ...
+
+
+def story_writes(fact: DecisionInLog) -> list[Insert]:
+    """The lines that this decision adds, one a story; none for routine and for repeats."""
+    decision = fact.decision
+    if decision.repeat or decision.command in ROUTINE:
+        return []
+    events: list[dict[str, object]] = [msgspec.json.decode(event) for event in decision.events]
+    refusal = decision.reply.refusal
+    if decision.command == METER_VALUES and refusal is None and not any(e.get("relay") for e in events):
+        return []
+    if decision.command == TIMER and refusal is None and not events:
+        return []
+    meta = decision.meta
+    aggregate = decision.reply.aggregate
+    line: Document = {
+        "at": utc_text(fact.written_at),
+        "tenant_id": meta.tenant or None,
+        "command": decision.command,
+        "command_id": meta.command_id,
+        "causation_id": meta.causation_id or None,
+        "aggregate": aggregate,
+        "refusal": str(refusal) if refusal is not None else None,
+        "message": decision.reply.message or None,
+        "events": [_told(event) for event in events],
+    }
+    place = f"{fact.place.topic}|{fact.place.partition}|{fact.offset}"
+    return [
+        Insert(HUB, "stories", f"{place}|{correlation}", {"correlation_id": correlation, **line})
+        for correlation in _correlations(meta, aggregate, events)
+    ]
+
+
+def _told(event: dict[str, object]) -> JSON:
+    out: Document = {"type": str(event.get("type", ""))}
+    for name in FACTS:
+        value = event.get(name)
+        if isinstance(value, str) and value.startswith("s1."):
+            continue
+        if isinstance(value, str | int | float | bool) and value != "":
+            out[name] = value
+    party = event.get("to")
+    if isinstance(party, dict):
+        out["to"] = f"{party.get('country_code')}*{party.get('party_id')}"
+    return out
+
+
+def _correlations(meta: Meta, aggregate: str, events: Sequence[dict[str, object]]) -> list[str]:
+    """Each once, the correlation id first."""
+    found = [meta.correlation_id or meta.command_id]
+    kind, _, id = aggregate.partition("|")
+    if kind == "session":
+        found.append(id)
+    for event in events:
+        found.append(str(event.get("session_id") or ""))
+        if event.get("module") in ("sessions", "cdrs"):
+            found.append(str(event.get("object_id") or ""))
+    return [one for one in dict.fromkeys(found) if one]
+
+
+def indexes() -> tuple[IndexSpec, ...]:
+    return (
+        index(HUB, "stories", "correlation_id", "at"),
+        index(HUB, "stories", "tenant_id", "-at"),
+    )

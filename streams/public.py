@@ -1,0 +1,67 @@
+"""The public topics: events of the log enter, CloudEvents that outsiders may rely on leave.
+
+What enters: charge point, session and token events, as a consumer group of its own. What leaves: one record for each
+event that is public, keyed by its aggregate, at least once and in order for each aggregate; `ce_id` is the same
+whenever it is told again. The position moves after the append.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from commands.base import Area
+from domain.aggregate import EventRegistry
+from projections.public import cloud_event
+from streams.envelope import decode_events
+from streams.follower import Fact, Follower
+from streams.log import Log, Record, TopicPartition, append_size
+from streams.topology import PUBLIC, partition_of
+
+AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.TOKEN)
+APPEND_BYTES = 500_000
+
+
+class PublicTopics:
+    """`run` until cancelled. `counts` holds how many records were appended, by topic."""
+
+    def __init__(self, log: Log, events: EventRegistry, node: str) -> None:
+        self._log = log
+        self._events = events
+        self.follower = Follower(log, "public", AREAS, node, self._handle)
+        self.counts: dict[str, int] = dict.fromkeys(PUBLIC, 0)
+
+    async def run(self) -> None:
+        await self.follower.run()
+
+    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        out: dict[tuple[str, int], list[Record]] = {}
+        for fact in facts:
+            for event in decode_events(fact.decision, self._events):
+                told = cloud_event(event, fact.decision.meta)
+                if told is not None:
+                    record = Record(told.key.encode(), told.data, told.headers)
+                    out.setdefault((told.topic, partition_of(told.key)), []).append(record)
+        await asyncio.gather(
+            *(self._append(topic, partition, records) for (topic, partition), records in out.items())
+        )
+
+    async def _append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        for chunk in chunks(records):
+            await self._log.append(PUBLIC[topic], partition, chunk)
+            self.counts[topic] += len(chunk)
+
+
+def chunks(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """The records in order, in appends of about half a megabyte."""
+    chunk: list[Record] = []
+    size = 0
+    for record in records:
+        length = append_size([record])
+        if chunk and size + length > APPEND_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(record)
+        size += length
+    if chunk:
+        yield chunk

@@ -1,0 +1,332 @@
+"""The audit of frames: sealed before the append, dropped rather than waited for, one document a call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.ocpp.ports import Frame
+from projections.frame import FrameRecord
+from projections.store import Query, ReadStore, StoreUnavailable
+from projections.store.sqlite import SqliteReadStore
+from streams.frames import FrameProjector, FrameRecorder
+from streams.log import Log, LogUnavailable, Record, TopicPartition
+from streams.sqlite_log import SqliteLog
+from streams.topology import FRAMES, PARTITIONS, partition_of, topics
+from streams.vault import DestroyedError, KeyStore, Vault
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Keys(KeyStore):
+    """Data keys in memory; `away` as when the store is."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.away = False
+
+    async def get(self, subject: str) -> str | None:
+        if self.away:
+            raise StoreUnavailable("memory", "away")
+        return self.kept.get(subject)
+
+    async def create(self, subject: str, wrapped: str) -> str:
+        return self.kept.setdefault(subject, wrapped)
+
+    async def destroy(self, subject: str) -> None:
+        raise DestroyedError(subject)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def vault(keys: Keys) -> Vault:
+    return Vault(b"m" * 32, keys)
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
+    store = SqliteReadStore(tmp_path / "store")
+    yield store
+    await store.close()
+
+
+def frame(
+    action: str = "Heartbeat",
+    request: object = None,
+    response: object = None,
+    *,
+    number: int = 1,
+    **more: str,
+) -> Frame:
+    def payload(value: object) -> bytes:
+        return value if isinstance(value, bytes) else msgspec.json.encode({} if value is None else value)
+
+    return Frame(
+        tenant=more.get("tenant", "demo"),
+        charge_point_id=more.get("cp", "CP.1"),
+        epoch=2,
+        direction=more.get("direction", "in"),
+        message_id=f"m-{number}",
+        action=action,
+        request=payload(request),
+        response=payload(response),
+        outcome="ok",
+        at=NOON + timedelta(seconds=number),
+        seconds=0.0123,
+        command_id="",
+    )
+
+
+async def eventually(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if fact():
+                return
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def recorded(log: Log, cp: str = "CP.1") -> list[FrameRecord]:
+    place = TopicPartition(FRAMES, partition_of(f"charge_point|demo|{cp}"))
+    reader = log.reader()
+    await reader.assign({place: 0})
+    batch = (await reader.poll(1.0)).get(place, ())
+    await reader.close()
+    return [msgspec.json.decode(stored.value or b"", type=FrameRecord) for stored in batch]
+
+
+async def record_one(log: Log, vault: Vault, one: Frame) -> tuple[dict[str, object], dict[str, object]]:
+    """The request and the response as they stand in the log."""
+    recorder = FrameRecorder(log, vault)
+    async with running(recorder.run()):
+        recorder.record(one)
+        await eventually(lambda: recorder.counts["recorded"] == 1)
+    [found] = await recorded(log, one.charge_point_id)
+    return msgspec.json.decode(found.request), msgspec.json.decode(found.response)
+
+
+async def opened(vault: Vault, sealed: object) -> bytes | None:
+    assert isinstance(sealed, str)
+    assert sealed.startswith("s1.")
+    return await vault.open(sealed)
+
+
+async def test_an_id_tag_is_sealed_under_its_own_key_and_its_parent_too(log: Log, vault: Vault) -> None:
+    asked = {"connectorId": 1, "idTag": "TAG1", "meterStart": 5}
+    answered = {"transactionId": 7, "idTagInfo": {"status": "Accepted", "parentIdTag": "GROUP"}}
+    request, response = await record_one(log, vault, frame("StartTransaction", asked, answered))
+    assert (request["connectorId"], request["meterStart"]) == (1, 5)
+    assert await opened(vault, request["idTag"]) == b"TAG1"
+    assert str(request["idTag"]).split(".")[1] == vault.tag_keys("TAG1")[0]
+    info = response["idTagInfo"]
+    assert isinstance(info, dict)
+    assert info["status"] == "Accepted"
+    assert await opened(vault, info["parentIdTag"]) == b"GROUP"
+
+
+async def test_the_tags_of_a_local_list_are_sealed(log: Log, vault: Vault) -> None:
+    asked = {"listVersion": 1, "localAuthorizationList": [{"idTag": "A"}, {"idTag": "B"}]}
+    request, _ = await record_one(log, vault, frame("SendLocalList", asked))
+    entries = request["localAuthorizationList"]
+    assert isinstance(entries, list)
+    assert [await opened(vault, entry["idTag"]) for entry in entries] == [b"A", b"B"]
+
+
+async def test_an_authorization_key_is_sealed_where_it_is_set_and_where_it_is_read(
+    log: Log, vault: Vault
+) -> None:
+    asked = {"key": "authorizationkey", "value": "hunter2"}
+    entries = [{"key": "AuthorizationKey", "value": "hunter3"}, {"key": "HeartbeatInterval", "value": "60"}]
+    request, response = await record_one(log, vault, frame("X", asked, {"configurationKey": entries}))
+    assert await opened(vault, request["value"]) == b"hunter2"
+    found = response["configurationKey"]
+    assert isinstance(found, list)
+    assert await opened(vault, found[0]["value"]) == b"hunter3"
+    assert found[1]["value"] == "60"
+
+
+async def test_the_data_of_a_data_transfer_is_sealed_both_ways(log: Log, vault: Vault) -> None:
+    one = frame("DataTransfer", {"vendorId": "V", "data": "x"}, {"status": "Accepted", "data": {"a": 1}})
+    request, response = await record_one(log, vault, one)
+    assert (request["vendorId"], response["status"]) == ("V", "Accepted")
+    assert await opened(vault, request["data"]) == b"x"
+    assert await opened(vault, response["data"]) == b'{"a":1}'
+
+
+async def test_an_address_with_a_login_is_sealed_and_one_without_is_not(log: Log, vault: Vault) -> None:
+    one = frame("UpdateFirmware", {"location": "ftp://u:p@h/f"}, {"location": "https://h/f"})
+    request, response = await record_one(log, vault, one)
+    assert await opened(vault, request["location"]) == b"ftp://u:p@h/f"
+    assert response["location"] == "https://h/f"
+
+
+async def test_what_is_no_json_is_sealed_as_a_whole(log: Log, vault: Vault) -> None:
+    recorder = FrameRecorder(log, vault)
+    async with running(recorder.run()):
+        recorder.record(frame("?", b'{"idTag": "TAG1"', b""))
+        await eventually(lambda: recorder.counts["recorded"] == 1)
+    [found] = await recorded(log)
+    assert await opened(vault, msgspec.json.decode(found.request)) == b'{"idTag": "TAG1"'
+    assert bytes(found.response) == b"null"
+
+
+async def test_what_cannot_be_sealed_is_left_out(log: Log, vault: Vault, keys: Keys) -> None:
+    keys.away = True
+    request, _ = await record_one(log, vault, frame("Authorize", {"idTag": "TAG1"}))
+    assert request == {"idTag": None}
+
+
+async def test_frames_go_together_and_in_order(vault: Vault, tmp_path: Path) -> None:
+    log = Counting(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    recorder = FrameRecorder(log, vault)
+    for number in range(150):
+        recorder.record(frame(number=number))
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 150)
+    assert [one.message_id for one in await recorded(log)] == [f"m-{number}" for number in range(150)]
+    assert log.appends == 1
+    await log.close()
+
+
+class Counting(SqliteLog):
+    """Counts appends; `away` refuses them."""
+
+    appends = 0
+    away = False
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        if self.away:
+            raise LogUnavailable("the log is away")
+        self.appends += 1
+        return await super().append(topic, partition, records)
+
+
+async def test_too_many_frames_are_dropped_with_one_line(
+    log: Log, vault: Vault, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = FrameRecorder(log, vault, most_waiting=3)
+    with caplog.at_level(logging.WARNING):
+        for number in range(10):
+            recorder.record(frame(number=number))
+    assert recorder.counts["dropped"] == 7
+    assert [record.message for record in caplog.records] == ["frames are not recorded: 3 wait already"]
+
+
+async def test_frames_are_dropped_while_the_log_is_away_and_recorded_afterwards(
+    vault: Vault, tmp_path: Path
+) -> None:
+    log = Counting(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    log.away = True
+    recorder = FrameRecorder(log, vault)
+    async with running(recorder.run()):
+        recorder.record(frame(number=1))
+        await eventually(lambda: recorder.counts["dropped"] == 1)
+        log.away = False
+        recorder.record(frame(number=2))
+        await eventually(lambda: recorder.counts["recorded"] == 1)
+    await log.close()
+
+
+async def test_a_clean_shutdown_appends_what_waits(log: Log, vault: Vault) -> None:
+    recorder = FrameRecorder(log, vault)
+    task = asyncio.create_task(recorder.run())
+    for number in range(3):
+        recorder.record(frame(number=number))
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [one.message_id for one in await recorded(log)] == ["m-0", "m-1", "m-2"]
+
+
+async def documents(store: ReadStore, tenant: str) -> list[dict[str, object]]:
+    page = await store.find(Query(f"ocpp_{tenant}", "frames"))
+    return [dict(item) for item in page.items]
+
+
+async def test_frames_become_documents_of_their_tenant(
+    log: SqliteLog, vault: Vault, store: SqliteReadStore
+) -> None:
+    recorder, projector = FrameRecorder(log, vault), FrameProjector(log, store, "one")
+    async with running(recorder.run()), running(projector.run()):
+        recorder.record(frame("Heartbeat", {}, {"currentTime": "2026-03-01T12:00:01Z"}))
+        recorder.record(frame("Reset", tenant="acme", direction="out"))
+        await eventually(lambda: projector.counts["projected"] == 2)
+    [one] = await documents(store, "demo")
+    assert one.pop("_id")
+    assert one == {
+        "version": 0,
+        "charge_point_id": "CP.1",
+        "epoch": 2,
+        "direction": "in",
+        "message_id": "m-1",
+        "action": "Heartbeat",
+        "request": {},
+        "response": {"currentTime": "2026-03-01T12:00:01Z"},
+        "outcome": "ok",
+        "at": "2026-03-01T12:00:01Z",
+        "milliseconds": 12.3,
+        "command_id": None,
+    }
+    assert [item["action"] for item in await documents(store, "acme")] == ["Reset"]
+
+
+async def test_a_frame_projected_twice_is_one_document(
+    log: SqliteLog, vault: Vault, store: SqliteReadStore
+) -> None:
+    recorder, first = FrameRecorder(log, vault), FrameProjector(log, store, "one")
+    async with running(recorder.run()), running(first.run()):
+        recorder.record(frame())
+        await eventually(lambda: first.counts["projected"] == 1)
+    places = [TopicPartition(FRAMES, partition) for partition in range(PARTITIONS)]
+    assert sum((await log.ends(places)).values()) == 1
+    second = FrameProjector(log, store, "two")
+    async with running(second.run()):
+        recorder_again = FrameRecorder(log, vault)
+        async with running(recorder_again.run()):
+            recorder_again.record(frame(number=2))
+            await eventually(lambda: second.counts["projected"] >= 1)
+    assert len(await documents(store, "demo")) == 2
+
+
+async def test_frames_go_away_after_thirty_days(log: SqliteLog, vault: Vault, store: SqliteReadStore) -> None:
+    recorder, projector = FrameRecorder(log, vault), FrameProjector(log, store, "one")
+    async with running(recorder.run()), running(projector.run()):
+        recorder.record(frame())
+        await eventually(lambda: projector.counts["projected"] == 1)
+    assert await store.purge(NOON + timedelta(days=29)) == 0
+    assert await store.purge(NOON + timedelta(days=30, seconds=2)) == 1
