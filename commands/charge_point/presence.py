@@ -34,11 +34,12 @@ from domain.charge_point import (
     StatusReported,
     TagAuthorized,
 )
-from domain.charge_point.state import DRIFT_AGREES_S, RemoteStart
+from domain.charge_point.state import DRIFT_AGREES_S, Drift, RemoteStart
 from domain.values import Authorization
 
 SEEN_EVERY = timedelta(minutes=1)
 OFFSET_MATTERS_S = 60
+OFFSET_MOST_S = 100 * 365 * 86_400
 DRIFT_SETTLES = timedelta(seconds=30)
 ZERO_STATUSES = frozenset({"Available", "Unavailable", "Faulted"})
 
@@ -190,24 +191,31 @@ def watch_clock(charge_point: ChargePoint, timestamp: datetime | None, at: datet
     """Note how far the charge point's clock is off when that has changed by more than a minute.
 
     Nothing comes from the future, so a message that looks newer than the known offset allows proves a larger one at
-    once. One that looks older may have waited in a queue: it counts only when messages that are never queued have
-    shown the same offset for half a minute. `queued` messages (transactions) prove the first alone.
+    once. One that looks older may have waited in a queue: it counts only when it agrees with our clock, or when
+    messages that are never queued have shown the same offset for half a minute. `queued` messages (transactions) prove
+    the first alone. What is off by lifetimes is no clock but nonsense, and is left to the flags.
     """
     if timestamp is None:
         return
     state = charge_point.state
     seconds = round((timestamp - at).total_seconds())
+    if abs(seconds) > OFFSET_MOST_S:
+        return
     rises = seconds > state.clock_offset_s + OFFSET_MATTERS_S
     drift = state.drift
     falls = (
         not queued
         and seconds < state.clock_offset_s - OFFSET_MATTERS_S
-        and drift is not None
-        and abs(seconds - drift.seconds) <= DRIFT_AGREES_S
-        and at - drift.at >= DRIFT_SETTLES
+        and (abs(seconds) <= OFFSET_MATTERS_S or _settled(drift, seconds, at))
     )
     if rises or falls:
         charge_point.trigger(ClockOffsetNoted, at, seconds=seconds)
+
+
+def _settled(drift: Drift | None, seconds: int, at: datetime) -> bool:
+    """Whether the messages before showed the same offset, for long enough."""
+    agrees = drift is not None and abs(seconds - drift.seconds) <= DRIFT_AGREES_S
+    return drift is not None and agrees and at - drift.at >= DRIFT_SETTLES
 
 
 def awaited_start(

@@ -269,10 +269,9 @@ def _stop_flags(
 
 
 def _time_flags(charge_point: ChargePoint, timestamp: datetime, at: datetime) -> list[str]:
-    ahead = timestamp - timedelta(seconds=charge_point.state.clock_offset_s) - at
     if timestamp - at > FUTURE_AFTER:
         return [Flag.TIMESTAMP_IN_FUTURE]
-    return [Flag.LATE] if -ahead > LATE_AFTER else []
+    return [Flag.LATE] if at - charge_point.state.corrected(timestamp, at) > LATE_AFTER else []
 
 
 def _may_stop(transaction: Open | Ended, command: StopTransaction) -> bool:

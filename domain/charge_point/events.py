@@ -1,7 +1,7 @@
 """The facts of one charge point. Names and fields are kept in the log for ever; a golden file holds each.
 
 `received_at` is the gateway's time of receipt; `occurred_at` is the charge point's own time, raw and uncorrected,
-where its message carries one. No event holds an id tag, a password or the body of a DataTransfer. Over 250 lines
+where its message carries one. No event holds an id tag, a password or the body of a DataTransfer. Over 400 lines
 because every fact of OCPP 1.6's charge point stands here, in one list.
 """
 

@@ -190,7 +190,10 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         """When it happened by our clock: the charge point's time less its offset, never after the receipt."""
         if timestamp is None:
             return received
-        return min(timestamp - timedelta(seconds=self.clock_offset_s), received)
+        try:
+            return min(timestamp - timedelta(seconds=self.clock_offset_s), received)
+        except OverflowError:  # a year before 1 or after 9999
+            return min(timestamp, received)
 
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""

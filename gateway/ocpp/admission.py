@@ -143,7 +143,12 @@ class Admission:
 
     async def _take_in(self, tenant: Tenant, identity: str, basic: tuple[str, bytes] | None) -> Listed:
         """An unknown charge point of a tenant with `auto_register`; its first password is kept."""
-        if tenant.default_location is None or (basic is not None and basic[0] != identity):
+        wrong_user = basic is not None and basic[0] != identity
+        if (
+            tenant.default_location is None
+            or wrong_user
+            or not await self._services.directory.has_room(tenant.id)
+        ):
             raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
         password_hash = await self._credentials.hash(basic[1]) if basic is not None else ""
         command = Register(

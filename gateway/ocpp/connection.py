@@ -250,6 +250,8 @@ class Connection:
                 await self._fault(frame)
 
     async def _enqueue(self, call: Call) -> None:
+        if self._reason:
+            return
         incoming = calls.receive(self._incoming, calls.Pending(call.id, call.action))
         if not isinstance(incoming, calls.Incoming):
             metrics.FAULTS.labels("duplicate id").inc()

@@ -15,7 +15,7 @@ from domain.values import Evse, JSONObject, PartyId
 from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from projections.charge_point import credentials_id
-from projections.store import HUB, Document, Query, ReadStore, gt, tenant_database
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, gt, tenant_database
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
@@ -61,6 +61,14 @@ class StoreDirectory(Directory):
             return None if document is None or secret is None else listed_of_documents(document, secret)
 
         return await self._charge_points.get(key, read)
+
+    async def has_room(self, tenant: str) -> bool:
+        known = await self.tenant(tenant)
+        try:
+            count = await self._store.count(Query(tenant_database(tenant), "charge_points"))
+        except StoreUnavailable:
+            raise DirectoryUnavailableError from None
+        return known is not None and count < known.max_charge_points
 
     def learn(self, tenant: str, listed: Listed) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
@@ -131,6 +139,7 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         messages_per_second=float(configuration.ocpp_rate_limit),
         queue_enabled=configuration.queue_enabled,
         worker_pool_size=configuration.worker_pool_size,
+        max_charge_points=configuration.max_charge_points,
     )
 
 

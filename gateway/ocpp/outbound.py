@@ -142,7 +142,11 @@ class Outbound:
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _send(self, downlink: Downlink) -> None:
-        payload, problem = await self._opened(downlink)
+        try:
+            payload, problem = await self._opened(downlink)
+        except Exception:
+            logger.exception("%s for %s cannot be made", downlink.action, self._connection.prefix)
+            payload, problem = b"", "the call could not be made"
         if self._sending is not downlink:
             return
         loop = asyncio.get_running_loop()

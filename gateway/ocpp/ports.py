@@ -36,6 +36,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     messages_per_second: float = 0.0  # of all its charge points on one process; 0: as many as come
     queue_enabled: bool = True
     worker_pool_size: int = 4
+    max_charge_points: int = 1000
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,10 @@ class Directory(ABC):
     @abstractmethod
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
         """The charge point, if its tenant knows it. Raises DirectoryUnavailableError."""
+
+    @abstractmethod
+    async def has_room(self, tenant: str) -> bool:
+        """Whether the tenant may have one more charge point. Raises DirectoryUnavailableError."""
 
     @abstractmethod
     def learn(self, tenant: str, listed: Listed) -> None:

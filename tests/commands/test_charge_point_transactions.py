@@ -522,6 +522,21 @@ def test_a_clock_that_was_set_right_is_noted() -> None:
     assert [event.seconds for event in case.all(ClockOffsetNoted)] == [3600, 0]
 
 
+@pytest.mark.parametrize("year", [1, 1970, 9999])
+def test_a_clock_far_off_breaks_nothing(year: int) -> None:
+    case = Case.online()
+    odd = after(0).replace(year=year)
+    case.status(1, "Charging", timestamp=after(300))
+    case.status(2, "Charging", timestamp=odd)
+    assert case.start(received=3, timestamp=odd).status == "Accepted"
+    case.meter(4, 1100, transaction_id=1, timestamp=odd)
+    case.stop(1, received=5, timestamp=odd)
+    assert case.last(TransactionStopped).happened_at == odd
+    case.status(6, "Available")
+    assert case.state.connectors[1].status == "Available"
+    assert case.start(received=7, meter_start=5000).transaction_id == 2
+
+
 def test_idempotence_keys_are_kept_seven_days_and_bounded_START_6() -> None:
     case = Case.online()
     case.start(timestamp=after(0))

@@ -153,6 +153,9 @@ class FakeDirectory(Directory):
             raise DirectoryUnavailableError
         return self.listed.get((tenant, charge_point_id))
 
+    async def has_room(self, tenant: str) -> bool:
+        return len(self.listed) < self.tenants[tenant].max_charge_points
+
     def learn(self, tenant: str, listed: Listed) -> None:
         self.listed[(tenant, listed.charge_point_id)] = listed
 

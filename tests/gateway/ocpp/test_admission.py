@@ -116,6 +116,12 @@ async def test_an_unknown_id_is_taken_in_where_the_tenant_wants_it_and_its_first
             pass
 
 
+async def test_a_tenant_takes_in_no_more_than_it_may_have() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE, max_charge_points=1)
+        assert (await refused(w, id="NEW-1"))[0] == 404
+
+
 async def test_a_password_that_comes_later_is_the_first_one_too() -> None:
     async with world() as w:
         w.tenant(auto_register=True, default_location=SITE)

@@ -144,6 +144,15 @@ async def test_what_was_read_before_serves_while_the_store_is_away(store: Away) 
         await directory.charge_point("demo", "CP-2")
 
 
+async def test_a_tenant_has_room_until_it_has_its_charge_points(store: Away) -> None:
+    await put_tenant(store, max_charge_points=1)
+    directory = StoreDirectory(store, HUB_PARTY)
+    assert await directory.has_room("demo")
+    await put_charge_point(store)
+    assert not await directory.has_room("demo")
+    assert not await directory.has_room("nobody")
+
+
 async def test_a_store_that_hangs_delays_nobody_whose_answer_was_known(store: Away) -> None:
     await put_tenant(store)
     directory = StoreDirectory(store, HUB_PARTY)
