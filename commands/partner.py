@@ -31,13 +31,43 @@ from domain.partner import (
     Unregistered,
     partner_aggregate_id,
 )
-from domain.values import Sealed
+from domain.values import Sealed, plain_json
+from protocols.ocpi import dump_json, v2_2_1, v2_3_0
 
 GRACE: Final = timedelta(seconds=30)
 """How long the old token C is accepted after new credentials were given: until the answer has surely arrived."""
 
 
 PARTNER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+TOKEN_DIGEST: Final = "ocpi"
+"""The kind of digest that tokens of OCPI are found by: `vault.digest(TOKEN_DIGEST, token)`."""
+
+
+def vault_subject(partner_id: str) -> str:
+    """Whom a partner's tokens are sealed for: `vault.seal(vault_subject(id), token)`."""
+    return f"partner-{partner_id}"
+
+
+def roles_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> tuple[PartnerRole, ...]:
+    """The roles in a credentials object, as the log holds them."""
+    return tuple(
+        PartnerRole(
+            role=role.role.value,
+            country_code=role.country_code.upper(),
+            party_id=role.party_id.upper(),
+            business_details=plain_json(dump_json(role.business_details)),
+        )
+        for role in credentials.roles
+    )
+
+
+def hub_party_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> str:
+    """The hub that the partner is itself, as five characters; empty where it is none."""
+    if isinstance(credentials, v2_3_0.Credentials):
+        return (credentials.hub_party_id or "").upper()
+    return next((f"{r.country_code}{r.party_id}".upper() for r in credentials.roles if r.role == "HUB"), "")
 
 
 class _OfPartner(Command, frozen=True, kw_only=True):

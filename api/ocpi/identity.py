@@ -1,0 +1,93 @@
+"""Who the hub is towards a partner: its credentials object, per version.
+
+To a 2.3.0 partner the hub is `hub_party_id`, and the roles are the parties that it can reach through the hub; to a
+2.2.1 partner the hub is the one role HUB, and reachable parties are told by hubclientinfo alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from domain.values import PartyId
+from projections.store import HUB, Document, Query, ReadStore, Sort, eq
+from protocols.ocpi import OcpiInvalid, decode, dump_json, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi.types import JSON
+from protocols.ocpi.v2_3_0.enums import Role
+
+
+class Identity:
+    """Makes credentials objects from the read store. `public_url` without a slash at its end."""
+
+    def __init__(self, store: ReadStore, public_url: str, hub: PartyId, hub_name: str) -> None:
+        self._store = store
+        self._versions_url = f"{public_url}/ocpi/versions"
+        self._hub = hub
+        self._hub_name = hub_name
+
+    async def credentials(
+        self, version: str, token: str, partner_id: str
+    ) -> v2_3_0.Credentials | v2_2_1.Credentials:
+        """How the partner accesses us: with this token. Raises StoreUnavailable."""
+        hub: dict[str, JSON] = {
+            "country_code": self._hub.country_code,
+            "party_id": self._hub.party_id,
+            "business_details": {"name": self._hub_name},
+        }
+        body: dict[str, JSON] = {"token": token, "url": self._versions_url}
+        if version == "2.2.1":
+            return parse_json(v2_2_1.Credentials, {**body, "roles": [{**hub, "role": "HUB"}]})
+        reachable = await self._reachable(partner_id)
+        return parse_json(
+            v2_3_0.Credentials,
+            {
+                **body,
+                "hub_party_id": f"{self._hub.country_code}{self._hub.party_id}",
+                "roles": [dump_json(role) for role in reachable] or [{**hub, "role": "OTHER"}],
+            },
+        )
+
+    async def _reachable(self, partner_id: str) -> list[v2_3_0.CredentialsRole]:
+        """The parties of our tenants and of every connected partner but this one, each role once."""
+        found: dict[tuple[str, str, str], v2_3_0.CredentialsRole] = {}
+        async for tenant in self._all(Query(HUB, "tenants", (), (Sort("created_at"),), 500)):
+            configuration = tenant["configuration"]
+            party = configuration.get("ocpi") if isinstance(configuration, dict) else None
+            if isinstance(party, dict):
+                _add(found, {**party, "role": "CPO"}, str(tenant["name"]))
+        connected = Query(HUB, "partners", (eq("status", "CONNECTED"),), (Sort("created_at"),), 500)
+        async for partner in self._all(connected):
+            roles = partner["roles"]
+            if partner["_id"] == partner_id or not isinstance(roles, list):
+                continue
+            for role in roles:
+                if isinstance(role, dict):
+                    _add(found, role, str(partner["name"]))
+        return list(found.values())
+
+    async def _all(self, query: Query) -> AsyncIterator[Document]:
+        while True:
+            page = await self._store.find(query)
+            for item in page.items:
+                yield item
+            if page.next_cursor is None:
+                return
+            query = msgspec.structs.replace(query, cursor=page.next_cursor)
+
+
+def _add(
+    found: dict[tuple[str, str, str], v2_3_0.CredentialsRole], role: Document, fallback_name: str
+) -> None:
+    name = str(role["role"])
+    body = decode(msgspec.json.encode(role))
+    assert isinstance(body, dict)
+    body["role"] = name if name in Role.__members__ else "OTHER"
+    try:
+        typed = parse_json(v2_3_0.CredentialsRole, body)
+    except OcpiInvalid:
+        # Its business details are not such as OCPI has them; the party can be reached nevertheless.
+        typed = parse_json(
+            v2_3_0.CredentialsRole, {**body, "business_details": {"name": fallback_name[:100] or "?"}}
+        )
+    found.setdefault((typed.role.value, typed.country_code, typed.party_id), typed)

@@ -1,0 +1,70 @@
+"""Which function serves which path, and in which roles the hub offers a module: what version details list."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from api.ocpi import cdrs, credentials, sessions, tariffs, tokens, versions
+from api.ocpi.addressing import wrong_route
+from api.ocpi.call import Answer, Call, not_allowed, not_found
+from protocols.ocpi.envelope import StatusCode
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+OPEN: Final = frozenset({"versions", "credentials"})
+"""What a token A opens: the configuration modules. They carry no routing headers."""
+
+PARTNER_PATHS: Final = frozenset({"sender", "receiver"})
+"""The first segment of functional modules: the role that the hub plays."""
+
+CREDENTIALS: Final[Mapping[str, Handler]] = {
+    "GET": credentials.get,
+    "POST": credentials.post,
+    "PUT": credentials.put,
+    "DELETE": credentials.delete,
+}
+
+MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
+    ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
+    ("sender", "sessions"): {("GET", 0): sessions.get_list},
+    ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
+    ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
+}
+"""(role of the hub, module) → (method, how many segments follow) → function."""
+
+
+async def serve_module(call: Call) -> Answer:
+    """The answer of the function that serves the path."""
+    if call.version == "versions" or not call.segments:
+        if call.version == "versions" and call.segments:
+            return not_found("there is nothing at this path; begin at /ocpi/versions")
+        if call.method not in ("GET", "HEAD"):
+            return _other_method(call, {"GET"})
+        return (
+            versions.get_list(call)
+            if call.version == "versions"
+            else versions.get_details(call, tuple(MODULES))
+        )
+    area, *rest = call.segments
+    if area == "credentials" and not rest:
+        handler = CREDENTIALS.get(call.method)
+        return await handler(call) if handler else _other_method(call, set(CREDENTIALS))
+    table = MODULES.get((area, rest[0])) if rest else None
+    if table is None:
+        return not_found("there is no such module here; see the version details")
+    depth = len(rest) - 1
+    handler = table.get((call.method, depth))
+    if handler is None:
+        methods = {method for method, length in table if length == depth}
+        return _other_method(call, methods) if methods else not_found("there is nothing at this path")
+    if call.access.partner.get("suspended") is True:
+        return Answer(status_code=StatusCode.CLIENT_ERROR, message="this platform is suspended at the hub")
+    return await wrong_route(call) or await handler(call)
+
+
+def _other_method(call: Call, methods: set[str]) -> Answer:
+    answer = not_allowed(f"{call.method} is not for this; allowed: {', '.join(sorted(methods))}")
+    return Answer(
+        None, answer.status_code, answer.message, answer.http, {"Allow": ", ".join(sorted(methods))}
+    )

@@ -1,0 +1,82 @@
+"""The tokens module as its receiver: an eMSP puts, patches and reads back its tokens.
+
+`{country_code}/{party_id}` in the path must be a party of the partner, else the token does not exist for it (404).
+A token in an object of 2.2.1 and of 2.3.0 has the same form.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.ocpi.call import Answer, Call, invalid, not_found
+from domain.values import PartyId
+from protocols.ocpi import OcpiInvalid, decode, dump_json, parse, v2_3_0
+from protocols.ocpi.patch import apply_patch
+from protocols.ocpi.types import ci_key
+
+DEFAULT_TYPE: Final = "RFID"
+
+
+async def get(call: Call) -> Answer:
+    owner, uid, type = _named(call)
+    if owner is None:
+        return _foreign(call)
+    token = await call.ports.tokens.get(owner, uid, type)
+    return (
+        Answer(token) if token is not None else not_found(f"there is no token of type {type} with this uid")
+    )
+
+
+async def put(call: Call) -> Answer:
+    """201 where it is new, else 200. An older one than what is known is acknowledged and not applied."""
+    owner, uid, type = _named(call)
+    if owner is None:
+        return _foreign(call)
+    token = parse(v2_3_0.Token, call.body)
+    if wrong := _other(token, owner, uid, type):
+        return invalid(wrong)
+    done = await call.ports.tokens.put(owner, token, call.meta())
+    return Answer(
+        http=201 if done.created else 200, message=None if done.applied else "older than what is known"
+    )
+
+
+async def patch(call: Call) -> Answer:
+    owner, uid, type = _named(call)
+    if owner is None:
+        return _foreign(call)
+    changes = decode(call.body)
+    stored = await call.ports.tokens.get(owner, uid, type)
+    if stored is None:
+        return not_found(f"there is no token of type {type} with this uid; PUT it")
+    token = apply_patch(v2_3_0.Token, dump_json(stored), changes)
+    if wrong := _other(token, owner, uid, type):
+        return invalid(wrong)
+    done = await call.ports.tokens.put(owner, token, call.meta())
+    return Answer(message=None if done.applied else "older than what is known")
+
+
+def _named(call: Call) -> tuple[PartyId | None, str, str]:
+    """The token that the path names: its owner (None where that is not a party of the partner), uid and type."""
+    country_code, party_id, uid = call.segments[-3:]
+    owner = PartyId(country_code=country_code.upper(), party_id=party_id.upper())
+    type = call.query.get("type") or DEFAULT_TYPE
+    if len(uid) > 36:
+        raise OcpiInvalid("token_uid", f"must have at most 36 characters, got {len(uid)}")
+    return (owner if str(owner) in call.access.parties else None), uid, type
+
+
+def _foreign(call: Call) -> Answer:
+    country_code, party_id, _ = call.segments[-3:]
+    return not_found(f"{country_code[:2]}*{party_id[:3]} is no party of this platform")
+
+
+def _other(token: v2_3_0.Token, owner: PartyId, uid: str, type: str) -> str:
+    """What the object says otherwise than the path."""
+    if (token.country_code.upper(), token.party_id.upper()) != (owner.country_code, owner.party_id):
+        return "country_code, party_id: are not those of the path"
+    if ci_key(token.uid) != ci_key(uid):
+        return "uid: is not that of the path"
+    if str(token.type) != type:
+        return f"type: is not that of the path, {type[:40]!r}"
+    return ""

@@ -1,0 +1,283 @@
+"""The hub's OCPI doors over a bus that decides and projects at once, on a real read store and a real vault.
+
+Commands and events make the trip through the log's JSON; a repeated command id gets the first reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import uvicorn
+from fastapi import FastAPI
+
+from api.ocpi import HubTokens, Identity, Peers, Ports, ocpi_router
+from api.visible import wait_visible
+from commands import directory, partner, tariff, tenant, token
+from commands.base import Command, Meta, Rejected, Route
+from commands.directory import ClaimParties
+from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
+from domain import directory as directory_events
+from domain import partner as partner_events
+from domain import tariff as tariff_events
+from domain import tenant as tenant_events
+from domain import token as token_events
+from domain.aggregate import Aggregate, EventRegistry, kind_of
+from domain.directory import PartyRole
+from domain.partner import PartnerRole, Secret
+from domain.values import PartyId
+from projections import partner as partner_view
+from projections import tariff as tariff_view
+from projections import tenant as tenant_view
+from projections import token as token_view
+from projections.base import View
+from projections.store import Document, Put, Remove
+from projections.store.sqlite import SqliteReadStore
+from streams.envelope import CommandRegistry, Reply, raw
+from streams.limiter import LocalLimiter
+from streams.log import LogUnavailable
+from streams.vault import KeyStore, Vault
+
+HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+VIEWS: tuple[View, ...] = (partner_view.VIEW, tariff_view.VIEW, tenant_view.VIEW, token_view.VIEW)
+EVENTS = EventRegistry(
+    {
+        directory_events.Directory: directory_events.AGGREGATE_EVENTS,
+        partner_events.Partner: partner_events.AGGREGATE_EVENTS,
+        tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
+        tenant_events.Tenant: tenant_events.AGGREGATE_EVENTS,
+        token_events.Token: token_events.AGGREGATE_EVENTS,
+    }
+)
+ROUTES: dict[type[Command], Route] = {
+    **directory.ROUTES,
+    **partner.ROUTES,
+    **tariff.ROUTES,
+    **tenant.ROUTES,
+    **token.ROUTES,
+}
+
+
+class InstantBus:
+    """Decides, projects and answers before it returns; `away` makes the log unavailable."""
+
+    def __init__(self, store: SqliteReadStore) -> None:
+        self._store = store
+        self._commands = CommandRegistry(ROUTES)
+        self._aggregates: dict[str, Aggregate[Any]] = {}
+        self._replies: dict[tuple[str, str], Reply] = {}
+        self.asked: list[tuple[Command, Meta]] = []
+        self.away = False
+
+    async def tell(self, command: Command, meta: Meta) -> None:
+        await self.ask(command, meta)
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        if self.away:
+            raise LogUnavailable("the log is away")
+        again = self._commands.decode(raw(command))
+        self.asked.append((again, meta))
+        id = again.aggregate_id
+        if (id, meta.command_id) in self._replies:
+            return self._replies[id, meta.command_id]
+        aggregate = self._aggregates.setdefault(id, EVENTS.aggregate(kind_of(id)).blank(id))
+        outcome = ROUTES[type(again)].handler(aggregate, again, meta)
+        for event in aggregate.collect_events():
+            await self._project(EVENTS.decode(msgspec.json.encode(event)), meta)
+        if isinstance(outcome, Rejected):
+            reply = Reply(refusal=outcome.refusal, message=outcome.message)
+        else:
+            reply = Reply(aggregate=id, version=aggregate.version, result=raw(outcome.reply))
+        self._replies[id, meta.command_id] = reply
+        return reply
+
+    async def _project(self, event: Any, meta: Meta) -> None:
+        for view in VIEWS:
+            if view.kind != kind_of(event.originator_id):
+                continue
+            db, id = view.target(event, meta)
+            found = await self._store.get(db, view.collection, id)
+            bare = {k: v for k, v in found.items() if k not in ("_id", "version")} if found else None
+            document = view.evolve(bare, event, meta)
+            version = event.originator_version
+            if document is None:
+                await self._store.apply([Remove(db, view.collection, id, version)])
+            else:
+                await self._store.apply([Put(db, view.collection, id, version, document)])
+
+
+class Keys(KeyStore):
+    """Data keys in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def get(self, subject: str) -> str | None:
+        return self.kept.get(subject)
+
+    async def create(self, subject: str, wrapped: str) -> str:
+        return self.kept.setdefault(subject, wrapped)
+
+    async def destroy(self, subject: str) -> None:
+        self.kept.pop(subject, None)
+
+
+class NoPeers:
+    """For tests in which nobody is called back."""
+
+    async def discover(self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str]) -> Any:
+        raise AssertionError("nobody should be called back")
+
+
+class Hub:
+    """The doors with everything behind them. `client` talks to them without a network."""
+
+    def __init__(self, folder: Path, peers: Peers | None = None, **settings: Any) -> None:
+        self.store = SqliteReadStore(folder)
+        self.vault = Vault(b"m" * 32, Keys())
+        self.bus = InstantBus(self.store)
+        self.now = NOON
+        self.made = 0
+        given = {"public_url": "http://hub.test", **settings}
+        self.ports = Ports(
+            bus=self.bus,
+            store=self.store,
+            vault=self.vault,
+            tokens=HubTokens(self.bus, self.store, self.vault),
+            peers=peers or NoPeers(),
+            limiter=LocalLimiter(),
+            clock=lambda: self.now,
+            new_token=self.new_token,
+            hub=HUB_PARTY,
+            **given,
+        )
+        self.app = FastAPI()
+        self.app.include_router(ocpi_router(self.ports))
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app, raise_app_exceptions=True), base_url="http://hub.test"
+        )
+
+    def new_token(self) -> str:
+        self.made += 1
+        return f"made-here-{self.made}"
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.store.close()
+
+    async def secret(self, partner_id: str, text: str) -> Secret:
+        sealed = await self.vault.seal(vault_subject(partner_id), text)
+        return Secret(digest=self.vault.digest(TOKEN_DIGEST, text), sealed=sealed)
+
+    async def plan(
+        self,
+        partner_id: str = "tnm",
+        a: str = "token-a",
+        parties: Sequence[str] = ("NL*TNM",),
+        **more: Any,
+    ) -> None:
+        """A partner that may register with this token A."""
+        roles = tuple(
+            PartnerRole(
+                role="EMSP", country_code=p[:2], party_id=p[3:], business_details={"name": partner_id}
+            )
+            for p in parties
+        )
+        claims = tuple(PartyRole(role="EMSP", country_code=p[:2], party_id=p[3:]) for p in parties)
+        await self.do(ClaimParties(owner=partner_id, roles=claims, first=True))
+        await self.do(
+            CreatePartner(
+                partner_id=partner_id,
+                name=partner_id,
+                roles=roles,
+                token_a=await self.secret(partner_id, a),
+                **more,
+            )
+        )
+
+    async def connect(self, partner_id: str = "tnm", c: str = "token-c", **more: Any) -> None:
+        """A partner that has registered; version 2.3.0 unless said otherwise."""
+        version = more.pop("version", "2.3.0")
+        await self.plan(partner_id, f"{c}-a", **more)
+        document = await self.partner(partner_id)
+        await self.do(
+            partner.Register(
+                partner_id=partner_id,
+                token_a_digest=self.vault.digest(TOKEN_DIGEST, f"{c}-a"),
+                connection=partner_events.Connection(
+                    version=version,
+                    versions_url="https://tnm.example/versions",
+                    endpoints=(
+                        partner_events.Endpoint(
+                            identifier="credentials", role="SENDER", url="https://tnm.example/credentials"
+                        ),
+                    ),
+                    roles=msgspec.convert(document["roles"], tuple[PartnerRole, ...]),
+                    token_b=await self.vault.seal(vault_subject(partner_id), "token-b"),
+                    token_c=await self.secret(partner_id, c),
+                ),
+            )
+        )
+
+    async def do(self, command: Command) -> Reply:
+        """Decide a command that must be accepted."""
+        reply = await self.bus.ask(command, Meta(command_id=f"test-{len(self.bus.asked)}", at=self.now))
+        assert reply.refusal is None, reply.message
+        return reply
+
+    async def partner(self, partner_id: str = "tnm") -> Document:
+        document = await self.store.get("chargesphere", "partners", partner_id)
+        assert document is not None
+        return document
+
+    async def visible(self, db: str, collection: str, id: str, version: int) -> object:
+        return await wait_visible(self.store, db, collection, id, version)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.store, self.ports.public_url, HUB_PARTY, self.ports.hub_name)
+
+
+def token_header(token: str) -> dict[str, str]:
+    """Authorization as 2.2.1 and 2.3.0 have it."""
+    return {"Authorization": "Token " + base64.b64encode(token.encode()).decode()}
+
+
+def checked(response: httpx.Response, http: int = 200, status_code: int = 1000) -> Any:
+    """The data of an answer, which must be an envelope with these codes and the ids of a message."""
+    body = response.json()
+    assert (response.status_code, body.get("status_code")) == (http, status_code), response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["X-Request-ID"] and response.headers["X-Correlation-ID"]
+    assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
+    return body.get("data")
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """The application on a free port of loopback; yields its base URL."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none", timeout_keep_alive=1
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
