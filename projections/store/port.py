@@ -259,7 +259,10 @@ def expiry(db: str, collection: str, field: str, seconds: int) -> IndexSpec:
 
 
 class ReadStore(ABC):
-    """Read models in databases `chargesphere` and `ocpp_{tenant}`; all may raise `StoreUnavailable`."""
+    """Read models in databases `chargesphere` and `ocpp_{tenant}`, and what no rebuild may drop in `chargesphere_…`.
+
+    All methods may raise `StoreUnavailable`.
+    """
 
     @abstractmethod
     async def apply(

@@ -32,7 +32,7 @@ from projections.store.port import (
     Write,
 )
 
-_DATABASE = re.compile(r"chargesphere|ocpp_[a-z0-9-]{1,32}")
+_DATABASE = re.compile(r"chargesphere(_[a-z]{1,20})?|ocpp_[a-z0-9-]{1,32}")
 _COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MAX_INT = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -42,7 +42,7 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 def check_place(db: str, collection: str) -> None:
     """Raises `StoreRejected` unless both are names that every adapter can hold."""
     if not _DATABASE.fullmatch(db):
-        raise StoreRejected(f"database {db!r}: use 'chargesphere' or 'ocpp_' and a tenant id")
+        raise StoreRejected(f"database {db!r}: use 'chargesphere', 'chargesphere_' and a name, or 'ocpp_' and a tenant id")
     if not _COLLECTION.fullmatch(collection):
         raise StoreRejected(f"collection {collection!r}: use lower-case letters, digits and '_'")
 
