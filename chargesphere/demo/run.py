@@ -1,0 +1,75 @@
+"""`chargesphere demo`: the product, in this process or on processes, and a small network that lives on it.
+
+The network talks to it through its public doors only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from api.auth import issue_token
+from chargesphere.cli import CannotBegin
+from chargesphere.demo.network import Network
+from chargesphere.demo.processes import scaled_out
+from chargesphere.process import ALL, Plan, running
+from chargesphere.settings import Settings, is_loopback, local_secrets, read_settings
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """0 only if at least one charge finished and every finished one became a delivered CDR."""
+    settings = read_settings()
+    if (options.gateways, options.deciders) != (1, 1) and not settings.kafka_bootstrap:
+        raise CannotBegin(
+            "--gateways and --deciders need CHARGESPHERE_KAFKA_BOOTSTRAP; without it all is one process"
+        )
+    if not is_loopback(options.host):
+        raise CannotBegin("the demo plays partners on this machine: --host must be a loopback address")
+    with contextlib.ExitStack() as stack:
+        data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chargesphere-")))
+        return asyncio.run(_demo(options, settings, data))
+
+
+async def _demo(options: argparse.Namespace, settings: Settings, data: Path) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        async with _product(options, settings, data) as (http_url, ocpp_urls, token):
+            return await Network(http_url, ocpp_urls, token).run(options.seconds)
+    except asyncio.CancelledError:
+        return 130
+
+
+@contextlib.asynccontextmanager
+async def _product(
+    options: argparse.Namespace, settings: Settings, data: Path
+) -> AsyncIterator[tuple[str, list[str], Callable[[], str]]]:
+    settings = dataclasses.replace(settings, allow_private_urls=True)
+    if settings.jwt_secret is None or settings.master_key is None:
+        jwt, master = local_secrets(data)
+        settings = dataclasses.replace(
+            settings, jwt_secret=settings.jwt_secret or jwt, master_key=settings.master_key or master
+        )
+    secret = settings.jwt_secret
+    assert secret is not None
+
+    def token() -> str:
+        return issue_token(secret, role="platform_admin", tenant=None, now=datetime.now(UTC))
+
+    if settings.kafka_bootstrap:
+        async with scaled_out(settings, options.host, options.gateways, options.deciders) as (http, ocpp):
+            yield http, ocpp, token
+        return
+    plan = Plan(frozenset(ALL), "serve", options.host, options.http_port, options.ocpp_port, data)
+    async with running(plan, settings) as process:
+        yield process.http_url, [process.ocpp_url], token

@@ -1,0 +1,182 @@
+"""Settings from the environment (`CHARGESPHERE_…`). A wrong value is one clear line and exit status 2."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PREFIX = "CHARGESPHERE_"
+NAMES = (
+    "KAFKA_BOOTSTRAP",
+    "MONGO_URL",
+    "REDIS_URL",
+    "MQTT_URL",
+    "JWT_SECRET",
+    "JWT_SECRET_PREVIOUS",
+    "MASTER_KEY",
+    "PUBLIC_URL",
+    "HUB_PARTY",
+    "ALLOW_PRIVATE_URLS",
+)
+
+
+class SettingsError(Exception):
+    """A setting that cannot be; the message names it, its value (unless secret) and the way out."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """What the environment says. Secrets are bytes and never printed."""
+
+    kafka_bootstrap: str | None
+    mongo_url: str | None
+    redis_url: str | None
+    mqtt_url: str | None
+    jwt_secret: bytes | None
+    jwt_secret_previous: bytes | None
+    master_key: bytes | None
+    public_url: str | None
+    hub_party: tuple[str, str]
+    allow_private_urls: bool | None
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Raises SettingsError for the first value that is wrong, and for a name that does not exist."""
+    values = {
+        name.removeprefix(PREFIX): value.strip()
+        for name, value in (environ if environ is not None else os.environ).items()
+        if name.startswith(PREFIX) and value.strip()
+    }
+    return Settings(
+        kafka_bootstrap=_bootstrap(values.get("KAFKA_BOOTSTRAP")),
+        mongo_url=_url("MONGO_URL", values.get("MONGO_URL"), ("mongodb", "mongodb+srv")),
+        redis_url=_url("REDIS_URL", values.get("REDIS_URL"), ("redis", "rediss")),
+        mqtt_url=_url("MQTT_URL", values.get("MQTT_URL"), ("mqtt", "mqtts")),
+        jwt_secret=_secret("JWT_SECRET", values.get("JWT_SECRET")),
+        jwt_secret_previous=_secret("JWT_SECRET_PREVIOUS", values.get("JWT_SECRET_PREVIOUS")),
+        master_key=_key("MASTER_KEY", values.get("MASTER_KEY")),
+        public_url=_public(values.get("PUBLIC_URL")),
+        hub_party=_party(values.get("HUB_PARTY", "DEHUB")),
+        allow_private_urls=_flag("ALLOW_PRIVATE_URLS", values.get("ALLOW_PRIVATE_URLS")),
+    )
+
+
+def need_for_scale_out(settings: Settings) -> None:
+    """The processes of a scaled-out system need what they share; raises SettingsError with all that is missing."""
+    needed = {
+        "KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "MONGO_URL": settings.mongo_url,
+        "REDIS_URL": settings.redis_url,
+        "JWT_SECRET": settings.jwt_secret,
+        "MASTER_KEY": settings.master_key,
+    }
+    missing = [PREFIX + name for name, value in needed.items() if value is None]
+    if missing:
+        raise SettingsError(
+            f"{', '.join(missing)} must be set for this process; `chargesphere serve` needs none"
+        )
+
+
+def local_secrets(folder: Path) -> tuple[bytes, bytes]:
+    """The JWT secret and the master key of an installation on this machine, made at its first start."""
+    out = []
+    for name in ("jwt_secret", "master_key"):
+        path = folder / name
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(secrets.token_bytes(32)))
+                file.flush()
+                os.fsync(file.fileno())
+        out.append(path.read_bytes())
+    # The JWT secret is a text, so that it can be handed on in an environment.
+    return out[0], base64.b64decode(out[1])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bootstrap(value: str | None) -> str | None:
+    if value is None:
+        return None
+    for server in value.split(","):
+        if not re.fullmatch(r"\[?[\w.:-]+\]?:\d{1,5}", server.strip()):
+            raise SettingsError(f"{PREFIX}KAFKA_BOOTSTRAP: {server!r} is not HOST:PORT")
+    return value
+
+
+def _url(name: str, value: str | None, schemes: tuple[str, ...]) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in schemes and bool(parts.netloc)
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingsError(f"{PREFIX}{name} must be a URL that begins with {schemes[0]}://")
+    return value
+
+
+def _secret(name: str, value: str | None) -> bytes | None:
+    if value is None:
+        return None
+    if len(value.encode()) < 32:
+        raise SettingsError(f"{PREFIX}{name} needs at least 32 bytes; `openssl rand -base64 32` makes one")
+    return value.encode()
+
+
+def _key(name: str, value: str | None) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        key = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) < 32:
+        raise SettingsError(
+            f"{PREFIX}{name} must be base64 of at least 32 bytes; `openssl rand -base64 32` makes one"
+        )
+    return key
+
+
+def _public(value: str | None) -> str | None:
+    if value is None:
+        return None
+    url = _url("PUBLIC_URL", value, ("https", "http"))
+    return url.rstrip("/") if url else None
+
+
+def _party(value: str) -> tuple[str, str]:
+    if not re.fullmatch(r"[A-Za-z]{2}\*?[A-Za-z0-9]{3}", value):
+        raise SettingsError(
+            f"{PREFIX}HUB_PARTY: {value!r} is not a country code and a party id, such as DEHUB"
+        )
+    text = value.upper().replace("*", "")
+    return text[:2], text[2:]
+
+
+def _flag(name: str, value: str | None) -> bool | None:
+    if value is None:
+        return None
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off"):
+        return False
+    raise SettingsError(f"{PREFIX}{name}: {value!r} is not true or false")
