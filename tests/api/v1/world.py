@@ -76,7 +76,7 @@ for table in (
     REMOTE_ROUTES,
     DELIVERY_ROUTES,
 ):
-    ROUTES.update(table)  # type: ignore[arg-type]  # StructMeta is not seen as type[Command]
+    ROUTES.update(table)
 RULES = Rules(ROUTES, {}, EVENTS)
 VIEWS = (
     charge_point_view.VIEW,

@@ -1,0 +1,272 @@
+"""Charge points as their tenant sees them, their credentials and their samples."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from commands.base import Meta
+from domain.aggregate import Event
+from domain.charge_point import (
+    Booted,
+    CallConcluded,
+    CallRequested,
+    Changed,
+    ClockOffsetNoted,
+    Connected,
+    CredentialsSet,
+    Disconnected,
+    MeterValuesRecorded,
+    Registered,
+    Removed,
+    Seen,
+    StatusReported,
+)
+from domain.values import Connector, Coordinates, Evse, Site
+from projections.base import Target
+from projections.charge_point import CREDENTIALS, SAMPLES, VIEW
+from projections.store import HUB, Document, Insert, Put, Remove
+
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+META = Meta(command_id="c", at=START, tenant="demo")
+SITE = Site(
+    id="LOC1",
+    address="Hauptstr. 1",
+    city="Berlin",
+    country="DEU",
+    coordinates=Coordinates(latitude="52.52000", longitude="13.40495"),
+)
+
+
+def evse(uid: str, power_type: str = "AC_3_PHASE") -> Evse:
+    connector = Connector(
+        id="1",
+        standard="IEC_62196_T2",
+        format="SOCKET",
+        power_type=power_type,
+        max_voltage=230,
+        max_amperage=32,
+    )
+    return Evse(uid=uid, connectors=(connector,))
+
+
+class History:
+    """The events of one charge point, a minute apart."""
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def happens(self, kind: type[Event], **fields: Any) -> Event:
+        self.version += 1
+        return kind(
+            originator_id="charge_point|demo|CP|1",
+            originator_version=self.version,
+            timestamp=START + timedelta(minutes=self.version),
+            **fields,
+        )
+
+    def registered(self, *evses: Evse) -> Event:
+        return self.happens(Registered, tenant="demo", charge_point_id="CP|1", site=SITE, evses=evses)
+
+
+def fold(*events: Event) -> Document | None:
+    document: Document | None = None
+    for event in events:
+        document = VIEW.evolve(document, event, META)
+    return document
+
+
+def known(*events: Event) -> dict[str, Any]:
+    document = fold(*events)
+    assert document is not None
+    msgspec.json.encode(document)
+    return document
+
+
+def test_it_stands_in_its_tenants_database_under_its_id() -> None:
+    assert VIEW.target(History().registered(), META) == Target("ocpp_demo", "CP|1")
+
+
+def test_a_new_charge_point_has_its_place_and_connectors_and_has_not_been_seen() -> None:
+    document = known(History().registered(evse("E1"), evse("E2", "DC")))
+
+    assert (document["tenant_id"], document["created_at"]) == ("demo", "2026-05-01T12:01:00Z")
+    assert (document["connected"], document["last_seen"]) == (False, None)
+    assert document["location"]["coordinates"] == {"latitude": "52.52000", "longitude": "13.40495"}
+    powers = [
+        (c["id"], c["evse_uid"], c["type"], c["max_power"], c["status"]) for c in document["connectors"]
+    ]
+    assert powers == [(1, "E1", "IEC_62196_T2", 22080, None), (2, "E2", "IEC_62196_T2", 7360, None)]
+
+
+def test_it_is_connected_until_its_current_connection_ends() -> None:
+    history = History()
+    first = [history.registered(), history.happens(Connected, node="a", slot=1, boot="x")]
+    newer = history.happens(Connected, node="b", slot=2, boot="y")
+
+    late = known(*first, newer, history.happens(Disconnected, epoch=2))
+    ended = known(*first, newer, history.happens(Disconnected, epoch=3))
+
+    assert late["connected"] is True
+    assert late["connection"] == {"since": "2026-05-01T12:03:00Z", "node": "b", "epoch": 3}
+    assert (ended["connected"], ended["connection"]) == (False, None)
+    assert ended["last_seen"] == "2026-05-01T12:03:00Z"
+
+
+def test_its_boot_says_what_it_is() -> None:
+    history = History()
+    boot = {"vendor": "V", "model": "M", "charge_point_serial_number": "S1", "firmware_version": "1.0"}
+
+    document = known(history.registered(), history.happens(Booted, **boot, status="Accepted", interval=300))
+
+    names = ("vendor", "model", "serial_number", "firmware_version")
+    assert [document[name] for name in names] == ["V", "M", "S1", "1.0"]
+    assert document["registration"] == {"status": "Accepted", "interval": 300, "at": "2026-05-01T12:02:00Z"}
+    assert document["configuration"]["heartbeat_interval"] == 300
+
+
+def test_statuses_move_their_connector_except_stale_ones() -> None:
+    """ST-3: the newest by the charge point's time is the present; connector 0 is the charge point itself."""
+    history = History()
+    document = known(
+        history.registered(evse("E1")),
+        history.happens(StatusReported, connector_id=1, status="Charging"),
+        history.happens(StatusReported, connector_id=1, status="Available", stale=True),
+        history.happens(StatusReported, connector_id=0, status="Available"),
+        history.happens(
+            StatusReported, connector_id=2, status="Faulted", error_code="GroundFailure", info="x"
+        ),
+    )
+
+    assert [(c["id"], c["status"]) for c in document["connectors"]] == [(1, "Charging"), (2, "Faulted")]
+    assert document["connectors"][0]["max_power"] == 22080
+    assert (document["connectors"][1]["error_code"], document["connectors"][1]["info"]) == (
+        "GroundFailure",
+        "x",
+    )
+    assert document["status"] == "Available"
+
+
+def test_the_time_of_a_status_is_corrected_by_the_clocks_offset() -> None:
+    history = History()
+    document = known(
+        history.registered(evse("E1")),
+        history.happens(ClockOffsetNoted, seconds=3600),
+        history.happens(
+            StatusReported, connector_id=1, status="Available", occurred_at=START + timedelta(hours=1)
+        ),
+    )
+
+    assert document["connectors"][0]["last_update"] == "2026-05-01T12:00:00Z"
+
+
+def test_new_evses_keep_what_their_connectors_last_said() -> None:
+    history = History()
+    document = known(
+        history.registered(evse("E1")),
+        history.happens(StatusReported, connector_id=1, status="Charging"),
+        history.happens(Changed, site=SITE, evses=(evse("E9"), evse("E2"))),
+    )
+
+    assert [(c["evse_uid"], c["status"]) for c in document["connectors"]] == [
+        ("E9", "Charging"),
+        ("E2", None),
+    ]
+
+
+def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() -> None:
+    history = History()
+
+    def call(id: str, action: str, payload: dict[str, Any], status: str, response: Any = None) -> list[Event]:
+        common = {"command_id": id, "action": action}
+        return [
+            history.happens(
+                CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
+            ),
+            history.happens(CallConcluded, **common, status=status, response=response),
+        ]
+
+    keys = [
+        {"key": "HeartbeatInterval", "readonly": False, "value": "60"},
+        {"key": "AuthorizationKey", "readonly": False, "value": "secret"},
+        {"key": "Foo.Bar", "readonly": True},
+    ]
+    document = known(
+        history.registered(),
+        *call("1", "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "30"}, "accepted"),
+        *call("2", "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "99"}, "rejected"),
+        *call("3", "ChangeConfiguration", {"key": "AuthorizationKey", "value": "s1.k.x"}, "accepted"),
+        *call("4", "GetConfiguration", {}, "accepted", {"configurationKey": keys}),
+    )
+
+    configuration = document["configuration"]
+    assert (configuration["heartbeat_interval"], configuration["meter_values_interval"]) == (60, 30)
+    assert configuration["keys"] == [
+        {"key": "Foo.Bar", "value": ""},
+        {"key": "HeartbeatInterval", "value": "60"},
+        {"key": "MeterValueSampleInterval", "value": "30"},
+    ]
+    assert document["changing"] == {}
+
+
+def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:
+    history = History()
+    seen = [history.registered(), history.happens(Seen)]
+
+    after = known(
+        *seen, history.happens(Changed, site=SITE), history.happens(CredentialsSet, password_hash="h")
+    )
+
+    assert after["last_seen"] == known(*seen)["last_seen"] == "2026-05-01T12:02:00Z"
+
+
+def test_one_that_was_removed_is_gone_and_comes_back_blank() -> None:
+    history = History()
+    gone = [history.registered(evse("E1")), history.happens(Connected, node="a", slot=1, boot="x")]
+    gone.append(history.happens(Removed))
+
+    assert fold(*gone) is None
+    assert known(*gone, history.registered())["connected"] is False
+
+
+def test_credentials_stand_apart_under_tenant_and_charge_point() -> None:
+    history = History()
+    events = (
+        history.registered(),
+        history.happens(CredentialsSet, password_hash="scrypt$…"),
+        history.happens(Seen),
+        history.happens(Removed),
+    )
+
+    first, second, *others, last = [write for event in events for write in CREDENTIALS.writes(event, META)]
+
+    assert isinstance(first, Put)
+    assert isinstance(second, Put)
+    assert (first.db, first.collection, first.id, first.version) == (HUB, "credentials", "demo|CP|1", 1)
+    assert (first.document["password_hash"], second.document["password_hash"]) == ("", "scrypt$…")
+    assert (second.document["tenant_id"], second.document["charge_point_id"]) == ("demo", "CP|1")
+    assert others == []
+    assert last == Remove(HUB, "credentials", "demo|CP|1", 4)
+
+
+def test_each_meter_values_message_is_a_sample_of_its_own() -> None:
+    history = History()
+    wire = [{"timestamp": "2026-05-01T12:00:00Z", "sampledValue": [{"value": "7"}]}]
+    event = history.happens(
+        MeterValuesRecorded,
+        occurred_at=START,
+        connector_id=1,
+        transaction_id=4,
+        session_id="s",
+        values=msgspec.Raw(msgspec.json.encode(wire)),
+    )
+
+    [write] = SAMPLES.writes(event, META)
+
+    assert isinstance(write, Insert)
+    assert (write.db, write.collection) == ("ocpp_demo", "samples")
+    assert write.id == "CP|1|1|2026-05-01T12:00:00Z|1"
+    assert (write.document["values"], write.document["timestamp"]) == (wire, "2026-05-01T12:00:00Z")
+    assert SAMPLES.writes(history.happens(Seen), META) == ()
