@@ -192,8 +192,8 @@ def watch_clock(charge_point: ChargePoint, timestamp: datetime | None, at: datet
 
     Nothing comes from the future, so a message that looks newer than the known offset allows proves a larger one at
     once. One that looks older may have waited in a queue: it counts only when it agrees with our clock, or when
-    messages that are never queued have shown the same offset for half a minute. `queued` messages (transactions) prove
-    the first alone. What is off by lifetimes is no clock but nonsense, and is left to the flags.
+    messages that are never queued have shown the same offset for half a minute. `queued` messages (transactions)
+    prove the first alone. What is off by lifetimes is no clock but nonsense, and is left to the flags.
     """
     if timestamp is None:
         return

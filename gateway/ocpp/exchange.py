@@ -110,6 +110,8 @@ class Exchange:
         found = await self._patiently(lambda left: bus.ask(command, meta, left), patience)
         if found.refusal is Refusal.UNKNOWN:
             raise RefusedError(ErrorCode.SECURITY_ERROR, "the charge point is not registered here", gone=True)
+        if found.refusal is Refusal.EXPIRED and patience is not None:
+            raise LogAwayError
         if found.refusal is not None:
             raise RefusedError(ErrorCode.INTERNAL_ERROR, "the message could not be processed")
         return msgspec.json.decode(found.result, type=reply)

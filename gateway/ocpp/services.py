@@ -41,8 +41,8 @@ class Options:
     eviction_window: float = 60.0
     most_connections: int = 50_000
     most_handshakes: int = 1_000
-    handshakes_per_address: float = 200.0
-    handshake_burst: float = 4_000.0
+    handshakes_per_address: float = 1_000.0
+    handshake_burst: float = 10_000.0
     refusals_per_caller: float = 0.2
     refusal_burst: float = 10.0
     drain: float = 10.0
