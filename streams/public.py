@@ -8,15 +8,18 @@ whenever it is told again. The position moves after the append.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 
 from commands.base import Area
-from domain.aggregate import EventRegistry
-from projections.public import cloud_event
+from domain.aggregate import Event, EventRegistry
+from projections.public import CloudEvent, cloud_event
 from streams.envelope import decode_events
-from streams.follower import Fact, Follower
+from streams.follower import Fact, Follower, TransientError
 from streams.log import Log, Record, TopicPartition, append_size
 from streams.topology import PUBLIC, partition_of
+
+logger = logging.getLogger(__name__)
 
 AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.TOKEN)
 APPEND_BYTES = 500_000
@@ -38,13 +41,21 @@ class PublicTopics:
         out: dict[tuple[str, int], list[Record]] = {}
         for fact in facts:
             for event in decode_events(fact.decision, self._events):
-                told = cloud_event(event, fact.decision.meta)
+                told = self._told(event, fact)
                 if told is not None:
                     record = Record(told.key.encode(), told.data, told.headers)
                     out.setdefault((told.topic, partition_of(told.key)), []).append(record)
         await asyncio.gather(
             *(self._append(topic, partition, records) for (topic, partition), records in out.items())
         )
+
+    def _told(self, event: Event, fact: Fact) -> CloudEvent | None:
+        """A mistake of ours halts the partition, loudly: the contract promises every event."""
+        try:
+            return cloud_event(event, fact.decision.meta)
+        except Exception as error:
+            logger.exception("version %d of %s cannot be told", event.originator_version, event.originator_id)
+            raise TransientError(f"{type(error).__name__} at offset {fact.offset}") from error
 
     async def _append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         for chunk in chunks(records):

@@ -2,15 +2,16 @@
 
 What enters: charge point, session and remote command events, as a consumer group of its own. What leaves: messages of
 `projections.mqtt`, acknowledged by the broker before the position moves. What it must remember of an aggregate it
-keeps in collections of its own beside the read models. It never disturbs anybody: while the
+keeps in a database of its own beside the read models, which no rebuild drops. It never disturbs anybody: while the
 broker is away its position stands still.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 
 import msgspec
@@ -20,12 +21,15 @@ from domain.aggregate import Event, EventRegistry, kind_of
 from gateway.mqtt.connection import Broker, BrokerAway, Connection
 from projections.base import utc_text
 from projections.mqtt import TOLD, VIEWS, Message, View, tell
-from projections.store import HUB, Document, Put, ReadStore, StoreUnavailable, expiry
+from projections.store import Document, Put, ReadStore, StoreError, StoreUnavailable, expiry
 from streams.envelope import decode_events
 from streams.follower import Fact, Follower, TransientError
-from streams.log import Log, TopicPartition
+from streams.log import Log, Position, TopicPartition
 from streams.writer import StoreWriter
 
+logger = logging.getLogger(__name__)
+
+DATABASE = "chargesphere_mqtt"
 KEEP_S = 86_400
 """How long the view of what has ended is kept, so that an event told again tells the same."""
 
@@ -40,9 +44,9 @@ class Publisher:
         self, log: Log, store: ReadStore, events: EventRegistry, connection: Connection, node: str
     ) -> None:
         self.connection = connection
-        self.follower = Follower(log, "mqtt", AREAS, node, self._handle)
         self._store = store
         self.teller = Teller(store, events, connection)
+        self.follower = _Follower(log, node, self.teller)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,14 +62,11 @@ class Publisher:
         while True:
             try:
                 await self._store.ensure(
-                    [expiry(HUB, _collection(kind), "done_at", KEEP_S) for kind in VIEWS]
+                    [expiry(DATABASE, _collection(kind), "done_at", KEEP_S) for kind in VIEWS]
                 )
                 return
             except StoreUnavailable:
                 await asyncio.sleep(1.0)
-
-    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
-        await self.teller.handle(place, facts)
 
 
 class Teller:
@@ -78,7 +79,7 @@ class Teller:
         self._broker = broker
         self._views: OrderedDict[str, View | None] = OrderedDict()
         self._acknowledged: dict[TopicPartition, set[str]] = {}
-        self.counts = {"told": 0, "waited": 0}
+        self.counts = {"told": 0, "waited": 0, "failed": 0}
 
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Tell one batch; raises TransientError with the batch to be handed over again, whose acknowledged
@@ -94,12 +95,21 @@ class Teller:
         views = await self._load({event.originator_id for event, _ in work})
         messages, changed = self._fold(work, views)
         await self._publish(place, messages)
-        await self._writer.apply([_put(id, view) for id, view in changed.items()])
+        try:
+            await self._writer.apply([_put(id, view) for id, view in changed.items()])
+        except StoreError as error:
+            raise TransientError(str(error)) from error
         self._acknowledged.pop(place, None)
         for id, view in changed.items():
             self._views[id] = view
         while len(self._views) > CACHED:
             self._views.popitem(last=False)
+
+    def forget(self, places: Iterable[TopicPartition]) -> None:
+        """These partitions are new here: what is known of their aggregates is read anew."""
+        self._views.clear()
+        for place in places:
+            self._acknowledged.pop(place, None)
 
     def _fold(
         self, work: Sequence[tuple[Event, Meta]], views: dict[str, View | None]
@@ -108,7 +118,13 @@ class Teller:
         changed: dict[str, View] = {}
         for event, meta in work:
             id = event.originator_id
-            after, told = tell(views[id], event, meta)
+            try:
+                after, told = tell(views[id], event, meta)
+            except Exception:
+                # A mistake of ours in one event must not keep all others of its partition from being told.
+                logger.exception("version %d of %s is not told by MQTT", event.originator_version, id)
+                self.counts["failed"] += 1
+                continue
             messages.extend(told)
             if after is not None and after is not views[id]:
                 views[id] = changed[id] = after
@@ -140,24 +156,38 @@ class Teller:
             self.counts["told"] += 1
 
     async def _load(self, ids: set[str]) -> dict[str, View | None]:
+        views: dict[str, View | None] = {}
         wanted: dict[str, set[str]] = {}
         for id in ids:
-            if id not in self._views:
+            if id in self._views:
+                self._views.move_to_end(id)
+                views[id] = self._views[id]
+            else:
                 wanted.setdefault(kind_of(id), set()).add(id)
         for kind, missing in wanted.items():
             try:
-                found = await self._store.get_many(HUB, _collection(kind), missing)
+                found = await self._store.get_many(DATABASE, _collection(kind), missing)
             except StoreUnavailable as error:
                 raise TransientError(str(error)) from error
             for id in missing:
-                self._views[id] = _view(kind, found.get(id))
-        for id in ids:
-            self._views.move_to_end(id)
-        return {id: self._views[id] for id in ids}
+                views[id] = self._views[id] = _view(kind, found.get(id))
+        return views
+
+
+class _Follower(Follower):
+    """Forgets what it remembers when the group gives partitions: another node may have gone further meanwhile."""
+
+    def __init__(self, log: Log, node: str, teller: Teller) -> None:
+        super().__init__(log, "mqtt", AREAS, node, teller.handle)
+        self._teller = teller
+
+    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+        self._teller.forget(positions)
+        await super().gained(positions)
 
 
 def _collection(kind: str) -> str:
-    return f"mqtt_{kind}s"
+    return f"{kind}s"
 
 
 def _view(kind: str, document: Document | None) -> View | None:
@@ -169,4 +199,4 @@ def _put(id: str, view: View) -> Put:
     document.pop("version", None)
     if view.done_at is not None:
         document["done_at"] = utc_text(view.done_at.astimezone(UTC))
-    return Put(HUB, _collection(kind_of(id)), id, view.version, document)
+    return Put(DATABASE, _collection(kind_of(id)), id, view.version, document)

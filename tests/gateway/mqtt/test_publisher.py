@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import aiomqtt
@@ -182,6 +183,7 @@ class Unsteady(Broker):
 
     def __init__(self, away_at: int) -> None:
         self.taken: list[tuple[str, str]] = []
+        self.payloads: list[bytes] = []
         self._away_at = away_at
 
     async def publish(self, topic: str, payload: bytes, event_id: str, *, retain: bool = False) -> None:
@@ -189,6 +191,7 @@ class Unsteady(Broker):
             self._away_at = -1
             raise BrokerAway("away")
         self.taken.append((topic, event_id))
+        self.payloads.append(payload)
 
 
 async def test_a_batch_handed_over_again_repeats_only_what_was_not_acknowledged(
@@ -214,6 +217,28 @@ async def test_a_new_process_tells_the_end_of_a_session_that_another_saw_begin(
     await Teller(store, EVENTS, first).handle(begin.place, [begin])
     await Teller(store, EVENTS, second).handle(end.place, [end])
     assert [topic for topic, _ in second.taken] == ["ocpp/events/demo/CP-1/session"]
+
+
+async def test_a_partition_that_comes_back_is_read_anew(store: SqliteReadStore) -> None:
+    """Another node held it meanwhile and went further."""
+    broker = Unsteady(-1)
+    here, there = Teller(store, EVENTS, broker), Teller(store, EVENTS, Unsteady(-1))
+    facts = [
+        fact(decision(event, meta=meta()))
+        for event in (
+            connected(2),
+            status(3, "Charging"),
+            connected(4),
+            status(5, "Charging", connector_id=2),
+        )
+    ]
+    place = facts[0].place
+    await here.handle(place, facts[:1])
+    await there.handle(place, facts[1:3])
+    here.forget([place])
+    await here.handle(place, facts[3:])
+    payload = json.loads(broker.payloads[-1])
+    assert [connector["id"] for connector in payload["connectors"]] == [1, 2]
 
 
 async def test_a_broker_that_is_away_from_the_start_is_waited_for(
