@@ -95,7 +95,7 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             "connection": None,
             "registration": None,
             "configuration": {"heartbeat_interval": None, "meter_values_interval": None, "keys": []},
-            "changing": {},
+            "changing": [],
             "clock_offset_s": 0,
             "last_seen": None,
             "created_at": at,
@@ -137,8 +137,12 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             out["clock_offset_s"] = event.seconds
         case CallRequested():
             if event.action == "ChangeConfiguration":
-                asked: JSON = [str(event.payload.get("key", "")), str(event.payload.get("value", ""))]
-                out["changing"] = {**_object(document["changing"]), event.command_id: asked}
+                asked: Document = {
+                    "command_id": event.command_id,
+                    "key": str(event.payload.get("key", "")),
+                    "value": str(event.payload.get("value", "")),
+                }
+                out["changing"] = [*_list(document["changing"]), asked]
         case CallConcluded():
             out |= _concluded(document, event)
     return out
@@ -224,17 +228,18 @@ def _corrected(document: Document, event: Event) -> datetime:
 
 
 def _concluded(document: Document, event: CallConcluded) -> Document:
-    changing = _object(document["changing"])
-    asked = changing.pop(event.command_id, None)
+    changing = [one for one in _list(document["changing"]) if isinstance(one, dict)]
+    asked = next((one for one in changing if one["command_id"] == event.command_id), None)
+    others: list[JSON] = [one for one in changing if one is not asked]
     configuration = _object(document["configuration"])
     if event.status == "accepted":
-        if isinstance(asked, list):
-            configuration = _noted(configuration, str(asked[0]), str(asked[1]))
+        if asked is not None:
+            configuration = _noted(configuration, str(asked["key"]), str(asked["value"]))
         elif event.action == "GetConfiguration":
             for entry in (event.response or {}).get("configurationKey") or ():
                 value = str(entry.get("value", ""))
                 configuration = _noted(configuration, str(entry.get("key", "")), value)
-    return {"changing": changing, "configuration": configuration}
+    return {"changing": others, "configuration": configuration}
 
 
 def _noted(configuration: Document, key: str, value: str) -> Document:

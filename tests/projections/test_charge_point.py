@@ -208,7 +208,7 @@ def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() 
         {"key": "HeartbeatInterval", "value": "60"},
         {"key": "MeterValueSampleInterval", "value": "30"},
     ]
-    assert document["changing"] == {}
+    assert document["changing"] == []
 
 
 def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:

@@ -247,7 +247,7 @@ class World:
             "tenant_id": tenant_id,
             "connected": True,
             "connectors": [],
-            "changing": {},
+            "changing": [],
             "location_id": "L1",
             "created_at": "2026-01-02T00:00:00Z",
         }
