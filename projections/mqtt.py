@@ -108,7 +108,12 @@ def event_topic(tenant: str, charge_point_id: str, what: str) -> str:
 
 def message_id(event: Event, what: str) -> str:
     """The same for the same message of the same event, whenever and by whomever it is told."""
-    return str(uuid5(MESSAGES, f"{event.originator_id}|{event.originator_version}|{what}"))
+    return id_of(event.originator_id, event.originator_version, what)
+
+
+def id_of(aggregate: str, version: int, what: str) -> str:
+    """The id of the message that tells this version of an aggregate."""
+    return str(uuid5(MESSAGES, f"{aggregate}|{version}|{what}"))
 
 
 def overall(view: ChargePointView) -> str:
@@ -181,13 +186,13 @@ def _charge_point(view: View | None, event: Event, meta: Meta) -> _Told:
                 reported = ConnectorView(status=event.status, last_update=event.happened_at)
                 connectors = {**now.connectors, event.connector_id: reported}
                 now = msgspec.structs.replace(now, connectors=dict(sorted(connectors.items())))
-    messages.append(_status(now, event))
+    messages.append(status_message(now, message_id(event, "status")))
     return now, tuple(messages)
 
 
-def _status(view: ChargePointView, event: Event) -> Message:
-    topic = status_topic(view.tenant, view.charge_point_id)
-    key, id = view.charge_point_id, message_id(event, "status")
+def status_message(view: ChargePointView, id: str) -> Message:
+    """What the broker retains of a charge point."""
+    topic, key = status_topic(view.tenant, view.charge_point_id), view.charge_point_id
     if view.done_at is not None:
         return Message(topic, None, id, key, retain=True)
     payload: Document = {

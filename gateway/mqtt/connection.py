@@ -101,6 +101,8 @@ class Connection(Broker):
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._publishing: set[asyncio.Future[None]] = set()
         self.connected = asyncio.Event()
+        self.away = asyncio.Event()
+        self.away.set()
         self.counts = {"connects": 0, "losses": 0, "published": 0, "received": 0}
 
     async def run(self) -> None:
@@ -121,6 +123,7 @@ class Connection(Broker):
             finally:
                 self._client = None
                 self.connected.clear()
+                self.away.set()
                 # aiomqtt lets them wait for their full time although nobody can answer any more.
                 for publishing in self._publishing:
                     publishing.cancel()
@@ -185,6 +188,7 @@ class Connection(Broker):
         _heed_cancellation()
         self._client = client
         self.counts["connects"] += 1
+        self.away.clear()
         self.connected.set()
         logger.info("MQTT broker %s: connected", self.address)
         async for message in client.messages:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC
 
 import msgspec
@@ -20,11 +20,12 @@ from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
 from gateway.mqtt.connection import Broker, BrokerAway, Connection
 from projections.base import utc_text
-from projections.mqtt import TOLD, VIEWS, Message, View, tell
-from projections.store import Document, Put, ReadStore, StoreError, StoreUnavailable, expiry
+from projections.mqtt import TOLD, VIEWS, ChargePointView, Message, View, id_of, status_message, tell
+from projections.store import Document, Put, Query, ReadStore, StoreError, StoreUnavailable, expiry
 from streams.envelope import decode_events
 from streams.follower import Fact, Follower, TransientError
 from streams.log import Log, Position, TopicPartition
+from streams.topology import events_topic, partition_of
 from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,21 @@ class Publisher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.connection.run())
             tasks.create_task(self.follower.run())
+            tasks.create_task(self._retell_after_losses())
+
+    async def _retell_after_losses(self) -> None:
+        """A broker that comes back may have lost what it retained: the status of each charge point is told anew."""
+        await self.connection.connected.wait()
+        while True:
+            await self.connection.away.wait()
+            while True:
+                await self.connection.connected.wait()
+                try:
+                    await self.teller.retell(frozenset(self.follower.positions))
+                    break
+                except (StoreError, TransientError) as error:
+                    logger.warning("the retained status is not told anew yet: %s", error)
+                    await asyncio.sleep(1.0)
 
     async def _prepare(self) -> None:
         while True:
@@ -78,12 +94,17 @@ class Teller:
         self._events = events
         self._broker = broker
         self._views: OrderedDict[str, View | None] = OrderedDict()
+        self._locks: dict[TopicPartition, asyncio.Lock] = {}
         self._acknowledged: dict[TopicPartition, set[str]] = {}
         self.counts = {"told": 0, "waited": 0, "failed": 0}
 
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Tell one batch; raises TransientError with the batch to be handed over again, whose acknowledged
         messages are then not repeated."""
+        async with self._lock(place):
+            await self._handle(place, facts)
+
+    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         work = [
             (event, fact.decision.meta)
             for fact in facts
@@ -104,6 +125,34 @@ class Teller:
             self._views[id] = view
         while len(self._views) > CACHED:
             self._views.popitem(last=False)
+
+    async def retell(self, places: Collection[TopicPartition]) -> None:
+        """Tell the status of every charge point of these partitions, as it is now, in order with what is handled."""
+        cursor: str | None = None
+        topic = events_topic(Area.CHARGE_POINT)
+        while True:
+            query = Query(DATABASE, _collection(ChargePointView.kind), limit=500, cursor=cursor)
+            page = await self._store.find(query)
+            found: dict[TopicPartition, set[str]] = {}
+            for document in page.items:
+                id = str(document["_id"])
+                place = TopicPartition(topic, partition_of(id))
+                if place in places:
+                    found.setdefault(place, set()).add(id)
+            await asyncio.gather(*(self._retell(place, ids) for place, ids in found.items()))
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def _retell(self, place: TopicPartition, ids: set[str]) -> None:
+        async with self._lock(place):
+            for id, view in (await self._load(ids)).items():
+                if isinstance(view, ChargePointView) and view.done_at is None:
+                    message = status_message(view, id_of(id, view.version, "status"))
+                    await self._publish_in_order([message], set())
+
+    def _lock(self, place: TopicPartition) -> asyncio.Lock:
+        return self._locks.setdefault(place, asyncio.Lock())
 
     def forget(self, places: Iterable[TopicPartition]) -> None:
         """These partitions are new here: what is known of their aggregates is read anew."""

@@ -178,6 +178,22 @@ async def test_after_a_restart_it_goes_on_where_it_was(
     assert _field(seen[-1], "charge_point_id") == cp
 
 
+async def test_a_broker_that_lost_what_it_retained_is_told_the_status_anew(
+    log: SqliteLog, store: SqliteReadStore, own_mosquitto: Mosquitto
+) -> None:
+    """mosquitto saves retained messages only now and then: a kill loses them."""
+    await write(log, registered(), connected(2), status(3, "Available"), meta=meta())
+    engine = publisher(log, store, own_mosquitto.url)
+    async with running(engine.run()):
+        await eventually(lambda: engine.follower.handled == 3)
+        own_mosquitto.kill()
+        await engine.connection.away.wait()
+        own_mosquitto.restart()
+        async with listening(own_mosquitto.url_of("demo"), "ocpp/status/demo/#") as ear:
+            seen = await ear.until(lambda one: True)
+    assert (_field(seen[-1], "status"), _field(seen[-1], "connected")) == ("Available", True)
+
+
 class Unsteady(Broker):
     """Takes some messages, then is away for one."""
 
