@@ -37,7 +37,6 @@ __all__ = [
     "Authorizer",
     "ParameterError",
     "RemoteCommandPorts",
-    "RemoteCommands",
     "request_remote_command",
 ]
 
@@ -124,38 +123,6 @@ async def request_remote_command(
         principal=f"{role}:{principal}",
     )
     return await ports.bus.ask(command, meta)
-
-
-class RemoteCommands:
-    """The same door for callers that need only one line where a command was not taken."""
-
-    def __init__(self, ports: RemoteCommandPorts) -> None:
-        self._ports = ports
-
-    async def request(
-        self,
-        tenant: str,
-        charge_point_id: str,
-        command_type: str,
-        parameters: JSONObject,
-        command_id: str,
-        principal: str,
-        role: str,
-    ) -> str | None:
-        """None where it was taken, else why not. Raises LogUnavailable, StoreUnavailable, DestroyedError."""
-        outcome = await request_remote_command(
-            self._ports,
-            tenant=tenant,
-            charge_point_id=charge_point_id,
-            command_type=command_type,
-            parameters=parameters,
-            command_id=command_id,
-            principal=principal,
-            role=role,
-        )
-        if isinstance(outcome, ParameterError):
-            return f"{outcome.path}: {outcome.message}"
-        return None if outcome.refusal is None else outcome.message
 
 
 async def _exact(

@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    locations,
     partners,
     sessions,
     stories,
@@ -39,6 +40,7 @@ NOUNS: Final = (
     partners.routes,
     cdrs.routes,
     deliveries.routes,
+    locations.routes,
     audit.routes,
     stories.routes,
 )

@@ -1,0 +1,171 @@
+"""A remote command that somebody asks for: sealed, timed by the tenant's settings, handed to the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from commands.base import Command, Meta, Refusal
+from commands.remote_command import RequestRemoteCommand
+from domain.tenant import Configuration, MessageTimeouts
+from domain.values import Authorization, JSONObject, TagRef
+from projections.store import HUB, Document, Insert, ReadStore, tenant_database
+from projections.store.sqlite import SqliteReadStore
+from projections.tenant import configuration_document
+from streams.envelope import Reply
+from streams.remote_commands import (
+    ParameterError,
+    RemoteCommandPorts,
+    request_remote_command,
+)
+from streams.vault import KeyStore, Vault
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+DB = tenant_database("demo")
+
+
+class Keys(KeyStore):
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def get(self, subject: str) -> str | None:
+        return self.kept.get(subject)
+
+    async def create(self, subject: str, wrapped: str) -> str:
+        return self.kept.setdefault(subject, wrapped)
+
+    async def destroy(self, subject: str) -> None:
+        self.kept.pop(subject, None)
+
+
+class Bus:
+    def __init__(self) -> None:
+        self.asked: list[tuple[RequestRemoteCommand, Meta]] = []
+        self.reply = Reply()
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        assert isinstance(command, RequestRemoteCommand)
+        self.asked.append((command, meta))
+        return self.reply
+
+
+class Tags:
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        assert not for_start
+        return TagRef(key=f"key of {id_tag}"), Authorization(status="Accepted", source="tag", as_of=NOW)
+
+
+class Desk:
+    """Where somebody asks."""
+
+    def __init__(self, store: ReadStore) -> None:
+        self.store = store
+        self.bus = Bus()
+        self.vault = Vault(b"m" * 32, Keys())
+        self.ports = RemoteCommandPorts(store, self.bus, self.vault, Tags(), lambda: NOW)
+
+    async def ask(
+        self, command_type: str, parameters: JSONObject, charge_point_id: str = "CP1", command_id: str = "c1"
+    ) -> Reply | ParameterError:
+        return await request_remote_command(
+            self.ports,
+            tenant="demo",
+            charge_point_id=charge_point_id,
+            command_type=command_type,
+            parameters=parameters,
+            command_id=command_id,
+            principal="ann",
+        )
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """With the charge points CP1 and CP2 of demo, and a session of CP1."""
+    store = SqliteReadStore(tmp_path)
+    configuration = Configuration(message_timeouts=MessageTimeouts(call_seconds=45))
+    tenant: Document = {"configuration": configuration_document(configuration)}
+    await store.apply(
+        [
+            Insert(HUB, "tenants", "demo", tenant),
+            Insert(DB, "charge_points", "CP1", {"tenant_id": "demo"}),
+            Insert(DB, "charge_points", "CP2", {"tenant_id": "demo"}),
+            Insert(DB, "sessions", "s1", {"charge_point_id": "CP1", "transaction_id": 7}),
+        ]
+    )
+    yield Desk(store)
+    await store.close()
+
+
+async def test_a_remote_start_carries_its_tag_sealed_and_what_is_known_of_it(desk: Desk) -> None:
+    await desk.ask("remote_start", {"id_tag": "TAG1", "connector_id": 2})
+
+    [(command, meta)] = desk.bus.asked
+    assert b"TAG1" not in msgspec.json.encode([msgspec.structs.replace(command, id_tag=None), meta])
+    assert await desk.vault.open(command.payload["idTag"]) == b"TAG1"
+    assert await desk.vault.open(command.parameters["id_tag"]) == b"TAG1"
+    assert command.id_tag == TagRef(key="key of TAG1")
+    assert command.authorization is not None
+    assert (command.action, command.by, meta.tenant) == ("RemoteStartTransaction", "operator:ann", "demo")
+
+
+async def test_its_time_is_the_tenants(desk: Desk) -> None:
+    await desk.ask("reset", {"type": "Soft"})
+
+    [(command, _)] = desk.bus.asked
+    assert command.expires_at == NOW + timedelta(seconds=45)
+
+
+async def test_a_repeat_is_the_same_command_and_another_body_is_not(desk: Desk) -> None:
+    await desk.ask("reset", {"type": "Soft"})
+    await desk.ask("reset", {"type": "Soft"})
+    await desk.ask("reset", {"type": "Hard"})
+    await desk.ask("reset", {"type": "Soft"}, charge_point_id="CP2")
+
+    first, repeat, other, elsewhere = [(c.fingerprint, m.command_id) for c, m in desk.bus.asked]
+    assert first == repeat
+    assert len({first, other, elsewhere}) == 3
+    assert {c.command_id for c, _ in desk.bus.asked} == {"c1"}
+
+
+async def test_a_session_stands_for_its_transaction(desk: Desk) -> None:
+    await desk.ask("remote_stop", {"session_id": "s1"})
+
+    assert desk.bus.asked[0][0].payload == {"transactionId": 7}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "charge_point_id", "path"),
+    [
+        ({"session_id": "s1"}, "CP2", "parameters.session_id"),
+        ({"session_id": "s2"}, "CP1", "parameters.session_id"),
+        ({"transaction_id": "7"}, "CP1", "parameters.transaction_id"),
+    ],
+)
+async def test_what_cannot_be_asked_is_not_sent(
+    desk: Desk, parameters: JSONObject, charge_point_id: str, path: str
+) -> None:
+    found = await desk.ask("remote_stop", parameters, charge_point_id)
+
+    assert isinstance(found, ParameterError)
+    assert (found.path, desk.bus.asked) == (path, [])
+
+
+async def test_a_charge_point_that_is_not_known_is_unknown(desk: Desk) -> None:
+    found = await desk.ask("reset", {"type": "Soft"}, "CP9")
+
+    assert isinstance(found, Reply)
+    assert (found.refusal, desk.bus.asked) == (Refusal.UNKNOWN, [])
+
+
+@pytest.mark.parametrize("command_id", ["", "x" * 129, "a\nb"])
+async def test_a_command_id_is_short_and_printable(desk: Desk, command_id: str) -> None:
+    found = await desk.ask("reset", {"type": "Soft"}, command_id=command_id)
+
+    assert isinstance(found, ParameterError)
+    assert found.path == "command_id"
