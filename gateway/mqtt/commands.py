@@ -3,7 +3,7 @@
 What enters: a message of a tenant, which the broker's access list let through; it has the role operator. What leaves:
 a request to the remote commands' door, or one clear answer on `ocpp/responses/…` where the message cannot be one. The
 outcome of a taken command is told by the publisher, from the log. A message is acknowledged once that has happened,
-so that none is lost while we or the log are away; a repeat has the same command id and changes nothing.
+so that none is lost while we, the log or the store are away; a repeat has the same command id and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from domain.values import JSONObject
 from gateway.mqtt.connection import Connection
 from projections.mqtt import response, response_topic
+from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 SUBSCRIPTION = "ocpp/commands/+/+"
 ROLE = "operator"
 MAX_PAYLOAD = 65_536
-MAX_ID = 64
+MAX_ID = 128
 
 
 class RemoteCommands(Protocol):
@@ -44,7 +45,9 @@ class RemoteCommands(Protocol):
         principal: str,
         role: str,
     ) -> str | None:
-        """None where the command was taken, else one line that says why not. Raises LogUnavailable."""
+        """None where the command was taken, else one line that says why not.
+
+        Raises LogUnavailable and StoreUnavailable: it is asked again."""
         ...
 
 
@@ -107,7 +110,7 @@ class Commands:
                     f"mqtt:{tenant}",
                     ROLE,
                 )
-            except LogUnavailable as error:
+            except (LogUnavailable, StoreUnavailable) as error:
                 logger.warning("a command by MQTT waits: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)

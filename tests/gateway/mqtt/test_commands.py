@@ -12,6 +12,7 @@ import pytest
 
 from domain.values import JSONObject
 from gateway.mqtt import Commands
+from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
 from tests.gateway.mqtt.conftest import client, eventually, listening, running
 from tests.servers import Mosquitto
@@ -40,7 +41,7 @@ class Door:
     ) -> str | None:
         if self.away:
             self.away -= 1
-            raise LogUnavailable("the log is away")
+            raise LogUnavailable("the log is away") if self.away % 2 else StoreUnavailable("store", "away")
         if self.broken:
             raise RuntimeError("a mistake of ours")
         self.asked.append((tenant, charge_point_id, command_type, parameters, command_id, principal, role))
@@ -113,7 +114,7 @@ async def test_a_refusal_is_answered_with_its_reason(
             "m-3",
             "the message is no command: Object missing required field `command_type`",
         ),
-        (b'{"command_id": "", "command_type": "reset"}', "", "command_id must have 1 to 64 characters"),
+        (b'{"command_id": "", "command_type": "reset"}', "", "command_id must have 1 to 128 characters"),
         (b'{"command_id": "m-4", "command_type": ""}', "m-4", "command_type must not be empty"),
         (
             b'{"command_id": "' + b"x" * 70_000 + b'"}',
@@ -136,7 +137,7 @@ async def test_a_mistake_of_ours_is_answered_too(mosquitto: Mosquitto, unique: C
     assert seen["reason"] == "RuntimeError while taking the command"
 
 
-async def test_a_command_waits_while_the_log_is_away(
+async def test_a_command_waits_while_the_log_or_the_store_is_away(
     mosquitto: Mosquitto, unique: Callable[[str], str]
 ) -> None:
     cp, door = unique("cp"), Door(away=2)
