@@ -8,6 +8,7 @@ from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejec
 from domain.delivery import (
     GIVE_UP_AFTER,
     LEASE,
+    NOT_READY_WAIT,
     SPACING,
     AttemptDue,
     AttemptFailed,
@@ -150,7 +151,8 @@ def _attempt(delivery: Delivery, meta: Meta) -> None:
 
 def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
     state = delivery.state
-    due = meta.at + wait_before(state.attempt + 1)
+    wait = NOT_READY_WAIT if outcome == "not_ready" else wait_before(state.attempt + 1)
+    due = meta.at + wait
     if state.first_tried_at is not None and due > state.first_tried_at + GIVE_UP_AFTER:
         delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)
     else:

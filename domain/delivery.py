@@ -18,6 +18,7 @@ from domain.values import PartyId
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=24)
+NOT_READY_WAIT = timedelta(seconds=1)
 LEASE = timedelta(seconds=30)
 SPACING = {"sessions": timedelta(seconds=30)}
 """How long after a successful send the next version of an object waits, by module."""
@@ -132,7 +133,10 @@ class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_fail
     due: datetime
 
     def apply(self, aggregate: Delivery) -> None:
-        aggregate.state.phase, aggregate.state.due = "waiting", self.due
+        state = aggregate.state
+        state.phase, state.due = "waiting", self.due
+        if self.outcome == "not_ready":
+            state.attempt -= 1  # our own delay is none of the partner's failures
 
 
 class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
@@ -143,7 +147,8 @@ class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
     reason: str
 
     def apply(self, aggregate: Delivery) -> None:
-        aggregate.state.phase, aggregate.state.due = "failed", None
+        state = aggregate.state
+        state.phase, state.due, state.attempt, state.first_tried_at = "failed", None, 0, None
 
 
 class RetryRequested(Event, frozen=True, kw_only=True, tag="delivery.retry_requested.v1"):

@@ -6,6 +6,7 @@ unknown outcome a session is put again and a CDR is posted again, with the same 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -48,10 +49,10 @@ class OcpiSender(Sender):
 
     async def send(self, job: AttemptDue, correlation_id: str) -> Outcome:
         try:
-            document = await self._store.get(HUB, job.module, job.object_id)
-            version = document.get("version") if document else None
-            if document is None or not isinstance(version, int) or version < job.wanted:
+            found = await self._document(job)
+            if found is None:
                 return Outcome("not_ready", reason="the read model has not got there yet")
+            document, version = found
             contact = await self._partners.of_party(job.to)
             if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
@@ -63,6 +64,19 @@ class OcpiSender(Sender):
         if body is None:
             return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
         return await self._send(job, version, document, contact, body, correlation_id)
+
+    async def _document(self, job: AttemptDue) -> tuple[Document, int] | None:
+        """What the read model holds, once it has the version that is wanted; projection is mostly a moment behind."""
+        wait = 0.01
+        while True:
+            document = await self._store.get(HUB, job.module, job.object_id)
+            version = document.get("version") if document else None
+            if document is not None and isinstance(version, int) and version >= job.wanted:
+                return document, version
+            if wait > 1.0:
+                return None
+            await asyncio.sleep(wait)
+            wait *= 1.6
 
     async def _body(self, module: str, document: Document, contact: Contact) -> bytes | None:
         token = await self._vault.open(str(document.get("cdr_token") or ""))

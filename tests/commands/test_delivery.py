@@ -98,6 +98,15 @@ def test_it_goes_on_by_hand_after_it_was_given_up() -> None:
     assert story.delivery.state.attempt == 1
 
 
+def test_our_own_delay_is_not_counted_against_the_partner() -> None:
+    story = Story()
+    story.want(1)
+    story.report("not_ready")
+    assert story.wait() == timedelta(seconds=1)
+    story.report("refused")
+    assert story.wait() == timedelta(seconds=5)
+
+
 def test_an_attempt_that_nobody_reported_is_repeated_after_its_lease() -> None:
     """The effects process was killed between sending and reporting."""
     story = Story()
