@@ -27,7 +27,8 @@ class CentralSystem:
         self.status = "Accepted"
         self.passwords = {"CP-1": "secret"}
         self.unanswered: set[str] = set()
-        self.away = False
+        self.away = self.open = False
+        self.slow_once = 0.0
         self.refused = 0
         self._ids = itertools.count(1)
         self._transactions = itertools.count(41)
@@ -75,6 +76,8 @@ class CentralSystem:
     def _refuse(self, socket: ServerConnection, request: Request) -> Response | None:
         if self.away:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "away\n")
+        if self.open:
+            return None
         identity = request.path.rpartition("/")[2]
         told = request.headers.get("Authorization", "").removeprefix("Basic ")
         right = f"{identity}:{self.passwords.get(identity)}"
@@ -102,6 +105,9 @@ class CentralSystem:
             self.unanswered.discard(action)
             await self.drop()
             return
+        if self.slow_once:
+            pause, self.slow_once = self.slow_once, 0.0
+            await asyncio.sleep(pause)
         await socket.send(json.dumps([3, id, self._answer(action)]))
 
     def _answer(self, action: str) -> Payload:

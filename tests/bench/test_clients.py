@@ -1,0 +1,82 @@
+"""The load generator against a central system of a few lines: the mix, the clock, and what it calls an error."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.clients import MIX, Fleet, Outcome, Share
+from bench.sockets import HandshakeRefused, open_socket
+from tests.demo.fakes import CentralSystem
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[CentralSystem]:
+    system = CentralSystem()
+    system.passwords = {}
+    async with system.serving():
+        yield system
+
+
+def share(system: CentralSystem, count: int = 10, charging: float = 0.5) -> Share:
+    url = system.url.removesuffix("/ocpp/demo")
+    return Share((url,), "demo", "B", 0, count, charging, ("T0", "T1"), 500.0, 1)
+
+
+async def drive(fleet: Fleet, rate: float, seconds: float) -> Outcome:
+    return await fleet.run(rate, asyncio.get_running_loop().time(), 0.0, seconds)
+
+
+async def test_a_hundred_messages_hold_two_whole_charges() -> None:
+    assert Counter(MIX) == {"MeterValues": 60, "Heartbeat": 26, "charge": 14}
+
+
+async def test_every_message_is_sent_answered_and_counted(system: CentralSystem) -> None:
+    system.open = True
+    fleet = Fleet(share(system))
+    await asyncio.wait_for(fleet.connect(), 10)
+    outcome = await asyncio.wait_for(drive(fleet, 200, 1.0), 20)
+    await fleet.close()
+
+    counted = {action: len(array("d", data)) for action, data in outcome.seconds.items()}
+    assert outcome.sent == 200 and outcome.errors == {} and outcome.late == 0
+    assert sum(counted.values()) >= 195
+    assert {"Heartbeat", "MeterValues", "Authorize", "StartTransaction", "StopTransaction"} <= set(counted)
+    stops = system.of("StopTransaction")
+    assert len({stop["transactionId"] for stop in stops}) == len(stops), "no charge is stopped twice"
+    assert all("transactionId" in meter for meter in system.of("MeterValues"))
+
+
+async def test_a_slow_answer_delays_what_is_due_after_it_and_is_counted_so(system: CentralSystem) -> None:
+    """No coordinated omission: one answer of 0.5 s shows in every message that was due meanwhile."""
+    system.open = True
+    fleet = Fleet(share(system, count=1, charging=0.0))
+    await asyncio.wait_for(fleet.connect(), 10)
+    system.slow_once = 0.5
+    outcome = await asyncio.wait_for(drive(fleet, 20, 1.0), 20)
+    await fleet.close()
+
+    seconds = [value for data in outcome.seconds.values() for value in array("d", data)]
+    assert outcome.sent == 20
+    assert sum(value > 0.1 for value in seconds) >= 6
+
+
+async def test_a_lost_connection_is_an_error_and_comes_back(system: CentralSystem) -> None:
+    system.open = True
+    fleet = Fleet(share(system, count=1, charging=0.0))
+    await asyncio.wait_for(fleet.connect(), 10)
+    await system.until(lambda: len(system.of("BootNotification")) == 1)
+    await system.drop()
+    await system.until(lambda: len(system.of("BootNotification")) == 2)
+    await fleet.close()
+
+    assert fleet.disconnects == 1
+
+
+async def test_a_refused_handshake_says_its_status(system: CentralSystem) -> None:
+    with pytest.raises(HandshakeRefused, match="401"):
+        await open_socket(f"{system.url}/B1", lambda _: None, lambda: None)
