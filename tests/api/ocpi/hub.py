@@ -169,6 +169,10 @@ class Hub:
         self.made += 1
         return f"made-here-{self.made}"
 
+    def publish(self, public_url: str) -> None:
+        """Hand out URLs under this base from now on."""
+        object.__setattr__(self.ports, "public_url", public_url)
+
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 

@@ -6,7 +6,7 @@ Everything that it is asked is kept; `spoil` names what it does wrong.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class Platform:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     spoil: dict[str, Callable[[], Response]] = field(default_factory=dict)
     hub_versions: str = ""
-    on_credentials: Callable[[dict[str, Any]], Any] | None = None
+    on_credentials: Callable[[dict[str, Any]], Awaitable[None]] | None = None
 
     @property
     def app(self) -> Starlette:
@@ -115,7 +115,7 @@ class Platform:
         theirs = await request.json()
         assert request.headers["content-type"].startswith("application/json")
         if self.on_credentials is not None:
-            self.on_credentials(theirs)
+            await self.on_credentials(theirs)
         # The standard: versions and details with the token that came, before the answer.
         async with httpx.AsyncClient(headers={"Authorization": base64_header(theirs["token"])}) as client:
             found = (await client.get(theirs["url"])).json()
