@@ -177,7 +177,7 @@ class FaustProjector:
 
     @staticmethod
     def _row(table: Any, id: str) -> _Row | None:
-        data = table[id.encode()]
+        data = table.get(id.encode())
         return None if data is None else msgspec.json.decode(data, type=_Row)
 
     async def _resynchronised(self, event: Event, decision: Decision) -> _Row | None:
