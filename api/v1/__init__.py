@@ -27,8 +27,9 @@ from api.v1 import (
     tenants,
     tokens,
 )
+from api.v1.caller import indexes
 
-__all__ = ["v1_router"]
+__all__ = ["indexes", "v1_router"]
 
 NOUNS: Final = (
     tenants.routes,

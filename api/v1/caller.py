@@ -23,12 +23,15 @@ from api.visible import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
 from domain.tenant import Configuration
 from projections.base import utc_text
-from projections.store import HUB, Document, Insert, tenant_database
+from projections.store import HUB, Document, IndexSpec, Insert, expiry, tenant_database
 from projections.tenant import configuration_of
 from streams.envelope import Reply
 
 PLATFORM_RATE: Final = 100
 """Requests a second of all platform admins that name no tenant."""
+
+IDEMPOTENCY_S: Final = 86_400
+"""How long an Idempotency-Key is remembered with its request, in seconds."""
 
 T = TypeVar("T")
 
@@ -108,6 +111,11 @@ class Caller:
     async def gone(self, db: str, collection: str, id: str) -> None:
         """Wait until the document has gone, or for the longest wait."""
         await wait_gone(self.services.store, db, collection, id, patience=self.services.visible_within)
+
+
+def indexes() -> tuple[IndexSpec, ...]:
+    """What the API keeps of its own."""
+    return (expiry(HUB, "idempotency", "at", IDEMPOTENCY_S),)
 
 
 def result_of(reply: Reply, type: type[T]) -> T:

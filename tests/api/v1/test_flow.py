@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from api.v1 import indexes
 from commands.base import Meta
 from commands.charge_point import Connect, StartTransaction
 from domain.charge_point.passwords import verify_password
@@ -145,6 +147,19 @@ async def test_the_same_idempotency_key_makes_one_charge_point_and_gives_one_pas
     assert first.json()["password"] == again.json()["password"]
     assert (other.status_code, problem(other)["code"]) == (409, "conflict")
     assert (without.status_code, problem(without)["code"]) == (409, "already_exists")
+
+
+async def test_an_idempotency_key_is_forgotten_after_a_day(demo: World) -> None:
+    await demo.store.ensure(indexes())
+    key = {"idempotency-key": "k1"}
+    await demo.call("PUT", "/tokens/TAG1", {"status": "Accepted"}, headers=key)
+
+    await demo.store.purge(NOW + timedelta(hours=23))
+    kept = await demo.call("PUT", "/tokens/TAG2", {"status": "Accepted"}, headers=key)
+    await demo.store.purge(NOW + timedelta(hours=25))
+    forgotten = await demo.call("PUT", "/tokens/TAG2", {"status": "Accepted"}, headers=key)
+
+    assert (kept.status_code, forgotten.status_code) == (409, 201)
 
 
 async def test_charge_points_are_limited_by_the_tenants_configuration(demo: World) -> None:
