@@ -81,6 +81,7 @@ class Follower(Listener):
         self._member: Member | None = None
         self._room = asyncio.Event()
         self.handled = 0
+        self.failures = 0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -180,8 +181,13 @@ class Follower(Listener):
                 return
             except (TransientError, LogUnavailable) as error:
                 logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
+            except UnknownEventError:
+                raise
+            except Exception:
+                self.failures += 1
+                logger.exception("%s fails at %s[%d], tried again", self.group, place.topic, place.partition)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 5.0)
 
     async def _commit_forever(self, member: Member) -> None:
         while True:

@@ -1,0 +1,102 @@
+"""Reading the past: admitted decisions from the beginning to the end as it is now, and what is folded from them.
+
+Nothing is decided, sent or committed here, however often it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from commands.base import Area
+from domain.aggregate import Aggregate, Event, EventRegistry, kind_of
+from streams.envelope import Decision, Fence, decode_events
+from streams.follower import Fact
+from streams.log import Log, Stored, TopicPartition
+from streams.projector import Projector
+from streams.topology import PARTITIONS, events_topic
+
+BATCH = 2000
+
+
+async def records(log: Log, place: TopicPartition, start: int = 0) -> AsyncGenerator[Sequence[Stored], None]:
+    """A partition's records in batches, up to its end as it is now."""
+    end = (await log.ends([place]))[place]
+    at = max(start, (await log.beginnings([place]))[place])
+    if at >= end:
+        return
+    reader = log.reader()
+    silent = 0
+    try:
+        await reader.assign({place: at})
+        while at < end and silent < 3:
+            batch = [s for s in (await reader.poll(1.0, BATCH)).get(place, ()) if s.offset < end]
+            silent = 0 if batch else silent + 1
+            if batch:
+                at = batch[-1].offset + 1
+                yield batch
+    finally:
+        await reader.close()
+
+
+async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
+    """A partition's admitted decisions in batches."""
+    fence = Fence()
+    async with contextlib.aclosing(records(log, place)) as batches:
+        async for batch in batches:
+            yield [
+                Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)
+                for stored in batch
+                if (decision := fence.admit(stored)) is not None
+            ]
+
+
+def places(areas: Iterable[Area]) -> list[TopicPartition]:
+    """Every events partition of these areas."""
+    return [TopicPartition(events_topic(area), number) for area in areas for number in range(PARTITIONS)]
+
+
+async def history(
+    log: Log, areas: Iterable[Area], wanted: Callable[[Decision], bool], events: EventRegistry
+) -> AsyncGenerator[tuple[Fact, list[Event]], None]:
+    """The decisions that are wanted, with their events, partition after partition."""
+    for place in places(areas):
+        async with contextlib.aclosing(facts(log, place)) as batches:
+            async for batch in batches:
+                for fact in batch:
+                    if wanted(fact.decision):
+                        yield fact, decode_events(fact.decision, events)
+
+
+def state_at(events: Iterable[Event], registry: EventRegistry, at: datetime | None) -> Aggregate[Any] | None:
+    """The aggregate as it was when everything received until `at` had been folded."""
+    aggregate: Aggregate[Any] | None = None
+    for event in events:
+        if at is not None and event.timestamp > at:
+            break
+        if aggregate is None:
+            aggregate = registry.aggregate(kind_of(event.originator_id)).blank(event.originator_id)
+        event.mutate(aggregate)
+    return aggregate
+
+
+async def rebuild(log: Log, projector: Projector, progress: Callable[[int, int], None]) -> int:
+    """Project everything from the beginning; returns how many decisions. `progress(done, all)` in offsets."""
+    every = places(Area)
+    ends = await log.ends(every)
+    begins = await log.beginnings(every)
+    total = sum(ends[place] - begins[place] for place in every)
+    done = decisions = 0
+    for place in every:
+        before = begins[place]
+        async with contextlib.aclosing(facts(log, place)) as batches:
+            async for batch in batches:
+                if batch:
+                    await projector.handle(place, batch)
+                    decisions += len(batch)
+                    progress(done + batch[-1].offset + 1 - before, total)
+        done += ends[place] - before
+        progress(done, total)
+    return decisions
