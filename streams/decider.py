@@ -7,7 +7,8 @@ and, once each was read back, its reply and its downlinks. A partition is worked
     decide   take a batch, decide it on the state, append the decisions
     confirm  read them back; only then reply, send downlinks and move the position
 
-Whatever fails, and any later claim by somebody else, leads back to the claim with all state dropped.
+Whatever fails, and any later claim by somebody else, leads back to the claim with all state dropped. It is one module
+because these steps share a lane, and each way out of one leads into another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from datetime import datetime
 
 import msgspec
+from eventsourcing.domain import OriginatorVersionError
 
 from commands.base import Area, Meta
 from domain.aggregate import UnknownEventError
@@ -28,6 +30,7 @@ from streams.channel import Channel
 from streams.envelope import Claim, CommandRecord, DamagedRecordError, Decision, encode, raw, record
 from streams.log import Listener, Log, LogUnavailable, Position, Record, Stored, TopicPartition
 from streams.partition import Partition, Rules
+from streams.portions import append_all
 from streams.topology import commands_topic, events_topic, state_topic
 
 logger = logging.getLogger(__name__)
@@ -37,12 +40,21 @@ CHECKPOINT_KEY = b"\x00checkpoint"
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Every state up to events offset `folded` is in the state topic; what was known of the partition then."""
+    """Every state up to events offset `folded` is in the state topic; what was known of the partition then.
+
+    `since` is where the state topic ended when its writer (of this `epoch`) claimed the partition: a state of an
+    older writer at or after it was written by a decider that had lost the partition meanwhile.
+    """
 
     v: int = 1
     folded: int
     epoch: int
     decided_through: int
+    since: int = 0
+
+
+class _StaleStatesError(Exception):
+    """What the state topic holds does not belong together: everything is to be folded from the beginning."""
 
 
 class _LostError(Exception):
@@ -65,6 +77,7 @@ class _Lane:
         self.tail: deque[Stored] = deque()
         self.tail_wake = asyncio.Event()
         self.reading_from = -1
+        self.states_since = 0
         self.partition: Partition | None = None
         self.task: asyncio.Task[None] | None = None
         self.checkpointed = time.monotonic()
@@ -86,6 +99,8 @@ class Decider(Listener):
         batch: int = 500,
         checkpoint_every: float = 30.0,
         commit_every: float = 0.2,
+        read_back_within: float = 10.0,
+        hot: int = 2_000,
     ) -> None:
         self._log = log
         self._rules = rules
@@ -96,6 +111,8 @@ class Decider(Listener):
         self._batch = batch
         self._checkpoint_every = checkpoint_every
         self._commit_every = commit_every
+        self._read_back_within = read_back_within
+        self._hot = hot
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._tails: dict[TopicPartition, _Lane] = {}
         self._reassign = asyncio.Event()
@@ -124,6 +141,9 @@ class Decider(Listener):
                     logger.warning("decider: %s", error)
                     await asyncio.sleep(0.5)
                     continue
+                for task in tasks:
+                    if task.done():
+                        task.result()
                 for place, batch in records.items():
                     lane = self._lanes.get(place)
                     if lane is not None and not lane.halted:
@@ -133,11 +153,10 @@ class Decider(Listener):
                     self._room.clear()
                     await self._room.wait()
         finally:
+            tasks.extend(lane.task for lane in self._lanes.values() if lane.task is not None)
             for task in tasks:
                 task.cancel()
-            for lane in self._lanes.values():
-                if lane.task is not None:
-                    lane.task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(LogUnavailable, TimeoutError):
                 await asyncio.wait_for(self._commit(member.commit), 2)
             self._lanes.clear()
@@ -194,9 +213,21 @@ class Decider(Listener):
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0) if isinstance(error, LogUnavailable) else 0.5
             except (UnknownEventError, DamagedRecordError) as error:
-                lane.halted = str(error)
-                logger.error("%s[%d] halts: %s", lane.events.topic, lane.number, error)
+                self._halt(lane, str(error))
                 return
+            except Exception as error:
+                logger.exception("%s[%d]", lane.events.topic, lane.number)
+                self._halt(lane, f"{type(error).__name__}: {error}")
+                return
+
+    def _halt(self, lane: _Lane, why: str) -> None:
+        """This partition waits for a person or another release; the others go on."""
+        logger.error("%s[%d] halts: %s", lane.events.topic, lane.number, why)
+        lane.partition = None
+        lane.halted = why
+        lane.queue.clear()
+        lane.tail.clear()
+        self._room.set()
 
     async def _claim(self, lane: _Lane) -> Partition:
         self.claims += 1
@@ -204,10 +235,17 @@ class Decider(Listener):
         [epoch] = await self._log.append(
             lane.events.topic, lane.number, [Record(None, encode(Claim(owner=owner)))]
         )
-        partition = Partition(self._rules)
+        partition = Partition(self._rules, self._hot)
         partition.epoch = epoch
-        await self._load(lane, partition)
-        unanswered = await self._fold(lane, partition, epoch)
+        try:
+            await self._load(lane, partition)
+            unanswered = await self._fold(lane, partition, epoch)
+        except (_StaleStatesError, OriginatorVersionError) as error:
+            # The states are a cache; the events are not.
+            logger.warning("%s[%d] is folded from its beginning: %s", lane.events.topic, lane.number, error)
+            partition = Partition(self._rules, self._hot)
+            partition.epoch = epoch
+            unanswered = await self._fold(lane, partition, epoch)
         lane.tail.clear()
         lane.reading_from = epoch + 1
         self._reassign.set()
@@ -217,21 +255,27 @@ class Decider(Listener):
 
     async def _load(self, lane: _Lane, partition: Partition) -> None:
         """The states, and the checkpoint that says from where on events are to be folded."""
-        newest: dict[bytes, bytes | None] = {}
-        async with contextlib.aclosing(self._all(lane.states)) as records:
+        lane.states_since = (await self._log.ends([lane.states]))[lane.states]
+        newest: dict[bytes, Stored] = {}
+        async with contextlib.aclosing(self._all(lane.states, until=lane.states_since - 1)) as records:
             async for stored in records:
                 if stored.key is not None:
-                    newest[stored.key] = stored.value
+                    newest[stored.key] = stored
         mark = newest.pop(CHECKPOINT_KEY, None)
-        if mark is None:
+        if mark is None or mark.value is None:
             return
-        checkpoint = msgspec.json.decode(mark, type=Checkpoint)
+        checkpoint = msgspec.json.decode(mark.value, type=Checkpoint)
         partition.folded = checkpoint.folded
         partition.fence.epoch = checkpoint.epoch
         partition.decided_through = checkpoint.decided_through
-        for value in newest.values():
-            if value is not None:
-                partition.load(value)
+        for stored in newest.values():
+            if stored.value is None:
+                continue
+            writer = partition.load(stored.value)
+            if writer < checkpoint.epoch and stored.offset >= checkpoint.since:
+                raise _StaleStatesError(
+                    f"{stored.key!r} was written by a decider that had lost the partition"
+                )
 
     async def _fold(self, lane: _Lane, partition: Partition, until: int) -> list[Decision]:
         """Fold up to our claim; returns the decisions on commands whose position was never committed."""
@@ -241,9 +285,13 @@ class Decider(Listener):
                 decision = partition.fold(stored)
                 if decision is not None and decision.command_offset >= lane.committed:
                     unanswered.append(decision)
+                partition.states.shrink()
+        if partition.folded <= until:
+            raise LogUnavailable(
+                f"{lane.events.topic}[{lane.number}] could be read up to {partition.folded}, not to {until}"
+            )
         if partition.fence.epoch > until:
             raise _LostError("a later claim stands in the log")
-        partition.states.shrink()
         return unanswered
 
     async def _all(
@@ -264,7 +312,7 @@ class Decider(Listener):
                 batch = (await reader.poll(1.0, 5000)).get(place, ())
                 silent = 0 if batch else silent + 1
                 if silent > 2:
-                    # Compaction may have removed the last offsets.
+                    # Compaction may have removed the last offsets; who needs all of them checks that they came.
                     return
                 for stored in batch:
                     if stored.offset > until:
@@ -289,7 +337,8 @@ class Decider(Listener):
         if decisions:
             self.lag_seconds = max(0.0, (now - decisions[0].meta.at).total_seconds())
             try:
-                offsets = await self._log.append(
+                offsets = await append_all(
+                    self._log,
                     lane.events.topic,
                     lane.number,
                     [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions],
@@ -306,7 +355,7 @@ class Decider(Listener):
 
     async def _confirm(self, lane: _Lane, partition: Partition, last: int, taken: Sequence[Stored]) -> None:
         """Read our own records back; replies, downlinks and the position follow from what was read."""
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + self._read_back_within
         while partition.folded <= last:
             if not lane.tail:
                 lane.tail_wake.clear()
@@ -345,12 +394,14 @@ class Decider(Listener):
         if not dirty:
             return
         partition.states.dirty = set()
-        records = [Record(id.encode(), partition.states.frozen(id)) for id in dirty]
         mark = Checkpoint(
-            folded=partition.folded, epoch=partition.fence.epoch, decided_through=partition.decided_through
+            folded=partition.folded,
+            epoch=partition.epoch,
+            decided_through=partition.decided_through,
+            since=lane.states_since,
         )
-        for start in range(0, len(records), 500):
-            await self._log.append(lane.states.topic, lane.number, records[start : start + 500])
+        states = (Record(id.encode(), partition.states.frozen(id, partition.epoch)) for id in dirty)
+        await append_all(self._log, lane.states.topic, lane.number, states)
         await self._log.append(lane.states.topic, lane.number, [Record(CHECKPOINT_KEY, encode(mark))])
 
     # -- around the partitions -----------------------------------------------------------------------------------
@@ -371,8 +422,13 @@ class Decider(Listener):
                         elif place in at:
                             wanted[place] = at[place]
                     at = wanted
-                    with contextlib.suppress(LogUnavailable):
-                        await reader.assign(at)
+                    while True:
+                        try:
+                            await reader.assign(at)
+                            break
+                        except LogUnavailable as error:
+                            logger.warning("decider, reading back: %s", error)
+                            await asyncio.sleep(0.2)
                 if not at:
                     await self._reassign.wait()
                     continue
@@ -385,7 +441,7 @@ class Decider(Listener):
                 for place, batch in batches.items():
                     at[place] = batch[-1].offset + 1
                     held = self._tails.get(place)
-                    if held is not None and held.reading_from < 0:
+                    if held is not None and held.reading_from < 0 and not held.halted:
                         held.tail.extend(batch)
                         held.tail_wake.set()
         finally:
@@ -404,7 +460,14 @@ class Decider(Listener):
                     lane.wake.set()
                 if partition.next_due is None or partition.next_due > now:
                     continue
-                due = partition.due(now)
+                try:
+                    due = partition.due(now)
+                except Exception as error:
+                    if lane.task is not None:
+                        lane.task.cancel()
+                    logger.exception("%s[%d]", lane.states.topic, lane.number)
+                    self._halt(lane, f"{type(error).__name__}: {error}")
+                    continue
                 try:
                     for start in range(0, len(due), 200):
                         await self._log.append(

@@ -25,7 +25,7 @@ from commands.base import (
     TimerDue,
     command_name,
 )
-from domain.aggregate import Event, EventRegistry, kind_of
+from domain.aggregate import EventRegistry, UnknownEventError, kind_of
 from streams.envelope import (
     CommandRecord,
     CommandRegistry,
@@ -40,6 +40,9 @@ from streams.log import LogError, Stored
 from streams.states import Entry, States
 
 logger = logging.getLogger(__name__)
+
+MAX_DECISION_BYTES = 900_000
+"""Of one decision: with its key and headers it fits into one append."""
 
 
 class Rules:
@@ -94,10 +97,11 @@ class Partition:
             self._watch(aggregate)
         return decision
 
-    def load(self, data: bytes) -> None:
-        """Take a stored state, before anything is folded."""
-        id, due = self.states.load(data)
+    def load(self, data: bytes) -> int:
+        """Take a stored state, before anything is folded; returns its writer's epoch."""
+        id, due, epoch = self.states.load(data)
         self._schedule(id, due)
+        return epoch
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
@@ -106,32 +110,25 @@ class Partition:
         if stored.offset <= self.decided_through:
             return None
         self.decided_through = stored.offset
+        record: CommandRecord | None = None
         try:
             record = decode_command(stored)
             command = self.rules.commands.decode(record.command)
             handler = self.rules.handler(command)
-        except (msgspec.DecodeError, LogError, KeyError) as error:
-            return self._unreadable(stored, error)
-        entry = self.states.entry(record.aggregate)
+            entry = self.states.entry(record.aggregate)
+        except (msgspec.DecodeError, LogError, KeyError, UnknownEventError) as error:
+            return self._unreadable(stored, record, error)
+        name = command_name(command)
         known = entry.recent.get(record.meta.command_id)
         if known is not None:
-            return self._decision(stored, record, command_name(command), known, repeat=True)
+            return self._decision(stored, record, name, known, repeat=True)
         if record.meta.deadline is not None and now > record.meta.deadline:
-            outcome: Accepted | Rejected = Rejected(Refusal.EXPIRED, "it came too late to be decided")
-            events: Sequence[Event] = ()
+            late = Rejected(Refusal.EXPIRED, "it came too late to be decided")
+            decision = self._decision(stored, record, name, self._reply(entry, late))
         else:
-            entry, outcome, events = self._handle(handler, entry, command, record)
-        reply = self._reply(entry, outcome)
-        decision = self._decision(
-            stored,
-            record,
-            command_name(command),
-            reply,
-            events=[raw(event) for event in events],
-            downlinks=list(outcome.downlinks) if isinstance(outcome, Accepted) else [],
-        )
+            entry, decision = self._handle(handler, entry, command, stored, record)
         self._remember(entry, decision)
-        if events:
+        if decision.events:
             self.states.dirty.add(record.aggregate)
         self._watch(record.aggregate)
         return decision
@@ -158,21 +155,29 @@ class Partition:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _handle(
-        self, handler: Handler, entry: Entry, command: Command, record: CommandRecord
-    ) -> tuple[Entry, Accepted | Rejected, Sequence[Event]]:
+        self, handler: Handler, entry: Entry, command: Command, stored: Stored, record: CommandRecord
+    ) -> tuple[Entry, Decision]:
+        name = command_name(command)
         backup = self.states.backup(entry)
         aggregate = entry.aggregate
         try:
             outcome = handler(aggregate, command, record.meta)
-            events: Sequence[Event] = aggregate.collect_events()  # type: ignore[assignment]
+            events = [raw(event) for event in aggregate.collect_events()]
             if isinstance(outcome, Rejected) and events:
-                raise RuntimeError(f"{command_name(command)} was refused and yet made events")
+                raise RuntimeError(f"{name} was refused and yet made events")
+            downlinks = list(outcome.downlinks) if isinstance(outcome, Accepted) else []
+            decision = self._decision(
+                stored, record, name, self._reply(entry, outcome), events=events, downlinks=downlinks
+            )
+            if (size := len(encode(decision))) > MAX_DECISION_BYTES:
+                raise ValueError(f"a decision of {size} bytes is over {MAX_DECISION_BYTES}")
         except Exception as error:
-            logger.exception("%s on %s failed", command_name(command), record.aggregate)
-            restored = self.states.restored(record.aggregate, entry, backup)
-            self.states.put(record.aggregate, restored)
-            return restored, Rejected(Refusal.FAILED, f"{type(error).__name__} in the handler"), ()
-        return entry, outcome, events
+            logger.exception("%s on %s failed", name, record.aggregate)
+            entry = self.states.restored(record.aggregate, entry, backup)
+            self.states.put(record.aggregate, entry)
+            failed = Rejected(Refusal.FAILED, f"{type(error).__name__} in the handler")
+            decision = self._decision(stored, record, name, self._reply(entry, failed))
+        return entry, decision
 
     def _reply(self, entry: Entry, outcome: Accepted | Rejected) -> Reply:
         aggregate = entry.aggregate
@@ -212,7 +217,7 @@ class Partition:
             downlinks=downlinks or [],
         )
 
-    def _unreadable(self, stored: Stored, error: Exception) -> Decision:
+    def _unreadable(self, stored: Stored, record: CommandRecord | None, error: Exception) -> Decision:
         """A command that cannot be read is decided as failed, so that those behind it go on."""
         logger.error("%s[%d]@%d cannot be decided: %s", stored.topic, stored.partition, stored.offset, error)
         when = datetime.fromtimestamp(stored.timestamp / 1000, UTC)
@@ -221,8 +226,9 @@ class Partition:
             command="unreadable",
             command_offset=stored.offset,
             epoch=self.epoch,
-            meta=Meta(command_id=f"offset:{stored.offset}", at=when),
+            meta=record.meta if record else Meta(command_id=f"offset:{stored.offset}", at=when),
             reply=reply,
+            reply_to=record.reply_to if record else None,
         )
 
     def _remember(self, entry: Entry, decision: Decision) -> None:

@@ -7,7 +7,6 @@ names it, and bytes again when it has not been needed for long.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +20,10 @@ REMEMBERED = 64
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One aggregate in the state topic."""
+    """One aggregate in the state topic; `epoch` is that of the decider which wrote it there."""
 
     v: int = 1
+    epoch: int = -1
     id: str
     version: int
     modified_on: datetime
@@ -35,6 +35,7 @@ class StoredState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class _Due(msgspec.Struct):
     id: str
     due: datetime | None = None
+    epoch: int = -1
 
 
 class Entry:
@@ -88,22 +89,21 @@ class States:
             if entry.aggregate.exists or entry.recent:
                 self._cold[id] = self._freeze(entry)
 
-    def frozen(self, id: str) -> bytes | None:
-        """The stored form of an aggregate; None once it has ended and may be forgotten."""
+    def frozen(self, id: str, epoch: int) -> bytes | None:
+        """The stored form of an aggregate, written under this epoch; None where nothing is to be kept of it."""
         entry = self._hot.get(id)
         if entry is None:
-            return self._cold.get(id)
-        return None if entry.aggregate.ended else self._freeze(entry)
+            data = self._cold.get(id)
+            if data is None:
+                return None
+            entry = self._thaw(data)
+        return None if entry.aggregate.ended else self._freeze(entry, epoch)
 
-    def forget(self, id: str) -> None:
-        self._hot.pop(id, None)
-        self._cold.pop(id, None)
-
-    def load(self, data: bytes) -> tuple[str, datetime | None]:
-        """Take a stored state; returns its id and when it is due."""
+    def load(self, data: bytes) -> tuple[str, datetime | None, int]:
+        """Take a stored state; returns its id, when it is due, and its writer's epoch."""
         head = _due.decode(data)
         self._cold[head.id] = data
-        return head.id, head.due
+        return head.id, head.due, head.epoch
 
     def put(self, id: str, entry: Entry) -> None:
         """Replace an aggregate, to undo what a failed handler did."""
@@ -122,10 +122,6 @@ class States:
         )
         return Entry(aggregate, entry.recent)
 
-    def ids(self) -> Iterator[str]:
-        yield from self._hot
-        yield from self._cold
-
     def _decoder(self, kind: str) -> msgspec.json.Decoder[msgspec.Struct]:
         decoder = self._decoders.get(kind)
         if decoder is None:
@@ -133,10 +129,11 @@ class States:
             self._decoders[kind] = decoder
         return decoder
 
-    def _freeze(self, entry: Entry) -> bytes:
+    def _freeze(self, entry: Entry, epoch: int = -1) -> bytes:
         aggregate = entry.aggregate
         return encode(
             StoredState(
+                epoch=epoch,
                 id=aggregate.id,
                 version=aggregate.version,
                 modified_on=aggregate.modified_on,
