@@ -40,6 +40,7 @@ from projections import token as token_view
 from projections.base import View
 from projections.store import Document, Put, Remove
 from projections.store.sqlite import SqliteReadStore
+from streams.bus import CommandBus
 from streams.envelope import CommandRegistry, Reply, raw
 from streams.limiter import LocalLimiter
 from streams.log import LogUnavailable
@@ -140,18 +141,21 @@ class NoPeers:
 class Hub:
     """The doors with everything behind them. `client` talks to them without a network."""
 
-    def __init__(self, folder: Path, peers: Peers | None = None, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, peers: Peers | None = None, bus: CommandBus | None = None, **settings: Any
+    ) -> None:
         self.store = SqliteReadStore(folder)
-        self.vault = Vault(b"m" * 32, Keys())
+        self.vault = Vault(b"m" * 32, settings.pop("keys", None) or Keys())
         self.bus = InstantBus(self.store)
+        used = bus or self.bus
         self.now = NOON
         self.made = 0
         given = {"public_url": "http://hub.test", **settings}
         self.ports = Ports(
-            bus=self.bus,
+            bus=used,
             store=self.store,
             vault=self.vault,
-            tokens=HubTokens(self.bus, self.store, self.vault),
+            tokens=HubTokens(used, self.store, self.vault),
             peers=peers or NoPeers(),
             limiter=LocalLimiter(),
             clock=lambda: self.now,
@@ -236,7 +240,8 @@ class Hub:
 
     async def do(self, command: Command) -> Reply:
         """Decide a command that must be accepted."""
-        reply = await self.bus.ask(command, Meta(command_id=f"test-{len(self.bus.asked)}", at=self.now))
+        self.made += 1
+        reply = await self.ports.bus.ask(command, Meta(command_id=f"test-{self.made}", at=self.now))
         assert reply.refusal is None, reply.message
         return reply
 

@@ -1,0 +1,107 @@
+"""Whatever is sent, an envelope comes back: never another form, never an error of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.api.ocpi.hub import Hub, checked, token_header
+from tests.api.ocpi.test_tokens import token
+
+METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+WORDS = (
+    *("versions", "2.3.0", "2.2.1", "2.3", "credentials", "sender", "receiver"),
+    *("tokens", "sessions", "cdrs", "tariffs", "NL", "TNM", "012345678"),
+    *("%2F", "%FF", "%00", "%20", "%2E%2E"),
+)
+SEGMENTS = st.sampled_from(WORDS) | st.text(max_size=8).map(lambda text: quote(text, safe=""))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+BODIES = (
+    st.binary(max_size=50)
+    | JSON.map(msgspec.json.encode)
+    | st.tuples(st.sampled_from(sorted(token())), JSON).map(
+        lambda change: msgspec.json.encode({**token(), change[0]: change[1]})
+    )
+)
+QUERIES = st.dictionaries(
+    st.sampled_from(["type", "limit", "offset", "date_from", "date_to", "x"]),
+    st.text(max_size=12),
+    max_size=3,
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["X-Request-ID", "OCPI-to-country-code", "OCPI-to-party-id", "OCPI-from-country-code"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=8),
+    max_size=3,
+)
+CODES = {2000, 2001, 4001}
+
+
+PATHS = st.lists(SEGMENTS, max_size=7).map("/".join) | st.sampled_from(
+    [
+        "2.3.0/receiver/tokens/NL/TNM/012345678",
+        "2.2.1/receiver/tokens/nl/tnm/012345678/",
+        "2.3.0/credentials",
+        "2.2.1/sender/tariffs",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Hub]]:
+    with asyncio.Runner() as runner:
+        hub = runner.run(_connected(tmp_path_factory.mktemp("hub")))
+        yield runner, hub
+        runner.run(hub.close())
+
+
+async def _connected(folder: Path) -> Hub:
+    hub = Hub(folder, burst=1e9)
+    await hub.connect()
+    return hub
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(METHODS, PATHS, QUERIES, HEADERS, BODIES)
+def test_every_request_is_answered_with_an_envelope(
+    hub: tuple[asyncio.Runner, Hub],
+    method: str,
+    path: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    runner, doors = hub
+    assume(not (method == "DELETE" and "credentials" in path))  # it ends the registration, as it should
+    request = doors.client.request(
+        method,
+        f"/ocpi/{path}",
+        params=query,
+        headers={**token_header("token-c"), **_latin(headers)},
+        content=body,
+    )
+    response = runner.run(_awaited(request))
+    code = response.json()["status_code"]
+    assert response.status_code in (200, 201, 400, 404, 405), response.text
+    assert code in CODES | {1000}
+    checked(response, response.status_code, code)
+
+
+async def _awaited(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+    return await request
+
+
+def _latin(headers: dict[str, str]) -> Any:
+    return {name: value.encode("latin-1") for name, value in headers.items()}

@@ -1,0 +1,114 @@
+"""The doors over a real decider and projector on the embedded log, and two API processes beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.visible import wait_visible
+from commands.base import Area
+from gateway.ocpi import OcpiClient, Peers, UrlPolicy
+from streams.bus import CommandBus
+from streams.channel import LocalChannel
+from streams.decider import Decider
+from streams.follower import Follower
+from streams.partition import Rules
+from streams.projector import Projector
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+from tests.api.ocpi.hub import EVENTS, ROUTES, VIEWS, Hub, Keys, checked, serving, token_header
+from tests.api.ocpi.test_tokens import token
+from tests.gateway.ocpi.peer import Platform
+
+AREAS = [Area.PARTY, Area.TOKEN]
+
+
+class Case:
+    """Two API processes on one log and one read store, and a partner's platform."""
+
+    def __init__(self, one: Hub, two: Hub, peer: Platform) -> None:
+        self.one = one
+        self.two = two
+        self.peer = peer
+
+    async def registered(self) -> dict[str, str]:
+        """Registers at the first process; returns the header of token C."""
+        self.peer.accepts.append("token-b")
+        response = await self.one.client.post(
+            "/ocpi/2.3.0/credentials",
+            headers=token_header("token-a"),
+            json=self.peer.credentials("token-b"),
+        )
+        return token_header(checked(response)["token"])
+
+
+@pytest.fixture
+async def case(tmp_path: Path) -> AsyncIterator[Case]:
+    async with AsyncExitStack() as stack:
+        log = SqliteLog(tmp_path / "log.db")
+        await log.start()
+        await log.ensure(topics())
+        stack.push_async_callback(log.close)
+        peer = Platform()
+        peer.base = await stack.enter_async_context(serving(peer.app))
+        client = OcpiClient(UrlPolicy(allow_private_urls=True), timeout=5)
+        stack.push_async_callback(client.aclose)
+        channel, keys = LocalChannel("one"), Keys()
+        bus = CommandBus(log, channel)
+        hubs = [Hub(tmp_path / "read", Peers(client), bus, keys=keys, visible_within=5.0) for _ in range(2)]
+        for hub in hubs:
+            stack.push_async_callback(hub.close)
+        rules = Rules(ROUTES, {}, EVENTS)
+        decider = Decider(log, rules, channel, "one", lambda: datetime.now(UTC), areas=AREAS)
+        projector = Projector(hubs[0].store, EVENTS, VIEWS, ())
+        follower = Follower(log, "projector", AREAS, "one", projector.handle)
+        for running in (decider.run(), follower.run()):
+            stack.push_async_callback(_ended, asyncio.create_task(running))
+        await hubs[0].plan()
+        assert await wait_visible(hubs[0].store, "chargesphere", "partners", "tnm", 1, patience=10)
+        yield Case(*hubs, peer)
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_registration_holds_at_once_in_every_process(case: Case) -> None:
+    token_c = await case.registered()
+    for hub in (case.two, case.one):
+        checked(await hub.client.get("/ocpi/2.3.0/sender/sessions", headers=token_c))
+        checked(await hub.client.get("/ocpi/versions", headers=token_header("token-a")), 401, 2000)
+
+
+async def test_a_token_is_read_back_at_once_from_another_process(case: Case) -> None:
+    token_c = await case.registered()
+    for n in range(10):
+        url = f"/ocpi/2.3.0/receiver/tokens/NL/TNM/U{n}"
+        body = token(uid=f"U{n}")
+        checked(await case.one.client.put(url, headers=token_c, json=body), 201)
+        assert checked(await case.two.client.get(url, headers=token_c)) == body
+
+
+async def test_the_same_request_through_another_process_is_decided_once(case: Case) -> None:
+    token_c = await case.registered()
+    url, headers = "/ocpi/2.3.0/receiver/tokens/NL/TNM/012345678", {**token_c, "X-Request-ID": "r-1"}
+    answers = await asyncio.gather(
+        case.one.client.put(url, headers=headers, json=token()),
+        case.two.client.put(url, headers=headers, json=token()),
+    )
+    assert [answer.status_code for answer in answers] == [201, 201]
+    document = (await case.one.store.get_many("chargesphere", "tokens", [await _token_id(case)])).popitem()[1]
+    assert document["version"] == 1
+
+
+async def _token_id(case: Case) -> str:
+    return f"NL*TNM|{case.one.vault.token_key('RFID', '012345678')}"
