@@ -18,7 +18,8 @@ from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
 from domain.charge_point.passwords import hash_password
 from domain.values import Connector, Coordinates, Evse, Site
-from projections.store import Condition, Document, eq
+from projections.charge_point import credentials_id
+from projections.store import HUB, Condition, Document, eq
 from projections.store import Query as StoreQuery
 from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerType
 
@@ -190,6 +191,7 @@ async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
         password_hash=await _hashed(password),
     )
     reply = await caller.ask(command, meta)
+    await caller.visible(HUB, "credentials", credentials_id(tenant, body.id), reply)
     document = await caller.visible(caller.database, "charge_points", body.id, reply)
     shown = _shown(document) if document is not None else {"id": body.id, "tenant_id": tenant}
     if body.password is None:
@@ -247,6 +249,7 @@ async def remove(charge_point_id: Id, caller: TenantAdmin) -> Response:
     """409 while a transaction runs."""
     command = Remove(tenant=caller.own_tenant, charge_point_id=charge_point_id)
     await caller.ask(command, await caller.meta())
+    await caller.gone(HUB, "credentials", credentials_id(caller.own_tenant, charge_point_id))
     await caller.gone(caller.database, "charge_points", charge_point_id)
     return empty()
 
@@ -262,7 +265,7 @@ async def set_credentials(charge_point_id: Id, body: NewPassword, caller: Tenant
         password_hash=await _hashed(password),
     )
     reply = await caller.ask(command, meta)
-    await caller.visible(caller.database, "charge_points", charge_point_id, reply)
+    await caller.visible(HUB, "credentials", credentials_id(caller.own_tenant, charge_point_id), reply)
     made = {"password": password} if body.password is None else {}
     return answer({"id": charge_point_id, **made})
 

@@ -115,14 +115,14 @@ async def test_what_nobody_foresaw_is_500_without_its_text(world: World) -> None
     problem(response)
 
 
-@pytest.mark.parametrize("refusal", list(Refusal))
-async def test_a_refusal_is_a_problem_with_its_name(world: World, refusal: Refusal) -> None:
-    world.bus.refuses(refusal, "because")
+async def test_a_refusal_is_a_problem_with_its_name(world: World) -> None:
+    for refusal in Refusal:
+        world.bus.refuses(refusal, "because")
 
-    response = await world.call("DELETE", "/chargepoints/CP1")
+        response = await world.call("DELETE", "/chargepoints/CP1")
 
-    assert response.status_code == STATUS_OF[refusal]
-    assert problem(response)["code"] == refusal.value
+        assert response.status_code == STATUS_OF[refusal]
+        assert problem(response)["code"] == refusal.value
 
 
 async def test_a_cursor_of_another_list_is_422(world: World) -> None:
@@ -132,13 +132,13 @@ async def test_a_cursor_of_another_list_is_422(world: World) -> None:
     assert problem(response)["errors"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "from=yesterday", "status=running"])
-async def test_a_wrong_filter_is_422_with_its_name(world: World, query: str) -> None:
-    response = await world.call("GET", f"/sessions?{query}")
+async def test_a_wrong_filter_is_422_with_its_name(world: World) -> None:
+    for query in ("limit=0", "limit=501", "limit=x", "from=yesterday", "status=running"):
+        response = await world.call("GET", f"/sessions?{query}")
 
-    assert response.status_code == 422
-    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
-    assert (error["in"], error["path"]) == ("query", query.split("=")[0])
+        assert response.status_code == 422
+        [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+        assert (error["in"], error["path"]) == ("query", query.split("=")[0])
 
 
 async def test_a_store_error_says_unavailable_and_not_where() -> None:

@@ -1,0 +1,89 @@
+"""Every route: that it is there, that it needs a token, and the lowest role that may use it."""
+
+from __future__ import annotations
+
+from fastapi.routing import APIRoute
+
+from api.auth import ROLES
+from api.v1 import NOUNS
+from tests.api.v1.world import World, problem
+
+LOWEST = {
+    "POST /tenants": "platform_admin",
+    "GET /tenants": "viewer",
+    "GET /tenants/{tenant_id}": "viewer",
+    "PUT /tenants/{tenant_id}/config": "tenant_admin",
+    "POST /chargepoints": "tenant_admin",
+    "GET /chargepoints": "viewer",
+    "GET /chargepoints/{charge_point_id}": "viewer",
+    "PATCH /chargepoints/{charge_point_id}": "tenant_admin",
+    "DELETE /chargepoints/{charge_point_id}": "tenant_admin",
+    "POST /chargepoints/{charge_point_id}/credentials": "tenant_admin",
+    "GET /chargepoints/{charge_point_id}/messages": "operator",
+    "POST /chargepoints/{charge_point_id}/commands": "operator",
+    "GET /commands": "viewer",
+    "GET /commands/{command_id}": "viewer",
+    "GET /sessions": "viewer",
+    "GET /sessions/{session_id}": "viewer",
+    "POST /sessions/{session_id}/stop": "operator",
+    "PUT /tokens/{uid}": "operator",
+    "GET /tokens": "viewer",
+    "GET /tokens/{uid}": "viewer",
+    "DELETE /tokens/{uid}": "operator",
+    "PUT /tariffs/{tariff_id}": "tenant_admin",
+    "GET /tariffs": "viewer",
+    "GET /tariffs/{tariff_id}": "viewer",
+    "DELETE /tariffs/{tariff_id}": "tenant_admin",
+    "POST /partners": "platform_admin",
+    "GET /partners": "platform_admin",
+    "GET /partners/{partner_id}": "platform_admin",
+    "POST /partners/{partner_id}/register": "platform_admin",
+    "POST /partners/{partner_id}/suspend": "platform_admin",
+    "POST /partners/{partner_id}/resume": "platform_admin",
+    "DELETE /partners/{partner_id}": "platform_admin",
+    "GET /locations/search": "viewer",
+    "GET /cdrs": "viewer",
+    "GET /cdrs/{cdr_id}": "viewer",
+    "POST /cdrs/{cdr_id}/retry": "operator",
+    "GET /deliveries": "viewer",
+    "GET /audit": "tenant_admin",
+    "GET /stories/{correlation_id:path}": "viewer",
+}
+
+
+def test_these_are_all_routes() -> None:
+    found = {
+        f"{method} {route.path}"
+        for noun in NOUNS
+        for route in noun.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert found == set(LOWEST)
+
+
+async def test_every_route_needs_a_token(world: World) -> None:
+    for route in LOWEST:
+        method, path = route.split(" ")
+        response = await world.http.request(method, path)
+        assert response.status_code == 401, route
+        problem(response)
+
+
+async def test_every_route_is_closed_below_its_role_and_open_from_it_on(world: World) -> None:
+    for route, lowest in LOWEST.items():
+        method, path = route.split(" ")
+        for role in ("viewer", "operator", "tenant_admin", "platform_admin"):
+            response = await world.call(method, path, role=role)
+            closed = response.status_code == 403
+            assert closed == (ROLES[role] < ROLES[lowest]), f"{route} {role}: {response.status_code}"
+            if closed:
+                problem(response)
+
+
+async def test_what_belongs_to_another_tenant_cannot_be_named(world: World) -> None:
+    for route in LOWEST:
+        method, path = route.split(" ")
+        response = await world.call(method, f"{path}?tenant=acme", {}, tenant="demo")
+        assert response.status_code == 404, route
+    assert world.bus.asked == []
