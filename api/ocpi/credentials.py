@@ -126,6 +126,9 @@ def _wrong(call: Call, theirs: Credentials) -> str:
     named = [(role.role, role.country_code.upper(), role.party_id.upper()) for role in theirs.roles]
     if len(set(named)) < len(named):
         return "roles: each role of a party may stand there once"
+    hub = call.ports.hub
+    if any(party == (hub.country_code, hub.party_id) for party in (one[1:] for one in named)):
+        return f"roles: {hub} is the hub's own party"
     wanted = call.query.get("type")
     if wanted is not None and wanted.upper() not in {role.value for role, _, _ in named}:
         return f"type: {wanted[:20]!r} is none of the roles"

@@ -281,6 +281,12 @@ async def test_a_party_of_another_platform_cannot_be_claimed(case: Case) -> None
     assert (await case.hub.partner())["status"] == "PLANNED"
 
 
+async def test_nobody_can_be_the_hub(case: Case) -> None:
+    case.peer.party = "DE*HUB"
+    checked(await case.send("POST", "token-a", "token-b"), 200, 2001)
+    assert case.peer.seen == []
+
+
 async def test_of_two_POSTs_at_once_one_registers_and_the_other_is_HTTP_405(case: Case) -> None:
     first_answer = case.hub.bus.ask
     done: list[str] = []

@@ -73,7 +73,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
             stack.push_async_callback(_ended, asyncio.create_task(running))
         await hubs[0].plan()
         assert await wait_visible(hubs[0].store, "chargesphere", "partners", "tnm", 1, patience=10)
-        yield Case(*hubs, peer)
+        yield Case(hubs[0], hubs[1], peer)
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
