@@ -18,7 +18,8 @@ import msgspec
 
 from commands.base import Downlink
 from streams.envelope import Reply, ReplyTo, encode
-from streams.log import Log, LogUnavailable, Record, TopicPartition
+from streams.log import Log, LogError, LogUnavailable, Record, TopicPartition
+from streams.portions import append_all
 from streams.topology import DOWNLINKS, REPLIES, partition_of
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,8 @@ class LogChannel(Channel):
         while self._out:
             out, self._out = self._out, {}
             try:
-                await asyncio.gather(*(self._log.append(p.topic, p.partition, r) for p, r in out.items()))
-            except LogUnavailable as error:
+                await asyncio.gather(
+                    *(append_all(self._log, p.topic, p.partition, r) for p, r in out.items())
+                )
+            except LogError as error:
                 logger.warning("replies and downlinks were not sent: %s", error)

@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
@@ -26,6 +26,10 @@ from streams.follower import Fact, Follower
 from streams.log import Log, LogUnavailable, TopicPartition
 
 logger = logging.getLogger(__name__)
+
+LONGEST_SEND = timedelta(seconds=20)
+SHORTEST_SEND = timedelta(seconds=2)
+"""An attempt whose lease ends sooner is left to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Deliveries:
         now = self._clock()
         for fact in facts:
             for event in decode_events(fact.decision, self._events):
-                if not isinstance(event, AttemptDue) or event.lease <= now:
+                if not isinstance(event, AttemptDue) or event.lease - now < SHORTEST_SEND:
                     continue
                 line = self._line(str(event.to))
                 # What does not fit is not lost: its lease ends, and it comes again.
@@ -111,24 +115,26 @@ class Deliveries:
     async def _serve(self, line: _Line) -> None:
         while True:
             event, meta = await line.queue.get()
-            if event.lease <= self._clock():
+            left = event.lease - self._clock()
+            if left < SHORTEST_SEND:
                 continue
             if line.closed_until > time.monotonic():
                 outcome = Outcome(
                     "unreachable", reason="not tried: the partner did not answer several times in a row"
                 )
             else:
-                outcome = await self._send(event, meta.correlation_id)
+                outcome = await self._send(event, meta.correlation_id, min(LONGEST_SEND, left))
                 self._judge(line, outcome)
             self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
             await self._report(event, outcome, meta)
 
-    async def _send(self, event: AttemptDue, correlation_id: str) -> Outcome:
+    async def _send(self, event: AttemptDue, correlation_id: str, within: timedelta) -> Outcome:
+        """Never longer than the lease: the attempt after it may not meet this one at the partner."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(within.total_seconds()):
                 return await self._sender.send(event, correlation_id)
         except TimeoutError:
-            return Outcome("unknown", reason="no answer in 20 s")
+            return Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
         except Exception as error:
             logger.exception("sending %s %s failed", event.module, event.object_id)
             return Outcome("refused", reason=f"{type(error).__name__} while sending")

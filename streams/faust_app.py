@@ -27,14 +27,13 @@ from projections.store import Document, Put, ReadStore, Remove, StoreUnavailable
 from streams.envelope import DamagedRecordError, Decision, Fence, decode_events
 from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
-from streams.topology import PARTITIONS, PREFIX, events_topic
+from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
 from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 
-APP_ID = f"{PREFIX}-faust"
-AREAS = (Area.SESSION, Area.TOKEN)
-SWEEPER_GROUP = "projector"
+AREAS = tuple(FAUST_TABLES)
+SWEEPER_GROUP = "sweeper"
 
 
 @dataclass(slots=True)
@@ -80,7 +79,7 @@ class FaustProjector:
         self._fences: dict[TopicPartition, Fence] = {}
         self._seen: dict[TopicPartition, int] = {}
         self.app = faust.App(
-            APP_ID,
+            FAUST,
             broker=";".join(f"kafka://{server}" for server in bootstrap.split(",")),
             key_serializer="raw",
             value_serializer="raw",
@@ -89,7 +88,7 @@ class FaustProjector:
             topic_partitions=PARTITIONS,
             topic_disable_leader=True,
             topic_replication_factor=1,
-            consumer_group_instance_id=f"{APP_ID}-{node}",
+            consumer_group_instance_id=f"{FAUST}-{node}",
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=6.0,
             broker_heartbeat_interval=2.0,
@@ -99,7 +98,7 @@ class FaustProjector:
             autodiscover=False,
         )
         self._tables = {
-            area: self.app.Table(f"{area.value}-documents", partitions=PARTITIONS, default=None)
+            area: self.app.Table(FAUST_TABLES[area], key_type=bytes, value_type=bytes, partitions=PARTITIONS)
             for area in AREAS
         }
         for area in AREAS:

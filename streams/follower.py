@@ -44,6 +44,7 @@ class TransientError(Exception):
 class _Lane:
     fence: Fence
     position: int
+    epoch: int
     queue: list[Stored] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = -1
@@ -121,7 +122,7 @@ class Follower(Listener):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
             epoch = int(position.note) if position.note else -1
-            lane = _Lane(Fence(epoch), position.offset)
+            lane = _Lane(Fence(epoch), position.offset, epoch)
             self._lanes[place] = lane
             lane.task = asyncio.create_task(self._work(place, lane))
 
@@ -169,9 +170,12 @@ class Follower(Listener):
             except (UnknownEventError, DamagedRecordError) as error:
                 lane.halted = str(error)
                 logger.error("%s halts at %s[%d]: %s", self.group, place.topic, place.partition, error)
+                lane.queue.clear()
+                self._room.set()
                 return
             self.handled += len(facts)
-            lane.position = taken[-1].offset + 1
+            # Together: a fence that has seen more than the position would drop valid decisions after a restart.
+            lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
 
     async def _until_done(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         wait = 0.05
@@ -181,7 +185,7 @@ class Follower(Listener):
                 return
             except (TransientError, LogUnavailable) as error:
                 logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
-            except UnknownEventError:
+            except (UnknownEventError, DamagedRecordError):
                 raise
             except Exception:
                 self.failures += 1
@@ -199,7 +203,7 @@ class Follower(Listener):
 
     async def _commit(self, member: Member) -> None:
         moved = {
-            place: Position(lane.position, str(lane.fence.epoch) if lane.fence.epoch >= 0 else "")
+            place: Position(lane.position, str(lane.epoch) if lane.epoch >= 0 else "")
             for place, lane in self._lanes.items()
             if lane.position > lane.done and not lane.halted
         }

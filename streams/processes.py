@@ -17,6 +17,7 @@ from domain.aggregate import Event, EventRegistry
 from streams.envelope import CommandRecord, decode_events, raw, record
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
+from streams.portions import append_all
 from streams.topology import commands_topic, partition_of
 
 Refused = Callable[[str, Refusal, str], Sequence[Command]]
@@ -61,7 +62,7 @@ class Processes:
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"
                     self._send(out, policy(event, decision.meta), cause, decision.meta, now)
         if out:
-            await asyncio.gather(*(self._log.append(p.topic, p.partition, r) for p, r in out.items()))
+            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
 
     def _send(
         self,

@@ -14,7 +14,7 @@ from commands.base import Area
 from domain.aggregate import Aggregate, Event, EventRegistry, kind_of
 from streams.envelope import Decision, Fence, decode_events
 from streams.follower import Fact
-from streams.log import Log, Stored, TopicPartition
+from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.projector import Projector
 from streams.topology import PARTITIONS, events_topic
 
@@ -22,7 +22,7 @@ BATCH = 2000
 
 
 async def records(log: Log, place: TopicPartition, start: int = 0) -> AsyncGenerator[Sequence[Stored], None]:
-    """A partition's records in batches, up to its end as it is now."""
+    """A partition's records in batches, up to its end as it is now. Raises LogUnavailable, never stops short."""
     end = (await log.ends([place]))[place]
     at = max(start, (await log.beginnings([place]))[place])
     if at >= end:
@@ -31,9 +31,13 @@ async def records(log: Log, place: TopicPartition, start: int = 0) -> AsyncGener
     silent = 0
     try:
         await reader.assign({place: at})
-        while at < end and silent < 3:
+        while at < end:
             batch = [s for s in (await reader.poll(1.0, BATCH)).get(place, ()) if s.offset < end]
             silent = 0 if batch else silent + 1
+            if silent > 5:
+                raise LogUnavailable(
+                    f"{place.topic}[{place.partition}] could be read up to {at}, not to {end}"
+                )
             if batch:
                 at = batch[-1].offset + 1
                 yield batch

@@ -12,8 +12,10 @@ import binascii
 import hashlib
 import hmac
 import os
+import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,15 +23,21 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.values import Sealed
-from projections.store import Insert, ReadStore, Remove
+from projections.store import Insert, ReadStore, Remove, StoreUnavailable
 
 CACHED = 100_000
+CACHED_SECONDS = 300.0
+"""How long a process may still open what another one has made unreadable."""
 TOKEN_TYPES = ("RFID", "OTHER", "APP_USER", "AD_HOC_USER", "EMAID")
 """The types under which an id tag is looked for, in this order."""
 
 
 class DestroyedError(Exception):
     """The subject's key was destroyed: nothing can be sealed for it any more."""
+
+
+class MasterKeyError(Exception):
+    """A data key does not open under this master key: another one wrapped it."""
 
 
 class KeyStore(ABC):
@@ -75,13 +83,16 @@ class StoreKeys(KeyStore):
 class Vault:
     """Seals and opens texts; digests ids."""
 
-    def __init__(self, master_key: bytes, keys: KeyStore) -> None:
+    def __init__(
+        self, master_key: bytes, keys: KeyStore, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         if len(master_key) < 32:
             raise ValueError("the master key needs at least 32 bytes")
         self._keys = keys
+        self._monotonic = monotonic
         self._wrap = AESGCM(self._derive(master_key, b"chargesphere wrap"))
         self._digest_key = self._derive(master_key, b"chargesphere digest")
-        self._cache: OrderedDict[str, AESGCM] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, AESGCM]] = OrderedDict()
 
     def digest(self, kind: str, text: str) -> str:
         """A keyed hash of 128 bits as hex: equal for equal texts, and nothing can be read from it."""
@@ -120,17 +131,28 @@ class Vault:
         except (InvalidTag, binascii.Error, ValueError):
             return None
 
+    async def check(self) -> None:
+        """Raises MasterKeyError where another master key was used before."""
+        await self.seal("canary", b"canary")
+
     async def destroy(self, subject: str) -> None:
         """Make everything sealed for the subject unreadable, for good."""
-        self._cache.pop(subject, None)
         await self._keys.destroy(subject)
+        self._cache.pop(subject, None)
 
     async def _key(self, subject: str, *, create: bool) -> AESGCM | None:
         cached = self._cache.get(subject)
-        if cached is not None:
+        if cached is not None and self._monotonic() - cached[0] < CACHED_SECONDS:
             self._cache.move_to_end(subject)
-            return cached
-        wrapped = await self._keys.get(subject)
+            return cached[1]
+        asked = self._monotonic()
+        try:
+            wrapped = await self._keys.get(subject)
+        except StoreUnavailable:
+            if cached is not None:
+                return cached[1]  # charge points go on being served while the store is away
+            raise
+        self._cache.pop(subject, None)
         if wrapped is None:
             if not create:
                 return None
@@ -138,8 +160,11 @@ class Vault:
             fresh = nonce + self._wrap.encrypt(nonce, AESGCM.generate_key(256), subject.encode())
             wrapped = await self._keys.create(subject, base64.b64encode(fresh).decode())
         data = base64.b64decode(wrapped)
-        key = AESGCM(self._wrap.decrypt(data[:12], data[12:], subject.encode()))
-        self._cache[subject] = key
+        try:
+            key = AESGCM(self._wrap.decrypt(data[:12], data[12:], subject.encode()))
+        except InvalidTag:
+            raise MasterKeyError(f"the key of {subject} was wrapped by another master key") from None
+        self._cache[subject] = (asked, key)
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return key
