@@ -27,6 +27,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
 from api.ocpi.call import VERSIONS, Access, Answer, Call, not_found
 from api.ocpi.ports import Ports
@@ -84,13 +85,15 @@ class Door:
         except OcpiInvalid as error:
             answer = Answer(status_code=StatusCode.INVALID_PARAMETERS, message=str(error))
         except (LogUnavailable, StoreUnavailable) as error:
-            logger.warning("OCPI %s %s: %s", request.method, request.url.path, error)
+            logger.warning("OCPI %s %s: %s", request.method, _place(request), error)
             answer = _away()
         except (StoreError, DestroyedError) as error:
-            logger.error("OCPI %s %s: %s", request.method, request.url.path, error)
+            logger.error("OCPI %s %s: %s", request.method, _place(request), error)
             answer = Answer(status_code=StatusCode.SERVER_ERROR, message="it cannot be done here", http=500)
+        except ClientDisconnect:
+            answer = Answer(status_code=StatusCode.CLIENT_ERROR, message="the body did not come", http=400)
         except Exception:
-            logger.exception("OCPI %s %s, %s %s", request.method, request.url.path, REQUEST_ID, request_id)
+            logger.exception("OCPI %s %s, %s %s", request.method, _place(request), REQUEST_ID, request_id)
             answer = Answer(status_code=StatusCode.SERVER_ERROR, message="an error of ours", http=500)
         body = wire.respond(
             self._ports.clock(), answer.data, status_code=answer.status_code, status_message=answer.message
@@ -219,6 +222,11 @@ def _segments(request: Request) -> list[str] | None:
         return [unquote(part, errors="strict") for part in below.split("/") if part]
     except UnicodeDecodeError:
         return None
+
+
+def _place(request: Request) -> str:
+    """Version, role and module of a path for the log; what follows may be the uid of a token."""
+    return "/".join((_segments(request) or [])[:3])
 
 
 def _unauthorized(message: str) -> Answer:

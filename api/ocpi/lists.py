@@ -74,7 +74,7 @@ async def _object(
     try:
         value = parse_json(model, body)
     except OcpiInvalid as error:
-        logger.error("%s %s cannot be shown: %s", module, document["_id"], error)
+        logger.error("%s %s cannot be shown: %s is wrong", module, document["_id"], error.path)
         return None
     if call.version != "2.2.1":
         return value

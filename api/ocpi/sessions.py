@@ -1,4 +1,7 @@
-"""The sessions module as its sender: an eMSP reads the sessions of its tokens."""
+"""The sessions module as its sender: an eMSP reads the sessions of its tokens.
+
+`date_from`, which the standard requires here, may be left out: then all of them are listed.
+"""
 
 from __future__ import annotations
 

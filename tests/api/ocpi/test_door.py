@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,43 @@ async def test_while_the_read_store_is_away_nothing_can_be_said_HTTP_503(hub: Hu
     await hub.store.close()
     response = await hub.client.get("/ocpi/versions", headers=C)
     checked(response, 503, 3000)
+
+
+async def test_a_partner_that_goes_away_in_the_middle_of_its_body_breaks_nothing(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    await hub.connect()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = "/ocpi/2.3.0/receiver/tokens/NL/TNM/1"
+    headers = [(b"authorization", C["Authorization"].encode())]
+    scope = {"type": "http", "method": "PUT", "path": path, "headers": headers, "query_string": b""}
+    await hub.app({**scope, "raw_path": path.encode(), "client": None}, receive, send)
+    assert sent[0]["status"] == 400
+    assert caplog.records == []
+
+
+async def test_the_uid_of_a_token_does_not_get_into_our_logs(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    await hub.connect()
+    hub.bus.away = True
+    body = (
+        b'{"country_code":"NL","party_id":"TNM","uid":"S3CRET","type":"RFID","contract_id":"C","issuer":"I",'
+    )
+    body += b'"valid":true,"whitelist":"ALWAYS","last_updated":"2026-03-01T11:00:00Z"}'
+    for ask in (None, hub.bus.ask):
+        hub.bus.ask = ask  # type: ignore[assignment, method-assign]
+        await hub.client.put("/ocpi/2.3.0/receiver/tokens/NL/TNM/S3CRET", headers=C, content=body)
+    ours = [record for record in caplog.records if record.name.startswith("api.")]
+    assert len(ours) == 2
+    assert not [record for record in ours if "S3CRET" in record.getMessage()]
 
 
 async def test_an_error_of_ours_is_an_envelope_too_and_tells_nothing(
