@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from chargesphere import nouns
-from chargesphere.settings import Settings, local_secrets
+from chargesphere.settings import Settings, SettingsError, local_secrets
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
 from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from projections.story import story_writes
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
@@ -30,7 +29,7 @@ from streams.processes import Processes
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
-from streams.vault import StoreKeys, Vault
+from streams.vault import MasterKeyError, StoreKeys, Vault
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class Backbone:
             nouns.EVENTS,
             nouns.VIEWS,
             nouns.FEEDS,
-            stories=story_writes,
+            stories=nouns.told,
             observe=self.observe("projector"),
         )
         self.engines["projector"] = projector
@@ -147,7 +146,7 @@ class Backbone:
         self.engines["projector-follower"] = follower
         self.start("projector", follower.run)
         if swept:
-            sweeper = Projector(self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=story_writes)
+            sweeper = Projector(self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
             sweep = Follower(self.log, "sweeper", swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)
@@ -198,6 +197,15 @@ async def open_backbone(
     previous = (settings.jwt_secret_previous,) if settings.jwt_secret_previous else ()
     limiter: RateLimiter = RedisLimiter(settings.redis_url) if settings.redis_url else LocalLimiter()
     vault = Vault(master, StoreKeys(store))
+    try:
+        await vault.check()
+    except MasterKeyError:
+        await store.close()
+        raise SettingsError(
+            "CHARGESPHERE_MASTER_KEY is not the key under which this read store's data keys were wrapped"
+        ) from None
+    except StoreUnavailable as error:
+        logger.warning("%s; it is tried again when it is needed", error)
     await log.start()
     if create_topics:
         await log.ensure(topics())

@@ -18,6 +18,9 @@ DOWNLINKS = f"{PREFIX}.downlinks"
 FRAMES = f"{PREFIX}.frames"
 DEAD = f"{PREFIX}.dead"
 TOPOLOGY = f"{PREFIX}.topology"
+FAUST = f"{PREFIX}-faust"
+"""The id of the Faust application; it sees only topics that exist when it starts, its own changelogs included."""
+FAUST_TABLES = {Area.SESSION: "session-documents", Area.TOKEN: "token-documents"}
 PUBLIC = {
     "sessions": f"{PREFIX}.public.sessions.v1",
     "cdrs": f"{PREFIX}.public.cdrs.v1",
@@ -65,4 +68,8 @@ def topics() -> tuple[TopicSpec, ...]:
         TopicSpec(DEAD, 1),
         TopicSpec(TOPOLOGY, 1, compacted=True),
         *(TopicSpec(name, PARTITIONS) for name in PUBLIC.values()),
+        *(
+            TopicSpec(f"{FAUST}-{table}-changelog", PARTITIONS, compacted=True)
+            for table in FAUST_TABLES.values()
+        ),
     )

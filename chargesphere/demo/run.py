@@ -33,7 +33,11 @@ def run_demo(options: argparse.Namespace) -> int:
     if not is_loopback(options.host):
         raise CannotBegin("the demo plays partners on this machine: --host must be a loopback address")
     with contextlib.ExitStack() as stack:
-        data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chargesphere-")))
+        outside = settings.kafka_bootstrap or settings.mongo_url
+        # What lies on servers outlives this run, and so must the keys to it.
+        data = options.data or (Path("data") if outside else None)
+        if data is None:
+            data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chargesphere-")))
         return asyncio.run(_demo(options, settings, data))
 
 
