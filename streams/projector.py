@@ -1,16 +1,20 @@
 """The projector engine: decisions become read models, in order, coalesced, each write guarded by its version.
 
 The same engine runs as the embedded projector, as the sweeper beside Faust, and for a rebuild. A projection that
-raises parks its document: later events of it wait, everything else goes on.
+raises, or a document that the store refuses, parks that document: later events of it wait, everything else goes on.
+What is parked is listed in `dead_letters` and stays so over restarts; a letter that is taken away (see
+`streams.replay.retry`) lets its document go on, and an event that it lacks by then parks it again.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from commands.base import Meta
@@ -22,6 +26,7 @@ from projections.store import (
     Document,
     Insert,
     Put,
+    Query,
     ReadStore,
     Remove,
     StoreError,
@@ -37,6 +42,27 @@ logger = logging.getLogger(__name__)
 
 Key = tuple[str, str, str]
 CACHED = 50_000
+LETTERS = "dead_letters"
+REREAD_SECONDS = 2.0
+"""How old the list of what is parked may be."""
+
+
+class MissingEventError(Exception):
+    """A document lacks an event that came before this one."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one batch writes, by document, so that one which the store refuses can be found."""
+
+    writes: dict[Key, list[Write]] = field(default_factory=dict)
+    facts: dict[Key, Fact] = field(default_factory=dict)
+    names: dict[Key, str] = field(default_factory=dict)
+    parked: set[Key] = field(default_factory=set)
+
+    def add(self, name: str, key: Key, fact: Fact, writes: Iterable[Write]) -> None:
+        self.writes.setdefault(key, []).extend(writes)
+        self.facts[key], self.names[key] = fact, name
 
 
 class Projector:
@@ -51,6 +77,7 @@ class Projector:
         *,
         stories: Callable[[Fact], Sequence[Write]] | None = None,
         observe: Callable[[str, float], None] | None = None,
+        reread_every: float = REREAD_SECONDS,
     ) -> None:
         self._store = store
         self._writer = StoreWriter(store)
@@ -62,7 +89,9 @@ class Projector:
         for feed in feeds:
             self._feeds.setdefault(feed.kind, []).append(feed)
         self._cache: OrderedDict[Key, tuple[int, Document | None]] = OrderedDict()
-        self._parked: set[Key] = set()
+        self._parked: frozenset[Key] = frozenset()
+        self._reread_every = reread_every
+        self._letters_at = -math.inf
         self._stories = stories
         self._observe = observe
         self.applied = 0
@@ -78,20 +107,16 @@ class Projector:
         ]
         told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
         if work or told:
+            await self._read_letters()
             await self._load(work)
-            writes, touched = self._project(work)
-            writes.extend(told)
+            batch = self._project(work)
             try:
-                applied = await self._writer.apply(writes)
+                applied = await self._apply(place, batch, told)
             except TransientError:
-                for key in touched:
+                for key in batch.writes:
                     self._cache.pop(key, None)
                 raise
-            except StoreError as error:
-                for key in touched:
-                    self._cache.pop(key, None)
-                logger.error("the store refuses a write of %s[%d]: %s", place.topic, place.partition, error)
-                raise TransientError(str(error)) from error
+            self._parked |= batch.parked
             self._count(applied)
             if self._observe is not None:
                 now = time.time()
@@ -103,6 +128,54 @@ class Projector:
     def _count(self, applied: Applied) -> None:
         self.applied += applied.applied
         self.stale += applied.stale
+
+    async def _apply(self, place: TopicPartition, batch: _Batch, told: Sequence[Write]) -> Applied:
+        try:
+            return await self._writer.apply([*told, *(w for writes in batch.writes.values() for w in writes)])
+        except StoreError as error:
+            logger.error("the store refuses a write of %s[%d]: %s", place.topic, place.partition, error)
+        applied = [await self._writer_or_nothing(place, told)]
+        for key, writes in batch.writes.items():
+            try:
+                applied.append(await self._writer.apply(writes))
+            except StoreError as error:
+                self._cache.pop(key, None)
+                batch.parked.add(key)
+                letter = self._letter(batch.names[key], key, batch.facts[key], error)
+                applied.append(await self._writer.apply([letter]))
+        return Applied(sum(a.applied for a in applied), sum(a.stale for a in applied))
+
+    async def _writer_or_nothing(self, place: TopicPartition, writes: Sequence[Write]) -> Applied:
+        """Stories are for reading by persons: one that the store refuses is said and left out."""
+        try:
+            return await self._writer.apply(writes)
+        except StoreError as error:
+            logger.error("a story of %s[%d] is left out: %s", place.topic, place.partition, error)
+            return Applied(0, 0)
+
+    async def _read_letters(self) -> None:
+        """Learn what is parked, by whomever, and read anew what is parked no longer."""
+        now = time.monotonic()
+        if now - self._letters_at < self._reread_every:
+            return
+        found: set[Key] = set()
+        cursor: str | None = None
+        try:
+            while True:
+                page = await self._store.find(Query(HUB, LETTERS, limit=500, cursor=cursor))
+                for letter in page.items:
+                    db, _, rest = str(letter.get("document", "")).partition("/")
+                    collection, _, id = rest.partition("/")
+                    found.add((db, collection, id))
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        except StoreUnavailable as error:
+            raise TransientError(str(error)) from error
+        for key in self._parked - found:
+            self._cache.pop(key, None)
+        self._parked = frozenset(found)
+        self._letters_at = now
 
     async def _load(self, work: Sequence[tuple[Fact, Event, Meta]]) -> None:
         """Bring the documents that the batch touches into the cache, by one read a collection."""
@@ -122,58 +195,63 @@ class Projector:
                 version = document.get("version") if document else None
                 self._cache[(db, collection, id)] = (version if isinstance(version, int) else 0, document)
 
-    def _project(self, work: Sequence[tuple[Fact, Event, Meta]]) -> tuple[list[Write], list[Key]]:
-        changed: dict[Key, tuple[View, Target]] = {}
-        inserts: list[Write] = []
+    def _project(self, work: Sequence[tuple[Fact, Event, Meta]]) -> _Batch:
+        batch = _Batch()
+        changed: dict[Key, tuple[View, Target, Fact]] = {}
         for fact, event, meta in work:
             kind = kind_of(event.originator_id)
             for view in self._views.get(kind, ()):
                 target = view.target(event, meta)
                 key = (target.db, view.collection, target.id)
-                if key in self._parked:
+                if key in self._parked or key in batch.parked:
                     continue
                 version, document = self._cache[key]
                 if event.originator_version <= version:
                     continue
                 try:
+                    if document is not None and event.originator_version > version + 1:
+                        raise MissingEventError(
+                            f"version {version} cannot take in {event.originator_version}"
+                        )
                     after = view.evolve(
                         None if document is None else {k: v for k, v in document.items() if k not in _STORES},
                         event,
                         meta,
                     )
                 except Exception as error:
-                    inserts.append(self._park(view.name, key, fact, error))
+                    self._park(batch, view.name, key, fact, error)
                     continue
                 self._cache[key] = (event.originator_version, after)
                 if after is not None or document is not None:
-                    changed[key] = (view, target)
+                    changed[key] = (view, target, fact)
             for feed in self._feeds.get(kind, ()):
+                key = (HUB, feed.name, event.originator_id)
+                if key in self._parked or key in batch.parked:
+                    continue
                 try:
-                    inserts.extend(feed.writes(event, meta))
+                    batch.add(feed.name, key, fact, feed.writes(event, meta))
                 except Exception as error:
-                    inserts.append(self._park(feed.name, (HUB, feed.name, event.originator_id), fact, error))
-        writes = [*inserts]
-        for key, (view, target) in changed.items():
+                    self._park(batch, feed.name, key, fact, error)
+        for key, (view, target, fact) in changed.items():
             version, document = self._cache[key]
-            if document is None:
-                writes.append(Remove(*key, version))
-                continue
-            body = {k: v for k, v in document.items() if k not in view.keep and k not in _STORES}
-            writes.append(Put(*key, version, deepcopy(body), view.keep))
-            if view.also is not None:
-                writes.extend(view.also(target, body, version))
+            batch.add(view.name, key, fact, writes_of(view, target, version, document))
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
-        return writes, list(changed)
+        return batch
 
-    def _park(self, name: str, key: Key, fact: Fact, error: Exception) -> Write:
-        """The document waits for a person; the reason and the place in the log are listed as a dead letter."""
-        self._parked.add(key)
-        logger.exception("%s parks %s", name, "/".join(key))
+    def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:
+        """The document waits for a person; what it was before is still written."""
+        logger.error("%s parks %s", name, "/".join(key), exc_info=error)
+        batch.parked.add(key)
+        batch.add(name, key, fact, [self._letter(name, key, fact, error)])
+
+    @staticmethod
+    def _letter(name: str, key: Key, fact: Fact, error: Exception) -> Write:
+        """The reason and the place in the log, for a person."""
         place = f"{fact.place.topic}|{fact.place.partition}|{fact.offset}"
         return Insert(
             HUB,
-            "dead_letters",
+            LETTERS,
             f"{name}|{'|'.join(key)}|{place}",
             {
                 "projection": name,
@@ -188,7 +266,8 @@ class Projector:
 
     @property
     def parked(self) -> frozenset[Key]:
-        return frozenset(self._parked)
+        """What waits, by database, collection and id; for a feed the hub's, its name and the aggregate."""
+        return self._parked
 
     def projected_until(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, datetime]:
         """Up to when each partition's decisions are readable."""
@@ -196,3 +275,12 @@ class Projector:
 
 
 _STORES = frozenset({"_id", "version"})
+
+
+def writes_of(view: View, target: Target, version: int, document: Document | None) -> Sequence[Write]:
+    """What puts this document of a view into the store."""
+    if document is None:
+        return [Remove(target.db, view.collection, target.id, version)]
+    body = {k: v for k, v in document.items() if k not in view.keep and k not in _STORES}
+    put = Put(target.db, view.collection, target.id, version, deepcopy(body), view.keep)
+    return [put] if view.also is None else [put, *view.also(target, body, version)]
