@@ -135,7 +135,10 @@ Claim = Callable[[str, Sequence[PartnerRole]], Awaitable[str]]
 """(partner id, roles) → what forbids that the partner speaks for them, empty where nothing does."""
 
 Visible = Callable[[str, str, str, int], Awaitable[object]]
-"""(database, collection, id, version) → returns once it can be read, or after a short while."""
+"""(database, collection, id, version) → true once it can be read, or not true after a short while."""
+
+LOOKS: Final = 10
+"""How many such whiles a handshake waits until its token can be recognised: they call back with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +230,19 @@ class Handshakes:
         begun = await self._ask(BeginHandshake(partner_id=partner_id, token_c=secret, update=method == "PUT"))
         if begun.refusal is not None:
             return Result(False, begun.message)
-        await self._visible(HUB, "partners", partner_id, begun.version)
-        reason = await self._send(partner_id, method, found, peer, token, secret)
+        if await self._recognised(partner_id, begun.version):
+            reason = await self._send(partner_id, method, found, peer, token, secret)
+        else:
+            reason = "the read models are behind: the partner could not call back; try again"
         if reason:
             await self._ask(FailHandshake(partner_id=partner_id, digest=secret.digest, reason=reason[:300]))
         return Result(not reason, reason)
+
+    async def _recognised(self, partner_id: str, version: int) -> bool:
+        for _ in range(LOOKS):
+            if await self._visible(HUB, "partners", partner_id, version):
+                return True
+        return False
 
     async def _send(
         self, partner_id: str, method: str, found: Discovery, peer: Peer, token: str, secret: Secret

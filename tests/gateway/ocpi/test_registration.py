@@ -24,6 +24,7 @@ class Case:
     def __init__(self, hub: Hub, peer: Platform, client: OcpiClient) -> None:
         self.hub = hub
         self.peer = peer
+        self.behind = False
         self.handshakes = Handshakes(
             client,
             hub.store,
@@ -31,10 +32,13 @@ class Case:
             hub.bus,
             hub.identity.credentials,
             self.claim,
-            hub.visible,
+            self.visible,
             lambda: hub.now,
             hub.new_token,
         )
+
+    async def visible(self, db: str, collection: str, id: str, version: int) -> object:
+        return not self.behind and await self.hub.visible(db, collection, id, version)
 
     async def claim(self, partner_id: str, roles: Sequence[PartnerRole]) -> str:
         parties = tuple(
@@ -123,6 +127,14 @@ async def test_a_handshake_that_fails_leaves_everything_as_it_was(
     checked(await case.hub.client.get("/ocpi/versions", headers=token_header("made-here-1")), 401, 2000)
     case.peer.spoil.clear()
     assert (await case.handshakes.register("tnm")).ok
+
+
+async def test_nobody_is_asked_to_call_back_with_a_token_that_would_not_be_recognised(case: Case) -> None:
+    await case.plan()
+    case.behind = True
+    assert "behind" in (await case.handshakes.register("tnm")).reason
+    assert "POST" not in [method for method, _, _ in case.peer.seen]
+    assert (await case.hub.partner())["digest_pending"] is None
 
 
 async def test_credentials_that_are_none_are_named(case: Case) -> None:
