@@ -3,79 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+import itertools
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from commands.base import Area, Command, Meta, Refusal
+from commands.base import Meta, Refusal
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
-from streams.decider import Decider
-from streams.envelope import Decision, Fence, Reply, decode_events
-from streams.log import Log, Stored, TopicPartition
+from streams.envelope import Claim, Decision, Reply, ReplyTo, decode_events, encode
+from streams.log import Log, LogUnavailable, Position, Record, Stored, TopicPartition
 from streams.sqlite_log import SqliteLog
-from streams.topology import events_topic, partition_of, topics
-from tests.streams.counter import EVENTS, RULES, Add, SetAlarm
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Node:
-    """A decider with the bus of an edge, all in this process."""
-
-    def __init__(self, log: Log, name: str = "one", *, checkpoint_every: float = 30.0) -> None:
-        self.log = log
-        self.channel = LocalChannel(name)
-        self.bus = CommandBus(log, self.channel)
-        self.decider = Decider(
-            log, RULES, self.channel, name, now, areas=[Area.CHARGE_POINT], checkpoint_every=checkpoint_every
-        )
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Node:
-        self._task = asyncio.create_task(self.decider.run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def ask(self, command: Command, id: str) -> Reply:
-        return await self.bus.ask(command, Meta(command_id=id, at=now(), tenant="t"))
+from streams.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
+from tests.streams.counter import EVENTS, Add, SetAlarm
+from tests.streams.harness import (
+    AREA_TOPICS,
+    CHARGE_POINT,
+    FlakyLog,
+    Node,
+    agree,
+    claims,
+    decisions,
+    insist,
+    now,
+    place_of,
+    records,
+    result,
+    totals,
+    until,
+)
 
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(AREA_TOPICS)
     yield log
     await log.close()
-
-
-async def entries(log: Log, key: str) -> list[Stored]:
-    place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(key))
-    end = (await log.ends([place]))[place]
-    reader = log.reader()
-    await reader.assign({place: 0})
-    found: list[Stored] = []
-    while not found or found[-1].offset < end - 1:
-        found.extend((await reader.poll(1.0)).get(place, ()))
-    await reader.close()
-    return found
-
-
-async def decisions(log: Log, key: str) -> list[Decision]:
-    fence = Fence()
-    return [d for stored in await entries(log, key) if (d := fence.admit(stored)) is not None]
 
 
 async def test_a_command_is_answered_with_its_decision(log: SqliteLog) -> None:
@@ -184,30 +155,300 @@ async def test_a_decider_whose_partition_was_claimed_by_another_never_contradict
     """A stopped and resumed decider: the log holds a later claim that it has not seen."""
     async with Node(log) as node:
         await node.ask(Add(counter="a", amount=1), "1")
-        other = RULES
-        from streams.envelope import Claim, encode
-        from streams.log import Record
-
-        place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of("counter|a"))
+        place = place_of("counter|a")
         await log.append(place.topic, place.partition, [Record(None, encode(Claim(owner="other")))])
         reply = await node.ask(Add(counter="a", amount=1), "2")
-        assert other is RULES
 
     valid = {d.meta.command_id: d.reply for d in await decisions(log, "counter|a")}
     assert valid["2"] == reply
     assert msgspec.json.decode(reply.result) == 2
 
 
-async def decided(log: Log, command: str) -> bool:
-    return any(d.command == command for d in await decisions(log, "counter|a"))
+async def test_a_decider_that_was_stopped_leaves_stale_states_that_the_next_one_does_not_believe(
+    log: SqliteLog,
+) -> None:
+    """The state topic is a cache: what a decider wrote there after it had lost the partition is thrown away."""
+    async with Node(log, checkpoint_every=0.0) as node:
+        await node.ask(Add(counter="a", amount=1), "1")
+        await until(lambda: states_of(log, "counter|a"))
+        [old] = [s for s in await states_of(log, "counter|a") if s.key == b"counter|a"]
+    async with Node(log, checkpoint_every=0.0) as node:
+        await node.ask(Add(counter="a", amount=1), "2")
+        await until(lambda: newer(log, "counter|a", old.offset))
+    await log.append(old.topic, old.partition, [Record(old.key, old.value)])
+
+    async with Node(log) as node:
+        reply = await node.ask(Add(counter="a", amount=1), "3")
+
+    assert (result(reply), reply.version) == (3, 3)
+    agree(await decisions(log, "counter|a"), {"3": reply})
 
 
-async def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
-    async with asyncio.timeout(timeout):
-        while True:
-            value = condition()
-            if asyncio.iscoroutine(value):
-                value = await value
-            if value:
-                return
-            await asyncio.sleep(0.02)
+async def test_commands_decided_but_not_committed_get_their_stored_reply_after_a_restart(
+    log: SqliteLog,
+) -> None:
+    async with Node(log) as node:
+        first = await node.ask(Add(counter="a", amount=3), "1")
+    commands = TopicPartition(commands_topic(CHARGE_POINT), partition_of("counter|a"))
+    await log.commit("decider", {commands: Position(0)})
+
+    channel = Recorder("two")
+    async with Node(log, "two", channel=channel):
+        await until(lambda: channel.replies)
+
+    assert channel.replies == [first]
+    assert len(await decisions(log, "counter|a")) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_decider_whose_append_fails_claims_again_and_answers_what_the_log_says(
+    log: SqliteLog, when: str
+) -> None:
+    """Whether the failed append happened or not: the command is decided once."""
+    flaky = FlakyLog(log, events_topic(CHARGE_POINT))
+    (flaky.before if when == "before" else flaky.after).update({0, 2, 3})
+    async with Node(flaky) as node:
+        replies = {str(i): await node.ask(Add(counter="a", amount=1), str(i)) for i in range(4)}
+
+    valid = await decisions(log, "counter|a")
+    agree(valid, replies)
+    assert [result(reply) for reply in replies.values()] == [1, 2, 3, 4]
+    assert totals(valid) == {"counter|a": 4}
+    assert await claims(log, "counter|a") == 4
+
+
+async def test_a_decider_that_cannot_read_its_decision_back_answers_only_once_it_can(log: SqliteLog) -> None:
+    flaky = FlakyLog(log, events_topic(CHARGE_POINT))
+    async with Node(flaky, read_back_within=0.2) as node:
+        await node.ask(Add(counter="a", amount=1), "1")
+        await until(lambda: node.decider.held == PARTITIONS and node.decider.ready)
+        flaky.hearing.clear()
+        asked = asyncio.create_task(node.ask(Add(counter="a", amount=1), "2"))
+        await until(lambda: decided(log, "2"))
+        assert not asked.done()
+        await until(lambda: node.decider.claims > PARTITIONS)
+        assert not asked.done()
+        flaky.hearing.set()
+        reply = await asked
+
+    agree(await decisions(log, "counter|a"), {"2": reply})
+    assert result(reply) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"not json",
+        b'{"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"counter.unheard_of.v1"}}',
+        b'{"aggregate":"nobody|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"counter.add.v1","counter":"a","amount":1}}',
+        b'{"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"counter.add.v1","counter":"a","amount":"many"}}',
+    ],
+    ids=["damaged", "unknown command", "unknown aggregate", "wrong type"],
+)
+async def test_a_command_that_cannot_be_read_is_failed_and_those_behind_it_go_on(
+    log: SqliteLog, value: bytes
+) -> None:
+    async with Node(log) as node:
+        await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), [Record(b"x", value)])
+        reply = await node.ask(Add(counter="a", amount=2), "1")
+
+    unreadable, after = await decisions(log, "counter|a")
+    assert (unreadable.command, unreadable.reply.refusal, unreadable.events) == (
+        "unreadable",
+        Refusal.FAILED,
+        [],
+    )
+    assert after.reply == reply
+    assert result(reply) == 2
+
+
+async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others_go_on(
+    log: SqliteLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = next(f"c{i}" for i in itertools.count() if place_of(f"counter|c{i}") != place_of("counter|a"))
+    event = b'{"type":"counter.rewound.v9","aggregate":"counter|a","version":1,"received_at":"2026-01-01T00:00:00Z"}'
+    decision = Decision(
+        command="counter.rewind.v9",
+        command_offset=0,
+        epoch=0,
+        meta=Meta(command_id="9", at=now()),
+        reply=Reply(aggregate="counter|a", version=1),
+        events=[msgspec.Raw(event)],
+    )
+    place = place_of("counter|a")
+    await log.append(place.topic, place.partition, [Record(None, encode(decision))])
+
+    async with Node(log, patience=0.3) as node:
+        reply = await node.ask(Add(counter=other, amount=2), "1")
+        with pytest.raises(LogUnavailable):
+            await node.ask(Add(counter="a", amount=2), "2")
+        halted = dict(node.decider.halted)
+
+    assert result(reply) == 2
+    [why] = halted.values()
+    assert "counter.rewound.v9" in why
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        f"{place.topic}[{place.partition}] halts: {why}"
+    ]
+
+
+async def test_a_batch_that_is_too_large_for_one_append_is_appended_in_portions(log: SqliteLog) -> None:
+    """Twenty decisions of 100 kB are over what the log takes at once."""
+    node = Node(log)
+    pending = [
+        asyncio.create_task(node.ask(Add(counter="a", amount=1, padding=100_000), str(i))) for i in range(20)
+    ]
+    await until(lambda: waiting(log, 20))
+    async with node:
+        replies = dict(zip(map(str, range(20)), await asyncio.gather(*pending), strict=True))
+
+    valid = await decisions(log, "counter|a")
+    agree(valid, replies)
+    assert totals(valid) == {"counter|a": 20}
+
+
+async def test_a_decision_too_large_for_the_log_is_failed_and_changes_nothing(log: SqliteLog) -> None:
+    async with Node(log) as node:
+        failed = await node.ask(Add(counter="a", amount=1, padding=2_000_000), "1")
+        after = await node.ask(Add(counter="a", amount=1), "2")
+
+    assert failed.refusal is Refusal.FAILED
+    assert (result(after), after.version) == (1, 1)
+
+
+async def test_aggregates_at_rest_are_bytes_and_come_back_as_they_were(log: SqliteLog) -> None:
+    """With room for two, forty counters still equal a fold of the log, before and after a restart."""
+    names = [f"c{i}" for i in range(40)]
+    async with Node(log, hot=2, checkpoint_every=0.0) as node:
+        for turn in range(3):
+            await asyncio.gather(*(node.ask(Add(counter=n, amount=1), f"{turn}{n}") for n in names))
+    async with Node(log, hot=2) as node:
+        replies = await asyncio.gather(*(node.ask(Add(counter=n, amount=10), f"x{n}") for n in names))
+
+    assert [result(reply) for reply in replies] == [13] * 40
+    assert totals(await decisions(log, *(f"counter|{n}" for n in names))) == {
+        f"counter|{n}": 13 for n in names
+    }
+
+
+async def test_two_deciders_share_the_partitions_and_hand_them_over_under_traffic(log: SqliteLog) -> None:
+    """A second decider comes, the first goes and comes back: each command is decided once, as it was answered."""
+    channel = LocalChannel("edge")
+    bus = CommandBus(log, channel, patience=1.0)
+    replies: dict[str, Reply] = {}
+    going = True
+
+    async def ask_on(counter: str) -> None:
+        number = itertools.count()
+        while going:
+            id = f"{counter}-{next(number)}"
+            replies[id] = await insist(bus, Add(counter=counter, amount=1), id)
+
+    names = [f"c{i}" for i in range(12)]
+    async with Node(log, "two", channel=channel, checkpoint_every=0.1) as second:
+        async with Node(log, "one", channel=channel, checkpoint_every=0.1) as first:
+            asking = [asyncio.create_task(ask_on(name)) for name in names]
+            await until(lambda: first.decider.held == second.decider.held == PARTITIONS // 2)
+            await until(lambda: len(replies) > 200)
+        await until(lambda: second.decider.held == PARTITIONS)
+        seen = len(replies)
+        await until(lambda: len(replies) > seen + 200)
+        async with Node(log, "one", channel=channel, checkpoint_every=0.1) as first:
+            await until(lambda: first.decider.held == PARTITIONS // 2)
+            seen = len(replies)
+            await until(lambda: len(replies) > seen + 200)
+            going = False
+            await asyncio.gather(*asking)
+
+    valid = await decisions(log, *(f"counter|{n}" for n in names))
+    agree(valid, replies)
+    assert totals(valid) == {f"counter|{n}": sum(id.startswith(f"{n}-") for id in replies) for n in names}
+
+
+class Step(NamedTuple):
+    """One thing that happens: a command, a repeat of an earlier one, or a restart."""
+
+    what: str
+    number: int
+    amount: int
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from(["add", "add", "repeat", "restart", "checkpointed restart"]),
+        st.integers(0, 3),
+        st.sampled_from([0, 1, 2, 13]),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_any_order_of_commands_repeats_and_restarts_leaves_what_a_fold_of_the_log_says(
+    steps: list[Step], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asyncio.run(_law(steps, tmp_path_factory.mktemp("law")))
+
+
+async def _law(steps: list[Step], folder: Path) -> None:
+    log = SqliteLog(folder / "log.db")
+    await log.start()
+    await log.ensure(AREA_TOPICS)
+    replies: dict[str, Reply] = {}
+    asked: list[Add] = []
+    node = await Node(log, hot=1).__aenter__()
+    for step in steps:
+        if step.what == "add":
+            command = Add(counter=f"c{step.number}", amount=step.amount)
+            replies[str(len(asked))] = await node.ask(command, str(len(asked)))
+            asked.append(command)
+        elif step.what == "repeat" and asked:
+            index = step.number % len(asked)
+            assert await node.ask(asked[index], str(index)) == replies[str(index)]
+        elif "restart" in step.what:
+            await node.__aexit__()
+            node = await Node(
+                log, hot=1, checkpoint_every=0.0 if step.what != "restart" else 30.0
+            ).__aenter__()
+    names = [f"c{i}" for i in range(4)]
+    ends = {n: await node.ask(Add(counter=n, amount=100), f"end-{n}") for n in names}
+    await node.__aexit__()
+    valid = await decisions(log, *(f"counter|{n}" for n in names))
+    agree(valid, replies)
+    expected = {n: sum(c.amount for c in asked if c.counter == n and c.amount != 13) + 100 for n in names}
+    assert totals(valid) == {f"counter|{n}": expected[n] for n in names}
+    assert {n: result(reply) for n, reply in ends.items()} == expected
+    await log.close()
+
+
+class Recorder(LocalChannel):
+    """Keeps what it is given to send."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.replies: list[Reply] = []
+
+    def reply(self, to: ReplyTo, reply: Reply) -> None:
+        self.replies.append(reply)
+
+
+async def states_of(log: Log, key: str) -> list[Stored]:
+    return await records(log, TopicPartition(state_topic(CHARGE_POINT), partition_of(key)))
+
+
+async def newer(log: Log, key: str, offset: int) -> bool:
+    return any(s.key == key.encode() and s.offset > offset for s in await states_of(log, key))
+
+
+async def waiting(log: Log, count: int) -> bool:
+    place = TopicPartition(commands_topic(CHARGE_POINT), partition_of("counter|a"))
+    return (await log.ends([place]))[place] == count
+
+
+async def decided(log: Log, id: str) -> bool:
+    return any(id in (d.command, d.meta.command_id) for d in await decisions(log, "counter|a"))
