@@ -100,8 +100,8 @@ async def _cdr_token(call: Call, document: Document) -> JSON:
 
 
 def _bound(moment: datetime) -> str:
-    """A time that compares with those of read models, which write fractions only where there are some.
+    """A time that compares with those of read models.
 
-    Without the Z it comes before `12:00:00Z` and `12:00:00.5Z` alike, so that windows that touch miss nothing.
+    Without a Z it comes before every text of the same second or fraction, so that windows that touch miss nothing.
     """
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat()

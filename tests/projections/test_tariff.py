@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from domain.tariff import AGGREGATE_EVENTS, Tariff
 from domain.values import PartyId
+from projections.base import utc_text
 from projections.store import Document
 from projections.tariff import VIEW, tariff_document_id
+from tests.commands.decide import NOON
 from tests.projections.fold import fold
 
 
@@ -17,7 +21,7 @@ def test_a_tariff_is_read_under_its_owner_and_its_id_without_case() -> None:
     tariff = read("put")
     assert tariff is not None
     assert (tariff["owner"], tariff["tenant_id"]) == ("DE*DEM", "demo")
-    assert tariff["last_updated"] == "2026-03-01T11:59:00Z"
+    assert tariff["last_updated"] == utc_text(NOON - timedelta(minutes=1))
     body = tariff["tariff"]
     assert isinstance(body, dict) and body["id"] == "T1"
     assert tariff_document_id(PartyId(country_code="DE", party_id="DEM"), "T1") == "DE*DEM|t1"
@@ -30,4 +34,4 @@ def test_a_removed_tariff_is_gone_and_may_come_back() -> None:
 
 def test_a_replaced_tariff_keeps_its_place_in_lists() -> None:
     twice = read("put", "put")
-    assert twice is not None and twice["created_at"] == "2026-03-01T12:00:00Z"
+    assert twice is not None and twice["created_at"] == utc_text(NOON)

@@ -6,6 +6,7 @@ import msgspec
 
 from commands.base import Meta
 from domain.tenant import AGGREGATE_EVENTS, Configuration, Created, Tenant
+from projections.base import utc_text
 from projections.store import Document
 from projections.tenant import VIEW, configuration_of, target
 from tests.commands.decide import NOON
@@ -21,7 +22,7 @@ def read(*names: str) -> Document:
 def test_a_tenant_has_its_database_and_every_setting() -> None:
     tenant = read("created")
     assert tenant["database_name"] == "ocpp_demo"
-    assert (tenant["status"], tenant["created_at"]) == ("active", "2026-03-01T12:00:00Z")
+    assert (tenant["status"], tenant["created_at"]) == ("active", utc_text(NOON))
     assert (tenant["party"], tenant["id_prefix"]) == ("DE*DEM", "DEMO-")
     configuration = tenant["configuration"]
     assert isinstance(configuration, dict)
