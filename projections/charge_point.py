@@ -112,7 +112,7 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             out |= _place(event.site, event.evses, _list(document["connectors"]))
         case Connected():
             out["connected"] = True
-            out["connection"] = {"since": at, "node": event.node, "epoch": event.originator_version}
+            out["connection"] = {"since": at, "node": event.node, "epoch": event.epoch}
         case Disconnected():
             connection = document["connection"]
             if isinstance(connection, dict) and connection["epoch"] == event.epoch:

@@ -173,7 +173,7 @@ def _charge_point(view: View | None, event: Event, meta: Meta) -> _Told:
                 now = ChargePointView(tenant=tenant, charge_point_id=id, done_at=event.timestamp)
         case charge_point.Connected():
             if fresh:
-                now = msgspec.structs.replace(now, epoch=event.originator_version, done_at=None)
+                now = msgspec.structs.replace(now, epoch=event.epoch, done_at=None)
         case charge_point.Disconnected():
             if now.epoch == event.epoch and fresh:
                 now = msgspec.structs.replace(now, epoch=0)

@@ -162,7 +162,7 @@ def _token_authorized(event: token.AuthorizationGiven, meta: Meta) -> Payload:
 
 
 def _connected(event: charge_point.Connected, meta: Meta) -> Payload:
-    return ChargePointConnected(charge_point_id=_point(event), connection=event.originator_version)
+    return ChargePointConnected(charge_point_id=_point(event), connection=event.epoch)
 
 
 def _disconnected(event: charge_point.Disconnected, meta: Meta) -> Payload:

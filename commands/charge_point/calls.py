@@ -6,9 +6,10 @@ import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
 from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
+from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, ChargePoint
-from domain.charge_point.state import CALL_GRACE
+from domain.charge_point.state import CALL_GRACE, SILENT
 from protocols.ocpp.actions import Direction, Profile
 from protocols.ocpp.v16 import DIRECTIONS, PROFILES
 
@@ -76,7 +77,11 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
 
 
 def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outcome:
-    """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost."""
+    """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost.
+
+    So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
+    """
+    silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
         if call.expires_at + CALL_GRACE <= command.due:
             charge_point.trigger(
@@ -87,6 +92,9 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 status="timed_out",
                 reason="no answer in time",
             )
+    connection = charge_point.state.connection
+    if connection is not None and silent_at is not None and silent_at <= command.due:
+        end_connection(charge_point, connection.epoch, SILENT, meta.at)
     return Accepted()
 
 

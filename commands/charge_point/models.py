@@ -65,10 +65,15 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
 
 
 class Disconnect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.disconnect.v1"):
-    """That websocket is gone; without effect unless it is the current one."""
+    """That websocket is gone; without effect unless it is the current one.
+
+    With `except_boot` it is the word of a gateway process that has just begun, about the connections of the process
+    before it under the same name: one of its own boot id lives.
+    """
 
     epoch: int
     reason: str = ""
+    except_boot: str = ""
 
 
 class Boot(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.boot.v1"):
@@ -89,9 +94,11 @@ class Boot(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.boot
 
 
 class See(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.see.v1"):
-    """A Heartbeat, or any sign of life."""
+    """A Heartbeat, or any sign of life, on the connection `epoch` (0: not said)."""
 
     remembered: ClassVar[bool] = False
+
+    epoch: int = 0
 
 
 class ReportStatus(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.report_status.v1"):

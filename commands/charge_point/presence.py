@@ -72,10 +72,19 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
 def disconnect(charge_point: ChargePoint, command: Disconnect, meta: Meta) -> Outcome:
     """The late end of a replaced connection changes nothing (J-20); statuses stay as they were (ST-4)."""
     connection = charge_point.state.connection
-    if connection is not None and connection.epoch == command.epoch:
-        charge_point.trigger(Disconnected, meta.at, epoch=command.epoch, reason=command.reason)
-        _fail_calls(charge_point, "disconnected", meta.at, before=command.epoch + 1)
+    if (
+        connection is not None
+        and connection.epoch == command.epoch
+        and connection.boot != command.except_boot
+    ):
+        end_connection(charge_point, command.epoch, command.reason, meta.at)
     return Accepted()
+
+
+def end_connection(charge_point: ChargePoint, epoch: int, reason: str, at: datetime) -> None:
+    """The current connection is over, and with it every call on it."""
+    charge_point.trigger(Disconnected, at, epoch=epoch, reason=reason)
+    _fail_calls(charge_point, "disconnected", at, before=epoch + 1)
 
 
 def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
@@ -102,8 +111,17 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
 
 
 def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
-    """Any event says that it is alive, so this makes one only when a minute passed without."""
-    if charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
+    """Any event says that it is alive, so this makes one only when a minute passed without.
+
+    On a connection that was thought silent it brings the connection back: only its signs of life were lost, e.g.
+    while the log was away.
+    """
+    lost = charge_point.state.lost
+    if lost is not None and lost.epoch == command.epoch:
+        charge_point.trigger(
+            Connected, meta.at, node=lost.node, slot=lost.slot, boot=lost.boot, resumes=lost.epoch
+        )
+    elif charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
         charge_point.trigger(Seen, meta.at)
     return Accepted()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid5
 
@@ -22,9 +22,21 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When the oldest open call will be overdue."""
-        calls = self.state.calls
-        return min(call.expires_at for call in calls.values()) + CALL_GRACE if calls else None
+        """When the oldest open call will be overdue, or the connection silent for too long."""
+        dues = [call.expires_at + CALL_GRACE for call in self.state.calls.values()]
+        silent_at = self.silent_at
+        if silent_at is not None:
+            dues.append(silent_at)
+        return min(dues, default=None)
+
+    @property
+    def silent_at(self) -> datetime | None:
+        """When its connection is over unless it says something before; a whole minute, so that it moves seldom."""
+        if self.state.connection is None:
+            return None
+        at = self.modified_on + self.state.patience()
+        past = timedelta(seconds=at.second, microseconds=at.microsecond)
+        return at - past + timedelta(minutes=1) if past else at
 
     def running_on(self, connector_id: int) -> list[tuple[int, Open]]:
         """The open transactions of a connector, the one that began first first."""

@@ -15,6 +15,7 @@ import msgspec
 from domain.aggregate import Event
 from domain.charge_point.state import (
     DRIFT_AGREES_S,
+    SILENT,
     Answered,
     ChargePointState,
     Connection,
@@ -87,23 +88,32 @@ class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credent
 
 
 class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1"):
-    """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20)."""
+    """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20).
+
+    `resumes` is the epoch of a connection that was thought silent and is alive all the same, 0 for a new one.
+    """
 
     node: str
     slot: int
     boot: str
     address: str = ""
+    resumes: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """The connection's number among all of this charge point."""
+        return self.resumes or self.originator_version
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         state.connection = Connection(
-            epoch=self.originator_version,
+            epoch=self.epoch,
             node=self.node,
             slot=self.slot,
             boot=self.boot,
             since=self.timestamp,
         )
-        state.drift = None
+        state.lost = state.drift = None
 
 
 class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnected.v1"):
@@ -113,9 +123,10 @@ class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnec
     reason: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
-        connection = aggregate.state.connection
+        state = aggregate.state
+        connection = state.connection
         if connection is not None and connection.epoch == self.epoch:
-            aggregate.state.connection = None
+            state.connection, state.lost = None, connection if self.reason == SILENT else None
 
 
 class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):

@@ -20,6 +20,15 @@ CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
 
 
+SILENT_LEAST, SILENT_MOST = timedelta(minutes=3), timedelta(days=3)
+"""Bounds of how long a connected charge point may say nothing: otherwise three heartbeat intervals (J-19)."""
+
+SILENT = "silent"
+"""The reason of a disconnection that nobody saw: no sign of life came in time."""
+
+HEARTBEAT_S = 300
+"""The heartbeat interval, in seconds, of a charge point that was told none yet."""
+
 DRIFT_AGREES_S = 10
 """Two messages show the same clock offset when they differ by no more than this."""
 
@@ -168,6 +177,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     password_hash: str = ""
     registration: Registration | None = None
     connection: Connection | None = None
+    lost: Connection | None = None  # thought silent: a sign of life on it brings it back
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
     next_transaction_id: int = 1
@@ -198,6 +208,15 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""
         return self.registration is not None and self.registration.status == "Accepted"
+
+    def patience(self) -> timedelta:
+        """How long it may say nothing while it is connected."""
+        intervals = [self.registration.interval] if self.accepted() and self.registration else []
+        known = self.configuration.get("heartbeatinterval", "")
+        if known.isascii() and known.isdigit() and len(known) < 9:
+            intervals.append(int(known))
+        seconds = 3 * max((one for one in intervals if one > 0), default=HEARTBEAT_S)
+        return min(max(timedelta(seconds=seconds), SILENT_LEAST), SILENT_MOST)
 
     def forget(self, now: datetime) -> None:
         """Drop idempotence keys that are too old or too many; those of open transactions stay."""

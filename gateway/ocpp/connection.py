@@ -103,7 +103,7 @@ class Connection:
         self._faults: deque[float] | None = None
         self._reason = ""
         self._ended = False
-        self._seen_told = 0.0
+        self._seen_told = self.last_seen  # its `charge_point.connected` says it
 
     @property
     def key(self) -> tuple[str, str]:
@@ -370,10 +370,19 @@ class Connection:
             self._room.set()
         await self.close(code, reason)
 
+    def ponged(self) -> None:
+        """It answered a ping: told where its own heartbeats do not tell it, at most once in their interval (J-18)."""
+        now = self.last_seen = asyncio.get_running_loop().time()
+        self.answers_pings = True
+        if now - self._seen_told >= max(self.services.options.seen_every, self.interval):
+            self._begin_see(now, self.services.clock.now(), f"{self.prefix}|{next(self._numbers)}")
+
     def _tell_seen(self, action: str, at: datetime, command_id: str) -> None:
         now = asyncio.get_running_loop().time()
-        if action != "Heartbeat" or now - self._seen_told < self.services.options.seen_every:
-            return
+        if action == "Heartbeat" and now - self._seen_told >= self.services.options.seen_every:
+            self._begin_see(now, at, command_id)
+
+    def _begin_see(self, now: float, at: datetime, command_id: str) -> None:
         self._seen_told = now
         task = asyncio.create_task(self._see(at, command_id))
         _TASKS.add(task)
@@ -383,7 +392,8 @@ class Connection:
         tenant, charge_point_id = self.key
         meta = Meta(command_id=command_id, at=at, tenant=tenant)
         try:
-            await self.services.bus.tell(See(tenant=tenant, charge_point_id=charge_point_id), meta)
+            command = See(tenant=tenant, charge_point_id=charge_point_id, epoch=self.epoch)
+            await self.services.bus.tell(command, meta)
         except LogUnavailable:
             self._seen_told = 0.0
 

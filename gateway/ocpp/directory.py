@@ -6,7 +6,7 @@ that charge points go on being served.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from domain.values import Evse, JSONObject, PartyId
 from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from projections.charge_point import credentials_id
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, gt, tenant_database
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, tenant_database
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
@@ -24,6 +24,7 @@ LEARNED_FOR = 30.0
 """How long what this process did itself is believed before the read models must show it."""
 
 _PREFIXES = "prefixes"
+_PAGE = 500
 
 
 class StoreDirectory(Directory):
@@ -70,21 +71,38 @@ class StoreDirectory(Directory):
             raise DirectoryUnavailableError from None
         return known is not None and count < known.max_charge_points
 
+    async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
+        try:
+            async for tenant in self._all(Query(HUB, "tenants", limit=_PAGE)):
+                id = str(tenant["_id"])
+                connected = Query(
+                    tenant_database(id), "charge_points", where=(eq("connected", True),), limit=_PAGE
+                )
+                async for document in self._all(connected):
+                    connection = document["connection"]
+                    if isinstance(connection, dict) and connection["node"] == node:
+                        epoch = connection["epoch"]
+                        yield id, str(document["_id"]), epoch if isinstance(epoch, int) else 0
+        except StoreUnavailable:
+            raise DirectoryUnavailableError from None
+
     def learn(self, tenant: str, listed: Listed) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
 
     async def _read_prefixes(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        cursor = None
+        async for document in self._all(Query(HUB, "tenants", where=(gt("id_prefix", ""),), limit=_PAGE)):
+            found.setdefault(str(document["id_prefix"]), str(document["_id"]))
+        return found
+
+    async def _all(self, query: Query) -> AsyncIterator[Document]:
         while True:
-            page = await self._store.find(
-                Query(HUB, "tenants", where=(gt("id_prefix", ""),), limit=500, cursor=cursor)
-            )
+            page = await self._store.find(query)
             for document in page.items:
-                found.setdefault(str(document["id_prefix"]), str(document["_id"]))
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
+                yield document
+            if page.next_cursor is None:
+                return
+            query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
 
 class StoreTariffs(Tariffs):

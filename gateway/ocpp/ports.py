@@ -6,7 +6,7 @@ Nothing here is implemented: the composition root picks the adapters.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -70,6 +70,13 @@ class Directory(ABC):
     @abstractmethod
     async def has_room(self, tenant: str) -> bool:
         """Whether the tenant may have one more charge point. Raises DirectoryUnavailableError."""
+
+    @abstractmethod
+    def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
+        """Tenant, charge point and epoch of the connections held on a node, as the read models have them.
+
+        Raises DirectoryUnavailableError.
+        """
 
     @abstractmethod
     def learn(self, tenant: str, listed: Listed) -> None:

@@ -20,6 +20,7 @@ from gateway.ocpp import metrics
 from gateway.ocpp.admission import OCPP16, Admission, RefusedHandshakeError
 from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, Connection
 from gateway.ocpp.credentials import Credentials
+from gateway.ocpp.lost import end_lost_connections
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 
@@ -56,6 +57,7 @@ class OcppGateway:
         self._admission = Admission(services, self._credentials, self.registry)
         self._server: Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._undertaker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         services.channel.on_downlink(self.deliver)
 
@@ -82,6 +84,7 @@ class OcppGateway:
         )
         self._server.gateway = self  # type: ignore[attr-defined]
         self._sweeper = asyncio.create_task(self._sweep_forever())
+        self._undertaker = asyncio.create_task(end_lost_connections(self._services))
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     async def stop(self) -> None:
@@ -89,8 +92,9 @@ class OcppGateway:
         if self._server is None:
             return
         self._server.close(close_connections=False)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in (self._sweeper, self._undertaker):
+            if task is not None:
+                task.cancel()
         connections = list(self.registry)
         pause = min(self._services.options.drain / max(1, len(connections)), 0.001)
         closing = []
@@ -199,8 +203,7 @@ async def _ping(connection: Connection) -> None:
         await asyncio.wait_for(pong, 30)
     except (ConnectionClosed, TimeoutError):
         return
-    connection.last_seen = asyncio.get_running_loop().time()
-    connection.answers_pings = True
+    connection.ponged()
 
 
 def _select(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -22,6 +22,7 @@ class Options:
     `faults` malformed frames within `fault_window` close the socket (J-17). `most_inbound` calls may wait for their
     answers, `most_outbound` of ours for their turn. `ping_every` of silence sends a ping; three of them without any
     sign end a connection that answers pings, `silent_after` or three heartbeat intervals any other (J-19).
+    `lost_after` the start, connections of the process before this one are ended, `lost_per_second` of them.
     `evictions` of one charge point within `eviction_window` are taken for two devices with one id (J-20).
     """
 
@@ -37,6 +38,8 @@ class Options:
     ping_every: float = 60.0
     silent_after: float = 180.0
     sweep_every: float = 10.0
+    lost_after: float = 5.0
+    lost_per_second: float = 200.0
     evictions: int = 10
     eviction_window: float = 60.0
     most_connections: int = 50_000

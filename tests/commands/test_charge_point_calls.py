@@ -145,8 +145,8 @@ def test_a_call_without_an_answer_times_out_some_seconds_after_its_end() -> None
     assert case.charge_point.next_due() == after(65)
 
 
-def test_nothing_is_due_while_no_call_is_open() -> None:
-    assert Case.online().charge_point.next_due() is None
+def test_nothing_is_due_while_it_is_not_connected() -> None:
+    assert Case.registered().charge_point.next_due() is None
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from commands.base import Command, Refusal, Route
+from commands.base import Command, Refusal, Route, TimerDue
 from commands.charge_point import (
     ROUTES,
     Authorize,
     Boot,
     BootReply,
     Change,
+    ConcludeCall,
     Connect,
     ConnectedReply,
     Disconnect,
@@ -25,6 +27,7 @@ from commands.charge_point import (
     TagReply,
     TransferData,
 )
+from domain.aggregate import Event
 from domain.charge_point import (
     Booted,
     CallConcluded,
@@ -270,3 +273,92 @@ def test_every_command_has_a_route_and_a_name_of_its_own() -> None:
     CommandRegistry(ROUTES)
     assert all(isinstance(route, Route) and route.aggregate is ChargePoint for route in ROUTES.values())
     assert all(issubclass(command, Command) for command in ROUTES)
+
+
+def silence(case: Case, seconds: float) -> Sequence[Event]:
+    """The timer that was due then is told a second later."""
+    return case.decide(TimerDue(aggregate=case.charge_point.id, due=after(seconds)), seconds + 1)
+
+
+@pytest.mark.parametrize(
+    ("interval", "minutes"), [(300, 15), (60, 3), (10, 3), (0, 15), (10**9, 3 * 24 * 60)]
+)
+def test_a_connection_is_due_after_three_heartbeat_intervals_J_19(interval: int, minutes: int) -> None:
+    case = Case.registered()
+    case.do(Connect, node="gw-1", slot=3, boot="b1")
+    case.do(Boot, vendor="Acme", model="Box", interval=interval)
+    assert case.charge_point.next_due() == after(60 * minutes)
+
+
+def test_the_heartbeat_interval_that_was_read_counts_too() -> None:
+    case = Case.online()
+    case.do(RequestCall, command_id="r1", action="GetConfiguration", payload={}, expires_at=after(30))
+    keys = [{"key": "HeartbeatInterval", "readonly": False, "value": "900"}]
+    case.do(ConcludeCall, command_id="r1", status="accepted", response={"configurationKey": keys})
+    assert case.charge_point.next_due() == after(2700)
+
+
+def test_the_deadline_is_a_whole_minute_so_that_it_moves_once_a_minute() -> None:
+    case = Case.online()
+    dues = set()
+    for seconds in range(1, 121):
+        case.status(seconds, "Available" if seconds % 2 else "Preparing")
+        dues.add(case.charge_point.next_due())
+    assert dues == {after(16 * 60), after(17 * 60)}
+
+
+def test_a_connection_without_a_sign_of_life_is_over_and_so_are_its_calls() -> None:
+    case = Case.online()
+    epoch = case.charge_point.version - 1
+    case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(5000))
+    events = silence(case, 900)
+    assert [type(event) for event in events] == [Disconnected, CallConcluded]
+    assert (case.last(Disconnected).epoch, case.last(Disconnected).reason) == (epoch, "silent")
+    assert case.last(CallConcluded).reason == "disconnected"
+    assert case.charge_point.next_due() is None
+
+
+def test_a_heartbeat_in_time_keeps_the_connection() -> None:
+    case = Case.online()
+    case.do(See, 600)
+    assert not silence(case, 900)
+    assert case.charge_point.next_due() == after(1500)
+    assert [type(event) for event in silence(case, 1500)] == [Disconnected]
+
+
+def test_a_call_that_times_out_late_does_not_keep_a_silent_connection() -> None:
+    case = Case.online()
+    case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(890))
+    assert case.charge_point.next_due() == after(895)
+    assert [type(event) for event in silence(case, 900)] == [CallConcluded, Disconnected]
+
+
+def test_a_sign_of_life_on_a_connection_that_was_thought_silent_brings_it_back() -> None:
+    case = Case.online()
+    before = case.state.connection
+    assert before is not None
+    silence(case, 900)
+    case.do(See, 950, epoch=before.epoch)
+    assert case.last(Connected).resumes == before.epoch
+    now = case.state.connection
+    assert now is not None
+    assert (now.epoch, now.node, now.slot, now.boot) == (before.epoch, "gw-1", 3, "b1")
+    case.do(Disconnect, 960, epoch=before.epoch, reason="closed 1006")
+    assert case.state.connection is None
+
+
+@pytest.mark.parametrize("reason", ["closed 1006", "gateway lost"])
+def test_a_late_sign_of_life_brings_no_closed_connection_back(reason: str) -> None:
+    case = Case.online()
+    epoch = case.charge_point.version - 1
+    case.do(Disconnect, 1, epoch=epoch, reason=reason)
+    case.do(See, 100, epoch=epoch)
+    assert case.state.connection is None
+
+
+def test_a_new_process_ends_the_connections_of_the_one_before_it_and_not_its_own() -> None:
+    case = Case.online()
+    epoch = case.charge_point.version - 1
+    assert not case.do(Disconnect, 1, epoch=epoch, reason="gateway lost", except_boot="b1")
+    (event,) = case.do(Disconnect, 2, epoch=epoch, reason="gateway lost", except_boot="b2")
+    assert isinstance(event, Disconnected)

@@ -70,6 +70,7 @@ QUICK = Options(
     refusal_burst=1000,
     drain=2.0,
     sweep_every=0.02,
+    lost_after=0.0,
 )
 
 
@@ -135,6 +136,7 @@ class FakeDirectory(Directory):
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.listed: dict[tuple[str, str], Listed] = {}
+        self.connected: dict[str, list[tuple[str, str, int]]] = {}
         self.away = False
 
     async def tenant(self, id: str) -> Tenant | None:
@@ -155,6 +157,10 @@ class FakeDirectory(Directory):
 
     async def has_room(self, tenant: str) -> bool:
         return len(self.listed) < self.tenants[tenant].max_charge_points
+
+    async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
+        for tenant, id, epoch in self.connected.get(node, ()):
+            yield tenant, id, epoch
 
     def learn(self, tenant: str, listed: Listed) -> None:
         self.listed[(tenant, listed.charge_point_id)] = listed

@@ -214,3 +214,19 @@ async def test_tariffs_are_the_tenants_own_as_they_are_now(store: Away) -> None:
     assert await tariffs.snapshot("nobody", ["T1"]) == []
     store.away = True
     assert await tariffs.snapshot("demo", ["T1", "T2"]) == [body]
+
+
+async def test_the_connections_of_a_node_are_found_in_every_tenant(store: Away) -> None:
+    await put_tenant(store)
+    await put_tenant(store, "other")
+    for id, node in (("CP-1", "gw-1"), ("CP-2", "gw-2"), ("CP-3", "")):
+        document: Document = {
+            "connected": bool(node),
+            "connection": None,
+            "created_at": "2026-03-01T12:00:00Z",
+        }
+        if node:
+            document["connection"] = {"node": node, "epoch": 7}
+        await store.apply([Put("ocpp_demo", "charge_points", id, 1, document)])
+    found = [one async for one in StoreDirectory(store, HUB_PARTY).connected_on("gw-1")]
+    assert found == [("demo", "CP-1", 7)]
