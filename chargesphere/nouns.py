@@ -18,6 +18,9 @@ from commands.charge_point import routes as charge_point_commands
 from domain import charge_point, delivery, directory, partner, remote_command, session, tariff, tenant, token
 from domain.aggregate import Aggregate, Event, EventRegistry
 from projections import (
+    audit as audit_view,
+)
+from projections import (
     cdr as cdr_view,
 )
 from projections import (
@@ -51,7 +54,7 @@ from projections import (
     token as token_view,
 )
 from projections.base import Feed, View
-from projections.store import IndexSpec
+from projections.store import HUB, IndexSpec, Insert
 from streams.partition import Rules
 
 AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
@@ -112,10 +115,17 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     delivery_view.indexes,
     story_view.indexes,
     charge_point_view.hub_indexes,
+    lambda: audit_view.indexes(HUB),
 )
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     session_view.tenant_indexes,
     charge_point_view.tenant_indexes,
     remote_command_view.indexes,
     frame_view.indexes,
+    audit_view.indexes,
 )
+
+
+def told(decision: story_view.DecisionInLog) -> list[Insert]:
+    """What is kept of each decision as such: its lines in stories, and the audit of what persons asked for."""
+    return [*story_view.story_writes(decision), *audit_view.audit_writes(decision)]

@@ -6,14 +6,18 @@ They read the log and the read models that the settings name (or the embedded on
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import redis.asyncio
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,14 +28,19 @@ from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import CannotBegin
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
-from domain.aggregate import Event, event_name, kind_of
-from projections.store import HUB, Query, Sort, StoreUnavailable, eq
-from projections.story import story_writes
+from domain.aggregate import Event, UnknownEventError, event_name, kind_of
+from gateway.mqtt.connection import Connection as MqttConnection
+from projections.frame import FrameRecord
+from projections.frame import insert as insert_frame
+from projections.store import HUB, Query, Sort, StoreError, StoreUnavailable, eq
+from projections.store.mongo import MongoReadStore
 from streams.envelope import Decision
 from streams.kafka_log import KafkaLog
+from streams.log import LogError, TopicPartition
 from streams.projector import Projector
-from streams.replay import history, rebuild, state_at
-from streams.topology import topics
+from streams.replay import history, places, rebuild, records, state_at
+from streams.sqlite_log import SqliteLog
+from streams.topology import FRAMES, PARTITIONS, topics
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
@@ -44,7 +53,10 @@ AREA_OF_KIND = {
 
 @contextlib.asynccontextmanager
 async def _opened(options: argparse.Namespace) -> AsyncIterator[Backbone]:
-    backbone = await open_backbone(read_settings(), "operations", options.data, create_topics=False)
+    settings = read_settings()
+    if not settings.kafka_bootstrap and not (options.data / "log.db").exists():
+        raise CannotBegin(f"no log in {options.data}: name the folder that `serve` uses with --data")
+    backbone = await open_backbone(settings, "operations", options.data, create_topics=False)
     try:
         yield backbone
     except StoreUnavailable as error:
@@ -74,16 +86,11 @@ def _areas(options: argparse.Namespace) -> list[Area]:
     return list(Area)
 
 
-def _line(decision: Decision, event: Event) -> bytes:
-    body = msgspec.to_builtins(event)
-    return msgspec.json.encode(
-        {
-            "type": event_name(event),
-            **body,
-            "tenant": decision.meta.tenant,
-            "correlation_id": decision.meta.correlation_id,
-        }
-    )
+def _line(decision: Decision, event: msgspec.Raw) -> bytes:
+    """The event as it stands in the log, with what its decision knows."""
+    meta = decision.meta
+    told = {**msgspec.json.decode(event), "tenant": meta.tenant, "correlation_id": meta.correlation_id}
+    return msgspec.json.encode(told)
 
 
 async def replay(options: argparse.Namespace) -> int:
@@ -99,14 +106,14 @@ async def replay(options: argparse.Namespace) -> int:
         contextlib.aclosing(history(backbone.log, _areas(options), wanted, nouns.EVENTS)) as found,
     ):
         async for fact, events in found:
-            for event in events:
+            for event, raw in zip(events, fact.decision.events, strict=True):
                 if options.type not in (None, event_name(event)):
                     continue
                 if options.aggregate not in (None, event.originator_id):
                     continue
                 if (since and event.timestamp < since) or (until and event.timestamp >= until):
                     continue
-                sys.stdout.buffer.write(_line(fact.decision, event) + b"\n")
+                sys.stdout.buffer.write(_line(fact.decision, raw) + b"\n")
                 count += 1
                 if options.limit and count >= options.limit:
                     return 0
@@ -141,7 +148,7 @@ async def _story(options: argparse.Namespace) -> int:
             refusal = fact.decision.reply.refusal
             outcome = f"refused ({refusal}: {fact.decision.reply.message})" if refusal else names
             lines.append((fact.decision.meta.at, f"{fact.decision.command} → {outcome}"))
-    for at, line in sorted(lines):
+    for at, line in sorted(lines, key=lambda told: told[0]):
         print(f"{at.astimezone(UTC).isoformat(timespec='milliseconds')}  {line}")
     if not lines:
         print(f"nothing is known of {options.story}", file=sys.stderr)
@@ -159,7 +166,7 @@ async def _state(options: argparse.Namespace) -> int:
     if aggregate is None:
         print(f"nothing is known of {options.aggregate} at {options.at}", file=sys.stderr)
         return 1
-    body = {"id": aggregate.id, "version": aggregate.version, "state": msgspec.to_builtins(aggregate.state)}
+    body = {"id": aggregate.id, "version": aggregate.version, "state": aggregate.state}
     print(msgspec.json.format(msgspec.json.encode(body)).decode())
     return 0
 
@@ -171,7 +178,7 @@ async def projections(options: argparse.Namespace) -> int:
         databases = [db for db in await backbone.store.databases() if db == HUB or db.startswith("ocpp_")]
         await backbone.store.drop_all(databases)
         await backbone.prepare_store(db for db in databases if db != HUB)
-        projector = Projector(backbone.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=story_writes)
+        projector = Projector(backbone.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
         started = time.monotonic()
         columns = (TextColumn("rebuilding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
@@ -179,15 +186,35 @@ async def projections(options: argparse.Namespace) -> int:
             decisions = await rebuild(
                 backbone.log, projector, lambda done, all: bar.update(task, completed=done, total=all)
             )
+        frames = await _frames(backbone)
         seconds = time.monotonic() - started
         rate = decisions / seconds if seconds else 0.0
-        print(f"{decisions} decisions in {seconds:.1f} s, {rate:.0f}/s; {projector.applied} writes")
+        print(
+            f"{decisions} decisions in {seconds:.1f} s, {rate:.0f}/s; {projector.applied} writes, {frames} frames"
+        )
         if projector.parked:
             print(
                 f"{len(projector.parked)} documents are parked: see `chargesphere dead-letters`",
                 file=sys.stderr,
             )
         return 1 if projector.parked else 0
+
+
+async def _frames(backbone: Backbone) -> int:
+    """The audit of frames, as far back as its topic reaches."""
+    decoder = msgspec.json.Decoder(FrameRecord)
+    count = 0
+    for number in range(PARTITIONS):
+        async with contextlib.aclosing(records(backbone.log, TopicPartition(FRAMES, number))) as batches:
+            async for batch in batches:
+                writes = [
+                    insert_frame(decoder.decode(stored.value), f"{stored.partition}-{stored.offset}")
+                    for stored in batch
+                    if stored.value is not None
+                ]
+                await backbone.store.apply(writes)
+                count += len(writes)
+    return count
 
 
 async def dead_letters(options: argparse.Namespace) -> int:
@@ -238,29 +265,98 @@ async def token(options: argparse.Namespace) -> int:
     if (options.role == "platform_admin") == bool(options.tenant):
         raise CannotBegin("a platform_admin has no tenant; every other role needs --tenant")
     settings = read_settings()
-    secret = settings.jwt_secret or local_secrets(options.data)[0]
-    print(issue_token(secret, role=options.role, tenant=options.tenant, now=datetime.now(UTC)))
+    secret = settings.jwt_secret
+    if secret is None:
+        if not (options.data / "jwt_secret").exists():
+            raise CannotBegin(
+                f"no secret in {options.data}: name the folder that `serve` uses with --data, "
+                "or set CHARGESPHERE_JWT_SECRET"
+            )
+        secret = local_secrets(options.data)[0]
+    try:
+        print(issue_token(secret, role=options.role, tenant=options.tenant, now=datetime.now(UTC)))
+    except ValueError as error:
+        raise CannotBegin(f"--tenant: {error}") from None
     return 0
 
 
 async def check(options: argparse.Namespace) -> int:
-    """Try the settings and what they name."""
+    """Try the settings and what they name, one line each; nothing is made or changed."""
     settings = read_settings()
-    kind = (
-        f"Kafka at {settings.kafka_bootstrap}"
-        if settings.kafka_bootstrap
-        else f"the embedded log in {options.data}"
-    )
-    async with _opened(options) as backbone:
-        await backbone.log.ensure(topics())
-        print(f"ok    {kind}: {len(topics())} topics")
+    trials: dict[str, Callable[[], Awaitable[str]]] = {}
+    if settings.kafka_bootstrap:
+        trials[f"Kafka at {settings.kafka_bootstrap}"] = lambda: _try_kafka(str(settings.kafka_bootstrap))
+    else:
+        trials[f"the embedded log in {options.data}"] = lambda: _try_embedded(options.data)
+    if settings.mongo_url:
+        trials["MongoDB"] = lambda: _try_mongo(str(settings.mongo_url))
+    if settings.redis_url:
+        trials["Redis"] = lambda: _try_redis(str(settings.redis_url))
+    if settings.mqtt_url:
+        trials["MQTT"] = lambda: _try_mqtt(str(settings.mqtt_url))
+    wrong = 0
+    for name, trial in trials.items():
         try:
-            databases = await backbone.store.databases()
-            print(f"ok    read store: {len(databases)} databases")
-        except StoreUnavailable as error:
-            print(f"wrong {error}")
-            return 1
-    return 0
+            print(f"ok    {name}: {await trial()}")
+        except (LogError, StoreError, OSError, RedisError, TimeoutError, CannotBegin) as error:
+            wrong += 1
+            print(f"wrong {name}: {str(error) or type(error).__name__}")
+    return 1 if wrong else 0
+
+
+async def _try_kafka(bootstrap: str) -> str:
+    log = KafkaLog(bootstrap)
+    try:
+        await log.start()
+        places = [TopicPartition(spec.name, spec.partitions - 1) for spec in topics()]
+        await log.ends(places)
+    finally:
+        await log.close()
+    return f"{len(places)} topics"
+
+
+async def _try_embedded(data: Path) -> str:
+    if not (data / "log.db").exists():
+        return "not there yet, `serve` makes it"
+    log = SqliteLog(data / "log.db")
+    try:
+        await log.start()
+        ends = await log.ends(places(Area))
+    finally:
+        await log.close()
+    return f"{sum(ends.values())} records of decisions"
+
+
+async def _try_mongo(url: str) -> str:
+    store = MongoReadStore(url)
+    try:
+        return f"{len(await store.databases())} databases"
+    finally:
+        await store.close()
+
+
+async def _try_redis(url: str) -> str:
+    client = redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        await client.ping()
+    finally:
+        await client.aclose()
+    return "answers"
+
+
+async def _try_mqtt(url: str) -> str:
+    connection = MqttConnection(url)
+    running = asyncio.create_task(connection.run())
+    try:
+        async with asyncio.timeout(5):
+            await connection.connected.wait()
+    except TimeoutError:
+        raise CannotBegin(f"{connection.address} cannot be reached, or refuses user and password") from None
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    return "answers"
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
@@ -276,5 +372,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run the command that the options name."""
-    return await COMMANDS[options.command](options)
+    """Run the command that the options name; 1 where the log holds what this release does not know."""
+    try:
+        return await COMMANDS[options.command](options)
+    except UnknownEventError as error:
+        print(f"chargesphere: {error}", file=sys.stderr)
+        return 1
