@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
@@ -44,7 +46,7 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         slot=connection.slot,
         boot=connection.boot,
         expires_at=command.expires_at,
-        remote_start_until=command.remote_start_until,
+        remote_start_until=_remote_start_until(charge_point, command),
     )
     downlink = Downlink(
         slot=connection.slot,
@@ -96,6 +98,13 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)
     return Accepted()
+
+
+def _remote_start_until(charge_point: ChargePoint, command: RequestCall) -> datetime | None:
+    """Until when a start may still be the one that was asked for; None for a call that asks for none."""
+    if command.action != "RemoteStartTransaction" or command.id_tag is None:
+        return None
+    return command.expires_at + charge_point.state.connection_timeout()
 
 
 def _forbidden(charge_point: ChargePoint, command: RequestCall) -> str:

@@ -196,8 +196,8 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
 
     `payload` is as on the wire, but every text in it that is personal or secret (an id tag, an AuthorizationKey) is
     a sealed text, which the gateway opens before it sends. For RemoteStartTransaction `id_tag` names the tag and
-    `authorization` what is known of it: both serve the Authorize and StartTransaction that follow until
-    `remote_start_until`.
+    `authorization` what is known of it: both serve the Authorize and StartTransaction that follow, for as long as
+    the charge point waits for a vehicle (its ConnectionTimeOut) after `expires_at`.
     """
 
     command_id: str
@@ -206,7 +206,6 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     expires_at: datetime
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
-    remote_start_until: datetime | None = None
     override: bool = False  # send it although the charge point says that it lacks the feature profile
 
 

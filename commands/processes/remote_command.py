@@ -15,8 +15,6 @@ from domain.aggregate import Event
 from domain.charge_point.events import CallConcluded, CallRequested, TransactionStarted
 from domain.remote_command import Requested
 
-REMOTE_START = "RemoteStartTransaction"
-
 
 def requested(event: Requested, meta: Meta) -> Sequence[Command]:
     return (
@@ -29,7 +27,6 @@ def requested(event: Requested, meta: Meta) -> Sequence[Command]:
             expires_at=event.expires_at,
             id_tag=event.id_tag,
             authorization=event.authorization,
-            remote_start_until=event.expires_at if event.action == REMOTE_START else None,
         ),
     )
 

@@ -451,7 +451,9 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         call = state.calls.pop(self.command_id, None)
-        if self.status in ("rejected", "failed", "expired"):
+        # A connection that broke says nothing about the call: it may have come through.
+        unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
+        if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
         if call is None or self.status != "accepted":
             return

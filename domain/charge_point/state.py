@@ -26,6 +26,9 @@ SILENT_LEAST, SILENT_MOST = timedelta(minutes=3), timedelta(days=3)
 SILENT = "silent"
 """The reason of a disconnection that nobody saw: no sign of life came in time."""
 
+CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_MOST = timedelta(seconds=120), timedelta(hours=1)
+"""How long a charge point waits for a vehicle where it did not say, and the longest that counts."""
+
 HEARTBEAT_S = 300
 """The heartbeat interval, in seconds, of a charge point that was told none yet."""
 
@@ -212,11 +215,19 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def patience(self) -> timedelta:
         """How long it may say nothing while it is connected."""
         intervals = [self.registration.interval] if self.accepted() and self.registration else []
-        known = self.configuration.get("heartbeatinterval", "")
-        if known.isascii() and known.isdigit() and len(known) < 9:
-            intervals.append(int(known))
+        intervals.append(self.configured_s("heartbeatinterval"))
         seconds = 3 * max((one for one in intervals if one > 0), default=HEARTBEAT_S)
         return min(max(timedelta(seconds=seconds), SILENT_LEAST), SILENT_MOST)
+
+    def connection_timeout(self) -> timedelta:
+        """How long it waits for a vehicle after a tag was presented: its ConnectionTimeOut where that is known."""
+        known = timedelta(seconds=self.configured_s("connectiontimeout"))
+        return min(known, CONNECTION_TIMEOUT_MOST) or CONNECTION_TIMEOUT
+
+    def configured_s(self, key: str) -> int:
+        """A configured number of seconds; 0 where it is not known or no number."""
+        known = self.configuration.get(key, "").strip()
+        return int(known) if known.isascii() and known.isdigit() and len(known) < 9 else 0
 
     def forget(self, now: datetime) -> None:
         """Drop idempotence keys that are too old or too many; those of open transactions stay."""

@@ -253,7 +253,6 @@ def test_a_tag_that_a_remote_start_named_is_accepted_although_nobody_knows_it() 
         expires_at=after(30),
         id_tag=ALICE,
         authorization=known(source="remote"),
-        remote_start_until=after(120),
     )
     case.do(Authorize, 5, id_tag=ALICE, authorization=known("Invalid", "unknown"))
     assert case.reply == TagReply(status="Accepted")

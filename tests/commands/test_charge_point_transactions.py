@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.charge_point import (
+    ConcludeCall,
     RequestCall,
     Started,
     StartTransaction,
@@ -20,6 +21,7 @@ from commands.charge_point import (
     stop_id,
 )
 from domain.charge_point import (
+    CallRequested,
     ClockOffsetNoted,
     Flag,
     MeterValuesRecorded,
@@ -235,8 +237,6 @@ def test_a_reservation_is_consumed_by_an_accepted_start_only_START_8() -> None:
 
 
 def reserve(case: Case, number: int) -> None:
-    from commands.charge_point import ConcludeCall
-
     payload = {
         "connectorId": 1,
         "expiryDate": "2026-03-01T13:00:00Z",
@@ -394,8 +394,6 @@ def test_a_blocked_tag_stays_blocked_although_a_remote_start_named_it_START_2() 
 
 
 def test_a_rejected_remote_start_is_waited_for_no_more() -> None:
-    from commands.charge_point import ConcludeCall
-
     case = Case.online()
     request_start(case, ALICE, known(source="remote"))
     case.do(ConcludeCall, 1, command_id="r1", status="rejected", reason="Rejected")
@@ -411,7 +409,6 @@ def request_start(case: Case, tag: TagRef, authorization: object, **payload: obj
         expires_at=after(30),
         id_tag=tag,
         authorization=authorization,
-        remote_start_until=after(120),
     )
 
 
@@ -606,3 +603,31 @@ def test_time_goes_on_within_the_aggregate_although_receipts_run_back() -> None:
     assert case.last(TransactionStopped).timestamp == after(100)
     assert all(a.timestamp <= b.timestamp for a, b in zip(case.log, case.log[1:], strict=False))
     assert timedelta(0) == case.log[-1].timestamp - case.log[-2].timestamp
+
+
+@pytest.mark.parametrize(
+    ("configured", "until"), [("", 150), ("60", 90), ("0", 150), ("soon", 150), ("99999", 3630)]
+)
+@pytest.mark.parametrize(("early", "status"), [(1, "Accepted"), (0, "Invalid")])
+def test_a_remote_start_waits_for_the_vehicle_as_long_as_the_charge_point_does(
+    configured: str, until: int, early: int, status: str
+) -> None:
+    case = Case.online()
+    if configured:
+        payload = {"key": "ConnectionTimeOut", "value": configured}
+        action = "ChangeConfiguration"
+        case.do(RequestCall, command_id="c", action=action, payload=payload, expires_at=after(30))
+        case.do(ConcludeCall, command_id="c", status="accepted")
+    request_start(case, ALICE, known(source="remote"))
+    case.do(ConcludeCall, 1, command_id="r1", status="accepted", reason="Accepted")
+    assert case.last(CallRequested).remote_start_until == after(until)
+    reply = case.start(received=until - early, authorization=known("Invalid", "unknown"))
+    assert (reply.status, bool(case.last(TransactionStarted).remote_command_id)) == (status, bool(early))
+
+
+@pytest.mark.parametrize("reason", ["disconnected", "replaced"])
+def test_a_remote_start_on_a_connection_that_broke_may_have_come_through(reason: str) -> None:
+    case = Case.online()
+    request_start(case, ALICE, known(source="remote"))
+    case.do(ConcludeCall, 1, command_id="r1", status="failed", reason=reason)
+    assert case.start(received=5, authorization=known("Invalid", "unknown")).status == "Accepted"
