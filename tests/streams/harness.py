@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -88,6 +90,17 @@ class Node:
 
     async def ask(self, command: Command, id: str) -> Reply:
         return await self.bus.ask(command, Meta(command_id=id, at=now(), tenant="t"))
+
+
+@contextlib.contextmanager
+def worker(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`tests.streams.worker` with these arguments, killed at the end."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.streams.worker", *arguments])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def insist(bus: CommandBus, command: Command, id: str, within: float = 60.0) -> Reply:
