@@ -19,7 +19,7 @@ from commands.charge_point.models import (
     TagReply,
     TransferData,
 )
-from commands.charge_point.provisioning import unknown
+from commands.charge_point.provisioning import learn_connector, unknown
 from domain.charge_point import (
     Booted,
     CallConcluded,
@@ -132,6 +132,7 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
     if not state.provisioned:
         return unknown(command.charge_point_id)
     watch_clock(charge_point, command.timestamp, meta.at, queued=False)
+    learn_connector(charge_point, command.connector_id, meta.at)
     at = state.corrected(command.timestamp, meta.at)
     last = state.connectors.get(command.connector_id)
     flags = [*command.flags, *_not_registered(charge_point)]

@@ -1,10 +1,25 @@
-"""Taking a charge point in, changing it, letting it go."""
+"""Taking a charge point in, changing it, letting it go; and learning what an automatic one has."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import Change, Register, Remove, SetCredentials
 from domain.charge_point import Changed, ChargePoint, CredentialsSet, Registered, Removed
+from domain.values import Connector, Evse
+
+MOST_CONNECTORS = 32
+"""A connector above this number is no reason to add an EVSE."""
+
+_CONNECTOR = Connector(
+    id="1",
+    standard="IEC_62196_T2",
+    format="SOCKET",
+    power_type="AC_3_PHASE",
+    max_voltage=230,
+    max_amperage=32,
+)
 
 
 def unknown(charge_point_id: str) -> Rejected:
@@ -29,6 +44,18 @@ def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcom
     if command.password_hash:
         charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
     return Accepted()
+
+
+def learn_connector(charge_point: ChargePoint, connector_id: int, at: datetime) -> None:
+    """An automatic charge point named a connector: it has EVSEs up to that number, until an operator says more."""
+    state = charge_point.state
+    if not state.automatic or not len(state.evses) < connector_id <= MOST_CONNECTORS:
+        return
+    evses = tuple(
+        Evse(uid=f"{state.charge_point_id}-{number}", connectors=(_CONNECTOR,))
+        for number in range(len(state.evses) + 1, connector_id + 1)
+    )
+    charge_point.trigger(Changed, at, site=state.site, evses=(*state.evses, *evses), automatic=True)
 
 
 def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:

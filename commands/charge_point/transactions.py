@@ -20,7 +20,7 @@ from commands.charge_point.models import (
     stop_key,
 )
 from commands.charge_point.presence import awaited_start, by_intent, watch_clock
-from commands.charge_point.provisioning import unknown
+from commands.charge_point.provisioning import learn_connector, unknown
 from domain.charge_point import (
     ChargePoint,
     Flag,
@@ -58,6 +58,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
             )
         )
     watch_clock(charge_point, command.timestamp, meta.at, queued=True)
+    learn_connector(charge_point, command.connector_id, meta.at)
     intent = awaited_start(charge_point, command.id_tag.key, command.connector_id, meta.at)
     authorization = by_intent(command.authorization, intent)
     status = authorization.status

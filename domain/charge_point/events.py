@@ -61,13 +61,17 @@ class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.
 
 
 class Changed(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
-    """Where it stands and what it has, as a whole."""
+    """Where it stands and what it has, as a whole; `automatic` where it named a connector that nobody knew."""
 
     site: Site
     evses: tuple[Evse, ...] = ()
+    automatic: bool = False
 
     def apply(self, aggregate: ChargePoint) -> None:
-        aggregate.state.site, aggregate.state.evses = self.site, self.evses
+        state = aggregate.state
+        if not self.automatic and self.evses != state.evses:
+            state.automatic = False  # from now on the operator says what it has
+        state.site, state.evses = self.site, self.evses
 
 
 class Removed(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from commands.base import Command, Refusal, Route, TimerDue
@@ -44,6 +45,7 @@ from domain.charge_point import (
     Seen,
     StatusReported,
     TagAuthorized,
+    TransactionStarted,
 )
 from streams.envelope import CommandRegistry
 from tests.commands.charge_point_case import ALICE, EVSES, SITE, Case, after, known
@@ -361,3 +363,58 @@ def test_a_new_process_ends_the_connections_of_the_one_before_it_and_not_its_own
     assert not case.do(Disconnect, 1, epoch=epoch, reason="gateway lost", except_boot="b1")
     (event,) = case.do(Disconnect, 2, epoch=epoch, reason="gateway lost", except_boot="b2")
     assert isinstance(event, Disconnected)
+
+
+def automatic() -> Case:
+    """Taken in at its first handshake: nobody said what it has."""
+    case = Case()
+    case.do(Register, site=SITE, automatic=True)
+    case.do(Connect, node="gw-1", slot=3, boot="b1")
+    case.do(Boot, vendor="Acme", model="Box")
+    return case
+
+
+def test_an_automatic_charge_point_has_the_evses_that_it_names() -> None:
+    case = automatic()
+    events = case.status(1, "Available", connector_id=2)
+    assert [type(event) for event in events] == [Changed, StatusReported]
+    assert (case.last(Changed).site, case.last(StatusReported).flags) == (SITE, ())
+    assert [evse.uid for evse in case.state.evses] == ["CP-1-1", "CP-1-2"]
+    (connector,) = case.state.evses[1].connectors
+    assert (connector.id, connector.standard, connector.format) == ("1", "IEC_62196_T2", "SOCKET")
+    assert (connector.power_type, connector.max_voltage, connector.max_amperage) == ("AC_3_PHASE", 230, 32)
+    assert [type(event) for event in case.status(2, "Available", connector_id=1)] == [StatusReported]
+    case.status(3, "Available", connector_id=0)
+    assert len(case.all(Changed)) == 1
+
+
+def test_a_start_on_an_unknown_connector_of_an_automatic_charge_point_has_its_evse() -> None:
+    case = automatic()
+    case.start(connector_id=1)
+    started = case.last(TransactionStarted)
+    assert (started.evse_uid, started.flags) == ("CP-1-1", ())
+    assert started.ocpi_connector is not None
+
+
+def test_a_nonsensical_connector_of_an_automatic_charge_point_is_flagged_only() -> None:
+    case = automatic()
+    case.status(1, "Available", connector_id=5000)
+    assert not case.all(Changed)
+    assert case.last(StatusReported).flags == (Flag.UNKNOWN_CONNECTOR,)
+
+
+def test_once_an_operator_said_what_it_has_nothing_is_added() -> None:
+    case = automatic()
+    case.status(1, "Available", connector_id=1)
+    case.do(Change, 2, evses=EVSES)
+    case.status(3, "Available", connector_id=3)
+    assert case.last(StatusReported).flags == (Flag.UNKNOWN_CONNECTOR,)
+    assert case.state.evses == EVSES
+
+
+def test_a_new_place_does_not_end_the_learning() -> None:
+    case = automatic()
+    case.status(1, "Available", connector_id=1)
+    case.do(Change, 2, site=msgspec.structs.replace(SITE, name="Elsewhere"))
+    case.status(3, "Available", connector_id=2)
+    assert len(case.state.evses) == 2
