@@ -1,0 +1,28 @@
+"""A log and a read store of their own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from projections.store.sqlite import SqliteReadStore
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def read_store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
+    store = SqliteReadStore(tmp_path / "read")
+    yield store
+    await store.close()

@@ -1,0 +1,177 @@
+"""A follower hands decisions over in order until they were taken, and never those of stale deciders."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from commands.base import Area
+from domain.aggregate import UnknownEventError
+from streams.envelope import decode_events
+from streams.follower import Fact, Follower, TransientError
+from streams.log import Log, Record, TopicPartition
+from streams.sqlite_log import SqliteLog
+from streams.topology import events_topic, partition_of
+from tests.streams.counter import EVENTS
+from tests.streams.counting import added, claim, write
+from tests.streams.harness import place_of, until
+
+A = place_of("counter|a")
+ELSEWHERE = next(f"c{i}" for i in range(100) if place_of(f"counter|c{i}") != A)
+
+
+class Taker:
+    """Takes facts, after so many failures."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.ids: list[str] = []
+        self.tries = 0
+
+    async def __call__(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise TransientError("away")
+        for fact in facts:
+            decode_events(fact.decision, EVENTS)
+        self.ids.extend(fact.decision.meta.command_id for fact in facts)
+
+
+@asynccontextmanager
+async def following(
+    log: Log, taker: Taker, *, behind: float = 0.0, batch: int = 500
+) -> AsyncIterator[Follower]:
+    follower = Follower(
+        log, "g", [Area.CHARGE_POINT], "one", taker, batch=batch, commit_every=0.02, behind=behind
+    )
+    task = asyncio.create_task(follower.run())
+    try:
+        yield follower
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def committed(log: Log) -> tuple[int, str]:
+    return tuple((await log.committed("g", [A])).get(A, (0, "")))  # type: ignore[return-value]
+
+
+async def test_a_batch_that_meets_an_absent_neighbour_is_handed_over_again_in_order(
+    embedded: SqliteLog,
+) -> None:
+    await write(embedded, *(added("a", version, 1) for version in range(1, 6)))
+    taker = Taker(failures=2)
+    async with following(embedded, taker, batch=2):
+        await until(lambda: len(taker.ids) == 5)
+
+    assert taker.ids == [f"a-{version}" for version in range(1, 6)]
+
+
+async def test_what_was_taken_is_not_handed_over_after_a_restart(embedded: SqliteLog) -> None:
+    await write(embedded, added("a", 1, 1))
+    first, second = Taker(), Taker()
+    async with following(embedded, first):
+        await until(lambda: first.ids)
+    await write(embedded, added("a", 2, 1))
+    async with following(embedded, second):
+        await until(lambda: second.ids)
+
+    assert (first.ids, second.ids) == (["a-1"], ["a-2"])
+
+
+async def test_the_position_keeps_the_epoch_so_that_a_stale_decider_is_seen_after_a_restart(
+    embedded: SqliteLog,
+) -> None:
+    old = await claim(embedded, "a")
+    await write(embedded, added("a", 1, 1, old))
+    new = await claim(embedded, "a")
+    await write(embedded, added("a", 2, 1, new))
+    first, second = Taker(), Taker()
+    async with following(embedded, first):
+        await until(lambda: len(first.ids) == 2)
+    stale = msgspec.structs.replace(added("a", 2, 99, old), command="stale")
+    await write(embedded, stale, added("a", 3, 1, new))
+    async with following(embedded, second):
+        await until(lambda: second.ids)
+
+    assert await committed(embedded) == (6, str(new))
+    assert second.ids == ["a-3"]
+
+
+async def test_a_batch_under_way_at_the_end_is_handed_over_whole_after_a_restart(embedded: SqliteLog) -> None:
+    """Its claim, seen already, must not turn the decisions before it into stale ones."""
+    old = await claim(embedded, "a")
+    await write(embedded, added("a", 1, 1, old))
+    first, stuck, second = Taker(), Taker(failures=10**6), Taker()
+    async with following(embedded, first):
+        await until(lambda: first.ids)
+    await write(embedded, added("a", 2, 1, old))
+    new = await claim(embedded, "a")
+    await write(embedded, added("a", 3, 1, new))
+    async with following(embedded, stuck):
+        await until(lambda: stuck.tries)
+    async with following(embedded, second):
+        await until(lambda: len(second.ids) == 2)
+
+    assert second.ids == ["a-2", "a-3"]
+
+
+async def test_an_unknown_event_halts_its_partition_and_the_others_go_on(embedded: SqliteLog) -> None:
+    unknown = msgspec.structs.replace(
+        added("a", 1, 1),
+        events=[
+            msgspec.Raw(
+                b'{"type":"counter.rewound.v9","aggregate":"counter|a","version":1,"received_at":"2026-01-01T00:00:00Z"}'
+            )
+        ],
+    )
+    await write(embedded, unknown, added("a", 2, 1))
+    taker = Taker()
+    async with following(embedded, taker) as follower:
+        await until(lambda: follower.halted)
+        await write(embedded, added(ELSEWHERE, 1, 1))
+        await until(lambda: taker.ids)
+        [why] = follower.halted.values()
+
+    assert why == str(UnknownEventError("counter.rewound.v9"))
+    assert taker.ids == [f"{ELSEWHERE}-1"]
+    assert await committed(embedded) == (0, "")
+
+
+async def test_a_damaged_record_halts_its_partition_however_much_comes_behind_it(embedded: SqliteLog) -> None:
+    """Its queue may not stop the reading of the others."""
+    place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of("counter|a"))
+    await embedded.append(*place, [Record(None, b"damaged"), *[Record(None, b"more")] * 6000])
+    taker = Taker()
+    async with following(embedded, taker) as follower:
+        await until(lambda: follower.halted)
+        await write(embedded, added(ELSEWHERE, 1, 1))
+        await until(lambda: taker.ids)
+        halted = list(follower.halted)
+
+    assert halted == [place]
+
+
+@pytest.mark.parametrize("behind", [0.3])
+async def test_a_sweeper_hands_over_nothing_younger_than_it_was_told(
+    embedded: SqliteLog, behind: float
+) -> None:
+    ages: list[float] = []
+
+    class Ages(Taker):
+        async def __call__(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+            ages.extend((datetime.now(UTC) - fact.written_at).total_seconds() for fact in facts)
+
+    async with following(embedded, Ages(), behind=behind):
+        await write(embedded, added("a", 1, 1))
+        await write(embedded, added("a", 2, 1))
+        await until(lambda: len(ages) == 2)
+
+    assert min(ages) >= behind

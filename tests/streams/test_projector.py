@@ -1,0 +1,220 @@
+"""The projector engine: documents equal a fold, a faulty one is parked and waits, and is retried from the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from commands.base import Area
+from projections.store import HUB, Applied, Insert, PositionKey, Query, ReadStore, StoreRejected, Write
+from projections.store.sqlite import SqliteReadStore
+from streams.envelope import Decision
+from streams.follower import Fact
+from streams.log import Log
+from streams.projector import LETTERS, Projector
+from streams.replay import NotRetried, facts, places, rebuild, retry
+from streams.sqlite_log import SqliteLog
+from tests.streams.counter import EVENTS
+from tests.streams.counting import FEED, UNLUCKY, Faulty, added, claim, write
+from tests.streams.harness import place_of, until
+
+A = place_of("counter|a")
+
+
+def projector(store: ReadStore, faulty: Faulty | None = None) -> Projector:
+    return Projector(store, EVENTS, [(faulty or Faulty()).view], [FEED], reread_every=0.0)
+
+
+async def all_facts(log: Log, name: str = "a") -> list[Fact]:
+    return [fact async for batch in facts(log, place_of(f"counter|{name}")) for fact in batch]
+
+
+async def total(store: ReadStore, name: str = "a") -> tuple[object, object]:
+    found = await store.get(HUB, "counters", name)
+    return (found["total"], found["version"]) if found else (None, 0)
+
+
+async def letters(store: ReadStore) -> list[str]:
+    return [str(letter["_id"]) for letter in (await store.find(Query(HUB, LETTERS))).items]
+
+
+async def no_letters(store: ReadStore) -> bool:
+    return not await letters(store)
+
+
+async def feed(store: Projector, log: Log, *decisions: Decision, name: str = "a") -> None:
+    """Append these and hand them over."""
+    known = len(await all_facts(log, name))
+    await write(log, *decisions)
+    await store.handle(place_of(f"counter|{name}"), (await all_facts(log, name))[known:])
+
+
+async def test_a_batch_becomes_documents_once_however_often_it_comes(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    await write(embedded, *(added("a", version, 1) for version in range(1, 4)))
+    for _ in range(2):
+        await projector(read_store).handle(A, await all_facts(embedded))
+
+    assert await total(read_store) == (3, 3)
+    assert await read_store.count(Query(HUB, "additions")) == 3
+
+
+async def test_a_stale_deciders_records_never_reach_a_document(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    old = await claim(embedded, "a")
+    await write(embedded, added("a", 1, 1, old))
+    new = await claim(embedded, "a")
+    await write(embedded, added("a", 2, 50, old), added("a", 2, 2, new))
+    await projector(read_store).handle(A, await all_facts(embedded))
+
+    assert await total(read_store) == (3, 2)
+
+
+async def test_a_projection_that_raises_parks_its_document_and_the_others_go_on(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    other = next(f"c{i}" for i in range(1000) if place_of(f"counter|c{i}") == A)
+    it = projector(read_store)
+    await feed(it, embedded, added("a", 1, 1), added("a", 2, UNLUCKY), added("a", 3, 1), added(other, 1, 5))
+
+    assert await total(read_store) == (1, 1)
+    assert await total(read_store, other) == (5, 1)
+    assert it.parked == {(HUB, "counters", "a")}
+    [letter] = (await read_store.find(Query(HUB, LETTERS))).items
+    assert (letter["document"], letter["offset"], letter["reason"]) == (
+        "chargesphere/counters/a",
+        1,
+        "ValueError: unlucky",
+    )
+
+
+async def test_what_is_parked_stays_parked_after_a_restart(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    await feed(projector(read_store), embedded, added("a", 1, 1), added("a", 2, UNLUCKY))
+    mended = Faulty()
+    mended.mended = True
+    after = projector(read_store, mended)
+    await feed(after, embedded, added("a", 3, 1))
+
+    assert after.parked == {(HUB, "counters", "a")}
+    assert await total(read_store) == (1, 1)
+
+
+async def test_a_parked_document_is_retried_from_the_log_and_goes_on(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    faulty = Faulty()
+    it = projector(read_store, faulty)
+    await feed(it, embedded, added("a", 1, 1), added("a", 2, UNLUCKY), added("a", 3, 1))
+    [letter] = await letters(read_store)
+
+    with pytest.raises(NotRetried, match="unlucky"):
+        await retry(embedded, read_store, [faulty.view], [FEED], EVENTS, letter, settle=0.0)
+    assert await letters(read_store) == [letter]
+    faulty.mended = True
+    version = await retry(embedded, read_store, [faulty.view], [FEED], EVENTS, letter, settle=0.0)
+    await feed(it, embedded, added("a", 4, 1))
+
+    assert version == 3
+    assert await letters(read_store) == []
+    assert await total(read_store) == (1 + UNLUCKY + 2, 4)
+    assert it.parked == frozenset()
+
+
+async def test_events_that_a_parked_document_missed_are_folded_in_by_its_retry(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    """The projector passes an event after the fold of the retry and before it learns of it."""
+    faulty = Faulty()
+    it = projector(read_store, faulty)
+    await feed(it, embedded, added("a", 1, 1), added("a", 2, UNLUCKY))
+    [letter] = await letters(read_store)
+    faulty.mended = True
+    retrying = asyncio.create_task(
+        retry(embedded, read_store, [faulty.view], [FEED], EVENTS, letter, settle=0.3)
+    )
+    await until(lambda: no_letters(read_store))
+    await write(embedded, added("a", 3, 1), added("a", 4, 1))
+    await it.handle(A, (await all_facts(embedded))[-1:])
+    assert it.parked == {(HUB, "counters", "a")}
+
+    assert await retrying == 4
+    assert await letters(read_store) == []
+    await feed(it, embedded, added("a", 5, 1))
+    assert await total(read_store) == (1 + UNLUCKY + 3, 5)
+
+
+async def test_a_retry_of_an_unknown_letter_says_so(embedded: SqliteLog, read_store: SqliteReadStore) -> None:
+    with pytest.raises(NotRetried, match="no dead letter 'x'"):
+        await retry(embedded, read_store, [Faulty().view], [FEED], EVENTS, "x", settle=0.0)
+
+
+class Choosy(SqliteReadStore):
+    """Refuses every write to one document, as a store does that can never take it."""
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        if any(write.id == "a" and write.collection == "counters" for write in writes):
+            raise StoreRejected("too large")
+        return await super().apply(writes, positions)
+
+
+async def test_a_document_that_the_store_refuses_is_parked_and_the_others_go_on(
+    embedded: SqliteLog, tmp_path: Path
+) -> None:
+    other = next(f"c{i}" for i in range(1000) if place_of(f"counter|c{i}") == A)
+    store = Choosy(tmp_path / "choosy")
+    it = projector(store)
+    await feed(it, embedded, added("a", 1, 1), added(other, 1, 5))
+
+    assert it.parked == {(HUB, "counters", "a")}
+    assert await total(store, other) == (5, 1)
+    assert len(await letters(store)) == 1
+    await store.close()
+
+
+async def test_a_rebuild_equals_the_live_documents_and_appends_nothing(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    names = [f"c{i}" for i in range(30)]
+    live = projector(read_store)
+    for name in names:
+        await feed(live, embedded, *(added(name, v, v) for v in range(1, 6)), name=name)
+    before = {name: await read_store.get(HUB, "counters", name) for name in names}
+    ends = await embedded.ends(places(Area))
+    await read_store.drop_all([HUB])
+    assert await total(read_store, names[0]) == (None, 0)
+    told: list[tuple[int, int]] = []
+    count = await rebuild(embedded, projector(read_store), lambda done, all: told.append((done, all)))
+
+    assert count == 150
+    assert {name: await read_store.get(HUB, "counters", name) for name in names} == before
+    assert await read_store.count(Query(HUB, "additions")) == 150
+    assert await embedded.ends(places(Area)) == ends
+    assert told[-1] == (150, 150)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+async def test_letters_of_others_are_read_page_by_page(
+    read_store: SqliteReadStore, embedded: SqliteLog
+) -> None:
+    await read_store.apply(
+        [
+            Insert(
+                HUB, LETTERS, str(i), {"document": f"chargesphere/counters/x{i}", "projection": "counters"}
+            )
+            for i in range(700)
+        ]
+    )
+    it = projector(read_store)
+    await feed(it, embedded, added("a", 1, 1))
+
+    assert len(it.parked) == 700
+    assert (HUB, "counters", "x699") in it.parked
