@@ -56,12 +56,12 @@ class Feed:
 
 
 def utc_text(moment: datetime | None) -> str | None:
-    """A time as read models hold it: UTC, microseconds only where there are some, ending in Z."""
+    """A time as read models hold it: UTC with milliseconds, ending in Z, so that texts sort as times do."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def builtins(value: object) -> Any:
-    """Structs to JSON-ready values: times as `utc_text`, Decimals as JSON numbers."""
+    """Structs without times to JSON-ready values: Decimals as JSON numbers."""
     return plain_json(msgspec.to_builtins(value, builtin_types=(Decimal,)))

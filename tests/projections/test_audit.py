@@ -25,7 +25,7 @@ def test_what_a_person_asked_for_stands_in_its_tenants_audit() -> None:
         "session.start.v1",
         ["session.started.v1"],
         None,
-        "2026-03-01T12:00:00Z",
+        "2026-03-01T12:00:00.000Z",
     ]
 
 

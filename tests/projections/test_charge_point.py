@@ -92,7 +92,7 @@ def test_it_stands_in_its_tenants_database_under_its_id() -> None:
 def test_a_new_charge_point_has_its_place_and_connectors_and_has_not_been_seen() -> None:
     document = known(History().registered(evse("E1"), evse("E2", "DC")))
 
-    assert (document["tenant_id"], document["created_at"]) == ("demo", "2026-05-01T12:01:00Z")
+    assert (document["tenant_id"], document["created_at"]) == ("demo", "2026-05-01T12:01:00.000Z")
     assert (document["connected"], document["last_seen"]) == (False, None)
     assert document["location"]["coordinates"] == {"latitude": "52.52000", "longitude": "13.40495"}
     powers = [
@@ -110,9 +110,9 @@ def test_it_is_connected_until_its_current_connection_ends() -> None:
     ended = known(*first, newer, history.happens(Disconnected, epoch=3))
 
     assert late["connected"] is True
-    assert late["connection"] == {"since": "2026-05-01T12:03:00Z", "node": "b", "epoch": 3}
+    assert late["connection"] == {"since": "2026-05-01T12:03:00.000Z", "node": "b", "epoch": 3}
     assert (ended["connected"], ended["connection"]) == (False, None)
-    assert ended["last_seen"] == "2026-05-01T12:03:00Z"
+    assert ended["last_seen"] == "2026-05-01T12:03:00.000Z"
 
 
 def test_its_boot_says_what_it_is() -> None:
@@ -123,7 +123,11 @@ def test_its_boot_says_what_it_is() -> None:
 
     names = ("vendor", "model", "serial_number", "firmware_version")
     assert [document[name] for name in names] == ["V", "M", "S1", "1.0"]
-    assert document["registration"] == {"status": "Accepted", "interval": 300, "at": "2026-05-01T12:02:00Z"}
+    assert document["registration"] == {
+        "status": "Accepted",
+        "interval": 300,
+        "at": "2026-05-01T12:02:00.000Z",
+    }
     assert document["configuration"]["heartbeat_interval"] == 300
 
 
@@ -159,7 +163,7 @@ def test_the_time_of_a_status_is_corrected_by_the_clocks_offset() -> None:
         ),
     )
 
-    assert document["connectors"][0]["last_update"] == "2026-05-01T12:00:00Z"
+    assert document["connectors"][0]["last_update"] == "2026-05-01T12:00:00.000Z"
 
 
 def test_new_evses_keep_what_their_connectors_last_said() -> None:
@@ -219,7 +223,7 @@ def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:
         *seen, history.happens(Changed, site=SITE), history.happens(CredentialsSet, password_hash="h")
     )
 
-    assert after["last_seen"] == known(*seen)["last_seen"] == "2026-05-01T12:02:00Z"
+    assert after["last_seen"] == known(*seen)["last_seen"] == "2026-05-01T12:02:00.000Z"
 
 
 def test_one_that_was_removed_is_gone_and_comes_back_blank() -> None:
@@ -267,6 +271,6 @@ def test_each_meter_values_message_is_a_sample_of_its_own() -> None:
 
     assert isinstance(write, Insert)
     assert (write.db, write.collection) == ("ocpp_demo", "samples")
-    assert write.id == "CP|1|1|2026-05-01T12:00:00Z|1"
-    assert (write.document["values"], write.document["timestamp"]) == (wire, "2026-05-01T12:00:00Z")
+    assert write.id == "CP|1|1|2026-05-01T12:00:00.000Z|1"
+    assert (write.document["values"], write.document["timestamp"]) == (wire, "2026-05-01T12:00:00.000Z")
     assert SAMPLES.writes(history.happens(Seen), META) == ()

@@ -49,7 +49,7 @@ def test_the_start_of_a_session_is_told_on_the_session_topic() -> None:
     assert message.payload == {
         "event_type": "session_started",
         "event_id": message.event_id,
-        "timestamp": "2026-03-01T12:00:03Z",
+        "timestamp": "2026-03-01T12:00:03.000Z",
         "tenant_id": "demo",
         "charge_point_id": "CP-1",
         "session_id": SESSION,
@@ -69,11 +69,11 @@ def test_usage_is_told_on_the_session_topic_at_most_once_a_minute() -> None:
     messages = told([started(), *usage, ended(8, 200, 650)])
     seen = [(m.payload["event_type"], m.payload["timestamp"]) for m in messages if m.payload]
     assert seen == [
-        ("session_started", "2026-03-01T12:00:00Z"),
-        ("meter_value", "2026-03-01T12:00:30Z"),
-        ("meter_value", "2026-03-01T12:01:30Z"),
-        ("meter_value", "2026-03-01T12:02:30Z"),
-        ("session_stopped", "2026-03-01T12:03:20Z"),
+        ("session_started", "2026-03-01T12:00:00.000Z"),
+        ("meter_value", "2026-03-01T12:00:30.000Z"),
+        ("meter_value", "2026-03-01T12:01:30.000Z"),
+        ("meter_value", "2026-03-01T12:02:30.000Z"),
+        ("session_stopped", "2026-03-01T12:03:20.000Z"),
     ]
 
 
@@ -99,7 +99,7 @@ def test_every_reading_is_told_in_base_units() -> None:
     data = message.payload["data"]
     assert isinstance(data, dict)
     assert (data["connector_id"], data["transaction_id"]) == (1, 7)
-    common = {"timestamp": "2026-03-01T12:00:04Z", "context": "Sample.Periodic", "location": "Outlet"}
+    common = {"timestamp": "2026-03-01T12:00:04.000Z", "context": "Sample.Periodic", "location": "Outlet"}
     register = {"measurand": "Energy.Active.Import.Register", "value": 1500, "unit": "Wh", "phase": None}
     power = {"measurand": "Power.Active.Import", "value": 11000, "unit": "W", "phase": None}
     voltage = {"measurand": "Voltage", "value": None, "unit": None, "phase": "L1-N", "raw": "x"}
@@ -146,7 +146,7 @@ def test_the_status_is_retained_and_lists_the_connectors() -> None:
         "charge_point_id": "CP-1",
         "status": "Occupied",
         "connected": True,
-        "connectors": [{"id": 1, "status": "Charging", "last_update": "2026-03-01T12:00:02Z"}],
+        "connectors": [{"id": 1, "status": "Charging", "last_update": "2026-03-01T12:00:02.000Z"}],
     }
 
 
@@ -201,7 +201,7 @@ def test_the_outcome_of_a_command_goes_to_the_responses() -> None:
         "command_id": "r-1",
         "status": "accepted",
         "reason": "Accepted",
-        "timestamp": "2026-03-01T12:00:02Z",
+        "timestamp": "2026-03-01T12:00:02.000Z",
         "response": {
             "status": "Accepted",
             "configurationKey": [{"key": "AuthorizationKey", "value": None}],

@@ -49,7 +49,7 @@ def test_the_attributes_are_cloud_events_headers() -> None:
         "ce_type": b"chargesphere.session.started.v1",
         "ce_source": b"/chargesphere/session",
         "ce_subject": SESSION.encode(),
-        "ce_time": b"2026-03-01T12:00:04Z",
+        "ce_time": b"2026-03-01T12:00:04.000Z",
         "ce_tenantid": b"demo",
         "ce_aggregateversion": b"3",
         "ce_correlationid": b"corr-1",
@@ -114,4 +114,4 @@ def test_a_number_beyond_every_integer_can_be_told() -> None:
     told = cloud_event(metered(4, values, 30), meta())
     assert told is not None
     [reading] = msgspec.json.decode(told.data)["readings"]
-    assert (reading["value"], reading["timestamp"]) == (9e102, "2026-03-01T12:00:30Z")
+    assert (reading["value"], reading["timestamp"]) == (9e102, "2026-03-01T12:00:30.000Z")

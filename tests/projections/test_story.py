@@ -45,7 +45,7 @@ def test_a_decision_stands_under_its_correlation_and_under_its_session() -> None
 
 def test_a_line_tells_the_names_of_its_events_and_short_facts() -> None:
     line = lines(ended(3, 60, 4200), command="session.end.v1", causation_id="frame-1")[0].document
-    assert line["at"] == "2026-03-01T12:00:00Z"
+    assert line["at"] == "2026-03-01T12:00:00.000Z"
     assert (line["tenant_id"], line["command"], line["command_id"]) == ("demo", "session.end.v1", "c-1")
     assert (line["aggregate"], line["causation_id"], line["refusal"]) == (
         f"session|{SESSION}",

@@ -206,7 +206,8 @@ async def test_a_tag_is_put_read_listed_and_deleted_and_stands_nowhere_in_the_cl
     gone = await demo.call("DELETE", "/tokens/TAG1", role="operator")
 
     assert (created.status_code, again.status_code) == (201, 200)
-    assert created.json() == {**body, "uid": "Tag1", "last_updated": "2026-05-01T12:00:00Z"}
+    shown = {**body, "expiry_date": "2027-01-01T00:00:00.000Z"}
+    assert created.json() == {**shown, "uid": "Tag1", "last_updated": "2026-05-01T12:00:00.000Z"}
     assert got.json()["status"] == "Blocked"
     assert [one["uid"] for one in listed.json()["items"]] == ["***"]
     assert b"tag1" not in stored.lower().replace(b"tag1|", b"")

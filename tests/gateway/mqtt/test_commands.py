@@ -98,7 +98,7 @@ async def test_a_refusal_is_answered_with_its_reason(
         "command_id": "m-2",
         "status": "failed",
         "reason": "no charge point 'X'",
-        "timestamp": "2026-03-01T12:00:00Z",
+        "timestamp": "2026-03-01T12:00:00.000Z",
         "response": None,
     }
 

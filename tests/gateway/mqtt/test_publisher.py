@@ -100,7 +100,7 @@ async def test_the_status_is_there_for_who_comes_later(
         [seen] = await later.until(lambda one: True)
     assert seen.retained
     assert _field(seen, "connectors") == [
-        {"id": 1, "status": "Charging", "last_update": "2026-03-01T12:00:00Z"}
+        {"id": 1, "status": "Charging", "last_update": "2026-03-01T12:00:00.000Z"}
     ]
 
 
