@@ -79,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--data", type=Path, default=Path("data"))
 
     letters = commands.add_parser("dead-letters", help="what a projection could not take in")
+    letters.add_argument(
+        "--retry", metavar="ID", help="make its document anew from the log, and take it away"
+    )
     letters.add_argument("--data", type=Path, default=Path("data"))
     deliveries = commands.add_parser("deliveries", help="what is on its way to partners")
     deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed"))

@@ -20,7 +20,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.auth import issue_token
 from chargesphere import nouns
@@ -38,7 +38,7 @@ from streams.envelope import Decision
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, TopicPartition
 from streams.projector import Projector
-from streams.replay import history, places, rebuild, records, state_at
+from streams.replay import NotRetried, history, places, rebuild, records, retry, state_at
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics
 
@@ -218,8 +218,22 @@ async def _frames(backbone: Backbone) -> int:
 
 
 async def dead_letters(options: argparse.Namespace) -> int:
-    """What a projection could not take in."""
-    return await _list(options, "dead_letters", ("projection", "document", "offset", "reason", "parked_at"))
+    """What a projection could not take in; with --retry, its document is made anew."""
+    if options.retry is None:
+        names = ("_id", "projection", "document", "reason", "parked_at")
+        return await _list(options, "dead_letters", names, sort=Sort("parked_at"))
+    async with _opened(options) as backbone:
+        # Beside an embedded log that we hold nobody projects who would have to learn of it first.
+        settle = {} if backbone.settings.kafka_bootstrap else {"settle": 0.0}
+        try:
+            version = await retry(
+                backbone.log, backbone.store, nouns.VIEWS, nouns.FEEDS, nouns.EVENTS, options.retry, **settle
+            )
+        except NotRetried as error:
+            print(f"chargesphere: {error}", file=sys.stderr)
+            return 1
+    print(f"made anew at version {version}")
+    return 0
 
 
 async def deliveries(options: argparse.Namespace) -> int:
@@ -236,12 +250,14 @@ async def _list(
     where: tuple[Any, ...] = (),
     sort: Sort | None = None,
 ) -> int:
-    table = Table(*names)
+    table = Table(*(Column(name.lstrip("_"), overflow="fold") for name in names))
     async with _opened(options) as backbone:
         query = Query(HUB, collection, where, (sort,) if sort else (), limit=500)
         for document in (await backbone.store.find(query)).items:
             table.add_row(*(str(document.get(name, "")) for name in names))
-    Console().print(table if table.row_count else f"no {collection.replace('_', ' ')}")
+    # Ids must be fit for copying: only a terminal is as narrow as it is.
+    console = Console(width=None if sys.stdout.isatty() else 400)
+    console.print(table if table.row_count else f"no {collection.replace('_', ' ')}")
     return 0
 
 

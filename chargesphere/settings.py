@@ -49,7 +49,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Raises SettingsError for the first value that is wrong, and for a name that does not exist."""
+    """Raises SettingsError for the first value that is wrong."""
     values = {
         name.removeprefix(PREFIX): value.strip()
         for name, value in (environ if environ is not None else os.environ).items()

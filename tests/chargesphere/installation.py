@@ -1,0 +1,190 @@
+"""A small embedded installation: a tenant, a charge point, and a charge that an eMSP has to be told of."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.settings import read_settings
+from commands.base import Area, Command, Meta
+from commands.charge_point import (
+    Boot,
+    Connect,
+    Register,
+    ReportStatus,
+    StartTransaction,
+    StopTransaction,
+)
+from commands.tenant import CreateTenant
+from domain.charge_point import session_id
+from domain.values import Authorization, Connector, Evse, PartyId, RegisterSample, Settings, Site, TagRef
+from gateway.ocpp.ports import Frame
+from projections.store import HUB, Document, Query
+from projections.store.sqlite import SqliteReadStore
+from streams.frames import FrameProjector, FrameRecorder
+from streams.log import TopicPartition
+from streams.replay import places
+from streams.sqlite_log import SqliteLog
+from streams.topology import FRAMES, PARTITIONS, topics
+
+TENANT, CHARGE_POINT = "demo", "CP-1"
+EMSP = PartyId(country_code="NL", party_id="TNM")
+SESSION = session_id(TENANT, CHARGE_POINT, 1)
+STORY = "story-1"
+SITE = Site(id="LOC1", name="Yard", city="Kiel", country="DEU", time_zone="Europe/Berlin")
+EVSES = (
+    Evse(
+        uid="E1",
+        evse_id="DE*ABC*E1",
+        connectors=(
+            Connector(
+                id="1",
+                standard="IEC_62196_T2",
+                format="SOCKET",
+                power_type="AC_3_PHASE",
+                max_voltage=230,
+                max_amperage=32,
+            ),
+        ),
+    ),
+)
+
+
+COLLECTIONS = {
+    HUB: ("tenants", "sessions", "cdrs", "deliveries", "stories", "charge_point_ids", "dead_letters"),
+    "ocpp_demo": ("charge_points", "sessions", "samples", "frames", "audit", "commands"),
+}
+
+
+async def open_installation(data: Path) -> Backbone:
+    """What `serve` runs between its doors, without effects: nothing is ever sent."""
+    backbone = await open_backbone(read_settings({}), "serve", data)
+    backbone.start_channel()
+    backbone.start_decider()
+    backbone.start_projector()
+    backbone.start("frames", FrameProjector(backbone.log, backbone.store, backbone.node).run)
+    return backbone
+
+
+async def live(data: Path) -> None:
+    """One charge of 5 kWh on a roaming token; the session's pushes and its CDR are still to be delivered."""
+    backbone = await open_installation(data)
+    try:
+        now = datetime.now(UTC)
+        start = now - timedelta(minutes=30)
+        tag = TagRef(key="k-alice")
+        known = Authorization(status="Accepted", source="stored", as_of=start, owner=EMSP, token_type="RFID")
+        settings = Settings(revision=1, party=PartyId(country_code="DE", party_id="ABC"))
+        point: dict[str, Any] = {"tenant": TENANT, "charge_point_id": CHARGE_POINT}
+        asked: list[Command] = [
+            CreateTenant(tenant=TENANT, name="Demo"),
+            Register(**point, site=SITE, evses=EVSES),
+            Connect(**point, node="gw", slot=1, boot="b1"),
+            Boot(**point, vendor="Acme", model="Box"),
+            ReportStatus(**point, connector_id=1, status="Available", timestamp=start),
+            StartTransaction(
+                **point,
+                connector_id=1,
+                id_tag=tag,
+                meter_start=1000,
+                timestamp=start,
+                authorization=known,
+                settings=settings,
+            ),
+            StopTransaction(
+                **point,
+                transaction_id=1,
+                meter_stop=6000,
+                timestamp=now,
+                samples=(RegisterSample(at=now, energy_wh=Decimal(6000)),),
+            ),
+        ]
+        for number, command in enumerate(asked):
+            meta = Meta(
+                command_id=f"c{number}",
+                at=start + timedelta(seconds=number),
+                tenant=TENANT,
+                correlation_id=STORY if number > 4 else f"setup-{number}",
+                principal="operator:ann",
+            )
+            reply = await backbone.bus.ask(command, meta)
+            assert reply.refusal is None, reply.message
+        recorder = FrameRecorder(backbone.log, backbone.vault)
+        recorder.record(_frame(now))
+        backbone.start("recorder", recorder.run)
+        await _until_settled(backbone)
+    finally:
+        await backbone.close()
+
+
+def _frame(now: datetime) -> Frame:
+    return Frame(
+        tenant=TENANT,
+        charge_point_id=CHARGE_POINT,
+        epoch=1,
+        direction="in",
+        message_id="m1",
+        action="Heartbeat",
+        request=b"{}",
+        response=b'{"currentTime":"2026-03-01T12:00:00Z"}',
+        outcome="ok",
+        at=now,
+        seconds=0.01,
+        command_id="",
+    )
+
+
+async def _until_settled(backbone: Backbone) -> None:
+    """Until the session and its CDR wait for their delivery, and everything is projected."""
+    every = places(Area)
+    frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)]
+    async with asyncio.timeout(20):
+        while True:
+            wanted = (await backbone.store.find(Query(HUB, "deliveries"))).items
+            done = dict(await backbone.log.committed("projector", every))
+            done |= await backbone.log.committed("frames", frames)
+            ends = await backbone.log.ends([*every, *frames])
+            behind = [
+                place
+                for place, end in ends.items()
+                if end and (place not in done or done[place].offset < end)
+            ]
+            if (
+                {found["module"] for found in wanted} == {"sessions", "cdrs"}
+                and not behind
+                and any(ends[place] for place in frames)
+            ):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def documents(data: Path) -> dict[str, dict[str, Document]]:
+    """Every document of every read model, by database and collection."""
+    store = SqliteReadStore(data / "read")
+    try:
+        return {
+            f"{db}.{collection}": {str(found["_id"]): found for found in await _all(store, db, collection)}
+            for db, collections in COLLECTIONS.items()
+            for collection in collections
+        }
+    finally:
+        await store.close()
+
+
+async def _all(store: SqliteReadStore, db: str, collection: str) -> list[Document]:
+    return list((await store.find(Query(db, collection, limit=500))).items)
+
+
+async def log_ends(data: Path) -> dict[TopicPartition, int]:
+    """How far every topic reaches."""
+    log = SqliteLog(data / "log.db")
+    await log.start()
+    try:
+        every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
+        return dict(await log.ends(every))
+    finally:
+        await log.close()

@@ -1,0 +1,169 @@
+"""The command line: what cannot begin is one line on standard error and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chargesphere.cli import PROCESSES, build_parser, main
+from chargesphere.settings import PREFIX
+
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environ = ENVIRON | {PREFIX + name: value for name, value in settings.items()}
+    command = [sys.executable, "-m", "chargesphere", *words]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def cannot_begin(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("chargesphere: ")
+    return line.removeprefix("chargesphere: ")
+
+
+class Serving:
+    """`chargesphere serve` on free ports."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        words = ["serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(data)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "chargesphere", *words], env=ENVIRON, stdout=subprocess.PIPE, text=True
+        )
+        # A process that says nothing must not hold the test for ever.
+        alarm = threading.Timer(60, self.process.kill)
+        alarm.start()
+        assert self.process.stdout is not None
+        self.lines = [self.process.stdout.readline().strip() for _ in range(2)]
+        alarm.cancel()
+        self.url = self.lines[1].rpartition(" ")[2]
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    serving = Serving(tmp_path_factory.mktemp("serve") / "data")
+    yield serving
+    if serving.process.poll() is None:
+        serving.end(signal.SIGTERM)
+
+
+def test_serve_says_where_it_listens_and_is_ready(serving: Serving) -> None:
+    assert serving.lines[0].startswith("charge points: ws://127.0.0.1:")
+    assert serving.lines[1].startswith("serve is ready: http://127.0.0.1:")
+    for path in ("/health", "/ready", "/metrics", "/docs", "/", "/ocpi/versions"):
+        assert httpx.get(serving.url + path).status_code == (401 if path == "/ocpi/versions" else 200), path
+
+
+def test_a_second_serve_on_the_same_folder_is_refused(serving: Serving) -> None:
+    line = cannot_begin(run("serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(serving.data)))
+    assert "is in use by another process" in line
+
+
+def test_operations_on_the_folder_of_a_running_serve_are_refused(serving: Serving) -> None:
+    line = cannot_begin(run("replay", "--data", str(serving.data)))
+    assert "is in use by another process" in line
+
+
+def test_a_busy_port_is_named_with_the_way_out(serving: Serving, tmp_path: Path) -> None:
+    port = serving.url.rpartition(":")[2]
+    line = cannot_begin(
+        run("serve", "--http-port", port, "--ocpp-port", "0", "--data", str(tmp_path / "data"))
+    )
+    assert line == f"port {port} on 127.0.0.1 is in use; choose another with --http-port (0 = a free one)"
+
+
+def test_a_busy_charge_points_port_is_named_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("serve", "--http-port", "0", "--ocpp-port", str(port), "--data", str(tmp_path / "data"))
+        line = cannot_begin(run(*words))
+    assert line == f"port {port} on 127.0.0.1 is in use; choose another with --ocpp-port (0 = a free one)"
+
+
+def test_told_to_end_serve_ends_with_0_and_begins_again_with_what_it_had(serving: Serving) -> None:
+    token = run("token", "--role", "platform_admin", "--data", str(serving.data)).stdout.strip()
+    headers = {"authorization": f"Bearer {token}"}
+    made = httpx.post(serving.url + "/api/v1/tenants", json={"id": "kept", "name": "Kept"}, headers=headers)
+    assert made.status_code == 201, made.text
+    assert serving.end(signal.SIGTERM) == 0
+    again = Serving(serving.data)
+    try:
+        assert httpx.get(again.url + "/api/v1/tenants/kept", headers=headers).json()["name"] == "Kept"
+    finally:
+        assert again.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("process", [*PROCESSES, "worker"])
+def test_a_process_without_settings_names_all_that_it_needs(
+    process: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    assert main([process, "--node", "one", "--http-port", "0"]) == 2
+    said = capsys.readouterr().err
+    for name in ("KAFKA_BOOTSTRAP", "MONGO_URL", "REDIS_URL", "JWT_SECRET", "MASTER_KEY"):
+        assert PREFIX + name in said
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    line = cannot_begin(run("serve", "--data", str(tmp_path / "data"), HUB_PARTY="x"))
+    assert line.startswith("CHARGESPHERE_HUB_PARTY: 'x'")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--port", "1"],
+        ["serve", "--http-port", "70000"],
+        ["serve", "--http-port", "many"],
+        ["gateway"],
+        ["token", "--role", "king"],
+        ["projections"],
+        ["fly"],
+        [],
+    ],
+)
+def test_an_unknown_word_is_exit_status_2_with_the_usage(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: chargesphere")
+
+
+def test_demo_on_processes_needs_kafka(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    assert main(["demo", "--gateways", "2", "--for", "1"]) == 2
+    assert "CHARGESPHERE_KAFKA_BOOTSTRAP" in capsys.readouterr().err
+
+
+def test_every_command_has_a_line_of_help() -> None:
+    text = build_parser().format_help()
+    for command in (*PROCESSES, "worker", "serve", "demo", "replay", "events", "projections", "dead-letters"):
+        assert f"\n    {command} " in text or f"\n    {command}\n" in text
