@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
 
 from chargesphere.backbone import Backbone, engine_numbers
+from streams.follower import Follower
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -34,10 +35,18 @@ class Metrics(Collector):
             "From the log to where an event went, over the newest events",
             labels=["to", "quantile"],
         )
-        for name, values in self._backbone.delays.items():
-            ordered = sorted(values[-20_000:])
+        for name, values in self._delays().items():
+            ordered = sorted(values)
             for quantile in QUANTILES:
                 if ordered:
                     index = min(len(ordered) - 1, int(quantile * len(ordered)))
                     delays.add_metric([name, str(quantile)], ordered[index])
         yield delays
+
+    def _delays(self) -> dict[str, list[float]]:
+        out = {name: values[-20_000:] for name, values in self._backbone.delays.items()}
+        for name, engine in self._backbone.engines.items():
+            follower = getattr(engine, "follower", None)
+            if isinstance(follower, Follower) and name not in out:
+                out[name] = list(follower.delays)
+        return out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,6 +84,8 @@ class Follower(Listener):
         self._room = asyncio.Event()
         self.handled = 0
         self.failures = 0
+        self.delays: deque[float] = deque(maxlen=20_000)
+        """Of the newest facts, from the log to the end of their handling, in seconds."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -174,6 +177,10 @@ class Follower(Listener):
                 self._room.set()
                 return
             self.handled += len(facts)
+            now = datetime.now(UTC)
+            self.delays.extend(
+                (now - fact.written_at).total_seconds() for fact in facts if fact.decision.events
+            )
             # Together: a fence that has seen more than the position would drop valid decisions after a restart.
             lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
 
