@@ -1,0 +1,112 @@
+"""The process engine: events lead to commands whose ids never change, so that sending them twice is harmless."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from commands.base import Area, Command, Meta, Refusal
+from streams.envelope import CommandRecord, decode_command
+from streams.log import Log, Position, TopicPartition
+from streams.processes import Processes
+from streams.sqlite_log import SqliteLog
+from streams.topology import commands_topic, partition_of
+from tests.streams.counter import EVENTS, Add, Added
+from tests.streams.counting import added, write
+from tests.streams.harness import Node, decisions, now, place_of, records, totals, until
+
+
+def mirror(event: Added, meta: Meta) -> Sequence[Command]:
+    """Whatever is added to a counter is added to its mirror, twice."""
+    name = event.originator_id.partition("|")[2]
+    if name.startswith("mirror"):
+        return ()
+    return [Add(counter=f"mirror-{name}", amount=event.amount)] * 2
+
+
+def sorry(cause: str, refusal: Refusal, message: str) -> Sequence[Command]:
+    return [Add(counter="mirror-sorry", amount=1)]
+
+
+@asynccontextmanager
+async def running(log: Log) -> AsyncIterator[Processes]:
+    processes = Processes(
+        log,
+        {Added: [("mirror", mirror)]},
+        {"counter.add.v1": sorry},
+        EVENTS,
+        "one",
+        now,
+        areas=[Area.CHARGE_POINT],
+    )
+    task = asyncio.create_task(processes.run())
+    try:
+        yield processes
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def commanded(log: Log, counter: str) -> list[CommandRecord]:
+    place = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of(f"counter|{counter}"))
+    return [decode_command(stored) for stored in await records(log, place)]
+
+
+async def test_a_policys_commands_carry_ids_made_from_process_instance_and_step(embedded: SqliteLog) -> None:
+    await write(embedded, added("a", 1, 5))
+    async with running(embedded) as processes:
+        await until(lambda: processes.commanded == 2)
+
+    found = await commanded(embedded, "mirror-a")
+    assert [record.meta.command_id for record in found] == ["mirror|counter|a|1|0", "mirror|counter|a|1|1"]
+    assert [(record.meta.causation_id, record.meta.principal, record.meta.tenant) for record in found] == [
+        ("a-1", "process", "t")
+    ] * 2
+
+
+async def test_an_event_handled_twice_changes_nothing_the_second_time(embedded: SqliteLog) -> None:
+    await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
+    for _ in range(2):
+        async with Node(embedded), running(embedded) as processes:
+            await until(lambda: processes.commanded == 20)
+            await until(lambda: mirrored(embedded))
+        await embedded.commit("processes", {place_of("counter|a"): Position(0)})
+
+    assert (await totals_of(embedded))["counter|mirror-a"] == 20
+
+
+async def test_a_refusal_leads_to_what_its_process_does_about_it_once(embedded: SqliteLog) -> None:
+    async with Node(embedded) as node, running(embedded) as processes:
+        for _ in range(2):
+            await node.ask(Add(counter="a", amount=0), "1")
+        await node.ask(Add(counter="b", amount=1), "2")
+        await until(lambda: processes.commanded == 3)
+
+    assert [record.meta.command_id for record in await commanded(embedded, "mirror-sorry")] == ["refused|1|0"]
+
+
+async def test_more_commands_than_one_append_takes_go_in_portions(embedded: SqliteLog) -> None:
+    def heavy(event: Added, meta: Meta) -> Sequence[Command]:
+        return [Add(counter="mirror-" + "x" * 300_000, amount=1)]
+
+    await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
+    processes = Processes(
+        embedded, {Added: [("heavy", heavy)]}, {}, EVENTS, "one", now, areas=[Area.CHARGE_POINT]
+    )
+    task = asyncio.create_task(processes.run())
+    await until(lambda: processes.follower.handled == 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert len(await commanded(embedded, "mirror-" + "x" * 300_000)) == 10
+
+
+async def totals_of(log: Log) -> dict[str, int]:
+    return totals([d for d in await decisions(log, "counter|mirror-a") if "mirror" in d.reply.aggregate])
+
+
+async def mirrored(log: Log) -> bool:
+    return (await totals_of(log)).get("counter|mirror-a") == 20
