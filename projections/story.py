@@ -123,10 +123,11 @@ def _correlations(meta: Meta, aggregate: str, events: Sequence[dict[str, object]
     kind, _, id = aggregate.partition("|")
     if kind == "session":
         found.append(id)
-    for event in events:
-        found.append(str(event.get("session_id") or ""))
-        if event.get("module") in ("sessions", "cdrs"):
-            found.append(str(event.get("object_id") or ""))
+    elif kind == "delivery":
+        _, module, object_id = id.split("|", 2)
+        if module in ("sessions", "cdrs"):
+            found.append(object_id)
+    found.extend(str(event.get("session_id") or "") for event in events)
     return [one for one in dict.fromkeys(found) if one]
 
 

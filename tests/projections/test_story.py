@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -95,6 +96,27 @@ def test_a_delivery_of_a_cdr_belongs_to_the_story_of_its_session() -> None:
         "attempt": 1,
         "to": "NL*EMS",
     }
+
+
+def attempted(type: Callable[..., Event], module: str, version: int = 3, **fields: Any) -> Event:
+    id = delivery.delivery_id(MSP, module, SESSION)
+    return type(originator_id=id, originator_version=version, timestamp=after(version), attempt=1, **fields)
+
+
+def test_how_each_attempt_ended_belongs_to_the_story_of_its_session_though_it_names_none() -> None:
+    """Only the id of the delivery says which object it was about."""
+    outcomes = [
+        attempted(delivery.AttemptFailed, "cdrs", outcome="unknown", reason="timeout", due=after(5)),
+        attempted(delivery.Delivered, "cdrs", sent=1, http_status=201),
+        attempted(delivery.GivenUp, "sessions", outcome="refused", reason="HTTP 400"),
+    ]
+    found = [lines(event, command="delivery.report.v1", correlation_id="other") for event in outcomes]
+    assert [[one.document["correlation_id"] for one in told] for told in found] == [["other", SESSION]] * 3
+
+
+def test_a_delivery_of_what_no_session_made_is_a_story_of_its_own() -> None:
+    [one] = lines(attempted(delivery.Delivered, "tokens", sent=1), command="delivery.report.v1")
+    assert one.document["correlation_id"] == "corr-1"
 
 
 @pytest.mark.parametrize("command", ["charge_point.see.v1", "charge_point.report_status.v1"])
