@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -22,11 +22,14 @@ from domain.session import (
     CdrIssued,
     ConnectorChanged,
     End,
+    EndCorrected,
     Ended,
     EndHeld,
     Session,
     Started,
     UsageRecorded,
+    credit_id,
+    replacement_id,
     session_aggregate_id,
 )
 from domain.values import (
@@ -89,7 +92,10 @@ class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record
 
 
 class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
-    """The transaction stopped; `samples` are those that the session was not told yet."""
+    """The transaction stopped; `samples` are those that the session was not told yet.
+
+    Without a `meter_stop` nobody reported it; one with it that comes later corrects the end.
+    """
 
     end: End
     samples: tuple[RegisterSample, ...] = ()
@@ -151,7 +157,13 @@ def record_connector(session: Session, command: RecordConnector, meta: Meta) -> 
 
 def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
     state = session.state
-    if state.ended_at is not None or state.held_end is not None:
+    reported = command.end.meter_stop is not None
+    held = state.held_end
+    if state.ended_at is not None:
+        if state.provisional and reported:
+            _correct(session, command, meta)
+        return Accepted()
+    if held is not None and (held.meter_stop is not None or not reported):
         return Accepted()
     known = {sample.at for sample in state.samples}
     fresh = tuple(sample for sample in command.samples if sample.at not in known)
@@ -186,7 +198,27 @@ def _record(session: Session, fresh: tuple[RegisterSample, ...], meta: Meta) -> 
     )
 
 
-def _end(session: Session, end: End, meta: Meta) -> None:
+class _Sum(NamedTuple):
+    """What an end comes to."""
+
+    until: datetime
+    status: str
+    meter_stop: int
+    energy: Energy
+    cost: Cost
+    shift: timedelta
+    flags: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the CDR warns of."""
+        return [
+            *(repair.text for repair in self.energy.repairs),
+            *(f"flagged: {flag}" for flag in self.flags),
+        ]
+
+
+def _sum(session: Session, end: End, samples: Sequence[RegisterSample]) -> _Sum:
     state = session.state
     assert state.start is not None
     shift = (
@@ -195,32 +227,97 @@ def _end(session: Session, end: End, meta: Meta) -> None:
     flags = list(end.flags)
     until = end.at
     if until < state.start:
-        until = max([state.start, *(sample.at for sample in state.samples)])
+        until = max([state.start, *(sample.at for sample in samples)])
         flags.append("stop_before_start")
-    energy = _energy(session, state.samples, end.meter_stop)
-    usage = _usage(session, state.samples, energy, until, shift)
-    cost = _price(session, usage)
+    energy = _energy(session, samples, end.meter_stop)
+    cost = _price(session, _usage(session, samples, energy, until, shift))
     status = "INVALID" if state.status == "INVALID" else "COMPLETED"
     stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
+    return _Sum(until, status, stop, energy, cost, shift, flags)
+
+
+def _end(session: Session, end: End, meta: Meta) -> None:
+    sum = _sum(session, end, session.state.samples)
     session.trigger(
         Ended,
         meta.at,
-        occurred_at=until,
-        status=status,
-        meter_stop=stop,
-        energy_wh=energy.wh,
+        occurred_at=sum.until,
+        status=sum.status,
+        meter_stop=sum.meter_stop,
+        energy_wh=sum.energy.wh,
         reason=end.reason,
-        total_cost=_cost_json(cost),
+        total_cost=_cost_json(sum.cost),
         owner=session.told_to,
-        flags=tuple(flags),
+        flags=tuple(sum.flags),
+        provisional=end.meter_stop is None,
     )
-    if status == "COMPLETED":
-        notes = [*(repair.text for repair in energy.repairs), *(f"flagged: {flag}" for flag in flags)]
-        _issue(session, cost, shift, notes, meta)
+    if sum.status == "COMPLETED":
+        _issue(session, _session_id(session), sum, meta)
 
 
-def _issue(session: Session, cost: Cost, shift: timedelta, notes: Sequence[str], meta: Meta) -> None:
-    state = session.state
+def _correct(session: Session, command: EndSession, meta: Meta) -> None:
+    """The true end of a session that had to be ended without it. A CDR never changes: it is credited, and one more
+    is issued."""
+    state, end = session.state, command.end
+    known = {sample.at for sample in state.samples}
+    fresh = tuple(sample for sample in command.samples if sample.at not in known)
+    sum = _sum(session, end, [*state.samples, *fresh])
+    credited = state.cdr
+    session.trigger(
+        EndCorrected,
+        meta.at,
+        occurred_at=sum.until,
+        status=sum.status,
+        meter_stop=sum.meter_stop,
+        energy_wh=sum.energy.wh,
+        reason=end.reason,
+        total_cost=_cost_json(sum.cost),
+        owner=session.told_to,
+        samples=fresh,
+        flags=tuple(sum.flags),
+    )
+    if credited is not None:
+        _credit(session, credited, meta)
+        _issue(session, replacement_id(_session_id(session)), sum, meta)
+
+
+def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
+    """OCPI 2.3.0, CDRs, credit CDR: everything as it was, only the total negated."""
+    authorization = session.state.authorization
+    assert authorization is not None
+    id, why = credit_id(cdr["id"]), f"credit of {cdr['id']}: the charge point reported its end late"
+    credit: JSONObject = {
+        **cdr,
+        "id": id,
+        "credit": True,
+        "credit_reference_id": cdr["id"],
+        "total_cost": _negated(cdr["total_cost"]),
+        "remark": why,
+        "last_updated": _z(meta.at),
+    }
+    session.trigger(
+        CdrIssued,
+        meta.at,
+        cdr_id=id,
+        cdr=credit,
+        cdr_token=authorization.cdr_token,
+        owner=session.told_to,
+        explanation=(why,),
+    )
+
+
+def _negated(price: JSONObject) -> JSONObject:
+    negated = {key: -value for key, value in price.items() if isinstance(value, int | float)}
+    taxes = [{**tax, "amount": -tax["amount"]} for tax in price.get("taxes") or ()]
+    return {**price, **negated, **({"taxes": taxes} if taxes else {})}
+
+
+def _session_id(session: Session) -> str:
+    return session.id.partition("|")[2]
+
+
+def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
+    state, cost, shift = session.state, sum.cost, sum.shift
     site, authorization, settings = state.site, state.authorization, state.settings
     assert site is not None and authorization is not None and settings is not None and state.start is not None
     tariffs, problems = _tariffs(state.tariffs)
@@ -230,8 +327,7 @@ def _issue(session: Session, cost: Cost, shift: timedelta, notes: Sequence[str],
         warnings.append(
             f"the charge point's clock was {shift.total_seconds():+.0f} s off: times are corrected by it"
         )
-    warnings.extend(notes)
-    id = session.id.partition("|")[2]
+    warnings.extend(sum.notes)
     connector = state.connector
     coordinates = site.coordinates
     cdr: JSONObject = {
@@ -239,7 +335,7 @@ def _issue(session: Session, cost: Cost, shift: timedelta, notes: Sequence[str],
         "country_code": settings.party.country_code,
         "party_id": settings.party.party_id,
         "id": id,
-        "session_id": id,
+        "session_id": _session_id(session),
         "auth_method": authorization.auth_method or "WHITELIST",
         "cdr_location": {
             "id": site.id,

@@ -1,7 +1,8 @@
 """A charging session of ours and its CDR: one aggregate, from the first fact of the transaction to the priced record.
 
 Facts may arrive in any order across areas: usage and the end that come before the start are held and used when the
-start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR.
+start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that
+nobody reported can be corrected, once, by the true one: the CDR is credited then and another takes its place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -25,6 +27,19 @@ from domain.values import (
     TagRef,
     Value,
 )
+
+CORRECTIONS = UUID("5b9a2f0e-3d57-4c53-8f39-6a1d2f7c9e04")
+"""The namespace of the ids of CDRs that take a credited one's place. For ever."""
+
+
+def credit_id(cdr_id: str) -> str:
+    """The id of a CDR's credit: at most 39 characters, as OCPI allows it."""
+    return f"{cdr_id}-C1"
+
+
+def replacement_id(cdr_id: str) -> str:
+    """The id of the CDR that takes the place of a credited one: 36 characters."""
+    return str(uuid5(CORRECTIONS, cdr_id))
 
 
 def session_aggregate_id(session_id: str) -> str:
@@ -68,6 +83,8 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     states: list[StatusChange] = []
     held_end: End | None = None
     ended_at: datetime | None = None
+    provisional: bool = False  # nobody reported the end: the true one may still come
+    cdr: JSONObject | None = None  # while it may have to be credited
     cdr_id: str = ""
 
 
@@ -152,7 +169,10 @@ class EndHeld(Event, frozen=True, kw_only=True, tag="session.end_held.v1"):
 
 
 class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
-    """The transaction stopped; `occurred_at` is when. `status` is COMPLETED, or INVALID as at the start."""
+    """The transaction stopped; `occurred_at` is when. `status` is COMPLETED, or INVALID as at the start.
+
+    `provisional` where nobody reported the stop: the next transaction on its connector shows that it is over.
+    """
 
     status: str
     meter_stop: int
@@ -161,14 +181,38 @@ class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
     total_cost: JSONObject | None = None
     owner: PartyId | None = None
     flags: tuple[str, ...] = ()
+    provisional: bool = False
 
     def apply(self, aggregate: Session) -> None:
-        aggregate.state.status = self.status
-        aggregate.state.ended_at = self.happened_at
+        state = aggregate.state
+        state.status, state.ended_at, state.provisional = self.status, self.happened_at, self.provisional
+
+
+class EndCorrected(Event, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
+    """The stop was reported after all; `occurred_at` is when it was. What `ended` said provisionally is void.
+
+    `samples` are those that the session was not told before. A CDR that was issued is credited in this decision.
+    """
+
+    status: str
+    meter_stop: int
+    energy_wh: Decimal
+    reason: str
+    total_cost: JSONObject | None = None
+    owner: PartyId | None = None
+    samples: tuple[RegisterSample, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def apply(self, aggregate: Session) -> None:
+        state = aggregate.state
+        state.status, state.ended_at, state.provisional = self.status, self.happened_at, False
+        state.samples = [*state.samples, *self.samples]
 
 
 class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     """The CDR: an OCPI 2.3.0 CDR object without its `cdr_token`, which stands sealed beside it.
+
+    One a session; where a provisional end was corrected, its credit (`credit` in the object) and one more follow.
 
     `explanation` says for a person how each amount came about; `warnings` what should be looked at.
     """
@@ -182,9 +226,13 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
+        if self.cdr.get("credit"):
+            return
         state.cdr_id = self.cdr_id
-        # What priced it is not needed any more.
-        state.samples, state.states, state.tariffs = [], [], []
+        state.cdr = self.cdr if state.provisional else None
+        if not state.provisional:
+            # What priced it is not needed any more.
+            state.samples, state.states, state.tariffs = [], [], []
 
 
-AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, CdrIssued)
+AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, EndCorrected, CdrIssued)

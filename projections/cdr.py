@@ -10,7 +10,9 @@ from projections.store import HUB, Document, IndexSpec, index
 
 
 def target(event: SessionEvent, meta: Meta) -> Target:
-    return Target(HUB, event.originator_id.partition("|")[2])
+    """A CDR's own id: a session has one, unless its CDR was credited and replaced."""
+    id = event.cdr_id if isinstance(event, CdrIssued) else event.originator_id.partition("|")[2]
+    return Target(HUB, id)
 
 
 def evolve(document: Document | None, event: SessionEvent, meta: Meta) -> Document | None:

@@ -6,13 +6,22 @@ Personal data stays sealed here: `cdr_token` and `id_tag` are opened by who is a
 from __future__ import annotations
 
 from commands.base import Meta
-from domain.session import CdrIssued, ConnectorChanged, Ended, EndHeld, Session, Started, UsageRecorded
+from domain.session import (
+    CdrIssued,
+    ConnectorChanged,
+    EndCorrected,
+    Ended,
+    EndHeld,
+    Session,
+    Started,
+    UsageRecorded,
+)
 from domain.values import Authorization
 from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, Document, IndexSpec, index, tenant_database
 
 NEWEST = 500
-SessionEvent = Started | UsageRecorded | ConnectorChanged | EndHeld | Ended | CdrIssued
+SessionEvent = Started | UsageRecorded | ConnectorChanged | EndHeld | Ended | EndCorrected | CdrIssued
 
 
 def _id(event: SessionEvent) -> str:
@@ -68,15 +77,15 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
     if document is None:
         return None
     session = dict(_object(document["session"]))
-    if isinstance(event, UsageRecorded | Ended):
+    if isinstance(event, UsageRecorded | Ended | EndCorrected):
         session["kwh"] = builtins(event.energy_wh / 1000)
         if event.total_cost is not None:
             session["total_cost"] = event.total_cost
-    if isinstance(event, Ended):
+    if isinstance(event, Ended | EndCorrected):
         session["status"] = event.status
         session["end_date_time"] = utc_text(event.happened_at)
         document["status"] = event.status
-    if isinstance(event, CdrIssued):
+    if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
         session["charging_periods"] = event.cdr.get("charging_periods", [])
     session["last_updated"] = document["last_updated"] = utc_text(event.timestamp)
     return {**document, "session": session}
@@ -109,19 +118,19 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
     if document is None:
         return None
     out = dict(document)
-    if isinstance(event, UsageRecorded):
+    if isinstance(event, UsageRecorded | EndCorrected) and event.samples:
         values = [
             {"timestamp": utc_text(sample.at), "value": builtins(sample.energy_wh), "unit": "Wh"}
             for sample in event.samples
         ]
         out["meter_values"] = [*_list(document["meter_values"]), *values][-NEWEST:]
-    if isinstance(event, UsageRecorded | Ended):
+    if isinstance(event, UsageRecorded | Ended | EndCorrected):
         out["energy_wh"], out["total_cost"] = builtins(event.energy_wh), event.total_cost
-    if isinstance(event, Ended):
+    if isinstance(event, Ended | EndCorrected):
         out["stop_time"], out["stop_meter_value"] = utc_text(event.happened_at), event.meter_stop
         out["reason"], out["flags"] = event.reason, [*_list(document["flags"]), *event.flags]
         out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
-    if isinstance(event, CdrIssued):
+    if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
         out["cdr_id"] = event.cdr_id
     return out
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from commands.base import Command, Meta, Policy
 from commands.delivery import Want
 from domain.aggregate import Event
-from domain.session import CdrIssued, Ended, Started, UsageRecorded, session_aggregate_id
+from domain.session import CdrIssued, EndCorrected, Ended, Started, UsageRecorded, session_aggregate_id
 
 
 def _session_id(aggregate: str) -> str:
@@ -33,7 +33,7 @@ def started(event: Started, meta: Meta) -> Sequence[Command]:
     )
 
 
-def changed(event: UsageRecorded | Ended, meta: Meta) -> Sequence[Command]:
+def changed(event: UsageRecorded | Ended | EndCorrected, meta: Meta) -> Sequence[Command]:
     if event.owner is None:
         return ()
     return (
@@ -43,7 +43,7 @@ def changed(event: UsageRecorded | Ended, meta: Meta) -> Sequence[Command]:
             object_id=_session_id(event.originator_id),
             tenant=meta.tenant,
             version=event.originator_version,
-            urgent=isinstance(event, Ended),
+            urgent=isinstance(event, Ended | EndCorrected),
         ),
     )
 
@@ -67,5 +67,6 @@ POLICIES: dict[type[Event], Policy] = {
     Started: started,
     UsageRecorded: changed,
     Ended: changed,
+    EndCorrected: changed,
     CdrIssued: issued,
 }

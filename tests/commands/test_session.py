@@ -6,14 +6,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from commands.base import Command, Meta
 from commands.session import ROUTES, EndSession, RecordConnector, RecordUsage, StartSession
-from domain.aggregate import event_name
+from domain.aggregate import EventRegistry, event_name
 from domain.pricing import check_cdr
-from domain.session import CdrIssued, End, Ended, Session, Started, UsageRecorded
+from domain.session import (
+    AGGREGATE_EVENTS,
+    CdrIssued,
+    End,
+    Ended,
+    Session,
+    Started,
+    UsageRecorded,
+    credit_id,
+    replacement_id,
+)
 from domain.values import (
     Authorization,
     Connector,
@@ -234,3 +246,87 @@ def test_the_owner_is_told_of_each_change_of_a_valid_session() -> None:
     _, events = run(start_command(), usage((10, 9000)), end_command(30, 21000))
     owners = [event.owner for event in events if not isinstance(event, Started)]
     assert {str(owner) for owner in owners} == {"NL*MSP"}
+
+
+def superseded(minutes: float) -> EndSession:
+    """Another transaction began on the connector: nobody reported the end of this one."""
+    return end_command(minutes, None, reason="Other", flags=("superseded",))
+
+
+def cdrs(events: list[Any]) -> list[CdrIssued]:
+    return [event for event in events if isinstance(event, CdrIssued)]
+
+
+def test_a_superseded_session_is_charged_by_its_last_reading_START_7() -> None:
+    _, events = run(start_command(), usage((10, 9000)), superseded(10))
+    assert names(events) == ["started", "usage_recorded", "ended", "cdr_issued"]
+    [ended] = [event for event in events if isinstance(event, Ended)]
+    assert (ended.provisional, ended.meter_stop) == (True, 9000)
+    assert cdr(events)["total_energy"] == 8
+
+
+def test_the_true_stop_of_a_superseded_session_credits_its_cdr_and_issues_another() -> None:
+    """OCPI 2.3.0, CDRs: a CDR never changes; 8 kWh (2.50) are credited, 20 kWh (5.50) charged (vector 2)."""
+    session, events = run(start_command(), usage((10, 9000)), superseded(10), end_command(30, 21000))
+    assert names(events)[-3:] == ["end_corrected", "cdr_issued", "cdr_issued"]
+    first, credit, second = cdrs(events)
+    assert [issued.cdr_id for issued in (first, credit)] == ["s1", "s1-C1"]
+    assert (credit.cdr["credit"], credit.cdr["credit_reference_id"]) == (True, "s1")
+    assert first.cdr["total_cost"]["before_taxes"] == 2.5
+    assert credit.cdr["total_cost"]["before_taxes"] == -2.5
+    taxes = [tax["amount"] for tax in first.cdr["total_cost"]["taxes"]]
+    assert [tax["amount"] for tax in credit.cdr["total_cost"]["taxes"]] == [-tax for tax in taxes]
+    changed = {"id", "credit", "credit_reference_id", "total_cost", "remark", "last_updated"}
+    kept = set(first.cdr) - changed
+    assert {name: credit.cdr[name] for name in kept} == {name: first.cdr[name] for name in kept}
+
+    assert (second.cdr["total_cost"]["before_taxes"], second.cdr["total_energy"]) == (5.5, 20)
+    assert second.cdr["session_id"] == credit.cdr["session_id"] == "s1"
+    assert "credit" not in second.cdr
+    assert check_cdr(second.cdr, "Europe/Berlin").equal
+    assert session.state.cdr_id == second.cdr_id
+    assert (session.state.samples, session.state.tariffs, session.state.cdr) == ([], [], None)
+    assert {str(issued.owner) for issued in cdrs(events)} == {"NL*MSP"}
+
+
+def test_the_ids_of_a_correction_are_as_short_as_ocpi_wants_and_always_the_same() -> None:
+    id = str(UUID(int=2**128 - 1))
+    assert len(credit_id(id)) == 39
+    assert len(replacement_id(id)) == 36
+    assert replacement_id(id) == replacement_id(id) != replacement_id("s1")
+
+
+def test_an_end_is_corrected_once() -> None:
+    commands = [start_command(), superseded(10), end_command(30, 21000)]
+    _, expected = run(*commands)
+    _, events = run(*commands, end_command(30, 21000), end_command(31, 22000), superseded(10))
+    assert names(events) == names(expected)
+
+
+def test_a_reported_end_is_never_corrected() -> None:
+    _, events = run(start_command(), end_command(30, 21000), superseded(10), end_command(31, 22000))
+    assert names(events) == ["started", "ended", "cdr_issued"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_whatever_comes_first_the_true_end_counts_at_last(order: tuple[int, ...]) -> None:
+    commands = [start_command(), superseded(10), end_command(30, 21000)]
+    _, events = run(*(commands[i] for i in order))
+    standing = [issued.cdr for issued in cdrs(events)]
+    credited = {one["credit_reference_id"] for one in standing if one.get("credit")}
+    [valid] = [one for one in standing if not one.get("credit") and one["id"] not in credited]
+    assert (valid["total_energy"], valid["total_cost"]["before_taxes"]) == (20, 5.5)
+
+
+def test_the_late_end_of_an_invalid_session_issues_no_cdr() -> None:
+    _, events = run(start_command("Invalid"), superseded(10), end_command(30, 21000))
+    assert names(events) == ["started", "ended", "end_corrected"]
+
+
+def test_a_corrected_session_is_the_same_after_a_fold_of_its_events() -> None:
+    session, events = run(start_command(), usage((10, 9000)), superseded(10), end_command(30, 21000))
+    registry = EventRegistry({Session: AGGREGATE_EVENTS})
+    again = Session.blank("session|s1")
+    for event in events:
+        registry.decode(msgspec.json.encode(event)).mutate(again)
+    assert again.state == session.state
