@@ -26,6 +26,9 @@ from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
+from commands.base import Meta
+from commands.directory import ClaimParties
+from domain.directory import PartyRole
 from domain.values import PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.mqtt.commands import Commands as MqttCommands
@@ -155,6 +158,8 @@ class _Process:
     async def start(self) -> Running:
         plan, backbone = self._plan, self._backbone
         backbone.start_channel()
+        if "api" in plan.roles:
+            backbone.start("hub-party", self._claim_hub_party)
         if "decider" in plan.roles:
             backbone.start_decider()
         if "projector" in plan.roles:
@@ -164,6 +169,14 @@ class _Process:
         ocpp_url = await self._start_gateway() if "gateway" in plan.roles else ""
         await self._start_http()
         return Running(self.http_url, ocpp_url, backbone)
+
+    async def _claim_hub_party(self) -> None:
+        """Nobody else may speak for the hub's own party."""
+        role = PartyRole(role="OTHER", country_code=self._hub.country_code, party_id=self._hub.party_id)
+        meta = Meta(command_id=f"hub|{self._hub}", at=self._backbone.clock(), principal="hub")
+        reply = await self._backbone.bus.ask(ClaimParties(owner="hub", roles=(role,)), meta)
+        if reply.refusal is not None:
+            logger.error("the hub's party %s belongs to somebody else: %s", self._hub, reply.message)
 
     async def stop(self) -> None:
         if self._gateway is not None:
