@@ -42,7 +42,9 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 def check_place(db: str, collection: str) -> None:
     """Raises `StoreRejected` unless both are names that every adapter can hold."""
     if not _DATABASE.fullmatch(db):
-        raise StoreRejected(f"database {db!r}: use 'chargesphere', 'chargesphere_' and a name, or 'ocpp_' and a tenant id")
+        raise StoreRejected(
+            f"database {db!r}: use 'chargesphere', 'chargesphere_' and a name, or 'ocpp_' and a tenant id"
+        )
     if not _COLLECTION.fullmatch(collection):
         raise StoreRejected(f"collection {collection!r}: use lower-case letters, digits and '_'")
 
