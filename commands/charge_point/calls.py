@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -15,6 +15,9 @@ from domain.charge_point.state import CALL_GRACE, SILENT
 from protocols.ocpp.actions import Direction, Profile
 from protocols.ocpp.v16 import DIRECTIONS, PROFILES
 
+OWN_EVERY = timedelta(hours=1)
+"""How often the system calls a charge point by itself, whatever it does meanwhile."""
+
 
 def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) -> Outcome:
     """Sent to the current connection; refused with one line where it could not be answered."""
@@ -24,6 +27,8 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     direction = DIRECTIONS.get(command.action)
     if direction is None or not direction.allows(Direction.FROM_CENTRAL_SYSTEM):
         return Rejected(Refusal.INVALID, f"{command.action} is no call of a central system in OCPP 1.6")
+    if command.own and state.own_call_at is not None and meta.at - state.own_call_at < OWN_EVERY:
+        return Accepted()
     connection = state.connection
     if connection is None:
         return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
@@ -46,6 +51,7 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         slot=connection.slot,
         boot=connection.boot,
         expires_at=command.expires_at,
+        own=command.own,
         remote_start_until=_remote_start_until(charge_point, command),
     )
     downlink = Downlink(
@@ -74,6 +80,7 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             status=command.status,
             reason=command.reason,
             response=command.response,
+            own=call.own,
         )
     return Accepted()
 
@@ -93,6 +100,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 action=call.action,
                 status="timed_out",
                 reason="no answer in time",
+                own=call.own,
             )
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:

@@ -207,6 +207,7 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     override: bool = False  # send it although the charge point says that it lacks the feature profile
+    own: bool = False  # the system's own wish, nobody's remote command: at most one in `OWN_EVERY`
 
 
 class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):

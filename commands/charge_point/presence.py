@@ -56,6 +56,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         slot=command.slot,
         boot=command.boot,
         address=command.address,
+        unconfigured=state.accepted() and not state.configuration,
     )
     epoch = charge_point.version
     _fail_calls(charge_point, "replaced", meta.at, before=epoch)
@@ -266,5 +267,11 @@ def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before:
     for command_id, call in list(charge_point.state.calls.items()):
         if call.epoch < before:
             charge_point.trigger(
-                CallConcluded, at, command_id=command_id, action=call.action, status="failed", reason=reason
+                CallConcluded,
+                at,
+                command_id=command_id,
+                action=call.action,
+                status="failed",
+                reason=reason,
+                own=call.own,
             )

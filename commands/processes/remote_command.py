@@ -13,7 +13,7 @@ from commands.charge_point import RequestCall
 from commands.remote_command import Conclude, MarkSent, NoteSession
 from domain.aggregate import Event
 from domain.charge_point.events import CallConcluded, CallRequested, TransactionStarted
-from domain.remote_command import Requested
+from domain.remote_command import RemoteCommand, Requested
 
 
 def requested(event: Requested, meta: Meta) -> Sequence[Command]:
@@ -32,10 +32,14 @@ def requested(event: Requested, meta: Meta) -> Sequence[Command]:
 
 
 def called(event: CallRequested, meta: Meta) -> Sequence[Command]:
+    if event.own:
+        return ()
     return (MarkSent(tenant=meta.tenant, command_id=event.command_id),)
 
 
 def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
+    if event.own:
+        return ()
     return (
         Conclude(
             tenant=meta.tenant,
@@ -50,7 +54,9 @@ def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
 def call_refused(command_id: str, refusal: Refusal, message: str) -> Sequence[Command]:
     """The charge point's group refused the call; `command_id` is the one that `requested` gave its command."""
     aggregate = command_id.partition("|")[2].rsplit("|", 2)[0]
-    _, tenant, id = aggregate.split("|", 2)
+    kind, tenant, id = aggregate.split("|", 2)
+    if kind != RemoteCommand.kind:
+        return ()  # the system's own wish: another boot will wish it again
     status = "expired" if refusal is Refusal.EXPIRED else "failed"
     return (Conclude(tenant=tenant, command_id=id, status=status, reason=message),)
 

@@ -27,6 +27,7 @@ from domain.charge_point.state import (
     OpenCall,
     Registration,
     RemoteStart,
+    is_secret_key,
 )
 from domain.values import (
     Authorization,
@@ -95,6 +96,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20).
 
     `resumes` is the epoch of a connection that was thought silent and is alive all the same, 0 for a new one.
+    `unconfigured`: it was accepted at an earlier boot, and nothing of its configuration is known.
     """
 
     node: str
@@ -102,6 +104,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     boot: str
     address: str = ""
     resumes: int = 0
+    unconfigured: bool = False
 
     @property
     def epoch(self) -> int:
@@ -418,10 +421,13 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
     boot: str
     expires_at: datetime
     remote_start_until: datetime | None = None
+    own: bool = False  # the system's own wish, nobody's remote command
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at)
+        call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at, own=self.own)
+        if self.own:
+            state.own_call_at = self.timestamp
         if self.action == "ChangeConfiguration":
             call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
         elif self.action in ("ReserveNow", "CancelReservation"):
@@ -451,6 +457,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    own: bool = False  # nobody's remote command
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -495,7 +502,7 @@ def _watch_clock(state: ChargePointState, event: Event) -> None:
 
 def _note(state: ChargePointState, key: str, value: str) -> None:
     """A configuration value that is no secret."""
-    if key and key.lower() != "authorizationkey" and not value.startswith("s1."):
+    if key and not is_secret_key(key) and not value.startswith("s1."):
         state.configuration[key.lower()] = value
 
 

@@ -142,6 +142,7 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     key: str = ""  # ChangeConfiguration
     value: str = ""
     reservation_id: int = 0  # ReserveNow, CancelReservation
+    own: bool = False  # the system's own, nobody's remote command
 
 
 class RemoteStart(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -192,6 +193,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     remote_starts: list[RemoteStart] = []
     reservations: dict[int, datetime] = {}
     calls: dict[str, OpenCall] = {}
+    own_call_at: datetime | None = None  # when the system last called it by itself
     clock_offset_s: int = 0
     drift: Drift | None = None
 
@@ -241,6 +243,15 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
             del self.ended[number]
         for key in _surplus(list(self.orphan_stops.items()), before):
             del self.orphan_stops[key]
+
+
+_SECRETS = ("authorizationkey", "password", "passwd", "passphrase", "secret", "privatekey", "credential")
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether this configuration key holds a secret: AuthorizationKey (SEC-04), and what vendors call so."""
+    folded = "".join(character for character in key.casefold() if character.isalnum())
+    return any(word in folded for word in _SECRETS)
 
 
 def tag_of(tag: TagRef | None) -> str:

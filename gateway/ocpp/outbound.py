@@ -18,6 +18,7 @@ import msgspec
 
 from commands.base import Downlink, Meta
 from commands.charge_point import ConcludeCall, SetCredentials
+from domain.charge_point.state import is_secret_key
 from domain.values import JSONObject
 from gateway.ocpp import metrics
 from gateway.ocpp.ports import Frame, opened
@@ -119,8 +120,14 @@ class Outbound:
             )
             self._conclude(downlink, "failed", f"CALLERROR {reply.code[:40]}")
         else:
-            self._record(downlink, outcome.call.id, request, bytes(reply.payload), "ok")
             status, reason, response = judge(downlink.action, reply.payload)
+            # What a charge point tells of its secrets is kept nowhere, not even sealed (SEC-04).
+            body = (
+                msgspec.json.encode(response)
+                if response and "configurationKey" in response
+                else reply.payload
+            )
+            self._record(downlink, outcome.call.id, request, bytes(body), "ok")
             if status == "accepted" and downlink.action == "ChangeConfiguration":
                 self._note_new_key(request)
             self._conclude(downlink, status, reason, response)
@@ -288,7 +295,7 @@ def judge(action: str, payload: msgspec.Raw) -> tuple[str, str, JSONObject | Non
         msgspec.json.decode(decoded.raw, type=dict[str, Any]) if decoded.raw != b"null" else {}
     )
     for entry in response.get("configurationKey") or ():
-        if isinstance(entry, dict) and str(entry.get("key", "")).lower() == _SECRET:
+        if isinstance(entry, dict) and is_secret_key(str(entry.get("key", ""))):
             entry.pop("value", None)  # SEC-04: write-only
     status = getattr(decoded.message, "status", None)
     if status is None:

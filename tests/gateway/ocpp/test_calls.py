@@ -222,11 +222,12 @@ async def test_a_reported_authorization_key_is_not_kept_SEC_04() -> None:
     async with world() as w, w.connected() as cp:
         await cp.boot()
         await w.request("GetConfiguration", {})
-        keys = [{"key": "AuthorizationKey", "readonly": False, "value": "secret"}]
+        names = ("AuthorizationKey", "ModemPassword")
+        keys = [{"key": name, "readonly": False, "value": "secret"} for name in names]
         await answer(cp, {"configurationKey": keys})
-        assert (await w.concluded()).response == {
-            "configurationKey": [{"key": "AuthorizationKey", "readonly": False}]
-        }
+        kept = {"configurationKey": [{"key": name, "readonly": False} for name in names]}
+        assert (await w.concluded()).response == kept
+        assert json.loads(w.frames.frames[-1].response) == kept
 
 
 async def test_our_calls_are_recorded_for_the_audit() -> None:
