@@ -107,6 +107,7 @@ class FaustProjector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From the start of its consumers to their stop."""
+        await self._find_epochs()
         async with faust_app_running(self.app, stop_timeout=10.0):
             yield
 
@@ -212,6 +213,41 @@ class FaustProjector:
             elif before is not None:
                 writes.append(Remove(target.db, view.collection, target.id, event.originator_version))
         return writes
+
+    async def _find_epochs(self) -> None:
+        """Every partition's epoch at once, from the sweeper's positions to the ends.
+
+        What an older epoch wrote before the newest claim then looks stale: it is the sweeper's.
+        """
+        places = [
+            TopicPartition(events_topic(area), number) for area in AREAS for number in range(PARTITIONS)
+        ]
+        positions = await self._log.committed(SWEEPER_GROUP, places)
+        begins, ends = await self._log.beginnings(places), await self._log.ends(places)
+        open_: dict[TopicPartition, int] = {}
+        for place in places:
+            position = positions.get(place)
+            self._fences[place] = Fence(int(position.note) if position is not None and position.note else -1)
+            self._seen[place] = -1
+            at = position.offset if position is not None else begins[place]
+            if at < ends[place]:
+                open_[place] = at
+        if not open_:
+            return
+        reader = self._log.reader()
+        silent = 0
+        try:
+            await reader.assign(open_)
+            while open_ and silent < 3:
+                batches = await reader.poll(1.0, 5000)
+                silent = 0 if batches else silent + 1
+                for place, batch in batches.items():
+                    for stored in batch:
+                        self._fences[place].admit(stored)
+                    if batch[-1].offset + 1 >= ends[place]:
+                        open_.pop(place, None)
+        finally:
+            await reader.close()
 
     async def _fence(self, stored: Stored) -> Fence:
         """The partition's fence; where reading begins or jumps, its epoch is found from the sweeper's position on."""
