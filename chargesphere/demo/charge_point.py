@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from chargesphere.demo.device import Configuration
-from chargesphere.demo.ocpp_link import Link, Offline, Refused, tag_status
+from chargesphere.demo.ocpp_link import Heard, Link, Offline, Refused, tag_status
 
 FREE = ("Available", "Preparing")
 
@@ -69,7 +69,10 @@ def utc_text(moment: datetime) -> str:
 
 
 class SimulatedChargePoint:
-    """`run` until cancelled; `charge` meanwhile. Times in seconds, power in W."""
+    """`run` until cancelled; `charge` meanwhile. Times in seconds, power in W.
+
+    Each stop carries `transaction_data` readings. `heard` is told of every answer.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,8 @@ class SimulatedChargePoint:
         longest_wait: float = 5.0,
         model: str = "Column 2",
         vendor: str = "ChargeSphere Demo",
+        transaction_data: int = 0,
+        heard: Heard | None = None,
     ) -> None:
         self.identity = identity
         self.connectors = {number: Connector() for number in range(1, connectors + 1)}
@@ -97,6 +102,7 @@ class SimulatedChargePoint:
         self._power, self._meter_every, self._remote_seconds = power, meter_every, remote_seconds
         self._patience, self._longest_wait = patience, longest_wait
         self._model, self._vendor = model, vendor
+        self._transaction_data, self._heard = transaction_data, heard
         self._configuration = Configuration(connectors)
         self._queue: deque[_Message] = deque()
         self._news = asyncio.Event()
@@ -136,7 +142,7 @@ class SimulatedChargePoint:
             close_timeout=2,
             proxy=None,
         ) as socket:
-            link = Link(self, self.identity, socket, self._patience)
+            link = Link(self, self.identity, socket, self._patience, self._heard)
             self._link = link
             works = [
                 asyncio.create_task(work)
@@ -283,10 +289,11 @@ class SimulatedChargePoint:
         charge.stopped_at, charge.meter_stop = datetime.now(UTC), round(connector.meter_wh)
         stopped, reason = utc_text(charge.stopped_at), charge.reason
         tag = id_tag if reason == "Local" else None
+        data = self._readings(charge) or None
         self._enqueue(
             charge,
             lambda: call.StopTransaction(
-                charge.meter_stop, stopped, _id_of(charge), reason=reason, id_tag=tag
+                charge.meter_stop, stopped, _id_of(charge), reason=reason, id_tag=tag, transaction_data=data
             ),
         )
         connector.charge = None
@@ -306,6 +313,18 @@ class SimulatedChargePoint:
             connector.meter_wh += self._power * (now - last) / 3600
             last = now
             self._report(number, connector, charge)
+
+    def _readings(self, charge: Charge) -> list[dict[str, object]]:
+        """The readings of a whole charge, evenly spread, as transactionData holds them."""
+        count = self._transaction_data
+        assert charge.stopped_at is not None
+        lasted, energy = charge.stopped_at - charge.started_at, charge.meter_stop - charge.meter_start
+        return [
+            meter_value(
+                charge.started_at + lasted * n / count, charge.meter_start + energy * n / count, self._power
+            )
+            for n in range(1, count + 1)
+        ]
 
     def _report(self, number: int, connector: Connector, charge: Charge) -> None:
         reading = meter_value(datetime.now(UTC), connector.meter_wh, self._power)

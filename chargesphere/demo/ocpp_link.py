@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import ocpp.messages
@@ -33,6 +33,10 @@ class Offline(Exception):
 
 class Refused(Exception):
     """The central system answered with a CALLERROR, or not within the time that a device waits."""
+
+
+Heard = Callable[[object, object, float], None]
+"""Told of each request with its answer, and when it was asked (the event loop's time)."""
 
 
 class Device(Protocol):
@@ -64,10 +68,18 @@ class Device(Protocol):
 class Link(ChargePoint):
     """Serves one socket: `start` until it closes, `ask` meanwhile."""
 
-    def __init__(self, device: Device, identity: str, socket: ClientConnection, patience: float) -> None:
+    def __init__(
+        self,
+        device: Device,
+        identity: str,
+        socket: ClientConnection,
+        patience: float,
+        heard: Heard | None = None,
+    ) -> None:
         super().__init__(identity, socket, response_timeout=patience, logger=_silent)
         self._device = device
         self._socket = socket
+        self._heard = heard
         self._lost = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
@@ -84,12 +96,15 @@ class Link(ChargePoint):
         """The answer to one call. Raises Offline or Refused; a waiting call fails as soon as the socket closes."""
         if self._lost.done():
             raise Offline
+        asked_at = asyncio.get_running_loop().time()
         asking = asyncio.ensure_future(self.call(request, suppress=False))
         try:
             await asyncio.wait({asking, self._lost}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 raise Offline
             answer: object = asking.result()
+            if self._heard is not None:
+                self._heard(request, answer, asked_at)
             return answer
         except (ConnectionClosed, OSError):
             raise Offline from None

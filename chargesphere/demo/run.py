@@ -19,6 +19,7 @@ from api.auth import issue_token
 from chargesphere.cli import CannotBegin
 from chargesphere.demo.network import Network
 from chargesphere.demo.processes import scaled_out
+from chargesphere.loop import run
 from chargesphere.process import ALL, Plan, running
 from chargesphere.settings import Settings, is_loopback, local_secrets, read_settings
 
@@ -38,7 +39,7 @@ def run_demo(options: argparse.Namespace) -> int:
         data = options.data or (Path("data") if outside else None)
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chargesphere-")))
-        return asyncio.run(_demo(options, settings, data))
+        return run(_demo(options, settings, data))
 
 
 async def _demo(options: argparse.Namespace, settings: Settings, data: Path) -> int:
