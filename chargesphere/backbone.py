@@ -146,7 +146,9 @@ class Backbone:
         self.engines["projector-follower"] = follower
         self.start("projector", follower.run)
         if swept:
-            sweeper = Projector(self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
+            sweeper = Projector(
+                self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, sweeping=True
+            )
             sweep = Follower(self.log, "sweeper", swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)

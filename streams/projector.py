@@ -94,6 +94,7 @@ class Projector:
         self._letters_at = -math.inf
         self._stories = stories
         self._observe = observe
+        self._sweeping = sweeping
         self.applied = 0
         self.stale = 0
         self.projected_at: dict[TopicPartition, datetime] = {}
@@ -130,6 +131,10 @@ class Projector:
         self.stale += applied.stale
 
     async def _apply(self, place: TopicPartition, batch: _Batch, told: Sequence[Write]) -> Applied:
+        if self._sweeping:
+            # What is applied besides stories, somebody else had skipped.
+            await self._writer_or_nothing(place, told)
+            told = ()
         try:
             return await self._writer.apply([*told, *(w for writes in batch.writes.values() for w in writes)])
         except StoreError as error:
