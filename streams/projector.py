@@ -78,6 +78,7 @@ class Projector:
         stories: Callable[[Fact], Sequence[Write]] | None = None,
         observe: Callable[[str, float], None] | None = None,
         reread_every: float = REREAD_SECONDS,
+        sweeping: bool = False,
     ) -> None:
         self._store = store
         self._writer = StoreWriter(store)
