@@ -275,6 +275,7 @@ def credentials(event: Event, meta: Meta) -> Sequence[Write]:
         "tenant_id": tenant,
         "charge_point_id": charge_point_id,
         "password_hash": event.password_hash if isinstance(event, CredentialsSet) else "",
+        "alternative_hash": event.alternative_hash if isinstance(event, CredentialsSet) else "",
         "updated_at": utc_text(event.timestamp),
     }
     return (Put(HUB, "credentials", id, version, document),)

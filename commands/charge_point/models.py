@@ -55,6 +55,15 @@ class SetCredentials(ChargePointCommand, frozen=True, kw_only=True, tag="charge_
     password_hash: str
 
 
+class OfferCredentials(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.offer_credentials.v1"
+):
+    """This password is about to be told to the charge point: right beside the old one until a login, an answer or
+    `SetCredentials` decides. Empty: it refused it, so only the old one is."""
+
+    password_hash: str = ""
+
+
 class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.connect.v1"):
     """A websocket was opened and authenticated. Answered with `ConnectedReply`."""
 

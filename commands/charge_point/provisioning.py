@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
-from commands.charge_point.models import Change, Register, Remove, SetCredentials
+from commands.charge_point.models import Change, OfferCredentials, Register, Remove, SetCredentials
 from domain.charge_point import Changed, ChargePoint, CredentialsSet, Registered, Removed
 from domain.values import Connector, Evse
 
@@ -87,4 +87,18 @@ def set_credentials(charge_point: ChargePoint, command: SetCredentials, meta: Me
     if not charge_point.state.provisioned:
         return unknown(command.charge_point_id)
     charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
+    return Accepted()
+
+
+def offer_credentials(charge_point: ChargePoint, command: OfferCredentials, meta: Meta) -> Outcome:
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    if command.password_hash != state.alternative_hash:
+        charge_point.trigger(
+            CredentialsSet,
+            meta.at,
+            password_hash=state.password_hash,
+            alternative_hash=command.password_hash,
+        )
     return Accepted()

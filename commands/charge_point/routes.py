@@ -15,7 +15,7 @@ from commands.charge_point.presence import (
     see,
     transfer_data,
 )
-from commands.charge_point.provisioning import change, register, remove, set_credentials
+from commands.charge_point.provisioning import change, offer_credentials, register, remove, set_credentials
 from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
 from domain.charge_point import ChargePoint
 
@@ -24,6 +24,7 @@ ROUTES: dict[type[Command], Route] = {
     models.Change: Route(ChargePoint, change),
     models.Remove: Route(ChargePoint, remove),
     models.SetCredentials: Route(ChargePoint, set_credentials),
+    models.OfferCredentials: Route(ChargePoint, offer_credentials),
     models.Connect: Route(ChargePoint, connect),
     models.Disconnect: Route(ChargePoint, disconnect),
     models.Boot: Route(ChargePoint, boot),

@@ -80,16 +80,22 @@ class Removed(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        state.provisioned, state.password_hash, state.registration = False, "", None
+        state.provisioned, state.registration = False, None
+        state.password_hash = state.alternative_hash = ""
 
 
 class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credentials_set.v1"):
-    """Its Basic password, as a salted scrypt text; empty: none is asked for (SEC-00)."""
+    """Its Basic password, as a salted scrypt text; empty: none is asked for (SEC-00).
+
+    `alternative_hash` is one that it was told, and of which nobody knows whether it took it (SEC-03).
+    """
 
     password_hash: str
+    alternative_hash: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
-        aggregate.state.password_hash = self.password_hash
+        state = aggregate.state
+        state.password_hash, state.alternative_hash = self.password_hash, self.alternative_hash
 
 
 class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1"):

@@ -179,6 +179,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     site: Site | None = None
     evses: tuple[Evse, ...] = ()
     password_hash: str = ""
+    alternative_hash: str = ""  # right too, until a login shows which of the two it uses
     registration: Registration | None = None
     connection: Connection | None = None
     lost: Connection | None = None  # thought silent: a sign of life on it brings it back

@@ -128,17 +128,24 @@ class Admission:
             if basic is not None:
                 await self._credentials.verify_nobody(basic[1])
             raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
-        if listed.password_hash:
-            await self._authenticate(listed, basic)
+        if listed.password_hash or listed.alternative_hash:
+            right = await self._right_hash(listed, basic)
+            if listed.alternative_hash:
+                listed = await self._set_password(tenant, listed, right)
         elif listed.automatic and basic is not None:
             listed = await self._keep_password(tenant, listed, basic)
         return tenant, listed
 
-    async def _authenticate(self, listed: Listed, basic: tuple[str, bytes] | None) -> None:
-        if basic is not None:
-            right = await self._credentials.verify(basic[1], listed.password_hash)
-            if right and basic[0] == listed.charge_point_id:
-                return
+    async def _right_hash(self, listed: Listed, basic: tuple[str, bytes] | None) -> str:
+        """The stored text of the password that was given; empty where none is asked for."""
+        if basic is not None and basic[0] == listed.charge_point_id:
+            for stored in filter(None, (listed.password_hash, listed.alternative_hash)):
+                if await self._credentials.verify(basic[1], stored):
+                    return stored
+        elif basic is not None and listed.password_hash:
+            await self._credentials.verify(basic[1], listed.password_hash)
+        if not listed.password_hash:
+            return ""
         raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
 
     async def _take_in(self, tenant: Tenant, identity: str, basic: tuple[str, bytes] | None) -> Listed:
@@ -171,9 +178,12 @@ class Admission:
     async def _keep_password(self, tenant: Tenant, listed: Listed, basic: tuple[str, bytes]) -> Listed:
         if basic[0] != listed.charge_point_id:
             raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
-        listed = msgspec.structs.replace(listed, password_hash=await self._credentials.hash(basic[1]))
+        return await self._set_password(tenant, listed, await self._credentials.hash(basic[1]))
+
+    async def _set_password(self, tenant: Tenant, listed: Listed, password_hash: str) -> Listed:
+        listed = msgspec.structs.replace(listed, password_hash=password_hash, alternative_hash="")
         command = SetCredentials(
-            tenant=tenant.id, charge_point_id=listed.charge_point_id, password_hash=listed.password_hash
+            tenant=tenant.id, charge_point_id=listed.charge_point_id, password_hash=password_hash
         )
         meta = self._meta(tenant, listed.charge_point_id, "password")
         await self._services.bus.ask(command, meta, self._patience)

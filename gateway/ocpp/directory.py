@@ -166,6 +166,7 @@ def listed_of_documents(document: Document, secret: Document) -> Listed:
     return Listed(
         charge_point_id=str(document["_id"]),
         password_hash=str(secret.get("password_hash") or ""),
+        alternative_hash=str(secret.get("alternative_hash") or ""),
         evses=msgspec.convert(document["evses"], tuple[Evse, ...]),
         automatic=document.get("automatic") is True,
     )

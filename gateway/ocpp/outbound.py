@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from commands.base import Downlink, Meta
-from commands.charge_point import ConcludeCall, SetCredentials
+from commands.charge_point import ConcludeCall, OfferCredentials, SetCredentials
 from domain.charge_point.state import is_secret_key
 from domain.values import JSONObject
 from gateway.ocpp import metrics
@@ -62,6 +62,7 @@ class Outbound:
         "_connection",
         "_machine",
         "_numbers",
+        "_offered",
         "_queue",
         "_seen",
         "_sending",
@@ -77,6 +78,7 @@ class Outbound:
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._sending: Downlink | None = None
         self._clear: bytes = b""
+        self._offered = ""  # the hash of the AuthorizationKey that is being told
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -128,8 +130,8 @@ class Outbound:
                 else reply.payload
             )
             self._record(downlink, outcome.call.id, request, bytes(body), "ok")
-            if status == "accepted" and downlink.action == "ChangeConfiguration":
-                self._note_new_key(request)
+            if _new_key(downlink.action, request):
+                _later(self._settle(status == "accepted"))
             self._conclude(downlink, status, reason, response)
         self.pump()
 
@@ -154,6 +156,9 @@ class Outbound:
         except Exception:
             logger.exception("%s for %s cannot be made", downlink.action, self._connection.prefix)
             payload, problem = b"", "the call could not be made"
+        new_key = b"" if problem else _new_key(downlink.action, payload)
+        if new_key and self._sending is downlink:
+            problem = await self._offer(new_key)
         if self._sending is not downlink:
             return
         loop = asyncio.get_running_loop()
@@ -229,33 +234,47 @@ class Outbound:
         )
         _later(self._tell(command, f"{downlink.command_id}|conclude|{downlink.connection_epoch}"))
 
-    def _note_new_key(self, request: bytes) -> None:
-        """From the moment of its Accepted, the new AuthorizationKey is the password (SEC-03)."""
-        content: JSONObject = msgspec.json.decode(request)
-        key, value = str(content.get("key", "")), str(content.get("value", ""))
-        if key.lower() == _SECRET and value:
-            _later(self._set_credentials(value.encode()))
-
-    async def _set_credentials(self, password: bytes) -> None:
+    async def _offer(self, password: bytes) -> str:
+        """Make a new AuthorizationKey right beside the old one, before it is told: whatever becomes of the call and
+        of this process, the charge point can log in (SEC-03). Why it could not be done, or nothing."""
         connection = self._connection
-        password_hash = await connection.hash_password(password)
-        listed = msgspec.structs.replace(connection.listed, password_hash=password_hash)
-        connection.learned(listed)
-        command = SetCredentials(
-            tenant=connection.tenant.id, charge_point_id=listed.charge_point_id, password_hash=password_hash
+        self._offered = await connection.hash_password(password)
+        tenant, charge_point_id = connection.key
+        command = OfferCredentials(
+            tenant=tenant, charge_point_id=charge_point_id, password_hash=self._offered
         )
-        await self._tell(command, f"{connection.prefix}|key|{next(self._numbers)}")
+        try:
+            await connection.services.bus.tell(command, self._meta(command, f"offer|{next(self._numbers)}"))
+        except LogUnavailable:
+            return "the log is away: a new key cannot be kept"
+        listed = await connection.refreshed()
+        connection.learned(msgspec.structs.replace(listed, alternative_hash=self._offered))
+        return ""
 
-    async def _tell(self, command: ConcludeCall | SetCredentials, command_id: str) -> None:
-        """Lost only when the log stays away for long; then the call's timer concludes it."""
-        services = self._connection.services
-        meta = Meta(
+    async def _settle(self, accepted: bool) -> None:
+        """It said whether it took the new key. Where it never says, its next login does."""
+        connection, offered = self._connection, self._offered
+        tenant, id = connection.key
+        listed = msgspec.structs.replace(connection.listed, alternative_hash="")
+        command: SetCredentials | OfferCredentials = OfferCredentials(tenant=tenant, charge_point_id=id)
+        if accepted:
+            listed = msgspec.structs.replace(listed, password_hash=offered)
+            command = SetCredentials(tenant=tenant, charge_point_id=id, password_hash=offered)
+        connection.learned(listed)
+        await self._tell(command, f"key|{next(self._numbers)}")
+
+    def _meta(self, command: ConcludeCall | SetCredentials | OfferCredentials, command_id: str) -> Meta:
+        return Meta(
             command_id=f"{self._connection.prefix}|{command_id}",
-            at=services.clock.now(),
+            at=self._connection.services.clock.now(),
             tenant=command.tenant,
             correlation_id=command.command_id if isinstance(command, ConcludeCall) else "",
             principal=f"charge_point:{command.charge_point_id}",
         )
+
+    async def _tell(self, command: ConcludeCall | SetCredentials | OfferCredentials, command_id: str) -> None:
+        """Lost only when the log stays away for long; then the call's timer concludes it."""
+        services, meta = self._connection.services, self._meta(command, command_id)
         for wait in (*_RETRIES, None):
             try:
                 await services.bus.tell(command, meta)
@@ -301,6 +320,15 @@ def judge(action: str, payload: msgspec.Raw) -> tuple[str, str, JSONObject | Non
     if status is None:
         return "accepted", "", response
     return ("accepted" if status in GOOD else "rejected"), str(status), response
+
+
+def _new_key(action: str, request: bytes) -> bytes:
+    """The AuthorizationKey that a ChangeConfiguration tells; empty for any other call."""
+    if action != "ChangeConfiguration":
+        return b""
+    content: JSONObject = msgspec.json.decode(request)
+    is_key = str(content.get("key", "")).lower() == _SECRET
+    return str(content.get("value", "")).encode() if is_key else b""
 
 
 def _without_key(action: str, request: bytes) -> bytes:

@@ -40,10 +40,14 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A charge point that its tenant knows. `password_hash` empty: none is asked for (SEC-00)."""
+    """A charge point that its tenant knows. `password_hash` empty: none is asked for (SEC-00).
+
+    `alternative_hash` is that of a new password which it may have taken: right too (SEC-03).
+    """
 
     charge_point_id: str
     password_hash: str = ""
+    alternative_hash: str = ""
     evses: tuple[Evse, ...] = ()
     automatic: bool = False
 

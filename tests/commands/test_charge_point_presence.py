@@ -20,6 +20,7 @@ from commands.charge_point import (
     ConnectedReply,
     Disconnect,
     Notify,
+    OfferCredentials,
     Register,
     Remove,
     RequestCall,
@@ -65,6 +66,7 @@ def test_a_charge_point_is_registered_once() -> None:
         (Change, {"site": SITE}),
         (Remove, {}),
         (SetCredentials, {"password_hash": "x"}),
+        (OfferCredentials, {"password_hash": "x"}),
         (Connect, {"node": "n", "slot": 1, "boot": "b"}),
         (Boot, {"vendor": "v", "model": "m"}),
         (Notify, {"action": "FirmwareStatusNotification", "content": {}}),
@@ -418,3 +420,22 @@ def test_a_new_place_does_not_end_the_learning() -> None:
     case.do(Change, 2, site=msgspec.structs.replace(SITE, name="Elsewhere"))
     case.status(3, "Available", connector_id=2)
     assert len(case.state.evses) == 2
+
+
+def test_a_password_that_is_offered_stands_beside_the_old_one_until_one_is_set_SEC_03() -> None:
+    case = Case()
+    case.do(Register, site=SITE, password_hash="old")
+    case.do(OfferCredentials, 1, password_hash="new")
+    assert (case.state.password_hash, case.state.alternative_hash) == ("old", "new")
+    assert not case.do(OfferCredentials, 2, password_hash="new")
+    case.do(SetCredentials, 3, password_hash="new")
+    assert (case.state.password_hash, case.state.alternative_hash) == ("new", "")
+
+
+def test_a_password_that_was_refused_is_forgotten_SEC_03() -> None:
+    case = Case()
+    case.do(Register, site=SITE, password_hash="old")
+    case.do(OfferCredentials, 1, password_hash="new")
+    case.do(OfferCredentials, 2)
+    assert (case.state.password_hash, case.state.alternative_hash) == ("old", "")
+    assert not case.do(OfferCredentials, 3)

@@ -80,6 +80,7 @@ class FakeBus:
     def __init__(self, channel: LocalChannel) -> None:
         self.channel = channel
         self.away = False
+        self.refuse: type[Command] | None = None
         self.aggregates: dict[str, ChargePoint] = {}
         self.log: list[Event] = []
         self.told: list[Command] = []
@@ -92,7 +93,7 @@ class FakeBus:
         await self.ask(command, meta)
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        if self.away:
+        if self.away or type(command) is self.refuse:
             raise LogUnavailable("the fake log is away")
         if type(command) in self.slow:
             await asyncio.sleep(self.slow[type(command)])

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from commands.base import Downlink, Refusal
+from commands.charge_point import OfferCredentials
 from domain.charge_point import CallConcluded, CredentialsSet
-from tests.gateway.ocpp.fakes import Client, eventually, world
+from tests.gateway.ocpp.fakes import PASSWORD, Client, World, eventually, world
 
 SEALED = "s1.0123456789.alice-sealed"
 
@@ -212,7 +214,7 @@ async def test_an_accepted_authorization_key_is_the_password_from_then_on_SEC_03
             await cp.boot()
             await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": new_key})
             await answer(cp, {"status": "Accepted"})
-            await w.bus.until(CredentialsSet, 2)
+            await w.bus.until(CredentialsSet, 3)
         async with w.connected(password=new_key):
             pass
         assert all(new_key.encode() not in frame.request for frame in w.frames.frames)
@@ -254,3 +256,65 @@ async def test_the_end_of_a_call_is_told_again_when_the_log_comes_back() -> None
         await answer(cp, {"status": "Accepted"})
         asyncio.get_running_loop().call_later(0.1, setattr, w.bus, "away", False)
         assert (await w.concluded()).status == "accepted"
+
+
+NEW_KEY = "ffeeddccbbaa99887766554433221100"
+
+
+async def tell_new_key(w: World, cp: Client) -> None:
+    """The charge point is told a new key, and has read it."""
+    await cp.boot()
+    await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": NEW_KEY})
+    frame = await cp.frame()
+    assert frame[3]["value"] == NEW_KEY
+
+
+@pytest.mark.parametrize("used", [PASSWORD, NEW_KEY])
+async def test_after_an_unknown_outcome_both_keys_are_right_until_a_login_decides_SEC_03(used: str) -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await tell_new_key(w, cp)
+            assert w.state().alternative_hash
+        assert (await w.concluded()).reason == "disconnected"
+        async with w.connected(password=used):
+            assert not w.state().alternative_hash
+        other = NEW_KEY if used == PASSWORD else PASSWORD
+        with pytest.raises(InvalidStatus):
+            async with w.connected(password=other):
+                pass
+        async with w.connected(password=used):
+            pass
+
+
+async def test_a_wrong_key_is_wrong_while_two_are_right() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await tell_new_key(w, cp)
+        with pytest.raises(InvalidStatus):
+            async with w.connected(password="0" * 32):
+                pass
+        assert w.state().alternative_hash
+
+
+async def test_a_key_that_was_refused_is_wrong_at_once_SEC_03() -> None:
+    async with world() as w:
+        async with w.connected() as cp:
+            await cp.boot()
+            await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": NEW_KEY})
+            await answer(cp, {"status": "Rejected"})
+            await w.bus.until(CredentialsSet, 3)
+        assert not w.state().alternative_hash
+        with pytest.raises(InvalidStatus):
+            async with w.connected(password=NEW_KEY):
+                pass
+        async with w.connected():
+            pass
+
+
+async def test_a_key_is_not_told_while_it_cannot_be_kept() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        w.bus.refuse = OfferCredentials
+        await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": NEW_KEY})
+        event = await w.concluded()
+        assert (event.status, event.reason) == ("failed", "the log is away: a new key cannot be kept")
