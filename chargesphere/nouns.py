@@ -33,6 +33,9 @@ from projections import (
     frame as frame_view,
 )
 from projections import (
+    location as location_view,
+)
+from projections import (
     partner as partner_view,
 )
 from projections import (
@@ -103,7 +106,11 @@ VIEWS: tuple[View, ...] = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
 )
-FEEDS: tuple[Feed, ...] = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES)
+FEEDS: tuple[Feed, ...] = (
+    charge_point_view.CREDENTIALS,
+    charge_point_view.SAMPLES,
+    location_view.LOCATIONS,
+)
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,
@@ -115,6 +122,7 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     delivery_view.indexes,
     story_view.indexes,
     charge_point_view.hub_indexes,
+    location_view.indexes,
     lambda: audit_view.indexes(HUB),
 )
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (

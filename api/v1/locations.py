@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query, Response
 from api.problems import ProblemRoute
 from api.v1.caller import Viewer
 from api.v1.lists import answer
-from projections.store import HUB, JSON, Document, eq
+from projections.location import told_as_locations
+from projections.store import HUB, JSON, Condition, Document, eq, gte, has
 from protocols.ocpi.v2_3_0.enums import ConnectorType
 
 routes = APIRouter(route_class=ProblemRoute, tags=["locations"])
 
 MOST: Final = 500
-_PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 
 
 @routes.get("/locations/search")
@@ -31,47 +31,37 @@ async def search(
 ) -> Response:
     """Locations with an EVSE that fits, and only such EVSEs in them. `distance_m` in metres.
 
-    The tenant's own; a platform admin who names no tenant searches all. At most 500 of the nearest are looked at.
+    The tenant's own; a platform admin who names no tenant searches all. The 500 nearest charge points that have
+    what is asked for are looked at.
     """
-    where = (eq("tenant_id", caller.tenant),) if caller.tenant is not None else ()
-    near = await caller.services.store.near(
-        HUB, "locations", lon=longitude, lat=latitude, radius_m=radius, where=where, limit=MOST
+    store = caller.services.store
+    where: list[Condition] = [gte("max_power", min_power)]
+    if caller.tenant is not None:
+        where.append(eq("tenant_id", caller.tenant))
+    if standard is not None:
+        where.append(has("standards", standard.value))
+    near = await store.near(
+        HUB, "locations", lon=longitude, lat=latitude, radius_m=radius, where=tuple(where), limit=MOST
     )
-    found = []
+    tenants = await store.get_many(HUB, "tenants", {str(document["tenant_id"]) for document in near})
+    parties = {id: str(tenant.get("party") or "") for id, tenant in tenants.items()}
+    distances: dict[str, JSON] = {}
     for document in near:
-        location = _fitting(document, standard, min_power, available)
-        if location is not None:
-            found.append({"distance_m": document["distance_m"], "location": location})
+        distances.setdefault(str(document["key"]), document["distance_m"])
+    found = []
+    for key, location in told_as_locations(near, parties, caller.services.clock()).items():
+        evses = [evse for evse in _objects(location["evses"]) if _fits(evse, standard, min_power, available)]
+        if evses:
+            found.append({"distance_m": distances[key], "location": {**location, "evses": evses}})
     return answer({"items": found[:limit], "next_cursor": None})
 
 
-def _fitting(
-    document: Document, standard: ConnectorType | None, min_power: int, available: bool
-) -> Document | None:
-    location = document["location"]
-    assert isinstance(location, dict)
-    evses = [
-        evse
-        for evse in _objects(location.get("evses"))
-        if (not available or evse.get("status") == "AVAILABLE")
-        and any(
-            (standard is None or connector.get("standard") == standard.value)
-            and power_of(connector) >= min_power
-            for connector in _objects(evse.get("connectors"))
-        )
-    ]
-    return {**location, "evses": list(evses)} if evses else None
-
-
-def power_of(connector: Document) -> int:
-    """Watts: what it says, else volts times amperes times phases."""
-    said = connector.get("max_electric_power")
-    if isinstance(said, int):
-        return said
-    volts, amperes = connector.get("max_voltage"), connector.get("max_amperage")
-    if not isinstance(volts, int) or not isinstance(amperes, int):
-        return 0
-    return volts * amperes * _PHASES.get(str(connector.get("power_type")), 1)
+def _fits(evse: Document, standard: ConnectorType | None, min_power: int, available: bool) -> bool:
+    return (not available or evse["status"] == "AVAILABLE") and any(
+        (standard is None or connector["standard"] == standard.value)
+        and int(str(connector["max_electric_power"])) >= min_power
+        for connector in _objects(evse["connectors"])
+    )
 
 
 def _objects(value: JSON) -> list[Document]:

@@ -132,6 +132,18 @@ async def test_a_charge_point_is_taken_in_with_a_password_that_is_shown_once(dem
     assert verify_password(password.encode(), str(kept["password_hash"]))
 
 
+async def test_a_charge_point_is_found_near_its_place_until_it_is_removed(demo: World) -> None:
+    here = "/locations/search?latitude=52.52&longitude=13.4&radius=1000"
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    found = (await demo.call("GET", here, role="viewer")).json()["items"]
+    await demo.call("DELETE", "/chargepoints/CP1")
+    gone = (await demo.call("GET", here, role="viewer")).json()["items"]
+
+    assert [one["location"]["id"] for one in found] == [CHARGE_POINT["location"]["id"]]
+    assert [one["status"] for one in found[0]["location"]["evses"]] == ["UNKNOWN"]
+    assert gone == []
+
+
 async def test_the_same_idempotency_key_makes_one_charge_point_and_gives_one_password(demo: World) -> None:
     key = {"idempotency-key": "k1"}
     first = await demo.call("POST", "/chargepoints", CHARGE_POINT, headers=key)

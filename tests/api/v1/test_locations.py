@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from projections.store import HUB, Document, geo_index
-from tests.api.v1.world import World
+from commands.base import Meta
+from domain.aggregate import Event
+from domain.charge_point import Registered, StatusReported, charge_point_key
+from domain.values import Connector, Coordinates, Evse, Site
+from projections.location import LOCATIONS, indexes
+from tests.api.v1.world import NOW, World
 
 BERLIN = "latitude=52.52&longitude=13.405"
 
 
-def evse(uid: str, status: str, standard: str, power_type: str, amperes: int, **more: int) -> Document:
-    connector: Document = {"id": "1", "standard": standard, "power_type": power_type}
-    connector |= {"max_voltage": 230, "max_amperage": amperes, **more}
-    return {"uid": uid, "status": status, "connectors": [connector]}
+def evse(uid: str, standard: str, power_type: str, volts: int, amperes: int) -> Evse:
+    connector = Connector(
+        id="1",
+        standard=standard,
+        format="CABLE",
+        power_type=power_type,
+        max_voltage=volts,
+        max_amperage=amperes,
+    )
+    return Evse(uid=uid, connectors=(connector,))
+
+
+AC = evse("A", "IEC_62196_T2", "AC_3_PHASE", 230, 32)
+DC = evse("D", "IEC_62196_T2_COMBO", "DC", 500, 300)
+
+
+async def stands(
+    world: World, id: str, tenant: str, site: str, longitude: str, *evses: tuple[Evse, str]
+) -> None:
+    """A charge point and what its connectors say."""
+    place = Site(
+        id=site,
+        address="A 1",
+        city="Berlin",
+        country="DEU",
+        coordinates=Coordinates(latitude="52.52000", longitude=longitude),
+    )
+    common: dict[str, Any] = {"originator_id": charge_point_key(tenant, id), "timestamp": NOW}
+    charger = tuple(evse for evse, _ in evses)
+    events: list[Event] = [
+        Registered(
+            **common, originator_version=1, tenant=tenant, charge_point_id=id, site=place, evses=charger
+        )
+    ]
+    for number, (_, status) in enumerate(evses, 1):
+        events.append(
+            StatusReported(**common, originator_version=1 + number, connector_id=number, status=status)
+        )
+    meta = Meta(command_id="c", at=NOW, tenant=tenant)
+    await world.store.apply([write for event in events for write in LOCATIONS.writes(event, meta)])
 
 
 @pytest.fixture
 async def places(world: World) -> World:
-    """`near` is 0.7 km and `far` 3.4 km from the point; `foreign` belongs to acme."""
-    await world.store.ensure([geo_index(HUB, "locations")])
-    ac = evse("A", "AVAILABLE", "IEC_62196_T2", "AC_3_PHASE", 32)
-    dc = evse("D", "CHARGING", "IEC_62196_T2_COMBO", "DC", 200, max_electric_power=150_000)
-    for id, lon, tenant, evses in (
-        ("near", 13.415, "demo", [ac, dc]),
-        ("far", 13.455, "demo", [dc]),
-        ("foreign", 13.406, "acme", [ac]),
-    ):
-        point: Document = {"type": "Point", "coordinates": [lon, 52.52]}
-        location: Document = {"id": id, "evses": list(evses)}
-        await world.keep(HUB, "locations", id, {"tenant_id": tenant, "geo": point, "location": location})
+    """`near` is 0.7 km and `far` 3.4 km from the point; `foreign` belongs to acme. At `near` stand two."""
+    await world.store.ensure(indexes())
+    await stands(world, "CP1", "demo", "near", "13.415", (AC, "Available"))
+    await stands(world, "CP2", "demo", "near", "13.415", (DC, "Charging"))
+    await stands(world, "CP3", "demo", "far", "13.455", (DC, "Charging"))
+    await stands(world, "CP4", "acme", "foreign", "13.406", (AC, "Available"))
     return world
 
 
@@ -51,6 +87,15 @@ async def test_the_distance_is_in_metres(places: World) -> None:
 
     [item] = response.json()["items"]
     assert item["distance_m"] == pytest.approx(678, abs=3)
+
+
+async def test_a_place_names_the_party_of_its_tenant(places: World) -> None:
+    response = await places.call("GET", f"/locations/search?{BERLIN}&radius=1000")
+
+    [item] = response.json()["items"]
+    location = item["location"]
+    assert (location["country_code"], location["party_id"], location["id"]) == ("DE", "DEM", "near")
+    assert [one["status"] for one in location["evses"]] == ["AVAILABLE", "CHARGING"]
 
 
 async def test_places_are_found_by_standard_power_and_availability_now(places: World) -> None:

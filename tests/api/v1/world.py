@@ -30,6 +30,7 @@ from domain.aggregate import EventRegistry
 from domain.values import Authorization, PartyId, TagRef
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
+from projections import location as location_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
 from projections import tariff as tariff_view
@@ -87,7 +88,7 @@ VIEWS = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
 )
-FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES)
+FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES, location_view.LOCATIONS)
 
 
 class Keys(KeyStore):
@@ -237,6 +238,7 @@ class World:
                 "name": id.title(),
                 "database_name": tenant_database(id),
                 "configuration": configuration_document(settings),
+                "party": str(settings.ocpi.id) if settings.ocpi else None,
                 "created_at": "2026-01-01T00:00:00Z",
                 "status": "active",
             },
@@ -271,7 +273,8 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     await log.start()
     await log.ensure(topics())
     store = SqliteReadStore(folder / "read")
-    await store.ensure([*tenant_view.indexes(), *partner_view.indexes(), *tariff_view.indexes()])
+    for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
+        await store.ensure(indexes())
     channel = LocalChannel("one")
     areas = [Area.CHARGE_POINT, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
     world = World(store, CommandBus(log, channel))

@@ -1,0 +1,257 @@
+"""Where one can charge: what each charge point says of its site, put together when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.aggregate import Event
+from domain.charge_point import Changed, Connected, Removed
+from domain.values import Connector, Coordinates, Evse, Site
+from projections.location import LOCATIONS, UNKNOWN_AFTER, told_as_locations
+from projections.store import HUB, Document, Query
+from projections.store.sqlite import SqliteReadStore
+from protocols.ocpi import parse_json, v2_3_0
+from streams.projector import Projector
+from streams.replay import rebuild
+from streams.sqlite_log import SqliteLog
+from streams.topology import topics
+from tests.projections.facts import (
+    EVENTS,
+    NOON,
+    after,
+    connected,
+    disconnected,
+    meta,
+    of_charge_point,
+    registered,
+    status,
+    write,
+)
+
+SITE = Site(
+    id="LOC1",
+    name="Yard",
+    address="Kai 1",
+    city="Kiel",
+    country="DEU",
+    coordinates=Coordinates(latitude="54.32000", longitude="10.13000"),
+    time_zone="Europe/Berlin",
+)
+LATER = after(7200)
+PARTIES = {"demo": "DE*ABC"}
+
+
+def evse(uid: str, power_type: str = "AC_3_PHASE", standard: str = "IEC_62196_T2") -> Evse:
+    connector = Connector(
+        id="1",
+        standard=standard,
+        format="SOCKET",
+        power_type=power_type,
+        max_voltage=230,
+        max_amperage=32,
+    )
+    return Evse(uid=uid, evse_id=f"DE*ABC*{uid}", connectors=(connector,))
+
+
+def placed(
+    *evses: Evse, id: str = "CP-1", site: Site = SITE, seconds: float = 0.0, version: int = 1
+) -> Event:
+    event = registered(version, id)
+    return msgspec.structs.replace(event, site=site, evses=evses, timestamp=after(seconds))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
+    store = SqliteReadStore(tmp_path / "read")
+    yield store
+    await store.close()
+
+
+async def happens(store: SqliteReadStore, *events: Event) -> None:
+    await store.apply([one for event in events for one in LOCATIONS.writes(event, meta())])
+
+
+async def documents(store: SqliteReadStore) -> list[Document]:
+    return (await store.find(Query(HUB, "locations"))).items
+
+
+async def told(store: SqliteReadStore, now: datetime = NOON) -> dict[str, Any]:
+    return told_as_locations(await documents(store), PARTIES, now)
+
+
+async def statuses(store: SqliteReadStore, now: datetime = NOON) -> dict[str, str]:
+    return {e["uid"]: e["status"] for one in (await told(store, now)).values() for e in one["evses"]}
+
+
+async def test_a_charge_point_is_told_as_a_location_that_ocpi_accepts(store: SqliteReadStore) -> None:
+    await happens(store, placed(evse("E1")), status(2, "Available", 30))
+
+    [location] = (await told(store)).values()
+
+    parse_json(v2_3_0.Location, location)
+    assert (location["country_code"], location["party_id"], location["id"]) == ("DE", "ABC", "LOC1")
+    assert location["coordinates"] == {"latitude": "54.32000", "longitude": "10.13000"}
+    assert location["last_updated"] == "2026-03-01T12:00:30.000Z"
+    [point] = location["evses"]
+    assert (point["uid"], point["evse_id"], point["status"]) == ("E1", "DE*ABC*E1", "AVAILABLE")
+    assert point["last_updated"] == "2026-03-01T12:00:30.000Z"
+    assert point["connectors"][0]["max_electric_power"] == 3 * 230 * 32
+
+
+async def test_it_can_be_searched_by_place_standard_and_power(store: SqliteReadStore) -> None:
+    await happens(store, placed(evse("E1"), evse("E2", "DC", "CHADEMO")))
+
+    [document] = await documents(store)
+
+    assert document["geo"] == {"type": "Point", "coordinates": [10.13, 54.32]}
+    assert (document["standards"], document["max_power"]) == (["CHADEMO", "IEC_62196_T2"], 22080)
+    assert (document["_id"], document["key"], document["tenant_id"]) == ("demo|CP-1", "demo|LOC1", "demo")
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("Available", "AVAILABLE"),
+        ("Preparing", "CHARGING"),
+        ("Charging", "CHARGING"),
+        ("SuspendedEV", "CHARGING"),
+        ("SuspendedEVSE", "CHARGING"),
+        ("Finishing", "CHARGING"),
+        ("Reserved", "RESERVED"),
+        ("Unavailable", "INOPERATIVE"),
+        ("Faulted", "OUTOFORDER"),
+    ],
+)
+async def test_each_of_the_nine_statuses_has_its_ocpi_status(
+    store: SqliteReadStore, said: str, means: str
+) -> None:
+    """ST-2."""
+    await happens(store, placed(evse("E1")), status(2, said))
+    assert await statuses(store) == {"E1": means}
+
+
+async def test_connector_n_is_the_nth_evse_and_connector_zero_none(store: SqliteReadStore) -> None:
+    """ST-1: connector 0 says nothing of the connectors. What was never heard of is UNKNOWN."""
+    await happens(
+        store,
+        placed(evse("E1"), evse("E2"), evse("E3")),
+        status(2, "Faulted", connector_id=0),
+        status(3, "Charging", connector_id=2),
+        status(4, "Available", connector_id=1),
+        status(5, "Faulted", connector_id=1, stale=True),
+    )
+    assert await statuses(store) == {"E1": "AVAILABLE", "E2": "CHARGING", "E3": "UNKNOWN"}
+
+
+async def test_the_last_status_counts_for_a_while_after_the_connection_ended(store: SqliteReadStore) -> None:
+    """ST-4."""
+    await happens(store, placed(evse("E1")), connected(2), status(3, "Charging", 5), disconnected(4, 2, 60))
+    ended = after(60)
+
+    assert await statuses(store, ended + UNKNOWN_AFTER - timedelta(seconds=1)) == {"E1": "CHARGING"}
+    assert await statuses(store, ended + UNKNOWN_AFTER) == {"E1": "UNKNOWN"}
+    [location] = (await told(store, LATER)).values()
+    assert location["last_updated"] == "2026-03-01T12:16:00.000Z"
+
+
+async def test_one_that_comes_back_has_its_last_status_and_its_times_never_run_back(
+    store: SqliteReadStore,
+) -> None:
+    await happens(store, placed(evse("E1")), connected(2), status(3, "Charging", 5), disconnected(4, 2, 60))
+    gone = [one["last_updated"] for one in (await told(store, LATER)).values()]
+
+    await happens(store, connected(5, 7000))
+
+    assert await statuses(store, LATER) == {"E1": "CHARGING"}
+    [location] = (await told(store, LATER)).values()
+    assert location["evses"][0]["last_updated"] == "2026-03-01T13:56:40.000Z" > gone[0]
+
+
+async def test_an_older_connection_that_ends_late_and_one_thought_silent_change_nothing(
+    store: SqliteReadStore,
+) -> None:
+    newer = [connected(2), connected(3, 10), disconnected(4, 2, 20)]
+    await happens(store, placed(evse("E1")), *newer, status(5, "Available", 30))
+    assert await statuses(store, LATER) == {"E1": "AVAILABLE"}
+
+    resumed = of_charge_point(Connected, 7, 100, node="n1", slot=3, boot="b1", resumes=3)
+    await happens(store, disconnected(6, 3, 90), resumed)
+    assert await statuses(store, LATER) == {"E1": "AVAILABLE"}
+
+
+async def test_charge_points_at_one_site_are_one_location(store: SqliteReadStore) -> None:
+    """The one placed last says what the site is; another tenant's site of the same id is another."""
+    renamed = msgspec.structs.replace(SITE, name="Harbour")
+    foreign = placed(evse("X"), id="CP-9")
+    foreign = msgspec.structs.replace(foreign, originator_id="charge_point|acme|CP-9")
+    await happens(store, placed(evse("B"), id="CP-2", site=renamed, seconds=9), placed(evse("A")), foreign)
+
+    found = await told(store)
+
+    assert set(found) == {"demo|LOC1", "acme|LOC1"}
+    ours = found["demo|LOC1"]
+    assert (ours["name"], [one["uid"] for one in ours["evses"]]) == ("Harbour", ["A", "B"])
+    assert "party_id" not in found["acme|LOC1"]
+
+
+async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: SqliteReadStore) -> None:
+    elsewhere = msgspec.structs.replace(SITE, id="LOC2")
+    moved = of_charge_point(Changed, 3, 60, site=elsewhere, evses=(evse("E1"), evse("E2")))
+    await happens(store, placed(evse("E1")), status(2, "Charging"), moved)
+
+    found = await told(store)
+
+    assert list(found) == ["demo|LOC2"]
+    assert await statuses(store) == {"E1": "CHARGING", "E2": "UNKNOWN"}
+
+
+async def test_the_evses_of_one_that_was_removed_say_so_and_are_nowhere_near(store: SqliteReadStore) -> None:
+    await happens(store, placed(evse("E1")), status(2, "Available"), of_charge_point(Removed, 3, 60))
+    [document] = await documents(store)
+    [location] = (await told(store)).values()
+
+    assert document["geo"] is None
+    assert location["evses"][0]["status"] == "REMOVED"
+    assert location["evses"][0]["last_updated"] == location["last_updated"] == "2026-03-01T12:01:00.000Z"
+
+    await happens(store, placed(evse("E1"), version=4, seconds=120))
+    assert await statuses(store) == {"E1": "UNKNOWN"}
+
+
+async def test_repeats_and_late_writes_change_nothing(store: SqliteReadStore) -> None:
+    events = [placed(evse("E1")), connected(2), status(3, "Charging"), status(4, "Available", 9)]
+    await happens(store, *events)
+    before = await documents(store)
+
+    await happens(store, *reversed(events))
+    await happens(store, *events)
+
+    assert await documents(store) == before
+
+
+async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    events = [
+        *(placed(evse(f"E{n}"), id=f"CP-{n}") for n in range(6)),
+        *(status(2, "Charging", n, id=f"CP-{n}") for n in range(6)),
+        connected(3, id="CP-1"),
+        disconnected(4, 3, 50, id="CP-1"),
+        of_charge_point(Removed, 3, 60, id="CP-2"),
+    ]
+    await happens(store, *events)
+    live = await documents(store)
+    await write(log, *events, meta=meta())
+    await store.drop_all([HUB])
+
+    await rebuild(log, Projector(store, EVENTS, [], [LOCATIONS]), lambda done, all: None)
+
+    assert await documents(store) == live
+    await log.close()
