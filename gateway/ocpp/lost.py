@@ -12,6 +12,7 @@ import logging
 from commands.base import Meta
 from commands.charge_point import Disconnect
 from gateway.ocpp.ports import DirectoryUnavailableError
+from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 from streams.log import LogUnavailable
 
@@ -21,12 +22,12 @@ REASON = "gateway lost"
 _PAUSE = 5.0
 
 
-async def end_lost_connections(services: Services) -> None:
+async def end_lost_connections(services: Services, registry: Registry) -> None:
     """Once, soon after the start; again from the beginning where the store or the log was away."""
     await asyncio.sleep(services.options.lost_after)
     while True:
         try:
-            count = await _end_all(services)
+            count = await _end_all(services, registry)
         except (DirectoryUnavailableError, LogUnavailable):
             await asyncio.sleep(_PAUSE)
             continue
@@ -38,9 +39,12 @@ async def end_lost_connections(services: Services) -> None:
         return
 
 
-async def _end_all(services: Services) -> int:
+async def _end_all(services: Services, registry: Registry) -> int:
     channel, count = services.channel, 0
     async for tenant, charge_point_id, epoch in services.directory.connected_on(channel.node):
+        held = registry.get(tenant, charge_point_id)
+        if held is not None and held.epoch >= epoch:
+            continue
         command = Disconnect(
             tenant=tenant,
             charge_point_id=charge_point_id,

@@ -84,7 +84,7 @@ class OcppGateway:
         )
         self._server.gateway = self  # type: ignore[attr-defined]
         self._sweeper = asyncio.create_task(self._sweep_forever())
-        self._undertaker = asyncio.create_task(end_lost_connections(self._services))
+        self._undertaker = asyncio.create_task(end_lost_connections(self._services, self.registry))
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     async def stop(self) -> None:
