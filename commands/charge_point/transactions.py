@@ -217,7 +217,10 @@ def merged(*groups: Iterable[RegisterSample]) -> tuple[RegisterSample, ...]:
 
 
 def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> bool:
-    """Whether the tag has an accepted transaction on another connector.
+    """Whether the tag has an accepted transaction on another connector of this charge point.
+
+    Those at other charge points, of the tenant or of others, are not seen: each charge point decides from its own
+    state alone, and offline starts could not be held against one another anyway.
 
     One whose connector has since become Available is over, its stop is only late: it must not lock the driver out.
     """
