@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from domain.aggregate import Event
 from domain.charge_point import Changed, Connected, Removed
 from domain.values import Connector, Coordinates, Evse, Site
-from projections.location import LOCATIONS, UNKNOWN_AFTER, told_as_locations
-from projections.store import HUB, Document, Query
+from projections.location import LOCATIONS, UNKNOWN_AFTER, indexes, told_as_locations
+from projections.store import HUB, Document, Query, ReadStore, gte, has
+from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
 from streams.projector import Projector
@@ -33,6 +35,7 @@ from tests.projections.facts import (
     status,
     write,
 )
+from tests.servers import Mongo
 
 SITE = Site(
     id="LOC1",
@@ -73,19 +76,19 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
     await store.close()
 
 
-async def happens(store: SqliteReadStore, *events: Event) -> None:
+async def happens(store: ReadStore, *events: Event) -> None:
     await store.apply([one for event in events for one in LOCATIONS.writes(event, meta())])
 
 
-async def documents(store: SqliteReadStore) -> list[Document]:
+async def documents(store: ReadStore) -> list[Document]:
     return (await store.find(Query(HUB, "locations"))).items
 
 
-async def told(store: SqliteReadStore, now: datetime = NOON) -> dict[str, Any]:
+async def told(store: ReadStore, now: datetime = NOON) -> dict[str, Any]:
     return told_as_locations(await documents(store), PARTIES, now)
 
 
-async def statuses(store: SqliteReadStore, now: datetime = NOON) -> dict[str, str]:
+async def statuses(store: ReadStore, now: datetime = NOON) -> dict[str, str]:
     return {e["uid"]: e["status"] for one in (await told(store, now)).values() for e in one["evses"]}
 
 
@@ -222,6 +225,27 @@ async def test_the_evses_of_one_that_was_removed_say_so_and_are_nowhere_near(sto
 
     await happens(store, placed(evse("E1"), version=4, seconds=120))
     assert await statuses(store) == {"E1": "UNKNOWN"}
+
+
+@pytest.mark.mongo
+async def test_mongodb_finds_it_too_until_it_is_removed(mongo: Mongo) -> None:
+    store = MongoReadStore(mongo.url, database_prefix=f"t{uuid.uuid4().hex[:10]}_")
+    try:
+        await store.ensure(indexes())
+        await happens(store, placed(evse("E1")), connected(2), status(3, "Available"), status(4, "Charging"))
+
+        async def near() -> list[Document]:
+            wanted = (has("standards", "IEC_62196_T2"), gte("max_power", 22080))
+            return await store.near(HUB, "locations", lon=10.13, lat=54.32, radius_m=50, where=wanted)
+
+        [location] = told_as_locations(await near(), PARTIES, NOON).values()
+        parse_json(v2_3_0.Location, location)
+        assert await statuses(store) == {"E1": "CHARGING"}
+        await happens(store, of_charge_point(Removed, 5, 60))
+        assert await near() == []
+    finally:
+        await store.drop_all([HUB])
+        await store.close()
 
 
 async def test_repeats_and_late_writes_change_nothing(store: SqliteReadStore) -> None:
