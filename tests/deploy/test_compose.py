@@ -5,6 +5,7 @@ Docker is not run here: the files are read.
 
 from __future__ import annotations
 
+import argparse
 import re
 import tomllib
 from pathlib import Path
@@ -14,40 +15,32 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from chargesphere.cli import PROCESSES, build_parser
+from chargesphere.settings import NAMES, PREFIX
 from tests.servers.mosquitto import ACCESS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The product's tables of commands, settings and ports.
-PROCESS = frozenset({"--node", "--host", "--http-port"})
-OPTIONS = {
-    "topics": frozenset[str](),
-    "gateway": PROCESS | {"--ocpp-port"},
-    "api": PROCESS,
-    "decider": PROCESS,
-    "projector": PROCESS,
-    "effects": PROCESS,
-    "serve": frozenset({"--host", "--http-port", "--ocpp-port", "--data"}),
-}
-SETTINGS = frozenset(
-    "CHARGESPHERE_" + name
-    for name in (
-        "KAFKA_BOOTSTRAP",
-        "MONGO_URL",
-        "REDIS_URL",
-        "MQTT_URL",
-        "JWT_SECRET",
-        "MASTER_KEY",
-        "PUBLIC_URL",
-        "HUB_PARTY",
-        "ALLOW_PRIVATE_URLS",
-    )
+SETTINGS = frozenset(PREFIX + name for name in NAMES)
+NEEDED = frozenset(
+    PREFIX + name
+    for name in ("KAFKA_BOOTSTRAP", "MONGO_URL", "REDIS_URL", "MQTT_URL", "JWT_SECRET", "MASTER_KEY")
 )
-NEEDED = SETTINGS - {"CHARGESPHERE_ALLOW_PRIVATE_URLS", "CHARGESPHERE_PUBLIC_URL", "CHARGESPHERE_HUB_PARTY"}
-PROCESSES = ("gateway", "api", "decider", "projector", "effects")
 HTTP_PORT, OCPP_PORT = 8080, 9000
 
 Service = dict[str, object]
+
+
+def _options(command: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The options that a command has, and those that it needs."""
+    [commands] = (
+        action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    actions = [action for action in commands[command]._actions if action.dest != "help"]
+    return (
+        frozenset(word for action in actions for word in action.option_strings),
+        frozenset(word for action in actions if action.required for word in action.option_strings),
+    )
 
 
 def _services() -> dict[str, Service]:
@@ -93,10 +86,10 @@ def test_every_process_of_the_product_is_a_service() -> None:
 def test_a_service_calls_its_command_with_options_that_it_has(name: str) -> None:
     command, *words = _words(_ours()[name], "command")
     options = {word for word in words if word.startswith("--")}
-    assert options <= OPTIONS[command]
+    has, needs = _options(command)
+    assert needs <= options <= has
     assert len(words) == 2 * len(options)
-    if command in PROCESSES:
-        assert options >= PROCESS
+    assert build_parser().parse_args([command, *words]).command == command
 
 
 def test_node_names_are_unique() -> None:
@@ -235,7 +228,7 @@ def test_the_image_holds_every_room_and_nothing_that_is_missing() -> None:
 def test_the_image_runs_a_command_of_the_product_on_its_ports_and_not_as_root() -> None:
     lines = _dockerfile()
     words = cast(list[str], yaml.safe_load(next(line for line in lines if line.startswith("CMD "))[4:]))
-    assert {word for word in words if word.startswith("--")} <= OPTIONS[words[0]]
+    assert build_parser().parse_args(words).command == words[0]
     assert 'ENTRYPOINT ["chargesphere"]' in lines
     assert f"EXPOSE {HTTP_PORT} {OCPP_PORT}" in lines
     assert "USER chargesphere" in lines
