@@ -21,7 +21,7 @@ from commands.charge_point import (
 )
 from commands.tenant import CreateTenant
 from domain.charge_point import session_id
-from domain.values import Authorization, Connector, Evse, PartyId, RegisterSample, Settings, Site, TagRef
+from domain.values import Authorization, PartyId, RegisterSample
 from gateway.ocpp.ports import Frame
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
@@ -30,30 +30,12 @@ from streams.log import TopicPartition
 from streams.replay import places
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics
+from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
 
 TENANT, CHARGE_POINT = "demo", "CP-1"
 EMSP = PartyId(country_code="NL", party_id="TNM")
 SESSION = session_id(TENANT, CHARGE_POINT, 1)
 STORY = "story-1"
-SITE = Site(id="LOC1", name="Yard", city="Kiel", country="DEU", time_zone="Europe/Berlin")
-EVSES = (
-    Evse(
-        uid="E1",
-        evse_id="DE*ABC*E1",
-        connectors=(
-            Connector(
-                id="1",
-                standard="IEC_62196_T2",
-                format="SOCKET",
-                power_type="AC_3_PHASE",
-                max_voltage=230,
-                max_amperage=32,
-            ),
-        ),
-    ),
-)
-
-
 COLLECTIONS = {
     HUB: ("tenants", "sessions", "cdrs", "deliveries", "stories", "charge_point_ids", "dead_letters"),
     "ocpp_demo": ("charge_points", "sessions", "samples", "frames", "audit", "commands"),
@@ -76,9 +58,7 @@ async def live(data: Path) -> None:
     try:
         now = datetime.now(UTC)
         start = now - timedelta(minutes=30)
-        tag = TagRef(key="k-alice")
         known = Authorization(status="Accepted", source="stored", as_of=start, owner=EMSP, token_type="RFID")
-        settings = Settings(revision=1, party=PartyId(country_code="DE", party_id="ABC"))
         point: dict[str, Any] = {"tenant": TENANT, "charge_point_id": CHARGE_POINT}
         asked: list[Command] = [
             CreateTenant(tenant=TENANT, name="Demo"),
@@ -89,11 +69,11 @@ async def live(data: Path) -> None:
             StartTransaction(
                 **point,
                 connector_id=1,
-                id_tag=tag,
+                id_tag=ALICE,
                 meter_start=1000,
                 timestamp=start,
                 authorization=known,
-                settings=settings,
+                settings=SETTINGS,
             ),
             StopTransaction(
                 **point,
