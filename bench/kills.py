@@ -215,7 +215,12 @@ class Kills:
 
 def show(console: Console, report: dict[str, Any]) -> None:
     """Tables of the recovery times and the counts, then the problems."""
-    print_rows(console, "charge points are answered again after, ms", report["answers_again_ms"], "what")
+    print_rows(
+        console,
+        "every charge point is answered again after, ms (they ask about once a second)",
+        report["answers_again_ms"],
+        "what",
+    )
     print_rows(console, "the eMSP is told again after, ms", report["pushes_again_ms"], "what")
     print_facts(console, "counted", report["counts"])
     print_facts(console, "engines", report["engines"])

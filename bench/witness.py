@@ -103,8 +103,8 @@ class Witness:
             await asyncio.sleep(random.uniform(0.1, 0.5))
 
     async def answered_after(self, moment: float, seconds: float) -> float | None:
-        """Seconds from `moment` to the first decided answer to what was asked after it; None where none came."""
-        return await self._first(seconds, lambda: self._answer_after(moment))
+        """Seconds from `moment` until every charge point had a decided answer to what it asked after it, or None."""
+        return await self._first(seconds, lambda: self._answers_after(moment))
 
     async def pushed_after(self, moment: float, seconds: float) -> float | None:
         """Seconds from `moment` until the eMSP was told anything new."""
@@ -119,14 +119,14 @@ class Witness:
         """Wait until the eMSP has a CDR for each charge, or for so long."""
         await self._first(seconds, lambda: 0.0 if len(self.emsp.cdrs) >= len(self.charges) else None)
 
-    def _answer_after(self, moment: float) -> float | None:
-        times = []
+    def _answers_after(self, moment: float) -> float | None:
+        first: dict[str, float] = {}
         for one in reversed(self.heard):
             if one.answered_at < moment:
                 break
             if one.asked_at >= moment and one.action in DECIDED:
-                times.append(one.answered_at - moment)
-        return min(times, default=None)
+                first[one.charge_point_id] = one.answered_at - moment
+        return max(first.values()) if len(first) == len(self.devices) else None
 
     @staticmethod
     async def _first(seconds: float, look: Callable[[], float | None]) -> float | None:

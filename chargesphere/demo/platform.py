@@ -20,6 +20,7 @@ from uuid import uuid4
 import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from protocols.ocpi import OcpiInvalid, decode, dump, parse_json
 from protocols.ocpi.codec import NotJson
@@ -167,6 +168,9 @@ class Platform:
             except OcpiInvalid as error:
                 self.violation(request, str(error))
                 answer = Answer(status_code=StatusCode.INVALID_PARAMETERS, message=str(error))
+            except ClientDisconnect:
+                # The hub was gone before its body was here: nobody hears this answer.
+                answer = Answer(http=400, status_code=StatusCode.CLIENT_ERROR)
         content = respond(
             datetime.now(UTC), answer.data, status_code=answer.status_code, status_message=answer.message
         )
