@@ -1,0 +1,218 @@
+"""Faust on a real Kafka: documents equal to the engine's; what a killed one skipped the sweeper repairs in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import pytest
+
+from commands.base import Area
+from domain.aggregate import Event
+from projections.store import HUB, Document, Query, ReadStore
+from projections.store.mongo import MongoReadStore
+from projections.store.sqlite import SqliteReadStore
+from streams.envelope import Claim, encode, record
+from streams.follower import Follower
+from streams.kafka_log import KafkaLog
+from streams.log import Log, Record, TopicPartition
+from streams.projector import Projector
+from streams.replay import facts, places
+from streams.topology import events_topic, partition_of, topics
+from tests.projections.facts import EVENTS, decision, meta, put_token, started, used
+from tests.servers import Kafka, Mongo
+from tests.servers.plugin import _own
+from tests.streams.faust_worker import VIEWS
+from tests.streams.harness import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
+
+AREAS = (Area.SESSION, Area.TOKEN)
+TOPICS = tuple(spec for spec in topics() if spec.name in {events_topic(area) for area in AREAS})
+
+
+@dataclass
+class World:
+    log: KafkaLog
+    store: MongoReadStore
+    arguments: list[str]
+    counts_file: Path
+
+    @contextlib.contextmanager
+    def faust(self) -> Iterator[None]:
+        """The application in a process of its own, killed at the end."""
+        process = subprocess.Popen([sys.executable, "-m", "tests.streams.faust_worker", *self.arguments])
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            self.counts_file.unlink(missing_ok=True)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Handled, gaps and stale ones of the process that runs."""
+        if not self.counts_file.exists():
+            return 0, 0, 0
+        return cast("tuple[int, int, int]", tuple(msgspec.json.decode(self.counts_file.read_bytes())))
+
+
+@pytest.fixture
+async def world(pytestconfig: pytest.Config, mongo: Mongo, tmp_path: Path) -> AsyncIterator[World]:
+    with _own(pytestconfig, "kafka") as server:
+        broker = cast("Kafka", server)
+        log = KafkaLog(broker.url, session_timeout=2.0)
+        await log.start()
+        await log.ensure(TOPICS)
+        prefix = f"t{uuid.uuid4().hex[:10]}_"
+        store = MongoReadStore(mongo.url, database_prefix=prefix)
+        counts = tmp_path / "counts"
+        yield World(log, store, [broker.url, mongo.url, prefix, str(counts)], counts)
+        await store.close()
+        await log.close()
+
+
+class Writer:
+    """What a decider leaves in the log: claims, decisions, and now and then those of a stale one."""
+
+    def __init__(self, log: Log, ids: int = 12) -> None:
+        self.log = log
+        self.epochs: dict[TopicPartition, int] = {}
+        self.versions: dict[str, int] = {}
+        self.tokens = [f"token|k{i}" for i in range(ids)]
+        self.sessions = [str(uuid.uuid4()) for _ in range(ids)]
+        self.written = 0
+
+    async def turn(self) -> None:
+        """The next event of every token and session."""
+        for id in self.tokens:
+            version = self.versions.get(id, 0) + 1
+            self.versions[id] = version
+            await self._append(
+                Area.TOKEN, msgspec.structs.replace(put_token(version, version), originator_id=id)
+            )
+        for id in self.sessions:
+            version = self.versions.get(id, 0) + 1
+            self.versions[id] = version
+            event = started(id=id) if version == 1 else used(version, version, 10 * version, id=id)
+            await self._append(Area.SESSION, event)
+
+    async def hand_over(self) -> None:
+        """Another decider claims every partition; the stopped one goes on, in vain."""
+        for place in places(AREAS):
+            old = self.epochs.get(place, 0)
+            [self.epochs[place]] = await self.log.append(*place, [Record(None, encode(Claim(owner="other")))])
+            for id in self.tokens:
+                if place == TopicPartition(events_topic(Area.TOKEN), partition_of(id)):
+                    stale = msgspec.structs.replace(
+                        put_token(self.versions[id] + 1, 999),
+                        originator_id=id,
+                        token_type="OTHER",
+                        valid=False,
+                    )
+                    await self._append(Area.TOKEN, stale, epoch=old)
+
+    async def _append(self, area: Area, event: Event, epoch: int | None = None) -> None:
+        key = event.originator_id
+        place = TopicPartition(events_topic(area), partition_of(key))
+        entry = msgspec.structs.replace(
+            decision(event, meta=meta()), epoch=self.epochs.get(place, 0) if epoch is None else epoch
+        )
+        await self.log.append(*place, [record(key, entry, "demo")])
+        self.written += epoch is None
+
+
+async def documents(store: ReadStore) -> dict[str, list[Document]]:
+    found: dict[str, list[Document]] = {}
+    for db, collection in ((HUB, "sessions"), (HUB, "tokens"), (HUB, "cdrs"), ("ocpp_demo", "sessions")):
+        page = await store.find(Query(db, collection, limit=500))
+        found[f"{db}/{collection}"] = sorted(page.items, key=lambda document: str(document["_id"]))
+    return found
+
+
+async def folded(log: Log, folder: Path) -> dict[str, list[Document]]:
+    """What the projector engine makes of the whole log."""
+    store = SqliteReadStore(folder)
+    engine = Projector(store, EVENTS, VIEWS, ())
+    for place in places(AREAS):
+        async for batch in facts(log, place):
+            if batch:
+                await engine.handle(place, batch)
+    found = await documents(store)
+    await store.close()
+    return found
+
+
+async def handled_after_a_turn(world: World, writer: Writer) -> bool:
+    await writer.turn()
+    return world.counts()[0] > 0
+
+
+async def equal(store: ReadStore, wanted: dict[str, list[Document]]) -> bool:
+    return await documents(store) == wanted
+
+
+async def test_with_the_sweeper_behind_it_documents_equal_the_engines_and_stale_records_never_reach_them(
+    world: World, tmp_path: Path
+) -> None:
+    """What stood in the log before Faust's start, older than the newest claim, is the sweeper's."""
+    writer = Writer(world.log)
+    await writer.turn()
+    await writer.hand_over()
+    sweeper = Projector(world.store, EVENTS, VIEWS, (), sweeping=True)
+    follower = Follower(world.log, "sweeper", AREAS, "one", sweeper.handle, behind=2.0)
+    sweeping = asyncio.create_task(follower.run())
+    with world.faust():
+        await until(lambda: handled_after_a_turn(world, writer), 60)
+        await writer.hand_over()
+        await writer.turn()
+        wanted = await folded(world.log, tmp_path / "fold")
+        await until(lambda: equal(world.store, wanted), 40)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(240)
+async def test_the_sweeper_repairs_what_a_killed_faust_skipped(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(world.log)
+    going = True
+
+    async def traffic() -> None:
+        while going:
+            await writer.turn()
+            if random.random() < 0.1:
+                await writer.hand_over()
+            await asyncio.sleep(0.1)  # a pace that Faust can keep
+
+    sweeper = Projector(world.store, EVENTS, VIEWS, (), sweeping=True)
+    follower = Follower(world.log, "sweeper", AREAS, "one", sweeper.handle, behind=2.0)
+    sweeping = asyncio.create_task(follower.run())
+    writing = asyncio.create_task(traffic())
+    gaps = 0
+    for _ in range(3):
+        with world.faust():
+            await until(lambda: world.counts()[0] > 100, 60)
+            await asyncio.sleep(random.random())
+            gaps += world.counts()[1]
+    going = False
+    await writing
+    ends = await world.log.ends(places(AREAS))
+    await until(lambda: all(follower.positions.get(p, 0) >= end for p, end in ends.items()), 60)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    with capsys.disabled():
+        told = f"{writer.written} events; Faust left {gaps} gaps; the sweeper wrote {sweeper.applied} times"
+        sys.stdout.write(f"\n{told}\n")
+
+    assert await documents(world.store) == await folded(world.log, tmp_path / "fold")
