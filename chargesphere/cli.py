@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chargesphere.loop import run
 from chargesphere.settings import SettingsError
 from streams.log import LogError
 
@@ -149,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "serve" or options.command in PROCESSES:
         from chargesphere.process import run_process
 
-        return asyncio.run(run_process(options))
+        return run(run_process(options))
     if options.command == "worker":
         from chargesphere.worker import run_worker
 
@@ -164,6 +165,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bench(arguments: Sequence[str]) -> int:
+    """The bench starts real servers with the tests' own means, so it runs in a checkout only."""
+    import bench
+
+    sys.path.insert(0, str(Path(bench.__file__).parents[1]))
     try:
         from bench.main import main as bench_main
     except ModuleNotFoundError as error:
