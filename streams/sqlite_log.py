@@ -629,6 +629,10 @@ class _Cursor:
         while self._ready and limit > 0:
             place = next(iter(self._ready))
             del self._ready[place]
+            if place in found:
+                # An append made it ready again while the file was read: its next records come with the next poll.
+                later.append(place)
+                continue
             offset = self.positions[place]
             tail = self._log.tail(place)
             end = tail.end

@@ -130,6 +130,32 @@ async def test_a_reader_behind_the_memory_reads_from_the_file_and_catches_up(
     await log.close()
 
 
+async def test_an_append_during_a_catch_up_read_loses_nothing(tmp_path: Path) -> None:
+    """What was in the file before the start is read while new records come; followers do just that."""
+    path, place = tmp_path / "log.db", TopicPartition("t", 0)
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    await log.append("t", 0, [Record(b"k", b"%d" % n) for n in range(50)])
+    await log.close()
+
+    for attempt in range(20):
+        log = SqliteLog(path)
+        await log.start()
+        await log.ensure([TopicSpec("t", 1)])
+        reader = log.reader()
+        await reader.assign({place: 0})
+        first = asyncio.create_task(reader.poll(1.0, 500))
+        await asyncio.sleep(0)
+        await log.append("t", 0, [Record(b"k", b"during %d" % attempt)])
+        seen = [stored.offset for stored in (await first).get(place, ())]
+        while len(seen) < 51 + attempt:
+            seen += [stored.offset for stored in (await reader.poll(1.0, 500)).get(place, ())]
+        assert seen == list(range(51 + attempt))
+        await reader.close()
+        await log.close()
+
+
 async def test_a_second_process_is_told_that_the_file_is_in_use(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
