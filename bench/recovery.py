@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import msgspec
@@ -62,6 +64,7 @@ class Start(msgspec.Struct):
     rss_peak: float
     pause_ms: float
     checkpoint_seconds: float | None = None
+    checkpoint_pause_ms: float | None = None
     rss_checkpointed: float | None = None
 
 
@@ -164,10 +167,11 @@ async def start(log: Log, tokens: int, *, checkpoint: bool) -> Start:
             pause_ms=round(pause * 1000, 1),
         )
         if checkpoint:
-            asked = time.perf_counter()
+            pauses[0], asked = 0.0, time.perf_counter()
             decider._checkpoint_every = 0.0
             await _checkpointed(log)
             result.checkpoint_seconds = round(time.perf_counter() - asked, 2)
+            result.checkpoint_pause_ms = round(pauses[0] * 1000, 1)
             result.rss_checkpointed = _rss()
             result.rss_peak = _peak()
         return result
@@ -272,6 +276,10 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def _told(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
     parser.add_argument("--tokens", type=int, default=1_000_000)
@@ -285,10 +293,12 @@ def main() -> None:
         found = asyncio.run(one(options.where, options.kafka, options.tokens, options.stage))
         print(msgspec.json.encode(found).decode())
         return
+    signal.signal(signal.SIGTERM, _told)  # so that the stage under way and the folder go too
     result = run(options)
     console = Console()
     starts: dict[str, dict[str, object]] = result["starts"]  # type: ignore[assignment]
-    print_rows(console, f"{options.tokens:,} tokens in {result['log']}", starts, "start from")
+    rows = {name: {stage: found[name] for stage, found in starts.items()} for name in Start.__struct_fields__}
+    print_rows(console, f"{options.tokens:,} tokens in {result['log']}, start from", rows, "")
     console.print_json(data=result)
     if options.json:
         write_json(options.json, result)
