@@ -145,5 +145,8 @@ class CommandRegistry:
 
 
 def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
-    """The decision's events in order."""
-    return [registry.decode(event) for event in decision.events]
+    """The decision's events in order. Raises DamagedRecordError, UnknownEventError."""
+    try:
+        return [registry.decode(event) for event in decision.events]
+    except msgspec.DecodeError as error:
+        raise DamagedRecordError(f"an event of the decision on {decision.meta.command_id}: {error}") from None

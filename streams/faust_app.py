@@ -107,7 +107,12 @@ class FaustProjector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From the start of its consumers to their stop."""
-        await self._find_epochs()
+        while True:
+            try:
+                await self._find_epochs()
+                break
+            except LogUnavailable as error:
+                logger.warning("faust waits: %s", error)
         async with faust_app_running(self.app, stop_timeout=10.0):
             yield
 
@@ -235,12 +240,10 @@ class FaustProjector:
         if not open_:
             return
         reader = self._log.reader()
-        silent = 0
         try:
             await reader.assign(open_)
-            while open_ and silent < 3:
+            while open_:
                 batches = await reader.poll(1.0, 5000)
-                silent = 0 if batches else silent + 1
                 for place, batch in batches.items():
                     for stored in batch:
                         self._fences[place].admit(stored)
