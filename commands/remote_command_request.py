@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from domain.charge_point.state import is_secret_key
 from domain.values import JSONObject
 from protocols.ocpp.message import ErrorCode, WireError
 from protocols.ocpp.v16.codec import encode
@@ -19,7 +20,6 @@ from protocols.ocpp.v16.parameters import COMMANDS, from_parameters, snake, to_p
 
 REMOTE_START: Final = "RemoteStartTransaction"
 REMOTE_STOP: Final = "RemoteStopTransaction"
-SECRET_KEY: Final = "authorizationkey"
 SEALED_PREFIX: Final = "s1."
 
 ID_TAGS: Final = frozenset({"idTag", "parentIdTag"})
@@ -90,7 +90,7 @@ def private_texts(asked: AskedCommand) -> Iterator[tuple[str, bool]]:
     for name, text in _texts(asked.payload):
         if name in ID_TAGS:
             yield text, True
-        elif name in names or text.startswith(SEALED_PREFIX) or (key == SECRET_KEY and name == "value"):
+        elif name in names or text.startswith(SEALED_PREFIX) or (name == "value" and is_secret_key(key)):
             yield text, False
 
 
@@ -98,7 +98,7 @@ def sealed(asked: AskedCommand, tags: dict[str, str], secrets: dict[str, str]) -
     """The same request with its private texts replaced by the sealed ones."""
     names = SECRETS.get(asked.action, frozenset())
     key = str(asked.payload.get("key", "")).casefold() if asked.action == "ChangeConfiguration" else ""
-    fields = names | ({"value"} if key == SECRET_KEY else frozenset())
+    fields = names | ({"value"} if is_secret_key(key) else frozenset())
 
     def replaced(value: Any, name: str, tag_names: frozenset[str], secret_names: frozenset[str]) -> Any:
         match value:

@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from domain.charge_point import charge_point_key
+from domain.charge_point.state import is_secret_key
 from projections.frame import FrameRecord, indexes, insert
 from projections.store import JSON, ReadStore, StoreError, StoreRejected, StoreUnavailable, tenant_database
 from streams.envelope import record as log_record
@@ -33,7 +34,6 @@ BATCH = 200
 BATCH_SECONDS = 0.2
 MOST_WAITING = 20_000
 TAGS = frozenset({"idTag", "parentIdTag"})
-SECRET_KEYS = frozenset({"authorizationkey"})
 ADDRESSES = frozenset({"location", "remoteLocation"})
 
 
@@ -162,7 +162,7 @@ class FrameRecorder:
             return [await self._clean(item, action, secret) for item in value]
         if not isinstance(value, dict):
             return value
-        is_secret = str(value.get("key", "")).lower() in SECRET_KEYS
+        is_secret = is_secret_key(str(value.get("key", "")))
         out: dict[str, JSON] = {}
         for name, item in value.items():
             if name in TAGS and isinstance(item, str):
