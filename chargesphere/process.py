@@ -115,7 +115,9 @@ async def _told_to_end() -> None:
 async def running(plan: Plan, settings: Settings) -> AsyncIterator[Running]:
     """The process with all of its roles. Raises CannotBegin, LogError or SettingsError before anything listens."""
     with contextlib.ExitStack() as sockets:
-        http = sockets.enter_context(_bound(plan.host, plan.http_port))
+        http = sockets.enter_context(_bound("--http-port", plan.host, plan.http_port))
+        if "gateway" in plan.roles:
+            _bound("--ocpp-port", plan.host, plan.ocpp_port).close()
         backbone = await open_backbone(settings, plan.node, plan.data)
         process = _Process(plan, settings, backbone, http)
         try:
@@ -299,7 +301,7 @@ class _Process:
             yield dashboard_router()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(option: str, host: str, port: int) -> socket.socket:
     """A listening socket, so that a busy port is said before anything starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -309,7 +311,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
-        raise _busy("--http-port", host, port, error) from None
+        raise _busy(option, host, port, error) from None
     return listening
 
 
