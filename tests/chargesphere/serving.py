@@ -17,7 +17,7 @@ ENVIRON = {name: value for name, value in os.environ.items() if not name.startsw
 def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environ = ENVIRON | {PREFIX + name: value for name, value in settings.items()}
     command = [sys.executable, "-m", "chargesphere", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
 
 
 def cannot_begin(done: subprocess.CompletedProcess[str]) -> str:
@@ -38,7 +38,7 @@ class Serving:
             [sys.executable, "-m", "chargesphere", *words], env=ENVIRON, stdout=subprocess.PIPE, text=True
         )
         # A process that says nothing must not hold the test for ever.
-        alarm = threading.Timer(60, self.process.kill)
+        alarm = threading.Timer(100, self.process.kill)
         alarm.start()
         assert self.process.stdout is not None
         self.lines = [self.process.stdout.readline().strip() for _ in range(2)]
