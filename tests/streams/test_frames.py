@@ -321,7 +321,7 @@ async def test_a_frame_projected_twice_is_one_document(
             recorder_again.record(frame(number=2))
             # The first frame may come again: the first projector may have been ended before it committed.
             async with asyncio.timeout(20):
-                while len(await documents(store, "demo")) < 2:
+                while len(await documents(store, "demo")) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
     assert len(await documents(store, "demo")) == 2
 
