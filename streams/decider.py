@@ -118,6 +118,7 @@ class Decider(Listener):
         self._reassign = asyncio.Event()
         self._room = asyncio.Event()
         self._claiming = asyncio.Semaphore(8)
+        self._checkpointing = asyncio.Semaphore(1)
         self.decided = 0
         self.repeats = 0
         self.claims = 0
@@ -281,11 +282,15 @@ class Decider(Listener):
         """Fold up to our claim; returns the decisions on commands whose position was never committed."""
         unanswered: list[Decision] = []
         async with contextlib.aclosing(self._all(lane.events, partition.folded, until)) as records:
+            count = 0
             async for stored in records:
                 decision = partition.fold(stored)
                 if decision is not None and decision.command_offset >= lane.committed:
                     unanswered.append(decision)
                 partition.states.shrink()
+                count += 1
+                if count % 200 == 0:
+                    await asyncio.sleep(0)  # connections of this process are served meanwhile
         if partition.folded <= until:
             raise LogUnavailable(
                 f"{lane.events.topic}[{lane.number}] could be read up to {partition.folded}, not to {until}"
@@ -400,9 +405,15 @@ class Decider(Listener):
             decided_through=partition.decided_through,
             since=lane.states_since,
         )
-        states = (Record(id.encode(), partition.states.frozen(id, partition.epoch)) for id in dirty)
-        await append_all(self._log, lane.states.topic, lane.number, states)
-        await self._log.append(lane.states.topic, lane.number, [Record(CHECKPOINT_KEY, encode(mark))])
+        async with self._checkpointing:
+            ids = list(dirty)
+            for start in range(0, len(ids), 200):
+                states = [
+                    Record(id.encode(), partition.states.frozen(id, partition.epoch))
+                    for id in ids[start : start + 200]
+                ]
+                await append_all(self._log, lane.states.topic, lane.number, states)
+            await self._log.append(lane.states.topic, lane.number, [Record(CHECKPOINT_KEY, encode(mark))])
 
     # -- around the partitions -----------------------------------------------------------------------------------
 

@@ -213,6 +213,9 @@ class Projector:
                     continue
                 version, document = self._cache[key]
                 if event.originator_version <= version:
+                    if view.also is not None and document is not None:
+                        # The document was written, and then we were ended: what follows from it is written again.
+                        changed.setdefault(key, (view, target, fact))
                     continue
                 try:
                     if document is not None and event.originator_version > version + 1:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from commands.base import Area
-from projections.store import HUB, Applied, Insert, PositionKey, Query, ReadStore, StoreRejected, Write
+from projections.base import Target
+from projections.store import (
+    HUB,
+    Applied,
+    Document,
+    Insert,
+    PositionKey,
+    Put,
+    PutPart,
+    Query,
+    ReadStore,
+    StoreRejected,
+    Write,
+)
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision
 from streams.follower import Fact
@@ -61,6 +75,25 @@ async def test_a_batch_becomes_documents_once_however_often_it_comes(
 
     assert await total(read_store) == (3, 3)
     assert await read_store.count(Query(HUB, "additions")) == 3
+
+
+async def test_what_follows_from_a_document_is_written_though_the_document_was_there_already(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    """Killed between two collections of one batch: the document is there, its part elsewhere is not."""
+
+    def also(target: Target, document: Document, version: int) -> Sequence[Write]:
+        return (PutPart(HUB, "totals", target.id, "counter", version, {"total": document["total"]}),)
+
+    await write(embedded, *(added("a", version, 1) for version in range(1, 4)))
+    await projector(read_store).handle(A, await all_facts(embedded))
+    await read_store.apply([Put(HUB, "totals", "a", 1, {})])
+    view = dataclasses.replace(Faulty().view, also=also)
+    await Projector(read_store, EVENTS, [view], []).handle(A, await all_facts(embedded))
+
+    found = await read_store.get(HUB, "totals", "a")
+    assert found is not None
+    assert found["counter"] == {"total": 3, "version": 3}
 
 
 async def test_a_stale_deciders_records_never_reach_a_document(
