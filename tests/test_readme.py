@@ -48,6 +48,7 @@ def test_the_first_steps_of_the_readme_lead_to_a_connected_charge_point(tmp_path
     data = tmp_path / "data"
     serving = Serving(data)
     try:
+        serving.wait_until_ready()
         printed = run(*[str(data) if word == "./data" else word for word in token[1:]]).stdout.strip()
         scope: dict[str, object] = {}
         [code] = blocks(README, "python")

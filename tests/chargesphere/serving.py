@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+
+import httpx
 
 from chargesphere.settings import PREFIX
 
@@ -44,6 +47,12 @@ class Serving:
         self.lines = [self.process.stdout.readline().strip() for _ in range(2)]
         alarm.cancel()
         self.url = self.lines[1].rpartition(" ")[2]
+
+    def wait_until_ready(self) -> None:
+        """Its partitions are folded a moment after it listens."""
+        deadline = time.monotonic() + 60
+        while httpx.get(self.url + "/ready").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
