@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -96,6 +98,8 @@ class FaustProjector:
             stream_wait_empty=False,
             web_enabled=False,
             autodiscover=False,
+            # Its tables are in memory; it wants a folder all the same.
+            datadir=str(Path(tempfile.gettempdir()) / f"{FAUST}-{node}"),
         )
         self._tables = {
             area: self.app.Table(FAUST_TABLES[area], key_type=bytes, value_type=bytes, partitions=PARTITIONS)
