@@ -200,17 +200,16 @@ async def open_backbone(
     limiter: RateLimiter = RedisLimiter(settings.redis_url) if settings.redis_url else LocalLimiter()
     vault = Vault(master, StoreKeys(store))
     try:
-        await vault.check()
-    except MasterKeyError:
+        # First the log, whose lock says whether the folder is another process's.
+        await log.start()
+        if create_topics:
+            await log.ensure(topics())
+        await _check_keys(vault)
+    except BaseException:
+        await limiter.close()
+        await log.close()
         await store.close()
-        raise SettingsError(
-            "CHARGESPHERE_MASTER_KEY is not the key under which this read store's data keys were wrapped"
-        ) from None
-    except StoreUnavailable as error:
-        logger.warning("%s; it is tried again when it is needed", error)
-    await log.start()
-    if create_topics:
-        await log.ensure(topics())
+        raise
     return Backbone(
         node=node,
         settings=settings,
@@ -222,6 +221,17 @@ async def open_backbone(
         limiter=limiter,
         jwt_keys=(jwt, *previous),
     )
+
+
+async def _check_keys(vault: Vault) -> None:
+    try:
+        await vault.check()
+    except MasterKeyError:
+        raise SettingsError(
+            "CHARGESPHERE_MASTER_KEY is not the key under which this read store's data keys were wrapped"
+        ) from None
+    except StoreUnavailable as error:
+        logger.warning("%s; it is tried again when it is needed", error)
 
 
 COUNTED = (
