@@ -27,6 +27,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request, Response
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 
 from api.ocpi.call import VERSIONS, Access, Answer, Call, not_found
@@ -51,6 +52,15 @@ ALIASES: Final = {"2.3": "2.3.0"}
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
+class AnyPath(PathConvertor):
+    """Any text: starlette's own `path` knows no line breaks, which `%0A` puts into one."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", AnyPath())
+
+
 def ocpi_router(ports: Ports) -> APIRouter:
     """Everything below `/ocpi`; to be included without a prefix."""
     router = APIRouter(prefix="/ocpi", include_in_schema=False)
@@ -60,7 +70,7 @@ def ocpi_router(ports: Ports) -> APIRouter:
         return await door.handle(request)
 
     router.add_api_route("", handle, methods=_METHODS, response_model=None)
-    router.add_api_route("/{path:path}", handle, methods=_METHODS, response_model=None)
+    router.add_api_route("/{path:any_path}", handle, methods=_METHODS, response_model=None)
     return router
 
 
