@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,7 +98,6 @@ class Projector:
         self._sweeping = sweeping
         self.applied = 0
         self.stale = 0
-        self.projected_at: dict[TopicPartition, datetime] = {}
 
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Project one batch; raises TransientError while the store is away, and nothing has been lost then."""
@@ -125,7 +124,6 @@ class Projector:
                 for fact in facts:
                     if fact.decision.events:
                         self._observe(place.topic, max(0.0, now - fact.written_at.timestamp()))
-        self.projected_at[place] = facts[-1].written_at
 
     def _count(self, applied: Applied) -> None:
         self.applied += applied.applied
@@ -277,10 +275,6 @@ class Projector:
     def parked(self) -> frozenset[Key]:
         """What waits, by database, collection and id; for a feed the hub's, its name and the aggregate."""
         return self._parked
-
-    def projected_until(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, datetime]:
-        """Up to when each partition's decisions are readable."""
-        return {place: self.projected_at[place] for place in places if place in self.projected_at}
 
 
 _STORES = frozenset({"_id", "version"})
