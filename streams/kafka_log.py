@@ -4,30 +4,27 @@ What enters: records, positions, topic shapes. What leaves: offsets that all in-
 order, partitions gained and lost. What it never does: wait without bound, retry an append for a caller who was told
 that its outcome is unknown, or read a group's position as "none" because the broker did not know it yet.
 
-It is one module because its classes share the rules for a broker that is away: every call is tried again until its
-time is over and then raises LogUnavailable with the address; a poll raises only when the broker was silent all along.
+Appends are in `kafka_appends`, readers and members in `kafka_reading`, the end of clients in `kafka_clients`. They
+share the rules for a broker that is away: every call is tried again until its time is over and then raises
+LogUnavailable with the address; a poll raises only when the broker was silent all along.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 import aiokafka
-from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import IllegalStateError, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 
+from streams.kafka_appends import Appender
+from streams.kafka_clients import describe, stop_consumer
+from streams.kafka_reading import KafkaMember, KafkaReader
 from streams.log import (
-    MAX_APPEND_BYTES,
     Listener,
     Log,
     LogError,
@@ -36,19 +33,17 @@ from streams.log import (
     Position,
     Reader,
     Record,
-    Stored,
     TopicPartition,
     TopicSpec,
     TopologyMismatch,
-    append_size,
 )
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.1
 PROBE_SECONDS = 1.0
-LOST_SECONDS = 5.0
-STOP_SECONDS = 3.0
+FETCH_WAIT_MS = 500
+"""How long the broker holds a fetch for which it has nothing."""
 CREATE_SECONDS = 60.0
 """Of all topics at the first start: a small broker makes a thousand partitions in some ten seconds."""
 
@@ -60,16 +55,7 @@ COMPACTED = {
 }
 
 T = TypeVar("T")
-Batch = Mapping[TopicPartition, Sequence[Stored]]
 Closable = Callable[[], Coroutine[object, object, None]]
-
-
-@dataclass(slots=True)
-class _Append:
-    records: Sequence[Record]
-    size: int
-    timestamp: int
-    done: asyncio.Future[Sequence[int]]
 
 
 class KafkaLog(Log):
@@ -106,11 +92,11 @@ class KafkaLog(Log):
             logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         self._admin = await self.within("be reached", self._new_admin)
         try:
-            self._offsets = await self.within("be reached", self.new_consumer)
+            self._offsets = await self.new_consumer()
         except LogError:
             await self._admin.close()
             raise
-        self._appender = _Appender(self)
+        self._appender = Appender(self)
         self._open = True
         self._prober = asyncio.create_task(self._probe(), name="kafka-probe")
 
@@ -140,22 +126,27 @@ class KafkaLog(Log):
         return admin
 
     async def new_consumer(self, **settings: object) -> aiokafka.AIOKafkaConsumer:
-        consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_min_bytes=1,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=2 * 1024 * 1024,
-            consumer_timeout_ms=100,
-            **{"request_timeout_ms": int(self.timeout * 1000)} | settings,
-        )
-        try:
-            await consumer.start()
-        except BaseException:
-            await stop_consumer(consumer)
-            raise
-        return consumer
+        """A started consumer that belongs to whoever asked. Raises LogUnavailable."""
+
+        async def attempt() -> aiokafka.AIOKafkaConsumer:
+            consumer = aiokafka.AIOKafkaConsumer(
+                bootstrap_servers=self.bootstrap,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_min_bytes=1,
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+                max_partition_fetch_bytes=2 * 1024 * 1024,
+                consumer_timeout_ms=1000,
+                **{"request_timeout_ms": int(self.timeout * 1000)} | settings,
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await stop_consumer(consumer)
+                raise
+            return consumer
+
+        return await self.within("be reached", attempt)
 
     # --- what the port asks
 
@@ -220,10 +211,10 @@ class KafkaLog(Log):
         return await self.within(f"tell the positions of group {group}", attempt)
 
     def reader(self) -> Reader:
-        return _KafkaReader(self)
+        return KafkaReader(self)
 
     def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
-        return _KafkaMember(self, group, topics, node, listener)
+        return KafkaMember(self, group, topics, node, listener)
 
     # --- within the adapter
 
@@ -388,482 +379,3 @@ def _settings(spec: TopicSpec) -> dict[str, str]:
 
 def _entries(resource: Sequence[Sequence[Sequence[str]]]) -> dict[str, str]:
     return {entry[0]: entry[1] for entry in resource[4]}
-
-
-def describe(error: Exception | None) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-class _Appender:
-    """Appends: for each partition all that waits becomes one record batch, one batch at a time.
-
-    An idempotent producer of aiokafka retries a batch for ever, and is dead for ever after some errors. So it is
-    thrown away after any failure or timeout, with all that it still holds, and the next append starts a new one.
-    """
-
-    def __init__(self, log: KafkaLog) -> None:
-        self._log = log
-        self._waiting: defaultdict[TopicPartition, deque[_Append]] = defaultdict(deque)
-        self._pumps: dict[TopicPartition, asyncio.Task[None]] = {}
-        self._starting: asyncio.Task[aiokafka.AIOKafkaProducer] | None = None
-        self._producer: aiokafka.AIOKafkaProducer | None = None
-
-    async def append(self, place: TopicPartition, records: Sequence[Record]) -> Sequence[int]:
-        size = append_size(records)
-        loop = asyncio.get_running_loop()
-        item = _Append(records, size, time.time_ns() // 1_000_000, loop.create_future())
-        self._waiting[place].append(item)
-        if place not in self._pumps:
-            self._pumps[place] = asyncio.create_task(self._pump(place), name=f"kafka-append-{place.topic}")
-        return await item.done
-
-    async def close(self) -> None:
-        if self._pumps:
-            await asyncio.wait(list(self._pumps.values()))
-        if self._producer is not None:
-            await stop_producer(self._producer)
-
-    async def _pump(self, place: TopicPartition) -> None:
-        waiting = self._waiting[place]
-        while waiting:
-            batch: list[_Append] = []
-            size = 0
-            while waiting and size + waiting[0].size <= MAX_APPEND_BYTES:
-                item = waiting.popleft()
-                if not item.done.done():  # its caller may have gone
-                    batch.append(item)
-                    size += item.size
-            if not batch:
-                continue
-            try:
-                offset = await self._send(place, batch)
-            except Exception as error:
-                # Who waits behind would only wait as long again.
-                for item in (*batch, *waiting):
-                    if not item.done.done():
-                        item.done.set_exception(error)
-                waiting.clear()
-            else:
-                for item in batch:
-                    if not item.done.done():
-                        item.done.set_result(range(offset, offset + len(item.records)))
-                    offset += len(item.records)
-        del self._pumps[place], self._waiting[place]
-
-    async def _send(self, place: TopicPartition, batch: Sequence[_Append]) -> int:
-        producer = self._producer or await self._start()
-        why = ""
-        try:
-            async with asyncio.timeout(self._log.timeout):
-                builder = producer.create_batch()
-                for item in batch:
-                    for record in item.records:
-                        taken = builder.append(
-                            timestamp=item.timestamp,
-                            key=record.key,
-                            value=record.value,
-                            headers=list(record.headers),
-                        )
-                        assert taken is not None, "max_batch_size has room for MAX_APPEND_BYTES"
-                sent = await producer.send_batch(builder, place.topic, partition=place.partition)
-                offset: int = (await sent).offset
-                if offset >= 0:
-                    return offset
-                why = ": the broker has the records but not their offsets"
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            why = f": {describe(error)}" if isinstance(error, KafkaError) else ""
-        except asyncio.CancelledError:
-            self._discard(producer)
-            raise
-        self._discard(producer)
-        raise LogUnavailable(
-            f"Kafka at {self._log.bootstrap} did not acknowledge an append to {place.topic}/{place.partition} "
-            f"within {self._log.timeout:g} s{why}"
-        )
-
-    async def _start(self) -> aiokafka.AIOKafkaProducer:
-        """One attempt for all who wait."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._log.within("take appends", self._new))
-            self._starting.add_done_callback(self._started)
-        return await asyncio.shield(self._starting)
-
-    def _started(self, task: asyncio.Task[aiokafka.AIOKafkaProducer]) -> None:
-        self._starting = None
-        if not task.cancelled() and task.exception() is None:
-            self._producer = task.result()
-
-    async def _new(self) -> aiokafka.AIOKafkaProducer:
-        producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._log.bootstrap,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=2 * MAX_APPEND_BYTES,
-            request_timeout_ms=int(self._log.timeout * 1000),
-            retry_backoff_ms=20,
-        )
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        return producer
-
-    def _discard(self, producer: aiokafka.AIOKafkaProducer) -> None:
-        if self._producer is producer:
-            self._producer = None
-            self._log.later(abandon_producer(producer))
-
-
-class _Fetch:
-    """Takes records from a consumer, and gives up when its assignment changes meanwhile.
-
-    Records that arrive with the change are dropped: positions are set anew after it.
-    """
-
-    def __init__(self, log: KafkaLog) -> None:
-        self._log = log
-        self._turn = 0
-        self._task: (
-            asyncio.Future[Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]] | None
-        ) = None
-
-    def interrupt(self) -> None:
-        self._turn += 1
-        if self._task is not None:
-            self._task.cancel()
-
-    async def take(self, consumer: aiokafka.AIOKafkaConsumer, timeout: float, limit: int) -> Batch:
-        """The next records; empty after `timeout` seconds, or at once when interrupted."""
-        turn = self._turn
-        waiting = max(0, int(timeout * 1000))
-        self._task = asyncio.ensure_future(consumer.getmany(timeout_ms=waiting, max_records=limit))
-        try:
-            found = await self._task
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if turn == self._turn or (task is not None and task.cancelling()):
-                raise
-            return {}
-        except KafkaError as error:
-            raise LogUnavailable(
-                f"Kafka at {self._log.bootstrap} cannot be read: {describe(error)}"
-            ) from error
-        finally:
-            self._task = None
-        if turn != self._turn:
-            return {}
-        return {
-            TopicPartition(*place): [
-                Stored(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
-                for r in records
-            ]
-            for place, records in found.items()
-        }
-
-
-class _KafkaReader(Reader):
-    def __init__(self, log: KafkaLog) -> None:
-        self._log = log
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
-        self._assigned = asyncio.Event()
-        self._fetch = _Fetch(log)
-
-    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        self._log.check_open()
-        if self._consumer is None:
-            self._consumer = await self._log.within("be reached", self._log.new_consumer)
-            self._log.register(self, self.close)
-        consumer: aiokafka.AIOKafkaConsumer = self._consumer
-        self._fetch.interrupt()
-        if not positions:
-            self._assigned.clear()
-            consumer.unsubscribe()
-            return
-        consumer.assign([aiokafka.TopicPartition(*place) for place in positions])
-        for place, offset in positions.items():
-            consumer.seek(aiokafka.TopicPartition(*place), offset)
-        self._assigned.set()
-
-    async def poll(self, timeout: float, limit: int = 500) -> Batch:
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        while True:
-            self._log.check_open()
-            try:
-                async with asyncio.timeout_at(asked + timeout):
-                    await self._assigned.wait()
-            except TimeoutError:
-                return {}
-            if self._consumer is None:
-                raise LogUnavailable("this reader is closed")
-            if found := await self._fetch.take(self._consumer, asked + timeout - loop.time(), limit):
-                return found
-            if loop.time() >= asked + timeout - 0.001:
-                self._log.check_away(asked)
-                return {}
-
-    async def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        self._log.forget(self)
-        self._fetch.interrupt()
-        if consumer is not None:
-            await stop_consumer(consumer)
-
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    def __init__(self, member: _KafkaMember) -> None:
-        self._member = member
-
-    async def on_partitions_revoked(self, revoked: Iterable[aiokafka.TopicPartition]) -> None:
-        await self._member.revoked({TopicPartition(*place) for place in revoked})
-
-    async def on_partitions_assigned(self, assigned: Iterable[aiokafka.TopicPartition]) -> None:
-        self._member.assigned({TopicPartition(*place) for place in assigned})
-
-
-@dataclass(slots=True)
-class _Change:
-    lost: set[TopicPartition]
-    gained: set[TopicPartition]
-    done: asyncio.Event
-
-
-class _KafkaMember(Member):
-    """A static member of a Kafka group.
-
-    Every rebalance takes all partitions and gives the new share: all are lost, then the share is gained. The listener
-    is told from a task of our own, because aiokafka sends no heartbeats while its own listener works.
-    """
-
-    def __init__(
-        self, log: KafkaLog, group: str, topics: Sequence[str], node: str, listener: Listener
-    ) -> None:
-        self._log = log
-        self._group = group
-        self._topics = list(topics)
-        self._node = node
-        self._listener = listener
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
-        self._held: set[TopicPartition] = set()
-        self._changes: asyncio.Queue[_Change] = asyncio.Queue()
-        self._settled = asyncio.Event()
-        self._settled.set()
-        self._fetch = _Fetch(log)
-        self._task: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
-
-    async def start(self) -> None:
-        self._log.check_open()
-        self._task = asyncio.create_task(self._follow(), name=f"member-{self._group}-{self._node}")
-        self._log.register(self, self.close)
-        try:
-            await self._join()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def poll(self, timeout: float, limit: int = 500) -> Batch:
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        while True:
-            self._check()
-            if self._consumer is None:
-                await self._join()
-            try:
-                async with asyncio.timeout_at(asked + timeout):
-                    await self._settled.wait()
-                self._check()
-                if self._consumer is not None and (
-                    found := await self._fetch.take(self._consumer, asked + timeout - loop.time(), limit)
-                ):
-                    return found
-            except TimeoutError:
-                self._check()
-            except LogUnavailable as error:
-                if isinstance(error.__cause__, KafkaError):
-                    # Its coordination may have ended for good: join anew with the next poll.
-                    await self._leave()
-                raise
-            if loop.time() >= asked + timeout - 0.001:
-                self._log.check_away(asked)
-                return {}
-
-    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
-        consumer = self._held_by(positions)
-        offsets = {
-            aiokafka.TopicPartition(*place): (position.offset, position.note)
-            for place, position in positions.items()
-        }
-        if not offsets:
-            return
-        try:
-            async with asyncio.timeout(self._log.timeout):
-                await consumer.commit(offsets)
-        except (KafkaError, TimeoutError) as error:
-            raise LogUnavailable(
-                f"Kafka at {self._log.bootstrap} did not commit positions of group {self._group}: {describe(error)}"
-            ) from error
-
-    async def seek(self, place: TopicPartition, offset: int) -> None:
-        consumer = self._held_by([place])
-        try:
-            consumer.seek(aiokafka.TopicPartition(*place), offset)
-        except IllegalStateError as error:
-            raise LogUnavailable(f"{place.topic}/{place.partition} is being reassigned") from error
-
-    async def close(self) -> None:
-        task, self._task = self._task, None
-        self._log.forget(self)
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait([task])
-        self._failure = LogUnavailable(f"member {self._node} of group {self._group} is closed")
-        await self._leave()
-
-    # --- called by aiokafka's coordination
-
-    async def revoked(self, places: set[TopicPartition]) -> None:
-        change = self._change(lost=places, gained=set())
-        # The group waits for us no longer than this; the log's fence covers a listener that is slower.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOST_SECONDS):
-                await change.done.wait()
-
-    def assigned(self, places: set[TopicPartition]) -> None:
-        self._change(lost=set(), gained=places)
-
-    def _change(self, lost: set[TopicPartition], gained: set[TopicPartition]) -> _Change:
-        change = _Change(lost, gained, asyncio.Event())
-        self._fetch.interrupt()
-        if self._task is None:  # closed: nobody is to be told
-            change.done.set()
-        else:
-            self._settled.clear()
-            self._changes.put_nowait(change)
-        return change
-
-    # ---
-
-    def _check(self) -> None:
-        self._log.check_open()
-        if self._failure is not None:
-            raise self._failure
-
-    def _held_by(self, places: Iterable[TopicPartition]) -> aiokafka.AIOKafkaConsumer:
-        self._check()
-        for place in places:
-            if self._consumer is None or place not in self._held:
-                raise LogUnavailable(
-                    f"{place.topic}/{place.partition} is not held by {self._node} of group {self._group}"
-                )
-        return self._consumer
-
-    async def _join(self) -> None:
-        session = int(self._log.session_timeout * 1000)
-        rebalance = session + int(LOST_SECONDS * 1000)
-        for topic in self._topics:
-            await self._log.partitions(topic)
-        consumer = await self._log.within(
-            "be reached",
-            lambda: self._log.new_consumer(
-                group_id=self._group,
-                group_instance_id=self._node,
-                partition_assignment_strategy=[RangePartitionAssignor],
-                session_timeout_ms=session,
-                heartbeat_interval_ms=session // 3,
-                rebalance_timeout_ms=rebalance,
-                # A join is answered when the whole group has joined.
-                request_timeout_ms=rebalance + 2000,
-                max_poll_interval_ms=600_000,
-            ),
-        )
-        # After the start: a start with topics waits for the group without bound.
-        consumer.subscribe(topics=self._topics, listener=_Rebalance(self))
-        self._consumer = consumer
-
-    async def _leave(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            self._change(lost=set(self._held), gained=set())
-            await stop_consumer(consumer)
-
-    async def _follow(self) -> None:
-        try:
-            while True:
-                change = await self._changes.get()
-                if lost := frozenset(change.lost & self._held):
-                    # Still held while the listener is told, so that it may commit its last positions.
-                    await self._listener.lost(lost)
-                    self._held -= lost
-                if change.gained:
-                    await self._gain(sorted(change.gained))
-                change.done.set()
-                if self._changes.empty():
-                    self._settled.set()
-        except Exception as error:
-            self._failure = error
-            self._settled.set()
-
-    async def _gain(self, places: Sequence[TopicPartition]) -> None:
-        """Tell the positions, unless the next change is here before they are known."""
-        positions: dict[TopicPartition, Position] = {}
-        while len(positions) < len(places):
-            if not self._changes.empty():
-                return
-            try:
-                positions = dict(await self._log.committed(self._group, places))
-                fresh = [place for place in places if place not in positions]
-                for place, offset in (await self._log.beginnings(fresh)).items():
-                    positions[place] = Position(offset)
-            except LogUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-        if not self._changes.empty() or self._consumer is None:
-            return
-        with contextlib.suppress(IllegalStateError):  # taken away again: the next change says so
-            for place, position in positions.items():
-                self._consumer.seek(aiokafka.TopicPartition(*place), position.offset)
-        self._held |= positions.keys()
-        await self._listener.gained(positions)
-
-
-# --- ending aiokafka's clients, also when the broker is away: its own `stop` may wait for the broker without bound
-
-
-async def stop_consumer(consumer: aiokafka.AIOKafkaConsumer) -> None:
-    stopping = asyncio.ensure_future(consumer.stop())
-    await asyncio.wait([stopping], timeout=STOP_SECONDS)
-    await _break(consumer._client, stopping)
-    stopping.exception()
-
-
-async def stop_producer(producer: aiokafka.AIOKafkaProducer) -> None:
-    stopping = asyncio.ensure_future(producer.stop())
-    await asyncio.wait([stopping], timeout=STOP_SECONDS)
-    if not stopping.done():
-        await abandon_producer(producer)
-    await asyncio.wait([stopping])
-    stopping.exception()
-
-
-async def abandon_producer(producer: aiokafka.AIOKafkaProducer) -> None:
-    """Close without delivering what is still in it."""
-    producer._closed = True
-    sender = producer._sender.sender_task
-    sender.cancel()
-    await _break(producer.client, sender)
-    if not sender.cancelled():
-        sender.exception()
-
-
-async def _break(client: aiokafka.AIOKafkaClient, task: asyncio.Future[None]) -> None:
-    """Let `task` end, which works with `client`: no request and no metadata shall be waited for any more."""
-    await client.close()
-    while not task.done():
-        # A closed client still promises metadata, to everybody who asks, and never gets any.
-        promised = client._md_update_fut
-        if promised is not None and not promised.done():
-            promised.set_result(False)
-        await asyncio.wait([task], timeout=0.02)

@@ -122,7 +122,7 @@ class Listener(ABC):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         """These are ours now; each position is the group's committed one, or the beginning.
 
-        `seek` and `commit` work already. It may take long: the group does not miss us meanwhile.
+        `commit` works already. It may take long: the group does not miss us meanwhile.
         """
 
     @abstractmethod
@@ -145,10 +145,6 @@ class Member(ABC):
     @abstractmethod
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Durably move the group's positions. A failure raises LogUnavailable and changes nothing we rely on."""
-
-    @abstractmethod
-    async def seek(self, place: TopicPartition, offset: int) -> None:
-        """Read a held partition from another offset next."""
 
     @abstractmethod
     async def close(self) -> None:

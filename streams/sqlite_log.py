@@ -737,10 +737,6 @@ class _SqliteMember(Member):
             self._check_held(place)
         await self._log.commit(self._name, positions)
 
-    async def seek(self, place: TopicPartition, offset: int) -> None:
-        self._check_held(place)
-        self._cursor.put(place, offset)
-
     async def close(self) -> None:
         if self._task is None:
             return

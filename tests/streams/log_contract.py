@@ -256,30 +256,6 @@ class LogContract:
         assert told.held[TopicPartition(topic, 1)] == Position(0)
         await again.close()
 
-    async def test_a_member_sought_back_reads_again(self, log: Log, topic: str) -> None:
-        place = TopicPartition(topic, 0)
-        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(3)])
-        member = log.member(f"g.{topic}", [topic], "n1", Told())
-        await member.start()
-        await read(member, 3)
-        await member.seek(place, 1)
-        assert [record.value for record in await read(member, 2)] == [b"1", b"2"]
-        await member.close()
-
-    async def test_a_listener_may_seek_while_it_is_told_of_its_gain(self, log: Log, topic: str) -> None:
-        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(3)])
-
-        class Seeks(Listener):
-            async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-                await member.seek(TopicPartition(topic, 0), 2)
-
-            async def lost(self, places: frozenset[TopicPartition]) -> None: ...
-
-        member = log.member(f"g.{topic}", [topic], "n1", Seeks())
-        await member.start()
-        assert [record.value for record in await read(member, 1)] == [b"2"]
-        await member.close()
-
     async def test_two_members_share_and_the_one_that_stays_gets_all_back(self, log: Log, topic: str) -> None:
         group = f"g.{topic}"
         told1, told2 = Told(), Told()
