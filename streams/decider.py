@@ -98,7 +98,7 @@ class Decider(Listener):
         areas: Sequence[Area] = tuple(Area),
         batch: int = 500,
         checkpoint_every: float = 30.0,
-        commit_every: float = 0.2,
+        commit_every: float = 0.5,
         read_back_within: float = 10.0,
         hot: int = 2_000,
     ) -> None:

@@ -56,7 +56,8 @@ class _Lane:
 class Follower(Listener):
     """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
 
-    With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else.
+    With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
+    seconds that facts may wait under load, so that more of them come together.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class Follower(Listener):
         handle: Handle,
         *,
         batch: int = 500,
-        commit_every: float = 0.25,
+        commit_every: float = 1.0,
         behind: float = 0.0,
+        gather: float = 0.05,
     ) -> None:
         self.group = group
         self._log = log
@@ -79,6 +81,7 @@ class Follower(Listener):
         self._batch = batch
         self._commit_every = commit_every
         self._behind = behind
+        self._gather = gather
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._member: Member | None = None
         self._room = asyncio.Event()
@@ -89,7 +92,7 @@ class Follower(Listener):
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        member = self._log.member(self.group, self._topics, self._node, self)
+        member = self._log.member(self.group, self._topics, self._node, self, self._gather)
         self._member = member
         committing: asyncio.Task[None] | None = None
         try:

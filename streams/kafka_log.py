@@ -210,11 +210,13 @@ class KafkaLog(Log):
 
         return await self.within(f"tell the positions of group {group}", attempt)
 
-    def reader(self) -> Reader:
-        return KafkaReader(self)
+    def reader(self, gather: float = 0.0) -> Reader:
+        return KafkaReader(self, gather)
 
-    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
-        return KafkaMember(self, group, topics, node, listener)
+    def member(
+        self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
+    ) -> Member:
+        return KafkaMember(self, group, topics, node, listener, gather)
 
     # --- within the adapter
 

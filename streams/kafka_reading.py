@@ -5,7 +5,7 @@ partitions gained and lost. What it never does: wait without bound, or give a re
 
 A fetch of aiokafka names every partition of its consumer, in the request and in the answer, and costs the same for
 one record as for hundreds. So quiet topics have consumers of their own beside the busy one, and the next fetch begins
-`GATHER_SECONDS` after the one before at the soonest: at rest a record is told as soon as it is there, under load many
+`gather` seconds after the one before at the soonest: at rest a record is told as soon as it is there, under load many
 come together.
 """
 
@@ -28,7 +28,8 @@ from aiokafka.errors import KafkaError
 from streams.kafka_clients import describe, stop_consumer
 from streams.log import Listener, LogUnavailable, Member, Position, Reader, Stored, TopicPartition
 
-GATHER_SECONDS = 0.01
+LEAST_GATHER = 0.01
+"""Seconds: what a fetch costs both sides is worth that of waiting."""
 RETRY_SECONDS = 0.1
 LOST_SECONDS = 5.0
 TAKEN_AT_ONCE = 2000
@@ -62,7 +63,7 @@ class Broker(Protocol):
 class _Topic:
     """One topic's consumer, and what it has fetched and nobody has taken yet."""
 
-    def __init__(self, consumer: aiokafka.AIOKafkaConsumer, wake: asyncio.Event) -> None:
+    def __init__(self, consumer: aiokafka.AIOKafkaConsumer, gather: float, wake: asyncio.Event) -> None:
         self.consumer = consumer
         self.ready: _Records = deque()
         self.failure: KafkaError | None = None
@@ -70,7 +71,7 @@ class _Topic:
         self._wake = wake
         self._taken = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
-        _keep_distance(consumer)
+        _keep_distance(consumer, max(gather, LEAST_GATHER))
 
     def read(self, positions: Mapping[TopicPartition, int]) -> None:
         """From these positions on; nothing that was fetched before comes out any more."""
@@ -127,8 +128,8 @@ class _Topic:
                 await self._taken.wait()
 
 
-def _keep_distance(consumer: aiokafka.AIOKafkaConsumer) -> None:
-    """Let no fetch begin sooner than GATHER_SECONDS after the one before; meanwhile there is nothing to do."""
+def _keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
+    """Let no fetch begin sooner than `seconds` after the one before; meanwhile there is nothing to do."""
     fetcher = consumer._fetcher
     plan = fetcher._get_actions_per_node
     last = 0.0
@@ -137,7 +138,7 @@ def _keep_distance(consumer: aiokafka.AIOKafkaConsumer) -> None:
         assignment: Assignment,
     ) -> tuple[list[object], dict[object, object], float, bool, list[object]]:
         nonlocal last
-        wait = last + GATHER_SECONDS - time.monotonic()
+        wait = last + seconds - time.monotonic()
         if wait > 0:
             return [], {}, wait, False, []
         planned: tuple[list[object], dict[object, object], float, bool, list[object]] = plan(assignment)
@@ -151,8 +152,9 @@ def _keep_distance(consumer: aiokafka.AIOKafkaConsumer) -> None:
 class Topics:
     """Reads partitions of several topics, each topic through a consumer of its own."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, gather: float) -> None:
         self._broker = broker
+        self._gather = gather
         self._topics: dict[str, _Topic] = {}
         self._wake = asyncio.Event()
         self._closed = False
@@ -174,7 +176,7 @@ class Topics:
             if isinstance(consumer, BaseException):
                 failure = consumer
             else:
-                self._topics[topic] = _Topic(consumer, self._wake)
+                self._topics[topic] = _Topic(consumer, self._gather, self._wake)
         if failure is not None:
             raise failure
         for topic, places in wanted.items():
@@ -217,9 +219,9 @@ class Topics:
 class KafkaReader(Reader):
     """Reads chosen partitions; see `streams.log.Reader`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, gather: float) -> None:
         self._broker = broker
-        self._topics = Topics(broker)
+        self._topics = Topics(broker, gather)
         self._closed = False
 
     async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -275,14 +277,14 @@ class KafkaMember(Member):
     """
 
     def __init__(
-        self, broker: Broker, group: str, topics: Sequence[str], node: str, listener: Listener
+        self, broker: Broker, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float
     ) -> None:
         self._broker = broker
         self._group = group
         self._names = list(topics)
         self._node = node
         self._listener = listener
-        self._topics = Topics(broker)
+        self._topics = Topics(broker, gather)
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._hearing: asyncio.Task[None] | None = None
         self._held: set[TopicPartition] = set()

@@ -187,11 +187,15 @@ class Log(ABC):
         """A group's positions; partitions never committed are left out."""
 
     @abstractmethod
-    def reader(self) -> Reader: ...
+    def reader(self, gather: float = 0.0) -> Reader:
+        """`gather`: seconds that records may wait under load, so that more of them come together; at rest none."""
 
     @abstractmethod
-    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
-        """A member named `node` of `group`. Two members of one node name may not live at once."""
+    def member(
+        self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
+    ) -> Member:
+        """A member named `node` of `group`. Two members of one node name may not live at once. `gather` as for
+        `reader`."""
 
     @abstractmethod
     async def close(self) -> None:

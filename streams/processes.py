@@ -41,7 +41,7 @@ class Processes:
         self._refusals = refusals
         self._events = events
         self._clock = clock
-        self.follower = Follower(log, "processes", areas, node, self._handle)
+        self.follower = Follower(log, "processes", areas, node, self._handle, gather=0.02)
         self.commanded = 0
 
     async def run(self) -> None:

@@ -315,11 +315,13 @@ class SqliteLog(Log):
             if (position := self._committed.get((group, place))) is not None
         }
 
-    def reader(self) -> Reader:
-        return _SqliteReader(self)
+    def reader(self, gather: float = 0.0) -> Reader:
+        return _SqliteReader(self, gather)
 
-    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
-        return _SqliteMember(self, group, topics, node, listener)
+    def member(
+        self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
+    ) -> Member:
+        return _SqliteMember(self, group, topics, node, listener, gather)
 
     # --- within the process
 
@@ -577,8 +579,10 @@ def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -
 class _Cursor:
     """Positions in the log, and what to read next. All on the event loop."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: SqliteLog, gather: float) -> None:
         self._log = log
+        self._gather = gather
+        self._next = 0.0
         self.positions: dict[TopicPartition, int] = {}
         self._ready: dict[TopicPartition, None] = {}
         self.woken = asyncio.Event()
@@ -606,6 +610,7 @@ class _Cursor:
     async def poll(self, timeout: float, limit: int, check: Callable[[], None]) -> Batch:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        await asyncio.sleep(min(self._next - loop.time(), timeout))
         try:
             while True:
                 async with asyncio.timeout_at(deadline):
@@ -614,6 +619,7 @@ class _Cursor:
                     check()
                     self.woken.clear()
                     if found := await self._take(limit):
+                        self._next = loop.time() + self._gather
                         return found
                 finally:
                     self.gate.release()
@@ -666,9 +672,9 @@ class _Cursor:
 
 
 class _SqliteReader(Reader):
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: SqliteLog, gather: float) -> None:
         self._log = log
-        self._cursor = _Cursor(log)
+        self._cursor = _Cursor(log, gather)
 
     async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         self._cursor.clear()
@@ -706,7 +712,7 @@ class _Group:
 
 class _SqliteMember(Member):
     def __init__(
-        self, log: SqliteLog, group: str, topics: Sequence[str], node: str, listener: Listener
+        self, log: SqliteLog, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float
     ) -> None:
         self.topics = frozenset(topics)
         self.turn = asyncio.Event()
@@ -714,7 +720,7 @@ class _SqliteMember(Member):
         self._name = group
         self._node = node
         self._listener = listener
-        self._cursor = _Cursor(log)
+        self._cursor = _Cursor(log, gather)
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 

@@ -201,8 +201,8 @@ class FlakyLog(Log):
             raise LogUnavailable("the append happened, and nobody heard of it")
         return offsets
 
-    def reader(self) -> Reader:
-        return _Hearing(self, self.inner.reader())
+    def reader(self, gather: float = 0.0) -> Reader:
+        return _Hearing(self, self.inner.reader(gather))
 
     async def start(self) -> None:
         await self.inner.start()
@@ -221,8 +221,10 @@ class FlakyLog(Log):
     ) -> Mapping[TopicPartition, Position]:
         return await self.inner.committed(group, places)
 
-    def member(self, group: str, topics: Sequence[str], node: str, listener: Listener) -> Member:
-        return self.inner.member(group, topics, node, listener)
+    def member(
+        self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
+    ) -> Member:
+        return self.inner.member(group, topics, node, listener, gather)
 
     async def close(self) -> None:
         await self.inner.close()
