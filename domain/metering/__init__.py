@@ -5,6 +5,7 @@ never invents energy that no difference of two registers shows, and never touche
 """
 
 from domain.metering.energy import Energy, Repair, session_energy
+from domain.metering.moment import Sampled, Totals, totals
 from domain.metering.reading import RawSample, Reading, normalise
 from domain.metering.sample import current_a, energy_register, moments, power_w, state_of_charge
 
@@ -13,6 +14,8 @@ __all__ = [
     "RawSample",
     "Reading",
     "Repair",
+    "Sampled",
+    "Totals",
     "current_a",
     "energy_register",
     "moments",
@@ -20,4 +23,5 @@ __all__ = [
     "power_w",
     "session_energy",
     "state_of_charge",
+    "totals",
 ]

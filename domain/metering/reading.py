@@ -40,7 +40,7 @@ PHASES = frozenset({"L1", "L2", "L3", "N", "L1-N", "L2-N", "L3-N", "L1-L2", "L2-
 FORMATS = frozenset({"Raw", "SignedData"})
 
 # Unit as sent -> unit of the reading and factor.
-_UNITS: dict[str, tuple[str, Decimal]] = {
+UNITS: dict[str, tuple[str, Decimal]] = {
     **{unit: (unit, Decimal(1)) for unit in ("Wh", "varh", "W", "VA", "var", "A", "V", "K", "Percent")},
     **{f"k{unit}": (unit, Decimal(1000)) for unit in ("Wh", "varh", "W", "VA", "var")},
     "Celsius": ("Celsius", Decimal(1)),
@@ -62,8 +62,8 @@ _UNITS_OF: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("SoC", ("Percent",)),
     ("RPM", ("",)),
 )
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?")
-_EXACT = Context(prec=200)
+NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?")
+EXACT = Context(prec=200)
 
 
 class RawSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -126,11 +126,11 @@ def _reading(sample: RawSample, at: datetime, path: str, problems: list[str]) ->
             unit=(sample.unit or "").strip() or None,
             signed=sample.value,
         )
-    unit, factor = _unit(sample.unit, measurand, path, problems)
+    unit, factor = base_unit(sample.unit, measurand, path, problems)
     value, raw = None, None
     text = sample.value.strip()
-    if _NUMBER.fullmatch(text):
-        value = _EXACT.multiply(Decimal(text), factor)
+    if NUMBER.fullmatch(text):
+        value = EXACT.multiply(Decimal(text), factor)
     else:
         raw, unit = sample.value, (sample.unit or "").strip() or None
         problems.append(f"{path}.value: {_short(sample.value)} is not a number; kept as sent")
@@ -160,7 +160,8 @@ def _known(sent: str | None, default: str, known: frozenset[str], path: str, pro
     return text
 
 
-def _unit(sent: str | None, measurand: str, path: str, problems: list[str]) -> tuple[str | None, Decimal]:
+def base_unit(sent: str | None, measurand: str, path: str, problems: list[str]) -> tuple[str | None, Decimal]:
+    """The base unit of a measurand whose unit was `sent`, and the factor to it; what is odd joins `problems`."""
     text = (sent or "").strip()
     expected = next((units for prefix, units in _UNITS_OF if measurand.startswith(prefix)), None)
     if not text:
@@ -174,14 +175,14 @@ def _unit(sent: str | None, measurand: str, path: str, problems: list[str]) -> t
     if text == "%":
         problems.append(f"{path}.unit: '%' read as Percent")
         text = "Percent"
-    if text not in _UNITS:
-        same = [unit for unit in _UNITS if unit.casefold() == text.casefold()]
+    if text not in UNITS:
+        same = [unit for unit in UNITS if unit.casefold() == text.casefold()]
         if not same:
             problems.append(f"{path}.unit: {_short(text)} is not in OCPP 1.6; kept as sent")
             return text, Decimal(1)
         problems.append(f"{path}.unit: {_short(text)} read as {same[0]}")
         text = same[0]
-    unit, factor = _UNITS[text]
+    unit, factor = UNITS[text]
     if expected is not None and unit not in expected:
         problems.append(f"{path}.unit: {text} does not fit {measurand}; kept")
     return unit, factor

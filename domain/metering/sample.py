@@ -57,26 +57,41 @@ def state_of_charge(readings: Sequence[Reading]) -> Decimal | None:
     return None
 
 
-def _newest(readings: Sequence[Reading], measurand: str, unit: str, *, overall_first: bool) -> Decimal | None:
-    fitting = [r for r in readings if r.measurand == measurand and r.unit == unit and r.value is not None]
-    for _, group in reversed(moments(fitting)):
-        for location in (*_LOCATIONS, *sorted({r.location for r in group} - set(_LOCATIONS))):
-            value = _of_location([r for r in group if r.location == location], overall_first)
-            if value is not None:
-                return value
+def first_location(
+    values: Sequence[tuple[str, str | None, Decimal]], *, overall_first: bool
+) -> Decimal | None:
+    """The total of the first location that has one, of (location, phase, value) of one moment."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return _total(values, overall_first)
+    known = {location for location, _, _ in values}
+    for location in (*_LOCATIONS, *sorted(known.difference(_LOCATIONS))):
+        if location in known:
+            total = _total([value for value in values if value[0] == location], overall_first)
+            if total is not None:
+                return total
     return None
 
 
-def _of_location(group: Sequence[Reading], overall_first: bool) -> Decimal | None:
+def _newest(readings: Sequence[Reading], measurand: str, unit: str, *, overall_first: bool) -> Decimal | None:
+    fitting = [r for r in readings if r.measurand == measurand and r.unit == unit and r.value is not None]
+    for _, group in reversed(moments(fitting)):
+        values = [(r.location, r.phase, r.value) for r in group if r.value is not None]
+        found = first_location(values, overall_first=overall_first)
+        if found is not None:
+            return found
+    return None
+
+
+def _total(group: Sequence[tuple[str, str | None, Decimal]], overall_first: bool) -> Decimal | None:
     overall: Decimal | None = None
     lines: dict[str, Decimal] = {}
-    for reading in group:
-        if reading.value is None:
-            continue
-        if reading.phase is None:
-            overall = reading.value
-        elif reading.phase in _LINES:
-            lines[_LINES[reading.phase]] = reading.value
+    for _, phase, value in group:
+        if phase is None:
+            overall = value
+        elif phase in _LINES:
+            lines[_LINES[phase]] = value
     summed = sum(lines.values(), Decimal(0)) if lines else None
     first, second = (overall, summed) if overall_first else (summed, overall)
     return second if first is None else first

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.metering import RawSample, current_a, energy_register, normalise, power_w, state_of_charge
+from domain.metering import totals
 from domain.values import RegisterSample
 from protocols.ocpp.v16.messages.parts import MeterReading
 
@@ -37,17 +37,16 @@ def registers(values: Sequence[MeterReading]) -> tuple[tuple[RegisterSample, ...
     samples: list[RegisterSample] = []
     flags: list[str] = []
     for value in values:
-        readings, problems = normalise([_raw(sampled) for sampled in value.sampled_value], value.timestamp)
+        numbers, problems = totals(value.sampled_value, value.timestamp)
         flags += problems
-        energy = energy_register(readings)
-        if energy is not None:
+        if numbers.energy_wh is not None:
             samples.append(
                 RegisterSample(
                     at=value.timestamp,
-                    energy_wh=energy,
-                    power_w=power_w(readings),
-                    current_a=current_a(readings),
-                    soc_percent=state_of_charge(readings),
+                    energy_wh=numbers.energy_wh,
+                    power_w=numbers.power_w,
+                    current_a=numbers.current_a,
+                    soc_percent=numbers.soc_percent,
                 )
             )
     return tuple(samples), tuple(flags[:MOST_FLAGS])
@@ -56,10 +55,6 @@ def registers(values: Sequence[MeterReading]) -> tuple[tuple[RegisterSample, ...
 def newest(values: Sequence[MeterReading]) -> datetime | None:
     """The time of the newest moment."""
     return max((value.timestamp for value in values), default=None)
-
-
-def _raw(sampled: object) -> RawSample:
-    return msgspec.convert(sampled, RawSample, from_attributes=True)
 
 
 def _compact(raw: msgspec.Raw) -> msgspec.Raw:
