@@ -23,15 +23,19 @@ from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
 from streams.follower import Follower
 from streams.kafka_log import KafkaLog
+from streams.lag import Lag
 from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
 from streams.log import Log, LogUnavailable
 from streams.processes import Processes
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.topology import FAUST, topics
 from streams.vault import MasterKeyError, StoreKeys, Vault
 
 logger = logging.getLogger(__name__)
+
+PROJECTOR, SWEEPER = "projector", "sweeper"
+"""The groups in which events become read models; Faust has its own."""
 
 SWEEP_BEHIND = 3.0
 """How far the sweeper stays behind Faust, in seconds."""
@@ -55,10 +59,16 @@ class Backbone:
     limiter: RateLimiter
     jwt_keys: tuple[bytes, ...]
     clock: Callable[[], datetime] = utc_now
+    lag: Lag = field(init=False)
     engines: dict[str, object] = field(default_factory=dict)
     delays: dict[str, list[float]] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        beside_faust = self.settings.kafka_bootstrap is not None
+        sessions = (FAUST, SWEEPER) if beside_faust else (PROJECTOR,)
+        self.lag = Lag(self.log, self.clock, {Area.SESSION: sessions, Area.PARTY: (PROJECTOR,)})
 
     def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run an engine until the end; one that raises is started again, and said."""
@@ -120,6 +130,10 @@ class Backbone:
     def start_channel(self) -> None:
         self.start("channel", self.channel.run)
 
+    def start_lag(self) -> None:
+        """Learn how far the decider and the read models are behind."""
+        self.start("lag", self.lag.run)
+
     def start_decider(self) -> Decider:
         """Decide commands, and let processes follow events."""
         decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock)
@@ -142,14 +156,14 @@ class Backbone:
         self.engines["projector"] = projector
         swept = (Area.SESSION, Area.TOKEN) if behind_faust else ()
         first = tuple(area for area in Area if area not in swept)
-        follower = Follower(self.log, "projector", first, self.node, projector.handle)
+        follower = Follower(self.log, PROJECTOR, first, self.node, projector.handle)
         self.engines["projector-follower"] = follower
         self.start("projector", follower.run)
         if swept:
             sweeper = Projector(
                 self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, sweeping=True
             )
-            sweep = Follower(self.log, "sweeper", swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
+            sweep = Follower(self.log, SWEEPER, swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)
         return projector

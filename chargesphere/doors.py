@@ -38,6 +38,7 @@ def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
         tokens=HubTokens(backbone.bus, backbone.store, backbone.vault),
         peers=Peers(client),
         limiter=backbone.limiter,
+        readable=backbone.lag,
         clock=backbone.clock,
         new_token=new_token,
         public_url=public_url,

@@ -1,6 +1,11 @@
 """Paginated lists of a partner's objects: documents of the read store enter, OCPI objects of its version leave.
 
-`date_from` is inclusive and `date_to` exclusive, both on last_updated. Pages are by offset, in the order of creation.
+`date_from` is inclusive and `date_to` exclusive, both on last_updated. Pages are in the order of creation.
+
+A list with one of them ends at the time up to which everything can be read, so that the next pull, from the newest
+last_updated or from the time of this one, misses nothing. `Link` carries that end on as `date_to`, and beside the
+offset an `after`, which stands behind the last object: an object that changes between two pages leaves the window,
+and those behind it must not move up across the offset.
 """
 
 from __future__ import annotations
@@ -14,13 +19,21 @@ import msgspec
 
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call
-from projections.store import HUB, Condition, Document, Query, Sort, eq, gte, is_in, lt
+from commands.base import Area
+from projections.store import HUB, BadCursor, Condition, Document, Query, Sort, eq, gte, is_in, lt
+from projections.store.shapes import make_cursor
 from protocols.ocpi import OcpiInvalid, decode, parse_json
 from protocols.ocpi.bridging import downgrade
-from protocols.ocpi.envelope import page_headers, read_page
+from protocols.ocpi.envelope import TOTAL_COUNT, Page, page_headers, read_page
 from protocols.ocpi.types import JSON, OcpiModel
 
 logger = logging.getLogger(__name__)
+
+AREAS: Final = {"cdrs": Area.SESSION, "sessions": Area.SESSION, "tariffs": Area.PARTY}
+"""Which part of the log a module's objects come from."""
+
+AFTER: Final = "after"
+"""What a Link carries beside the standard's own parameters."""
 
 ERASED: Final = "#NA"
 """What stands for personal data that was erased."""
@@ -39,24 +52,55 @@ async def listed(
     """One page of `chargesphere.{module}`; the object stands under `field`, its token sealed beside it."""
     ports = call.ports
     page = read_page(call.query, max_limit=ports.max_page)
+    date_to = await _end(call, module, page)
     conditions = [*where]
     if (party := only_party(call)) is not None:
         conditions.append(eq("owner" if module == "tariffs" else "party", party))
     if page.date_from is not None:
         conditions.append(gte("last_updated", _bound(page.date_from)))
-    if page.date_to is not None:
-        conditions.append(lt("last_updated", _bound(page.date_to)))
-    query = Query(HUB, module, tuple(conditions), (Sort(sort),))
-    documents, total = await ports.store.find_offset(query, page.offset, page.limit)
+    if date_to is not None:
+        conditions.append(lt("last_updated", _bound(date_to)))
+    query = Query(HUB, module, tuple(conditions), (Sort(sort),), page.limit, call.query.get(AFTER))
+    documents, after, total = await _documents(call, query, page)
     found: list[OcpiModel] = []
     for document in documents:
         value = await _object(call, module, model, document, field, sealed)
         if value is not None:
             found.append(value)
+    onward = {name: value for name, value in call.query.items() if name != AFTER}
+    if date_to is not None:
+        onward["date_to"] = f"{_bound(date_to)}Z"
+    if after is not None:
+        onward[AFTER] = after
+    # Whether there is a next page is known by what was read: the total may have shrunk below the offset.
+    behind = page.offset + page.limit + (1 if after is not None else 0)
     headers = page_headers(
-        f"{ports.public_url}{call.path}", call.query, page, total=total, max_limit=ports.max_page
+        f"{ports.public_url}{call.path}", onward, page, total=behind, max_limit=ports.max_page
     )
-    return Answer(found, headers=headers)
+    return Answer(found, headers={**headers, TOTAL_COUNT: str(total)})
+
+
+async def _end(call: Call, module: str, page: Page) -> datetime | None:
+    """Where the window ends; None for a list without one."""
+    if page.date_from is None and page.date_to is None:
+        return None
+    wanted = call.at if page.date_to is None else min(page.date_to, call.at)
+    readable = await call.ports.readable.reach(AREAS[module], wanted, call.ports.complete_within)
+    return readable if page.date_to is None else min(page.date_to, readable)
+
+
+async def _documents(call: Call, query: Query, page: Page) -> tuple[list[Document], str | None, int]:
+    """The page, what stands behind its last document where there are more, and how many there are in all."""
+    store = call.ports.store
+    if page.offset and query.cursor is None:
+        documents, total = await store.find_offset(query, page.offset, page.limit)
+        more = page.offset + len(documents) < total
+        return documents, make_cursor(query, documents[-1]) if documents and more else None, total
+    try:
+        found = await store.find(query)
+    except BadCursor as error:
+        raise OcpiInvalid(AFTER, "is not from a Link of this list") from error
+    return list(found.items), found.next_cursor, await store.count(query)
 
 
 def of_partner(call: Call) -> Condition:

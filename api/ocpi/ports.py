@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import uuid4
 
-from commands.base import Command, Meta
+from commands.base import Area, Command, Meta
 from domain.partner import Endpoint
 from domain.values import PartyId, Sealed
 from projections.store import ReadStore
@@ -49,6 +49,15 @@ class Discovery(Protocol):
     def token_raw(self) -> bool: ...
 
 
+class Readable(Protocol):
+    """Up to when everything can be read; `streams.lag.Lag`."""
+
+    async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
+        """Everything of the area that was received before the answer can be read: `moment` or later, or after
+        `patience` seconds as far as it is. Raises LogUnavailable where it is not known."""
+        ...
+
+
 class Peers(Protocol):
     """Calls back in a registration."""
 
@@ -87,7 +96,8 @@ class Ports:
 
     `public_url` is the base of every URL handed out, without a slash at its end. `new_token` makes the text of a
     token: at most 64 characters of U+0021 to U+007E. `rate` and `burst` limit the requests of one partner to one
-    module, a second and at once. `max_body` in bytes; `max_page` in objects; `visible_within` in seconds.
+    module, a second and at once. `max_body` in bytes; `max_page` in objects. In seconds: `visible_within` is how
+    long a write waits until it can be read, `complete_within` a list until it holds all that there was at its time.
     """
 
     bus: Bus
@@ -96,6 +106,7 @@ class Ports:
     tokens: Tokens
     peers: Peers
     limiter: RateLimiter
+    readable: Readable
     clock: Callable[[], datetime]
     new_token: Callable[[], str]
     public_url: str
@@ -107,3 +118,4 @@ class Ports:
     max_body: int = 1_000_000
     max_page: int = 100
     visible_within: float = 0.3
+    complete_within: float = 2.0

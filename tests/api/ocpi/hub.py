@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from api.ocpi import HubTokens, Identity, Peers, Ports, ocpi_router
 from api.visible import wait_visible
 from commands import directory, partner, tariff, tenant, token
-from commands.base import Command, Meta, Rejected, Route
+from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
@@ -138,6 +138,20 @@ class NoPeers:
         raise AssertionError("nobody should be called back")
 
 
+class Readable:
+    """Everything can be read up to `until`; it notes what was waited for."""
+
+    def __init__(self) -> None:
+        self.until: datetime | None = datetime(9999, 1, 1, tzinfo=UTC)
+        self.waited: list[tuple[Area, datetime]] = []
+
+    async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
+        self.waited.append((area, moment))
+        if self.until is None:
+            raise LogUnavailable("it is not known")
+        return self.until
+
+
 class Hub:
     """The doors with everything behind them. `client` talks to them without a network."""
 
@@ -149,7 +163,9 @@ class Hub:
         self.bus = InstantBus(self.store)
         used = bus or self.bus
         self.now = NOON
+        self.readable = Readable()
         self.made = 0
+        readable = settings.pop("readable", self.readable)
         given = {"public_url": "http://hub.test", **settings}
         self.ports = Ports(
             bus=used,
@@ -158,6 +174,7 @@ class Hub:
             tokens=HubTokens(used, self.store, self.vault),
             peers=peers or NoPeers(),
             limiter=LocalLimiter(),
+            readable=readable,
             clock=lambda: self.now,
             new_token=self.new_token,
             hub=HUB_PARTY,

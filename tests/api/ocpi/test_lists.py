@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from commands.base import Area
 from commands.tariff import PutTariff, put_tariff
 from commands.tenant import CreateTenant
 from domain.tenant import Configuration, TenantParty
@@ -18,7 +19,8 @@ from protocols.ocpi.envelope import next_link
 from tests.api.ocpi.hub import NOON, Hub, checked, token_header
 
 C = token_header("token-c")
-SESSIONS = "/ocpi/2.3.0/sender/sessions"
+PATH = "/ocpi/2.3.0/sender/sessions"
+SESSIONS = f"{PATH}?date_from=2026-01-01T00:00:00Z"
 
 
 def z(moment: datetime) -> str:
@@ -115,14 +117,14 @@ async def test_pages_are_followed_by_their_links_in_the_order_of_creation(hub: H
     await hub.connect()
     for n in (3, 1, 5, 2, 4):
         await keep_session(hub, f"s{n}", NOON + timedelta(minutes=n))
-    url: str | None = f"{SESSIONS}?limit=2&date_from=2026-01-01T00:00:00Z"
+    url: str | None = f"{SESSIONS}&limit=2"
     found: list[list[str]] = []
     while url is not None:
         response = await hub.client.get(url, headers=C)
         found.append([one["id"] for one in checked(response)])
         assert (response.headers["X-Total-Count"], response.headers["X-Limit"]) == ("5", "100")
         url = next_link(response.headers.get("Link"))
-        assert url is None or (url.startswith(f"http://hub.test{SESSIONS}?") and "date_from" in url)
+        assert url is None or (url.startswith(f"http://hub.test{PATH}?") and "date_from" in url)
     assert found == [["s1", "s2"], ["s3", "s4"], ["s5"]]
 
 
@@ -131,14 +133,21 @@ async def test_a_limit_above_the_largest_page_is_clamped_and_an_offset_beyond_th
 ) -> None:
     await hub.connect()
     await keep_session(hub, "s1", NOON)
-    assert await ids(hub, f"{SESSIONS}?limit=5000") == ["s1"]
-    assert await ids(hub, f"{SESSIONS}?offset=7") == []
+    assert await ids(hub, f"{SESSIONS}&limit=5000") == ["s1"]
+    assert await ids(hub, f"{SESSIONS}&offset=7") == []
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "offset=-1", "date_from=yesterday"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "offset=-1", "date_to=yesterday", "after=x"])
 async def test_a_bad_filter_is_2001(hub: Hub, query: str) -> None:
     await hub.connect()
-    checked(await hub.client.get(f"{SESSIONS}?{query}", headers=C), 200, 2001)
+    checked(await hub.client.get(f"{SESSIONS}&{query}", headers=C), 200, 2001)
+
+
+@pytest.mark.parametrize("query", ["", "?limit=1", "?date_to=2026-04-01T00:00:00Z", "?date_from=yesterday"])
+async def test_a_list_of_sessions_needs_a_date_from(hub: Hub, query: str) -> None:
+    """Required in the Sender Interface's GET, other than in every other module."""
+    await hub.connect()
+    checked(await hub.client.get(f"{PATH}{query}", headers=C), 200, 2001)
 
 
 async def test_date_from_is_inclusive_and_date_to_exclusive_to_the_microsecond(hub: Hub) -> None:
@@ -147,17 +156,17 @@ async def test_date_from_is_inclusive_and_date_to_exclusive_to_the_microsecond(h
     for n, moment in enumerate(moments):
         await keep_session(hub, f"s{n}", moment)
     whole, half, next_second = map(z, moments)
-    assert sorted(await ids(hub, f"{SESSIONS}?date_from={whole}")) == ["s0", "s1", "s2"]
-    assert sorted(await ids(hub, f"{SESSIONS}?date_from={whole}&date_to={next_second}")) == ["s0", "s1"]
-    assert await ids(hub, f"{SESSIONS}?date_from={next_second}") == ["s2"]
-    assert "s1" in await ids(hub, f"{SESSIONS}?date_from={half}")
-    assert await ids(hub, f"{SESSIONS}?date_to={whole}") == []
+    assert sorted(await ids(hub, f"{PATH}?date_from={whole}")) == ["s0", "s1", "s2"]
+    assert sorted(await ids(hub, f"{PATH}?date_from={whole}&date_to={next_second}")) == ["s0", "s1"]
+    assert await ids(hub, f"{PATH}?date_from={next_second}") == ["s2"]
+    assert "s1" in await ids(hub, f"{PATH}?date_from={half}")
+    assert await ids(hub, f"{SESSIONS}&date_to={whole}") == []
 
 
 async def test_a_2_2_1_partner_gets_prices_as_2_2_1_has_them(hub: Hub) -> None:
     await hub.connect(version="2.2.1")
     await keep_session(hub, "s1", NOON)
-    (session,) = checked(await hub.client.get("/ocpi/2.2.1/sender/sessions", headers=C))
+    (session,) = checked(await hub.client.get(f"{SESSIONS.replace('2.3.0', '2.2.1')}", headers=C))
     assert session["total_cost"] == {"excl_vat": 3.1, "incl_vat": 3.72}
 
 
@@ -227,7 +236,9 @@ async def test_a_partner_reads_its_CDRs(hub: Hub) -> None:
     assert older["total_cost"] == {"excl_vat": 3.1}
 
 
-def tariff(id: str, party_id: str = "DEM", tenant: str = "demo") -> PutTariff:
+def tariff(
+    id: str, party_id: str = "DEM", tenant: str = "demo", at: datetime = datetime(2026, 3, 1, 11, tzinfo=UTC)
+) -> PutTariff:
     body = {
         "country_code": "DE",
         "party_id": party_id,
@@ -235,7 +246,7 @@ def tariff(id: str, party_id: str = "DEM", tenant: str = "demo") -> PutTariff:
         "currency": "EUR",
         "elements": [{"price_components": [{"type": "ENERGY", "price": 0.25, "vat": 19, "step_size": 1}]}],
         "tax_included": "NO",
-        "last_updated": "2026-03-01T11:00:00Z",
+        "last_updated": z(at),
     }
     return put_tariff(parse(v2_3_0.Tariff, msgspec.json.encode(body)), tenant)
 
@@ -257,3 +268,88 @@ async def test_a_partner_reads_the_tariffs_of_our_tenants(hub: Hub) -> None:
 
 async def test_the_owner_of_a_tariff_is_the_party_that_put_it() -> None:
     assert tariff("T1").owner == PartyId(country_code="DE", party_id="DEM")
+
+
+async def test_a_list_ends_at_the_time_up_to_which_everything_can_be_read(hub: Hub) -> None:
+    """The next pull from the newest last_updated then misses nothing, whatever is projected meanwhile."""
+    await hub.connect()
+    await keep_session(hub, "s1", NOON - timedelta(seconds=10))
+    await keep_session(hub, "s3", NOON - timedelta(seconds=2))
+    hub.readable.until = NOON - timedelta(seconds=4)
+    assert await ids(hub, SESSIONS) == ["s1"]
+    assert await ids(hub, f"{SESSIONS}&date_to={z(NOON + timedelta(days=1))}") == ["s1"]
+    # Received before s3, and projected after it.
+    await keep_session(hub, "s2", NOON - timedelta(seconds=5))
+    hub.readable.until = NOON
+    assert await ids(hub, f"{PATH}?date_from={z(NOON - timedelta(seconds=10))}") == ["s1", "s2", "s3"]
+
+
+async def test_a_list_is_waited_for_until_the_time_of_its_request_and_not_beyond_its_end(hub: Hub) -> None:
+    """Who pulls from the time of its last pull misses nothing either; what is long past is not waited for."""
+    await hub.connect()
+    await ids(hub, SESSIONS)
+    await ids(hub, f"{SESSIONS}&date_to=2026-02-01T00:00:00Z")
+    await ids(hub, "/ocpi/2.3.0/sender/tariffs?date_from=2026-02-01T00:00:00Z")
+    assert hub.readable.waited == [
+        (Area.SESSION, NOON),
+        (Area.SESSION, datetime(2026, 2, 1, tzinfo=UTC)),
+        (Area.PARTY, NOON),
+    ]
+
+
+async def test_a_list_without_times_is_whole_and_waits_for_nothing(hub: Hub) -> None:
+    await hub.connect()
+    hub.readable.until = None
+    assert await ids(hub, "/ocpi/2.3.0/sender/cdrs") == []
+    assert hub.readable.waited == []
+
+
+async def test_while_it_is_not_known_what_can_be_read_a_list_by_time_is_HTTP_503(hub: Hub) -> None:
+    await hub.connect()
+    hub.readable.until = None
+    response = await hub.client.get(SESSIONS, headers=C)
+    checked(response, 503, 3000)
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_an_object_that_changes_between_two_pages_hides_no_other_one(hub: Hub) -> None:
+    """It leaves the window, to come with the next pull; those behind it stay where the Links lead."""
+    await hub.connect()
+    hub.readable.until = NOON
+    for n in range(1, 8):
+        await keep_session(hub, f"s{n}", NOON - timedelta(minutes=10 - n))
+    first = await hub.client.get(f"{SESSIONS}&limit=2", headers=C)
+    for n in (1, 2):
+        await hub.store.apply([_changed(await _kept(hub, f"s{n}"), NOON + timedelta(seconds=1))])
+    hub.readable.until = NOON + timedelta(minutes=1)
+    found, url = checked(first), next_link(first.headers["Link"])
+    while url is not None:
+        response = await hub.client.get(url, headers=C)
+        found += checked(response)
+        url = next_link(response.headers.get("Link"))
+    assert [one["id"] for one in found] == [f"s{n}" for n in range(1, 8)]
+    assert await ids(hub, f"{PATH}?date_from={z(NOON)}") == ["s1", "s2"]
+
+
+async def test_pages_by_offsets_of_the_partners_own_are_served_too(hub: Hub) -> None:
+    await hub.connect()
+    for n in range(1, 6):
+        await keep_session(hub, f"s{n}", NOON + timedelta(minutes=n))
+    response = await hub.client.get(f"{SESSIONS}&limit=2&offset=2", headers=C)
+    assert [one["id"] for one in checked(response)] == ["s3", "s4"]
+    following = next_link(response.headers["Link"])
+    assert following is not None and await ids(hub, following) == ["s5"]
+    assert await ids(hub, f"{SESSIONS}&limit=2&offset=4") == ["s5"]
+
+
+async def _kept(hub: Hub, id: str) -> Document:
+    document = await hub.store.get(HUB, "sessions", id)
+    assert document is not None
+    return document
+
+
+def _changed(document: Document, at: datetime) -> Put:
+    """A later version, last updated at this time."""
+    body = {name: value for name, value in document.items() if name not in ("_id", "version")}
+    session = {**document["session"], "last_updated": z(at)}  # type: ignore[dict-item]
+    return Put(HUB, "sessions", str(document["_id"]), 2, {**body, "last_updated": z(at), "session": session})

@@ -19,11 +19,13 @@ from streams.bus import CommandBus
 from streams.channel import LocalChannel
 from streams.decider import Decider
 from streams.follower import Follower
+from streams.lag import Lag
 from streams.partition import Rules
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
 from tests.api.ocpi.hub import EVENTS, ROUTES, VIEWS, Hub, Keys, checked, serving, token_header
+from tests.api.ocpi.test_lists import keep_tenant, tariff
 from tests.api.ocpi.test_tokens import token
 from tests.gateway.ocpi.peer import Platform
 
@@ -62,14 +64,16 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
         stack.push_async_callback(client.aclose)
         channel, keys = LocalChannel("one"), Keys()
         bus = CommandBus(log, channel)
-        hubs = [Hub(tmp_path / "read", Peers(client), bus, keys=keys, visible_within=5.0) for _ in range(2)]
+        lag = Lag(log, lambda: datetime.now(UTC), {Area.SESSION: ("projector",), Area.PARTY: ("projector",)})
+        settings: dict[str, Any] = {"keys": keys, "visible_within": 5.0, "complete_within": 10.0}
+        hubs = [Hub(tmp_path / "read", Peers(client), bus, readable=lag, **settings) for _ in range(2)]
         for hub in hubs:
             stack.push_async_callback(hub.close)
         rules = Rules(ROUTES, {}, EVENTS)
         decider = Decider(log, rules, channel, "one", lambda: datetime.now(UTC), areas=AREAS)
         projector = Projector(hubs[0].store, EVENTS, VIEWS, ())
         follower = Follower(log, "projector", AREAS, "one", projector.handle)
-        for running in (decider.run(), follower.run()):
+        for running in (decider.run(), follower.run(), lag.run()):
             stack.push_async_callback(_ended, asyncio.create_task(running))
         await hubs[0].plan()
         assert await wait_visible(hubs[0].store, "chargesphere", "partners", "tnm", 1, patience=10)
@@ -85,7 +89,11 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 async def test_a_registration_holds_at_once_in_every_process(case: Case) -> None:
     token_c = await case.registered()
     for hub in (case.two, case.one):
-        checked(await hub.client.get("/ocpi/2.3.0/sender/sessions", headers=token_c))
+        checked(
+            await hub.client.get(
+                "/ocpi/2.3.0/sender/sessions?date_from=2026-01-01T00:00:00Z", headers=token_c
+            )
+        )
         checked(await hub.client.get("/ocpi/versions", headers=token_header("token-a")), 401, 2000)
 
 
@@ -108,6 +116,20 @@ async def test_the_same_request_through_another_process_is_decided_once(case: Ca
     assert [answer.status_code for answer in answers] == [201, 201]
     document = (await case.one.store.get_many("chargesphere", "tokens", [await _token_id(case)])).popitem()[1]
     assert document["version"] == 1
+
+
+async def test_a_list_by_time_holds_all_that_was_answered_before_it_through_whatever_process(
+    case: Case,
+) -> None:
+    token_c = await case.registered()
+    await keep_tenant(case.one)
+    for n in range(5):
+        case.one.now = datetime.now(UTC)
+        await case.one.do(tariff(f"T{n}", at=case.one.now))
+        case.two.now = datetime.now(UTC)
+        url = f"/ocpi/2.3.0/sender/tariffs?date_from={case.one.now:%Y-%m-%dT%H:%M:%S.%f}"
+        (found,) = checked(await case.two.client.get(url, headers=token_c))
+        assert found["id"] == f"T{n}"
 
 
 async def _token_id(case: Case) -> str:

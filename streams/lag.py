@@ -1,0 +1,205 @@
+"""How far behind the log its readers are: the decider in seconds and records, the read models as a point in time.
+
+What enters: a log's ends and the positions of consumer groups, once a second. What leaves: for each area of commands
+how long its oldest undecided record has waited, and up to which time everything that was received can be read. What
+it never does: read a record, or ask the log when somebody wants to know; who waits for a later time only brings the
+next sample forward.
+
+At each sample a mark is set where a topic ends. A group whose positions have passed a mark has done everything that
+was there at that time. A mark in an events topic carries the time up to which its commands were decided, so that what
+has passed it was received, decided and projected up to that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from commands.base import Area
+from streams.log import LogUnavailable, Position, TopicPartition
+from streams.topology import PARTITIONS, commands_topic, events_topic
+
+logger = logging.getLogger(__name__)
+
+DECIDER: Final = "decider"
+UNDER_WAY: Final = timedelta(seconds=0.25)
+"""From the time that a command carries to its place in the log, with the difference of two machines' clocks."""
+SOONEST: Final = 0.1
+"""Between two samples, in seconds, while somebody waits."""
+MOST_MARKS: Final = 256
+
+
+class Offsets(Protocol):
+    """What is asked of a log."""
+
+    async def committed(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position]: ...
+
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]: ...
+
+
+class Course:
+    """Marks along one topic: a time, and where every partition ended then. The newest that was passed is kept."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[datetime, Sequence[int]]] = []
+
+    def set(self, mark: datetime, ends: Sequence[int]) -> None:
+        """What the topic holds up to these ends belongs to this time; a time known already is not set again."""
+        if self._marks and mark <= self._marks[-1][0]:
+            return
+        if len(self._marks) >= MOST_MARKS:
+            self._marks = self._marks[::2]
+        self._marks.append((mark, ends))
+
+    def reached(self, positions: Sequence[int]) -> datetime | None:
+        """The newest time whose mark every position has passed; None where there is none, or no longer."""
+        while len(self._marks) > 1 and _passed(positions, self._marks[1][1]):
+            del self._marks[0]
+        if not self._marks or not _passed(positions, self._marks[0][1]):
+            return None
+        return self._marks[0][0]
+
+    def waiting_since(self, partition: int, position: int) -> datetime | None:
+        """When the partition's next record was there at the latest; None where nothing waits."""
+        first = bisect_right(self._marks, position, key=lambda mark: mark[1][partition])
+        return self._marks[first][0] if first < len(self._marks) else None
+
+
+def _passed(positions: Sequence[int], ends: Sequence[int]) -> bool:
+    return all(position >= end for position, end in zip(positions, ends, strict=True))
+
+
+class Lag:
+    """`run` until cancelled. `readers` says for an area which groups write its read models.
+
+    Where several do, one partition is as far as the furthest of them: the sweeper repairs within seconds what a
+    killed Faust skipped.
+    """
+
+    def __init__(
+        self,
+        log: Offsets,
+        clock: Callable[[], datetime],
+        readers: Mapping[Area, Sequence[str]] | None = None,
+        *,
+        every: float = 1.0,
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._readers = dict(readers or {})
+        self._every = every
+        self._commands = {area: Course() for area in Area}
+        self._events = {area: Course() for area in self._readers}
+        self._behind: dict[Area, Sequence[float]] = {}
+        self._records: dict[Area, int] = {}
+        self._until: dict[Area, datetime | None] = {}
+        self._wanted = asyncio.Event()
+        self._sampled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sample until cancelled; while the log is away, everything stays as it was known last."""
+        away = False
+        while True:
+            self._wanted.clear()
+            try:
+                await self.sample()
+                away = False
+            except LogUnavailable as error:
+                if not away:
+                    logger.warning("the lag is not known: %s", error)
+                away = True
+            await asyncio.sleep(SOONEST)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every - SOONEST):
+                    await self._wanted.wait()
+
+    async def sample(self) -> None:
+        """Learn how far everybody is, now. Raises LogUnavailable."""
+        groups: dict[str, list[TopicPartition]] = {}
+        for area in Area:
+            groups.setdefault(DECIDER, []).extend(_places(commands_topic(area)))
+        for area, names in self._readers.items():
+            for name in names:
+                groups.setdefault(name, []).extend(_places(events_topic(area)))
+        # Positions first: whatever a position says was done stands before the ends that are read after it.
+        found = await asyncio.gather(*(self._log.committed(name, asked) for name, asked in groups.items()))
+        positions = dict(zip(groups, found, strict=True))
+        now = self._clock()
+        ends = await self._log.ends(list({place for asked in groups.values() for place in asked}))
+        for area in Area:
+            self._measure(area, now, ends, positions)
+        self._sampled.set()
+        self._sampled = asyncio.Event()
+
+    def _measure(
+        self,
+        area: Area,
+        now: datetime,
+        ends: Mapping[TopicPartition, int],
+        positions: Mapping[str, Mapping[TopicPartition, Position]],
+    ) -> None:
+        course, places = self._commands[area], _places(commands_topic(area))
+        at = [_offset(positions[DECIDER], place) for place in places]
+        course.set(now, [ends[place] for place in places])
+        decided = course.reached(at)
+        since = [course.waiting_since(number, position) for number, position in enumerate(at)]
+        self._behind[area] = [0.0 if moment is None else (now - moment).total_seconds() for moment in since]
+        self._records[area] = sum(
+            max(0, ends[place] - position) for place, position in zip(places, at, strict=True)
+        )
+        if area not in self._readers:
+            return
+        course, places = self._events[area], _places(events_topic(area))
+        if decided is not None:
+            course.set(decided, [ends[place] for place in places])
+        read = [max(_offset(positions[name], place) for name in self._readers[area]) for place in places]
+        reached = course.reached(read)
+        self._until[area] = None if reached is None else reached - UNDER_WAY
+
+    def behind_seconds(self, area: Area, partition: int | None = None) -> float:
+        """How long the oldest undecided command has waited at least, of one partition or of the area."""
+        behind = self._behind.get(area, ())
+        if partition is None:
+            return max(behind, default=0.0)
+        return behind[partition] if behind else 0.0
+
+    def records(self, area: Area) -> int:
+        """How many commands of the area are undecided, or decided and not yet confirmed."""
+        return self._records.get(area, 0)
+
+    def projected_until(self, area: Area) -> datetime | None:
+        """Everything received before this time can be read; None where that is not known."""
+        return self._until.get(area)
+
+    async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
+        """`projected_until` once it is `moment` or later, or after `patience` seconds as far as it is.
+
+        Raises LogUnavailable where it is not known.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while (until := self.projected_until(area)) is None or until < moment:
+                    sampled = self._sampled
+                    self._wanted.set()
+                    await sampled.wait()
+        until = self.projected_until(area)
+        if until is None:
+            raise LogUnavailable(f"it is not known up to when {area.value}s can be read")
+        return until
+
+
+def _places(topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+
+def _offset(positions: Mapping[TopicPartition, Position], place: TopicPartition) -> int:
+    """The position; a group that has committed nothing stands at the beginning."""
+    position = positions.get(place)
+    return 0 if position is None else position.offset

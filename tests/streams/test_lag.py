@@ -1,0 +1,232 @@
+"""How far behind the log its readers are, by positions and ends that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commands.base import Area
+from streams.lag import UNDER_WAY, Course, Lag
+from streams.log import LogUnavailable, Position, TopicPartition
+from streams.topology import commands_topic, events_topic
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+COMMANDS = TopicPartition(commands_topic(Area.SESSION), 3)
+EVENTS = TopicPartition(events_topic(Area.SESSION), 5)
+FAUST, SWEEPER = "faust", "sweeper"
+
+
+class Offsets:
+    """A log of which nothing but ends and positions is known; it counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.end: dict[TopicPartition, int] = {}
+        self.at: dict[tuple[str, TopicPartition], int] = {}
+        self.asked = 0
+        self.away = False
+
+    async def committed(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position]:
+        self._ask()
+        return {place: Position(self.at[group, place]) for place in places if (group, place) in self.at}
+
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self._ask()
+        return {place: self.end.get(place, 0) for place in places}
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.away:
+            raise LogUnavailable("the log is away")
+
+
+class Watched:
+    """A lag over offsets, with a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.log = Offsets()
+        self.now = NOON
+        self.lag = Lag(self.log, lambda: self.now, {Area.SESSION: (FAUST, SWEEPER)})
+
+    async def after(self, seconds: float) -> None:
+        """A sample so many seconds after noon."""
+        self.now = NOON + timedelta(seconds=seconds)
+        await self.lag.sample()
+
+    @property
+    def until(self) -> float | None:
+        """Seconds after noon up to which everything can be read, what is under way at an edge included."""
+        moment = self.lag.projected_until(Area.SESSION)
+        return None if moment is None else (moment + UNDER_WAY - NOON).total_seconds()
+
+
+async def test_where_nothing_waits_everything_is_projected_until_now() -> None:
+    watched = Watched()
+    await watched.after(7)
+    assert watched.until == 7
+    assert (watched.lag.behind_seconds(Area.SESSION), watched.lag.records(Area.SESSION)) == (0, 0)
+
+
+async def test_before_the_first_sample_nothing_is_known() -> None:
+    assert Watched().until is None
+
+
+async def test_the_lag_of_the_decider_is_the_time_that_its_oldest_record_waits() -> None:
+    watched = Watched()
+    await watched.after(0)
+    watched.log.end[COMMANDS] = 10
+    await watched.after(1)
+    watched.log.end[COMMANDS] = 15
+    await watched.after(4)
+    assert watched.lag.behind_seconds(Area.SESSION) == 3
+    assert watched.lag.behind_seconds(Area.SESSION, COMMANDS.partition) == 3
+    assert watched.lag.behind_seconds(Area.SESSION, COMMANDS.partition + 1) == 0
+    assert watched.lag.behind_seconds(Area.TOKEN) == 0
+    assert watched.lag.records(Area.SESSION) == 15
+
+
+async def test_the_lag_falls_as_the_decider_catches_up() -> None:
+    watched = Watched()
+    for second in range(5):
+        watched.log.end[COMMANDS] = 10 * second
+        await watched.after(second)
+    watched.log.at["decider", COMMANDS] = 25
+    await watched.after(5)
+    assert (watched.lag.behind_seconds(Area.SESSION), watched.lag.records(Area.SESSION)) == (2, 15)
+    watched.log.at["decider", COMMANDS] = 40
+    await watched.after(6)
+    assert (watched.lag.behind_seconds(Area.SESSION), watched.lag.records(Area.SESSION)) == (0, 0)
+
+
+async def test_an_undecided_command_holds_the_time_back() -> None:
+    watched = Watched()
+    await watched.after(1)
+    watched.log.end[COMMANDS] = 1
+    await watched.after(2)
+    assert watched.until == 1
+    await watched.after(3)
+    assert watched.until == 1
+    watched.log.at["decider", COMMANDS] = 1
+    await watched.after(4)
+    assert watched.until == 4
+
+
+async def test_an_event_that_is_not_projected_holds_the_time_back_though_its_command_is_decided() -> None:
+    watched = Watched()
+    await watched.after(1)
+    watched.log.end[COMMANDS] = watched.log.at["decider", COMMANDS] = 1
+    watched.log.end[EVENTS] = 1
+    await watched.after(2)
+    assert watched.until == 1
+    watched.log.at[SWEEPER, EVENTS] = 1
+    await watched.after(3)
+    assert watched.until == 3
+
+
+async def test_what_was_decided_at_a_sample_is_projected_once_the_ends_of_then_are_passed() -> None:
+    """Under traffic no position ever is at the end, and the time moves on nevertheless."""
+    watched = Watched()
+    for second in range(10):
+        watched.log.end[COMMANDS] = watched.log.end[EVENTS] = 10 * (second + 1)
+        watched.log.at["decider", COMMANDS] = 10 * second
+        watched.log.at[FAUST, EVENTS] = 10 * second
+        await watched.after(second)
+    # At 9 s the marks of 8 s were decided; at 8 s, whose ends are projected now, those of 7 s had been decided.
+    assert watched.until == 7
+
+
+async def test_the_furthest_of_the_groups_that_write_a_partition_counts() -> None:
+    watched = Watched()
+    await watched.after(1)
+    watched.log.end[EVENTS] = 9
+    watched.log.at[SWEEPER, EVENTS] = 4
+    await watched.after(2)
+    assert watched.until == 1
+    watched.log.at[FAUST, EVENTS] = 9
+    await watched.after(3)
+    assert watched.until == 3
+
+
+async def test_while_read_models_are_built_again_it_is_not_known_what_they_hold() -> None:
+    watched = Watched()
+    watched.log.end[EVENTS] = watched.log.at[FAUST, EVENTS] = 9
+    await watched.after(1)
+    watched.log.at[FAUST, EVENTS] = 0
+    await watched.after(2)
+    assert watched.until is None
+    watched.log.at[FAUST, EVENTS] = 9
+    await watched.after(3)
+    assert watched.until == 3
+
+
+async def test_while_the_log_is_away_the_time_known_last_stays() -> None:
+    watched = Watched()
+    await watched.after(1)
+    watched.log.away = True
+    with pytest.raises(LogUnavailable):
+        await watched.after(2)
+    assert watched.until == 1
+    assert await watched.lag.reach(Area.SESSION, NOON, 0.01) == NOON + timedelta(seconds=1) - UNDER_WAY
+
+
+async def test_who_waits_gets_a_later_time_without_asking_the_log() -> None:
+    watched = Watched()
+    running = asyncio.create_task(watched.lag.run())
+    try:
+        many = [
+            asyncio.create_task(watched.lag.reach(Area.SESSION, NOON + timedelta(seconds=1), 5))
+            for _ in range(50)
+        ]
+        await asyncio.sleep(0)
+        watched.now = NOON + timedelta(seconds=2)
+        assert set(await asyncio.gather(*many)) == {NOON + timedelta(seconds=2) - UNDER_WAY}
+        assert watched.log.asked <= 3 * 4
+    finally:
+        running.cancel()
+
+
+async def test_a_time_that_does_not_come_soon_is_not_waited_for_longer_than_the_patience() -> None:
+    watched = Watched()
+    await watched.after(1)
+    late = NOON + timedelta(hours=1)
+    assert await watched.lag.reach(Area.SESSION, late, 0.01) == NOON + timedelta(seconds=1) - UNDER_WAY
+
+
+async def test_a_time_that_is_not_known_is_said() -> None:
+    with pytest.raises(LogUnavailable, match="not known"):
+        await Watched().lag.reach(Area.SESSION, NOON, 0.01)
+
+
+Step = tuple[list[int], list[int]]
+Pairs = st.lists(st.integers(0, 5), min_size=2, max_size=2)
+steps = st.lists(st.tuples(Pairs, Pairs), min_size=1, max_size=600)
+
+
+@settings(deadline=None, max_examples=50)
+@given(steps)
+def test_a_course_never_says_more_than_was_passed_and_never_forgets_that_something_waits(
+    moves: list[Step],
+) -> None:
+    """Whatever is appended and read, also where so many marks wait that every other one is left out."""
+    course, ends, positions = Course(), [0, 0], [0, 0]
+    history: list[tuple[datetime, list[int]]] = []
+    for second, (appended, read) in enumerate(moves):
+        ends = [end + more for end, more in zip(ends, appended, strict=True)]
+        positions = [min(end, at + more) for end, at, more in zip(ends, positions, read, strict=True)]
+        history.append((NOON + timedelta(seconds=second), ends))
+        course.set(*history[-1])
+        reached = course.reached(positions)
+        passed = [at for at, then in history if all(p >= e for p, e in zip(positions, then, strict=True))]
+        assert reached is None or reached in passed
+        for number in range(2):
+            since = course.waiting_since(number, positions[number])
+            assert (since is not None) == (positions[number] < ends[number])
+            assert since is None or since >= next(
+                at for at, then in history if then[number] > positions[number]
+            )
