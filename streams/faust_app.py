@@ -2,8 +2,9 @@
 
 What enters: the events topics of sessions and tokens. What leaves: the same guarded writes as the projector engine
 makes, from tables that hold each aggregate's documents. What it never does: decide, send, or be the only one: after a
-kill Faust may skip records, and the sweeper repairs in order what it skipped (ADR 4). An event is acknowledged after
-its write (`noack`); what is not exactly the next version of a document is left to the sweeper and counted.
+kill Faust may skip records, and the sweeper repairs in order what it skipped (ADR 4). Events are taken in batches and
+acknowledged after their writes (`noack`); what is not exactly the next version of a document is left to the sweeper
+and counted (`streams.faust_rows`). An event of a newer release halts its partition, and no other.
 """
 
 from __future__ import annotations
@@ -14,45 +15,49 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faust
-import msgspec
 from faust.contrib.asgi import faust_app_running
 
 from commands.base import Area
-from domain.aggregate import Event, EventRegistry, UnknownEventError, kind_of
+from domain.aggregate import EventRegistry, UnknownEventError
 from projections.base import View
-from projections.store import Document, Put, ReadStore, Remove, StoreUnavailable, Write
-from streams.envelope import DamagedRecordError, Decision, Fence, decode_events
+from projections.store import ReadStore, StoreUnavailable
+from streams.envelope import DamagedRecordError, Fence, decode_events
+from streams.faust_rows import Change, Outcome, RowProjector, encode_row
 from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
-from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 
 AREAS = tuple(FAUST_TABLES)
 SWEEPER_GROUP = "sweeper"
+BATCH = 200
+GATHER_SECONDS = 0.02
+"""How long a batch that is not full waits for more: a write for each event costs more than the events."""
+RETRY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class Counts:
-    """What happened since the start: handled, and left to the sweeper because of a gap."""
+    """What happened since the start: decisions handled, events left to the sweeper, and repeated ones."""
 
     handled: int = 0
     gaps: int = 0
     stale: int = 0
-    seconds: list[float] = field(default_factory=list)
 
 
-class _Row(msgspec.Struct):
-    """A table's value: the version that the documents of one aggregate have, and the documents."""
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """Faust's event, and what it changes: nothing where it is a claim or of a stale decider."""
 
-    version: int
-    documents: dict[str, Any]
+    source: Any
+    partition: int
+    changes: list[Change]
 
 
 class FaustProjector:
@@ -71,13 +76,10 @@ class FaustProjector:
     ) -> None:
         self.counts = Counts()
         self._log = log
-        self._store = store
-        self._writer = StoreWriter(store)
+        self._projector = RowProjector(store, views)
         self._events = events
         self._observe = observe
-        self._views: dict[str, list[View]] = {}
-        for view in views:
-            self._views.setdefault(view.kind, []).append(view)
+        self._halted: set[TopicPartition] = set()
         self._fences: dict[TopicPartition, Fence] = {}
         self._seen: dict[TopicPartition, int] = {}
         self.app = faust.App(
@@ -118,6 +120,8 @@ class FaustProjector:
             except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
         async with faust_app_running(self.app, stop_timeout=10.0):
+            # The rows of a batch are sent at once; Faust lets everything wait while more than this are under way.
+            self.app.producer.buffer.max_messages = 2 * len(AREAS) * BATCH
             yield
 
     def _agent(self, area: Area) -> None:
@@ -125,12 +129,60 @@ class FaustProjector:
         table = self._tables[area]
 
         async def project(stream: faust.Stream) -> None:
-            async for event in stream.noack().events():
-                await self._take(event, table)
+            unacknowledged = stream.noack()
+            queue = unacknowledged.channel.queue
+            async for event in unacknowledged.events():
+                await self._take([event, *await self._waiting(queue)], table)
 
         self.app.agent(topic, name=f"project-{area.value}", concurrency=1)(project)
 
-    async def _take(self, event: Any, table: Any) -> None:
+    async def _waiting(self, queue: Any) -> list[Any]:
+        """What comes behind an event within `GATHER_SECONDS`, taken as Faust's own stream would take it."""
+        if queue.qsize() < BATCH:
+            await asyncio.sleep(GATHER_SECONDS)
+        waiting: list[Any] = []
+        # An error in the queue is the stream's: it stops the agent once this batch is done.
+        while queue.qsize() and len(waiting) < BATCH and not queue._errors:
+            event = queue.get_nowait()
+            generation = event.message.generation_id
+            if self.app.flow_control.is_active() and generation == self.app.consumer_generation_id:
+                self.app.consumer.track_message(event.message)
+                waiting.append(event)
+        return waiting
+
+    async def _take(self, events: Sequence[Any], table: Any) -> None:
+        """One batch: its writes, then its rows, then its acknowledgements."""
+        admitted = [one for event in events if (one := await self._admit(event)) is not None]
+        outcome = await self._project([change for one in admitted for change in one.changes], table)
+        partitions = {change.event.originator_id: one.partition for one in admitted for change in one.changes}
+        for id, row in outcome.rows.items():
+            # Not `table[key] = …`: that takes the changelog's partition from the event which Faust gave out last.
+            key, data = id.encode(), encode_row(row)
+            table.send_changelog(partitions[id], key, data)
+            table.data[key] = data
+        self.counts.gaps += outcome.gaps
+        self.counts.stale += outcome.stale
+        now = time.time()
+        for one in admitted:
+            one.source.ack()
+            if one.changes:
+                self.counts.handled += 1
+                if self._observe is not None:
+                    self._observe(one.source.message.topic, max(0.0, now - one.source.message.timestamp))
+
+    async def _project(self, changes: Sequence[Change], table: Any) -> Outcome:
+        """Nothing is lost while the store is away: the same batch comes again."""
+        while True:
+            try:
+                return await self._projector.project(changes, lambda id: table.data.get(id.encode()))
+            except (StoreUnavailable, TransientError) as error:
+                logger.warning("faust waits: %s", error)
+            except Exception:
+                logger.exception("faust fails, tried again")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _admit(self, event: Any) -> _Admitted | None:
+        """The event with its changes; None on a partition that is halted, where nothing is acknowledged any more."""
         message = event.message
         stored = Stored(
             message.topic,
@@ -140,88 +192,25 @@ class FaustProjector:
             message.key,
             message.value,
         )
+        if stored.place in self._halted:
+            return None
         while True:
             try:
                 fence = await self._fence(stored)
-                decision = fence.admit(stored)
-                if decision is not None:
-                    await self._project(decision, table)
                 break
-            except (StoreUnavailable, TransientError, LogUnavailable) as error:
+            except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
-                await asyncio.sleep(0.5)
-            except (UnknownEventError, DamagedRecordError):
-                logger.exception("faust halts at %s[%d]", stored.topic, stored.partition)
-                await asyncio.Event().wait()
+                await asyncio.sleep(RETRY_SECONDS)
+        try:
+            decision = fence.admit(stored)
+            happened = decode_events(decision, self._events) if decision is not None else []
+        except (UnknownEventError, DamagedRecordError) as error:
+            logger.error("faust halts at %s[%d]: %s", stored.topic, stored.partition, error)
+            self._halted.add(stored.place)
+            return None
         self._seen[stored.place] = stored.offset
-        event.ack()
-        if decision is not None and decision.events:
-            self.counts.handled += 1
-            if self._observe is not None:
-                self._observe(stored.topic, max(0.0, time.time() - message.timestamp))
-
-    async def _project(self, decision: Decision, table: Any) -> None:
-        writes: list[Write] = []
-        rows: dict[str, _Row] = {}
-        for event in decode_events(decision, self._events):
-            id = event.originator_id
-            row = rows.get(id) or self._row(table, id)
-            if row is None and event.originator_version == 1:
-                row = _Row(0, {})
-            if row is None or event.originator_version > row.version + 1:
-                row = await self._resynchronised(event, decision)
-            if row is None or event.originator_version > row.version + 1:
-                self.counts.gaps += 1
-                rows.pop(id, None)
-                continue
-            if event.originator_version <= row.version:
-                self.counts.stale += 1
-                continue
-            writes.extend(self._evolve(row, event, decision))
-            row.version = event.originator_version
-            rows[id] = row
-        await self._writer.apply(writes)
-        for id, row in rows.items():
-            table[id.encode()] = msgspec.json.encode(row)
-
-    @staticmethod
-    def _row(table: Any, id: str) -> _Row | None:
-        data = table.get(id.encode())
-        return None if data is None else msgspec.json.decode(data, type=_Row)
-
-    async def _resynchronised(self, event: Event, decision: Decision) -> _Row | None:
-        """What the sweeper has made of the aggregate meanwhile, where that is exactly what comes before the event."""
-        row = _Row(-1, {})
-        for view in self._views.get(kind_of(event.originator_id), ()):
-            if not view.dense:
-                continue
-            target = view.target(event, decision.meta)
-            document = await self._store.get(target.db, view.collection, target.id)
-            version = document.get("version") if document else None
-            if not isinstance(version, int) or version < event.originator_version - 1:
-                return None
-            row.version = version
-            row.documents[view.name] = {
-                k: v for k, v in (document or {}).items() if k not in ("_id", "version")
-            }
-        return row if row.version >= 0 else None
-
-    def _evolve(self, row: _Row, event: Event, decision: Decision) -> list[Write]:
-        writes: list[Write] = []
-        for view in self._views.get(kind_of(event.originator_id), ()):
-            target = view.target(event, decision.meta)
-            before: Document | None = row.documents.get(view.name)
-            after = view.evolve(dict(before) if before is not None else None, event, decision.meta)
-            row.documents[view.name] = after
-            if after is not None:
-                body = {k: v for k, v in after.items() if k not in view.keep}
-                version = event.originator_version
-                writes.append(Put(target.db, view.collection, target.id, version, body, view.keep))
-                if view.also is not None:
-                    writes.extend(view.also(target, body, version))
-            elif before is not None:
-                writes.append(Remove(target.db, view.collection, target.id, event.originator_version))
-        return writes
+        changes = [Change(each, decision.meta) for each in happened] if decision is not None else []
+        return _Admitted(event, stored.partition, changes)
 
     async def _find_epochs(self) -> None:
         """Every partition's epoch at once, from the sweeper's positions to the ends.
