@@ -19,6 +19,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -31,12 +32,14 @@ from streams.envelope import Claim, CommandRecord, DamagedRecordError, Decision,
 from streams.log import Listener, Log, LogUnavailable, Position, Record, Stored, TopicPartition
 from streams.partition import Partition, Rules
 from streams.portions import append_all
-from streams.topology import commands_topic, events_topic, state_topic
+from streams.topology import PARTITIONS, commands_topic, events_topic, state_topic
 
 logger = logging.getLogger(__name__)
 
 Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
 CHECKPOINT_KEY = b"\x00checkpoint"
+SAVED_AT_ONCE = 200
+"""States that are frozen between two batches of decisions; some 10 ms of the loop."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,16 @@ class _LostError(Exception):
     """Somebody else claimed the partition, or an append of ours has an unknown outcome."""
 
 
+@dataclass(slots=True)
+class _Saving:
+    """A checkpoint under way: the aggregates whose states are still to be written, and what they belong to."""
+
+    mark: Checkpoint
+    ids: frozenset[str]
+    left: list[str]
+    writing: asyncio.Task[None] | None = None
+
+
 class _Lane:
     """One partition in our hands."""
 
@@ -80,8 +93,20 @@ class _Lane:
         self.states_since = 0
         self.partition: Partition | None = None
         self.task: asyncio.Task[None] | None = None
-        self.checkpointed = time.monotonic()
+        self.saving: _Saving | None = None
+        self.saved = time.monotonic()
         self.halted = ""
+
+    def stop(self) -> None:
+        """End what works on it."""
+        if self.task is not None:
+            self.task.cancel()
+        self.forget_saving()
+
+    def forget_saving(self) -> None:
+        if self.saving is not None and self.saving.writing is not None:
+            self.saving.writing.cancel()
+        self.saving = None
 
 
 class Decider(Listener):
@@ -154,7 +179,10 @@ class Decider(Listener):
                     self._room.clear()
                     await self._room.wait()
         finally:
-            tasks.extend(lane.task for lane in self._lanes.values() if lane.task is not None)
+            for lane in self._lanes.values():
+                lane.stop()
+                if lane.task is not None:
+                    tasks.append(lane.task)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -169,6 +197,8 @@ class Decider(Listener):
             lane = _Lane(self._areas[place.topic], place.partition, position.offset)
             self._lanes[place] = lane
             self._tails[lane.events] = lane
+            # Not all partitions at the same moment.
+            lane.saved -= self._checkpoint_every * place.partition / PARTITIONS
             lane.task = asyncio.create_task(self._work(lane))
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
@@ -176,8 +206,7 @@ class Decider(Listener):
             lane = self._lanes.pop(place, None)
             if lane is not None:
                 self._tails.pop(lane.events, None)
-                if lane.task is not None:
-                    lane.task.cancel()
+                lane.stop()
         self._reassign.set()
         self._room.set()
 
@@ -202,6 +231,7 @@ class Decider(Listener):
         while True:
             try:
                 lane.partition = None
+                lane.forget_saving()
                 async with self._claiming:
                     partition = await self._claim(lane)
                 lane.partition = partition
@@ -336,7 +366,7 @@ class Decider(Listener):
             lane.wake.clear()
         self._room.set()
         if not taken:
-            await self._checkpoint(lane, partition)
+            self._save(lane, partition)
             return
         decisions = [decision for stored in taken if (decision := partition.decide(stored, now)) is not None]
         if decisions:
@@ -355,8 +385,7 @@ class Decider(Listener):
             await self._confirm(lane, partition, offsets[-1], taken)
         lane.position = taken[-1].offset + 1
         partition.states.shrink()
-        if time.monotonic() - lane.checkpointed > self._checkpoint_every:
-            await self._checkpoint(lane, partition)
+        self._save(lane, partition)
 
     async def _confirm(self, lane: _Lane, partition: Partition, last: int, taken: Sequence[Stored]) -> None:
         """Read our own records back; replies, downlinks and the position follow from what was read."""
@@ -392,28 +421,50 @@ class Decider(Listener):
         for downlink in decision.downlinks:
             self._channel.downlink(downlink)
 
-    async def _checkpoint(self, lane: _Lane, partition: Partition) -> None:
-        """Write the changed states, then the mark. No decision is in the air here, and no reply waits for it."""
-        lane.checkpointed = time.monotonic()
-        dirty = partition.states.dirty
-        if not dirty:
-            return
-        partition.states.dirty = set()
-        mark = Checkpoint(
-            folded=partition.folded,
-            epoch=partition.epoch,
-            decided_through=partition.decided_through,
-            since=lane.states_since,
-        )
+    def _is_to_be_saved(self, lane: _Lane) -> bool:
+        return time.monotonic() - lane.saved > self._checkpoint_every
+
+    def _save(self, lane: _Lane, partition: Partition) -> None:
+        """Begin a checkpoint that is due, or go on with it; called while no decision is in the air.
+
+        Some states at a time are frozen and written beside the decisions, the mark comes last. A state may then be
+        younger than its mark: what it holds already, folding passes over.
+        """
+        saving = lane.saving
+        if saving is None:
+            if not self._is_to_be_saved(lane):
+                return
+            lane.saved = time.monotonic()
+            if not partition.states.dirty:
+                return
+            dirty, partition.states.dirty = partition.states.dirty, set()
+            mark = Checkpoint(
+                folded=partition.folded,
+                epoch=partition.epoch,
+                decided_through=partition.decided_through,
+                since=lane.states_since,
+            )
+            saving = lane.saving = _Saving(mark, frozenset(dirty), list(dirty))
+        elif saving.writing is not None:
+            if not saving.writing.done():
+                return
+            if error := saving.writing.exception():
+                logger.warning("%s[%d] is not saved: %s", lane.states.topic, lane.number, error)
+                partition.states.dirty |= saving.ids
+                saving.left.clear()
+            if not saving.left:
+                lane.saving = None
+                return
+        ids, saving.left = saving.left[:SAVED_AT_ONCE], saving.left[SAVED_AT_ONCE:]
+        records = [Record(id.encode(), partition.states.frozen(id, partition.epoch)) for id in ids]
+        if not saving.left:
+            records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
+        saving.writing = asyncio.create_task(self._write(lane, records))
+        saving.writing.add_done_callback(lambda _: lane.wake.set())
+
+    async def _write(self, lane: _Lane, records: Sequence[Record]) -> None:
         async with self._checkpointing:
-            ids = list(dirty)
-            for start in range(0, len(ids), 200):
-                states = [
-                    Record(id.encode(), partition.states.frozen(id, partition.epoch))
-                    for id in ids[start : start + 200]
-                ]
-                await append_all(self._log, lane.states.topic, lane.number, states)
-            await self._log.append(lane.states.topic, lane.number, [Record(CHECKPOINT_KEY, encode(mark))])
+            await append_all(self._log, lane.states.topic, lane.number, records)
 
     # -- around the partitions -----------------------------------------------------------------------------------
 
@@ -467,15 +518,14 @@ class Decider(Listener):
                 partition = lane.partition
                 if partition is None:
                     continue
-                if partition.states.dirty and time.monotonic() - lane.checkpointed > self._checkpoint_every:
+                if lane.saving is None and partition.states.dirty and self._is_to_be_saved(lane):
                     lane.wake.set()
                 if partition.next_due is None or partition.next_due > now:
                     continue
                 try:
                     due = partition.due(now)
                 except Exception as error:
-                    if lane.task is not None:
-                        lane.task.cancel()
+                    lane.stop()
                     logger.exception("%s[%d]", lane.states.topic, lane.number)
                     self._halt(lane, f"{type(error).__name__}: {error}")
                     continue

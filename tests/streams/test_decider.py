@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -118,6 +118,49 @@ async def test_states_are_a_cache_and_recovery_from_them_equals_a_fold(log: Sqli
 
     expected = [len([i for i in range(50) if i % 7 == n]) + 100 for n in range(7)]
     assert [msgspec.json.decode(reply.result) for reply in replies] == expected
+
+
+async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_decided_meanwhile_is_kept(
+    tmp_path: Path,
+) -> None:
+    """A checkpoint of 450 states takes three appends; the second and third freeze what was decided since."""
+    log = SlowStates(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(AREA_TOPICS)
+    ids = [f"c{n}" for n in range(20_000) if partition_of(f"counter|c{n}") == 0][:450]
+    states = TopicPartition(state_topic(CHARGE_POINT), 0)
+    async with Node(log) as node:
+        await asyncio.gather(*(node.ask(Add(counter=id, amount=1), id) for id in ids))
+        node.decider._checkpoint_every = 0.0
+        await until(log.asked.is_set)
+        for round in range(2):
+            await asyncio.gather(*(node.ask(Add(counter=id, amount=1), f"{id}|{round}") for id in ids))
+        assert (await log.ends([states]))[states] == 0
+        log.open.set()
+        await until(lambda: checkpointed(log, states))
+    async with Node(log) as node:
+        replies = await asyncio.gather(*(node.ask(Add(counter=id, amount=1), f"{id}|last") for id in ids))
+    await log.close()
+
+    assert {(result(reply), reply.version) for reply in replies} == {(4, 4)}
+
+
+class SlowStates(SqliteLog):
+    """States are appended once `open` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        if topic == state_topic(CHARGE_POINT):
+            self.asked.set()
+            await self.open.wait()
+        return await super().append(topic, partition, records)
+
+
+async def checkpointed(log: Log, place: TopicPartition) -> bool:
+    return any(stored.key == b"\x00checkpoint" for stored in await records(log, place))
 
 
 async def test_a_timer_is_decided_when_its_time_has_come(log: SqliteLog) -> None:
