@@ -11,12 +11,12 @@ from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, ChargePoint
-from domain.charge_point.state import CALL_GRACE, SILENT
+from domain.charge_point.state import CALL_GRACE, SILENT, Connection
 from protocols.ocpp.actions import Direction, Profile
 from protocols.ocpp.v16 import DIRECTIONS, PROFILES
 
-OWN_EVERY = timedelta(hours=1)
-"""How often the system calls a charge point by itself, whatever it does meanwhile."""
+CONFIGURATION_PATIENCE = timedelta(minutes=2)
+"""How long a charge point may take to tell its configuration."""
 
 
 def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) -> Outcome:
@@ -27,8 +27,6 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     direction = DIRECTIONS.get(command.action)
     if direction is None or not direction.allows(Direction.FROM_CENTRAL_SYSTEM):
         return Rejected(Refusal.INVALID, f"{command.action} is no call of a central system in OCPP 1.6")
-    if command.own and state.own_call_at is not None and meta.at - state.own_call_at < OWN_EVERY:
-        return Accepted()
     connection = state.connection
     if connection is None:
         return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
@@ -39,9 +37,21 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     forbidden = _forbidden(charge_point, command)
     if forbidden:
         return Rejected(Refusal.NOT_ALLOWED, forbidden)
+    downlink = _call(charge_point, connection, command, meta.at)
+    return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
+
+
+def _call(
+    charge_point: ChargePoint,
+    connection: Connection,
+    command: RequestCall,
+    at: datetime,
+    *,
+    own: bool = False,
+) -> Downlink:
     charge_point.trigger(
         CallRequested,
-        meta.at,
+        at,
         command_id=command.command_id,
         action=command.action,
         payload=command.payload,
@@ -51,10 +61,10 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         slot=connection.slot,
         boot=connection.boot,
         expires_at=command.expires_at,
-        own=command.own,
+        own=own,
         remote_start_until=_remote_start_until(charge_point, command),
     )
-    downlink = Downlink(
+    return Downlink(
         slot=connection.slot,
         boot=connection.boot,
         tenant=command.tenant,
@@ -65,7 +75,6 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         payload=msgspec.Raw(msgspec.json.encode(command.payload)),
         expires_at=command.expires_at,
     )
-    return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
 
 
 def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
@@ -89,6 +98,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
+    And a charge point of which the configuration is not known is asked for it.
     """
     silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
@@ -105,7 +115,23 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)
-    return Accepted()
+    configuration_due = charge_point.configuration_due
+    if connection is None or configuration_due is None or configuration_due > command.due:
+        return Accepted()
+    return Accepted(None, (_ask_configuration(charge_point, connection, meta.at),))
+
+
+def _ask_configuration(charge_point: ChargePoint, connection: Connection, at: datetime) -> Downlink:
+    """GetConfiguration of everything, whatever feature profiles it is known to have (TC_019)."""
+    command = RequestCall(
+        tenant=charge_point.state.tenant,
+        charge_point_id=charge_point.state.charge_point_id,
+        command_id=f"configuration-{charge_point.version}",
+        action="GetConfiguration",
+        payload={},
+        expires_at=at + CONFIGURATION_PATIENCE,
+    )
+    return _call(charge_point, connection, command, at, own=True)
 
 
 def _remote_start_until(charge_point: ChargePoint, command: RequestCall) -> datetime | None:

@@ -30,7 +30,10 @@ class ChargePointCommand(Command, frozen=True, kw_only=True):
 
 
 class Register(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.register.v1"):
-    """Take the charge point in; refused ALREADY_EXISTS. `password_hash` may come along, never a password."""
+    """Take the charge point in; refused ALREADY_EXISTS. `password_hash` may come along, never a password.
+
+    `automatic` where it names its connectors itself, as one that is taken in by its first `Connect`.
+    """
 
     site: Site
     evses: tuple[Evse, ...] = ()
@@ -65,12 +68,19 @@ class OfferCredentials(
 
 
 class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.connect.v1"):
-    """A websocket was opened and authenticated. Answered with `ConnectedReply`."""
+    """A websocket was opened and authenticated. Answered with `ConnectedReply`.
+
+    With a `site` it is the first handshake of one that nobody knows: it is taken in there, or refused ALREADY_EXISTS.
+    A `password_hash` is the one to keep from now on. Our own calls leave it alone for `quiet_s` seconds.
+    """
 
     node: str
     slot: int
     boot: str
     address: str = ""
+    site: Site | None = None
+    password_hash: str = ""
+    quiet_s: int = 0
 
 
 class Disconnect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.disconnect.v1"):
@@ -216,7 +226,6 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     override: bool = False  # send it although the charge point says that it lacks the feature profile
-    own: bool = False  # the system's own wish, nobody's remote command: at most one in `OWN_EVERY`
 
 
 class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):

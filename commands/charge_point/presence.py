@@ -19,17 +19,19 @@ from commands.charge_point.models import (
     TagReply,
     TransferData,
 )
-from commands.charge_point.provisioning import learn_connector, unknown
+from commands.charge_point.provisioning import already_known, learn_connector, unknown
 from domain.charge_point import (
     Booted,
     CallConcluded,
     ChargePoint,
     ClockOffsetNoted,
     Connected,
+    CredentialsSet,
     DataTransferred,
     Disconnected,
     Flag,
     Notified,
+    Registered,
     Seen,
     StatusReported,
     TagAuthorized,
@@ -45,10 +47,26 @@ ZERO_STATUSES = frozenset({"Available", "Unavailable", "Faulted"})
 
 
 def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
-    """The newest connection wins; what was asked of an older one has failed (J-20)."""
+    """The newest connection wins; what was asked of an older one has failed (J-20).
+
+    What its first handshake brings, a place and a password, is decided with it.
+    """
     state = charge_point.state
-    if not state.provisioned:
+    if command.site is not None:
+        if state.provisioned:
+            return already_known(command.charge_point_id)
+        charge_point.trigger(
+            Registered,
+            meta.at,
+            tenant=command.tenant,
+            charge_point_id=command.charge_point_id,
+            site=command.site,
+            automatic=True,
+        )
+    elif not state.provisioned:
         return unknown(command.charge_point_id)
+    if command.password_hash:
+        charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
     charge_point.trigger(
         Connected,
         meta.at,
@@ -57,6 +75,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         boot=command.boot,
         address=command.address,
         unconfigured=state.accepted() and not state.configuration,
+        quiet_s=command.quiet_s,
     )
     epoch = charge_point.version
     _fail_calls(charge_point, "replaced", meta.at, before=epoch)

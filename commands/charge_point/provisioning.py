@@ -27,11 +27,15 @@ def unknown(charge_point_id: str) -> Rejected:
     return Rejected(Refusal.UNKNOWN, f"charge point {charge_point_id} is not known")
 
 
+def already_known(charge_point_id: str) -> Rejected:
+    """It cannot be taken in a second time."""
+    return Rejected(Refusal.ALREADY_EXISTS, f"charge point {charge_point_id} is registered already")
+
+
 def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcome:
     """A charge point that was removed comes back under its old counter of transaction ids."""
     if charge_point.state.provisioned:
-        message = f"charge point {command.charge_point_id} is registered already"
-        return Rejected(Refusal.ALREADY_EXISTS, message)
+        return already_known(command.charge_point_id)
     charge_point.trigger(
         Registered,
         meta.at,

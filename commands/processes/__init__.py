@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from commands.base import Policy
-from commands.processes import charging_session, configuration, deliveries, remote_command
+from commands.processes import charging_session, deliveries, remote_command
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -26,7 +26,6 @@ def _together(**tables: Mapping[type[Event], Policy]) -> Policies:
 POLICIES = _together(
     charging_session=charging_session.POLICIES,
     remote_command=remote_command.POLICIES,
-    configuration=configuration.POLICIES,
     deliveries=deliveries.POLICIES,
 )
 REFUSALS = {"charge_point.request_call.v1": remote_command.call_refused}

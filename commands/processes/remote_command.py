@@ -53,10 +53,10 @@ def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
 
 def call_refused(command_id: str, refusal: Refusal, message: str) -> Sequence[Command]:
     """The charge point's group refused the call; `command_id` is the one that `requested` gave its command."""
-    aggregate = command_id.partition("|")[2].rsplit("|", 2)[0]
-    kind, tenant, id = aggregate.split("|", 2)
+    kind, _, name = command_id.partition("|")[2].rpartition("|")[0].rpartition("|")[0].partition("|")
     if kind != RemoteCommand.kind:
-        return ()  # the system's own wish: another boot will wish it again
+        return ()  # nobody's remote command
+    tenant, _, id = name.partition("|")
     status = "expired" if refusal is Refusal.EXPIRED else "failed"
     return (Conclude(tenant=tenant, command_id=id, status=status, reason=message),)
 

@@ -9,7 +9,13 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.aggregate import Aggregate
-from domain.charge_point.state import CALL_GRACE, ChargePointState, Open
+from domain.charge_point.state import (
+    CALL_GRACE,
+    CONFIGURATION_AFTER,
+    CONFIGURATION_EVERY,
+    ChargePointState,
+    Open,
+)
 
 SESSIONS = UUID("7c0f1f5e-6b1d-4f0e-9a55-3f6b8f0c2d11")
 """The namespace of session ids. For ever."""
@@ -22,12 +28,24 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When the oldest open call will be overdue, or the connection silent for too long."""
+        """When its configuration is to be asked for, the oldest open call overdue, or the connection too silent."""
         dues = [call.expires_at + CALL_GRACE for call in self.state.calls.values()]
-        silent_at = self.silent_at
-        if silent_at is not None:
-            dues.append(silent_at)
+        dues += [due for due in (self.configuration_due, self.silent_at) if due is not None]
         return min(dues, default=None)
+
+    @property
+    def configuration_due(self) -> datetime | None:
+        """When it is to be asked for its configuration; None where it is not, or could not answer."""
+        state = self.state
+        registration, connection = state.registration, state.connection
+        if not state.configuration_wanted or registration is None or connection is None:
+            return None
+        if not state.accepted():
+            return None
+        due = max(registration.at, connection.since + timedelta(seconds=connection.quiet_s))
+        if state.own_call_at is not None:
+            due = max(due, state.own_call_at + CONFIGURATION_EVERY)
+        return due + CONFIGURATION_AFTER
 
     @property
     def silent_at(self) -> datetime | None:

@@ -14,6 +14,7 @@ import msgspec
 
 from domain.aggregate import Event
 from domain.charge_point.state import (
+    CONFIGURATION_KEEPS,
     DRIFT_AGREES_S,
     SILENT,
     Answered,
@@ -102,7 +103,8 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20).
 
     `resumes` is the epoch of a connection that was thought silent and is alive all the same, 0 for a new one.
-    `unconfigured`: it was accepted at an earlier boot, and nothing of its configuration is known.
+    `unconfigured`: it was accepted at an earlier boot, and nothing of its configuration is known. For `quiet_s`
+    seconds it is left alone with the system's own calls, as many others connected with it.
     """
 
     node: str
@@ -111,6 +113,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     address: str = ""
     resumes: int = 0
     unconfigured: bool = False
+    quiet_s: int = 0
 
     @property
     def epoch(self) -> int:
@@ -125,8 +128,11 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
             slot=self.slot,
             boot=self.boot,
             since=self.timestamp,
+            quiet_s=self.quiet_s,
         )
         state.lost = state.drift = None
+        if self.unconfigured:
+            state.configuration_wanted = True
 
 
 class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnected.v1"):
@@ -160,7 +166,17 @@ class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        state.registration = Registration(status=self.status, interval=self.interval, at=self.timestamp)
+        before, asked = state.registration, state.own_call_at
+        state.registration = Registration(
+            status=self.status,
+            interval=self.interval,
+            at=self.timestamp,
+            model=self.model,
+            firmware=self.firmware_version,
+        )
+        same = before is not None and (before.model, before.firmware) == (self.model, self.firmware_version)
+        if not same or asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS:
+            state.configuration_wanted = True
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -433,7 +449,7 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         state = aggregate.state
         call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at, own=self.own)
         if self.own:
-            state.own_call_at = self.timestamp
+            state.own_call_at, state.configuration_wanted = self.timestamp, False
         if self.action == "ChangeConfiguration":
             call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
         elif self.action in ("ReserveNow", "CancelReservation"):
@@ -472,6 +488,8 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
+        if call is not None and call.own and unknown:
+            state.configuration_wanted = True
         if call is None or self.status != "accepted":
             return
         if call.action == "ChangeConfiguration":

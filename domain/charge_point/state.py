@@ -32,6 +32,12 @@ CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_MOST = timedelta(seconds=120), timedelta(
 HEARTBEAT_S = 300
 """The heartbeat interval, in seconds, of a charge point that was told none yet."""
 
+CONFIGURATION_AFTER = timedelta(seconds=2)
+"""How long after its boot or connection a charge point is asked for its configuration, at the earliest."""
+
+CONFIGURATION_EVERY, CONFIGURATION_KEEPS = timedelta(hours=1), timedelta(days=1)
+"""How often it is asked at most, and how long what it told counts as known."""
+
 DRIFT_AGREES_S = 10
 """Two messages show the same clock offset when they differ by no more than this."""
 
@@ -61,21 +67,27 @@ class Flag(StrEnum):
 
 
 class Connection(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The current websocket. `epoch` is the version of its `charge_point.connected`."""
+    """The current websocket. `epoch` is the version of its `charge_point.connected`.
+
+    Our own calls leave it alone for `quiet_s` seconds.
+    """
 
     epoch: int
     node: str
     slot: int
     boot: str
     since: datetime
+    quiet_s: int = 0
 
 
 class Registration(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The last answer to a BootNotification; `interval` in seconds."""
+    """The last answer to a BootNotification, and which `model` and `firmware` sent it; `interval` in seconds."""
 
     status: str
     interval: int
     at: datetime
+    model: str = ""
+    firmware: str = ""
 
 
 class LastStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -185,6 +197,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     lost: Connection | None = None  # thought silent: a sign of life on it brings it back
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
+    configuration_wanted: bool = False  # it is to be asked for it
     next_transaction_id: int = 1
     open: dict[int, Open] = {}
     ended: dict[int, Ended] = {}

@@ -96,9 +96,9 @@ class Case:
 
     @classmethod
     def online(cls) -> Case:
-        """Registered, connected and accepted."""
+        """Registered, connected and accepted; the system itself has nothing to ask for days."""
         case = cls.registered()
-        case.do(Connect, node="gw-1", slot=3, boot="b1")
+        case.do(Connect, node="gw-1", slot=3, boot="b1", quiet_s=10**6)
         case.do(Boot, vendor="Acme", model="Box")
         return case
 

@@ -288,7 +288,7 @@ def silence(case: Case, seconds: float) -> Sequence[Event]:
 )
 def test_a_connection_is_due_after_three_heartbeat_intervals_J_19(interval: int, minutes: int) -> None:
     case = Case.registered()
-    case.do(Connect, node="gw-1", slot=3, boot="b1")
+    case.do(Connect, node="gw-1", slot=3, boot="b1", quiet_s=10**6)
     case.do(Boot, vendor="Acme", model="Box", interval=interval)
     assert case.charge_point.next_due() == after(60 * minutes)
 
@@ -374,6 +374,32 @@ def automatic() -> Case:
     case.do(Connect, node="gw-1", slot=3, boot="b1")
     case.do(Boot, vendor="Acme", model="Box")
     return case
+
+
+def test_the_first_handshake_takes_in_and_connects_in_one_decision() -> None:
+    case = Case()
+    events = case.do(Connect, site=SITE, password_hash="scrypt$x", node="gw-1", slot=3, boot="b1")
+    assert [type(event) for event in events] == [Registered, CredentialsSet, Connected]
+    assert case.reply == ConnectedReply(epoch=3)
+    assert (case.last(Registered).automatic, case.last(Registered).site) == (True, SITE)
+    assert (case.state.password_hash, case.state.connection.epoch) == ("scrypt$x", 3)  # type: ignore[union-attr]
+
+
+def test_one_that_was_taken_in_meanwhile_is_not_connected_by_another_first_handshake() -> None:
+    case = Case()
+    case.do(Register, site=SITE, password_hash="scrypt$x")
+    case.do(Connect, site=SITE, password_hash="scrypt$y", node="gw-1", slot=3, boot="b1")
+    assert case.refusal is Refusal.ALREADY_EXISTS
+    assert (case.state.password_hash, case.state.connection) == ("scrypt$x", None)
+
+
+def test_a_password_that_comes_with_a_connection_is_the_only_one_from_then_on_SEC_03() -> None:
+    case = Case()
+    case.do(Register, site=SITE, password_hash="old")
+    case.do(OfferCredentials, 1, password_hash="new")
+    events = case.do(Connect, 2, password_hash="new", node="gw-1", slot=3, boot="b1")
+    assert [type(event) for event in events] == [CredentialsSet, Connected]
+    assert (case.state.password_hash, case.state.alternative_hash) == ("new", "")
 
 
 def test_an_automatic_charge_point_has_the_evses_that_it_names() -> None:
