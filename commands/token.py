@@ -35,7 +35,11 @@ class _OfToken(Command, frozen=True, kw_only=True):
 
 
 class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
-    """The token as a whole, as its owner has it; one older than what is known is acknowledged and not applied."""
+    """The token as a whole, as its owner has it; one older than what is known is acknowledged and not applied.
+
+    Where it was made by merging changes into the token as it was known, `merged_from` is that one's fingerprint:
+    refused CONFLICT where the token has become another one meanwhile, whose changes would be lost.
+    """
 
     token_type: str
     valid: bool = True
@@ -48,6 +52,7 @@ class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
     body: Sealed
     last_updated: datetime
     fingerprint: str = ""
+    merged_from: str = ""
 
 
 class RemoveToken(_OfToken, frozen=True, kw_only=True, tag="token.remove.v1"):
@@ -73,6 +78,8 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
         same = command.last_updated == state.last_updated and command.fingerprint == state.fingerprint
         if older or same:
             return Accepted(TokenReply(applied=False))
+    if command.merged_from and (created or command.merged_from != state.fingerprint):
+        return Rejected(Refusal.CONFLICT, "the token is not what the changes were merged into")
     token.trigger(
         Put,
         meta.at,

@@ -74,11 +74,28 @@ class TokenPut:
     applied: bool = True
 
 
+class ContendedError(Exception):
+    """Others changed the same object again and again meanwhile; nothing of this change was applied."""
+
+
 class Tokens(Protocol):
     """The tokens of eMSPs."""
 
     async def put(self, owner: PartyId, token: v2_3_0.Token, meta: Meta) -> TokenPut:
         """Returns once it is decided and, within a short while, readable. Raises LogUnavailable, StoreUnavailable."""
+        ...
+
+    async def patch(
+        self,
+        owner: PartyId,
+        uid: str,
+        type: str,
+        change: Callable[[v2_3_0.Token], v2_3_0.Token],
+        meta: Meta,
+    ) -> TokenPut | None:
+        """Put what `change` makes of the token as it is, whoever else changes it meanwhile; None for an unknown one.
+
+        Raises what `change` raises, ContendedError, LogUnavailable, StoreUnavailable."""
         ...
 
     async def get(self, owner: PartyId, uid: str, type: str) -> v2_3_0.Token | None:
@@ -118,4 +135,4 @@ class Ports:
     max_body: int = 1_000_000
     max_page: int = 100
     visible_within: float = 0.3
-    complete_within: float = 2.0
+    complete_within: float = 3.0

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.ocpi.call import Answer, Call, invalid, not_found
+from api.ocpi.call import Answer, Call, not_found
+from api.ocpi.ports import ContendedError
 from domain.values import PartyId
 from protocols.ocpi import OcpiInvalid, decode, dump_json, parse, v2_3_0
+from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import ci_key
 
@@ -33,8 +35,7 @@ async def put(call: Call) -> Answer:
     if owner is None:
         return _foreign(call)
     token = parse(v2_3_0.Token, call.body)
-    if wrong := _other(token, owner, uid, type):
-        return invalid(wrong)
+    _check(token, owner, uid, type)
     done = await call.ports.tokens.put(owner, token, call.meta())
     return Answer(
         http=201 if done.created else 200, message=None if done.applied else "older than what is known"
@@ -46,13 +47,19 @@ async def patch(call: Call) -> Answer:
     if owner is None:
         return _foreign(call)
     changes = decode(call.body)
-    stored = await call.ports.tokens.get(owner, uid, type)
-    if stored is None:
+
+    def merged(stored: v2_3_0.Token) -> v2_3_0.Token:
+        token = apply_patch(v2_3_0.Token, dump_json(stored), changes)
+        _check(token, owner, uid, type)
+        return token
+
+    try:
+        done = await call.ports.tokens.patch(owner, uid, type, merged, call.meta())
+    except ContendedError:
+        message = "the token is being changed by other requests too; GET it, and PUT it as it should be"
+        return Answer(status_code=StatusCode.SERVER_ERROR, message=message)
+    if done is None:
         return not_found(f"there is no token of type {type} with this uid; PUT it")
-    token = apply_patch(v2_3_0.Token, dump_json(stored), changes)
-    if wrong := _other(token, owner, uid, type):
-        return invalid(wrong)
-    done = await call.ports.tokens.put(owner, token, call.meta())
     return Answer(message=None if done.applied else "older than what is known")
 
 
@@ -71,12 +78,11 @@ def _foreign(call: Call) -> Answer:
     return not_found(f"{country_code[:2]}*{party_id[:3]} is no party of this platform")
 
 
-def _other(token: v2_3_0.Token, owner: PartyId, uid: str, type: str) -> str:
-    """What the object says otherwise than the path."""
+def _check(token: v2_3_0.Token, owner: PartyId, uid: str, type: str) -> None:
+    """Raises OcpiInvalid where the object says otherwise than the path."""
     if (token.country_code.upper(), token.party_id.upper()) != (owner.country_code, owner.party_id):
-        return "country_code, party_id: are not those of the path"
+        raise OcpiInvalid("country_code, party_id", "are not those of the path")
     if ci_key(token.uid) != ci_key(uid):
-        return "uid: is not that of the path"
+        raise OcpiInvalid("uid", "is not that of the path")
     if str(token.type) != type:
-        return f"type: is not that of the path, {type[:40]!r}"
-    return ""
+        raise OcpiInvalid("type", f"is not that of the path, {type[:40]!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class InstantBus:
         self._replies: dict[tuple[str, str], Reply] = {}
         self.asked: list[tuple[Command, Meta]] = []
         self.away = False
+        self.meanwhile: Callable[[Command], Awaitable[None]] | None = None
+        """What happens between the making of a command and its decision."""
 
     async def tell(self, command: Command, meta: Meta) -> None:
         await self.ask(command, meta)
@@ -84,6 +86,8 @@ class InstantBus:
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         if self.away:
             raise LogUnavailable("the log is away")
+        if self.meanwhile is not None:
+            await self.meanwhile(command)
         again = self._commands.decode(raw(command))
         self.asked.append((again, meta))
         id = again.aggregate_id
@@ -94,7 +98,9 @@ class InstantBus:
         for event in aggregate.collect_events():
             await self._project(EVENTS.decode(msgspec.json.encode(event)), meta)
         if isinstance(outcome, Rejected):
-            reply = Reply(refusal=outcome.refusal, message=outcome.message)
+            reply = Reply(
+                aggregate=id, version=aggregate.version, refusal=outcome.refusal, message=outcome.message
+            )
         else:
             reply = Reply(aggregate=id, version=aggregate.version, result=raw(outcome.reply))
         self._replies[id, meta.command_id] = reply

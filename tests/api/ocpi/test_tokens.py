@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from commands.base import Command
 from commands.tenant import CreateTenant
 from commands.token import PutToken
 from domain.tenant import Configuration, TenantParty
@@ -157,6 +160,64 @@ async def test_a_patch_of_an_unknown_token_is_HTTP_404(hub: Hub) -> None:
     await hub.connect()
     response = await hub.client.patch(URL, headers=C, json={"last_updated": "2026-03-01T11:30:00Z"})
     checked(response, 404, 2001)
+
+
+def meanwhile(hub: Hub, times: int, **changes: Any) -> None:
+    """Another process puts the token so many times, each time between a PATCH's read and its decision."""
+
+    async def put_it(command: Command) -> None:
+        if not isinstance(command, PutToken) or not command.merged_from or len(done) == times:
+            return
+        done.append(command)
+        text = msgspec.json.encode(token(visual_number=f"V{len(done)}", **changes))
+        key = hub.vault.token_key("RFID", "012345678")
+        await hub.do(
+            msgspec.structs.replace(
+                command,
+                body=await hub.vault.seal(key, text),
+                fingerprint=hub.vault.digest("token_body", text.decode()),
+                last_updated=datetime.fromisoformat(token(**changes)["last_updated"]),
+                merged_from="",
+            )
+        )
+
+    done: list[PutToken] = []
+    hub.bus.meanwhile = put_it
+
+
+PATCH = {"issuer": "Other", "last_updated": "2026-03-01T11:30:00Z"}
+
+
+async def test_a_patch_loses_no_change_that_was_made_between_its_read_and_its_decision(hub: Hub) -> None:
+    await hub.connect()
+    await put(hub)
+    meanwhile(hub, 2)
+    headers = {**C, "X-Request-ID": "r-1"}
+    checked(await hub.client.patch(URL, headers=headers, json=PATCH))
+    assert await stored(hub) == token(visual_number="V2", **PATCH)
+    version = (await hub.store.find(Query(HUB, "tokens"))).items[0]["version"]
+    # The same request again goes the same way and changes nothing.
+    checked(await hub.client.patch(URL, headers=headers, json=PATCH))
+    assert (await hub.store.find(Query(HUB, "tokens"))).items[0]["version"] == version == 4
+
+
+async def test_a_patch_older_than_what_was_put_meanwhile_is_acknowledged_and_not_applied(hub: Hub) -> None:
+    await hub.connect()
+    await put(hub)
+    meanwhile(hub, 1, last_updated="2026-03-01T11:45:00Z")
+    checked(await hub.client.patch(URL, headers=C, json=PATCH))
+    assert await stored(hub) == token(visual_number="V1", last_updated="2026-03-01T11:45:00Z")
+
+
+async def test_a_patch_of_a_token_that_never_stands_still_is_refused_and_changes_nothing(hub: Hub) -> None:
+    """The partner then GETs and PUTs (chapter Transport and format, PATCH)."""
+    await hub.connect()
+    await put(hub)
+    meanwhile(hub, 1000)
+    response = await hub.client.patch(URL, headers=C, json=PATCH)
+    checked(response, 200, 3000)
+    assert "PUT" in response.json()["status_message"]
+    assert (await stored(hub))["issuer"] == "TheNewMotion"
 
 
 async def test_the_same_request_again_is_decided_once(hub: Hub) -> None:

@@ -118,6 +118,24 @@ async def test_the_same_request_through_another_process_is_decided_once(case: Ca
     assert document["version"] == 1
 
 
+async def test_patches_of_one_token_through_two_processes_at_once_all_stay(case: Case) -> None:
+    token_c = await case.registered()
+    for n in range(10):
+        url, last_updated = f"/ocpi/2.3.0/receiver/tokens/NL/TNM/U{n}", "2026-03-01T11:30:00Z"
+        checked(await case.one.client.put(url, headers=token_c, json=token(uid=f"U{n}")), 201)
+        changes: list[dict[str, Any]] = [{"issuer": "Other"}, {"visual_number": "V"}, {"valid": False}]
+        answers = await asyncio.gather(
+            *(
+                hub.client.patch(url, headers=token_c, json={**change, "last_updated": last_updated})
+                for hub, change in zip((case.one, case.two, case.one), changes, strict=True)
+            )
+        )
+        for answer in answers:
+            checked(answer)
+        kept = token(uid=f"U{n}", issuer="Other", visual_number="V", valid=False, last_updated=last_updated)
+        assert checked(await case.two.client.get(url, headers=token_c)) == kept
+
+
 async def test_a_list_by_time_holds_all_that_was_answered_before_it_through_whatever_process(
     case: Case,
 ) -> None:

@@ -1,0 +1,79 @@
+"""A token is what its owner last said, and no change to it is lost where two come at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from commands.base import Accepted, Refusal
+from commands.token import ROUTES, NoteAuthorization, PutToken, RemoveToken, TokenReply
+from domain.token import AGGREGATE_EVENTS, Put, Token
+from domain.values import PartyId
+from tests.commands.decide import NOON, Decide
+
+OWNER = PartyId(country_code="NL", party_id="TNM")
+KEY = "k" * 32
+
+
+def case() -> Decide:
+    return Decide(Token, AGGREGATE_EVENTS, ROUTES)
+
+
+def put(minute: int = 0, fingerprint: str = "f0", **more: Any) -> PutToken:
+    at = NOON + timedelta(minutes=minute)
+    command = PutToken(
+        owner=OWNER,
+        key=KEY,
+        token_type="RFID",
+        body=f"s1.sealed.{fingerprint}",
+        last_updated=at,
+        fingerprint=fingerprint,
+    )
+    return msgspec.structs.replace(command, **more)
+
+
+def test_a_token_is_created_and_then_replaced() -> None:
+    made = case().do(put())
+    assert made.outcome == Accepted(TokenReply(created=True))
+    assert made.do(put(1, "f1")).outcome == Accepted(TokenReply())
+    assert [type(event) for event in made.history] == [Put, Put]
+
+
+def test_an_older_token_and_the_same_one_again_are_not_applied() -> None:
+    made = case().do(put(5))
+    for command in (put(4, "f1"), put(5)):
+        assert made.do(command).outcome == Accepted(TokenReply(applied=False))
+        assert made.new == []
+
+
+def test_changes_merged_into_the_token_as_it_is_are_applied() -> None:
+    made = case().do(put()).do(put(1, "f1", merged_from="f0"))
+    assert made.outcome == Accepted(TokenReply())
+    assert made.history[-1].fingerprint == "f1"  # type: ignore[attr-defined]
+
+
+def test_changes_merged_into_a_token_that_has_become_another_are_a_conflict() -> None:
+    """The second of two PATCHes that were merged into the same token, and a PATCH that a PUT overtook."""
+    made = case().do(put()).do(put(1, "f1", merged_from="f0")).do(put(1, "f2", merged_from="f0"))
+    assert (made.refusal, made.new) == (Refusal.CONFLICT, [])
+    made.do(put(2, "f3")).do(put(3, "f4", merged_from="f1"))
+    assert (made.refusal, made.new) == (Refusal.CONFLICT, [])
+
+
+def test_changes_of_a_token_that_is_not_there_are_a_conflict() -> None:
+    assert case().do(put(1, "f1", merged_from="f0")).refusal is Refusal.CONFLICT
+    tag = put(0, "f0", owner=None, tenant="demo")
+    made = case().do(tag).do(RemoveToken(tenant="demo", key=KEY))
+    assert made.do(msgspec.structs.replace(tag, merged_from="f0")).refusal is Refusal.CONFLICT
+
+
+def test_an_older_change_is_acknowledged_whatever_it_was_merged_from() -> None:
+    made = case().do(put(5)).do(put(4, "f1", merged_from="other"))
+    assert made.outcome == Accepted(TokenReply(applied=False))
+
+
+def test_an_authorization_is_no_change_of_the_token() -> None:
+    made = case().do(put()).do(NoteAuthorization(owner=OWNER, key=KEY, allowed="ALLOWED"))
+    assert made.do(put(1, "f1", merged_from="f0")).outcome == Accepted(TokenReply())
