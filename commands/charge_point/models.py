@@ -71,7 +71,8 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
     """A websocket was opened and authenticated. Answered with `ConnectedReply`.
 
     With a `site` it is the first handshake of one that nobody knows: it is taken in there, or refused ALREADY_EXISTS.
-    A `password_hash` is the one to keep from now on. Our own calls leave it alone for `quiet_s` seconds.
+    A `password_hash` is the one to keep from now on, empty for none. Our own calls leave it alone for `quiet_s`
+    seconds.
     """
 
     node: str
@@ -79,7 +80,7 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
     boot: str
     address: str = ""
     site: Site | None = None
-    password_hash: str = ""
+    password_hash: str | None = None
     quiet_s: int = 0
 
 

@@ -65,7 +65,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         )
     elif not state.provisioned:
         return unknown(command.charge_point_id)
-    if command.password_hash:
+    if command.password_hash is not None:
         charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
     charge_point.trigger(
         Connected,

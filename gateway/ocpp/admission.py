@@ -1,8 +1,9 @@
 """Who may connect: an HTTP request for an upgrade enters, a connection or an HTTP refusal leaves.
 
 404 for a charge point or tenant that is not known, after as long as a wrong password takes; 401 for a wrong password;
-429 for a caller that asks too often; 503 with Retry-After while the log is away, this process is full, or two devices
-fight for one id. The log hears of a connection before the upgrade is answered. It never reads a frame.
+429 for a caller that asks too often; 503 with Retry-After while the log is away, this process is full, too many wait
+for their turn, or two devices fight for one id. The log hears of a connection before the upgrade is answered: one
+decision, which also takes in an unknown charge point and keeps a new password. It never reads a frame.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
+import random
 import re
 from datetime import timedelta
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -22,18 +26,25 @@ from websockets.headers import parse_subprotocol
 from websockets.typing import Subprotocol
 
 from commands.base import Meta, Refusal
-from commands.charge_point import Connect, ConnectedReply, Register, SetCredentials
+from commands.charge_point import Connect, ConnectedReply
+from domain.values import Site
 from gateway.ocpp.connection import Connection
 from gateway.ocpp.credentials import Credentials, parse_basic
 from gateway.ocpp.limits import Buckets
 from gateway.ocpp.ports import DirectoryUnavailableError, Listed, Tenant
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
+from gateway.ocpp.turns import Appointments, CrowdedError, Turns
 from streams.log import LogUnavailable
 
 logger = logging.getLogger(__name__)
 
 OCPP16 = Subprotocol("ocpp1.6")
+OWN_CALLS_PER_SECOND = 10.0
+"""How many of the charge points that connect together may be called by the system itself in a second."""
+LONGEST_AWAY = 300.0
+"""Seconds after which the last of a crowd may try again."""
+
 _PATH = re.compile(r"/ocpp/(?:([^/]+)/)?([^/]+)\Z")
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _IDENTITY = re.compile(r"[^:\x00-\x1f\x7f]{1,48}")
@@ -50,6 +61,19 @@ class RefusedHandshakeError(Exception):
         self.retry_after = retry_after
 
 
+class _Guest(NamedTuple):
+    """Who is at the door, as it will be known inside.
+
+    `site` is where to take it in, None for one that is known; `password_hash` the one to keep from now on, None where
+    nothing changes.
+    """
+
+    tenant: Tenant
+    listed: Listed
+    site: Site | None = None
+    password_hash: str | None = None
+
+
 class Admission:
     """Decides each handshake."""
 
@@ -61,29 +85,29 @@ class Admission:
         self._addresses = Buckets(options.handshakes_per_address, options.handshake_burst)
         self._refusals = Buckets(options.refusals_per_caller, options.refusal_burst)
         self._numbers = itertools.count(1)
-        self._pending = 0
+        self._turns = Turns(most_waiting=options.most_handshakes)
+        self._returns = Appointments()
+        self._own_calls = Appointments()
 
     async def admit(self, path: str, headers: Headers, address: str) -> Connection | None:
         """The new current connection; None where there is no common subprotocol (J-04). Raises the refusal."""
         loop = asyncio.get_running_loop()
         if not self._addresses.take(address, loop.time()):
             raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, "too_often", "Too many handshakes.")
-        self._make_room(loop.time())
-        self._pending += 1
+        self._see_room(loop.time())
         try:
-            return await self._identify(path, headers, address)
+            async with self._turns.one():
+                return await self._identify(path, headers, address)
+        except CrowdedError:
+            raise self._come_back(loop.time()) from None
         except DirectoryUnavailableError:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "store_away", "Try again later.") from None
         except LogUnavailable:
             self._services.health.failed(loop.time())
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.") from None
-        finally:
-            self._pending -= 1
 
-    def _make_room(self, now: float) -> None:
-        options = self._services.options
-        full = len(self._registry) >= options.most_connections or self._pending >= options.most_handshakes
-        if full or self._services.busy():
+    def _see_room(self, now: float) -> None:
+        if len(self._registry) >= self._services.options.most_connections or self._services.busy():
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Try again later.")
         if self._services.health.away(now):
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.")
@@ -94,10 +118,11 @@ class Admission:
         if self._refusals.empty(caller, now):
             raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, "too_often", "Too many refused handshakes.")
         try:
-            tenant, listed = await self._known(path, headers)
+            guest = await self._known(path, headers)
         except RefusedHandshakeError:
             self._refusals.take(caller, now)
             raise
+        tenant, listed = guest.tenant, guest.listed
         if not self._speaks_ocpp16(tenant, headers):
             return None
         if self._registry.storming((tenant.id, listed.charge_point_id), now):
@@ -105,9 +130,9 @@ class Admission:
                 "charge point %s of %s: two devices seem to share this id", listed.charge_point_id, tenant.id
             )
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "storm", "Another device uses this identity.")
-        return await self._connect(tenant, listed, address)
+        return await self._connect(guest, address)
 
-    async def _known(self, path: str, headers: Headers) -> tuple[Tenant, Listed]:
+    async def _known(self, path: str, headers: Headers) -> _Guest:
         """The charge point behind path and credentials."""
         given = headers.get_all("Authorization")
         basic = parse_basic(given[0]) if len(given) == 1 else None
@@ -123,7 +148,7 @@ class Admission:
         if tenant is not None:
             listed = await self._services.directory.charge_point(tenant.id, identity)
             if listed is None and tenant.auto_register and tenant.active:
-                return tenant, await self._take_in(tenant, identity, basic)
+                return await self._unknown(tenant, identity, basic)
         if tenant is None or listed is None:
             if basic is not None:
                 await self._credentials.verify_nobody(basic[1])
@@ -131,10 +156,12 @@ class Admission:
         if listed.password_hash or listed.alternative_hash:
             right = await self._right_hash(listed, basic)
             if listed.alternative_hash:
-                listed = await self._set_password(tenant, listed, right)
+                return _with_password(_Guest(tenant, listed), right)
         elif listed.automatic and basic is not None:
-            listed = await self._keep_password(tenant, listed, basic)
-        return tenant, listed
+            if basic[0] != listed.charge_point_id:
+                raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
+            return _with_password(_Guest(tenant, listed), await self._credentials.hash(basic[1]))
+        return _Guest(tenant, listed)
 
     async def _right_hash(self, listed: Listed, basic: tuple[str, bytes] | None) -> str:
         """The stored text of the password that was given; empty where none is asked for."""
@@ -148,7 +175,7 @@ class Admission:
             return ""
         raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
 
-    async def _take_in(self, tenant: Tenant, identity: str, basic: tuple[str, bytes] | None) -> Listed:
+    async def _unknown(self, tenant: Tenant, identity: str, basic: tuple[str, bytes] | None) -> _Guest:
         """An unknown charge point of a tenant with `auto_register`; its first password is kept."""
         wrong_user = basic is not None and basic[0] != identity
         if (
@@ -157,41 +184,12 @@ class Admission:
             or not await self._services.directory.has_room(tenant.id)
         ):
             raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
-        password_hash = await self._credentials.hash(basic[1]) if basic is not None else ""
-        command = Register(
-            tenant=tenant.id,
-            charge_point_id=identity,
-            site=tenant.default_location,
-            automatic=True,
-            password_hash=password_hash,
-        )
-        reply = await self._services.bus.ask(
-            command, self._meta(tenant, identity, "register"), self._patience
-        )
-        if reply.refusal is not None:
-            # It was registered meanwhile, maybe with a password: the directory will know soon.
-            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.")
-        listed = Listed(charge_point_id=identity, password_hash=password_hash, automatic=True)
-        self._services.directory.learn(tenant.id, listed)
-        return listed
+        guest = _Guest(tenant, Listed(charge_point_id=identity, automatic=True), tenant.default_location)
+        return guest if basic is None else _with_password(guest, await self._credentials.hash(basic[1]))
 
-    async def _keep_password(self, tenant: Tenant, listed: Listed, basic: tuple[str, bytes]) -> Listed:
-        if basic[0] != listed.charge_point_id:
-            raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
-        return await self._set_password(tenant, listed, await self._credentials.hash(basic[1]))
-
-    async def _set_password(self, tenant: Tenant, listed: Listed, password_hash: str) -> Listed:
-        listed = msgspec.structs.replace(listed, password_hash=password_hash, alternative_hash="")
-        command = SetCredentials(
-            tenant=tenant.id, charge_point_id=listed.charge_point_id, password_hash=password_hash
-        )
-        meta = self._meta(tenant, listed.charge_point_id, "password")
-        await self._services.bus.ask(command, meta, self._patience)
-        self._services.directory.learn(tenant.id, listed)
-        return listed
-
-    async def _connect(self, tenant: Tenant, listed: Listed, address: str) -> Connection:
-        channel = self._services.channel
+    async def _connect(self, guest: _Guest, address: str) -> Connection:
+        tenant, listed, channel = guest.tenant, guest.listed, self._services.channel
+        now = asyncio.get_running_loop().time()
         command = Connect(
             tenant=tenant.id,
             charge_point_id=listed.charge_point_id,
@@ -199,16 +197,23 @@ class Admission:
             slot=channel.slot,
             boot=channel.boot,
             address=address,
+            site=guest.site,
+            password_hash=guest.password_hash,
+            quiet_s=int(self._own_calls.next(now, OWN_CALLS_PER_SECOND) - now),
         )
         # Decided later than this, it would be a connection that nobody holds.
-        meta = self._meta(tenant, listed.charge_point_id, "connect")
-        meta = msgspec.structs.replace(meta, deadline=meta.at + timedelta(seconds=self._patience))
+        meta = self._meta(tenant, listed.charge_point_id)
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
         if reply.refusal is Refusal.UNKNOWN:
             raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
+        if reply.refusal is Refusal.ALREADY_EXISTS:
+            # Taken in meanwhile, maybe with a password: the directory will know soon.
+            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "meanwhile", "Try again later.")
         if reply.refusal is not None:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "failed", "Try again later.")
+        if guest.site is not None or guest.password_hash is not None:
+            self._services.directory.learn(tenant.id, listed)
         connected = msgspec.json.decode(reply.result, type=ConnectedReply)
         return Connection(
             self._services,
@@ -228,18 +233,36 @@ class Admission:
         offered = offered_subprotocols(headers)
         return OCPP16 in offered or (not offered and tenant.assume_ocpp16)
 
-    def _meta(self, tenant: Tenant, charge_point_id: str, what: str) -> Meta:
-        id = f"{what}|{tenant.id}|{charge_point_id}|{self._services.channel.boot}|{next(self._numbers)}"
+    def _meta(self, tenant: Tenant, charge_point_id: str) -> Meta:
+        id = f"connect|{tenant.id}|{charge_point_id}|{self._services.channel.boot}|{next(self._numbers)}"
+        at = self._services.clock.now()
         return Meta(
             command_id=id,
-            at=self._services.clock.now(),
+            at=at,
             tenant=tenant.id,
             correlation_id=id,
             principal=f"charge_point:{charge_point_id}",
+            deadline=at + timedelta(seconds=self._patience),
         )
 
     def _wait(self, status: HTTPStatus, outcome: str, text: str) -> RefusedHandshakeError:
-        return RefusedHandshakeError(status, outcome, f"{text}\n", self._services.options.retry_after)
+        """To be tried again after `retry_after` seconds, or up to twice as many: they should not all come at once."""
+        least = self._services.options.retry_after
+        return RefusedHandshakeError(status, outcome, f"{text}\n", random.randint(least, 2 * least))
+
+    def _come_back(self, now: float) -> RefusedHandshakeError:
+        """One of a crowd, each of which comes back at a moment of its own, as many in a second as have their turn."""
+        least = self._services.options.retry_after
+        seconds = self._returns.next(now + least, self._turns.per_second) - now
+        retry_after = math.ceil(min(seconds, LONGEST_AWAY) * random.uniform(1.0, 1.2))
+        text = "Too many handshakes are waiting.\n"
+        return RefusedHandshakeError(HTTPStatus.SERVICE_UNAVAILABLE, "crowded", text, retry_after)
+
+
+def _with_password(guest: _Guest, password_hash: str) -> _Guest:
+    """The same one, with this password from now on."""
+    listed = msgspec.structs.replace(guest.listed, password_hash=password_hash, alternative_hash="")
+    return guest._replace(listed=listed, password_hash=password_hash)
 
 
 def offered_subprotocols(headers: Headers) -> list[str]:

@@ -6,6 +6,7 @@ that charge points go on being served.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -14,17 +15,28 @@ from domain.tenant import Configuration
 from domain.values import Evse, JSONObject, PartyId
 from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
+from gateway.ocpp.together import Together
 from projections.charge_point import credentials_id
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, tenant_database
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
-TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL = 10.0, 5.0, 10.0
+TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL, ROOM_TTL = 10.0, 5.0, 10.0, 5.0
 LEARNED_FOR = 30.0
 """How long what this process did itself is believed before the read models must show it."""
 
+READ_PATIENCE = 5.0
+"""Seconds after which a read of charge points is given up, so that those behind it are read."""
+
 _PREFIXES = "prefixes"
 _PAGE = 500
+
+
+class _Count:
+    """How many charge points a tenant had when they were counted, and those that were let in since."""
+
+    def __init__(self, charge_points: int) -> None:
+        self.charge_points = charge_points
 
 
 class StoreDirectory(Directory):
@@ -36,6 +48,8 @@ class StoreDirectory(Directory):
         self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
         self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
+        self._readers: dict[str, Together[Listed]] = {}
+        self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
         async def read() -> Tenant | None:
@@ -53,23 +67,29 @@ class StoreDirectory(Directory):
         return None
 
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
+        reader = self._readers.get(tenant)
+        if reader is None:
+
+            async def read(ids: Sequence[str]) -> dict[str, Listed]:
+                return await self._read_charge_points(tenant, ids)
+
+            reader = self._readers[tenant] = Together(read)
         key = credentials_id(tenant, charge_point_id)
-
-        async def read() -> Listed | None:
-            document = await self._store.get(tenant_database(tenant), "charge_points", charge_point_id)
-            secret = await self._store.get(HUB, "credentials", key)
-            # Without its credentials it is not known yet: no password would mean that none is asked for.
-            return None if document is None or secret is None else listed_of_documents(document, secret)
-
-        return await self._charge_points.get(key, read)
+        return await self._charge_points.get(key, lambda: reader.get(charge_point_id))
 
     async def has_room(self, tenant: str) -> bool:
         known = await self.tenant(tenant)
-        try:
-            count = await self._store.count(Query(tenant_database(tenant), "charge_points"))
-        except StoreUnavailable:
-            raise DirectoryUnavailableError from None
-        return known is not None and count < known.max_charge_points
+        if known is None:
+            return False
+
+        async def read() -> _Count:
+            return _Count(await self._store.count(Query(tenant_database(tenant), "charge_points")))
+
+        count = await self._counts.get(tenant, read)
+        if count is None or count.charge_points >= known.max_charge_points:
+            return False
+        count.charge_points += 1
+        return True
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         try:
@@ -88,6 +108,22 @@ class StoreDirectory(Directory):
 
     def learn(self, tenant: str, listed: Listed) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
+
+    async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, Listed]:
+        try:
+            async with asyncio.timeout(READ_PATIENCE):
+                documents, secrets = await asyncio.gather(
+                    self._store.get_many(tenant_database(tenant), "charge_points", ids),
+                    self._store.get_many(HUB, "credentials", [credentials_id(tenant, id) for id in ids]),
+                )
+        except TimeoutError:
+            raise StoreUnavailable("read store", f"silent for {READ_PATIENCE:g} s") from None
+        # Without its credentials it is not known yet: no password would mean that none is asked for.
+        return {
+            id: listed_of_documents(document, secret)
+            for id, document in documents.items()
+            if (secret := secrets.get(credentials_id(tenant, id))) is not None
+        }
 
     async def _read_prefixes(self) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -7,12 +7,24 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from commands.charge_point import Connect
-from domain.charge_point import Connected, CredentialsSet, Disconnected, Registered
-from tests.gateway.ocpp.fakes import PASSWORD, QUICK, SITE, World, eventually, world
+from commands.base import Meta
+from commands.charge_point import Boot, Connect, OfferCredentials, Remove
+from domain.charge_point import Booted, Connected, CredentialsSet, Disconnected, Registered
+from domain.charge_point.passwords import hash_password
+from tests.gateway.ocpp.fakes import NOON, PASSWORD, QUICK, SITE, World, eventually, world
+
+
+async def handshake(w: World, id: str) -> tuple[int, str]:
+    """Status and Retry-After of a handshake that may be taken."""
+    try:
+        async with w.connected(id, password=None):
+            return 101, ""
+    except InvalidStatus as refusal:
+        return refusal.response.status_code, refusal.response.headers["Retry-After"]
 
 
 async def refused(w: World, **how: Any) -> tuple[int, str]:
@@ -23,6 +35,13 @@ async def refused(w: World, **how: Any) -> tuple[int, str]:
     response = caught.value.response
     headers = response.headers
     return response.status_code, headers.get("Retry-After") or headers.get("WWW-Authenticate") or ""
+
+
+def assert_put_off(answer: tuple[int, str]) -> None:
+    """503, to be tried again after 10 to 20 s: not by all at once."""
+    status, retry_after = answer
+    assert status == 503
+    assert 10 <= int(retry_after) <= 20
 
 
 @pytest.mark.parametrize(
@@ -108,6 +127,8 @@ async def test_an_unknown_id_is_taken_in_where_the_tenant_wants_it_and_its_first
         w.tenant(auto_register=True, default_location=SITE)
         async with w.connected("NEW-1", password="first password") as cp:
             assert (await cp.boot())["status"] == "Accepted"
+        assert [type(event) for event in w.bus.log[-4:]] == [Registered, CredentialsSet, Connected, Booted]
+        assert [type(command) for command in w.bus.told[-2:]] == [Connect, Boot], "two decisions"
         event = w.bus.all(Registered)[-1]
         assert (event.automatic, event.site) == (True, SITE)
         assert "first password" not in w.bus.all(CredentialsSet)[-1].password_hash
@@ -136,8 +157,54 @@ async def test_an_id_that_was_registered_meanwhile_is_not_let_in_by_auto_registe
     async with world() as w:
         w.tenant(auto_register=True, default_location=SITE)
         del w.directory.listed[("demo", "CP-1")]
-        assert (await refused(w, password="stolen"))[0] == 503
+        assert_put_off(await refused(w, password="stolen"))
         assert not w.bus.all(Connected)
+
+
+async def test_without_a_common_subprotocol_nobody_is_taken_in() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE)
+        async with w.connected("NEW-1", subprotocols=["ocpp2.0.1"]) as cp:
+            assert (await cp.closed())[0] == 1002
+        assert [event.charge_point_id for event in w.bus.all(Registered)] == ["CP-1"]
+
+
+async def test_a_login_that_shows_which_password_it_took_is_one_decision_SEC_03() -> None:
+    async with world() as w:
+        new = hash_password(b"new password", bytes(16))
+        offer = OfferCredentials(tenant="demo", charge_point_id="CP-1", password_hash=new)
+        await w.bus.ask(offer, Meta(command_id="offer", at=NOON))
+        listed = w.directory.listed[("demo", "CP-1")]
+        w.directory.learn("demo", msgspec.structs.replace(listed, alternative_hash=new))
+        async with w.connected(password="new password"):
+            assert (w.state().password_hash, w.state().alternative_hash) == (new, "")
+            assert [type(command) for command in w.bus.told[-2:]] == [OfferCredentials, Connect]
+        assert (await refused(w))[0] == 401
+
+
+async def test_the_system_calls_those_that_connect_together_one_after_another() -> None:
+    async with world() as w:
+        for number in range(25):
+            await w.charge_point(f"H-{number}", password="")
+        for number in range(25):
+            async with w.connected(f"H-{number}", password=None):
+                pass
+        quiet = [event.quiet_s for event in w.bus.all(Connected)]
+        assert quiet == sorted(quiet)
+        assert (quiet[0], quiet[-1]) in {(0, 1), (0, 2)}
+
+
+async def test_a_crowd_waits_for_its_turn_and_who_would_wait_too_long_is_told_when_to_come_back() -> None:
+    async with world(replace(QUICK, most_handshakes=2, handshake_patience=5.0)) as w:
+        ids = [f"H-{number}" for number in range(80)]
+        for id in ids:
+            await w.charge_point(id, password="")
+        w.bus.slow[Connect] = 0.3
+        answers = await asyncio.gather(*(handshake(w, id) for id in ids))
+        statuses = [status for status, _ in answers]
+        assert set(statuses) == {101, 503}
+        assert statuses.count(101) == 64 + 2
+        assert all(10 <= int(seconds) <= 13 for status, seconds in answers if status == 503)
 
 
 @pytest.mark.parametrize("offered", [["ocpp2.0.1", "ocpp1.6"], ["ocpp1.6", "ocpp1.5"]])
@@ -184,7 +251,7 @@ async def test_a_stranger_cannot_evict_a_charge_point_J_20() -> None:
 
 async def test_two_devices_with_one_id_are_held_off_J_20() -> None:
     async with world(replace(QUICK, evictions=2)) as w, w.connected(), w.connected(), w.connected() as third:
-        assert (await refused(w)) == (503, "10")
+        assert_put_off(await refused(w))
         assert "currentTime" in await third.call("Heartbeat", {})
 
 
@@ -207,22 +274,22 @@ async def test_the_end_of_a_connection_is_a_fact() -> None:
 async def test_while_the_log_is_away_handshakes_are_put_off() -> None:
     async with world() as w:
         w.bus.away = True
-        assert await refused(w) == (503, "10")
-        assert await refused(w) == (503, "10")
+        assert_put_off(await refused(w))
+        assert_put_off(await refused(w))
 
 
 async def test_while_the_store_is_away_and_nothing_is_known_handshakes_are_put_off() -> None:
     async with world() as w:
         w.directory.away = True
-        assert await refused(w) == (503, "10")
+        assert_put_off(await refused(w))
 
 
 async def test_a_busy_or_full_process_refuses_new_connections_and_serves_old_ones() -> None:
     async with world(replace(QUICK, most_connections=1)) as w, w.connected() as cp:
         await w.charge_point("CP-2")
-        assert (await refused(w, id="CP-2")) == (503, "10")
+        assert_put_off(await refused(w, id="CP-2"))
         w.load = True
-        assert (await refused(w)) == (503, "10")
+        assert_put_off(await refused(w))
         assert "currentTime" in await cp.call("Heartbeat", {})
 
 
@@ -261,10 +328,6 @@ async def test_a_silent_connection_is_pinged_then_dropped_J_19() -> None:
 
 
 async def test_a_removed_charge_point_is_told_and_closed() -> None:
-    from commands.base import Meta
-    from commands.charge_point import Remove
-    from tests.gateway.ocpp.fakes import NOON
-
     async with world() as w, w.connected() as cp:
         await cp.boot()
         await w.bus.ask(Remove(tenant="demo", charge_point_id="CP-1"), Meta(command_id="x", at=NOON))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from gateway.ocpp import DirectoryUnavailableError, Listed
 from gateway.ocpp.directory import StoreDirectory, StoreTariffs
 from gateway.ocpp.ports import Tenant
 from projections import charge_point, tariff, tenant
-from projections.store import HUB, Document, Put, Remove, StoreUnavailable
+from projections.store import HUB, Document, Put, Query, Remove, StoreUnavailable
 from projections.store.sqlite import SqliteReadStore
 from tests.gateway.ocpp.fakes import EVSES, NOON, SITE
 
@@ -28,19 +28,26 @@ META = Meta(command_id="x", at=NOON)
 
 
 class Away(SqliteReadStore):
-    """A store that can go away and counts what it is asked."""
+    """A store that can go away and counts what it is asked; there `get` is a `get_many` of one."""
 
     away = False
     hangs = False
     asked = 0
 
-    async def get(self, db: str, collection: str, id: str) -> Document | None:
+    async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
+        await self._read_or_not()
+        return await super().get_many(db, collection, ids)
+
+    async def count(self, query: Query) -> int:
+        await self._read_or_not()
+        return await super().count(query)
+
+    async def _read_or_not(self) -> None:
         self.asked += 1
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
             raise StoreUnavailable("sqlite", "gone for a test")
-        return await super().get(db, collection, id)
 
 
 @pytest.fixture
@@ -169,6 +176,25 @@ async def test_ten_who_ask_at_once_are_one_read_and_lately_read_is_not_read_agai
     directory = StoreDirectory(store, HUB_PARTY)
     await asyncio.gather(*(directory.tenant("demo") for _ in range(10)))
     await directory.tenant("demo")
+    assert store.asked == 1
+
+
+async def test_a_herd_is_read_together(store: Away) -> None:
+    for number in range(3):
+        await put_charge_point(store, f"CP-{number}")
+    directory = StoreDirectory(store, HUB_PARTY)
+    found = await asyncio.gather(*(directory.charge_point("demo", f"CP-{n}") for n in range(100)))
+    assert [one.charge_point_id for one in found if one] == ["CP-0", "CP-1", "CP-2"]
+    assert store.asked == 2
+
+
+async def test_room_is_counted_once_for_a_herd(store: Away) -> None:
+    await put_tenant(store, max_charge_points=60)
+    await put_charge_point(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    await directory.tenant("demo")
+    store.asked = 0
+    assert sum([await directory.has_room("demo") for _ in range(100)]) == 59
     assert store.asked == 1
 
 
