@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from api.ocpi import HubTokens, Identity
 from api.ocpi import Ports as OcpiPorts
+from api.overload import RefusingBus
 from api.services import Services as V1Services
 from api.visible import wait_visible
 from chargesphere.backbone import Backbone
@@ -29,13 +30,19 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def http_bus(backbone: Backbone) -> RefusingBus:
+    """The way of HTTP writes into the log."""
+    return RefusingBus(backbone.bus, backbone.lag, backbone.settings.max_decider_lag)
+
+
 def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:
     """What the OCPI doors work with."""
+    bus = http_bus(backbone)
     return OcpiPorts(
-        bus=backbone.bus,
+        bus=bus,
         store=backbone.store,
         vault=backbone.vault,
-        tokens=HubTokens(backbone.bus, backbone.store, backbone.vault),
+        tokens=HubTokens(bus, backbone.store, backbone.vault),
         peers=Peers(client),
         limiter=backbone.limiter,
         readable=backbone.lag,
@@ -56,7 +63,7 @@ def v1_services(
     """What `/api/v1` works with."""
     return V1Services(
         store=backbone.store,
-        bus=backbone.bus,
+        bus=http_bus(backbone),
         vault=backbone.vault,
         limiter=backbone.limiter,
         authorizer=authorizer,

@@ -42,6 +42,27 @@ class Metrics(Collector):
                     index = min(len(ordered) - 1, int(quantile * len(ordered)))
                     delays.add_metric([name, str(quantile)], ordered[index])
         yield delays
+        yield from self._lag()
+
+    def _lag(self) -> Iterator[Metric]:
+        lag, labels = self._backbone.lag, ["area"]
+        seconds = GaugeMetricFamily(
+            "chargesphere_decider_lag_seconds", "How long the oldest undecided command waits", labels=labels
+        )
+        records = GaugeMetricFamily(
+            "chargesphere_decider_lag_records", "How many commands are undecided", labels=labels
+        )
+        behind = GaugeMetricFamily(
+            "chargesphere_read_models_behind_seconds",
+            "Since the time up to which everything received can be read",
+            labels=labels,
+        )
+        for area in lag.measured:
+            seconds.add_metric([area.value], lag.behind_seconds(area))
+            records.add_metric([area.value], lag.records(area))
+            if (until := lag.projected_until(area)) is not None:
+                behind.add_metric([area.value], (self._backbone.now() - until).total_seconds())
+        yield from (seconds, records, behind)
 
     def _delays(self) -> dict[str, list[float]]:
         out = {name: values[-20_000:] for name, values in self._backbone.delays.items()}

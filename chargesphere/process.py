@@ -26,7 +26,7 @@ from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
-from commands.base import Meta
+from commands.base import Area, Meta
 from commands.directory import ClaimParties
 from domain.directory import PartyRole
 from domain.values import PartyId
@@ -251,6 +251,7 @@ class _Process:
                 vault=backbone.vault,
                 frames=frames,
                 clock=backbone,
+                busy=self._decider_is_behind,
             )
         )
         try:
@@ -259,6 +260,9 @@ class _Process:
             raise _busy("--ocpp-port", plan.host, plan.ocpp_port, error) from None
         host = "127.0.0.1" if plan.host == "0.0.0.0" else plan.host  # noqa: S104
         return f"ws://{host}:{port}"
+
+    def _decider_is_behind(self) -> bool:
+        return self._backbone.lag.behind_seconds(Area.CHARGE_POINT) > self._settings.max_decider_lag
 
     async def _start_http(self) -> None:
         app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)

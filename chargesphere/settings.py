@@ -25,6 +25,7 @@ NAMES = (
     "PUBLIC_URL",
     "HUB_PARTY",
     "ALLOW_PRIVATE_URLS",
+    "MAX_DECIDER_LAG_SECONDS",
 )
 
 
@@ -34,7 +35,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """What the environment says. Secrets are bytes and never printed."""
+    """What the environment says. Secrets are bytes and never printed.
+
+    While the decider is more than `max_decider_lag` seconds behind, the edges refuse new work.
+    """
 
     kafka_bootstrap: str | None
     mongo_url: str | None
@@ -46,6 +50,7 @@ class Settings:
     public_url: str | None
     hub_party: tuple[str, str]
     allow_private_urls: bool | None
+    max_decider_lag: float
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -66,6 +71,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         public_url=_public(values.get("PUBLIC_URL")),
         hub_party=_party(values.get("HUB_PARTY", "DEHUB")),
         allow_private_urls=_flag("ALLOW_PRIVATE_URLS", values.get("ALLOW_PRIVATE_URLS")),
+        max_decider_lag=_seconds("MAX_DECIDER_LAG_SECONDS", values.get("MAX_DECIDER_LAG_SECONDS", "10")),
     )
 
 
@@ -180,3 +186,9 @@ def _flag(name: str, value: str | None) -> bool | None:
     if value.lower() in ("0", "false", "no", "off"):
         return False
     raise SettingsError(f"{PREFIX}{name}: {value!r} is not true or false")
+
+
+def _seconds(name: str, value: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value, re.ASCII) or float(value) < 1:
+        raise SettingsError(f"{PREFIX}{name}: {value!r} is not a number of seconds, at least 1")
+    return float(value)

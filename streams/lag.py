@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -162,6 +162,11 @@ class Lag:
         read = [max(_offset(positions[name], place) for name in self._readers[area]) for place in places]
         reached = course.reached(read)
         self._until[area] = None if reached is None else reached - UNDER_WAY
+
+    @property
+    def measured(self) -> Iterable[Area]:
+        """The areas that are known about; none before the first sample."""
+        return self._behind.keys()
 
     def behind_seconds(self, area: Area, partition: int | None = None) -> float:
         """How long the oldest undecided command has waited at least, of one partition or of the area."""

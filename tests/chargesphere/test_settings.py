@@ -30,6 +30,7 @@ GOOD = {
     "PUBLIC_URL": "https://hub.example/",
     "HUB_PARTY": "de*abc",
     "ALLOW_PRIVATE_URLS": "true",
+    "MAX_DECIDER_LAG_SECONDS": "2.5",
 }
 
 
@@ -49,6 +50,7 @@ def test_every_setting_is_read() -> None:
     assert settings.public_url == "https://hub.example"
     assert settings.hub_party == ("DE", "ABC")
     assert settings.allow_private_urls is True
+    assert settings.max_decider_lag == 2.5
     need_for_scale_out(settings)
 
 
@@ -57,6 +59,7 @@ def test_without_settings_everything_is_embedded() -> None:
     assert settings.kafka_bootstrap is settings.mongo_url is settings.redis_url is settings.mqtt_url is None
     assert settings.hub_party == ("DE", "HUB")
     assert settings.allow_private_urls is None
+    assert settings.max_decider_lag == 10
 
 
 def test_an_empty_value_is_as_good_as_none() -> None:
@@ -79,6 +82,9 @@ def test_an_empty_value_is_as_good_as_none() -> None:
         ("PUBLIC_URL", "hub.example"),
         ("HUB_PARTY", "GERMANY"),
         ("ALLOW_PRIVATE_URLS", "maybe"),
+        ("MAX_DECIDER_LAG_SECONDS", "0"),
+        ("MAX_DECIDER_LAG_SECONDS", "10 s"),
+        ("MAX_DECIDER_LAG_SECONDS", "nan"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_setting(name: str, value: str) -> None:

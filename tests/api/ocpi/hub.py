@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.ocpi import HubTokens, Identity, Peers, Ports, ocpi_router
+from api.ocpi.ports import Bus
 from api.visible import wait_visible
 from commands import directory, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
@@ -199,6 +200,11 @@ class Hub:
     def publish(self, public_url: str) -> None:
         """Hand out URLs under this base from now on."""
         object.__setattr__(self.ports, "public_url", public_url)
+
+    def use(self, bus: Bus) -> None:
+        """Send writes through this bus from now on."""
+        object.__setattr__(self.ports, "bus", bus)
+        object.__setattr__(self.ports, "tokens", HubTokens(bus, self.store, self.vault))
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -1,0 +1,64 @@
+"""One process in this one: what its edges do while the decider is behind, and what it says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from api.auth import issue_token
+from chargesphere.process import Plan, running
+from chargesphere.settings import PREFIX, read_settings
+from commands.base import Area, Meta
+from commands.charge_point import See
+from commands.tenant import CreateTenant
+from tests.streams.harness import until
+
+
+def plan(data: Path, *roles: str) -> Plan:
+    return Plan(frozenset(roles), "serve", "127.0.0.1", 0, 0, data)
+
+
+async def test_while_the_decider_is_behind_new_work_is_put_off_at_every_edge(tmp_path: Path) -> None:
+    """Architecture, rule 5. There is no decider at all here, so that one command each is enough."""
+    settings = read_settings({PREFIX + "MAX_DECIDER_LAG_SECONDS": "1"})
+    async with running(plan(tmp_path, "gateway", "api"), settings) as process, httpx.AsyncClient() as http:
+        backbone, now = process.backbone, datetime.now(UTC)
+        await backbone.bus.tell(CreateTenant(tenant="acme", name="Acme"), Meta(command_id="1", at=now))
+        see = See(tenant="demo", charge_point_id="CP-1")
+        await backbone.bus.tell(see, Meta(command_id="2", at=now, tenant="demo"))
+        await until(lambda: backbone.lag.behind_seconds(Area.CHARGE_POINT) > 1)
+        with pytest.raises(InvalidStatus) as handshake:
+            async with connect(f"{process.ocpp_url}/ocpp/demo/CP-2", subprotocols=[Subprotocol("ocpp1.6")]):
+                pass
+        assert handshake.value.response.status_code == 503
+        assert "Retry-After" in handshake.value.response.headers
+        bearer = issue_token(backbone.jwt_keys[0], "platform_admin", None, now, subject="ann")
+        async with asyncio.timeout(4):
+            answer = await http.post(
+                f"{process.http_url}/api/v1/tenants",
+                json={"id": "acme", "name": "Acme", "configuration": {}},
+                headers={"Authorization": f"Bearer {bearer}"},
+            )
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        metrics = (await http.get(f"{process.http_url}/metrics")).text
+        lag = _numbers(metrics)
+        assert lag["chargesphere_decider_lag_records"]["charge-point"] == 1
+        assert lag["chargesphere_decider_lag_seconds"]["charge-point"] > 1
+        assert lag["chargesphere_decider_lag_seconds"]["token"] == 0
+
+
+def _numbers(metrics: str) -> dict[str, dict[str, float]]:
+    out: dict[str, dict[str, float]] = {}
+    for line in metrics.splitlines():
+        if line.startswith("chargesphere_decider_lag"):
+            name, _, rest = line.partition('{area="')
+            area, _, value = rest.partition('"} ')
+            out.setdefault(name, {})[area] = float(value)
+    return out
