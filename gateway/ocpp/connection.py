@@ -1,7 +1,8 @@
 """One charge point's websocket: frames in, answers in order, our calls beside them.
 
-The reader is the only task of an idle connection. Calls of the charge point are answered one after another by a task
-that lives while there are any, so that the reader sees the answers to our own calls meanwhile (J-09, J-10).
+An idle connection has one task, which waits for its end. Messages are taken as they come; calls of the charge point
+are answered one after another by a task that lives while there are any, so that the answers to our own calls are
+seen meanwhile (J-09, J-10).
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import itertools
 import logging
 from collections import deque
 from datetime import datetime
-
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
+from typing import TYPE_CHECKING, NamedTuple
 
 from commands.base import Downlink, Meta
 from commands.charge_point import Disconnect, See
 from gateway.ocpp import metrics
+from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.exchange import Exchange, LogAwayError, RefusedError
 from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
@@ -40,9 +40,21 @@ from protocols.ocpp.message import ErrorCode, Mode, WireError
 from protocols.ocpp.v16.codec import decode_request, encode
 from streams.log import LogUnavailable
 
+if TYPE_CHECKING:
+    from gateway.ocpp.socket import ChargePointSocket
+
 logger = logging.getLogger(__name__)
 
 GONE, PROTOCOL_ERROR, POLICY, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1001, 1002, 1008, 1011, 1012, 1013
+
+
+class _Waiting(NamedTuple):
+    """A call that came `at`; `began` and the time from which it may be answered, `due`, are the loop's."""
+
+    call: Call
+    at: datetime
+    began: float
+    due: float
 
 
 class Connection:
@@ -57,7 +69,6 @@ class Connection:
         "_outbound",
         "_queue",
         "_reason",
-        "_room",
         "_seen_told",
         "_socket",
         "_worker",
@@ -93,11 +104,10 @@ class Connection:
         self.answers_pings = False
         self.last_seen = self.pinged_at = asyncio.get_running_loop().time()
         self._credentials = credentials
-        self._socket: ServerConnection | None = None
+        self._socket: ChargePointSocket | None = None
         self._incoming = calls.Incoming()
-        self._queue: deque[tuple[Call, datetime, float]] | None = None
+        self._queue: deque[_Waiting] | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None
         self._outbound: Outbound | None = None
         self._numbers = itertools.count(1)
         self._faults: deque[float] | None = None
@@ -115,31 +125,41 @@ class Connection:
         return self._socket is not None and not self._reason
 
     @property
-    def socket(self) -> ServerConnection | None:
+    def socket(self) -> ChargePointSocket | None:
         return self._socket
 
-    async def serve(self, socket: ServerConnection) -> None:
-        """Read until the socket is closed; then tell the log, unless another connection has taken its place."""
+    async def serve(self, socket: ChargePointSocket) -> None:
+        """Until the socket is closed; then tell the log, unless another connection has taken its place."""
         self._socket = socket
-        loop = asyncio.get_running_loop()
-        if self._outbound is not None:
-            self._outbound.pump()
-        reason = ""
         try:
             if self._reason:
                 await socket.close(POLICY, self._reason)
-            while True:
-                frame = await socket.recv(decode=False)
-                self.last_seen = loop.time()
-                await self._take(frame)
-        except ConnectionClosed as closed:
-            # What the peer sent last, or nothing: 1006.
-            reason = f"closed {closed.rcvd.code if closed.rcvd else 1006}"
+            else:
+                self._go_on()
+            await socket.wait_closed()
+        finally:
+            await self.end(self._reason or f"closed {socket.close_code}")
+
+    def received(self, message: bytes) -> None:
+        """A message of the charge point, in the order in which they come."""
+        now = self.last_seen = asyncio.get_running_loop().time()
+        try:
+            frame = parse(message, self.services.options.limits)
+            match frame:
+                case Call():
+                    self._enqueue(frame, now)
+                case CallResult() | CallError():
+                    if self._outbound is not None:
+                        self._outbound.answer(frame)
+                    else:
+                        metrics.FAULTS.labels("answer to nothing").inc()
+                case Ignored():
+                    metrics.FAULTS.labels("ignored").inc()
+                case FrameError():
+                    self._fault(frame, now)
         except Exception:
             logger.exception("the connection of %s/%s failed", *self.key)
-            await socket.close(INTERNAL_ERROR, "internal error")
-        finally:
-            await self.end(self._reason or reason or "failed")
+            later(self.close(INTERNAL_ERROR, "internal error"))
 
     async def end(self, reason: str) -> None:
         """Everything that waits is over; the log hears of it, once."""
@@ -178,6 +198,7 @@ class Connection:
             return
         self._reason = reason
         if self._socket is not None:
+            self._socket.go_on()
             await self._socket.close(code, reason)
 
     def abort(self, reason: str) -> None:
@@ -193,12 +214,10 @@ class Connection:
         self._outbound.add(downlink)
 
     async def send(self, frame: bytes) -> None:
-        """Send one frame; a socket that is gone is found by the reader."""
+        """Send one frame, unless the socket is gone; waits where the charge point does not read."""
         if self._socket is not None:
-            try:
-                await self._socket.send(frame, text=True)
-            except ConnectionClosed:
-                return
+            self._socket.post(frame)
+            await self._socket.written()
 
     def registered(self, status: str, interval: int) -> None:
         """A BootNotification was answered with this."""
@@ -234,22 +253,14 @@ class Connection:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    async def _take(self, data: bytes | str) -> None:
-        frame = parse(data, self.services.options.limits)
-        match frame:
-            case Call():
-                await self._enqueue(frame)
-            case CallResult() | CallError():
-                if self._outbound is not None:
-                    self._outbound.answer(frame)
-                else:
-                    metrics.FAULTS.labels("answer to nothing").inc()
-            case Ignored():
-                metrics.FAULTS.labels("ignored").inc()
-            case FrameError():
-                await self._fault(frame)
+    def _go_on(self) -> None:
+        """Begin with what came before the socket was served."""
+        if self._outbound is not None:
+            self._outbound.pump()
+        if self._queue:
+            self._worker = asyncio.create_task(self._work(self._queue))
 
-    async def _enqueue(self, call: Call) -> None:
+    def _enqueue(self, call: Call, now: float) -> None:
         if self._reason:
             return
         incoming = calls.receive(self._incoming, calls.Pending(call.id, call.action))
@@ -257,41 +268,40 @@ class Connection:
             metrics.FAULTS.labels("duplicate id").inc()
             return
         self._incoming = incoming
-        loop = asyncio.get_running_loop()
-        wait = self.services.paces.wait(self.tenant, loop.time())
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append((call, self.services.clock.now(), loop.time()))
+        services, queue = self.services, self._queue
+        if queue is None:
+            queue = self._queue = deque()
+        due = now + services.paces.wait(self.tenant, now)
+        queue.append(_Waiting(call, services.clock.now(), now, due))
+        if self._socket is None:
+            return
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
-        if len(self._queue) >= self.services.options.most_inbound:
-            self._room = asyncio.Event()
-            await self._room.wait()
-            self._room = None
+            self._worker = asyncio.create_task(self._work(queue))
+        if len(queue) >= services.options.most_inbound:
+            self._socket.hold()
 
-    async def _fault(self, error: FrameError) -> None:
+    def _fault(self, error: FrameError, now: float) -> None:
         """J-17: answered where it has an id; too many of them end the connection."""
         metrics.FAULTS.labels(error.fault.value).inc()
-        if error.answerable and error.id is not None:
-            await self.send(encode_refusal(error.id, error))
+        if error.answerable and error.id is not None and self._socket is not None:
+            self._socket.post(encode_refusal(error.id, error))
         options = self.services.options
         if self._faults is None:
             self._faults = deque(maxlen=options.faults)
-        now = asyncio.get_running_loop().time()
         self._faults.append(now)
         if len(self._faults) >= options.faults and now - self._faults[0] <= options.fault_window:
-            await self.close(PROTOCOL_ERROR, "malformed frames")
+            later(self.close(PROTOCOL_ERROR, "malformed frames"))
 
-    async def _work(self) -> None:
+    async def _work(self, queue: deque[_Waiting]) -> None:
         """Answer what waits, in order."""
-        assert self._queue is not None
+        loop, few = asyncio.get_running_loop(), self.services.options.most_inbound // 2
         try:
-            while self._queue:
-                call, at, began = self._queue.popleft()
-                if self._room is not None and len(self._queue) < self.services.options.most_inbound // 2:
-                    self._room.set()
+            while queue:
+                call, at, began, due = queue.popleft()
+                if len(queue) == few and self._socket is not None:
+                    self._socket.go_on()
+                if due > began and due > (now := loop.time()):
+                    await asyncio.sleep(due - now)
                 await self._answer(call, at, began)
         except LogAwayError:
             await self._abandon(TRY_AGAIN, "log away")
@@ -325,7 +335,8 @@ class Connection:
             frame, outcome = encode_error(call.id, code, "the message could not be processed"), code.value
         await self.send(frame)
         self._finish(call, at, began, outcome, payload, exchange.command_id)
-        self._tell_seen(call.action, at, exchange.command_id)
+        if call.action == "Heartbeat":
+            self._tell_seen(at, exchange.command_id)
         if gone:
             await self.close(POLICY, "not registered")
 
@@ -337,10 +348,8 @@ class Connection:
     def _finish(
         self, call: Call, at: datetime, began: float, outcome: str, response: bytes, command_id: str
     ) -> None:
-        label = metrics.action_label(call.action)
         seconds = asyncio.get_running_loop().time() - began
-        metrics.MESSAGES.labels(label, outcome).inc()
-        metrics.ANSWER_SECONDS.labels(label).observe(seconds)
+        metrics.answered(metrics.action_label(call.action), outcome, seconds)
         incoming = calls.answered(self._incoming, call.id)
         if isinstance(incoming, calls.Incoming):
             self._incoming = incoming
@@ -366,8 +375,6 @@ class Connection:
         """No answer to this nor to what waits behind it: the charge point will send it all again."""
         if self._queue is not None:
             self._queue.clear()
-        if self._room is not None:
-            self._room.set()
         await self.close(code, reason)
 
     def ponged(self) -> None:
@@ -377,16 +384,14 @@ class Connection:
         if now - self._seen_told >= max(self.services.options.seen_every, self.interval):
             self._begin_see(now, self.services.clock.now(), f"{self.prefix}|{next(self._numbers)}")
 
-    def _tell_seen(self, action: str, at: datetime, command_id: str) -> None:
+    def _tell_seen(self, at: datetime, command_id: str) -> None:
         now = asyncio.get_running_loop().time()
-        if action == "Heartbeat" and now - self._seen_told >= self.services.options.seen_every:
+        if now - self._seen_told >= self.services.options.seen_every:
             self._begin_see(now, at, command_id)
 
     def _begin_see(self, now: float, at: datetime, command_id: str) -> None:
         self._seen_told = now
-        task = asyncio.create_task(self._see(at, command_id))
-        _TASKS.add(task)
-        task.add_done_callback(_TASKS.discard)
+        later(self._see(at, command_id))
 
     async def _see(self, at: datetime, command_id: str) -> None:
         tenant, charge_point_id = self.key
@@ -396,6 +401,3 @@ class Connection:
             await self.services.bus.tell(command, meta)
         except LogUnavailable:
             self._seen_told = 0.0
-
-
-_TASKS: set[asyncio.Task[None]] = set()

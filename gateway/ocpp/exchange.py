@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
 _TAG_LENGTH = 20
+_session_id = lru_cache(maxsize=50_000)(session_id)  # each message of a transaction asks for it
 
 
 class LogAwayError(Exception):
@@ -87,7 +89,7 @@ class Exchange:
         """The correlation id of messages that name a transaction: its session's id."""
         if transaction_id is None or transaction_id <= 0:
             return ""
-        return session_id(self.tenant.id, self.charge_point_id, transaction_id)
+        return _session_id(self.tenant.id, self.charge_point_id, transaction_id)
 
     async def ask(
         self,
@@ -121,11 +123,7 @@ class Exchange:
         meta = self.meta(correlation_id)
         bus = self.connection.services.bus
 
-        async def append(left: float) -> None:
-            async with asyncio.timeout(left):
-                await bus.tell(command, meta)
-
-        await self._patiently(append, None)
+        await self._patiently(lambda left: bus.tell(command, meta), None)
 
     async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
         """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""

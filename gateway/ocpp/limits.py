@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
 
 from gateway.ocpp.ports import Tenant
 
@@ -70,16 +69,14 @@ class Shares:
 
     def __init__(self) -> None:
         self._pools: dict[str, tuple[int, asyncio.Semaphore]] = {}
+        self._open = contextlib.nullcontext()
 
-    @contextlib.asynccontextmanager
-    async def of(self, tenant: Tenant) -> AsyncIterator[None]:
-        """Hold one place of the tenant's pool."""
+    def of(self, tenant: Tenant) -> contextlib.AbstractAsyncContextManager[None]:
+        """Holds one place of the tenant's pool."""
         if not tenant.queue_enabled:
-            yield
-            return
+            return self._open
         size, pool = self._pools.get(tenant.id, (0, None))
         if pool is None or size != tenant.worker_pool_size:
             size, pool = tenant.worker_pool_size, asyncio.Semaphore(max(1, size) * self.EACH)
             self._pools[tenant.id] = (size, pool)
-        async with pool:
-            yield
+        return pool

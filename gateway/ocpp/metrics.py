@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from protocols.ocpp.v16 import REQUESTS
@@ -26,3 +28,19 @@ DROPPED = Counter("chargesphere_ocpp_downlinks_dropped_total", "Downlinks that w
 def action_label(action: str) -> str:
     """The action itself where OCPP 1.6 knows it."""
     return action if action in REQUESTS else "unknown"
+
+
+def answered(action: str, outcome: str, seconds: float) -> None:
+    """Count an answer; the label of the action is one of `action_label`."""
+    _messages(action, outcome).inc()
+    _answer_seconds(action).observe(seconds)
+
+
+@cache
+def _messages(action: str, outcome: str) -> Counter:
+    return MESSAGES.labels(action, outcome)
+
+
+@cache
+def _answer_seconds(action: str) -> Histogram:
+    return ANSWER_SECONDS.labels(action)

@@ -11,7 +11,6 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,6 +20,7 @@ from commands.charge_point import ConcludeCall, OfferCredentials, SetCredentials
 from domain.charge_point.state import is_secret_key
 from domain.values import JSONObject
 from gateway.ocpp import metrics
+from gateway.ocpp.background import later
 from gateway.ocpp.ports import Frame, opened
 from protocols.ocpp import calls
 from protocols.ocpp.actions import Direction
@@ -103,7 +103,7 @@ class Outbound:
                 self._conclude(downlink, "expired", "its time was over before it could be sent")
                 continue
             self._sending = downlink
-            _later(self._send(downlink))
+            later(self._send(downlink))
 
     def answer(self, reply: CallResult | CallError) -> None:
         """A CALLRESULT or CALLERROR came."""
@@ -131,7 +131,7 @@ class Outbound:
             )
             self._record(downlink, outcome.call.id, request, bytes(body), "ok")
             if _new_key(downlink.action, request):
-                _later(self._settle(status == "accepted"))
+                later(self._settle(status == "accepted"))
             self._conclude(downlink, status, reason, response)
         self.pump()
 
@@ -232,7 +232,7 @@ class Outbound:
             reason=reason,
             response=response,
         )
-        _later(self._tell(command, f"{downlink.command_id}|conclude|{downlink.connection_epoch}"))
+        later(self._tell(command, f"{downlink.command_id}|conclude|{downlink.connection_epoch}"))
 
     async def _offer(self, password: bytes) -> str:
         """Make a new AuthorizationKey right beside the old one, before it is told: whatever becomes of the call and
@@ -335,13 +335,3 @@ def _without_key(action: str, request: bytes) -> bytes:
     if action != "ChangeConfiguration" or _SECRET not in request.decode(errors="replace").lower():
         return request
     return b'{"key":"AuthorizationKey"}'
-
-
-_TASKS: set[asyncio.Task[None]] = set()
-
-
-def _later(work: Coroutine[Any, Any, None]) -> None:
-    """Run it beside the reader; the set keeps it alive."""
-    task = asyncio.create_task(work)
-    _TASKS.add(task)
-    task.add_done_callback(_TASKS.discard)

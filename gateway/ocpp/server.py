@@ -23,6 +23,7 @@ from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.lost import end_lost_connections
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
+from gateway.ocpp.socket import ChargePointSocket
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +32,6 @@ _QUIET = logging.getLogger("gateway.ocpp.websockets")
 _QUIET.setLevel(logging.CRITICAL)
 
 BACKLOG = 4096
-
-
-class ChargePointSocket(ServerConnection):
-    """A socket with the connection that its handshake made."""
-
-    connection: Connection | None = None
-    served = False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        gateway = getattr(self.server, "gateway", None)
-        if self.connection is not None and not self.served and gateway is not None:
-            gateway.lost(self.connection)
 
 
 class OcppGateway:
@@ -78,7 +66,6 @@ class OcppGateway:
             close_timeout=3,
             ping_interval=None,
             max_size=options.limits.size,
-            max_queue=4,
             create_connection=ChargePointSocket,
             backlog=BACKLOG,
         )
