@@ -7,7 +7,7 @@ same and moves nothing. Personal data never leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from commands.base import Meta
-from domain.aggregate import Event
+from domain.aggregate import Event, event_name
 from domain.charge_point import events as charge_point
 from domain.remote_command import Concluded, Requested
 from domain.session import Ended, Started, UsageRecorded
@@ -129,9 +129,7 @@ def overall(view: ChargePointView) -> str:
     return "Faulted" if found <= _UNUSABLE else "Occupied"
 
 
-def response(
-    command_id: str | None, status: str, reason: str, at: datetime, body: JSON = None
-) -> dict[str, JSON]:
+def response(command_id: str | None, status: str, reason: str, at: datetime, body: JSON = None) -> Document:
     """The payload on the responses topic."""
     return {
         "command_id": command_id,
@@ -341,5 +339,23 @@ _ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
     Requested: _command,
     Concluded: _command,
 }
-TOLD = frozenset(_ROUTES)
-"""The events that anything is told of."""
+TOLD = frozenset(event_name(event) for event in _ROUTES)
+"""The names of the events that anything is told of."""
+
+_READINGS = (charge_point.MeterValuesRecorded, charge_point.TransactionStopped)
+_BEGINNINGS = (Started, Requested)
+
+
+def remembered(events: Iterable[Event]) -> set[str]:
+    """The aggregates whose view must be known to tell these events, which are in order.
+
+    Readings are told without one, and what begins an aggregate makes its view anew.
+    """
+    begun: set[str] = set()
+    needed: set[str] = set()
+    for event in events:
+        if isinstance(event, _BEGINNINGS):
+            begun.add(event.originator_id)
+        elif not isinstance(event, _READINGS) and event.originator_id not in begun:
+            needed.add(event.originator_id)
+    return needed

@@ -14,7 +14,7 @@ import msgspec
 
 from commands.base import Meta
 from domain import charge_point, session, token
-from domain.aggregate import Event
+from domain.aggregate import Event, event_name
 from projections.base import utc_text
 from projections.public_payloads import (
     CdrIssued,
@@ -53,28 +53,34 @@ class Kind(NamedTuple):
     make: Callable[[Any, Meta], Payload | None]
 
 
+_encoder = msgspec.json.Encoder()
+
+
 def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
     """What the event is in public; None for what is internal."""
     kind = CONTRACT.get(type(event))
     payload = kind.make(event, meta) if kind is not None else None
     if kind is None or payload is None:
         return None
-    noun, _, subject = event.originator_id.partition("|")
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": f"{event.originator_id}|{event.originator_version}",
-        "ce_type": kind.ce_type,
-        "ce_source": f"/chargesphere/{noun}",
-        "ce_subject": subject,
-        "ce_time": utc_text(event.happened_at) or "",
-        "ce_tenantid": meta.tenant,
-        "ce_aggregateversion": str(event.originator_version),
-        "ce_correlationid": meta.correlation_id,
-        "ce_causationid": meta.causation_id or meta.command_id,
-        "content-type": "application/json",
-    }
-    headers = tuple((name, value.encode()) for name, value in attributes.items() if value)
-    return CloudEvent(kind.topic, event.originator_id, headers, msgspec.json.encode(payload))
+    id = event.originator_id.encode()
+    version = b"%d" % event.originator_version
+    noun, _, subject = id.partition(b"|")
+    headers = [
+        *_FIXED[kind.ce_type],
+        ("ce_id", b"%b|%b" % (id, version)),
+        ("ce_source", b"/chargesphere/" + noun),
+        ("ce_subject", subject),
+        ("ce_time", _time(event.happened_at).encode()),
+        ("ce_aggregateversion", version),
+    ]
+    for name, value in (
+        ("ce_tenantid", meta.tenant),
+        ("ce_correlationid", meta.correlation_id),
+        ("ce_causationid", meta.causation_id or meta.command_id),
+    ):
+        if value:
+            headers.append((name, value.encode()))
+    return CloudEvent(kind.topic, event.originator_id, tuple(headers), _encoder.encode(payload))
 
 
 def _session_started(event: session.Started, meta: Meta) -> Payload:
@@ -261,3 +267,16 @@ CONTRACT: dict[type[Event], Kind] = {
     ),
 }
 """The whole contract; `docs/events.md` shows it."""
+
+TOLD = frozenset(event_name(event) for event in CONTRACT)
+"""The names of the events that are public."""
+
+_FIXED = {
+    kind.ce_type: (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", kind.ce_type.encode()),
+        ("content-type", b"application/json"),
+    )
+    for kind in CONTRACT.values()
+}
+"""The headers that all events of one type have alike."""

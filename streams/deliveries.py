@@ -2,7 +2,8 @@
 
 What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
 Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
-nobody else. Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
+nobody else; what is to be sent is found before it takes a place there, so that our own delay delays nobody either.
+Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
-from domain.aggregate import EventRegistry
+from domain.aggregate import EventRegistry, event_name
 from domain.delivery import AttemptDue
 from streams.bus import CommandBus
-from streams.envelope import decode_events
+from streams.envelope import select_events
 from streams.follower import Fact, Follower
 from streams.log import Log, LogUnavailable, TopicPartition
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 LONGEST_SEND = timedelta(seconds=20)
 SHORTEST_SEND = timedelta(seconds=2)
 """An attempt whose lease ends sooner is left to the next one."""
+
+_DUE = frozenset({event_name(AttemptDue)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +47,31 @@ class Outcome:
     remote_url: str = ""
 
 
-class Sender(ABC):
+Content = TypeVar("Content")
+
+
+class Sender(ABC, Generic[Content]):
     """Sends one object, as it is now, to one party. Never raises for what a partner does."""
 
     @abstractmethod
-    async def send(self, job: AttemptDue, correlation_id: str) -> Outcome: ...
+    async def find(self, job: AttemptDue) -> Content | None:
+        """What is to be sent, once it has the version that is wanted; None where it has not got there in time."""
+
+    @abstractmethod
+    async def send(self, job: AttemptDue, content: Content, correlation_id: str) -> Outcome: ...
 
 
 @dataclass(slots=True)
-class _Line:
+class _Line(Generic[Content]):
     """One party's queue; the breaker opens after five failures in a row, for up to a minute."""
 
-    queue: asyncio.Queue[tuple[AttemptDue, Meta]]
+    queue: asyncio.Queue[tuple[AttemptDue, Content, Meta]]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     failures: int = 0
     closed_until: float = 0.0
 
 
-class Deliveries:
+class Deliveries(Generic[Content]):
     """`run` until cancelled."""
 
     def __init__(
@@ -68,7 +79,7 @@ class Deliveries:
         log: Log,
         bus: CommandBus,
         events: EventRegistry,
-        sender: Sender,
+        sender: Sender[Content],
         node: str,
         clock: Callable[[], datetime],
         *,
@@ -81,7 +92,8 @@ class Deliveries:
         self._clock = clock
         self._concurrency = concurrency
         self._limit = queue
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _Line[Content]] = {}
+        self._finding: set[asyncio.Task[None]] = set()
         self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle)
         self.counts: dict[str, int] = {}
 
@@ -89,22 +101,36 @@ class Deliveries:
         try:
             await self.follower.run()
         finally:
-            for line in self._lines.values():
-                for task in line.tasks:
-                    task.cancel()
+            for task in self._finding.union(*(line.tasks for line in self._lines.values())):
+                task.cancel()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         now = self._clock()
         for fact in facts:
-            for event in decode_events(fact.decision, self._events):
+            for event in select_events(fact.decision, self._events, _DUE):
                 if not isinstance(event, AttemptDue) or event.lease - now < SHORTEST_SEND:
                     continue
-                line = self._line(str(event.to))
                 # What does not fit is not lost: its lease ends, and it comes again.
-                with contextlib.suppress(asyncio.QueueFull):
-                    line.queue.put_nowait((event, fact.decision.meta))
+                if len(self._finding) < self._limit:
+                    finding = asyncio.create_task(self._find(event, fact.decision.meta))
+                    self._finding.add(finding)
+                    finding.add_done_callback(self._finding.discard)
 
-    def _line(self, party: str) -> _Line:
+    async def _find(self, event: AttemptDue, meta: Meta) -> None:
+        try:
+            content = await self._sender.find(event)
+        except Exception as error:
+            logger.exception("finding %s %s failed", event.module, event.object_id)
+            outcome = Outcome("refused", reason=f"{type(error).__name__} while finding it")
+        else:
+            if content is not None:
+                with contextlib.suppress(asyncio.QueueFull):
+                    self._line(str(event.to)).queue.put_nowait((event, content, meta))
+                return
+            outcome = Outcome("not_ready", reason="the read model has not got there yet")
+        await self._ended(event, outcome, meta)
+
+    def _line(self, party: str) -> _Line[Content]:
         line = self._lines.get(party)
         if line is None:
             line = _Line(asyncio.Queue(self._limit))
@@ -112,9 +138,9 @@ class Deliveries:
             self._lines[party] = line
         return line
 
-    async def _serve(self, line: _Line) -> None:
+    async def _serve(self, line: _Line[Content]) -> None:
         while True:
-            event, meta = await line.queue.get()
+            event, content, meta = await line.queue.get()
             left = event.lease - self._clock()
             if left < SHORTEST_SEND:
                 continue
@@ -123,16 +149,17 @@ class Deliveries:
                     "unreachable", reason="not tried: the partner did not answer several times in a row"
                 )
             else:
-                outcome = await self._send(event, meta.correlation_id, min(LONGEST_SEND, left))
+                outcome = await self._send(event, content, meta.correlation_id, min(LONGEST_SEND, left))
                 self._judge(line, outcome)
-            self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
-            await self._report(event, outcome, meta)
+            await self._ended(event, outcome, meta)
 
-    async def _send(self, event: AttemptDue, correlation_id: str, within: timedelta) -> Outcome:
+    async def _send(
+        self, event: AttemptDue, content: Content, correlation_id: str, within: timedelta
+    ) -> Outcome:
         """Never longer than the lease: the attempt after it may not meet this one at the partner."""
         try:
             async with asyncio.timeout(within.total_seconds()):
-                return await self._sender.send(event, correlation_id)
+                return await self._sender.send(event, content, correlation_id)
         except TimeoutError:
             return Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
         except Exception as error:
@@ -140,13 +167,17 @@ class Deliveries:
             return Outcome("refused", reason=f"{type(error).__name__} while sending")
 
     @staticmethod
-    def _judge(line: _Line, outcome: Outcome) -> None:
+    def _judge(line: _Line[Content], outcome: Outcome) -> None:
         if outcome.outcome in ("unreachable", "unknown"):
             line.failures += 1
             if line.failures >= 5:
                 line.closed_until = time.monotonic() + min(2.0 ** (line.failures - 5), 60.0)
         elif outcome.outcome != "not_ready":
             line.failures, line.closed_until = 0, 0.0
+
+    async def _ended(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
+        self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
+        await self._report(event, outcome, meta)
 
     async def _report(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
         command = ReportAttempt(

@@ -6,13 +6,14 @@ A decision is one record: the command's id and offset, the epoch of the decider 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from functools import cached_property
 from typing import Union
 
 import msgspec
 
 from commands.base import Command, Downlink, Meta, Refusal
-from domain.aggregate import Event, EventRegistry
+from domain.aggregate import Event, EventRegistry, UnknownEventError
 from streams.log import LogError, Record, Stored
 
 
@@ -48,7 +49,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Decision(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision", tag_field="kind"
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision", tag_field="kind", dict=True
 ):
     """One decision: everything that follows from one command, or from the repeat of one (`repeat_of`)."""
 
@@ -62,6 +63,15 @@ class Decision(
     repeat: bool = False
     events: list[msgspec.Raw] = []
     downlinks: list[Downlink] = []
+
+    @cached_property
+    def event_names(self) -> tuple[str, ...]:
+        """The stable names of its events, in order, read without decoding them. Raises DamagedRecordError."""
+        return tuple(_name_of(bytes(event), self) for event in self.events)
+
+    @cached_property
+    def _selected(self) -> dict[tuple[EventRegistry, int], Event]:
+        return {}
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim", tag_field="kind"):
@@ -77,6 +87,14 @@ class DamagedRecordError(LogError):
 
 _entries: msgspec.json.Decoder[Decision | Claim] = msgspec.json.Decoder(Union[Decision, Claim])  # noqa: UP007
 _commands = msgspec.json.Decoder(CommandRecord)
+
+
+class _Named(msgspec.Struct):
+    type: str
+
+
+_named = msgspec.json.Decoder(_Named)
+_NAME_BEGINS = b'{"type":"'
 _encoder = msgspec.json.Encoder()
 
 
@@ -90,10 +108,35 @@ def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(value))
 
 
+class _Recent:
+    """What was decoded last, by its place: the followers of one process read the same records one after another."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._young: dict[tuple[str, int, int], tuple[bytes, Decision | Claim]] = {}
+        self._old = self._young
+
+    def decode(self, stored: Stored) -> Decision | Claim:
+        """Raises msgspec.DecodeError."""
+        place = (stored.topic, stored.partition, stored.offset)
+        value = stored.value or b""
+        known = self._young.get(place) or self._old.get(place)
+        if known is not None and known[0] == value:
+            return known[1]
+        entry = _entries.decode(value)
+        if len(self._young) >= self._size:
+            self._young, self._old = {}, self._young
+        self._young[place] = (value, entry)
+        return entry
+
+
+_recent = _Recent(2048)
+
+
 def decode_entry(stored: Stored) -> Decision | Claim:
-    """A record of an events topic."""
+    """A record of an events topic; who asks for it again soon may get the same object."""
     try:
-        return _entries.decode(stored.value or b"")
+        return _recent.decode(stored)
     except msgspec.DecodeError as error:
         raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
 
@@ -149,4 +192,43 @@ def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
     try:
         return [registry.decode(event) for event in decision.events]
     except msgspec.DecodeError as error:
-        raise DamagedRecordError(f"an event of the decision on {decision.meta.command_id}: {error}") from None
+        raise _damaged_event(decision, error) from None
+
+
+def select_events(decision: Decision, registry: EventRegistry, names: Container[str]) -> list[Event]:
+    """Those of the decision's events that have one of these names, in order; only they are decoded, and once.
+
+    Who selects the same from the same decision gets the same objects, which nobody may change.
+    Raises DamagedRecordError, and UnknownEventError whatever is selected.
+    """
+    found: list[Event] = []
+    for index, name in enumerate(decision.event_names):
+        if name in names:
+            key = (registry, index)
+            event = decision._selected.get(key)
+            if event is None:
+                try:
+                    event = decision._selected[key] = registry.decode(decision.events[index])
+                except msgspec.DecodeError as error:
+                    raise _damaged_event(decision, error) from None
+            found.append(event)
+        elif name not in registry.events:
+            raise UnknownEventError(name)
+    return found
+
+
+def _name_of(event: bytes, decision: Decision) -> str:
+    """Our encoder writes the name first; any other order is JSON all the same."""
+    if event.startswith(_NAME_BEGINS):
+        end = event.find(b'"', len(_NAME_BEGINS))
+        name = event[len(_NAME_BEGINS) : end]
+        if end > 0 and b"\\" not in name:
+            return name.decode(errors="replace")
+    try:
+        return _named.decode(event).type
+    except msgspec.DecodeError as error:
+        raise _damaged_event(decision, error) from None
+
+
+def _damaged_event(decision: Decision, error: Exception) -> DamagedRecordError:
+    return DamagedRecordError(f"an event of the decision on {decision.meta.command_id}: {error}")

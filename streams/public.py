@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from commands.base import Area
 from domain.aggregate import Event, EventRegistry
-from projections.public import CloudEvent, cloud_event
-from streams.envelope import decode_events
+from projections.public import TOLD, CloudEvent, cloud_event
+from streams.envelope import select_events
 from streams.follower import Fact, Follower, TransientError
 from streams.log import Log, Record, TopicPartition, append_size
 from streams.topology import PUBLIC, partition_of
@@ -40,7 +40,7 @@ class PublicTopics:
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         out: dict[tuple[str, int], list[Record]] = {}
         for fact in facts:
-            for event in decode_events(fact.decision, self._events):
+            for event in select_events(fact.decision, self._events, TOLD):
                 told = self._told(event, fact)
                 if told is not None:
                     record = Record(told.key.encode(), told.data, told.headers)
@@ -65,14 +65,12 @@ class PublicTopics:
 
 def chunks(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """The records in order, in appends of about half a megabyte."""
-    chunk: list[Record] = []
-    size = 0
-    for record in records:
-        length = append_size([record])
-        if chunk and size + length > APPEND_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(record)
+    begin = size = 0
+    for index, record in enumerate(records):
+        length = append_size((record,))
+        if index > begin and size + length > APPEND_BYTES:
+            yield records[begin:index]
+            begin, size = index, 0
         size += length
-    if chunk:
-        yield chunk
+    if begin < len(records):
+        yield records[begin:]

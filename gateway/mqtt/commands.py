@@ -19,7 +19,8 @@ from uuid import uuid4
 import msgspec
 
 from domain.values import JSONObject
-from gateway.mqtt.connection import Connection
+from gateway.mqtt.packets import Outgoing
+from gateway.mqtt.subscription import Subscription
 from projections.mqtt import response, response_topic
 from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
@@ -70,9 +71,7 @@ class Commands:
     ) -> None:
         self._remote_commands = remote_commands
         self._clock = clock
-        self.connection = Connection(
-            url, identifier=f"chargesphere-commands-{node}", subscribe=SUBSCRIPTION, handle=self._handle
-        )
+        self.connection = Subscription(url, f"chargesphere-commands-{node}", SUBSCRIPTION, self._handle)
         self.outcomes = {"taken": 0, "refused": 0, "malformed": 0}
 
     @property
@@ -121,7 +120,7 @@ class Commands:
     async def _refuse(self, tenant: str, charge_point_id: str, command_id: str | None, reason: str) -> None:
         body = response(command_id, "failed", reason, self._clock())
         topic = response_topic(tenant, charge_point_id)
-        await self.connection.publish(topic, msgspec.json.encode(body), str(uuid4()))
+        await self.connection.publish(Outgoing(topic, msgspec.json.encode(body), str(uuid4())))
 
 
 def _read(payload: bytes) -> _Command | str:

@@ -19,10 +19,21 @@ import msgspec
 from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
 from gateway.mqtt.connection import Broker, BrokerAway, Connection
+from gateway.mqtt.packets import Outgoing
 from projections.base import utc_text
-from projections.mqtt import TOLD, VIEWS, ChargePointView, Message, View, id_of, status_message, tell
+from projections.mqtt import (
+    TOLD,
+    VIEWS,
+    ChargePointView,
+    Message,
+    View,
+    id_of,
+    remembered,
+    status_message,
+    tell,
+)
 from projections.store import Document, Put, Query, ReadStore, StoreError, StoreUnavailable, expiry
-from streams.envelope import decode_events
+from streams.envelope import select_events
 from streams.follower import Fact, Follower, TransientError
 from streams.log import Log, Position, TopicPartition
 from streams.topology import events_topic, partition_of
@@ -108,14 +119,13 @@ class Teller:
         work = [
             (event, fact.decision.meta)
             for fact in facts
-            for event in decode_events(fact.decision, self._events)
-            if type(event) in TOLD
+            for event in select_events(fact.decision, self._events, TOLD)
         ]
         if not work:
             return
-        views = await self._load({event.originator_id for event, _ in work})
+        views = await self._load(remembered(event for event, _ in work))
         messages, changed = self._fold(work, views)
-        await self._publish(place, messages)
+        await self._publish(place, [_outgoing(message) for message in messages])
         try:
             await self._writer.apply([_put(id, view) for id, view in changed.items()])
         except StoreError as error:
@@ -146,10 +156,11 @@ class Teller:
 
     async def _retell(self, place: TopicPartition, ids: set[str]) -> None:
         async with self._lock(place):
+            messages: list[Outgoing] = []
             for id, view in (await self._load(ids)).items():
                 if isinstance(view, ChargePointView) and view.done_at is None:
-                    message = status_message(view, id_of(id, view.version, "status"))
-                    await self._publish_in_order([message], set())
+                    messages.append(_outgoing(status_message(view, id_of(id, view.version, "status"))))
+            await self._broker.publish(messages, set())
 
     def _lock(self, place: TopicPartition) -> asyncio.Lock:
         return self._locks.setdefault(place, asyncio.Lock())
@@ -167,42 +178,31 @@ class Teller:
         changed: dict[str, View] = {}
         for event, meta in work:
             id = event.originator_id
+            before = views.get(id)
             try:
-                after, told = tell(views[id], event, meta)
+                after, told = tell(before, event, meta)
             except Exception:
                 # A mistake of ours in one event must not keep all others of its partition from being told.
                 logger.exception("version %d of %s is not told by MQTT", event.originator_version, id)
                 self.counts["failed"] += 1
                 continue
             messages.extend(told)
-            if after is not None and after is not views[id]:
+            if after is not None and after is not before:
                 views[id] = changed[id] = after
         return messages, changed
 
-    async def _publish(self, place: TopicPartition, messages: Sequence[Message]) -> None:
-        """Each charge point's messages one after another, those of different ones at once."""
+    async def _publish(self, place: TopicPartition, messages: Sequence[Outgoing]) -> None:
+        """All in order; what was acknowledged before a failure is not sent again with the batch."""
         acknowledged = self._acknowledged.setdefault(place, set())
-        queues: dict[tuple[str, str], list[Message]] = {}
-        for message in messages:
-            if message.event_id not in acknowledged:
-                queues.setdefault((message.topic.split("/", 3)[2], message.key), []).append(message)
-        results = await asyncio.gather(
-            *(self._publish_in_order(queue, acknowledged) for queue in queues.values()),
-            return_exceptions=True,
-        )
-        for result in results:
-            if isinstance(result, BrokerAway):
-                self.counts["waited"] += 1
-                raise result
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _publish_in_order(self, queue: Sequence[Message], acknowledged: set[str]) -> None:
-        for message in queue:
-            payload = b"" if message.payload is None else msgspec.json.encode(message.payload)
-            await self._broker.publish(message.topic, payload, message.event_id, retain=message.retain)
-            acknowledged.add(message.event_id)
-            self.counts["told"] += 1
+        left = [message for message in messages if message.event_id not in acknowledged]
+        before = len(acknowledged)
+        try:
+            await self._broker.publish(left, acknowledged)
+        except BrokerAway:
+            self.counts["waited"] += 1
+            raise
+        finally:
+            self.counts["told"] += len(acknowledged) - before
 
     async def _load(self, ids: set[str]) -> dict[str, View | None]:
         views: dict[str, View | None] = {}
@@ -233,6 +233,14 @@ class _Follower(Follower):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         self._teller.forget(positions)
         await super().gained(positions)
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _outgoing(message: Message) -> Outgoing:
+    payload = b"" if message.payload is None else _encoder.encode(message.payload)
+    return Outgoing(message.topic, payload, message.event_id, message.retain)
 
 
 def _collection(kind: str) -> str:

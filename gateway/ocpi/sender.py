@@ -7,9 +7,11 @@ unknown outcome a session is put again and a CDR is posted again, with the same 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -26,11 +28,91 @@ from protocols.ocpi.envelope import PartyId as RoutingParty
 from protocols.ocpi.types import JSON
 from streams.deliveries import Outcome, Sender
 
+logger = logging.getLogger(__name__)
+
 BODY = {"sessions": "session", "cdrs": "cdr"}
 MODELS: dict[str, Any] = {"sessions": v2_3_0.Session, "cdrs": v2_3_0.CDR}
 
 
-class OcpiSender(Sender):
+LOOK_EVERY_S = 0.05
+LOOK_FOR_S = 3.0
+"""How often, and how long, the read model is asked for a version that it has not got yet."""
+
+
+class Found(NamedTuple):
+    """A document of the read model and its version."""
+
+    document: Document
+    version: int
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    wanted: int
+    until: float
+    found: asyncio.Future[Found | None]
+
+
+class Lookout:
+    """Waits for documents to have the version that is wanted: all that are waited for are read together.
+
+    Projection is mostly a moment behind the attempts."""
+
+    def __init__(self, store: ReadStore, patience_s: float = LOOK_FOR_S) -> None:
+        self._store = store
+        self._patience = patience_s
+        self._wishes: dict[tuple[str, str], list[_Wish]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, collection: str, id: str, wanted: int) -> Found | None:
+        """None where it has not got there in time. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        wish = _Wish(wanted, loop.time() + self._patience, loop.create_future())
+        self._wishes.setdefault((collection, id), []).append(wish)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._look())
+        return await wish.found
+
+    async def _look(self) -> None:
+        while True:
+            places = list(self._wishes)
+            for collection in {collection for collection, _ in places}:
+                await self._read(collection, [id for place, id in places if place == collection])
+            if not self._wishes:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _read(self, collection: str, ids: Sequence[str]) -> None:
+        try:
+            documents = await self._store.get_many(HUB, collection, ids)
+        except Exception as error:
+            for id in ids:
+                for wish in self._wishes.pop((collection, id)):
+                    if not wish.found.done():
+                        wish.found.set_exception(error)
+            return
+        now = asyncio.get_running_loop().time()
+        for id in ids:
+            left = [
+                wish for wish in self._wishes.pop((collection, id)) if not _met(wish, documents.get(id), now)
+            ]
+            if left:
+                self._wishes[collection, id] = left
+
+
+def _met(wish: _Wish, document: Document | None, now: float) -> bool:
+    """Whether nobody has to look any more."""
+    if wish.found.done():
+        return True
+    version = document.get("version") if document else None
+    if document is not None and isinstance(version, int) and version >= wish.wanted:
+        wish.found.set_result(Found(document, version))
+    elif now >= wish.until:
+        wish.found.set_result(None)
+    return wish.found.done()
+
+
+class OcpiSender(Sender[Found]):
     """One a process."""
 
     def __init__(
@@ -41,18 +123,22 @@ class OcpiSender(Sender):
         client: OcpiClient,
         clock: Callable[[], datetime],
     ) -> None:
-        self._store = store
+        self._lookout = Lookout(store)
         self._vault = vault
         self._partners = partners
         self._client = client
         self._clock = clock
 
-    async def send(self, job: AttemptDue, correlation_id: str) -> Outcome:
+    async def find(self, job: AttemptDue) -> Found | None:
         try:
-            found = await self._document(job)
-            if found is None:
-                return Outcome("not_ready", reason="the read model has not got there yet")
-            document, version = found
+            return await self._lookout.find(job.module, job.object_id, job.wanted)
+        except StoreUnavailable as error:
+            logger.warning("%s %s is not found yet: %s", job.module, job.object_id, error)
+            return None
+
+    async def send(self, job: AttemptDue, content: Found, correlation_id: str) -> Outcome:
+        document, version = content
+        try:
             contact = await self._partners.of_party(job.to)
             if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
@@ -64,19 +150,6 @@ class OcpiSender(Sender):
         if body is None:
             return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
         return await self._send(job, version, document, contact, body, correlation_id)
-
-    async def _document(self, job: AttemptDue) -> tuple[Document, int] | None:
-        """What the read model holds, once it has the version that is wanted; projection is mostly a moment behind."""
-        wait = 0.01
-        while True:
-            document = await self._store.get(HUB, job.module, job.object_id)
-            version = document.get("version") if document else None
-            if document is not None and isinstance(version, int) and version >= job.wanted:
-                return document, version
-            if wait > 1.0:
-                return None
-            await asyncio.sleep(wait)
-            wait *= 1.6
 
     async def _body(self, module: str, document: Document, contact: Contact) -> bytes | None:
         token = await self._vault.open(str(document.get("cdr_token") or ""))

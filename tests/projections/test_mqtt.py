@@ -8,7 +8,16 @@ import pytest
 
 from domain.aggregate import Event
 from domain.charge_point import events as charge_point
-from projections.mqtt import Message, View, overall, response_topic, segment, status_topic, tell
+from projections.mqtt import (
+    Message,
+    View,
+    overall,
+    remembered,
+    response_topic,
+    segment,
+    status_topic,
+    tell,
+)
 from tests.projections.facts import (
     SESSION,
     after,
@@ -241,3 +250,10 @@ def test_nothing_known_and_online_counts_as_available() -> None:
     view, _ = tell(None, connected(2), meta())
     assert view is not None
     assert overall(view) == "Available"  # type: ignore[arg-type]
+
+
+def test_only_what_neither_begins_nor_is_a_reading_needs_a_view() -> None:
+    point, other = "charge_point|demo|CP-1", "session|s-2"
+    assert remembered([metered(2, []), started(), used(2, 30, 10)]) == set()
+    assert remembered([metered(2, []), status(3, "Charging")]) == {point}
+    assert remembered([used(2, 30, 10, id="s-2"), started(id="s-2")]) == {other}

@@ -29,21 +29,30 @@ RULES = Rules(ROUTES, {"delivery": TIMER}, EVENTS)
 GOOD, BAD = PartyId(country_code="NL", party_id="GUD"), PartyId(country_code="NL", party_id="BAD")
 
 
-class FakeSender(Sender):
-    """Notes what it is given; `silent` parties never answer, `away` ones cannot be reached."""
+class FakeSender(Sender[int]):
+    """Notes what it is given; `silent` parties never answer, `away` ones cannot be reached.
+
+    Objects of which a version is `late` are not found before it is let go, `absent` ones not at all."""
 
     def __init__(self) -> None:
         self.silent: set[PartyId] = set()
         self.away: set[PartyId] = set()
+        self.late: dict[str, asyncio.Event] = {}
+        self.absent: set[str] = set()
         self.sent: list[tuple[PartyId, str, int]] = []
 
-    async def send(self, job: AttemptDue, correlation_id: str) -> Outcome:
+    async def find(self, job: AttemptDue) -> int | None:
+        if job.object_id in self.late:
+            await self.late[job.object_id].wait()
+        return None if job.object_id in self.absent else job.wanted
+
+    async def send(self, job: AttemptDue, content: int, correlation_id: str) -> Outcome:
         self.sent.append((job.to, job.object_id, job.attempt))
         if job.to in self.silent:
             await asyncio.Event().wait()
         if job.to in self.away:
             return Outcome("unreachable", reason="refused")
-        return Outcome("delivered", sent=job.wanted, http_status=200)
+        return Outcome("delivered", sent=content, http_status=200)
 
     def to(self, party: PartyId) -> list[str]:
         return [id for to, id, _ in self.sent if to == party]
@@ -60,7 +69,7 @@ class Clock:
 class Effects:
     """A decider of deliveries with an engine that can be taken away."""
 
-    def __init__(self, log: Log, sender: Sender) -> None:
+    def __init__(self, log: Log, sender: Sender[int]) -> None:
         self.log, self.sender, self.clock = log, sender, Clock()
         channel = LocalChannel("one")
         self.bus = CommandBus(log, channel)
@@ -72,7 +81,7 @@ class Effects:
             yield
 
     @asynccontextmanager
-    async def delivering(self, *, concurrency: int = 8, queue: int = 2000) -> AsyncIterator[Deliveries]:
+    async def delivering(self, *, concurrency: int = 8, queue: int = 2000) -> AsyncIterator[Deliveries[int]]:
         engine = Deliveries(
             self.log, self.bus, EVENTS, self.sender, "one", self.clock, concurrency=concurrency, queue=queue
         )
@@ -131,6 +140,34 @@ async def test_a_silent_partner_delays_nobody_else(embedded: SqliteLog) -> None:
 
     assert len(sender.to(BAD)) == 2
     assert sender.to(GOOD) == ["1"]
+
+
+async def test_an_object_that_is_not_found_yet_takes_no_place_in_its_partys_queue(
+    embedded: SqliteLog,
+) -> None:
+    """What waits for our own read model does not hold up what is ready."""
+    sender = FakeSender()
+    sender.late["1"] = asyncio.Event()
+    effects = Effects(embedded, sender)
+    async with effects.deciding(), effects.delivering(concurrency=1):
+        await effects.want(GOOD, "1")
+        await effects.want(GOOD, "2")
+        await until(lambda: delivered(effects, GOOD, "2"))
+        sender.late["1"].set()
+        await until(lambda: delivered(effects, GOOD, "1"))
+
+    assert sender.to(GOOD) == ["2", "1"]
+
+
+async def test_an_object_that_is_not_there_in_time_is_reported_and_not_sent(embedded: SqliteLog) -> None:
+    sender = FakeSender()
+    sender.absent.add("1")
+    effects = Effects(embedded, sender)
+    async with effects.deciding(), effects.delivering() as engine:
+        await effects.want(GOOD, "1")
+        await until(lambda: attempted(effects, GOOD, "1"))
+
+    assert (sender.sent, engine.counts) == ([], {"not_ready": 1})
 
 
 async def test_what_does_not_fit_into_a_partners_queue_comes_again_when_its_lease_ends(

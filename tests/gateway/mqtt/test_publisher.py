@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-
-import aiomqtt
+from collections.abc import Callable, Sequence
 
 from gateway.mqtt import Broker, BrokerAway, Connection, Publisher
+from gateway.mqtt.connection import Wire
+from gateway.mqtt.packets import Outgoing, Welcome
 from gateway.mqtt.publisher import Teller
 from projections.mqtt import message_id
 from projections.store.sqlite import SqliteReadStore
@@ -128,13 +128,15 @@ class Gated(Connection):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _opened(self, wire: Wire, welcome: Welcome) -> None:
         await self.gate.wait()
-        await super()._serve(client)
+        await super()._opened(wire, welcome)
 
-    async def publish(self, topic: str, payload: bytes, event_id: str, *, retain: bool = False) -> None:
-        await super().publish(topic, payload, event_id, retain=retain)
-        self.acknowledged.add(event_id)
+    async def publish(self, messages: Sequence[Outgoing], acknowledged: set[str]) -> None:
+        try:
+            await super().publish(messages, acknowledged)
+        finally:
+            self.acknowledged |= acknowledged
 
 
 async def test_a_broker_killed_in_the_middle_loses_nothing(
@@ -200,14 +202,18 @@ class Unsteady(Broker):
     def __init__(self, away_at: int) -> None:
         self.taken: list[tuple[str, str]] = []
         self.payloads: list[bytes] = []
+        self.calls = 0
         self._away_at = away_at
 
-    async def publish(self, topic: str, payload: bytes, event_id: str, *, retain: bool = False) -> None:
-        if len(self.taken) == self._away_at:
-            self._away_at = -1
-            raise BrokerAway("away")
-        self.taken.append((topic, event_id))
-        self.payloads.append(payload)
+    async def publish(self, messages: Sequence[Outgoing], acknowledged: set[str]) -> None:
+        self.calls += 1
+        for message in messages:
+            if len(self.taken) == self._away_at:
+                self._away_at = -1
+                raise BrokerAway("away")
+            self.taken.append((message.topic, message.event_id))
+            self.payloads.append(message.payload)
+            acknowledged.add(message.event_id)
 
 
 async def test_a_batch_handed_over_again_repeats_only_what_was_not_acknowledged(
