@@ -61,11 +61,8 @@ async def test_a_version_that_is_not_there_yet_is_waited_for(store: Counting) ->
     assert (found.version, found.document["n"]) == (5, 5)
 
 
-async def test_what_does_not_come_is_given_up_in_time(
-    store: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.ocpi.sender.LOOK_FOR_S", 0.1)
-    assert await Lookout(store).find("sessions", "1", 1) is None
+async def test_what_does_not_come_is_given_up_in_time(store: Counting) -> None:
+    assert await Lookout(store, patience_s=0.1).find("sessions", "1", 1) is None
     assert store.reads <= 4
 
 
