@@ -1,4 +1,7 @@
-"""Faust on a real Kafka: documents equal to the engine's; what a killed one skipped the sweeper repairs in order."""
+"""Faust on a real Kafka: documents equal to the engine's, in batches, nothing acknowledged before it was written.
+
+What a killed one skipped the sweeper repairs in order.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,17 @@ import pytest
 
 from commands.base import Area
 from domain.aggregate import Event
+from domain.session import session_aggregate_id
 from projections.store import HUB, Document, Query, ReadStore
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Claim, encode, record
+from streams.envelope import Claim, encode, raw, record
 from streams.follower import Follower
 from streams.kafka_log import KafkaLog
-from streams.log import Log, Record, TopicPartition
+from streams.log import Log, Record, Stored, TopicPartition
 from streams.projector import Projector
 from streams.replay import facts, places
-from streams.topology import events_topic, partition_of, topics
+from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic, partition_of, topics
 from tests.projections.facts import EVENTS, decision, meta, put_token, started, used
 from tests.servers import Kafka, Mongo
 from tests.servers.plugin import _own
@@ -37,7 +41,11 @@ from tests.streams.harness import until
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
 AREAS = (Area.SESSION, Area.TOKEN)
-TOPICS = tuple(spec for spec in topics() if spec.name in {events_topic(area) for area in AREAS})
+TOPICS = tuple(
+    spec
+    for spec in topics()
+    if spec.name in {events_topic(area) for area in AREAS} or spec.name.startswith(f"{FAUST}-")
+)
 
 
 @dataclass
@@ -45,18 +53,32 @@ class World:
     log: KafkaLog
     store: MongoReadStore
     arguments: list[str]
-    counts_file: Path
+    folder: Path
 
     @contextlib.contextmanager
     def faust(self) -> Iterator[None]:
         """The application in a process of its own, killed at the end."""
-        process = subprocess.Popen([sys.executable, "-m", "tests.streams.faust_worker", *self.arguments])
+        command = [sys.executable, "-m", "tests.streams.faust_worker", *self.arguments, str(self.counts_file)]
+        with self.told_file.open("ab") as told:
+            process = subprocess.Popen(command, stderr=told)
         try:
             yield
         finally:
             process.kill()
             process.wait()
             self.counts_file.unlink(missing_ok=True)
+
+    @property
+    def counts_file(self) -> Path:
+        return self.folder / "counts"
+
+    @property
+    def told_file(self) -> Path:
+        return self.folder / "told"
+
+    def told(self, what: str) -> list[str]:
+        """The lines of its log that say this."""
+        return [line for line in self.told_file.read_text().splitlines() if what in line]
 
     def counts(self) -> tuple[int, int, int]:
         """Handled, gaps and stale ones of the process that runs."""
@@ -65,19 +87,24 @@ class World:
         return cast("tuple[int, int, int]", tuple(msgspec.json.decode(self.counts_file.read_bytes())))
 
 
-@pytest.fixture
-async def world(pytestconfig: pytest.Config, mongo: Mongo, tmp_path: Path) -> AsyncIterator[World]:
-    with _own(pytestconfig, "kafka") as server:
+@contextlib.asynccontextmanager
+async def a_world(config: pytest.Config, mongo: Mongo, folder: Path) -> AsyncIterator[World]:
+    with _own(config, "kafka") as server:
         broker = cast("Kafka", server)
         log = KafkaLog(broker.url, session_timeout=2.0)
         await log.start()
         await log.ensure(TOPICS)
         prefix = f"t{uuid.uuid4().hex[:10]}_"
         store = MongoReadStore(mongo.url, database_prefix=prefix)
-        counts = tmp_path / "counts"
-        yield World(log, store, [broker.url, mongo.url, prefix, str(counts)], counts)
+        yield World(log, store, [broker.url, mongo.url, prefix], folder)
         await store.close()
         await log.close()
+
+
+@pytest.fixture
+async def world(pytestconfig: pytest.Config, mongo: Mongo, tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(pytestconfig, mongo, tmp_path) as world:
+        yield world
 
 
 class Writer:
@@ -104,6 +131,10 @@ class Writer:
             self.versions[id] = version
             event = started(id=id) if version == 1 else used(version, version, 10 * version, id=id)
             await self._append(Area.SESSION, event)
+
+    def reached(self) -> dict[str, int]:
+        """The version of each aggregate."""
+        return {id if id in self.tokens else session_aggregate_id(id): v for id, v in self.versions.items()}
 
     async def hand_over(self) -> None:
         """Another decider claims every partition; the stopped one goes on, in vain."""
@@ -178,6 +209,130 @@ async def test_with_the_sweeper_behind_it_documents_equal_the_engines_and_stale_
         await until(lambda: equal(world.store, wanted), 40)
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def changelog(log: Log) -> list[Stored]:
+    """Every row that Faust has kept, of all its tables."""
+    rows = [
+        TopicPartition(f"{FAUST}-{table}-changelog", number)
+        for table in FAUST_TABLES.values()
+        for number in range(PARTITIONS)
+    ]
+    begins, ends = await log.beginnings(rows), await log.ends(rows)
+    open_ = {place: begins[place] for place in rows if begins[place] < ends[place]}
+    found: list[Stored] = []
+    reader = log.reader()
+    await reader.assign(open_)
+    while open_:
+        for place, batch in (await reader.poll(1.0, 5000)).items():
+            found.extend(batch)
+            if batch[-1].offset + 1 >= ends[place]:
+                del open_[place]
+    await reader.close()
+    return found
+
+
+async def test_a_row_is_recovered_from_the_changelog_partition_of_its_key(
+    world: World, tmp_path: Path
+) -> None:
+    """Without its documents: what they are after one more event, only the rows can say."""
+    writer = Writer(world.log, ids=40)
+    for _ in range(3):
+        await writer.turn()
+    with world.faust():
+        wanted = await folded(world.log, tmp_path / "one")
+        await until(lambda: equal(world.store, wanted), 60)
+        await writer.turn()
+        wanted = await folded(world.log, tmp_path / "two")
+        await until(lambda: equal(world.store, wanted), 20)
+        await until(lambda: kept(world.log, writer.reached()), 20)
+    rows = await changelog(world.log)
+    assert {(row.key, row.partition) for row in rows} == {
+        (id.encode(), partition_of(id)) for id in writer.reached()
+    }
+
+    await world.store.drop_all([HUB, "ocpp_demo"])
+    await writer.turn()
+    with world.faust():
+        wanted = await folded(world.log, tmp_path / "three")
+        await until(lambda: equal(world.store, wanted), 60)
+        assert world.counts()[1] == 0
+
+
+async def kept(log: Log, versions: dict[str, int]) -> bool:
+    """Whether the changelog has the newest row of each aggregate."""
+    rows = {(row.key or b"").decode(): row.value or b"" for row in await changelog(log)}
+    return {id: msgspec.json.decode(row)["version"] for id, row in rows.items()} == versions
+
+
+async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others_go_on(
+    world: World, tmp_path: Path
+) -> None:
+    writer = Writer(world.log)
+    await writer.turn()
+    id = writer.tokens[0]
+    place = TopicPartition(events_topic(Area.TOKEN), partition_of(id))
+    entry = msgspec.structs.replace(
+        decision(put_token(2), meta=meta()), events=[raw({"type": "token.from_tomorrow.v9"})]
+    )
+    [halt] = await world.log.append(*place, [record(id, entry, "demo")])
+    with world.faust():
+        for _ in range(3):
+            await writer.turn()
+        wanted = {
+            token.partition("|")[2] for token in writer.tokens if partition_of(token) != place.partition
+        }
+
+        async def others_are_new() -> bool:
+            page = await world.store.find(Query(HUB, "tokens", limit=500))
+            versions = {str(document["_id"]): document["version"] for document in page.items}
+            return all(versions.get(token) == 4 for token in wanted)
+
+        await until(others_are_new, 60)
+        await asyncio.sleep(1.0)  # longer than its interval of commits
+        halted = await world.store.get(HUB, "tokens", id.partition("|")[2])
+    assert halted is not None and halted["version"] == 1
+    [line] = world.told("halts")
+    assert line == (
+        f"faust halts at {place.topic}[{place.partition}]: unknown event 'token.from_tomorrow.v9' in the log: "
+        "written by a newer release, upgrade this process"
+    )
+    committed = (await world.log.committed(FAUST, [place])).get(place)
+    assert committed is None or committed.offset <= halt
+
+
+async def test_while_the_store_is_away_it_waits_and_acknowledges_nothing(
+    pytestconfig: pytest.Config, own_mongo: Mongo, tmp_path: Path
+) -> None:
+    async with a_world(pytestconfig, own_mongo, tmp_path) as world:
+        writer = Writer(world.log)
+        await writer.turn()
+        with world.faust():
+            wanted = await folded(world.log, tmp_path / "one")
+            await until(lambda: equal(world.store, wanted), 60)
+            await until(lambda: committed_all(world.log), 20)
+            ends = await world.log.ends(places(AREAS))
+            own_mongo.kill()
+            await writer.turn()
+            await until(lambda: world.told("faust waits"), 60)
+            await writer.turn()
+            await asyncio.sleep(1.0)  # longer than its interval of commits
+            committed = await world.log.committed(FAUST, places(AREAS))
+            assert {place: at.offset for place, at in committed.items()} == {
+                place: end for place, end in ends.items() if end
+            }
+            own_mongo.start()
+            wanted = await folded(world.log, tmp_path / "two")
+            await until(lambda: equal(world.store, wanted), 60)
+            assert world.counts()[1] == 0
+
+
+async def committed_all(log: Log) -> bool:
+    ends = await log.ends(places(AREAS))
+    committed = await log.committed(FAUST, places(AREAS))
+    return {place: at.offset for place, at in committed.items()} == {
+        place: end for place, end in ends.items() if end
+    }
 
 
 @pytest.mark.kill
