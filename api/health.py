@@ -35,10 +35,12 @@ def health_router(
     @router.get("/ready")
     async def ready() -> Response:
         """The process can serve."""
-        results = await asyncio.gather(*(_passes(name, check, patience) for name, check in checks.items()))
-        parts = {name: "ok" if passed else "away" for name, passed in zip(checks, results, strict=True)}
-        good = all(results)
-        return _answer({"status": "ready" if good else "not ready", "checks": parts}, 200 if good else 503)
+        missing = await failing(checks, patience)
+        for name, reason in missing.items():
+            logger.warning("not ready: %s: %s", name, reason)
+        parts = {name: "away" if name in missing else "ok" for name in checks}
+        status = "not ready" if missing else "ready"
+        return _answer({"status": status, "checks": parts}, 503 if missing else 200)
 
     @router.get("/metrics")
     async def metrics() -> Response:
@@ -48,14 +50,20 @@ def health_router(
     return router
 
 
-async def _passes(name: str, check: Check, patience: float) -> bool:
+async def failing(checks: Mapping[str, Check], patience: float = PATIENCE) -> dict[str, str]:
+    """The checks that do not return within `patience` seconds, by name, with the reason."""
+    reasons = await asyncio.gather(*(_reason(check, patience) for check in checks.values()))
+    return {name: reason for name, reason in zip(checks, reasons, strict=True) if reason}
+
+
+async def _reason(check: Check, patience: float) -> str:
+    """Why it cannot serve; empty where it can."""
     try:
         async with asyncio.timeout(patience):
             await check()
     except Exception as error:
-        logger.warning("not ready: %s: %s", name, error or type(error).__name__)
-        return False
-    return True
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _answer(body: object, status: int = 200) -> Response:

@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from api.dashboard import dashboard_router
-from api.health import Check, health_router
+from api.health import Check, failing, health_router
 from api.ocpi import ocpi_router
 from api.v1 import v1_router
 from chargesphere import nouns
@@ -42,6 +44,7 @@ from gateway.ocpi.url_policy import UrlPolicy
 from gateway.ocpp.directory import StoreDirectory, StoreTariffs
 from gateway.ocpp.server import OcppGateway
 from gateway.ocpp.services import Services as OcppServices
+from streams.channel import LogChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.faust_app import FaustProjector
@@ -51,6 +54,9 @@ from streams.public import PublicTopics
 from streams.topology import REPLIES
 
 logger = logging.getLogger(__name__)
+
+READY_SOON = 30.0
+"""Seconds after which a process that is not ready yet says what it waits for."""
 
 ALL = ("gateway", "api", "decider", "projector", "effects")
 
@@ -69,11 +75,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where it listens."""
+    """Where it listens, and what must answer for it to be ready."""
 
     http_url: str
     ocpp_url: str
     backbone: Backbone
+    checks: Mapping[str, Check]
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -96,11 +103,27 @@ async def run_process(options: argparse.Namespace) -> int:
         need_for_scale_out(settings)
     plan = plan_of(options)
     async with running(plan, settings) as process:
-        if "gateway" in plan.roles:
-            print(f"charge points: {process.ocpp_url}/ocpp/{{tenant}}/{{charge point}}", flush=True)
-        print(f"{plan.node} is ready: {process.http_url}", flush=True)
-        await _told_to_end()
+        announcing = asyncio.create_task(announce(plan, process))
+        try:
+            await _told_to_end()
+        finally:
+            announcing.cancel()
     return 0
+
+
+async def announce(plan: Plan, process: Running, soon: float = READY_SOON) -> None:
+    """Say where it listens once it is ready; on standard error, after `soon` seconds, what it still waits for."""
+    loop = asyncio.get_running_loop()
+    late = loop.time() + soon
+    while missing := await failing(process.checks):
+        if loop.time() > late:
+            waiting = ", ".join(f"{name} ({reason})" for name, reason in missing.items())
+            print(f"{plan.node} is not ready after {soon:g} s and waits for: {waiting}", file=sys.stderr)
+            late = math.inf
+        await asyncio.sleep(0.05)
+    if "gateway" in plan.roles:
+        print(f"charge points: {process.ocpp_url}/ocpp/{{tenant}}/{{charge point}}")
+    print(f"{plan.node} is ready: {process.http_url}", flush=True)
 
 
 async def _told_to_end() -> None:
@@ -171,8 +194,9 @@ class _Process:
         if "effects" in plan.roles:
             self._start_effects()
         ocpp_url = await self._start_gateway() if "gateway" in plan.roles else ""
-        await self._start_http()
-        return Running(self.http_url, ocpp_url, backbone)
+        checks = self._checks()
+        await self._start_http(checks)
+        return Running(self.http_url, ocpp_url, backbone, checks)
 
     async def _claim_hub_party(self) -> None:
         """Nobody else may speak for the hub's own party."""
@@ -264,9 +288,9 @@ class _Process:
     def _decider_is_behind(self) -> bool:
         return self._backbone.lag.behind_seconds(Area.CHARGE_POINT) > self._settings.max_decider_lag
 
-    async def _start_http(self) -> None:
+    async def _start_http(self, checks: Mapping[str, Check]) -> None:
         app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)
-        for router in self._routers():
+        for router in self._routers(checks):
             app.include_router(router)
         config = uvicorn.Config(
             app, log_level="warning", lifespan="off", access_log=False, server_header=False
@@ -286,19 +310,24 @@ class _Process:
 
         async def decider() -> None:
             engine = backbone.engines.get("decider")
-            if isinstance(engine, Decider) and not engine.ready:
-                raise RuntimeError("partitions are still being folded")
+            if isinstance(engine, Decider) and not (engine.held and engine.ready):
+                raise RuntimeError("partitions are still being taken and folded")
 
-        checks: dict[str, Check] = {"log": log}
+        async def replies() -> None:
+            channel = backbone.channel
+            if isinstance(channel, LogChannel) and not channel.ready.is_set():
+                raise RuntimeError("replies are not read yet")
+
+        checks: dict[str, Check] = {"log": log, "replies": replies}
         if "decider" in self._plan.roles:
             checks["decider"] = decider
         if "api" in self._plan.roles or "projector" in self._plan.roles:
             checks["store"] = backbone.store.ping
         return checks
 
-    def _routers(self) -> Iterator[APIRouter]:
+    def _routers(self, checks: Mapping[str, Check]) -> Iterator[APIRouter]:
         backbone = self._backbone
-        yield health_router(self._checks())
+        yield health_router(checks)
         if "api" in self._plan.roles:
             yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
             yield v1_router(

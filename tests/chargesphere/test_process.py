@@ -1,10 +1,11 @@
-"""One process in this one: what its edges do while the decider is behind, and what it says of it."""
+"""One process in this one: when it says that it is ready, and what its edges do while the decider is behind."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -13,7 +14,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from api.auth import issue_token
-from chargesphere.process import Plan, running
+from chargesphere.backbone import Backbone
+from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Meta
 from commands.charge_point import See
@@ -62,3 +64,66 @@ def _numbers(metrics: str) -> dict[str, dict[str, float]]:
             area, _, value = rest.partition('"} ')
             out.setdefault(name, {})[area] = float(value)
     return out
+
+
+class Part:
+    """A part of a process that a test lets come."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+
+    async def check(self) -> None:
+        if self.reason:
+            raise RuntimeError(self.reason)
+
+
+def process_of(*parts: Part) -> Running:
+    checks = {f"part-{number}": part.check for number, part in enumerate(parts)}
+    return Running("http://h:1", "ws://h:2", cast(Backbone, None), checks)
+
+
+async def test_where_it_listens_is_said_once_every_part_is_ready(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    parts = Part(), Part("folding")
+    saying = asyncio.create_task(announce(plan(tmp_path, "gateway"), process_of(*parts)))
+    await asyncio.sleep(0)
+    assert capsys.readouterr().out == ""
+    parts[1].reason = ""
+    await saying
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "charge points: ws://h:2/ocpp/{tenant}/{charge point}",
+        "serve is ready: http://h:1",
+    ]
+    assert said.err == ""
+
+
+async def test_what_a_process_waits_for_is_one_line_after_a_while_and_it_goes_on_waiting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    parts = Part(), Part("folding"), Part("refused")
+    saying = asyncio.create_task(announce(plan(tmp_path, "api"), process_of(*parts), soon=0.0))
+    err = ""
+    while not err:
+        await asyncio.sleep(0.01)
+        err = capsys.readouterr().err
+    assert err == "serve is not ready after 0 s and waits for: part-1 (folding), part-2 (refused)\n"
+    parts[1].reason = parts[2].reason = ""
+    await saying
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("serve is ready: http://h:1\n", "")
+
+
+async def test_a_process_that_says_it_is_ready_is_so_for_whoever_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = plan(tmp_path, *ALL)
+    async with running(told, read_settings({})) as process, httpx.AsyncClient() as http:
+        await announce(told, process)
+        assert capsys.readouterr().out.endswith(f"serve is ready: {process.http_url}\n")
+        answer = await http.get(f"{process.http_url}/ready")
+        assert (answer.status_code, answer.json()["checks"]) == (
+            200,
+            {"log": "ok", "replies": "ok", "decider": "ok", "store": "ok"},
+        )
