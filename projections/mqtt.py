@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from hashlib import sha1
 from typing import ClassVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
@@ -30,6 +32,10 @@ EVERY = timedelta(seconds=60)
 
 MESSAGES = UUID("3f1b6d0a-52a7-4b6f-8a55-0f0a6f1c9e21")
 """The namespace of event ids. For ever."""
+
+_NAME_BITS = ~(0xF << 76 | 0x3 << 62)
+_NAME_BASED = 5 << 76 | 0x2 << 62
+"""Version and variant of a UUID made of a name (RFC 9562, section 5.5)."""
 
 _UNUSABLE = frozenset({"Faulted", "Unavailable"})
 
@@ -93,6 +99,7 @@ def segment(id: str) -> str:
     return id
 
 
+@lru_cache(maxsize=16_384)
 def status_topic(tenant: str, charge_point_id: str) -> str:
     return f"ocpp/status/{segment(tenant)}/{segment(charge_point_id)}"
 
@@ -101,6 +108,7 @@ def response_topic(tenant: str, charge_point_id: str) -> str:
     return f"ocpp/responses/{segment(tenant)}/{segment(charge_point_id)}"
 
 
+@lru_cache(maxsize=16_384)
 def event_topic(tenant: str, charge_point_id: str, what: str) -> str:
     """`what` is session, meter_value or fault."""
     return f"ocpp/events/{segment(tenant)}/{segment(charge_point_id)}/{what}"
@@ -112,8 +120,11 @@ def message_id(event: Event, what: str) -> str:
 
 
 def id_of(aggregate: str, version: int, what: str) -> str:
-    """The id of the message that tells this version of an aggregate."""
-    return str(uuid5(MESSAGES, f"{aggregate}|{version}|{what}"))
+    """The id of the message that tells this version of an aggregate: `uuid5(MESSAGES, …)`, without its objects."""
+    name = f"{aggregate}|{version}|{what}"
+    number = int.from_bytes(sha1(MESSAGES.bytes + name.encode(), usedforsecurity=False).digest()[:16], "big")
+    text = f"{number & _NAME_BITS | _NAME_BASED:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def overall(view: ChargePointView) -> str:

@@ -33,6 +33,9 @@ LONGEST_SEND = timedelta(seconds=20)
 SHORTEST_SEND = timedelta(seconds=2)
 """An attempt whose lease ends sooner is left to the next one."""
 
+GATHER_S = 0.1
+"""How long attempts may wait under load for others to be begun with."""
+
 _DUE = frozenset({event_name(AttemptDue)})
 
 
@@ -94,7 +97,7 @@ class Deliveries(Generic[Content]):
         self._limit = queue
         self._lines: dict[str, _Line[Content]] = {}
         self._finding: set[asyncio.Task[None]] = set()
-        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle)
+        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S)
         self.counts: dict[str, int] = {}
 
     async def run(self) -> None:

@@ -7,7 +7,6 @@ A decision is one record: the command's id and offset, the epoch of the decider 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from functools import cached_property
 from typing import Union
 
 import msgspec
@@ -64,14 +63,21 @@ class Decision(
     events: list[msgspec.Raw] = []
     downlinks: list[Downlink] = []
 
-    @cached_property
+    @property
     def event_names(self) -> tuple[str, ...]:
         """The stable names of its events, in order, read without decoding them. Raises DamagedRecordError."""
-        return tuple(_name_of(bytes(event), self) for event in self.events)
+        names: tuple[str, ...] | None = self.__dict__.get("event_names")
+        if names is None:
+            names = self.__dict__["event_names"] = tuple(
+                _name_of(bytes(event), self) for event in self.events
+            )
+        return names
 
-    @cached_property
+    @property
     def _selected(self) -> dict[tuple[EventRegistry, int], Event]:
-        return {}
+        """What `select_events` has decoded. `functools.cached_property` takes a lock before Python 3.12."""
+        selected: dict[tuple[EventRegistry, int], Event] = self.__dict__.setdefault("selected", {})
+        return selected
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim", tag_field="kind"):
@@ -202,13 +208,14 @@ def select_events(decision: Decision, registry: EventRegistry, names: Container[
     Raises DamagedRecordError, and UnknownEventError whatever is selected.
     """
     found: list[Event] = []
+    selected = decision._selected
     for index, name in enumerate(decision.event_names):
         if name in names:
             key = (registry, index)
-            event = decision._selected.get(key)
+            event = selected.get(key)
             if event is None:
                 try:
-                    event = decision._selected[key] = registry.decode(decision.events[index])
+                    event = selected[key] = registry.decode(decision.events[index])
                 except msgspec.DecodeError as error:
                     raise _damaged_event(decision, error) from None
             found.append(event)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid5
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.aggregate import Event
 from domain.charge_point import events as charge_point
 from projections.mqtt import (
+    MESSAGES,
     Message,
     View,
+    id_of,
     overall,
     remembered,
     response_topic,
@@ -257,3 +262,11 @@ def test_only_what_neither_begins_nor_is_a_reading_needs_a_view() -> None:
     assert remembered([metered(2, []), started(), used(2, 30, 10)]) == set()
     assert remembered([metered(2, []), status(3, "Charging")]) == {point}
     assert remembered([used(2, 30, 10, id="s-2"), started(id="s-2")]) == {other}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(), st.integers(0), st.sampled_from(["status", "session"]))
+def test_the_id_of_a_message_is_the_name_based_uuid_of_what_it_tells(
+    id: str, version: int, what: str
+) -> None:
+    assert id_of(id, version, what) == str(uuid5(MESSAGES, f"{id}|{version}|{what}"))
