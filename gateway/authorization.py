@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -20,6 +20,7 @@ import msgspec
 from commands.base import Meta
 from commands.token import NoteAuthorization
 from domain.values import Authorization, PartyId, TagRef
+from gateway.ocpp.together import Together
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, is_in
 from streams.bus import CommandBus
 from streams.log import LogUnavailable
@@ -31,6 +32,9 @@ PATIENCE = 0.3
 RECENT = timedelta(minutes=15)
 CACHED = 200_000
 CACHE_FOR = timedelta(seconds=2)
+PAGE = 500
+READ_PATIENCE = 5.0
+"""Seconds after which a read of tokens is given up, so that those behind it are read."""
 STATUS_OF = {
     "ALLOWED": "Accepted",
     "BLOCKED": "Blocked",
@@ -77,6 +81,7 @@ class TagAuthorizer:
         self._known: OrderedDict[str, tuple[datetime, list[Document]]] = OrderedDict()
         self._recent: OrderedDict[tuple[str, str], Authorization] = OrderedDict()
         self._asking: set[asyncio.Task[Authorization | None]] = set()
+        self._tokens = Together(self._read)
 
     async def resolve(
         self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
@@ -84,7 +89,12 @@ class TagAuthorizer:
         """The tag without its text, and what is known of it now."""
         now = self._clock()
         keys = self._vault.tag_keys(id_tag)
-        documents, stale = await self._documents(keys, now)
+        if self._vault.at_hand(keys[0]):
+            documents, stale = await self._documents(keys, now)
+        else:  # nearly every tag is sealed under its first key
+            (documents, stale), _ = await asyncio.gather(
+                self._documents(keys, now), self._vault.fetch(keys[0])
+            )
         document = _choose(documents, tenant, keys)
         if document is None:
             status = Authorization(status="Invalid", source="unavailable" if stale else "unknown", as_of=now)
@@ -106,14 +116,31 @@ class TagAuthorizer:
         if cached is not None and now - cached[0] < CACHE_FOR:
             return cached[1], False
         try:
-            page = await self._store.find(Query(HUB, "tokens", (is_in("key", keys),), limit=50))
+            found = await self._tokens.get(" ".join(keys)) or []
         except StoreUnavailable:
             return (cached[1], True) if cached is not None else ([], True)
-        self._known[keys[0]] = (now, page.items)
+        self._known[keys[0]] = (now, found)
         self._known.move_to_end(keys[0])
         if len(self._known) > CACHED:
             self._known.popitem(last=False)
-        return page.items, False
+        return found, False
+
+    async def _read(self, tags: Sequence[str]) -> dict[str, list[Document]]:
+        """The tokens of several tags, each named by its keys, in one read."""
+        of_key = {key: tag for tag in tags for key in tag.split()}
+        found: dict[str, list[Document]] = {}
+        query = Query(HUB, "tokens", (is_in("key", tuple(of_key)),), limit=PAGE)
+        try:
+            async with asyncio.timeout(READ_PATIENCE):
+                while True:
+                    page = await self._store.find(query)
+                    for document in page.items:
+                        found.setdefault(of_key[str(document["key"])], []).append(document)
+                    if page.next_cursor is None:
+                        return found
+                    query = msgspec.structs.replace(query, cursor=page.next_cursor)
+        except TimeoutError:
+            raise StoreUnavailable("read store", f"silent for {READ_PATIENCE:g} s") from None
 
     async def _roaming(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import contextlib
 import hmac
 import os
 import time
@@ -70,7 +70,9 @@ class StoreKeys(KeyStore):
         return None if document is None else str(document["wrapped"])
 
     async def create(self, subject: str, wrapped: str) -> str:
-        await self._store.apply([Insert(self.DATABASE, self.COLLECTION, subject, {"wrapped": wrapped})])
+        insert = Insert(self.DATABASE, self.COLLECTION, subject, {"wrapped": wrapped})
+        if (await self._store.apply([insert])).applied:
+            return wrapped
         kept = await self.get(subject)
         if kept is None:
             raise DestroyedError(f"the key of {subject} was destroyed")
@@ -96,7 +98,7 @@ class Vault:
 
     def digest(self, kind: str, text: str) -> str:
         """A keyed hash of 128 bits as hex: equal for equal texts, and nothing can be read from it."""
-        return hmac.new(self._digest_key, f"{kind}|{text}".encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self._digest_key, f"{kind}|{text}".encode(), "sha256").hex()[:32]
 
     def token_key(self, type: str, uid: str) -> str:
         """The key of a token: of its type and uid, whose case does not matter."""
@@ -105,6 +107,16 @@ class Vault:
     def tag_keys(self, id_tag: str) -> tuple[str, ...]:
         """The keys under which an id tag may be known, RFID first."""
         return tuple(self.token_key(type, id_tag) for type in TOKEN_TYPES)
+
+    def at_hand(self, subject: str) -> bool:
+        """Whether sealing and opening for the subject needs no read now."""
+        cached = self._cache.get(subject)
+        return cached is not None and self._monotonic() - cached[0] < CACHED_SECONDS
+
+    async def fetch(self, subject: str) -> None:
+        """Have the subject's key at hand, if there is one; where the store is away, who needs the key is told."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._key(subject, create=False)
 
     async def seal(self, subject: str, plain: bytes | str) -> Sealed:
         """Seal a text for a subject; subjects are opaque ids without dots."""

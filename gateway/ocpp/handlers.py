@@ -29,6 +29,7 @@ from commands.charge_point import (
     start_id,
     stop_id,
 )
+from domain.values import JSONObject
 from gateway.ocpp.exchange import Exchange, LogAwayError
 from gateway.ocpp.readings import newest, registers, wire_data, wire_values
 from protocols.ocpp.message import Confirmation, Request
@@ -101,14 +102,12 @@ async def authorize(exchange: Exchange, message: core.AuthorizeRequest) -> Confi
 
 async def start_transaction(exchange: Exchange, message: core.StartTransactionRequest) -> Confirmation:
     """Command id by content (START-6)."""
-    services = exchange.connection.services
     tenant = exchange.tenant
-    listed = await exchange.connection.refreshed()
-    tag, authorization = await services.authorizer.resolve(
-        tenant.id, exchange.charge_point_id, message.id_tag, True
-    )
-    tariffs = await services.tariffs.snapshot(
-        tenant.id, _tariff_ids(listed.evses, message.connector_id, tenant.default_tariff_id)
+    (tag, authorization), tariffs = await asyncio.gather(
+        exchange.connection.services.authorizer.resolve(
+            tenant.id, exchange.charge_point_id, message.id_tag, True
+        ),
+        _tariffs(exchange, message.connector_id),
     )
     command = StartTransaction(
         tenant=tenant.id,
@@ -235,6 +234,13 @@ def notification(action: str, answer: Confirmation) -> Handler:
         return answer
 
     return handle
+
+
+async def _tariffs(exchange: Exchange, connector_id: int) -> list[JSONObject]:
+    """The tariffs of a connector as they are now."""
+    tenant, listed = exchange.tenant, await exchange.connection.refreshed()
+    tariff_ids = _tariff_ids(listed.evses, connector_id, tenant.default_tariff_id)
+    return await exchange.connection.services.tariffs.snapshot(tenant.id, tariff_ids)
 
 
 def _tariff_ids(evses: tuple[Any, ...], connector_id: int, default: str) -> tuple[str, ...]:

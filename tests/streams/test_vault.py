@@ -73,6 +73,19 @@ async def test_another_process_forgets_a_destroyed_key_in_time(store: ReadStore)
     assert await there.open(sealed) is None
 
 
+async def test_a_key_that_was_fetched_is_at_hand_until_it_could_have_been_destroyed(store: ReadStore) -> None:
+    clock = [0.0]
+    await vault(store).seal("t1", "x")
+    there = Vault(MASTER, StoreKeys(store), monotonic=lambda: clock[0])
+    assert not there.at_hand("t1")
+    for subject in ("t1", "unknown"):
+        await there.fetch(subject)
+    assert there.at_hand("t1")
+    assert not there.at_hand("unknown")
+    clock[0] += CACHED_SECONDS
+    assert not there.at_hand("t1")
+
+
 async def test_a_text_that_was_changed_or_moved_to_another_subject_does_not_open(store: ReadStore) -> None:
     here = vault(store)
     sealed = await here.seal("t1", "x")

@@ -1,0 +1,197 @@
+"""Who may charge: which reads and questions an id tag costs, and what they answer (AUTH-1, J-15)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from commands.base import Area, command_name
+from commands.token import NoteAuthorization
+from domain.values import PartyId
+from gateway.authorization import CACHE_FOR, Answer, TagAuthorizer
+from projections.store import HUB, JSON, Document, Insert, Page, Query, StoreUnavailable
+from projections.store.sqlite import SqliteReadStore
+from streams.bus import CommandBus
+from streams.channel import LocalChannel
+from streams.envelope import decode_command
+from streams.log import TopicPartition
+from streams.sqlite_log import SqliteLog
+from streams.topology import PARTITIONS, commands_topic, topics
+from streams.vault import StoreKeys, Vault
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Store(SqliteReadStore):
+    """Says which reads there were, and how many at once; `away` refuses them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reads: list[str] = []
+        self.under_way = 0
+        self.most_at_once = 0
+        self.away = False
+
+    async def find(self, query: Query) -> Page:
+        self._begin(query.collection)
+        page = await super().find(query)
+        self.under_way -= 1
+        return page
+
+    async def get(self, db: str, collection: str, id: str) -> Document | None:
+        self._begin(collection)
+        found = await super().get(db, collection, id)
+        self.under_way -= 1
+        return found
+
+    def _begin(self, collection: str) -> None:
+        if self.away:
+            raise StoreUnavailable("the fake store", "away")
+        self.reads.append(collection)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+
+
+class Emsp:
+    """Answers what it is told to, or not at all."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = Answer("ALLOWED", "REF-1")
+        self.asked: list[str] = []
+
+    async def authorize(
+        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
+    ) -> Answer | None:
+        self.asked.append(uid)
+        if self.answer is None:
+            await asyncio.Event().wait()
+        return self.answer
+
+
+class World:
+    def __init__(self, store: Store, log: SqliteLog) -> None:
+        self.store = store
+        self.log = log
+        self.now = NOON
+        self.emsp = Emsp()
+        self.vault = Vault(b"m" * 32, StoreKeys(store))
+        self.authorizer = self.process()
+
+    def process(self, vault: Vault | None = None) -> TagAuthorizer:
+        """The authorizer of a process of its own."""
+        bus = CommandBus(self.log, LocalChannel("one"))
+        return TagAuthorizer(self.store, vault or self.vault, bus, self.emsp, lambda: self.now, patience=0.05)
+
+    async def token(self, uid: str, **values: JSON) -> None:
+        """Its document, and the data key that its first PUT made."""
+        key = self.vault.token_key("RFID", uid)
+        await self.vault.seal(key, uid)
+        document: Document = {
+            "owner": "NL*EMS",
+            "key": key,
+            "type": "RFID",
+            "version": 1,
+            "valid": True,
+            **values,
+        }
+        await self.store.apply([Insert(HUB, "tokens", f"{document['owner']}|{key}", document)])
+
+    async def noted(self) -> list[dict[str, object]]:
+        """The commands in the area of tokens."""
+        places = [TopicPartition(commands_topic(Area.TOKEN), number) for number in range(PARTITIONS)]
+        reader = self.log.reader()
+        await reader.assign(dict.fromkeys(places, 0))
+        batches = await reader.poll(0.5)
+        await reader.close()
+        records = [decode_command(stored) for batch in batches.values() for stored in batch]
+        return [msgspec.json.decode(record.command) for record in records]
+
+    async def status(self, uid: str, for_start: bool = False) -> tuple[str, str]:
+        _, found = await self.authorizer.resolve("demo", "CP-1", uid, for_start)
+        return found.status, found.source
+
+
+@pytest.fixture
+async def w(tmp_path: Path) -> AsyncIterator[World]:
+    store, log = Store(tmp_path / "read"), SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    yield World(store, log)
+    await log.close()
+    await store.close()
+
+
+async def test_a_tag_seen_for_the_first_time_costs_two_reads_at_once_and_then_none(w: World) -> None:
+    await w.token("ALICE", whitelist="ALWAYS")
+    there = w.process(Vault(b"m" * 32, StoreKeys(w.store)))
+    w.store.reads.clear()
+    tag, found = await there.resolve("demo", "CP-1", "alice", False)
+    assert (found.status, found.source) == ("Accepted", "stored")
+    assert await w.vault.open(tag.sealed) == b"alice"
+    assert (sorted(w.store.reads), w.store.most_at_once) == (["keys", "tokens"], 2)
+    for for_start in (False, True):
+        await there.resolve("demo", "CP-1", "ALICE", for_start)
+    assert len(w.store.reads) == 2
+    w.now += CACHE_FOR
+    await there.resolve("demo", "CP-1", "ALICE", True)
+    assert w.store.reads[2:] == ["tokens"]
+
+
+async def test_tags_that_come_together_are_read_together(w: World) -> None:
+    for number in range(60):
+        await w.token(f"TAG{number}", whitelist="ALWAYS" if number % 2 else "NEVER", valid=number % 3 > 0)
+    w.emsp.answer = Answer("BLOCKED")
+    w.store.reads.clear()
+    found = await asyncio.gather(*(w.status(f"TAG{number}") for number in range(61)))
+    assert w.store.reads.count("tokens") <= 2
+    assert found == [
+        *(
+            (("Accepted" if number % 3 else "Invalid"), "stored") if number % 2 else ("Blocked", "real_time")
+            for number in range(60)
+        ),
+        ("Invalid", "unknown"),
+    ]
+
+
+async def test_the_tenants_own_tag_comes_before_a_roaming_token(w: World) -> None:
+    await w.token("ALICE", whitelist="NEVER")
+    await w.token("ALICE", owner="tenant*demo", tenant_id="demo", status="Accepted")
+    await w.token("ALICE", owner="tenant*other", tenant_id="other", status="Blocked")
+    assert await w.status("ALICE") == ("Accepted", "tag")
+    assert w.emsp.asked == []
+
+
+async def test_an_owner_is_asked_where_its_whitelist_wants_it_and_noted(w: World) -> None:
+    await w.token("ALICE", whitelist="NEVER")
+    assert await w.status("ALICE") == ("Accepted", "real_time")
+    assert await w.status("ALICE", for_start=True) == ("Accepted", "recent")
+    assert w.emsp.asked == ["ALICE"]
+    assert [note["type"] for note in await w.noted()] == [command_name(NoteAuthorization)]
+
+
+@pytest.mark.parametrize(
+    ("whitelist", "expected"),
+    [("NEVER", ("Invalid", "unavailable")), ("ALLOWED_OFFLINE", ("Accepted", "stored"))],
+)
+async def test_a_silent_owner_is_not_waited_for_and_never_by_a_start(
+    w: World, whitelist: str, expected: tuple[str, str]
+) -> None:
+    w.emsp.answer = None
+    await w.token("ALICE", whitelist=whitelist)
+    assert await w.status("ALICE") == expected
+    assert await w.status("ALICE", for_start=True) == expected
+
+
+async def test_while_the_store_is_away_what_was_read_before_serves(w: World) -> None:
+    await w.token("ALICE", whitelist="ALWAYS")
+    assert await w.status("ALICE") == ("Accepted", "stored")
+    w.store.away = True
+    w.now += timedelta(hours=1)
+    assert await w.status("ALICE") == ("Accepted", "stored")
+    tag, found = await w.authorizer.resolve("demo", "CP-1", "BOB", False)
+    assert (found.status, found.source, tag.sealed) == ("Invalid", "unavailable", "")
