@@ -1,7 +1,8 @@
 """The system under test: its real servers and its processes, started, killed, frozen and started again by name.
 
 What enters: which runtime, how many gateways and deciders, a folder. What leaves: addresses, process ids, a token,
-and their CPU and memory. Every process ends with `stop`, also after an error; only processes started here are ended.
+and their CPU and memory. Every process ends with `stop`, also after an error, and with this process where that is
+killed; only processes started here are ended.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import httpx
 import psutil
 
 from api.auth import issue_token
-from tests.servers import SERVERS, Server, missing
+from bench.bound import bound
+from tests.servers import SERVERS, Kafka, Server, missing
 from tests.servers.ports import PortLock, take
 
 READY = re.compile(r"is ready: (\S+)")
@@ -90,7 +92,7 @@ class Child:
             self._output = self.log.open("ab")
         self.starts += 1
         self._process = subprocess.Popen(
-            command,
+            [*bound(), *command],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -167,12 +169,13 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 @dataclass
 class Backend:
-    """`kafka` or `embedded`. Use as `with Backend(...).running():`."""
+    """`kafka` or `embedded`, Kafka on one of `tests.servers.kafka.JVMS`. Use as `with Backend(...).running():`."""
 
     runtime: str
     folder: Path
     gateways: int = 1
     deciders: int = 1
+    jvm: str = "tests"
     servers: dict[str, Server] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     jwt_secret: bytes = field(default_factory=lambda: secrets.token_urlsafe(32).encode())
@@ -202,6 +205,9 @@ class Backend:
                 raise BackendFailed(f"{name} is missing: install {lacking[name]}")
             if name not in lacking:
                 server = SERVERS[name](self.folder / name)
+                server.launcher = bound()
+                if isinstance(server, Kafka):
+                    server.jvm = self.jvm
                 self.servers[name] = server
                 server.start()
 

@@ -10,9 +10,12 @@ import asyncio
 import contextlib
 import itertools
 import multiprocessing
+import os
 import random
+import time
 from array import array
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -20,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from bench.bound import bind
 from bench.sockets import HandshakeRefused, Socket, open_socket
 from chargesphere.demo.charge_point import utc_text
 
@@ -74,8 +78,9 @@ class Point:
 class Fleet:
     """All charge points of one process."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, opener: Callable[..., Awaitable[Socket]] = open_socket) -> None:
         self._share = share
+        self._open = opener
         self._random = random.Random(share.seed)
         self._points = [
             Point(n, f"{share.prefix}{n}", share.tags[n % len(share.tags)])
@@ -94,13 +99,13 @@ class Fleet:
         self._complete = asyncio.Event()
         self._closing = False
         self.connected = 0
-        self.refused = 0
+        self.refusals: Counter[str] = Counter()
         self.disconnects = 0
 
     # -- connections -------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """All of them, at the bounded rate; those that are refused try again."""
+        """All of them, at the bounded rate; those that are refused try again when they are told to."""
         began = self._loop.time()
         for number, point in enumerate(self._points):
             due = began + number / self._share.connect_rate
@@ -114,16 +119,16 @@ class Fleet:
         url = f"{urls[point.number % len(urls)]}/ocpp/{self._share.tenant}/{point.identity}"
         while True:
             try:
-                point.socket = await open_socket(
+                point.socket = await self._open(
                     url, lambda text: self._take(point, text), lambda: self._lost(point)
                 )
                 break
             except HandshakeRefused as refused:
-                self.refused += 1
-                await asyncio.sleep(self._random.uniform(0.5, 1.5) * max(1.0, refused.retry_after / 4))
-            except (OSError, TimeoutError):
-                self.refused += 1
-                await asyncio.sleep(self._random.uniform(0.5, 2.0))
+                self.refusals[str(refused)] += 1
+                await asyncio.sleep(refused.retry_after + self._random.uniform(0.0, 1.0))
+            except (OSError, TimeoutError) as error:
+                self.refusals[type(error).__name__] += 1
+                await asyncio.sleep(self._random.uniform(1.0, 5.0))
         self.connected += 1
         if self.connected == len(self._points):
             self._complete.set()
@@ -342,8 +347,9 @@ class Fleet:
             self._outcome.errors[what] = self._outcome.errors.get(what, 0) + count
 
 
-def serve_parent(pipe: Connection, share: Share) -> None:
+def serve_parent(pipe: Connection, share: Share, parent: int) -> None:
     """The main function of a client process: does what the parent says until it says stop or goes away."""
+    bind(parent)
     asyncio.run(_serve(pipe, share))
 
 
@@ -355,8 +361,10 @@ async def _serve(pipe: Connection, share: Share) -> None:
             order = await loop.run_in_executor(None, pipe.recv)
             match order:
                 case ("connect",):
+                    telling = loop.create_task(_tell(pipe, fleet))
                     await fleet.connect()
-                    pipe.send(("connected", fleet.connected, fleet.refused))
+                    telling.cancel()
+                    pipe.send(("connected", fleet.refusals))
                 case ("run", rate, begin, warm_up, seconds):
                     outcome = await fleet.run(rate, begin, warm_up, seconds)
                     pipe.send(("outcome", outcome, fleet.disconnects))
@@ -368,15 +376,23 @@ async def _serve(pipe: Connection, share: Share) -> None:
         await fleet.close()
 
 
+async def _tell(pipe: Connection, fleet: Fleet) -> None:
+    """How far it has come, every second."""
+    while True:
+        await asyncio.sleep(1.0)
+        pipe.send(("progress", fleet.connected, fleet.refusals.total()))
+
+
 class Client:
-    """The parent's handle on one client process."""
+    """The parent's handle on one client process. `progress`: charge points connected, and how often refused."""
 
     def __init__(self, share: Share) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve_parent, args=(theirs, share), daemon=True)
+        self._process = context.Process(target=serve_parent, args=(theirs, share, os.getpid()), daemon=True)
         self._process.start()
         theirs.close()
+        self.progress = (0, 0)
 
     @property
     def pid(self) -> int:
@@ -387,11 +403,14 @@ class Client:
         self._pipe.send(order)
 
     def answer(self, seconds: float) -> tuple[Any, ...]:
-        """What it says next. Raises TimeoutError, or EOFError where it has ended."""
-        if not self._pipe.poll(seconds):
-            raise TimeoutError(f"a client process said nothing for {seconds:g} s")
-        said: tuple[Any, ...] = self._pipe.recv()
-        return said
+        """What it says next, its progress apart. Raises TimeoutError, or EOFError where it has ended."""
+        deadline = time.monotonic() + seconds
+        while self._pipe.poll(max(0.0, deadline - time.monotonic())):
+            said: tuple[Any, ...] = self._pipe.recv()
+            if said[0] != "progress":
+                return said
+            self.progress = (said[1], said[2])
+        raise TimeoutError(f"a client process did not do its work in {seconds:g} s")
 
     def stop(self) -> None:
         """End it, kindly at first."""

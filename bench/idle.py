@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench.backend import Backend, more_files
 from bench.clients import Client, Share
+from bench.connecting import connect_all
 from bench.options import TENANT, bench_emsp, prepare, run_folder
 from bench.system import shares, summary
 from bench.tables import machine, print_facts, print_rows, write_json
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     more_files()
     with run_folder(options) as folder:
-        backend = Backend(options.runtime, folder, 1, options.deciders)
+        backend = Backend(options.runtime, folder, 1, options.deciders, options.jvm)
         with backend.running():
             result = asyncio.run(_measure(backend, options, console))
     print_facts(console, "idle charge points", result["memory"])
@@ -53,14 +54,13 @@ async def _measure(backend: Backend, options: argparse.Namespace, console: Conso
         active = Client(Share(url, TENANT, "ACTIVE", 0, ACTIVE, 0.5, tags, 20.0, 99))
         clients = [active]
         try:
-            await _connected(active, 60.0)
+            await connect_all([active], ACTIVE, options.patience, console)
             await _step(active, 5.0)
             before = gateway.memory_info().rss
             idle = [Client(share) for share in shares(options, url, tags)]
             clients += idle
             console.print(f"connecting {options.points} idle charge points")
-            patience = options.points / options.connect_rate * 3 + 120
-            await asyncio.gather(*(_connected(client, patience) for client in idle))
+            refusals = await connect_all(idle, options.points, options.patience, console)
             await asyncio.sleep(5.0)
             after = gateway.memory_info().rss
             outcome = await _step(active, options.seconds)
@@ -79,13 +79,9 @@ async def _measure(backend: Backend, options: argparse.Namespace, console: Conso
             "at_the_end_mib": round(later / 2**20, 1),
             "kib_each": round((after - before) / 1024 / options.points, 1),
         },
+        "refusals": dict(refusals),
         "active": summary([outcome], options.seconds),
     }
-
-
-async def _connected(client: Client, patience: float) -> None:
-    client.order("connect")
-    await asyncio.to_thread(client.answer, patience)
 
 
 async def _step(client: Client, seconds: float) -> Any:

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     more_files()
     with run_folder(options) as folder:
         deciders = max(2, options.deciders)
-        backend = Backend(options.runtime, folder, max(2, options.gateways), deciders)
+        backend = Backend(options.runtime, folder, max(2, options.gateways), deciders, options.jvm)
         with backend.running():
             found = report(backend, folder, options.kills, seed=options.seed, console=console)
     show(console, found)

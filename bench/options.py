@@ -16,6 +16,7 @@ from typing import Any, Final
 from bench.backend import Backend
 from chargesphere.demo.api_client import ApiClient
 from chargesphere.demo.emsp import Card, Emsp, make_cards
+from tests.servers.kafka import JVMS
 
 TENANT: Final = "bench"
 TAGS: Final = 90
@@ -28,6 +29,12 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateways", type=int, default=1)
     parser.add_argument("--deciders", type=int, default=1)
     parser.add_argument("--clients", type=int, default=2, help="client processes")
+    parser.add_argument(
+        "--jvm",
+        choices=tuple(JVMS),
+        default="server",
+        help="Kafka's Java machine: small as for the tests, or as in production (C2, G1, 1 GB)",
+    )
     parser.add_argument(
         "--data", type=Path, help="parent folder of the run's data (default: the system's own)"
     )

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from bench.backend import Backend, Usage, more_files
 from bench.clients import Client, Outcome, Share
+from bench.connecting import connect_all
 from bench.options import TENANT, bench_emsp, common, prepare, run_folder
 from bench.tables import machine, print_facts, print_rows, quantiles_ms, write_json
 
@@ -35,6 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-up", type=float, default=20.0, help="seconds before anything is counted")
     parser.add_argument("--seconds", type=float, default=60.0, help="measured, at each rate")
     parser.add_argument("--connect-rate", type=float, default=150.0, help="connections a second, all clients")
+    parser.add_argument(
+        "--patience", type=float, default=900.0, help="seconds within which all must be connected"
+    )
     parser.add_argument("--charging", type=float, default=0.5, help="share that charges from the start")
     parser.add_argument("--knee", action="store_true", help="raise the rate until p99 reaches 500 ms")
     parser.add_argument("--knee-step", type=float, default=1.25, help="factor from one rate to the next")
@@ -45,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     more_files()
     with run_folder(options) as folder:
-        backend = Backend(options.runtime, folder, options.gateways, options.deciders)
+        backend = Backend(options.runtime, folder, options.gateways, options.deciders, options.jvm)
         with backend.running():
             result = asyncio.run(_measure(backend, options, console, folder))
     show(console, result)
@@ -62,18 +66,13 @@ async def _measure(backend: Backend, options: argparse.Namespace, console: Conso
         try:
             console.print(f"{options.runtime}: connecting {options.points} charge points")
             began = time.monotonic()
-            for client in clients:
-                client.order("connect")
-            patience = options.points / options.connect_rate * 3 + 120
-            refused = 0
-            for said in await asyncio.gather(*(_answer(client, patience) for client in clients)):
-                refused += int(said[2])
+            refusals = await connect_all(clients, options.points, options.patience, console)
             connecting = time.monotonic() - began
             steps = []
             for rate in rates(options):
                 step = await _step(backend, clients, rate, options)
                 steps.append(step)
-                console.print(f"{rate:,.0f} a minute: {step['answer_ms']['all']}")
+                console.print(line(step), soft_wrap=True)
                 if step["answer_ms"]["all"].get("p99", 0.0) >= KNEE_MS or step["reached"] < 0.9 * rate:
                     break
         finally:
@@ -87,7 +86,8 @@ async def _measure(backend: Backend, options: argparse.Namespace, console: Conso
         "gateways": options.gateways,
         "deciders": options.deciders,
         "connect_seconds": round(connecting, 1),
-        "handshakes_refused": refused,
+        "handshakes_refused": refusals.total(),
+        "refusals": dict(refusals),
         "cdrs_at_emsp": len(emsp.cdrs),
         "violations": emsp.violations[:20],
         "steps": steps,
@@ -148,8 +148,17 @@ async def _step(
         "disconnects": sum(int(one[2]) for one in said),
         "delays_ms": delays(metrics),
         "processes": used,
+        "cpu_percent": round(sum(one["cpu_percent"] for one in used.values()), 1),
         "counts": counts(metrics),
     }
+
+
+def line(step: Result) -> str:
+    """A step in one line."""
+    times = step["answer_ms"]["all"]
+    shown = ", ".join(f"{name} {times[name]:,.1f}" for name in ("p50", "p95", "p99", "max") if name in times)
+    reached, wanted = f"{step['reached']:,} a minute", f"{step['rate']:,} wanted"
+    return f"{reached} ({wanted}): {shown} ms; CPU of all processes {step['cpu_percent']:,.0f} % of a core"
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> Result:
@@ -214,10 +223,13 @@ def show(console: Console, result: Result) -> None:
         print_rows(console, "from the log to, ms", step["delays_ms"], "to")
         print_rows(console, "processes", step["processes"], "process")
         facts = {name: step[name] for name in ("rate", "reached", "sent", "unanswered", "disconnects")}
-        facts |= {"client lag, ms": step["client_lag_ms"]}
+        facts |= {"client lag, ms": step["client_lag_ms"], "CPU of all, % of a core": step["cpu_percent"]}
         facts |= {f"error: {what[:60]}": count for what, count in step["errors"].items()}
         facts |= {name: result[name] for name in ("connect_seconds", "handshakes_refused", "cdrs_at_emsp")}
         print_facts(console, f"{result['runtime']}, {result['charge_points']} charge points", facts)
     if len(result["steps"]) > 1:
-        rows = {f"{s['rate']:,}": {"reached": s["reached"], **s["answer_ms"]["all"]} for s in result["steps"]}
+        rows = {
+            f"{s['rate']:,}": {"reached": s["reached"], **s["answer_ms"]["all"], "CPU, %": s["cpu_percent"]}
+            for s in result["steps"]
+        }
         print_rows(console, "up to the knee", rows, "messages a minute")

@@ -6,11 +6,12 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from bench.clients import MIX, Fleet, Outcome, Share
-from bench.sockets import HandshakeRefused, open_socket
+from bench.sockets import HandshakeRefused, Socket, open_socket
 from tests.demo.fakes import CentralSystem
 
 
@@ -75,6 +76,27 @@ async def test_a_lost_connection_is_an_error_and_comes_back(system: CentralSyste
     await fleet.close()
 
     assert fleet.disconnects == 1
+
+
+async def test_who_is_refused_comes_back_when_it_is_told_to_until_it_is_taken(system: CentralSystem) -> None:
+    system.open = True
+    refusals = iter((HandshakeRefused(503, 0.3), HandshakeRefused(503, 0.2)))
+    loop = asyncio.get_running_loop()
+    tried: list[float] = []
+
+    async def grudging(*args: Any, **options: Any) -> Socket:
+        tried.append(loop.time())
+        refusal = next(refusals, None)
+        if refusal is not None:
+            raise refusal
+        return await open_socket(*args, **options)
+
+    fleet = Fleet(share(system, count=1, charging=0.0), grudging)
+    await asyncio.wait_for(fleet.connect(), 10)
+    await fleet.close()
+
+    assert fleet.refusals == {"HTTP 503": 2}
+    assert tried[1] - tried[0] >= 0.3 and tried[2] - tried[1] >= 0.2
 
 
 async def test_a_refused_handshake_says_its_status(system: CentralSystem) -> None:

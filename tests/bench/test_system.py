@@ -52,6 +52,15 @@ def test_delays_and_counts_are_read_from_the_metrics_whatever_the_order_of_label
     assert system.counts(metrics) == {"sweeper.stale": 3.0}
 
 
+def test_a_step_is_one_line() -> None:
+    one = Outcome({"Heartbeat": array("d", [0.001, 0.0025]).tobytes()}, 2, 2, {}, 0, 0.0)
+    step = {"rate": 120, "cpu_percent": 61.7, **system.summary([one], 1.0)}
+
+    assert system.line(step) == (
+        "120 a minute (120 wanted): p50 2.5, p95 2.5, p99 2.5, max 2.5 ms; CPU of all processes 62 % of a core"
+    )
+
+
 def test_every_charge_point_belongs_to_one_client() -> None:
     found = system.shares(options("--points", "10", "--clients", "3"), ["ws://127.0.0.1:1"], ("T",))
 

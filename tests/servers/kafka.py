@@ -1,7 +1,8 @@
 """Apache Kafka from its Maven artifacts: one KRaft node on Java 17.
 
-What enters: Java, and Maven for the first start on a machine. What leaves: a broker that makes no topic by
-itself. The jars and a formatted, empty data folder are kept in `.servers/kafka` of the working copy.
+What enters: Java, and Maven for the first start on a machine. What leaves: a broker that makes no topic by itself, on
+a small Java machine that starts fast or, for measurements, on one as in production. The jars and a formatted, empty
+data folder are kept in `.servers/kafka` of the working copy.
 """
 
 from __future__ import annotations
@@ -51,9 +52,25 @@ broker.heartbeat.interval.ms=500
 """
 
 
+# C1 only: half the time to start, and two cores are shared with what is tested.
+QUICK = ("-Xmx256m", "-Xms64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+JVMS = {
+    "tests": QUICK,
+    "server": (
+        *("-server", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+        *("-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"),
+    ),
+}
+"""Options of the Java machine: `server` are those of Kafka's own start script."""
+
+
 class Kafka(Server):
+    """`jvm` is one of `JVMS`."""
+
     name: ClassVar[str] = "kafka"
     setting: ClassVar[str] = "CHARGESPHERE_KAFKA_BOOTSTRAP"
+    jvm: str = "tests"
 
     def __init__(self, folder: Path | None = None, note: Path | None = None) -> None:
         super().__init__(folder, note)
@@ -94,8 +111,7 @@ class Kafka(Server):
             properties.write_text(
                 PROPERTIES.format(port=self.port, controller_port=self._controller.port, data=data)
             )
-        # C1 only: half the time to start, and two cores are shared with what is tested.
-        return [*_java("-Xmx256m", "-Xms64m", "-XX:TieredStopAtLevel=1"), "kafka.Kafka", str(properties)]
+        return [*_java(*JVMS[self.jvm]), "kafka.Kafka", str(properties)]
 
     def _answers(self) -> bool:
         return brokers(self.port) == 1
@@ -130,14 +146,14 @@ def _formatted() -> Path:
             properties = CACHE / "format.properties"
             properties.write_text(PROPERTIES.format(port=9092, controller_port=9093, data=partly))
             tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-            _run([*_java("-Xmx256m", "-XX:TieredStopAtLevel=1"), *tool], "format Kafka's data folder")
+            _run([*_java(*QUICK), *tool], "format Kafka's data folder")
             partly.rename(FORMATTED)
     return FORMATTED
 
 
 def _java(*options: str) -> list[str]:
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return [program("java") or "java", *options, "-XX:+UseSerialGC", quiet, "-cp", f"{JARS}/*"]
+    return [program("java") or "java", *options, quiet, "-cp", f"{JARS}/*"]
 
 
 def _java_version(java: str) -> int:

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -45,6 +45,8 @@ class Server(ABC):
 
     name: ClassVar[str]
     setting: ClassVar[str]
+    launcher: Sequence[str] = ()
+    """A command line that starts the server's own behind it, e.g. one that ties it to this process."""
 
     def __init__(self, folder: Path | None = None, note: Path | None = None) -> None:
         self.note = note
@@ -105,7 +107,7 @@ class Server(ABC):
         self._refuse_if_shared("start")
         if self.running:
             raise ServerFailed(f"{self.name} runs already, pid {self.pid}")
-        command = self._command()
+        command = [*self.launcher, *self._command()]
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
