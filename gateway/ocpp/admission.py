@@ -97,6 +97,7 @@ class Admission:
         self._see_room(loop.time())
         try:
             async with self._turns.one():
+                self._see_room(loop.time())  # it may have waited for seconds
                 return await self._identify(path, headers, address)
         except CrowdedError:
             raise self._come_back(loop.time()) from None
