@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import Problem, ProblemRoute, not_found
-from api.v1.caller import Caller, PlatformAdmin
+from api.v1.caller import Caller, PlatformAdmin, result_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
 from commands.base import Command, Meta
 from commands.directory import ClaimParties, ReleaseParties
@@ -17,6 +17,7 @@ from commands.partner import (
     TOKEN_DIGEST,
     CreatePartner,
     PartnerReply,
+    ReissueTokenA,
     Remove,
     Resume,
     Suspend,
@@ -55,16 +56,21 @@ class RoleInput(BaseModel):
     business_details: dict[str, Any] = {}
 
 
-class NewPartner(BaseModel):
+class TheirSide(BaseModel):
     """`versions_url` and `token` are theirs, for a handshake that we start."""
 
     model_config = ConfigDict(extra="forbid")
 
+    versions_url: str | None = Field(default=None, max_length=255, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    token: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
+
+
+class NewPartner(TheirSide):
+    """Who it is, and what we need for a handshake that we start."""
+
     id: str = Field(pattern="^[A-Za-z0-9_-]{1,64}$")
     name: str = Field(min_length=1, max_length=200)
     roles: list[RoleInput] = Field(min_length=1, max_length=50)
-    versions_url: str | None = Field(default=None, max_length=255, pattern=r"^https?://[^\s/]+(/\S*)?$")
-    token: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
 
 
 class Suspension(BaseModel):
@@ -102,21 +108,29 @@ async def create(body: NewPartner, caller: PlatformAdmin) -> Response:
         roles=roles,
         token_a=await _secret(vault, body.id, token_a),
         versions_url=body.versions_url or "",
-        their_token_a=await vault.seal(vault_subject(body.id), body.token) if body.token else "",
+        their_token_a=await _theirs(vault, body.id, body),
     )
-    reply = await caller.ask(command, meta)
-    await caller.visible(HUB, "partners", body.id, reply)
-    status = msgspec.json.decode(reply.result, type=PartnerReply).status
-    return answer(
-        {
-            "id": body.id,
-            "token_a": token_a,
-            "versions_url": f"{caller.services.public_url}/ocpi/versions",
-            "status": status,
-        },
-        201,
-        {"Location": f"/api/v1/partners/{body.id}"},
+    planned = await _planned(caller, command, meta, token_a)
+    return answer(planned, 201, {"Location": f"/api/v1/partners/{body.id}"})
+
+
+@routes.post("/partners/{partner_id}/token")
+async def reissue(partner_id: Id, caller: PlatformAdmin, body: TheirSide | None = None) -> Response:
+    """A new token A for a partner that is not registered, such as one that has unregistered; 409 for one that is.
+
+    `token_a` is in this answer only, and the one before it is dead. What the body names of their side replaces what
+    was known of it.
+    """
+    theirs = body or TheirSide()
+    vault, meta = caller.services.vault, await caller.meta("")
+    token_a = vault.digest("token_a", meta.command_id)
+    command = ReissueTokenA(
+        partner_id=partner_id,
+        token_a=await _secret(vault, partner_id, token_a),
+        versions_url=theirs.versions_url or "",
+        their_token_a=await _theirs(vault, partner_id, theirs),
     )
+    return answer(await _planned(caller, command, meta, token_a))
 
 
 @routes.get("/partners")
@@ -171,6 +185,25 @@ async def remove(partner_id: Id, caller: PlatformAdmin) -> Response:
     await caller.ask(ReleaseParties(owner=partner_id), _step(meta, "release"))
     await caller.gone(HUB, "partners", partner_id)
     return empty()
+
+
+async def _planned(
+    caller: Caller, command: CreatePartner | ReissueTokenA, meta: Meta, token_a: str
+) -> dict[str, str]:
+    """What a partner has to be told, so that it can register."""
+    reply = await caller.ask(command, meta)
+    await caller.visible(HUB, "partners", command.partner_id, reply)
+    return {
+        "id": command.partner_id,
+        "token_a": token_a,
+        "versions_url": f"{caller.services.public_url}/ocpi/versions",
+        "status": result_of(reply, PartnerReply).status,
+    }
+
+
+async def _theirs(vault: Vault, partner_id: str, theirs: TheirSide) -> str:
+    """Their token as the log keeps it; empty where none is given."""
+    return await vault.seal(vault_subject(partner_id), theirs.token) if theirs.token else ""
 
 
 async def _secret(vault: Vault, partner_id: str, token: str) -> Secret:

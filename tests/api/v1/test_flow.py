@@ -11,7 +11,9 @@ import pytest
 from api.v1 import indexes
 from commands.base import Meta
 from commands.charge_point import Connect, StartTransaction
+from commands.partner import Register
 from domain.charge_point.passwords import verify_password
+from domain.partner import Connection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.store import HUB
 from tests.api.v1.world import NOW, World, problem
@@ -300,6 +302,63 @@ async def test_a_partner_is_planned_with_a_token_that_is_shown_once(demo: World)
     assert got.json()["roles"][0]["party_id"] == "MSP"
     assert "digest_a" not in got.text
     assert listed.json()["items"] == [got.json()]
+
+
+async def test_a_partner_that_is_not_registered_gets_a_new_token_a_and_the_one_before_it_is_dead(
+    demo: World,
+) -> None:
+    roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
+    body = {"id": "p1", "name": "P", "roles": roles}
+    first = (await demo.call("POST", "/partners", body, role="platform_admin")).json()
+    theirs = {"versions_url": "https://new.example/versions", "token": "their-new-token"}
+    again = await demo.call("POST", "/partners/p1/token", theirs, role="platform_admin")
+    stored = msgspec.json.encode(await demo.store.get(HUB, "partners", "p1"))
+
+    renewed = again.json()
+    assert again.status_code == 200
+    assert {**renewed, "token_a": ""} == {**first, "token_a": ""}
+    assert renewed["token_a"] != first["token_a"]
+    assert demo.vault.digest("ocpi", renewed["token_a"]).encode() in stored
+    assert demo.vault.digest("ocpi", first["token_a"]).encode() not in stored
+    assert b"https://new.example/versions" in stored
+    assert b"their-new-token" not in stored
+
+
+async def test_the_same_request_for_a_new_token_a_again_gets_the_same_one(demo: World) -> None:
+    roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
+    await demo.call("POST", "/partners", {"id": "p1", "name": "P", "roles": roles}, role="platform_admin")
+    key = {"Idempotency-Key": "k1"}
+    answers = [
+        (await demo.call("POST", "/partners/p1/token", role="platform_admin", headers=key)).json()
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+
+
+async def test_a_registered_partner_gets_no_token_a_and_an_unknown_one_is_404(demo: World) -> None:
+    roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
+    body = {"id": "p1", "name": "P", "roles": roles}
+    token_a = (await demo.call("POST", "/partners", body, role="platform_admin")).json()["token_a"]
+    connection = Connection(
+        version="2.3.0",
+        versions_url="https://p.example/versions",
+        endpoints=(),
+        roles=(PartnerRole(role="EMSP", country_code="DE", party_id="MSP"),),
+        token_b="s1.k.b",
+        token_c=Secret(digest="c", sealed="s1.k.c"),
+    )
+    meta = Meta(command_id="registered", at=demo.now)
+    digest = demo.vault.digest("ocpi", token_a)
+    reply = await demo.services.bus.ask(
+        Register(partner_id="p1", connection=connection, token_a_digest=digest), meta
+    )
+    assert reply.refusal is None
+
+    registered = await demo.call("POST", "/partners/p1/token", role="platform_admin")
+    unknown = await demo.call("POST", "/partners/p9/token", role="platform_admin")
+
+    assert (registered.status_code, unknown.status_code) == (409, 404)
+    assert problem(registered)["code"] == "not_allowed"
 
 
 async def test_a_partner_is_suspended_resumed_registered_and_removed(demo: World) -> None:

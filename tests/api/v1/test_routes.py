@@ -37,6 +37,7 @@ LOWEST = {
     "POST /partners": "platform_admin",
     "GET /partners": "platform_admin",
     "GET /partners/{partner_id}": "platform_admin",
+    "POST /partners/{partner_id}/token": "platform_admin",
     "POST /partners/{partner_id}/register": "platform_admin",
     "POST /partners/{partner_id}/suspend": "platform_admin",
     "POST /partners/{partner_id}/resume": "platform_admin",
