@@ -103,6 +103,11 @@ def not_found(message: str) -> Answer:
     return invalid(message, 404)
 
 
+def unknown_token(message: str) -> Answer:
+    """HTTP 404 with OCPI 2004."""
+    return Answer(status_code=StatusCode.UNKNOWN_TOKEN, message=message, http=404)
+
+
 def not_allowed(message: str) -> Answer:
     """HTTP 405 with OCPI 2000."""
     return Answer(status_code=StatusCode.CLIENT_ERROR, message=message, http=405)

@@ -50,8 +50,8 @@ async def listed(
     sealed: bool = False,
 ) -> Answer:
     """One page of `chargesphere.{module}`; the object stands under `field`, its token sealed beside it."""
-    ports = call.ports
-    page = read_page(call.query, max_limit=ports.max_page)
+    ports, asked = call.ports, _asked(call)
+    page = read_page(asked, max_limit=ports.max_page)
     date_to = await _end(call, module, page)
     conditions = [*where]
     if (party := only_party(call)) is not None:
@@ -60,14 +60,14 @@ async def listed(
         conditions.append(gte("last_updated", _bound(page.date_from)))
     if date_to is not None:
         conditions.append(lt("last_updated", _bound(date_to)))
-    query = Query(HUB, module, tuple(conditions), (Sort(sort),), page.limit, call.query.get(AFTER))
+    query = Query(HUB, module, tuple(conditions), (Sort(sort),), page.limit, asked.get(AFTER))
     documents, after, total = await _documents(call, query, page)
     found: list[OcpiModel] = []
     for document in documents:
         value = await _object(call, module, model, document, field, sealed)
         if value is not None:
             found.append(value)
-    onward = {name: value for name, value in call.query.items() if name != AFTER}
+    onward = {name: value for name, value in asked.items() if name != AFTER}
     if date_to is not None:
         onward["date_to"] = f"{_bound(date_to)}Z"
     if after is not None:
@@ -78,6 +78,14 @@ async def listed(
         f"{ports.public_url}{call.path}", onward, page, total=behind, max_limit=ports.max_page
     )
     return Answer(found, headers={**headers, TOTAL_COUNT: str(total)})
+
+
+def _asked(call: Call) -> dict[str, str]:
+    """The query. An offset of a time whose plus nobody encoded arrives with a space in its place."""
+    return {
+        name: value.replace(" ", "+") if name in ("date_from", "date_to") else value
+        for name, value in call.query.items()
+    }
 
 
 async def _end(call: Call, module: str, page: Page) -> datetime | None:

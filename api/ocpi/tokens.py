@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.ocpi.call import Answer, Call, not_found
+from api.ocpi.call import Answer, Call, not_found, unknown_token
 from api.ocpi.ports import ContendedError
 from domain.values import PartyId
 from protocols.ocpi import OcpiInvalid, decode, dump_json, parse, v2_3_0
@@ -17,6 +17,7 @@ from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import ci_key
 
 DEFAULT_TYPE: Final = "RFID"
+NOT_NEWER: Final = "not newer than what is known"
 
 
 async def get(call: Call) -> Answer:
@@ -24,9 +25,7 @@ async def get(call: Call) -> Answer:
     if owner is None:
         return _foreign(call)
     token = await call.ports.tokens.get(owner, uid, type)
-    return (
-        Answer(token) if token is not None else not_found(f"there is no token of type {type} with this uid")
-    )
+    return Answer(token) if token is not None else _unknown(type)
 
 
 async def put(call: Call) -> Answer:
@@ -37,9 +36,7 @@ async def put(call: Call) -> Answer:
     token = parse(v2_3_0.Token, call.body)
     _check(token, owner, uid, type)
     done = await call.ports.tokens.put(owner, token, call.meta())
-    return Answer(
-        http=201 if done.created else 200, message=None if done.applied else "older than what is known"
-    )
+    return Answer(http=201 if done.created else 200, message=None if done.applied else NOT_NEWER)
 
 
 async def patch(call: Call) -> Answer:
@@ -59,8 +56,8 @@ async def patch(call: Call) -> Answer:
         message = "the token is being changed by other requests too; GET it, and PUT it as it should be"
         return Answer(status_code=StatusCode.SERVER_ERROR, message=message)
     if done is None:
-        return not_found(f"there is no token of type {type} with this uid; PUT it")
-    return Answer(message=None if done.applied else "older than what is known")
+        return _unknown(type)
+    return Answer(message=None if done.applied else NOT_NEWER)
 
 
 def _named(call: Call) -> tuple[PartyId | None, str, str]:
@@ -71,6 +68,10 @@ def _named(call: Call) -> tuple[PartyId | None, str, str]:
     if len(uid) > 36:
         raise OcpiInvalid("token_uid", f"must have at most 36 characters, got {len(uid)}")
     return (owner if str(owner) in call.access.parties else None), uid, type
+
+
+def _unknown(type: str) -> Answer:
+    return unknown_token(f"there is no token of type {type[:40]} with this uid")
 
 
 def _foreign(call: Call) -> Answer:

@@ -46,7 +46,7 @@ HEADERS = st.dictionaries(
     st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=8),
     max_size=3,
 )
-CODES = {2000, 2001, 4001}
+CODES = {2000, 2001, 2004, 4001}
 
 
 PATHS = st.lists(SEGMENTS, max_size=7).map("/".join) | st.sampled_from(

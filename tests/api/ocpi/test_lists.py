@@ -163,6 +163,17 @@ async def test_date_from_is_inclusive_and_date_to_exclusive_to_the_microsecond(h
     assert await ids(hub, f"{SESSIONS}&date_to={whole}") == []
 
 
+async def test_a_time_with_an_offset_is_understood_also_where_its_plus_is_not_encoded(hub: Hub) -> None:
+    """The standard knows UTC only; peers send offsets all the same, and many do not encode them."""
+    await hub.connect()
+    await keep_session(hub, "s1", NOON)
+    for offset in ("+00:00", "%2B00:00", "+02:00"):
+        assert await ids(hub, f"{PATH}?date_from=2026-03-01T12:00:00{offset}") == ["s1"], offset
+    assert (
+        await ids(hub, f"{PATH}?date_from=2026-03-01T12:00:01+00:00&date_to=2026-03-01T13:00:00+00:00") == []
+    )
+
+
 async def test_a_2_2_1_partner_gets_prices_as_2_2_1_has_them(hub: Hub) -> None:
     await hub.connect(version="2.2.1")
     await keep_session(hub, "s1", NOON)

@@ -82,7 +82,7 @@ async def test_segments_of_the_path_are_decoded_one_by_one(hub: Hub) -> None:
 async def test_the_type_is_RFID_unless_it_is_given_and_tells_tokens_apart(hub: Hub) -> None:
     await hub.connect()
     checked(await put(hub, f"{URL}?type=APP_USER", type="APP_USER"), 201)
-    checked(await hub.client.get(URL, headers=C), 404, 2001)
+    checked(await hub.client.get(URL, headers=C), 404, 2004)
     assert (await stored(hub, f"{URL}?type=APP_USER"))["type"] == "APP_USER"
     checked(await put(hub, URL, type="APP_USER"), 200, 2001)
 
@@ -120,7 +120,7 @@ async def test_what_is_wrong_in_a_token_is_2001_by_its_name(
     response = await put(hub, **changes)
     checked(response, 200, 2001)
     assert named in response.json()["status_message"]
-    checked(await hub.client.get(URL, headers=C), 404, 2001)
+    checked(await hub.client.get(URL, headers=C), 404, 2004)
 
 
 async def test_unknown_fields_and_types_survive(hub: Hub) -> None:
@@ -159,7 +159,7 @@ async def test_a_patch_that_cannot_be_is_2001_and_changes_nothing(hub: Hub, chan
 async def test_a_patch_of_an_unknown_token_is_HTTP_404(hub: Hub) -> None:
     await hub.connect()
     response = await hub.client.patch(URL, headers=C, json={"last_updated": "2026-03-01T11:30:00Z"})
-    checked(response, 404, 2001)
+    checked(response, 404, 2004)
 
 
 def meanwhile(hub: Hub, times: int, **changes: Any) -> None:
@@ -261,4 +261,4 @@ async def test_while_the_log_is_away_a_token_is_not_acknowledged(hub: Hub, tmp_p
     hub.bus.away = True
     checked(await put(hub), 503, 3000)
     hub.bus.away = False
-    checked(await hub.client.get(URL, headers=C), 404, 2001)
+    checked(await hub.client.get(URL, headers=C), 404, 2004)
