@@ -30,10 +30,10 @@ class Target(NamedTuple):
 class View:
     """One document an aggregate.
 
-    `evolve(document, event, meta)` gets a copy of the document (None before the first event) and returns what it
-    is now, or None for no document. `keep` names subtrees that other sources own. With `dense`, every event of
-    the aggregate counts, so that a gap in the versions shows that one was missed. `also` says what else of other
-    documents follows from the whole document and its version.
+    `evolve(document, event, meta)` gets a copy of the document (None before the first event), whose parts it leaves
+    as they are, and returns what it is now, or None for no document. `keep` names subtrees that other sources own.
+    With `dense`, every event of the aggregate counts, so that a gap in the versions shows that one was missed.
+    `also` says what else of other documents follows from the whole document and its version.
     """
 
     name: str
@@ -59,7 +59,9 @@ def utc_text(moment: datetime | None) -> str | None:
     """A time as read models hold it: UTC with milliseconds, ending in Z, so that texts sort as times do."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def builtins(value: object) -> Any:

@@ -30,6 +30,19 @@ FACTS = (
 """What may be told of an event: scalar fields that hold neither personal data nor secrets."""
 
 
+class _Relayed(msgspec.Struct):
+    """Whether a session is told of meter values."""
+
+    relay: list[msgspec.Raw] = []
+
+
+_relayed = msgspec.json.Decoder(_Relayed)
+_event = msgspec.json.Decoder(
+    msgspec.defstruct("_Event", [(name, object, None) for name in ("type", "to", *FACTS)])
+)
+"""Of an event only what may be told: the rest, which may be long, is passed over."""
+
+
 class _Place(Protocol):
     @property
     def topic(self) -> str: ...
@@ -77,12 +90,13 @@ def story_writes(fact: DecisionInLog) -> list[Insert]:
     decision = fact.decision
     if decision.repeat or decision.command in ROUTINE:
         return []
-    events: list[dict[str, object]] = [msgspec.json.decode(event) for event in decision.events]
     refusal = decision.reply.refusal
-    if decision.command == METER_VALUES and refusal is None and not any(e.get("relay") for e in events):
-        return []
-    if decision.command == TIMER and refusal is None and not events:
-        return []
+    if refusal is None:
+        if decision.command == METER_VALUES and not any(_relayed.decode(e).relay for e in decision.events):
+            return []
+        if decision.command == TIMER and not decision.events:
+            return []
+    events = [msgspec.structs.asdict(_event.decode(event)) for event in decision.events]
     meta = decision.meta
     aggregate = decision.reply.aggregate
     line: Document = {
@@ -104,14 +118,14 @@ def story_writes(fact: DecisionInLog) -> list[Insert]:
 
 
 def _told(event: dict[str, object]) -> JSON:
-    out: Document = {"type": str(event.get("type", ""))}
+    out: Document = {"type": str(event["type"])}
     for name in FACTS:
-        value = event.get(name)
+        value = event[name]
         if isinstance(value, str) and value.startswith("s1."):
             continue
         if isinstance(value, str | int | float | bool) and value != "":
             out[name] = value
-    party = event.get("to")
+    party = event["to"]
     if isinstance(party, dict):
         out["to"] = f"{party.get('country_code')}*{party.get('party_id')}"
     return out
@@ -127,7 +141,7 @@ def _correlations(meta: Meta, aggregate: str, events: Sequence[dict[str, object]
         _, module, object_id = id.split("|", 2)
         if module in ("sessions", "cdrs"):
             found.append(object_id)
-    found.extend(str(event.get("session_id") or "") for event in events)
+    found.extend(str(event["session_id"] or "") for event in events)
     return [one for one in dict.fromkeys(found) if one]
 
 

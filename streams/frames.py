@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 BATCH_SECONDS = 0.2
 MOST_WAITING = 20_000
+GATHER_SECONDS = 0.2
+"""How far apart a busy projector of frames takes what has come: each time costs a write a tenant, and a position."""
 TAGS = frozenset({"idTag", "parentIdTag"})
 ADDRESSES = frozenset({"location", "remoteLocation"})
 
@@ -203,10 +205,13 @@ class FrameProjector(Listener):
         member = self._log.member("frames", [FRAMES], self._node, self)
         try:
             await member.start()
+            loop, next_at = asyncio.get_running_loop(), 0.0
             while True:
                 try:
+                    await asyncio.sleep(max(0.0, next_at - loop.time()))
                     batches = await member.poll(1.0, 2000)
                     if batches:
+                        next_at = loop.time() + GATHER_SECONDS
                         await self._project([stored for batch in batches.values() for stored in batch])
                         await member.commit(
                             {

@@ -8,12 +8,12 @@ What is parked is listed in `dead_letters` and stays so over restarts; a letter 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,7 +21,9 @@ from commands.base import Meta
 from domain.aggregate import Event, EventRegistry, kind_of
 from projections.base import Feed, Target, View, utc_text
 from projections.store import (
+    ABSENT,
     HUB,
+    JSON,
     Applied,
     Document,
     Insert,
@@ -41,10 +43,15 @@ from streams.writer import StoreWriter
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str, str]
+Held = tuple[int, Document | None]
+"""A document and its version; 0 and None where there is none."""
 CACHED = 50_000
+_STORES = frozenset({"_id", "version"})
 LETTERS = "dead_letters"
 REREAD_SECONDS = 2.0
 """How old the list of what is parked may be."""
+GATHER_SECONDS = 0.04
+"""How far apart a busy projector's bulks begin."""
 
 
 class MissingEventError(Exception):
@@ -81,7 +88,7 @@ class Projector:
         sweeping: bool = False,
     ) -> None:
         self._store = store
-        self._writer = StoreWriter(store)
+        self._writer = StoreWriter(store, gather=GATHER_SECONDS)
         self._events = events
         self._views: dict[str, list[View]] = {}
         for view in views:
@@ -89,10 +96,11 @@ class Projector:
         self._feeds: dict[str, list[Feed]] = {}
         for feed in feeds:
             self._feeds.setdefault(feed.kind, []).append(feed)
-        self._cache: OrderedDict[Key, tuple[int, Document | None]] = OrderedDict()
+        self._cache: OrderedDict[Key, Held] = OrderedDict()
         self._parked: frozenset[Key] = frozenset()
         self._reread_every = reread_every
         self._letters_at = -math.inf
+        self._reading = asyncio.Lock()
         self._stories = stories
         self._observe = observe
         self._sweeping = sweeping
@@ -159,9 +167,13 @@ class Projector:
 
     async def _read_letters(self) -> None:
         """Learn what is parked, by whomever, and read anew what is parked no longer."""
+        if time.monotonic() - self._letters_at >= self._reread_every:
+            async with self._reading:
+                if time.monotonic() - self._letters_at >= self._reread_every:
+                    await self._reread_letters()
+
+    async def _reread_letters(self) -> None:
         now = time.monotonic()
-        if now - self._letters_at < self._reread_every:
-            return
         found: set[Key] = set()
         cursor: str | None = None
         try:
@@ -184,24 +196,49 @@ class Projector:
     async def _load(self, work: Sequence[tuple[Fact, Event, Meta]]) -> None:
         """Bring the documents that the batch touches into the cache, by one read a collection."""
         wanted: dict[tuple[str, str], set[str]] = {}
+        swept: dict[tuple[str, str], dict[str, int]] = {}
         for _, event, meta in work:
             for view in self._views.get(kind_of(event.originator_id), ()):
                 db, id = view.target(event, meta)
-                if (db, view.collection, id) not in self._cache:
-                    wanted.setdefault((db, view.collection), set()).add(id)
-        for (db, collection), ids in wanted.items():
-            try:
-                found = await self._store.get_many(db, collection, ids)
-            except StoreUnavailable as error:
-                raise TransientError(str(error)) from error
-            for id in ids:
-                document = found.get(id)
-                version = document.get("version") if document else None
-                self._cache[(db, collection, id)] = (version if isinstance(version, int) else 0, document)
+                key = (db, view.collection, id)
+                if self._sweeping and view.also is None:
+                    swept.setdefault(key[:2], {})[id] = event.originator_version
+                elif key in self._cache:
+                    continue
+                elif event.originator_version == 1:
+                    # Nothing stands there yet, or the event comes again: then the store finds the writes old.
+                    self._cache[key] = (0, None)
+                else:
+                    wanted.setdefault(key[:2], set()).add(id)
+        try:
+            for place, newest in swept.items():
+                wanted[place] = wanted.get(place, set()) | await self._skipped(place, newest)
+            for place, ids in wanted.items():
+                if ids:
+                    await self._read(place, ids)
+        except StoreUnavailable as error:
+            raise TransientError(str(error)) from error
+
+    async def _skipped(self, place: tuple[str, str], newest: Mapping[str, int]) -> set[str]:
+        """The documents that are there without the newest event; the others need no reading, whatever they hold."""
+        stored = await self._store.versions(*place, newest)
+        for id in newest:
+            self._cache[(*place, id)] = (stored.get(id, 0), None)
+        return {id for id, version in stored.items() if version < newest[id]}
+
+    async def _read(self, place: tuple[str, str], ids: Iterable[str]) -> None:
+        found = await self._store.get_many(*place, ids)
+        for id in ids:
+            document = found.get(id)
+            version = document.get("version") if document else None
+            if document is not None:
+                document = {k: v for k, v in document.items() if k not in _STORES}
+            self._cache[(*place, id)] = (version if isinstance(version, int) else 0, document)
 
     def _project(self, work: Sequence[tuple[Fact, Event, Meta]]) -> _Batch:
         batch = _Batch()
         changed: dict[Key, tuple[View, Target, Fact]] = {}
+        before: dict[Key, Held] = {}
         for fact, event, meta in work:
             kind = kind_of(event.originator_id)
             for view in self._views.get(kind, ()):
@@ -220,15 +257,13 @@ class Projector:
                         raise MissingEventError(
                             f"version {version} cannot take in {event.originator_version}"
                         )
-                    after = view.evolve(
-                        None if document is None else {k: v for k, v in document.items() if k not in _STORES},
-                        event,
-                        meta,
-                    )
+                    after = view.evolve(None if document is None else document.copy(), event, meta)
                 except Exception as error:
                     self._park(batch, view.name, key, fact, error)
                     continue
+                before.setdefault(key, (version, document))
                 self._cache[key] = (event.originator_version, after)
+                self._cache.move_to_end(key)
                 if after is not None or document is not None:
                     changed[key] = (view, target, fact)
             for feed in self._feeds.get(kind, ()):
@@ -241,7 +276,7 @@ class Projector:
                     self._park(batch, feed.name, key, fact, error)
         for key, (view, target, fact) in changed.items():
             version, document = self._cache[key]
-            batch.add(view.name, key, fact, writes_of(view, target, version, document))
+            batch.add(view.name, key, fact, writes_of(view, target, version, document, before.get(key)))
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return batch
@@ -277,13 +312,28 @@ class Projector:
         return self._parked
 
 
-_STORES = frozenset({"_id", "version"})
+def writes_of(
+    view: View, target: Target, version: int, document: Document | None, before: Held | None = None
+) -> Sequence[Write]:
+    """What puts this document of a view into the store; `before` is what is believed to stand there.
 
-
-def writes_of(view: View, target: Target, version: int, document: Document | None) -> Sequence[Write]:
-    """What puts this document of a view into the store."""
+    The parts of a document are shared with those before and after it: a view never changes what it was given.
+    """
     if document is None:
         return [Remove(target.db, view.collection, target.id, version)]
-    body = {k: v for k, v in document.items() if k not in view.keep and k not in _STORES}
-    put = Put(target.db, view.collection, target.id, version, deepcopy(body), view.keep)
+    body = {k: v for k, v in document.items() if k not in view.keep} if view.keep else document
+    base, changed = _difference(view, before, body)
+    put = Put(target.db, view.collection, target.id, version, body, view.keep, base, changed)
     return [put] if view.also is None else [put, *view.also(target, body, version)]
+
+
+def _difference(view: View, before: Held | None, body: Document) -> tuple[int | None, Mapping[str, JSON]]:
+    """`base` and `changed` of a Put; none where that is not known, or where fields have gone."""
+    if before is None:
+        return None, {}
+    version, document = before
+    if document is None:
+        return ABSENT, {}
+    if not document.keys() <= body.keys() | set(view.keep):
+        return None, {}
+    return version, {k: v for k, v in body.items() if k not in document or document[k] is not v}

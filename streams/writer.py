@@ -1,4 +1,8 @@
-"""One writer for all partitions of a process: writes that come while others are under way go together next."""
+"""One writer for all partitions of a process: writes that come while others are under way go together next.
+
+A bulk costs a round trip a collection however little it holds. With `gather` the beginnings of two bulks are at least
+that far apart (seconds), so that under load fewer go, and larger ones; after a quiet moment a write goes at once.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from streams.follower import TransientError
 class StoreWriter:
     """`apply` returns once the store has taken the writes; raises TransientError while the store is away."""
 
-    def __init__(self, store: ReadStore, limit: int = 2000) -> None:
+    def __init__(self, store: ReadStore, limit: int = 2000, *, gather: float = 0.0) -> None:
         self._store = store
         self._limit = limit
+        self._gather = gather
+        self._next_at = 0.0
         self._waiting: list[tuple[Sequence[Write], asyncio.Future[Applied]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -28,7 +34,10 @@ class StoreWriter:
         return await future
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            await asyncio.sleep(max(0.0, self._next_at - loop.time()))
+            self._next_at = loop.time() + self._gather
             taken: list[tuple[Sequence[Write], asyncio.Future[Applied]]] = []
             size = 0
             while self._waiting and size < self._limit:

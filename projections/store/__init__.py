@@ -5,6 +5,7 @@ Only the composition root chooses between them, so neither is imported here.
 """
 
 from projections.store.port import (
+    ABSENT,
     HUB,
     JSON,
     Append,
@@ -44,6 +45,7 @@ from projections.store.port import (
 )
 
 __all__ = [
+    "ABSENT",
     "HUB",
     "JSON",
     "Append",

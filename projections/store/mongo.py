@@ -1,8 +1,8 @@
 """The read store on MongoDB 6.0 or newer: one MongoDB database a database, documents as they are.
 
-Writes enter as one bulk a collection, positions follow when all of them are acknowledged by the majority: after
-a crash in between the same writes come again and change nothing. It uses no transactions, and nothing of pymongo
-leaves: connection troubles are `StoreUnavailable`, within a few seconds.
+Writes enter as bulks, one a collection (`mongo_bulk`), positions follow when all of them are acknowledged by the
+majority: after a crash in between the same writes come again and change nothing. It uses no transactions, and nothing
+of pymongo leaves: connection troubles are `StoreUnavailable`, within a few seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from datetime import datetime
 
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, IndexModel, UpdateOne
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     BulkWriteError,
@@ -29,10 +28,10 @@ from pymongo.errors import (
 )
 
 from projections.store import mongo_query as mql
+from projections.store.mongo_bulk import DUPLICATE_KEY, Collection, write_group
 from projections.store.port import (
     HUB,
     JSON,
-    Append,
     Applied,
     Condition,
     Document,
@@ -57,9 +56,6 @@ from projections.store.shapes import (
     make_cursor,
 )
 
-Collection = AsyncCollection[dict[str, JSON]]
-
-_DUPLICATE_KEY = 11000
 _ATTEMPT_S = 0.1
 _NO_COLLECTION = 26
 _NO_INDEX = {27, 291}
@@ -102,13 +98,7 @@ class MongoReadStore(ReadStore):
         async with self._translating():
             for (db, collection), group in places.items():
                 expires_by = self._expires_by.get((db, collection))
-                updates = [
-                    UpdateOne({"_id": w.id}, mql.pipeline(w, expires_by), upsert=not isinstance(w, Append))
-                    for w in group
-                ]
-                repeated = len({write.id for write in group}) < len(group)
-                done = await self._collection(db, collection).bulk_write(updates, ordered=repeated)
-                applied += done.modified_count + done.upserted_count
+                applied += await write_group(self._collection(db, collection), group, expires_by)
         await self.set_positions(positions or {})
         return Applied(applied, len(writes) - applied)
 
@@ -153,6 +143,13 @@ class MongoReadStore(ReadStore):
         async with self._translating():
             found = await self._collection(db, collection).find(wanted).to_list()
         return {str(row["_id"]): mql.shown(row) for row in found}
+
+    async def versions(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, int]:
+        check_place(db, collection)
+        wanted = mql.visible((), {"_id": {"$in": list(ids)}})
+        async with self._translating():
+            found = await self._collection(db, collection).find(wanted, {"version": 1}).to_list()
+        return {str(row["_id"]): int(str(row["version"])) for row in found}
 
     async def find(self, query: Query) -> Page:
         limit = check_limit(query.limit)
@@ -283,7 +280,7 @@ class MongoReadStore(ReadStore):
                 codes = {wrong["code"] for wrong in error.details["writeErrors"]}
                 if not codes - _RETRY:
                     return StoreUnavailable(self._url, cause)
-                kind = UniqueViolation if _DUPLICATE_KEY in codes else StoreRejected
+                kind = UniqueViolation if DUPLICATE_KEY in codes else StoreRejected
                 told = error.details["writeErrors"][0]["errmsg"][:300]
                 return kind(f"read store {self._url}: {told}")
             case DuplicateKeyError():

@@ -1,13 +1,15 @@
 """How the MongoDB adapter says things: writes and queries enter, update pipelines and filters leave.
 
-Every write is one update whose filter is `_id` alone and whose guard stands in the pipeline, because a filter
-`version: {$lt: n}` with upsert loses the newest version when writers race. Values stand in `$literal`.
+Every write can be said as one update whose filter is `_id` alone and whose guard stands in the pipeline, because a
+filter `version: {$lt: n}` with upsert loses the newest version when writers race. Changes of documents that are there
+need no upsert, so that many of them can be one update. Values stand in `$literal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from projections.store.port import (
     JSON,
@@ -28,24 +30,72 @@ EXPIRES = "_expires_from"
 """The date that the TTL index looks at; reads take it away."""
 
 Expression = Mapping[str, object]
+_SHOWN: Expression = {"version": {"$gte": 0}, "_deleted": {"$exists": False}}
 
 
 def pipeline(write: Write, expires_by: str | None) -> list[Expression]:
     """The update pipeline of a write; `expires_by` names the field with the time that a TTL index needs."""
     match write:
-        case Put(document=document, version=version):
-            full = _whole(write, document, version, expires_by)
+        case Put(version=version):
+            full = {"$literal": whole(write, expires_by)}
             kept = {name: f"${name}" for name in write.keep}
             return _replace(_older("$version", version), {"$mergeObjects": [full, kept]} if kept else full)
-        case Insert(document=document):
-            return _replace(_older("$version", 0), _whole(write, document, 0, expires_by))
+        case Insert():
+            return _replace(_older("$version", 0), {"$literal": whole(write, expires_by)})
         case Remove(version=version):
-            return _replace(_older("$version", version), _whole(write, {"_deleted": True}, version, None))
+            stone = {"_deleted": True, "_id": write.id, "version": version}
+            return _replace(_older("$version", version), {"$literal": stone})
         case PutPart(part=part, version=version):
             value = {part: {"$literal": {**write.value, "version": version}}}
             return _replace(_older(f"${part}.version", version), {"$mergeObjects": ["$$ROOT", value]})
         case Append():
             return _replace(_extends(write), {"$mergeObjects": ["$$ROOT", _delta(write, expires_by)]})
+
+
+class Change(NamedTuple):
+    """Fields that a visible document takes on where its version is at least `low` and below `high`."""
+
+    id: str
+    low: int
+    high: int
+    fields: Mapping[str, object]
+
+
+def change(write: Put | Append, expires_by: str | None) -> Change | None:
+    """The write as a change of a document that is there; None where it cannot be said so.
+
+    That of a `Put` does the same only where the stored version is its base; elsewhere it does nothing.
+    """
+    if isinstance(write, Append):
+        fields, base = write.set, write.after
+        if write.push:
+            return None
+    else:
+        fields, base = write.changed, write.base
+        if base is None:
+            return None
+    if expires_by is not None and expires_by in fields:
+        return None
+    low, high = (0, write.version) if base is None else (base, min(base + 1, write.version))
+    return Change(write.id, low, high, {**fields, "version": write.version})
+
+
+def changing(changes: Sequence[Change]) -> tuple[dict[str, object], list[Expression]]:
+    """The filter and the pipeline of one update that makes all these changes, each of a document of its own."""
+    ids = [one.id for one in changes]
+    told = [{"low": one.low, "high": one.high, "fields": one.fields} for one in changes]
+    own = {"$arrayElemAt": [{"$literal": told}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
+    guard = {"$and": [{"$lte": ["$$own.low", "$version"]}, {"$lt": ["$version", "$$own.high"]}]}
+    new = {"$cond": [guard, {"$mergeObjects": ["$$ROOT", "$$own.fields"]}, "$$ROOT"]}
+    where: dict[str, object] = {"_id": {"$in": ids}, **_SHOWN}
+    return where, [{"$replaceWith": {"$let": {"vars": {"own": own}, "in": new}}}]
+
+
+def whole(write: Put | Insert, expires_by: str | None) -> dict[str, object]:
+    """The document of a write, as it is stored where there was none."""
+    version = write.version if isinstance(write, Put) else 0
+    document = write.document
+    return {**document, "_id": write.id, "version": version, **_expiry(document, expires_by)}
 
 
 def _replace(guard: Expression, new: Expression) -> list[Expression]:
@@ -54,11 +104,6 @@ def _replace(guard: Expression, new: Expression) -> list[Expression]:
 
 def _older(stored: str, version: int) -> Expression:
     return {"$lt": [{"$ifNull": [stored, -1]}, version]}
-
-
-def _whole(write: Write, document: Mapping[str, JSON], version: int, expires_by: str | None) -> Expression:
-    whole = {**document, "_id": write.id, "version": version, **_expiry(document, expires_by)}
-    return {"$literal": whole}
 
 
 def _expiry(document: Mapping[str, JSON], expires_by: str | None) -> dict[str, object]:
@@ -95,8 +140,7 @@ def _array(name: str) -> Expression:
 
 def visible(conditions: tuple[Condition, ...], *more: Expression) -> dict[str, object]:
     """The filter of the visible documents that meet all conditions."""
-    shown: list[Expression] = [{"version": {"$gte": 0}, "_deleted": {"$exists": False}}]
-    return {"$and": [*map(_condition, conditions), *more, *shown]}
+    return {"$and": [*map(_condition, conditions), *more, _SHOWN]}
 
 
 def _condition(given: Condition) -> Expression:

@@ -28,6 +28,8 @@ Document: TypeAlias = dict[str, JSON]
 
 HUB: Final = "chargesphere"
 MAX_LIMIT: Final = 500
+ABSENT: Final = -1
+"""The version of a document that is not there."""
 EARTH_RADIUS_M: Final = 6_378_100.0
 """The sphere that MongoDB measures on; both adapters use it."""
 
@@ -62,9 +64,13 @@ def tenant_database(tenant: str) -> str:
 
 
 class Put(msgspec.Struct, frozen=True):
-    """The full document; applies when `version` is higher than the stored one (none counts as -1).
+    """The full document; applies when `version` is higher than the stored one (none counts as ABSENT).
 
     Top-level subtrees named in `keep` belong to other sources: what is stored there survives.
+
+    `base` spares an adapter work and changes no outcome: the version below `version` at which the writer believes
+    the stored document to be, ABSENT for none; `changed` are the fields in which `document` differs from that one,
+    which has no others and none of `keep`.
     """
 
     db: str
@@ -73,6 +79,8 @@ class Put(msgspec.Struct, frozen=True):
     version: int
     document: Mapping[str, JSON]
     keep: tuple[str, ...] = ()
+    base: int | None = None
+    changed: Mapping[str, JSON] = {}
 
 
 class PutPart(msgspec.Struct, frozen=True):
@@ -289,6 +297,10 @@ class ReadStore(ABC):
     @abstractmethod
     async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         """The visible documents among these ids, by id."""
+
+    @abstractmethod
+    async def versions(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, int]:
+        """The versions of the visible documents among these ids, by id."""
 
     @abstractmethod
     async def find(self, query: Query) -> Page:

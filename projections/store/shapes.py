@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import math
 import re
 import zlib
@@ -39,6 +40,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
 
+@functools.lru_cache(10_000)
 def check_place(db: str, collection: str) -> None:
     """Raises `StoreRejected` unless both are names that every adapter can hold."""
     if not _DATABASE.fullmatch(db):

@@ -140,6 +140,20 @@ class SqliteReadStore(ReadStore):
 
         return await self._read(db, read, {})
 
+    async def versions(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, int]:
+        check_place(db, collection)
+        wanted = msgspec.json.encode(list(ids)).decode()
+
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            rows = connection.execute(
+                f"SELECT id, version FROM {sql.table(collection)}"
+                " WHERE live = 1 AND id IN (SELECT value FROM json_each(?))",
+                (wanted,),
+            )
+            return dict(rows.fetchall())
+
+        return await self._read(db, read, {})
+
     async def find(self, query: Query) -> Page:
         check_place(query.db, query.collection)
         limit = check_limit(query.limit)
