@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.frames import apply_mask as unmask  # type: ignore[attr-defined]  # compiled where it can be
 from websockets.protocol import Event, State
+from websockets.server import ServerProtocol
 
 if TYPE_CHECKING:
     from gateway.ocpp.connection import Connection
@@ -27,12 +28,17 @@ _END_OF_REQUEST = b"\r\n\r\n"
 class ChargePointSocket(ServerConnection):
     """A socket with the connection that its handshake made."""
 
-    connection: Connection | None = None
-    served = False
-    _cuts = False  # frames are cut here, and the library's parser is between two of them
-    _rest = b""  # the beginning of a frame that is not whole yet
-    _fragments: bytearray | None = None
-    _held = False
+    # In slots: a few attributes more would double the dictionary of each of many thousand sockets.
+    __slots__ = ("_cuts", "_fragments", "_held", "_rest", "connection", "served")
+
+    def __init__(self, protocol: ServerProtocol, server: Server, **options: object) -> None:
+        super().__init__(protocol, server, **options)  # type: ignore[arg-type]  # those of websockets' own
+        self.connection: Connection | None = None
+        self.served = False
+        self._cuts = False  # frames are cut here, and the library's parser is between two of them
+        self._rest = b""  # the beginning of a frame that is not whole yet
+        self._fragments: bytearray | None = None
+        self._held = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
