@@ -17,13 +17,14 @@ from tests.domain.golden import golden
 def fold(
     view: View, aggregate: type[Aggregate[Any]], events: tuple[type[Event], ...], *names: str
 ) -> Document | None:
-    """The document after these golden events; it must be plain JSON."""
+    """The document after these golden events; it must be plain JSON, and none before it is changed by the next."""
     registry = EventRegistry({aggregate: events})
     document: Document | None = None
     for name in names:
         event = registry.decode(golden(aggregate.kind, name))
         meta = Meta(command_id="c", at=event.timestamp)
-        before = deepcopy(document)
-        document = view.evolve(before, event, meta)
+        before, held = document, deepcopy(document)
+        document = view.evolve(None if before is None else before.copy(), event, meta)
+        assert before == held
     assert msgspec.json.decode(msgspec.json.encode(document)) == document
     return document

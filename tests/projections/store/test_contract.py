@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from projections.store import (
+    ABSENT,
     HUB,
     JSON,
     Append,
@@ -145,6 +147,71 @@ async def test_the_newest_of_racing_writers_of_a_new_document_always_wins(store:
         assert sum(one.applied + one.stale for one in done) == 8
 
 
+@pytest.mark.parametrize("base", [ABSENT, 1, 2, 3, 4, None])
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [put("s1", 2, a=1, b=1)],
+        [put("s1", 3, a=1, b=1)],
+        [put("s1", 5, a=7)],
+        [remove("s1", 3)],
+        [remove("s1", 9)],
+        [part("s1", 3, {"connected": True})],
+        [put("s1", 2, a=1, b=1), part("s1", 8, {"connected": True})],
+        [put("s1", 3, a=1, b=1), part("s1", 8, {"connected": True})],
+    ],
+)
+async def test_whatever_a_writer_believes_of_the_stored_document_the_outcome_is_that_of_the_whole(
+    store: ReadStore, before: Sequence[Write], base: int | None
+) -> None:
+    """The belief is right where the base is the stored version, and nothing else of it counts."""
+    whole = {"a": 2, "b": 1}
+    puts = [
+        Put(TENANT, collection, "s1", 5, whole, ("live",), believed, {"a": 2})
+        for collection, believed in (("sessions", base), ("others", None))
+    ]
+    for collection in ("sessions", "others"):
+        await store.apply([msgspec.structs.replace(write, collection=collection) for write in before])
+    done = [await store.apply([write]) for write in puts]
+
+    assert done[0] == done[1]
+    assert await seen(store) == await store.get(TENANT, "others", "s1")
+    assert await store.apply(puts) == Applied(0, 2)
+
+
+async def test_many_changes_and_new_documents_of_one_batch_take_effect_each_by_itself(
+    store: ReadStore,
+) -> None:
+    """More than go into one update; every third document is another than its writer believes."""
+    ids_ = [str(number) for number in range(450)]
+    await store.apply([put(id, 2 if int(id) % 3 else 7, a=0, b=int(id)) for id in ids_])
+    changed = [
+        Put(TENANT, "sessions", id, 3, {"a": int(id), "b": int(id)}, (), 2, {"a": int(id)}) for id in ids_
+    ]
+    new = [Put(TENANT, "sessions", f"new-{id}", 1, {"a": 1}, (), ABSENT) for id in ids_]
+
+    assert await store.apply([*changed, *new]) == Applied(750, 150)
+    found = await store.get_many(TENANT, "sessions", ids_)
+    assert {id: (found[id]["version"], found[id]["a"]) for id in ids_} == {
+        id: (3, int(id)) if int(id) % 3 else (7, 0) for id in ids_
+    }
+
+
+async def test_racing_changes_of_one_document_leave_the_newest(store: ReadStore) -> None:
+    for round_ in range(20):
+        id = f"race-{round_}"
+        await store.apply([put(id, 0, by=0, other="x")])
+        done = await asyncio.gather(
+            *(
+                store.apply([Put(TENANT, "sessions", id, n, {"by": n, "other": "x"}, (), n - 1, {"by": n})])
+                for n in (5, 1, 8, 2, 7, 3, 6, 4)
+            )
+        )
+        assert await seen(store, id) == {"_id": id, "version": 8, "by": 8, "other": "x"}
+        assert sum(one.applied + one.stale for one in done) == 8
+
+
 # Subtrees of other sources
 
 
@@ -263,6 +330,12 @@ async def test_a_removal_takes_kept_subtrees_with_it(store: ReadStore) -> None:
     await store.apply([put_keeping("s1", 1), part("s1", 1, {"x": 1}), remove("s1", 2)])
     await store.apply([put_keeping("s1", 3)])
     assert await seen(store) == {"_id": "s1", "version": 3}
+
+
+async def test_the_versions_of_documents_are_read_without_them(store: ReadStore) -> None:
+    await store.apply([put("s1", 4, a=1), put("s2", 1), remove("s2", 2), part("s3", 1, {})])
+    assert await store.versions(TENANT, "sessions", ["s1", "s2", "s3", "s4"]) == {"s1": 4}
+    assert await store.versions(TENANT, "nothing", ["s1"]) == {}
 
 
 # Positions

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
 from projections.store import (
+    ABSENT,
     HUB,
     Append,
+    Applied,
     Condition,
     Insert,
     Put,
@@ -22,6 +26,7 @@ from projections.store import (
     Sort,
     StoreRejected,
     StoreUnavailable,
+    UniqueViolation,
     eq,
     expiry,
     gte,
@@ -140,6 +145,53 @@ async def test_a_declared_index_serves_the_list_without_sorting(
     assert '"stage": "SORT"' not in plan or not sort
 
 
+@contextlib.contextmanager
+def watched(mongo: Mongo, database: str) -> Iterator[Callable[[], list[tuple[str, int]]]]:
+    """What the server itself notes: each operation that writes to the collection x, and how many documents it met."""
+    with MongoClient[dict[str, Any]](mongo.url) as client:
+        client[database].command("profile", 2)
+
+        def noted() -> list[tuple[str, int]]:
+            found = client[database]["system.profile"].find(
+                {"ns": f"{database}.x", "op": {"$in": ["insert", "update"]}}, sort=[("ts", 1)]
+            )
+            return [(one["op"], one.get("ninserted", 0) + one.get("nMatched", 0)) for one in found]
+
+        yield noted
+        client[database].command("profile", 0)
+
+
+async def test_new_documents_are_one_insert_and_changes_one_update(
+    store: MongoReadStore, mongo: Mongo, databases: str
+) -> None:
+    inserts = [Insert(HUB, "x", f"i{n}", {"n": n}) for n in range(50)]
+    new = [Put(HUB, "x", f"p{n}", 1, {"n": n, "m": 0}, (), ABSENT) for n in range(50)]
+    changes = [Put(HUB, "x", f"p{n}", 2, {"n": n, "m": 1}, (), 1, {"m": 1}) for n in range(50)]
+    deltas = [Append(HUB, "x", f"i{n}", 1, {"n": 0}) for n in range(50)]
+    with watched(mongo, databases + HUB) as noted:
+        await store.apply([*inserts, *new])
+        assert await store.apply([*changes, *deltas]) == Applied(100, 0)
+        assert noted() == [("insert", 100), ("update", 100)]
+
+
+async def test_only_what_was_there_already_is_written_once_more(
+    store: MongoReadStore, mongo: Mongo, databases: str
+) -> None:
+    await store.apply([Insert(HUB, "x", f"i{n}", {"n": n}) for n in range(3)])
+    with watched(mongo, databases + HUB) as noted:
+        assert await store.apply([Insert(HUB, "x", f"i{n}", {"n": 0}) for n in range(50)]) == Applied(47, 3)
+        assert [one for one in noted() if one[0] == "update"] == [("update", 1)] * 3
+
+
+async def test_a_new_document_that_breaks_another_unique_index_is_refused(store: MongoReadStore) -> None:
+    await store.ensure([index(HUB, "x", "uid", unique=True)])
+    await store.apply([Insert(HUB, "x", "a", {"uid": "U"})])
+    with pytest.raises(UniqueViolation):
+        await store.apply([Insert(HUB, "x", "b", {"uid": "U"}), Insert(HUB, "x", "a", {"uid": "U"})])
+    with pytest.raises(UniqueViolation):
+        await store.apply([Put(HUB, "x", "b", 1, {"uid": "U"}, (), ABSENT)])
+
+
 async def test_expiry_is_left_to_the_server_by_a_date_that_readers_do_not_see(
     store: MongoReadStore, mongo: Mongo, databases: str
 ) -> None:
@@ -149,6 +201,21 @@ async def test_expiry_is_left_to_the_server_by_a_date_that_readers_do_not_see(
             Insert(TENANT, "frames", "f", {"at": "2126-01-01T10:00:00.250Z"}),
             Put(TENANT, "sessions", "s", 1, {"state": "active"}),
             Append(TENANT, "sessions", "s", 2, {"end": "2126-01-01T10:00:00Z"}, {"list": [1]}),
+            Put(TENANT, "sessions", "t", 1, {"end": None}),
+        ]
+    )
+    await store.apply(
+        [
+            Put(
+                TENANT,
+                "sessions",
+                "t",
+                2,
+                {"end": "2126-01-01T11:00:00Z"},
+                (),
+                1,
+                {"end": "2126-01-01T11:00:00Z"},
+            )
         ]
     )
     assert await store.get(TENANT, "frames", "f") == {
@@ -161,7 +228,8 @@ async def test_expiry_is_left_to_the_server_by_a_date_that_readers_do_not_see(
         frames, sessions = client[databases + TENANT]["frames"], client[databases + TENANT]["sessions"]
         at = datetime(2126, 1, 1, 10, 0, 0, 250_000, tzinfo=UTC)
         assert (frames.find_one() or {})[mongo_query.EXPIRES] == at
-        assert (sessions.find_one() or {})[mongo_query.EXPIRES] == at.replace(microsecond=0)
+        assert (sessions.find_one("s") or {})[mongo_query.EXPIRES] == at.replace(microsecond=0)
+        assert (sessions.find_one("t") or {})[mongo_query.EXPIRES] == at.replace(microsecond=0, hour=11)
         assert frames.index_information()["expiry:3600"]["expireAfterSeconds"] == 3600
 
 
