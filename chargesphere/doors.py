@@ -20,7 +20,6 @@ from domain.values import JSONObject, PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.registration import Handshakes, Peers
-from projections.store import StoreUnavailable
 from streams.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
 from streams.vault import DestroyedError
 
@@ -30,14 +29,14 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def http_bus(backbone: Backbone) -> RefusingBus:
-    """The way of HTTP writes into the log."""
+def guarded_bus(backbone: Backbone) -> RefusingBus:
+    """The way into the log for what comes by HTTP and MQTT: closed while the decider is too far behind."""
     return RefusingBus(backbone.bus, backbone.lag, backbone.settings.max_decider_lag)
 
 
 def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:
     """What the OCPI doors work with."""
-    bus = http_bus(backbone)
+    bus = guarded_bus(backbone)
     return OcpiPorts(
         bus=bus,
         store=backbone.store,
@@ -63,7 +62,7 @@ def v1_services(
     """What `/api/v1` works with."""
     return V1Services(
         store=backbone.store,
-        bus=http_bus(backbone),
+        bus=guarded_bus(backbone),
         vault=backbone.vault,
         limiter=backbone.limiter,
         authorizer=authorizer,
@@ -104,11 +103,14 @@ def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
 
 
 class RemoteCommandDoor:
-    """Remote commands that come by MQTT; the same way as those by REST."""
+    """Remote commands that come by MQTT; the same way as those by REST.
+
+    Raises LogUnavailable, also while the decider is too far behind, and StoreUnavailable: the command then waits.
+    """
 
     def __init__(self, backbone: Backbone, authorizer: TagAuthorizer) -> None:
         self._ports = RemoteCommandPorts(
-            backbone.store, backbone.bus, backbone.vault, authorizer, backbone.clock
+            backbone.store, guarded_bus(backbone), backbone.vault, authorizer, backbone.clock
         )
 
     async def request(
@@ -132,7 +134,7 @@ class RemoteCommandDoor:
                 principal=principal,
                 role=role,
             )
-        except (StoreUnavailable, DestroyedError) as error:
+        except DestroyedError as error:
             return str(error)
         if isinstance(asked, ParameterError):
             return f"{asked.path}: {asked.message}"

@@ -183,7 +183,7 @@ class _Process:
     async def start(self) -> Running:
         plan, backbone = self._plan, self._backbone
         backbone.start_channel()
-        if plan.roles & {"gateway", "api", "decider"}:
+        if plan.roles - {"projector"}:
             backbone.start_lag()
         if "api" in plan.roles:
             backbone.start("hub-party", self._claim_hub_party)

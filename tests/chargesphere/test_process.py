@@ -14,12 +14,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from api.auth import issue_token
-from chargesphere.backbone import Backbone
+from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.doors import RemoteCommandDoor
 from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Meta
 from commands.charge_point import See
 from commands.tenant import CreateTenant
+from gateway.authorization import TagAuthorizer
+from projections.store import StoreUnavailable
 from tests.streams.harness import until
 
 
@@ -127,3 +130,13 @@ async def test_a_process_that_says_it_is_ready_is_so_for_whoever_asks(
             200,
             {"log": "ok", "replies": "ok", "decider": "ok", "store": "ok"},
         )
+
+
+async def test_a_command_by_MQTT_is_asked_again_where_the_store_is_away(tmp_path: Path) -> None:
+    """It waits where its door raises; what the door answers is final."""
+    backbone = await open_backbone(read_settings({}), "serve", tmp_path)
+    door = RemoteCommandDoor(backbone, cast(TagAuthorizer, None))
+    await backbone.store.close()
+    with pytest.raises(StoreUnavailable):
+        await door.request("demo", "CP-1", "reset", {"type": "Soft"}, "c1", "mqtt:demo", "operator")
+    await backbone.close()
