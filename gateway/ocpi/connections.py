@@ -53,7 +53,7 @@ class Connections(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises UrlRefused, and httpx.HTTPError: ConnectError and ConnectTimeout where nothing was sent."""
         url = request.url
-        place = Place(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+        place = Place(url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
         body = await request.aread()
         await self._room.acquire()
         line: _Line | None = None
