@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from domain.charge_point import charge_point_key
 from gateway.ocpp.ports import Frame
 from projections.frame import FrameRecord
-from projections.store import Query, ReadStore, StoreUnavailable
+from projections.store import Applied, PositionKey, Query, ReadStore, StoreUnavailable, Write
 from projections.store.sqlite import SqliteReadStore
-from streams.frames import FrameProjector, FrameRecorder
+from streams.envelope import record as log_record
+from streams.frames import GATHER_SECONDS, FrameProjector, FrameRecorder
 from streams.log import Log, LogUnavailable, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, partition_of, topics
@@ -303,6 +305,55 @@ async def test_frames_become_documents_of_their_tenant(
         "command_id": None,
     }
     assert [item["action"] for item in await documents(store, "acme")] == ["Reset"]
+
+
+class Noting(SqliteReadStore):
+    """Notes the moments of writes and how many they were."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.bulks: list[tuple[float, int]] = []
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        self.bulks.append((asyncio.get_running_loop().time(), len(writes)))
+        return await super().apply(writes, positions)
+
+
+async def append_one(log: Log, number: int) -> None:
+    one = FrameRecord(
+        tenant="demo",
+        charge_point_id=f"CP.{number}",
+        epoch=1,
+        direction="in",
+        message_id=f"m-{number}",
+        action="Heartbeat",
+        request=msgspec.Raw(b"{}"),
+        response=msgspec.Raw(b"{}"),
+        outcome="ok",
+        at=NOON,
+        seconds=0.01,
+    )
+    key = charge_point_key(one.tenant, one.charge_point_id)
+    await log.append(FRAMES, partition_of(key), [log_record(key, one, one.tenant)])
+
+
+async def test_frames_of_all_partitions_that_come_within_a_moment_are_written_together(
+    log: SqliteLog, tmp_path: Path
+) -> None:
+    store = Noting(tmp_path / "noting")
+    projector = FrameProjector(log, store, "one")
+    began = asyncio.get_running_loop().time()
+    async with running(projector.run()):
+        for number in range(40):
+            await append_one(log, number)
+        await eventually(lambda: projector.counts["projected"] == 40)
+
+    seconds = store.bulks[-1][0] - began
+    assert sum(size for _, size in store.bulks) == 40
+    assert len(store.bulks) <= seconds / GATHER_SECONDS + 1
+    await store.close()
 
 
 async def test_a_frame_projected_twice_is_one_document(

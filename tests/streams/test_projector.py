@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from commands.base import Area
+from commands.base import Area, Meta
+from domain.aggregate import Event
 from projections.base import Target
 from projections.store import (
+    ABSENT,
     HUB,
     Applied,
     Document,
     Insert,
+    Page,
     PositionKey,
     Put,
     PutPart,
@@ -75,6 +78,134 @@ async def test_a_batch_becomes_documents_once_however_often_it_comes(
 
     assert await total(read_store) == (3, 3)
     assert await read_store.count(Query(HUB, "additions")) == 3
+
+
+class Asked(SqliteReadStore):
+    """Notes what is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reads: list[tuple[str, tuple[str, ...]]] = []
+        self.letters = 0
+        self.writes: list[Write] = []
+
+    async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
+        self.reads.append((collection, tuple(ids)))
+        return await super().get_many(db, collection, ids)
+
+    async def find(self, query: Query) -> Page:
+        self.letters += query.collection == LETTERS
+        return await super().find(query)
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        self.writes.extend(writes)
+        return await super().apply(writes, positions)
+
+
+async def test_a_new_document_is_not_read_and_a_known_one_is_written_as_what_changed(
+    embedded: SqliteLog, tmp_path: Path
+) -> None:
+    store = Asked(tmp_path / "asked")
+    it = projector(store)
+    await feed(it, embedded, added("a", 1, 1))
+    await feed(it, embedded, added("a", 2, 1), added("a", 3, 1))
+    await feed(projector(store), embedded, added("a", 4, 1))
+
+    assert store.reads == [("counters", ("a",))]
+    puts = [write for write in store.writes if isinstance(write, Put)]
+    assert [(put.base, put.changed) for put in puts] == [(ABSENT, {}), (1, {"total": 3}), (3, {"total": 4})]
+    assert await total(store) == (4, 4)
+    await store.close()
+
+
+async def test_a_document_from_which_a_field_went_away_is_written_whole(
+    embedded: SqliteLog, tmp_path: Path
+) -> None:
+    def evolve(document: Document | None, event: Event, meta: Meta) -> Document | None:
+        return {f"only_{event.originator_version}": 1}
+
+    store = Asked(tmp_path / "asked")
+    it = Projector(store, EVENTS, [dataclasses.replace(Faulty().view, evolve=evolve)], [])
+    await feed(it, embedded, added("a", 1, 1))
+    await feed(it, embedded, added("a", 2, 1))
+
+    assert [write.base for write in store.writes if isinstance(write, Put)] == [ABSENT, None]
+    assert await store.get(HUB, "counters", "a") == {"_id": "a", "version": 2, "only_2": 1}
+    await store.close()
+
+
+async def test_events_that_come_again_from_the_first_on_leave_a_newer_document_as_it_is(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    await feed(projector(read_store), embedded, *(added("a", version, 1) for version in range(1, 6)))
+    again = projector(read_store)
+    facts_ = await all_facts(embedded)
+    await again.handle(A, facts_[:2])
+    assert await total(read_store) == (5, 5)
+    await again.handle(A, facts_[2:])
+    await feed(again, embedded, added("a", 6, 1))
+
+    assert await total(read_store) == (6, 6)
+    assert again.applied == 2
+
+
+async def test_what_is_parked_is_read_once_though_many_partitions_begin_at_once(
+    embedded: SqliteLog, tmp_path: Path
+) -> None:
+    store = Asked(tmp_path / "asked")
+    it = Projector(store, EVENTS, [Faulty().view], [FEED])
+    names = [f"c{i}" for i in range(20)]
+    for name in names:
+        await write(embedded, added(name, 1, 1))
+    places_ = {place_of(f"counter|{name}") for name in names}
+    batches = [
+        (place, [fact async for batch in facts(embedded, place) for fact in batch]) for place in places_
+    ]
+    await asyncio.gather(*(it.handle(place, batch) for place, batch in batches))
+
+    assert len(places_) > 5
+    assert store.letters == 1
+    await store.close()
+
+
+async def test_a_sweeper_writes_and_reads_no_document_that_is_there_already(
+    embedded: SqliteLog, tmp_path: Path
+) -> None:
+    store = Asked(tmp_path / "asked")
+    live, sweeper = projector(store), Projector(store, EVENTS, [Faulty().view], [], sweeping=True)
+    await write(embedded, *(added("a", version, 1) for version in range(1, 8)))
+    facts_ = await all_facts(embedded)
+    await live.handle(A, facts_)
+    store.writes.clear()
+    await sweeper.handle(A, facts_[:3])
+    await sweeper.handle(A, facts_[3:])
+
+    assert (store.reads, store.writes) == ([], [])
+    assert (sweeper.applied, sweeper.stale) == (0, 0)
+    await store.close()
+
+
+async def test_a_sweeper_writes_in_order_what_was_skipped(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    """Twice somebody else comes before the sweeper with a part of what it reads."""
+    other = next(f"c{i}" for i in range(1000) if place_of(f"counter|c{i}") == A)
+    sweeper = Projector(read_store, EVENTS, [Faulty().view], [], sweeping=True)
+    await write(embedded, *(added("a", version, 1) for version in range(1, 8)), added(other, 1, 5))
+    facts_ = await all_facts(embedded)
+    await sweeper.handle(A, facts_[:1])
+    await projector(read_store).handle(A, facts_[:2])
+    await sweeper.handle(A, facts_[1:4])
+    assert await total(read_store) == (4, 4)
+    await projector(read_store).handle(A, facts_[:6])
+    await sweeper.handle(A, facts_[4:])
+
+    assert await total(read_store) == (7, 7)
+    assert await total(read_store, other) == (5, 1)
+    assert sweeper.applied == 4
+    assert sweeper.parked == frozenset()
 
 
 async def test_what_follows_from_a_document_is_written_though_the_document_was_there_already(
