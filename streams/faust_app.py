@@ -21,13 +21,15 @@ from typing import Any
 
 import faust
 from faust.contrib.asgi import faust_app_running
+from faust.exceptions import ProducerSendError
 
 from commands.base import Area
 from domain.aggregate import EventRegistry, UnknownEventError
 from projections.base import View
 from projections.store import ReadStore, StoreUnavailable
 from streams.envelope import DamagedRecordError, Fence, decode_events
-from streams.faust_rows import Change, Outcome, RowProjector, encode_row
+from streams.faust_rows import Change, Outcome, RowProjector
+from streams.faust_transport import SparingTransport
 from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
@@ -40,6 +42,8 @@ BATCH = 200
 GATHER_SECONDS = 0.02
 """How long a batch that is not full waits for more: a write for each event costs more than the events."""
 RETRY_SECONDS = 0.5
+ROWS_BYTES = 262_144
+"""Of rows that one partition's changelog takes at once."""
 
 
 @dataclass(slots=True)
@@ -96,13 +100,16 @@ class FaustProjector:
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=6.0,
             broker_heartbeat_interval=2.0,
-            broker_commit_interval=0.5,
+            broker_commit_interval=1.0,
+            producer_linger=0.05,
+            producer_max_batch_size=ROWS_BYTES,
             stream_wait_empty=False,
             web_enabled=False,
             autodiscover=False,
             # Its tables are in memory; it wants a folder all the same.
             datadir=str(Path(tempfile.gettempdir()) / f"{FAUST}-{node}"),
         )
+        self.app.transport = SparingTransport(self.app.conf.broker_consumer, self.app)
         self._tables = {
             area: self.app.Table(FAUST_TABLES[area], key_type=bytes, value_type=bytes, partitions=PARTITIONS)
             for area in AREAS
@@ -120,8 +127,6 @@ class FaustProjector:
             except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
         async with faust_app_running(self.app, stop_timeout=10.0):
-            # The rows of a batch are sent at once; Faust lets everything wait while more than this are under way.
-            self.app.producer.buffer.max_messages = 2 * len(AREAS) * BATCH
             yield
 
     def _agent(self, area: Area) -> None:
@@ -156,10 +161,7 @@ class FaustProjector:
         outcome = await self._project([change for one in admitted for change in one.changes], table)
         partitions = {change.event.originator_id: one.partition for one in admitted for change in one.changes}
         for id, row in outcome.rows.items():
-            # Not `table[key] = …`: that takes the changelog's partition from the event which Faust gave out last.
-            key, data = id.encode(), encode_row(row)
-            table.send_changelog(partitions[id], key, data)
-            table.data[key] = data
+            await self._keep(table, partitions[id], id.encode(), row)
         self.counts.gaps += outcome.gaps
         self.counts.stale += outcome.stale
         now = time.time()
@@ -169,6 +171,19 @@ class FaustProjector:
                 self.counts.handled += 1
                 if self._observe is not None:
                     self._observe(one.source.message.topic, max(0.0, now - one.source.message.timestamp))
+
+    async def _keep(self, table: Any, partition: int, key: bytes, row: bytes) -> None:
+        """A row in the table and, soon, in its changelog: Faust flushes its producer before it commits.
+
+        Not by `table[key] = row`: that takes the changelog's partition from the event which Faust gave out last, and
+        lets everything wait while more than a hundred rows are under way.
+        """
+        table.data[key] = row
+        try:
+            sent = await self.app.producer.send(table.changelog_topic_name, key, row, partition, None, None)
+            sent.add_done_callback(_say_what_is_lost)
+        except ProducerSendError as error:
+            logger.warning("faust keeps no row of %s: %s", key.decode(), error)
 
     async def _project(self, changes: Sequence[Change], table: Any) -> Outcome:
         """Nothing is lost while the store is away: the same batch comes again."""
@@ -270,3 +285,9 @@ class FaustProjector:
                 await reader.close()
         self._fences[place] = fence
         return fence
+
+
+def _say_what_is_lost(sent: asyncio.Future[Any]) -> None:
+    """A row that its changelog lacks is made anew from the read store after a restart."""
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        logger.warning("faust keeps no row: %s", error)

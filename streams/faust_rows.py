@@ -9,6 +9,7 @@ refuses are left to the sweeper, and counted.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -50,27 +51,16 @@ class _Written(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch made: the rows that moved, and how many events changed nothing."""
+    """What a batch made: the rows that moved, encoded, and how many events changed nothing."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, bytes] = field(default_factory=dict)
     gaps: int = 0
     stale: int = 0
 
 
+CACHED = 10_000
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Row)
-
-
-def encode_row(row: Row) -> bytes:
-    return _encoder.encode(row)
-
-
-def decode_row(data: bytes) -> Row | None:
-    """None where it is of another release: such a row is made anew from the read store."""
-    try:
-        return _decoder.decode(data)
-    except msgspec.ValidationError:
-        return None
 
 
 class RowProjector:
@@ -82,6 +72,7 @@ class RowProjector:
         self._views: dict[str, list[View]] = {}
         for view in views:
             self._views.setdefault(view.kind, []).append(view)
+        self._decoded: OrderedDict[str, tuple[bytes, Row]] = OrderedDict()
 
     async def project(self, changes: Sequence[Change], held: Callable[[str], bytes | None]) -> Outcome:
         """Write what follows from the changes; `held` is the table: an aggregate's row, encoded.
@@ -89,9 +80,10 @@ class RowProjector:
         The rows of the outcome were written, and belong into the table. Raises StoreUnavailable and TransientError
         while the store is away: nothing may be acknowledged then.
         """
-        rows = {id: row for id in _aggregates(changes) if (data := held(id)) and (row := decode_row(data))}
+        rows = {id: row for id in _aggregates(changes) if (row := self._taken(id, held(id))) is not None}
         rows.update(await self._resynchronised(changes, rows))
         outcome = Outcome()
+        moved: set[str] = set()
         written: dict[str, dict[str, _Written]] = {}
         for change in changes:
             event = change.event
@@ -102,9 +94,28 @@ class RowProjector:
                 outcome.gaps += 1
             else:
                 row.version = event.originator_version
-                outcome.rows[event.originator_id] = row
-        await self._apply(changes, outcome, {id: _writes(rows[id], moved) for id, moved in written.items()})
+                moved.add(event.originator_id)
+        refused = await self._apply({id: _writes(rows[id], written.get(id, {})) for id in moved})
+        outcome.gaps += sum(change.event.originator_id in refused for change in changes)
+        outcome.rows = {id: self._kept(id, rows[id]) for id in moved - refused}
         return outcome
+
+    def _taken(self, id: str, data: bytes | None) -> Row | None:
+        """The row, decoded; nobody else has it now. One of another release is made anew from the read store."""
+        known = self._decoded.pop(id, None)
+        if known is not None and known[0] is data:
+            return known[1]
+        try:
+            return None if data is None else _decoder.decode(data)
+        except msgspec.ValidationError:
+            return None
+
+    def _kept(self, id: str, row: Row) -> bytes:
+        data = _encoder.encode(row)
+        self._decoded[id] = (data, row)
+        if len(self._decoded) > CACHED:
+            self._decoded.popitem(last=False)
+        return data
 
     def _evolve(self, row: Row, change: Change, written: dict[str, dict[str, _Written]]) -> bool:
         """All views take the event in, or none does."""
@@ -125,19 +136,20 @@ class RowProjector:
             written.setdefault(event.originator_id, {})[name] = document_written
         return True
 
-    async def _apply(
-        self, changes: Sequence[Change], outcome: Outcome, writes: Mapping[str, Sequence[Write]]
-    ) -> None:
+    async def _apply(self, writes: Mapping[str, Sequence[Write]]) -> set[str]:
+        """All at once; where the store refuses that, one aggregate after the other. Returns whose it refuses."""
         try:
             await self._writer.apply([write for group in writes.values() for write in group])
+            return set()
         except StoreError:
-            for id, group in writes.items():
-                try:
-                    await self._writer.apply(group)
-                except StoreError as error:
-                    logger.error("faust leaves %s to the sweeper: %s", id, error)
-                    del outcome.rows[id]
-                    outcome.gaps += sum(change.event.originator_id == id for change in changes)
+            refused: set[str] = set()
+        for id, group in writes.items():
+            try:
+                await self._writer.apply(group)
+            except StoreError as error:
+                logger.error("faust leaves %s to the sweeper: %s", id, error)
+                refused.add(id)
+        return refused
 
     async def _resynchronised(self, changes: Sequence[Change], rows: Mapping[str, Row]) -> dict[str, Row]:
         """What the sweeper has made meanwhile of aggregates whose next event is missing, by one read a collection."""

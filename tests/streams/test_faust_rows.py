@@ -30,7 +30,7 @@ from projections.store import (
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
-from streams.faust_rows import Change, Outcome, RowProjector, encode_row
+from streams.faust_rows import Change, Outcome, RowProjector
 from streams.follower import TransientError
 from streams.projector import Projector
 from tests.projections.facts import (
@@ -92,7 +92,7 @@ class Table(dict[str, bytes]):
 
     async def take(self, *events: Event) -> Outcome:
         outcome = await self.projector.project([Change(event, meta()) for event in events], self.get)
-        self.update((id, encode_row(row)) for id, row in outcome.rows.items())
+        self.update(outcome.rows)
         return outcome
 
 
