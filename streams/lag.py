@@ -27,7 +27,7 @@ from streams.topology import PARTITIONS, commands_topic, events_topic
 logger = logging.getLogger(__name__)
 
 DECIDER: Final = "decider"
-UNDER_WAY: Final = timedelta(seconds=0.25)
+UNDER_WAY: Final = timedelta(seconds=0.5)
 """From the time that a command carries to its place in the log, with the difference of two machines' clocks."""
 SOONEST: Final = 0.1
 """Between two samples, in seconds, while somebody waits."""

@@ -170,7 +170,7 @@ class Door:
         return _with(answer, self._routing(call))
 
     async def _authorize(self, header: str, at: datetime) -> Access | None:
-        for token in wire.decode_token(header):
+        for token in _tokens(header):
             digest = self._ports.vault.digest(TOKEN_DIGEST, token)
             page = await self._ports.store.find(Query(HUB, "partners", (has("digests", digest),), limit=1))
             for partner in page.items:
@@ -207,6 +207,15 @@ class Door:
             country_code, _, party_id = next(iter(call.access.parties)).partition("*")
             asker = wire.PartyId(country_code, party_id)
         return wire.write_routing(asker, asked or _wire_party(self._ports.hub))
+
+
+def _tokens(header: str) -> tuple[str, ...]:
+    """What an Authorization header may mean; last as Base64 of the alphabet for URLs or without its padding."""
+    text = header.strip()
+    scheme, _, credentials = text.partition(" ")
+    usual = credentials.strip().replace("-", "+").replace("_", "/")
+    padded = f"{scheme} {usual}{'=' * (-len(usual) % 4)}"
+    return tuple(dict.fromkeys((*wire.decode_token(text), *wire.decode_token(padded)[:1])))
 
 
 def _with(answer: Answer, headers: Mapping[str, str]) -> Answer:

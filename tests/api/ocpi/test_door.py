@@ -62,6 +62,15 @@ async def test_a_token_is_known_in_Base64_and_raw(hub: Hub, written: str) -> Non
     checked(await hub.client.get("/ocpi/versions", headers={"Authorization": f"Token {written}"}))
 
 
+async def test_base64_for_URLs_and_without_padding_is_known_too(hub: Hub) -> None:
+    """Neither is what the standard has (RFC 4648, section 4); libraries make both."""
+    await hub.connect(c="~~?>token-c")
+    usual = base64.b64encode(b"~~?>token-c").decode()
+    for written in (usual, usual.rstrip("="), base64.urlsafe_b64encode(b"~~?>token-c").decode().rstrip("=")):
+        checked(await hub.client.get("/ocpi/versions", headers={"Authorization": f"Token {written}"}))
+    checked(await hub.client.get("/ocpi/versions", headers={"Authorization": f"Token {usual}x"}), 401, 2000)
+
+
 async def test_a_token_a_opens_versions_and_credentials_and_nothing_else_HTTP_401(hub: Hub) -> None:
     await hub.plan()
     a = token_header("token-a")
