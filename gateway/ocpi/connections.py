@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import h11
 import httpx
@@ -53,7 +53,9 @@ class Connections(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises UrlRefused, and httpx.HTTPError: ConnectError and ConnectTimeout where nothing was sent."""
         url = request.url
-        place = Place(url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
+        place = Place(
+            url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+        )
         body = await request.aread()
         await self._room.acquire()
         line: _Line | None = None
@@ -141,8 +143,7 @@ class _Line(asyncio.Protocol):
         self.open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by their class
 
     def data_received(self, data: bytes) -> None:
         if self._end is not None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chargesphere.loop import run
 from gateway.mqtt.connection import IN_FLIGHT, BrokerAway, Connection
 from gateway.mqtt.packets import Outgoing, Packets
 from tests.gateway.mqtt.conftest import eventually, running
@@ -208,3 +209,16 @@ async def test_what_no_broker_says_to_a_publisher_ends_the_connection() -> None:
     async with talking(broker) as connection:
         await eventually(lambda: len(broker.writers) >= 2)
         assert not connection.connected.is_set()
+
+
+def test_it_works_on_the_loop_that_the_product_runs_on() -> None:
+    """uvloop's transports are not asyncio's by their class."""
+
+    async def publish() -> int:
+        broker = Scripted()
+        async with talking(broker) as connection:
+            await connection.connected.wait()
+            await connection.publish(messages(3), set())
+        return connection.counts["published"]
+
+    assert run(publish()) == 3

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from chargesphere.loop import run
 from gateway.ocpi.connections import Connections
 from gateway.ocpi.url_policy import UrlPolicy, UrlRefused
 
@@ -184,3 +185,14 @@ async def test_no_more_connections_than_there_may_be() -> None:
     server.close()
     await server.wait_closed()
     assert peer.connections == 2
+
+
+def test_it_works_on_the_loop_that_the_product_runs_on() -> None:
+    """uvloop's transports are not asyncio's by their class."""
+
+    async def ask() -> tuple[int, int]:
+        async with asking(OK) as (client, peer):
+            answers = [await client.get(peer.url) for _ in range(3)]
+        return len(answers), peer.connections
+
+    assert run(ask()) == (3, 1)
