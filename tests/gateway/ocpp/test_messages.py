@@ -18,6 +18,8 @@ from domain.charge_point import (
     TransactionStopped,
     session_id,
 )
+from domain.values import Authorization, TagRef
+from gateway.ocpp import Listed
 from tests.gateway.ocpp.fakes import QUICK, world
 
 START = {"connectorId": 1, "idTag": "ALICE", "meterStart": 1000, "timestamp": "2026-03-01T12:00:00Z"}
@@ -69,6 +71,30 @@ async def test_a_charge_from_authorize_to_stop_TC_003() -> None:
         assert [(str(s.energy_wh), str(s.power_w)) for s in values.relay] == [("1250.00", "7200")]
         assert values.session_id == session_id("demo", "CP-1", 1)
         assert w.bus.all(TransactionStopped)[0].meter_stop == 5000
+
+
+async def test_what_a_start_needs_is_read_at_once() -> None:
+    """Neither the tag nor the charge point is waited for before the other is asked for."""
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        both = asyncio.Barrier(2)
+        directory, authorizer = w.directory, w.gateway._services.authorizer
+        listed, resolve = directory.charge_point, authorizer.resolve
+
+        async def charge_point(tenant: str, id: str) -> Listed | None:
+            await both.wait()
+            return await listed(tenant, id)
+
+        async def resolved(
+            tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+        ) -> tuple[TagRef, Authorization]:
+            await both.wait()
+            return await resolve(tenant, charge_point_id, id_tag, for_start)
+
+        directory.charge_point = charge_point  # type: ignore[method-assign]
+        authorizer.resolve = resolved  # type: ignore[method-assign]
+        assert (await cp.call("StartTransaction", START))["transactionId"] == 1
+        assert w.bus.all(TransactionStarted)[0].tariffs == ({"id": "T1"},)
 
 
 async def test_a_repeated_start_gets_the_same_id_over_another_socket_START_6() -> None:
