@@ -81,9 +81,9 @@ async def test_what_a_start_needs_is_read_at_once() -> None:
         directory, authorizer = w.directory, w.gateway._services.authorizer
         listed, resolve = directory.charge_point, authorizer.resolve
 
-        async def charge_point(tenant: str, id: str) -> Listed | None:
+        async def charge_point(tenant: str, charge_point_id: str) -> Listed | None:
             await both.wait()
-            return await listed(tenant, id)
+            return await listed(tenant, charge_point_id)
 
         async def resolved(
             tenant: str, charge_point_id: str, id_tag: str, for_start: bool
