@@ -100,7 +100,7 @@ class Admission:
                 self._see_room(loop.time())  # it may have waited for seconds
                 return await self._identify(path, headers, address)
         except CrowdedError:
-            raise self._come_back(loop.time()) from None
+            raise self._come_back(loop.time(), "crowded") from None
         except DirectoryUnavailableError:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "store_away", "Try again later.") from None
         except LogUnavailable:
@@ -108,8 +108,10 @@ class Admission:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.") from None
 
     def _see_room(self, now: float) -> None:
-        if len(self._registry) >= self._services.options.most_connections or self._services.busy():
-            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Try again later.")
+        if len(self._registry) >= self._services.options.most_connections:
+            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "full", "Try again later.")
+        if self._services.busy():
+            raise self._come_back(now, "busy")
         if self._services.health.away(now):
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.")
 
@@ -251,13 +253,13 @@ class Admission:
         least = self._services.options.retry_after
         return RefusedHandshakeError(status, outcome, f"{text}\n", random.randint(least, 2 * least))
 
-    def _come_back(self, now: float) -> RefusedHandshakeError:
+    def _come_back(self, now: float, outcome: str) -> RefusedHandshakeError:
         """One of a crowd, each of which comes back at a moment of its own, as many in a second as have their turn."""
         least = self._services.options.retry_after
         seconds = self._returns.next(now + least, self._turns.per_second) - now
         retry_after = math.ceil(min(seconds, LONGEST_AWAY) * random.uniform(1.0, 1.2))
-        text = "Too many handshakes are waiting.\n"
-        return RefusedHandshakeError(HTTPStatus.SERVICE_UNAVAILABLE, "crowded", text, retry_after)
+        text = "Too many are waiting.\n"
+        return RefusedHandshakeError(HTTPStatus.SERVICE_UNAVAILABLE, outcome, text, retry_after)
 
 
 def _with_password(guest: _Guest, password_hash: str) -> _Guest:

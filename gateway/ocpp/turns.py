@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 _SHARE = 1 / 32
 """What the newest turn counts for in the mean of their lengths."""
 _SHORTEST = 0.001
+"""Seconds below which a turn was none: it was refused before anybody had any work with it."""
 
 
 class CrowdedError(Exception):
@@ -46,7 +47,7 @@ class Turns:
     @property
     def per_second(self) -> float:
         """How many turns end in a second while none waits in vain."""
-        return self._at_once / max(self._seconds, _SHORTEST)
+        return self._at_once / self._seconds
 
     @contextlib.asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -67,4 +68,6 @@ class Turns:
             yield
         finally:
             self._places.release()
-            self._seconds += (loop.time() - began - self._seconds) * _SHARE
+            seconds = loop.time() - began
+            if seconds >= _SHORTEST:
+                self._seconds += (seconds - self._seconds) * _SHARE
