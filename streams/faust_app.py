@@ -27,7 +27,8 @@ from commands.base import Area
 from domain.aggregate import EventRegistry, UnknownEventError
 from projections.base import View
 from projections.store import ReadStore, StoreUnavailable
-from streams.envelope import DamagedRecordError, Fence, decode_events
+from streams.envelope import DamagedRecordError, decode_events
+from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, Outcome, RowProjector
 from streams.faust_transport import SparingTransport
 from streams.follower import TransientError
@@ -79,13 +80,11 @@ class FaustProjector:
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
         self.counts = Counts()
-        self._log = log
+        self._epochs = Epochs(log, SWEEPER_GROUP)
         self._projector = RowProjector(store, views)
         self._events = events
         self._observe = observe
         self._halted: set[TopicPartition] = set()
-        self._fences: dict[TopicPartition, Fence] = {}
-        self._seen: dict[TopicPartition, int] = {}
         self.app = faust.App(
             FAUST,
             broker=";".join(f"kafka://{server}" for server in bootstrap.split(",")),
@@ -120,9 +119,12 @@ class FaustProjector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From the start of its consumers to their stop."""
+        places = [
+            TopicPartition(events_topic(area), number) for area in AREAS for number in range(PARTITIONS)
+        ]
         while True:
             try:
-                await self._find_epochs()
+                await self._epochs.find(places)
                 break
             except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
@@ -211,80 +213,20 @@ class FaustProjector:
             return None
         while True:
             try:
-                fence = await self._fence(stored)
-                break
+                return _Admitted(event, stored.partition, await self._changes(stored))
             except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-        try:
-            decision = fence.admit(stored)
-            happened = decode_events(decision, self._events) if decision is not None else []
-        except (UnknownEventError, DamagedRecordError) as error:
-            logger.error("faust halts at %s[%d]: %s", stored.topic, stored.partition, error)
-            self._halted.add(stored.place)
-            return None
-        self._seen[stored.place] = stored.offset
-        changes = [Change(each, decision.meta) for each in happened] if decision is not None else []
-        return _Admitted(event, stored.partition, changes)
+            except (UnknownEventError, DamagedRecordError) as error:
+                logger.error("faust halts at %s[%d]: %s", stored.topic, stored.partition, error)
+                self._halted.add(stored.place)
+                return None
 
-    async def _find_epochs(self) -> None:
-        """Every partition's epoch at once, from the sweeper's positions to the ends.
-
-        What an older epoch wrote before the newest claim then looks stale: it is the sweeper's.
-        """
-        places = [
-            TopicPartition(events_topic(area), number) for area in AREAS for number in range(PARTITIONS)
-        ]
-        positions = await self._log.committed(SWEEPER_GROUP, places)
-        begins, ends = await self._log.beginnings(places), await self._log.ends(places)
-        open_: dict[TopicPartition, int] = {}
-        for place in places:
-            position = positions.get(place)
-            self._fences[place] = Fence(int(position.note) if position is not None and position.note else -1)
-            self._seen[place] = -1
-            at = position.offset if position is not None else begins[place]
-            if at < ends[place]:
-                open_[place] = at
-        if not open_:
-            return
-        reader = self._log.reader()
-        try:
-            await reader.assign(open_)
-            while open_:
-                batches = await reader.poll(1.0, 5000)
-                for place, batch in batches.items():
-                    for stored in batch:
-                        self._fences[place].admit(stored)
-                    if batch[-1].offset + 1 >= ends[place]:
-                        open_.pop(place, None)
-        finally:
-            await reader.close()
-
-    async def _fence(self, stored: Stored) -> Fence:
-        """The partition's fence; where reading begins or jumps, its epoch is found from the sweeper's position on."""
-        fence = self._fences.get(stored.place)
-        seen = self._seen.get(stored.place)
-        if fence is not None and seen is not None and stored.offset > seen:
-            return fence
-        place = stored.place
-        position = (await self._log.committed(SWEEPER_GROUP, [place])).get(place)
-        fence = Fence(int(position.note) if position is not None and position.note else -1)
-        at = position.offset if position is not None else (await self._log.beginnings([place]))[place]
-        if at < stored.offset:
-            reader = self._log.reader()
-            try:
-                await reader.assign({place: at})
-                while at < stored.offset:
-                    for earlier in (await reader.poll(1.0, 1000)).get(place, ()):
-                        if earlier.offset >= stored.offset:
-                            at = stored.offset
-                            break
-                        fence.admit(earlier)
-                        at = earlier.offset + 1
-            finally:
-                await reader.close()
-        self._fences[place] = fence
-        return fence
+    async def _changes(self, stored: Stored) -> list[Change]:
+        decision = await self._epochs.admit(stored)
+        if decision is None:
+            return []
+        return [Change(event, decision.meta) for event in decode_events(decision, self._events)]
 
 
 def _say_what_is_lost(sent: asyncio.Future[Any]) -> None:

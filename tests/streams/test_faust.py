@@ -194,7 +194,7 @@ async def equal(store: ReadStore, wanted: dict[str, list[Document]]) -> bool:
 async def test_with_the_sweeper_behind_it_documents_equal_the_engines_and_stale_records_never_reach_them(
     world: World, tmp_path: Path
 ) -> None:
-    """What stood in the log before Faust's start, older than the newest claim, is the sweeper's."""
+    """What the sweeper has had before Faust's start is the sweeper's."""
     writer = Writer(world.log)
     await writer.turn()
     await writer.hand_over()
