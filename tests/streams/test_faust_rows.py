@@ -207,6 +207,19 @@ async def test_documents_of_different_versions_are_no_ground_to_go_on_from(
     assert counted(await table.take(used(3, 120, 250))) == (0, 1, 0)
 
 
+async def test_a_row_that_the_table_got_from_elsewhere_counts_and_not_the_one_it_made(
+    store: Watched, table: Table, tmp_path: Path
+) -> None:
+    """Another node had the partition for a while: recovery replaces rows."""
+    await table.take(*STORY[:2])
+    older = dict(table)
+    await table.take(*STORY[2:4])
+    table.update(older)
+
+    assert counted(await table.take(*STORY[2:])) == (1, 0, 0)
+    assert await documents(store) == await by_the_engine(STORY, tmp_path / "engine")
+
+
 async def test_a_row_of_another_release_is_made_anew_from_the_read_store(
     store: Watched, table: Table, tmp_path: Path
 ) -> None:
