@@ -62,6 +62,5 @@ def insert(record: FrameRecord, place: str) -> Insert:
 def indexes(db: str) -> tuple[IndexSpec, ...]:
     return (
         index(db, "frames", "charge_point_id", "-at"),
-        index(db, "frames", "-at"),
         expiry(db, "frames", "at", KEEP_S),
     )

@@ -23,6 +23,8 @@ Collection = AsyncCollection[dict[str, JSON]]
 Operation = InsertOne[Any] | UpdateMany | UpdateOne
 
 DUPLICATE_KEY = 11000
+FEW = 4
+"""Up to so many inserts beside updates are said as updates too: a command more costs more than they do."""
 CHANGES = 200
 """In one update: each document looks for its own change among them."""
 
@@ -67,6 +69,9 @@ class _Plan:
 
 async def _first(collection: Collection, plan: _Plan) -> tuple[int, list[Write]]:
     """How many took effect, and those that are to be said again, guarded and in order."""
+    if len(plan.inserts) <= FEW and (plan.changes or plan.others or plan.chained):
+        plan.others.extend(plan.inserts)
+        plan.inserts.clear()
     # An order would end a bulk at the first insert that meets a document.
     late = plan.chained if plan.inserts else []
     updates = plan.others if late else [*plan.others, *plan.chained]
