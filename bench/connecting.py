@@ -37,9 +37,8 @@ async def connect_all(
     for one in said:
         refusals.update(one[1])
     seconds = time.monotonic() - began
-    console.print(
-        f"{points:,} connected in {seconds:.1f} s, {refusals.total():,} times refused: {dict(refusals)}"
-    )
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in refusals.most_common()) or "none"
+    console.print(f"{points:,} connected in {seconds:.1f} s; refused: {reasons}", soft_wrap=True)
     return refusals
 
 
