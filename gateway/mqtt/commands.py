@@ -19,7 +19,7 @@ from uuid import uuid4
 import msgspec
 
 from domain.values import JSONObject
-from gateway.mqtt.packets import Outgoing
+from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.subscription import Subscription
 from projections.mqtt import response, response_topic
 from projections.store import StoreUnavailable
@@ -120,7 +120,7 @@ class Commands:
     async def _refuse(self, tenant: str, charge_point_id: str, command_id: str | None, reason: str) -> None:
         body = response(command_id, "failed", reason, self._clock())
         topic = response_topic(tenant, charge_point_id)
-        await self.connection.publish(Outgoing(topic, msgspec.json.encode(body), str(uuid4())))
+        await self.connection.publish([Outgoing(topic, msgspec.json.encode(body), str(uuid4()))], set())
 
 
 def _read(payload: bytes) -> _Command | str:

@@ -18,8 +18,7 @@ import msgspec
 
 from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
-from gateway.mqtt.connection import Broker, BrokerAway, Connection
-from gateway.mqtt.packets import Outgoing
+from gateway.mqtt.connection import Broker, BrokerAway, Connection, Outgoing
 from projections.base import utc_text
 from projections.mqtt import (
     TOLD,

@@ -15,7 +15,7 @@ from domain import charge_point, delivery, remote_command, session, token
 from domain.aggregate import Event, EventRegistry, event_name
 from domain.charge_point import AGGREGATE_EVENTS, ChargePoint
 from gateway.mqtt import Broker
-from gateway.mqtt.packets import Outgoing
+from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import AREAS, Teller
 from projections.mqtt import TOLD
 from projections.public import TOLD as PUBLIC

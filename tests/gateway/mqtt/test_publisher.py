@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 
+import aiomqtt
+
 from gateway.mqtt import Broker, BrokerAway, Connection, Publisher
-from gateway.mqtt.connection import Wire
-from gateway.mqtt.packets import Outgoing, Welcome
+from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.mqtt import message_id
 from projections.store.sqlite import SqliteReadStore
@@ -128,9 +129,8 @@ class Gated(Connection):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def _opened(self, wire: Wire, welcome: Welcome) -> None:
+    async def _prepare(self, client: aiomqtt.Client) -> None:
         await self.gate.wait()
-        await super()._opened(wire, welcome)
 
     async def publish(self, messages: Sequence[Outgoing], acknowledged: set[str]) -> None:
         try:
