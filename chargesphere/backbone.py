@@ -39,6 +39,8 @@ PROJECTOR, SWEEPER = "projector", "sweeper"
 
 SWEEP_BEHIND = 3.0
 """How far the sweeper stays behind Faust, in seconds."""
+POSITIONS_EVERY = 0.25
+"""Seconds between two positions of who writes read models: lists by time end where they stand."""
 
 
 def utc_now() -> datetime:
@@ -156,14 +158,24 @@ class Backbone:
         self.engines["projector"] = projector
         swept = (Area.SESSION, Area.TOKEN) if behind_faust else ()
         first = tuple(area for area in Area if area not in swept)
-        follower = Follower(self.log, PROJECTOR, first, self.node, projector.handle)
+        follower = Follower(
+            self.log, PROJECTOR, first, self.node, projector.handle, commit_every=POSITIONS_EVERY
+        )
         self.engines["projector-follower"] = follower
         self.start("projector", follower.run)
         if swept:
             sweeper = Projector(
                 self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, sweeping=True
             )
-            sweep = Follower(self.log, SWEEPER, swept, self.node, sweeper.handle, behind=SWEEP_BEHIND)
+            sweep = Follower(
+                self.log,
+                SWEEPER,
+                swept,
+                self.node,
+                sweeper.handle,
+                behind=SWEEP_BEHIND,
+                commit_every=POSITIONS_EVERY,
+            )
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)
         return projector
