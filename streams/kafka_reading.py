@@ -71,7 +71,7 @@ class _Topic:
         self._wake = wake
         self._taken = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
-        _keep_distance(consumer, max(gather, LEAST_GATHER))
+        keep_distance(consumer, max(gather, LEAST_GATHER))
 
     def read(self, positions: Mapping[TopicPartition, int]) -> None:
         """From these positions on; nothing that was fetched before comes out any more."""
@@ -128,7 +128,7 @@ class _Topic:
                 await self._taken.wait()
 
 
-def _keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
+def keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
     """Let no fetch begin sooner than `seconds` after the one before; meanwhile there is nothing to do."""
     fetcher = consumer._fetcher
     plan = fetcher._get_actions_per_node
