@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -25,18 +26,22 @@ from streams.follower import TransientError
 from streams.log import Listener, Log, LogError, LogUnavailable, Position, Record, Stored, TopicPartition
 from streams.public import chunks
 from streams.topology import FRAMES, partition_of
-from streams.vault import DestroyedError, Vault
+from streams.vault import TOKEN_TYPES, DestroyedError, Vault
 from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
-BATCH_SECONDS = 0.2
+PORTION = 200
+"""Frames that are sealed at a stretch."""
+RECORD_SECONDS = 0.5
+"""Frames gather for so long: an append for each partition costs as much for one as for a hundred."""
 MOST_WAITING = 20_000
 GATHER_SECONDS = 0.2
 """How far apart a busy projector of frames takes what has come: each time costs a write a tenant, and a position."""
 TAGS = frozenset({"idTag", "parentIdTag"})
 ADDRESSES = frozenset({"location", "remoteLocation"})
+_PERSONAL = re.compile(rb'[iI]dTag"|"key"|@|\\')
+"""Without any of these (or an escape that could hide them) a payload has nothing to seal."""
 
 
 class Frame(Protocol):
@@ -74,44 +79,46 @@ class FrameRecorder:
     def __init__(self, log: Log, vault: Vault, *, most_waiting: int = MOST_WAITING) -> None:
         self._log = log
         self._vault = vault
-        self._queue: asyncio.Queue[Frame] = asyncio.Queue(most_waiting)
-        self._taken: list[Frame] = []
+        self._most_waiting = most_waiting
+        self._waiting: list[Frame] = []
+        self._some = asyncio.Event()
         self._dropping = False
         self.counts = {"recorded": 0, "dropped": 0, "unsealed": 0}
 
     def record(self, frame: Frame) -> None:
         """Take the frame; returns at once, never raises, and drops it when too many wait."""
-        try:
-            self._queue.put_nowait(frame)
-        except asyncio.QueueFull:
-            self._drop(1, f"{self._queue.maxsize} wait already")
+        if len(self._waiting) >= self._most_waiting:
+            self._drop(1, f"{self._most_waiting} wait already")
+            return
+        self._waiting.append(frame)
+        if not self._some.is_set():
+            self._some.set()
 
     async def run(self) -> None:
-        """Append what comes; on the way out what waits is appended once more, for at most 2 s."""
+        """Append what has gathered since the last time; on the way out once more, for at most 2 s."""
         try:
             while True:
-                await self._append(await self._batch())
+                await self._some.wait()
+                await asyncio.sleep(RECORD_SECONDS)
+                await self._append_all()
         finally:
-            left = [*self._taken, *(self._queue.get_nowait() for _ in range(self._queue.qsize()))]
-            if left:
+            if self._waiting:
                 with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                    await asyncio.wait_for(self._append(left), 2)
+                    await asyncio.wait_for(self._append_all(), 2)
 
-    async def _batch(self) -> list[Frame]:
-        self._taken.append(await self._queue.get())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BATCH_SECONDS):
-                while len(self._taken) < BATCH:
-                    self._taken.append(await self._queue.get())
-        batch, self._taken = self._taken, []
-        return batch
+    async def _append_all(self) -> None:
+        frames, self._waiting = self._waiting, []
+        self._some.clear()
+        await self._append(frames)
 
     async def _append(self, frames: Sequence[Frame]) -> None:
         out: dict[int, list[Record]] = {}
-        for frame in frames:
+        for number, frame in enumerate(frames, 1):
             key = charge_point_key(frame.tenant, frame.charge_point_id)
             entry = log_record(key, await self._sealed(frame), frame.tenant)
             out.setdefault(partition_of(key), []).append(entry)
+            if number % PORTION == 0:
+                await asyncio.sleep(0)  # messages are answered meanwhile
         await asyncio.gather(*(self._append_to(partition, records) for partition, records in out.items()))
 
     async def _append_to(self, partition: int, records: Sequence[Record]) -> None:
@@ -131,7 +138,7 @@ class FrameRecorder:
             logger.warning("frames are not recorded: %s", why)
 
     async def _sealed(self, frame: Frame) -> FrameRecord:
-        secret = self._vault.digest("charge_point", f"{frame.tenant}|{frame.charge_point_id}")
+        place = f"{frame.tenant}|{frame.charge_point_id}"
         return FrameRecord(
             tenant=frame.tenant,
             charge_point_id=frame.charge_point_id,
@@ -139,24 +146,29 @@ class FrameRecorder:
             direction=frame.direction,
             message_id=frame.message_id,
             action=frame.action,
-            request=await self._payload(frame.request, frame.action, secret),
-            response=await self._payload(frame.response, frame.action, secret),
+            request=await self._payload(frame.request, frame.action, place),
+            response=await self._payload(frame.response, frame.action, place),
             outcome=frame.outcome,
             at=frame.at,
             seconds=frame.seconds,
             command_id=frame.command_id,
         )
 
-    async def _payload(self, payload: bytes, action: str, secret: str) -> msgspec.Raw:
+    async def _payload(self, payload: bytes, action: str, place: str) -> msgspec.Raw:
         if not payload:
             return msgspec.Raw(b"null")
         try:
             value: JSON = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            value = await self._seal(secret, payload)
+            value = await self._seal(self._secret(place), payload)
         else:
-            value = await self._clean(value, action, secret)
+            if action == "DataTransfer" or _PERSONAL.search(payload):
+                value = await self._clean(value, action, self._secret(place))
         return msgspec.Raw(msgspec.json.encode(value))
+
+    def _secret(self, place: str) -> str:
+        """The subject under which a charge point's secrets are sealed."""
+        return self._vault.digest("charge_point", place)
 
     async def _clean(self, value: JSON, action: str, secret: str) -> JSON:
         """The value with every id tag, secret and vendor's data sealed."""
@@ -168,7 +180,7 @@ class FrameRecorder:
         out: dict[str, JSON] = {}
         for name, item in value.items():
             if name in TAGS and isinstance(item, str):
-                out[name] = await self._seal(self._vault.tag_keys(item)[0], item)
+                out[name] = await self._seal(self._vault.token_key(TOKEN_TYPES[0], item), item)
             elif (name == "data" and action == "DataTransfer") or (name == "value" and is_secret):
                 text = item if isinstance(item, str) else msgspec.json.encode(item)
                 out[name] = None if item is None else await self._seal(secret, text)
