@@ -132,8 +132,10 @@ class Backbone:
     def start_channel(self) -> None:
         self.start("channel", self.channel.run)
 
-    def start_lag(self) -> None:
-        """Learn how far the decider and the read models are behind."""
+    def start_lag(self, *, read_models: bool) -> None:
+        """Learn how far the decider is behind; `read_models`: they too, for who lists from them."""
+        if not read_models:
+            self.lag = Lag(self.log, self.clock, every=2.0)
         self.start("lag", self.lag.run)
 
     def start_decider(self) -> Decider:

@@ -26,6 +26,7 @@ from chargesphere import nouns
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
+from chargesphere.loop import settle
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
 from commands.base import Area, Meta
@@ -102,6 +103,7 @@ async def run_process(options: argparse.Namespace) -> int:
     if options.command != "serve":
         need_for_scale_out(settings)
     plan = plan_of(options)
+    settle()
     async with running(plan, settings) as process:
         announcing = asyncio.create_task(announce(plan, process))
         try:
@@ -184,7 +186,7 @@ class _Process:
         plan, backbone = self._plan, self._backbone
         backbone.start_channel()
         if plan.roles - {"projector"}:
-            backbone.start_lag()
+            backbone.start_lag(read_models="api" in plan.roles)
         if "api" in plan.roles:
             backbone.start("hub-party", self._claim_hub_party)
         if "decider" in plan.roles:
