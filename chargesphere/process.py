@@ -60,6 +60,7 @@ READY_SOON = 30.0
 """Seconds after which a process that is not ready yet says what it waits for."""
 
 ALL = ("gateway", "api", "decider", "projector", "effects")
+FOLLOWING = frozenset({"projector", "effects"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ async def run_process(options: argparse.Namespace) -> int:
     if options.command != "serve":
         need_for_scale_out(settings)
     plan = plan_of(options)
-    settle()
+    settle(follows=plan.roles <= FOLLOWING)
     async with running(plan, settings) as process:
         announcing = asyncio.create_task(announce(plan, process))
         try:
