@@ -31,6 +31,7 @@ from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
 from commands.base import Area, Meta
 from commands.directory import ClaimParties
+from domain.charge_point import charge_point_key
 from domain.directory import PartyRole
 from domain.values import PartyId
 from gateway.authorization import TagAuthorizer
@@ -52,7 +53,7 @@ from streams.faust_app import FaustProjector
 from streams.frames import FrameProjector, FrameRecorder
 from streams.log import TopicPartition
 from streams.public import PublicTopics
-from streams.topology import REPLIES
+from streams.topology import REPLIES, partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -288,8 +289,10 @@ class _Process:
         host = "127.0.0.1" if plan.host == "0.0.0.0" else plan.host  # noqa: S104
         return f"ws://{host}:{port}"
 
-    def _decider_is_behind(self) -> bool:
-        return self._backbone.lag.behind_seconds(Area.CHARGE_POINT) > self._settings.max_decider_lag
+    def _decider_is_behind(self, tenant: str, charge_point_id: str) -> bool:
+        partition = partition_of(charge_point_key(tenant, charge_point_id))
+        behind = self._backbone.lag.behind_seconds(Area.CHARGE_POINT, partition)
+        return behind > self._settings.max_decider_lag
 
     async def _start_http(self, checks: Mapping[str, Check]) -> None:
         app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 PATIENCE = 0.3
 RECENT = timedelta(minutes=15)
 CACHED = 200_000
-CACHE_FOR = timedelta(seconds=2)
 PAGE = 500
 READ_PATIENCE = 5.0
 """Seconds after which a read of tokens is given up, so that those behind it are read."""
@@ -78,7 +77,7 @@ class TagAuthorizer:
         self._real_time = real_time
         self._clock = clock
         self._patience = patience
-        self._known: OrderedDict[str, tuple[datetime, list[Document]]] = OrderedDict()
+        self._known: OrderedDict[str, list[Document]] = OrderedDict()
         self._recent: OrderedDict[tuple[str, str], Authorization] = OrderedDict()
         self._asking: set[asyncio.Task[Authorization | None]] = set()
         self._tokens = Together(self._read)
@@ -90,11 +89,9 @@ class TagAuthorizer:
         now = self._clock()
         keys = self._vault.tag_keys(id_tag)
         if self._vault.at_hand(keys[0]):
-            documents, stale = await self._documents(keys, now)
+            documents, stale = await self._documents(keys)
         else:  # nearly every tag is sealed under its first key
-            (documents, stale), _ = await asyncio.gather(
-                self._documents(keys, now), self._vault.fetch(keys[0])
-            )
+            (documents, stale), _ = await asyncio.gather(self._documents(keys), self._vault.fetch(keys[0]))
         document = _choose(documents, tenant, keys)
         if document is None:
             status = Authorization(status="Invalid", source="unavailable" if stale else "unknown", as_of=now)
@@ -110,16 +107,13 @@ class TagAuthorizer:
         except (StoreUnavailable, DestroyedError):
             return TagRef(key=key)
 
-    async def _documents(self, keys: tuple[str, ...], now: datetime) -> tuple[list[Document], bool]:
-        """The tokens with these keys, from a cache of two seconds, or from an older one while the store is away."""
-        cached = self._known.get(keys[0])
-        if cached is not None and now - cached[0] < CACHE_FOR:
-            return cached[1], False
+    async def _documents(self, keys: tuple[str, ...]) -> tuple[list[Document], bool]:
+        """The tokens with these keys as they are now; while the store is away, as they were last seen."""
         try:
             found = await self._tokens.get(" ".join(keys)) or []
         except StoreUnavailable:
-            return (cached[1], True) if cached is not None else ([], True)
-        self._known[keys[0]] = (now, found)
+            return self._known.get(keys[0], []), True
+        self._known[keys[0]] = found
         self._known.move_to_end(keys[0])
         if len(self._known) > CACHED:
             self._known.popitem(last=False)

@@ -110,22 +110,29 @@ class Admission:
     def _see_room(self, now: float) -> None:
         if len(self._registry) >= self._services.options.most_connections:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "full", "Try again later.")
-        if self._services.busy():
-            raise self._come_back(now, "busy")
         if self._services.health.away(now):
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.")
+
+    def _see_decider(self, tenant: str, charge_point_id: str) -> None:
+        """What one partition is behind by puts off its own charge points only."""
+        if self._services.busy(tenant, charge_point_id):
+            raise self._come_back(asyncio.get_running_loop().time(), "busy")
 
     async def _identify(self, path: str, headers: Headers, address: str) -> Connection | None:
         caller = f"{address} {path[:200]}"
         now = asyncio.get_running_loop().time()
         if self._refusals.empty(caller, now):
             raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, "too_often", "Too many refused handshakes.")
+        place = _PATH.match(path.partition("?")[0])
+        if place is not None and place[1]:
+            self._see_decider(place[1], _decoded(place[2]))
         try:
             guest = await self._known(path, headers)
         except RefusedHandshakeError:
             self._refusals.take(caller, now)
             raise
         tenant, listed = guest.tenant, guest.listed
+        self._see_decider(tenant.id, listed.charge_point_id)
         if not self._speaks_ocpp16(tenant, headers):
             return None
         if self._registry.storming((tenant.id, listed.charge_point_id), now):

@@ -87,5 +87,5 @@ class Services:
     health: LogHealth = field(default_factory=LogHealth)
     shares: Shares = field(default_factory=Shares)
     paces: Paces = field(default_factory=Paces)
-    busy: Callable[[], bool] = lambda: False
-    """Whether new work should be refused, e.g. because the decider lags."""
+    busy: Callable[[str, str], bool] = lambda tenant, charge_point_id: False
+    """Whether new work of a charge point should be refused, e.g. because its decider lags."""

@@ -21,8 +21,10 @@ from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Meta
 from commands.charge_point import See
 from commands.tenant import CreateTenant
+from domain.charge_point import charge_point_key
 from gateway.authorization import TagAuthorizer
 from projections.store import StoreUnavailable
+from streams.topology import partition_of
 from tests.streams.harness import until
 
 
@@ -40,10 +42,17 @@ async def test_while_the_decider_is_behind_new_work_is_put_off_at_every_edge(tmp
         await backbone.bus.tell(see, Meta(command_id="2", at=now, tenant="demo"))
         await until(lambda: backbone.lag.behind_seconds(Area.CHARGE_POINT) > 1)
         with pytest.raises(InvalidStatus) as handshake:
-            async with connect(f"{process.ocpp_url}/ocpp/demo/CP-2", subprotocols=[Subprotocol("ocpp1.6")]):
+            async with connect(f"{process.ocpp_url}/ocpp/demo/CP-1", subprotocols=[Subprotocol("ocpp1.6")]):
                 pass
         assert handshake.value.response.status_code == 503
         assert "Retry-After" in handshake.value.response.headers
+        other = next(id for n in range(99) if _partition(id := f"CP-{n}") != _partition("CP-1"))
+        with pytest.raises(InvalidStatus) as unknown:
+            async with connect(
+                f"{process.ocpp_url}/ocpp/demo/{other}", subprotocols=[Subprotocol("ocpp1.6")]
+            ):
+                pass
+        assert unknown.value.response.status_code == 404
         bearer = issue_token(backbone.jwt_keys[0], "platform_admin", None, now, subject="ann")
         async with asyncio.timeout(4):
             answer = await http.post(
@@ -57,6 +66,10 @@ async def test_while_the_decider_is_behind_new_work_is_put_off_at_every_edge(tmp
         assert lag["chargesphere_decider_lag_records"]["charge-point"] == 1
         assert lag["chargesphere_decider_lag_seconds"]["charge-point"] > 1
         assert lag["chargesphere_decider_lag_seconds"]["token"] == 0
+
+
+def _partition(charge_point_id: str) -> int:
+    return partition_of(charge_point_key("demo", charge_point_id))
 
 
 def _numbers(metrics: str) -> dict[str, dict[str, float]]:

@@ -245,7 +245,7 @@ class World:
                 frames=self.frames,
                 clock=clock or self.clock,
                 options=options,
-                busy=lambda: self.load,
+                busy=lambda tenant, charge_point_id: self.load,
             )
         )
 
