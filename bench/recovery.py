@@ -30,6 +30,8 @@ from rich.console import Console
 
 from bench.tables import machine, print_rows, write_json
 from chargesphere import nouns
+from chargesphere.loop import run as run_loop
+from chargesphere.loop import settle
 from commands.base import Area, Meta
 from commands.token import PutToken
 from domain.values import PartyId
@@ -290,7 +292,8 @@ def main() -> None:
     parser.add_argument("--where", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
-        found = asyncio.run(one(options.where, options.kafka, options.tokens, options.stage))
+        settle(follows=False)
+        found = run_loop(one(options.where, options.kafka, options.tokens, options.stage))
         print(msgspec.json.encode(found).decode())
         return
     signal.signal(signal.SIGTERM, _told)  # so that the stage under way and the folder go too
