@@ -20,7 +20,7 @@ import msgspec
 from commands.base import Meta
 from commands.token import NoteAuthorization
 from domain.values import Authorization, PartyId, TagRef
-from gateway.ocpp.together import Together
+from gateway.together import Together
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, is_in
 from streams.bus import CommandBus
 from streams.log import LogUnavailable
@@ -32,8 +32,6 @@ PATIENCE = 0.3
 RECENT = timedelta(minutes=15)
 CACHED = 200_000
 PAGE = 500
-READ_PATIENCE = 5.0
-"""Seconds after which a read of tokens is given up, so that those behind it are read."""
 STATUS_OF = {
     "ALLOWED": "Accepted",
     "BLOCKED": "Blocked",
@@ -124,17 +122,13 @@ class TagAuthorizer:
         of_key = {key: tag for tag in tags for key in tag.split()}
         found: dict[str, list[Document]] = {}
         query = Query(HUB, "tokens", (is_in("key", tuple(of_key)),), limit=PAGE)
-        try:
-            async with asyncio.timeout(READ_PATIENCE):
-                while True:
-                    page = await self._store.find(query)
-                    for document in page.items:
-                        found.setdefault(of_key[str(document["key"])], []).append(document)
-                    if page.next_cursor is None:
-                        return found
-                    query = msgspec.structs.replace(query, cursor=page.next_cursor)
-        except TimeoutError:
-            raise StoreUnavailable("read store", f"silent for {READ_PATIENCE:g} s") from None
+        while True:
+            page = await self._store.find(query)
+            for document in page.items:
+                found.setdefault(of_key[str(document["key"])], []).append(document)
+            if page.next_cursor is None:
+                return found
+            query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
     async def _roaming(
         self,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
 from gateway.ocpi.partners import Contact, PartnerBook, Vault
 from gateway.ocpi.url_policy import UrlRefused
+from gateway.together import Together
 from projections.store import HUB, Document, ReadStore, StoreUnavailable
 from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade
@@ -46,13 +46,6 @@ class Found(NamedTuple):
     version: int
 
 
-@dataclass(slots=True, eq=False)
-class _Wish:
-    wanted: int
-    until: float
-    found: asyncio.Future[Found | None]
-
-
 class Lookout:
     """Waits for documents to have the version that is wanted: all that are waited for are read together.
 
@@ -61,55 +54,26 @@ class Lookout:
     def __init__(self, store: ReadStore, patience_s: float = LOOK_FOR_S) -> None:
         self._store = store
         self._patience = patience_s
-        self._wishes: dict[tuple[str, str], list[_Wish]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._collections: dict[str, Together[Document]] = {}
 
     async def find(self, collection: str, id: str, wanted: int) -> Found | None:
         """None where it has not got there in time. Raises StoreError."""
         loop = asyncio.get_running_loop()
-        wish = _Wish(wanted, loop.time() + self._patience, loop.create_future())
-        self._wishes.setdefault((collection, id), []).append(wish)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look())
-        return await wish.found
-
-    async def _look(self) -> None:
+        until = loop.time() + self._patience
+        reads = self._collections.get(collection)
+        if reads is None:
+            reads = Together(lambda ids: self._store.get_many(HUB, collection, ids))
+            self._collections[collection] = reads
         while True:
-            places = list(self._wishes)
-            for collection in {collection for collection, _ in places}:
-                await self._read(collection, [id for place, id in places if place == collection])
-            if not self._wishes:
-                return
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _read(self, collection: str, ids: Sequence[str]) -> None:
-        try:
-            documents = await self._store.get_many(HUB, collection, ids)
-        except Exception as error:
-            for id in ids:
-                for wish in self._wishes.pop((collection, id)):
-                    if not wish.found.done():
-                        wish.found.set_exception(error)
-            return
-        now = asyncio.get_running_loop().time()
-        for id in ids:
-            left = [
-                wish for wish in self._wishes.pop((collection, id)) if not _met(wish, documents.get(id), now)
-            ]
-            if left:
-                self._wishes[collection, id] = left
-
-
-def _met(wish: _Wish, document: Document | None, now: float) -> bool:
-    """Whether nobody has to look any more."""
-    if wish.found.done():
-        return True
-    version = document.get("version") if document else None
-    if document is not None and isinstance(version, int) and version >= wish.wanted:
-        wish.found.set_result(Found(document, version))
-    elif now >= wish.until:
-        wish.found.set_result(None)
-    return wish.found.done()
+            document = await reads.get(id)
+            version = document.get("version") if document else None
+            if document is not None and isinstance(version, int) and version >= wanted:
+                return Found(document, version)
+            now = loop.time()
+            if now >= until:
+                return None
+            # All who wait look again at the same moment.
+            await asyncio.sleep(LOOK_EVERY_S - now % LOOK_EVERY_S)
 
 
 class OcpiSender(Sender[Found]):

@@ -15,7 +15,7 @@ from domain.tenant import Configuration
 from domain.values import Evse, JSONObject, PartyId
 from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
-from gateway.ocpp.together import Together
+from gateway.together import Together
 from projections.charge_point import credentials_id
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, tenant_database
 from projections.tariff import tariff_document_id
@@ -25,8 +25,6 @@ TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL, ROOM_TTL = 10.0, 5.0, 10.0, 5.0
 LEARNED_FOR = 30.0
 """How long what this process did itself is believed before the read models must show it."""
 
-READ_PATIENCE = 5.0
-"""Seconds after which a read of charge points is given up, so that those behind it are read."""
 
 _PREFIXES = "prefixes"
 _PAGE = 500
@@ -110,14 +108,10 @@ class StoreDirectory(Directory):
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
 
     async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, Listed]:
-        try:
-            async with asyncio.timeout(READ_PATIENCE):
-                documents, secrets = await asyncio.gather(
-                    self._store.get_many(tenant_database(tenant), "charge_points", ids),
-                    self._store.get_many(HUB, "credentials", [credentials_id(tenant, id) for id in ids]),
-                )
-        except TimeoutError:
-            raise StoreUnavailable("read store", f"silent for {READ_PATIENCE:g} s") from None
+        documents, secrets = await asyncio.gather(
+            self._store.get_many(tenant_database(tenant), "charge_points", ids),
+            self._store.get_many(HUB, "credentials", [credentials_id(tenant, id) for id in ids]),
+        )
         # Without its credentials it is not known yet: no password would mean that none is asked for.
         return {
             id: listed_of_documents(document, secret)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gateway.ocpp.together import MOST, Together
+from gateway.together import MOST, Together
 
 
 class Reads:

@@ -1,6 +1,7 @@
 """Reads of many keys that are asked for one by one: those that come while a read is under way are one read after it.
 
-So a herd that comes back costs some large reads and not thousands of small ones. It keeps nothing: `cache` does.
+So a herd that comes back costs some large reads and not thousands of small ones. A store that hangs is given up, so
+that those who ask after it are read. It keeps nothing: caches do.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from projections.store import StoreUnavailable
+
 V = TypeVar("V")
 
 MOST = 500
 """Keys of one read."""
+
+PATIENCE = 5.0
+"""Seconds after which a read is given up."""
 
 
 class Together(Generic[V]):
@@ -24,7 +30,7 @@ class Together(Generic[V]):
         self._reader: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> V | None:
-        """The value now. Raises what the read raises."""
+        """The value now. Raises what the read raises, and StoreUnavailable for one that takes too long."""
         future = self._wanted.get(key)
         if future is None:
             future = self._wanted[key] = asyncio.get_running_loop().create_future()
@@ -38,10 +44,14 @@ class Together(Generic[V]):
             while self._wanted:
                 taken = {key: self._wanted.pop(key) for key in list(self._wanted)[:MOST]}
                 try:
-                    found = await self._read(tuple(taken))
+                    async with asyncio.timeout(PATIENCE):
+                        found = await self._read(tuple(taken))
                 except Exception as error:
+                    failure = error
+                    if isinstance(error, TimeoutError):
+                        failure = StoreUnavailable("read store", f"silent for {PATIENCE:g} s")
                     for future in taken.values():
-                        future.set_exception(error)
+                        future.set_exception(failure)
                         future.exception()  # whoever still waits raises it
                 else:
                     for key, future in taken.items():
