@@ -12,13 +12,16 @@ from projections.store.mongo import MongoReadStore
 from projections.store.port import ReadStore
 from projections.store.sqlite import SqliteReadStore
 from tests.servers import Mongo
+from tests.simulation.store import Shelf, SimReadStore
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mongo", marks=pytest.mark.mongo)])
+@pytest.fixture(params=["sqlite", "simulated", pytest.param("mongo", marks=pytest.mark.mongo)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReadStore]:
     made: ReadStore
     if request.param == "sqlite":
         made = SqliteReadStore(tmp_path / "read")
+    elif request.param == "simulated":
+        made = SimReadStore(Shelf())
     else:
         mongo: Mongo = request.getfixturevalue("mongo")
         made = MongoReadStore(mongo.url, database_prefix=f"t{uuid.uuid4().hex[:10]}_")

@@ -1,4 +1,4 @@
-"""Both adapters against a slow, obvious model: the same random batches of writes give equal answers."""
+"""Every adapter against a slow, obvious model: the same random batches of writes give equal answers."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ from projections.store import (
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from tests.servers import Mongo
+from tests.simulation.store import Shelf, SimReadStore
 
 ABSENT = -1
 
@@ -277,6 +278,16 @@ def test_sqlite_answers_as_the_model_does(rounds: list[list[Write]], name: str, 
                 await store.close()
 
     asyncio.run(run())
+
+
+@laws
+@given(rounds=batches, name=texts, n=numbers)
+def test_the_simulated_store_answers_as_the_model_does(
+    rounds: list[list[Write]], name: str, n: float
+) -> None:
+    shelf = Shelf()
+    asyncio.run(compare([SimReadStore(shelf)], rounds, name, n))
+    assert shelf.false_beliefs == []
 
 
 @pytest.mark.mongo
