@@ -1,0 +1,436 @@
+"""What must be true of a world after its storm, judged from its log, its read models and what outsiders saw.
+
+It knows the format of the log and the pure views, and nothing of the engines: it has a fence, a fold and a price of
+its own, all slow and simple.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from chargesphere import nouns
+from chargesphere.backbone import PROJECTOR, SWEEPER
+from commands.base import Area, Meta
+from domain.charge_point import charge_point_key, session_id
+from projections.store import HUB, Document, Put, Query, Remove
+from streams.log import TopicPartition
+from streams.topology import FAUST, FRAMES, commands_topic, events_topic
+from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
+from tests.simulation.shelf import Shelf
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+DATABASE: Final = f"ocpp_{TENANT}"
+FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
+CENT: Final = Decimal("0.0001")
+
+
+@dataclass(slots=True)
+class Valid:
+    """A decision that counts."""
+
+    place: TopicPartition
+    offset: int
+    at: int
+    entry: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Facts:
+    """The log, as anybody may read it."""
+
+    decisions: list[Valid] = field(default_factory=list)
+    by_command: dict[str, list[Valid]] = field(default_factory=dict)
+    events: dict[str, list[tuple[Valid, dict[str, Any]]]] = field(default_factory=dict)
+
+
+def read(world: World) -> Facts:
+    """The decisions that count: a claim makes everything void that a decider before it writes behind it."""
+    facts = Facts()
+    for area in Area:
+        topic = events_topic(area)
+        for number in range(world.broker.count(topic)):
+            place = TopicPartition(topic, number)
+            epoch = -1
+            for stored in world.broker.partitions[place].records:
+                entry = json.loads(stored.value or b"{}")
+                if entry["kind"] == "claim":
+                    epoch = stored.offset
+                    continue
+                if entry["epoch"] < epoch:
+                    continue
+                valid = Valid(place, stored.offset, stored.timestamp, entry)
+                facts.decisions.append(valid)
+                facts.by_command.setdefault(entry["meta"]["command_id"], []).append(valid)
+                for event in entry.get("events", ()):
+                    facts.events.setdefault(event["aggregate"], []).append((valid, event))
+    return facts
+
+
+def undone(world: World) -> list[str]:
+    """What is still to be done before the world is quiet; each is a reason."""
+    left: list[str] = []
+    for name in world.wanted:
+        process = world.processes[name]
+        if not process.ready:
+            left.append(f"{name} is not up")
+    left.extend(f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
+    broker = world.broker
+    groups: dict[str, list[str]] = {
+        "decider": [commands_topic(area) for area in Area],
+        "processes": [events_topic(area) for area in Area],
+        "effects": [events_topic(Area.DELIVERY)],
+    }
+    swept = {Area.SESSION, Area.TOKEN} if world.shape.faust else set()
+    groups[PROJECTOR] = [events_topic(area) for area in Area if area not in swept]
+    if swept:
+        groups[SWEEPER] = groups[FAUST] = [events_topic(area) for area in swept]
+    if world.shape.public:
+        groups["public"] = [events_topic(area) for area in (Area.CHARGE_POINT, Area.SESSION, Area.TOKEN)]
+    if world.shape.mqtt:
+        groups["mqtt"] = [
+            events_topic(area) for area in (Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND)
+        ]
+    if world.shape.frames:
+        groups["frames"] = [FRAMES]
+    for name, topics in groups.items():
+        positions = broker.group(name).positions
+        for topic in topics:
+            for number in range(broker.count(topic)):
+                place = TopicPartition(topic, number)
+                end = broker.partitions[place].end
+                position = positions.get(place)
+                if end and (position is None or position.offset < end):
+                    at = None if position is None else position.offset
+                    left.append(f"{name} is at {at} of {end} in {topic}[{number}]")
+    left.extend(
+        f"delivery {document['_id']} is {document['state']}"
+        for document in _all(world.shelf, HUB, "deliveries")
+        if document["state"] not in ("delivered", "failed")
+    )
+    left.extend(
+        f"remote command {document['_id']} is {document['status']}"
+        for document in _all(world.shelf, DATABASE, "commands")
+        if document["status"] not in FINAL
+    )
+    return left
+
+
+def check(world: World) -> None:
+    """Note everything that is wrong."""
+    facts = read(world)
+    for judge in (
+        _versions,
+        _commands,
+        _replies,
+        _order,
+        _charges,
+        _partner,
+        _documents,
+        _letters,
+        _halted,
+        _public,
+        _mqtt,
+    ):
+        for wrong in judge(world, facts):
+            world.violation(f"{judge.__name__.strip('_')}: {wrong}")
+
+
+def _versions(world: World, facts: Facts) -> Iterator[str]:
+    for aggregate, events in facts.events.items():
+        versions = [event["version"] for _, event in events]
+        if versions != list(range(1, len(versions) + 1)):
+            yield f"{aggregate} has the versions {versions}"
+
+
+def _commands(world: World, facts: Facts) -> Iterator[str]:
+    """Every command has been decided, and none has had its effect twice."""
+    for area in Area:
+        topic = commands_topic(area)
+        for number in range(world.broker.count(topic)):
+            for stored in world.broker.partitions[TopicPartition(topic, number)].records:
+                command = json.loads(stored.value or b"{}")["meta"]["command_id"]
+                if command not in facts.by_command:
+                    yield f"{command} in {topic}[{number}]@{stored.offset} was never decided"
+    for command, decisions in facts.by_command.items():
+        effective = [valid for valid in decisions if valid.entry.get("events")]
+        if len(effective) > 1:
+            yield f"{command} had its effect {len(effective)} times: {effective[0].entry['command']}"
+        for valid in decisions:
+            refusal = valid.entry["reply"].get("refusal")
+            if refusal == "failed":
+                yield f"{command} failed: {valid.entry['reply'].get('message')}"
+
+
+def _replies(world: World, facts: Facts) -> Iterator[str]:
+    """What was answered or acknowledged stands in the log, as it was answered."""
+    lost = {value for _, value in world.broker.lost}
+    gone = {json.loads(value)["meta"]["command_id"] for value in lost if b'"command_id"' in value}
+    for asked in world.asked:
+        decisions = facts.by_command.get(asked.command_id)
+        if decisions is None:
+            if asked.command_id not in gone:
+                yield f"{asked.command_id} was acknowledged and is not in the log"
+            continue
+        if asked.reply is None:
+            continue
+        said = json.loads(msgspec.json.encode(asked.reply))
+        if not any(_same(said, valid.entry["reply"]) for valid in decisions):
+            yield f"{asked.command_id} was answered {said}, the log says {decisions[0].entry['reply']}"
+
+
+def _same(said: Mapping[str, Any], stands: Mapping[str, Any]) -> bool:
+    names = ("version", "result", "refusal", "message")
+    return all((said.get(name) or None) == (stands.get(name) or None) for name in names)
+
+
+def _order(world: World, facts: Facts) -> Iterator[str]:
+    """If A was answered before B was asked, A stands before B."""
+    by_aggregate: dict[str, list[tuple[float, float, int, str]]] = defaultdict(list)
+    for asked in world.asked:
+        decisions = facts.by_command.get(asked.command_id)
+        if decisions and len(decisions) == 1 and not asked.told:
+            by_aggregate[asked.aggregate].append(
+                (asked.asked_at, asked.answered_at, decisions[0].offset, asked.command_id)
+            )
+    for aggregate, entries in by_aggregate.items():
+        for asked_at, _, offset, command in entries:
+            for _, answered_at, other, before in entries:
+                if answered_at < asked_at and other > offset:
+                    yield f"{before} was answered before {command} was asked, and stands behind it: {aggregate}"
+
+
+def _charges(world: World, facts: Facts) -> Iterator[str]:
+    """Each charge once, with its energy and its money, whatever happened on the way."""
+    for point in world.charge_points:
+        events = facts.events.get(charge_point_key(TENANT, point.id), [])
+        by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for _, event in events:
+            by_name[event["type"]].append(event)
+        started = by_name["charge_point.transaction_started.v1"]
+        for charge in point.charges:
+            if charge.start is None or charge.start.answer is None:
+                continue
+            if "transactionId" not in charge.start.answer:
+                yield f"{point.id}: a start was answered {charge.start.answer}"
+                continue
+            mine = [
+                event
+                for event in started
+                if event["meter_start"] == charge.meter_start
+                and datetime.fromisoformat(event["occurred_at"]) == charge.started_at
+            ]
+            if len(mine) != 1:
+                yield f"{point.id}: {len(mine)} transactions began at {charge.meter_start} Wh"
+                continue
+            number = charge.start.answer["transactionId"]
+            if mine[0]["transaction_id"] != number:
+                yield f"{point.id}: answered transaction {number}, the log has {mine[0]['transaction_id']}"
+            yield from _charge(world, facts, point, charge, number)
+        for said in point.said:
+            if said.action == "MeterValues" and said.answer is not None and said.times == 1:
+                at = said.payload["meterValue"][0]["timestamp"]
+                found = sum(
+                    _instant(event.get("occurred_at")) == _instant(at)
+                    for event in by_name["charge_point.meter_values_recorded.v1"]
+                )
+                if found != 1:
+                    yield f"{point.id}: a reading of {at} that was said once stands {found} times in the log"
+            if said.action == "StatusNotification" and said.answer is not None and said.times == 1:
+                at = said.payload["timestamp"]
+                found = sum(
+                    _instant(event.get("occurred_at")) == _instant(at)
+                    and event["connector_id"] == said.payload["connectorId"]
+                    for event in by_name["charge_point.status_reported.v1"]
+                )
+                if found != 1:
+                    yield f"{point.id}: a status of {at} that was said once stands {found} times in the log"
+
+
+def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) -> Iterator[str]:
+    id = session_id(TENANT, point.id, number)
+    if charge.stop is None or charge.stop.answer is None:
+        return
+    document = _one(world.shelf, DATABASE, "sessions", id)
+    if document is None:
+        yield f"{point.id}: the session {id} of transaction {number} is in no list"
+        return
+    energy = charge.meter_stop - charge.meter_start
+    if document["status"] != "completed" or document["energy_wh"] != energy:
+        yield f"{id} is {document['status']} with {document['energy_wh']} Wh, it charged {energy} Wh"
+    issued = [
+        event
+        for _, event in facts.events.get(f"session|{id}", ())
+        if event["type"] == "session.cdr_issued.v1"
+    ]
+    if len(issued) != 1:
+        yield f"{id} has {len(issued)} CDRs"
+        return
+    cdr = issued[0]["cdr"]
+    cost = PRICE_FLAT + Decimal(energy) / 1000 * PRICE_PER_KWH
+    cost = cost.quantize(CENT, ROUND_HALF_UP).normalize()
+    said = Decimal(repr(cdr["total_cost"]["excl_vat" if "excl_vat" in cdr["total_cost"] else "before_taxes"]))
+    if abs(said - cost) > CENT:
+        yield f"{id} costs {said}, by the slow model {cost}"
+
+
+def _partner(world: World, facts: Facts) -> Iterator[str]:
+    """Each CDR arrives, always the same; the last session that arrives is its newest."""
+    bodies: dict[str, dict[str, Any]] = {}
+    for _, id, body in world.inbox.cdrs:
+        if bodies.setdefault(id, body) != body:
+            yield f"the CDR {id} arrived with two bodies"
+    sessions: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for _, id, body in world.inbox.sessions:
+        sessions[id].append(body)
+    for point in world.charge_points:
+        for charge in point.charges:
+            answer = charge.start.answer if charge.start is not None else None
+            if not answer or "transactionId" not in answer or charge.tag == OWN_TAG:
+                continue
+            if charge.stop is None or charge.stop.answer is None:
+                continue
+            id = session_id(TENANT, point.id, answer["transactionId"])
+            if answer.get("idTagInfo", {}).get("status") == "Invalid":
+                continue
+            if id not in bodies:
+                yield f"the CDR of {id} never arrived"
+            told = sessions.get(id, [])
+            if not told or told[-1]["status"] != "COMPLETED":
+                yield f"the last of {len(told)} sessions {id} that arrived is not its end"
+            document = _one(world.shelf, HUB, "sessions", id)
+            if told and document is not None:
+                newest = document["session"]["last_updated"]
+                if _instant(told[-1]["last_updated"]) != _instant(newest):
+                    yield f"the last session {id} that arrived is of {told[-1]['last_updated']}, it is of {newest}"
+
+
+def _documents(world: World, facts: Facts) -> Iterator[str]:
+    """Every document equals a fold of the log."""
+    expected = Shelf()
+    documents: dict[tuple[str, str, str], tuple[Any, Any, Document | None, int]] = {}
+    views: dict[str, list[Any]] = defaultdict(list)
+    feeds: dict[str, list[Any]] = defaultdict(list)
+    for view in nouns.VIEWS:
+        views[view.kind].append(view)
+    for feed in nouns.FEEDS:
+        feeds[feed.kind].append(feed)
+    writes: list[Any] = []
+    for valid in facts.decisions:
+        meta = msgspec.convert(valid.entry["meta"], Meta)
+        for event_json in valid.entry.get("events", ()):
+            event = nouns.EVENTS.decode(msgspec.json.encode(event_json))
+            kind = event.originator_id.partition("|")[0]
+            for view in views[kind]:
+                target = view.target(event, meta)
+                key = (target.db, view.collection, target.id)
+                before = documents.get(key)
+                document = before[2] if before is not None else None
+                after = view.evolve(None if document is None else dict(document), event, meta)
+                documents[key] = (view, target, after, event.originator_version)
+            for feed in feeds[kind]:
+                writes.extend(feed.writes(event, meta))
+    for (db, collection, id), (view, target, document, version) in documents.items():
+        if document is None:
+            writes.append(Remove(db, collection, id, version))
+            continue
+        body = {name: value for name, value in document.items() if name not in view.keep}
+        writes.append(Put(db, collection, id, version, body, view.keep))
+        if view.also is not None:
+            writes.extend(view.also(target, body, version))
+    expected.apply(writes)
+    for db in (HUB, DATABASE):
+        for collection in sorted({view.collection for view in nouns.VIEWS} | {"samples", "locations", "credentials"}):
+            here = {document["_id"]: document for document in _all(world.shelf, db, collection)}
+            there = {document["_id"]: document for document in _all(expected, db, collection)}
+            for id in sorted(here.keys() | there.keys()):
+                if here.get(id) != there.get(id):
+                    yield f"{db}/{collection}/{id} is {_short(here.get(id))}, a fold is {_short(there.get(id))}"
+
+
+def _letters(world: World, facts: Facts) -> Iterator[str]:
+    for letter in _all(world.shelf, HUB, "dead_letters"):
+        yield f"{letter['document']} is parked: {letter['reason']}"
+
+
+def _halted(world: World, facts: Facts) -> Iterator[str]:
+    for name in world.wanted:
+        for engine_name, engine in world.processes[name].engines.items():
+            for owner in (engine, getattr(engine, "follower", None)):
+                for place, why in getattr(owner, "halted", {}).items():
+                    yield f"{name}: {engine_name} halts at {place.topic}[{place.partition}]: {why}"
+
+
+def _public(world: World, facts: Facts) -> Iterator[str]:
+    """Every event of the contract is told, in order for each aggregate; repeats keep their ids."""
+    if not world.shape.public:
+        return
+    told: dict[str, list[int]] = defaultdict(list)
+    for place, partition in world.broker.partitions.items():
+        if place.topic.startswith("chargesphere.public."):
+            for stored in partition.records:
+                id, _, version = dict(stored.headers)["ce_id"].decode().rpartition("|")
+                told[f"{place.topic}|{id}"].append(int(version))
+    for key, versions in told.items():
+        first: dict[int, None] = dict.fromkeys(versions)
+        if list(first) != sorted(first):
+            yield f"{key} was told in the order {versions}"
+    from projections.public import cloud_event
+    from streams.topology import PUBLIC
+
+    for aggregate, events in facts.events.items():
+        for valid, event_json in events:
+            event = nouns.EVENTS.decode(msgspec.json.encode(event_json))
+            public = cloud_event(event, msgspec.convert(valid.entry["meta"], Meta))
+            if public is None:
+                continue
+            key = f"{PUBLIC[public.topic]}|{aggregate}"
+            if event.originator_version not in told.get(key, ()):
+                yield f"version {event.originator_version} of {aggregate} was not told in public"
+
+
+def _mqtt(world: World, facts: Facts) -> Iterator[str]:
+    """Every start and end of a session is told."""
+    if not world.shape.mqtt:
+        return
+    told: dict[str, set[str]] = defaultdict(set)
+    for topic, _, payload in world.published:
+        if topic.endswith("/session") and payload:
+            message = json.loads(payload)
+            told[message["session_id"]].add(message["event_type"])
+    for aggregate, events in facts.events.items():
+        if not aggregate.startswith("session|"):
+            continue
+        for _, event in events:
+            wanted = {"session.started.v1": "session_started", "session.ended.v1": "session_stopped"}.get(
+                event["type"]
+            )
+            if wanted and wanted not in told[aggregate.partition("|")[2]]:
+                yield f"{wanted} of {aggregate} was not told by MQTT"
+
+
+def _all(shelf: Shelf, db: str, collection: str) -> list[Document]:
+    return shelf.find_offset(Query(db, collection), 0, 500)[0]
+
+
+def _one(shelf: Shelf, db: str, collection: str, id: str) -> Document | None:
+    return shelf.get_many(db, collection, [id]).get(id)
+
+
+def _instant(text: object) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
+
+
+def _short(document: object) -> str:
+    text = json.dumps(document, sort_keys=True, default=str)
+    return text if len(text) < 400 else f"{text[:400]}…"
+

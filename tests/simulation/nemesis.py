@@ -1,0 +1,299 @@
+"""What goes wrong in a world, one coroutine for each kind; the seed draws which rage together and when.
+
+Each does its harm again and again until the storm is over; `calm` then ends what lasts: everything runs again, the
+network and the servers are whole, clocks stay as wrong as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from commands.base import Area
+from streams.log import Stored, TopicPartition
+from streams.topology import commands_topic, state_topic
+from tests.simulation.network import Weather
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SERVICES: Final = ("log", "store", "wire", "partner", "mqtt")
+
+
+class Nemeses:
+    """`rage` until cancelled, then `calm`. `done` says what was done and when."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.done: list[str] = []
+        self._skews: dict[str, float] = {}
+        self._countdown = 0
+        self._victim = ""
+
+    @staticmethod
+    def draw(chance: Random) -> tuple[str, ...]:
+        """Which of them a world meets: none now and then, mostly some together."""
+        count = int(chance.random() * 4.2)
+        names = list(KINDS)
+        return tuple(sorted({names[int(chance.random() * len(names))] for _ in range(count)}))
+
+    def skew_of(self, name: str) -> float:
+        """How wrong this machine's clock is, in seconds; the same after a restart."""
+        if "skew" not in self.world.shape.faults:
+            return 0.0
+        if name not in self._skews:
+            self._skews[name] = (self.world.chance.random() - 0.5) * 0.8
+        return self._skews[name]
+
+    async def rage(self) -> None:
+        await asyncio.gather(*(KINDS[name](self) for name in self.world.shape.faults))
+
+    def calm(self) -> None:
+        """The good day after."""
+        world = self.world
+        world.network.weather.clear()
+        world.network.down.clear()
+        world.network.cut.clear()
+        world.broker.full.clear()
+        world.loop.before_step = None
+        for name, role in list(world.wanted.items()):
+            process = world.processes[name]
+            if process.node.frozen:
+                world.loop.thaw(process.node)
+            if not process.node.alive:
+                world.start(name, role)
+        self._say("calm")
+
+    # -- the kinds -----------------------------------------------------------------------------------------------
+
+    async def crash(self) -> None:
+        """A process is killed and comes back."""
+        while True:
+            await self._pause(1, 8)
+            name = self._pick()
+            if name:
+                self._kill(name)
+                await self._pause(0.2, 3)
+                self._restart(name)
+
+    async def step(self) -> None:
+        """A process is killed between two of its steps, wherever it is."""
+        world = self.world
+        while True:
+            await self._pause(0.5, 5)
+            self._victim = self._pick()
+            if not self._victim:
+                continue
+            node = world.processes[self._victim].node
+            left = [1 + int(world.chance.random() ** 2 * 600)]
+
+            def before(current: object, node: Any = node, left: list[int] = left) -> None:
+                if current is node:
+                    left[0] -= 1
+                    if left[0] <= 0:
+                        world.loop.before_step = None
+                        self._kill(node.name)
+
+            world.loop.before_step = before
+            await self._pause(1, 4)
+            world.loop.before_step = None
+            self._restart(self._victim)
+
+    async def freeze(self) -> None:
+        """A process stands still, perhaps past its session, and goes on as if nothing had been."""
+        world = self.world
+        while True:
+            await self._pause(1, 6)
+            name = self._pick()
+            if not name:
+                continue
+            node = world.processes[name].node
+            world.loop.freeze(node)
+            self._say(f"freeze {name}")
+            await self._pause(0.5, 12)
+            if node.alive and node.frozen:
+                world.loop.thaw(node)
+                self._say(f"thaw {name}")
+
+    async def cut(self) -> None:
+        """Between one process and one server nothing passes."""
+        world = self.world
+        while True:
+            await self._pause(0.5, 6)
+            names = [*world.processes, *(point.id for point in world.charge_points)]
+            name = names[int(world.chance.random() * len(names))]
+            service = "wire" if name.startswith("CP-") else SERVICES[int(world.chance.random() * 4)]
+            world.network.cut.add((name, service))
+            self._say(f"cut {name} {service}")
+            await self._pause(0.3, 10)
+            world.network.cut.discard((name, service))
+            self._say(f"mend {name} {service}")
+
+    async def down(self) -> None:
+        """A server is away."""
+        world = self.world
+        while True:
+            await self._pause(1, 8)
+            service = SERVICES[int(world.chance.random() * len(SERVICES))]
+            if service == "wire":
+                continue
+            world.network.down.add(service)
+            self._say(f"{service} down")
+            await self._pause(0.5, 8)
+            world.network.down.discard(service)
+            self._say(f"{service} up")
+
+    async def weather(self) -> None:
+        """Requests are refused, done without an answer, done late, or slow."""
+        world = self.world
+        chance = world.chance
+        while True:
+            service = SERVICES[int(chance.random() * 4)]
+            share = chance.random() ** 2 * 0.4
+            world.network.weather[service] = Weather(
+                refused=share * chance.random(),
+                unanswered=share * chance.random(),
+                late=share * chance.random(),
+                slow=chance.random() * 0.3,
+                slowest=chance.random() * 2.0,
+            )
+            self._say(f"weather {service}")
+            await self._pause(2, 8)
+            world.network.weather.pop(service, None)
+
+    async def members(self) -> None:
+        """Further processes come and go, politely or not: partitions change hands."""
+        world = self.world
+        number = 0
+        while True:
+            await self._pause(0.5, 5)
+            role = ("decider", "projector", "projector", "effects")[int(world.chance.random() * 4)]
+            number += 1
+            name = f"{role}-guest{number}"
+            world.start(name, role)
+            self._say(f"{name} comes")
+            await self._pause(3, 12)
+            del world.wanted[name]
+            self._kill(name)
+
+    async def power(self) -> None:
+        """The broker's machine loses its power: of commands, what it had not written is gone."""
+        world = self.world
+        while True:
+            await self._pause(0.2, 2)
+            world.broker.flush()
+            await self._pause(0.2, 6)
+            world.network.down.add("log")
+            places = [
+                place
+                for place in world.broker.partitions
+                if place.topic.startswith("chargesphere.commands.") and world.chance.random() < 0.5
+            ]
+            gone = world.broker.cut_tail(places)
+            self._say(f"power lost, {gone} commands gone")
+            await self._pause(0.5, 3)
+            world.network.down.discard("log")
+
+    async def skew(self) -> None:
+        """Clocks differ by up to 0.4 s, and one jumps."""
+        world = self.world
+        while True:
+            await self._pause(2, 8)
+            name = self._pick()
+            if name:
+                self._skews[name] = (world.chance.random() - 0.5) * 0.8
+                world.processes[name].node.skew = self._skews[name]
+
+    async def compact(self) -> None:
+        """The servers compact, also to the very end."""
+        world = self.world
+        while True:
+            await self._pause(1, 6)
+            for area in Area:
+                world.broker.compact(state_topic(area))
+            self._say("compacted")
+
+    async def rust(self) -> None:
+        """A stored state becomes one that this release cannot read."""
+        world = self.world
+        while True:
+            await self._pause(2, 8)
+            area = list(Area)[int(world.chance.random() * len(Area))]
+            for number in range(world.broker.count(state_topic(area))):
+                partition = world.broker.partitions[TopicPartition(state_topic(area), number)]
+                for index, stored in enumerate(partition.records):
+                    if stored.value and b'"state":' in stored.value and world.chance.random() < 0.3:
+                        spoiled = stored.value.replace(b'"state":{', b'"state":{"open":7,"started":"?",')
+                        partition.records[index] = Stored(
+                            stored.topic,
+                            stored.partition,
+                            stored.offset,
+                            stored.timestamp,
+                            stored.key,
+                            spoiled,
+                            stored.headers,
+                        )
+            self._say(f"rust in {area.value}")
+            if world.chance.random() < 0.7:
+                name = self._pick("decider")
+                if name:
+                    self._kill(name)
+                    await self._pause(0.2, 2)
+                    self._restart(name)
+
+    async def full(self) -> None:
+        """There is no room on the broker's disk."""
+        world = self.world
+        while True:
+            await self._pause(2, 8)
+            area = list(Area)[int(world.chance.random() * len(Area))]
+            world.broker.full = set(world.broker.specs) if world.chance.random() < 0.3 else {
+                commands_topic(area)
+            }
+            self._say("disk full")
+            await self._pause(1, 6)
+            world.broker.full = set()
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    async def _pause(self, least: float, most: float) -> None:
+        await asyncio.sleep(least + (most - least) * self.world.chance.random())
+
+    def _pick(self, role: str = "") -> str:
+        names = [
+            name
+            for name, process in self.world.processes.items()
+            if process.node.alive and name in self.world.wanted and (not role or process.role == role)
+        ]
+        return names[int(self.world.chance.random() * len(names))] if names else ""
+
+    def _kill(self, name: str) -> None:
+        self.world.kill(name)
+        self._say(f"kill {name}")
+
+    def _restart(self, name: str) -> None:
+        role = self.world.wanted.get(name)
+        if role is not None and not self.world.processes[name].node.alive:
+            self.world.start(name, role)
+            self._say(f"start {name}")
+
+    def _say(self, text: str) -> None:
+        self.done.append(f"{self.world.loop.now - 1000:8.3f} {text}")
+
+
+KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {
+    "crash": Nemeses.crash,
+    "step": Nemeses.step,
+    "freeze": Nemeses.freeze,
+    "cut": Nemeses.cut,
+    "down": Nemeses.down,
+    "weather": Nemeses.weather,
+    "members": Nemeses.members,
+    "power": Nemeses.power,
+    "skew": Nemeses.skew,
+    "compact": Nemeses.compact,
+    "rust": Nemeses.rust,
+    "full": Nemeses.full,
+}

@@ -1,0 +1,78 @@
+"""A simulated eMSP: it takes sessions and CDRs over a network that loses answers, and it remembers everything.
+
+`SimOcpiClient` stands where `gateway.ocpi.client.OcpiClient` does, at the last call before the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.ocpi.client import OcpiAnswer, Peer, TimedOut, Unreachable
+from tests.simulation.loop import Node
+from tests.simulation.network import Fate, Network
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What the partner was sent, in the order in which it came. `busy_until`: it answers 429 or 503 until then."""
+
+    sessions: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    cdrs: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    refused: int = 0
+
+
+class SimOcpiClient:
+    """The client of one process."""
+
+    def __init__(self, network: Network, node: Node, inbox: Inbox) -> None:
+        self._network = network
+        self._node = node
+        self._inbox = inbox
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        peer: Peer,
+        *,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        to: Any = None,
+        sender: Any = None,
+        request_id: str = "",
+        correlation_id: str = "",
+        timeout: float | None = None,
+    ) -> OcpiAnswer:
+        loop, network = self._network.loop, self._network
+        await asyncio.sleep(network.delay("partner"))
+        if not network.reaches(self._node, "partner"):
+            await asyncio.sleep(1.0)
+            raise Unreachable("the partner cannot be reached")
+        fate = network.fate("partner")
+        if fate is Fate.REFUSED:
+            self._inbox.refused += 1
+            await asyncio.sleep(network.delay("partner"))
+            return OcpiAnswer(500, 3000, "not now", None, {})
+        if fate is Fate.LATE:
+            # It is taken after the caller has given up.
+            await asyncio.sleep(2.0 * loop.chance.random())
+        self._take(url, json.loads(body or b"{}"))
+        if fate is not Fate.DONE:
+            await asyncio.sleep(5.0)
+            raise TimedOut("the partner did not answer in time")
+        await asyncio.sleep(network.delay("partner"))
+        return OcpiAnswer(200, 1000, "", None, {})
+
+    def _take(self, url: str, body: dict[str, Any]) -> None:
+        now = self._network.loop.now
+        if "/sessions" in url:
+            self._inbox.sessions.append((now, str(body["id"]), body))
+        else:
+            self._inbox.cdrs.append((now, str(body["id"]), body))
+
+    async def aclose(self) -> None:
+        return

@@ -1,0 +1,459 @@
+"""One world: its servers, processes, charge points and partner, its storm and its calm, all from one seed.
+
+What enters: a seed, perhaps an ablation. What leaves: an `Outcome` with the trace's hash and whatever the checker
+found. A world begins from the same provisioned log and read models, which are made once a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+import importlib
+import logging
+import os
+import random
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from commands.base import Area, Command, Meta
+from domain.charge_point import passwords
+from streams import topology
+from streams.log import LogUnavailable
+from streams.vault import StoreKeys, Vault
+from tests.simulation.broker import Broker
+from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
+from tests.simulation.facts import CHARGE_POINTS, MASTER_KEY, TENANT, provisioning
+from tests.simulation.loop import Deadlock, Node, SimLoop, current_node
+from tests.simulation.nemesis import Nemeses
+from tests.simulation.network import CALM, Fate, Network, Weather
+from tests.simulation.partner import Inbox
+from tests.simulation.processes import Asked, Process
+from tests.simulation.store import Shelf, SimReadStore
+
+PARTITIONS: Final = 2
+QUIET_SECONDS: Final = 4.0
+LONGEST_CALM: Final = 400.0
+
+
+@dataclass(slots=True)
+class Shape:
+    """What there is in this world; the seed draws it. `faults` names the nemeses that it may meet."""
+
+    gateways: int = 1
+    deciders: int = 2
+    projectors: int = 1
+    effects: int = 1
+    charge_points: int = 1
+    charges: int = 2
+    faust: bool = False
+    faust_skips: float = 0.0
+    mqtt: bool = False
+    public: bool = False
+    frames: bool = False
+    operators: bool = False
+    checkpoint_every: float = 5.0
+    hot: int = 4
+    storm: float = 20.0
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a world."""
+
+    seed: int
+    trace: str
+    steps: int
+    violations: list[str]
+    notes: list[str]
+    shape: Shape
+    events: list[str]
+    """What the nemeses did, in order."""
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, shape: Shape | None = None, faults: Sequence[str] | None = None) -> None:
+        self.seed = seed
+        self.chance = Random(seed)
+        self.loop = SimLoop(self.chance)
+        self.network = Network(self.loop)
+        self.broker = Broker(self.network)
+        self.shelf = Shelf()
+        self.inbox = Inbox()
+        self.shape = shape or draw_shape(self.chance)
+        if faults is not None:
+            self.shape.faults = tuple(faults)
+        self.areas = tuple(Area)
+        self.asked: list[Asked] = []
+        self.published: list[tuple[str, str, bytes]] = []
+        self.processes: dict[str, Process] = {}
+        self.charge_points: list[ChargePoint] = []
+        self.violations: list[str] = []
+        self.notes: list[str] = []
+        self.commands: list[str] = []
+        """Ids of the remote commands that operators asked for and were told of."""
+        self.poisoned: set[str] = set()
+        self.nemeses = Nemeses(self)
+        self.wanted: dict[str, str] = {}
+        """Processes that shall run, by name, with their roles."""
+
+    # -- what others ask of it -----------------------------------------------------------------------------------
+
+    def violation(self, text: str) -> None:
+        self.violations.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(f"{self.loop.now - 1000:.3f} {text}")
+
+    def gateways(self) -> list[tuple[Node, Any]]:
+        """Gateways that take connections."""
+        return [
+            (process.node, process.engines["gateway"])
+            for process in self.processes.values()
+            if process.role == "gateway" and process.ready and process.node.alive and not process.node.frozen
+        ]
+
+    async def store_request(self, node: Node) -> None:
+        from projections.store import StoreUnavailable
+
+        await asyncio.sleep(self.network.delay("store"))
+        if not self.network.reaches(node, "store"):
+            await asyncio.sleep(0.5)
+            raise StoreUnavailable("sim", "it cannot be reached")
+        if self.network.fate("store") is Fate.REFUSED:
+            raise StoreUnavailable("sim", "it is not ready")
+
+    async def store_response(self, node: Node) -> None:
+        from projections.store import StoreUnavailable
+
+        await asyncio.sleep(self.network.delay("store"))
+        if not self.network.reaches(node, "store") or self.network.fate("store") in (
+            Fate.UNANSWERED,
+            Fate.LATE,
+        ):
+            await asyncio.sleep(0.5)
+            raise StoreUnavailable("sim", "no answer")
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def start(self, name: str, role: str) -> Process:
+        """A process comes up, or up again."""
+        node = self.loop.node(name)
+        node.skew = self.nemeses.skew_of(name)
+        process = Process(self, name, role, node)
+        self.processes[name] = process
+        self.wanted[name] = role
+        process.start()
+        return process
+
+    def kill(self, name: str) -> None:
+        self.loop.kill(self.processes[name].node)
+
+    # -- the course of a world -----------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """From the provisioned beginning through the storm to the calm, and then it is checked."""
+        from tests.simulation.checker import check
+
+        with sealed(self):
+            try:
+                self.loop.run_until_complete(self._course())
+            except Deadlock:
+                self.violation("nothing would ever happen again")
+        if not self.violations or all(not text.startswith("not quiet") for text in self.violations):
+            check(self)
+        for node, error in self.loop.exceptions:
+            self.note(f"{node}: nobody heard {type(error).__name__}: {error}")
+        trace = self.broker.trace.copy()
+        trace.update(f"{self.loop.steps}|{self.loop.now:.6f}|{len(self.inbox.cdrs)}".encode())
+        return Outcome(
+            self.seed,
+            trace.hexdigest(),
+            self.loop.steps,
+            self.violations,
+            self.notes,
+            self.shape,
+            self.nemeses.done,
+        )
+
+    async def _course(self) -> None:
+        snapshot = genesis()
+        self.broker.begin_from(snapshot.broker)
+        self.shelf = copy.deepcopy(snapshot.shelf)
+        self.broker.begin()
+        shape = self.shape
+        for role, count in (
+            ("decider", shape.deciders),
+            ("projector", shape.projectors),
+            ("effects", shape.effects),
+            ("gateway", shape.gateways),
+            ("api", 1),
+        ):
+            for number in range(count):
+                self.start(f"{role}-{number}", role)
+        running: list[asyncio.Task[Any]] = []
+        for id in CHARGE_POINTS[: shape.charge_points]:
+            charge_point = ChargePoint(self, id, draw_quirks(self.chance))
+            self.charge_points.append(charge_point)
+            self.loop.spawn(charge_point.node, charge_point.run())
+            running.append(self.loop.spawn(charge_point.node, self._drivers(charge_point)))
+        if shape.operators:
+            running.append(self.loop.spawn(self.loop.world, self._operators()))
+        storm = asyncio.create_task(self.nemeses.rage())
+        await asyncio.sleep(shape.storm)
+        storm.cancel()
+        self.nemeses.calm()
+        await asyncio.gather(*running)
+        await self._quiet()
+
+    async def _drivers(self, charge_point: ChargePoint) -> None:
+        chance = self.chance
+        for number in range(self.shape.charges):
+            await asyncio.sleep(chance.random() * 4)
+            tag = TAGS[int(chance.random() * len(TAGS))]
+            pause = self.shape.storm / (4 * self.shape.charges)
+            await charge_point.charge(
+                1 + (number % 2), tag, int(chance.random() * 4), pause * (0.3 + chance.random())
+            )
+
+    async def _operators(self) -> None:
+        from commands.remote_command import RequestRemoteCommand
+        from datetime import timedelta
+
+        chance = self.chance
+        actions = (("ClearCache", {}), ("Reset", {"type": "Soft"}), ("UnlockConnector", {"connectorId": 1}))
+        for number in range(4):
+            await asyncio.sleep(chance.random() * self.shape.storm / 3)
+            process = self.processes.get("api-0")
+            if process is None or not process.node.alive or process.bus is None:
+                continue
+            action, payload = actions[int(chance.random() * len(actions))]
+            now = process.clock()
+            command = RequestRemoteCommand(
+                tenant=TENANT,
+                command_id=f"rc-{number}",
+                charge_point_id=self.charge_points[0].id,
+                command_type=action,
+                parameters={},
+                action=action,
+                payload=payload,
+                fingerprint=f"f{number}",
+                by="operator:ann",
+                expires_at=now + timedelta(seconds=30),
+            )
+            meta = Meta(command_id=f"remote|{number}", at=now, tenant=TENANT, principal="operator:ann")
+            bus = process.bus
+
+            async def ask(bus: Any = bus, command: Command = command, meta: Meta = meta) -> None:
+                with contextlib.suppress(LogUnavailable):
+                    await bus.ask(command, meta)
+                    self.commands.append(command.command_id)  # type: ignore[attr-defined]
+
+            self.loop.spawn(process.node, ask())
+
+    async def _quiet(self) -> None:
+        """Until nothing is left to be done and nothing has happened for a while."""
+        from tests.simulation.checker import undone
+
+        deadline = self.loop.now + LONGEST_CALM
+        while True:
+            left = undone(self)
+            if not left:
+                return
+            if self.loop.now > deadline:
+                self.violation(f"not quiet {LONGEST_CALM:g} s after the storm: {'; '.join(left[:5])}")
+                return
+            await asyncio.sleep(1.0)
+
+
+def draw_shape(chance: Random) -> Shape:
+    """Some of everything, so that what seldom meets meets now and then."""
+
+    def yes(share: float) -> bool:
+        return chance.random() < share
+
+    return Shape(
+        gateways=1 + yes(0.4),
+        deciders=1 + yes(0.6) + yes(0.1),
+        projectors=1 + yes(0.4),
+        effects=1 + yes(0.3),
+        charge_points=1 + yes(0.3),
+        charges=1 + int(chance.random() * 2.5),
+        faust=yes(0.4),
+        faust_skips=0.2 if yes(0.3) else 0.0,
+        mqtt=yes(0.2),
+        public=yes(0.2),
+        frames=yes(0.15),
+        operators=yes(0.4),
+        checkpoint_every=2.0 + chance.random() * 10,
+        hot=1 + int(chance.random() * 6),
+        storm=12.0 + chance.random() * 14,
+        faults=Nemeses.draw(chance),
+    )
+
+
+def draw_quirks(chance: Random) -> Quirks:
+    def some(share: float, value: float) -> float:
+        return value if chance.random() < share else 0.0
+
+    return Quirks(
+        clock_s=some(0.2, chance.choice((-7200.0, 3600.0, 90.0, -40.0))),
+        repeats=some(0.3, 0.3),
+        deaf=some(0.3, 0.5),
+        impatient=6.0 + chance.random() * 20,
+        statuses=chance.random() < 0.8,
+    )
+
+
+# -- the provisioned beginning -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Snapshot:
+    broker: Broker
+    shelf: Shelf
+
+
+_genesis: list[Snapshot] = []
+
+
+def genesis() -> Snapshot:
+    """A provisioned log with its read models, made once a process."""
+    if not _genesis:
+        raise RuntimeError("prepare() comes first")
+    return _genesis[0]
+
+
+def prepare() -> None:
+    """Make the beginning of all worlds, and set this process up for them."""
+    if _genesis:
+        return
+    set_partitions(PARTITIONS)
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None  # a killed process's coroutines end in the middle
+    world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))
+    world.areas = tuple(Area)
+
+    async def course() -> None:
+        world.broker.make(topology.topics())
+        world.broker.begin()
+        for name in ("decider", "projector", "api"):
+            world.start(f"genesis-{name}", name)
+        api = world.processes["genesis-api"]
+        while not api.ready:
+            await asyncio.sleep(0.1)
+        vault = Vault(MASTER_KEY, StoreKeys(SimReadStore(world.shelf)), monotonic=world.loop.time)
+        number = 0
+        async for group in provisioning(vault):
+            for command in group:
+                number += 1
+                meta = Meta(command_id=f"genesis|{number}", at=api.clock(), tenant=TENANT)
+                asking = world.loop.spawn(api.node, _ask(api, command, meta))
+                reply = await asking
+                assert reply.refusal is None, reply
+        await asyncio.sleep(20)
+        for name in list(world.processes):
+            world.kill(name)
+
+    with sealed(world):
+        world.loop.run_until_complete(course())
+    world.broker.flush()
+    for group in world.broker.groups.values():
+        group.seats.clear()
+    _genesis.append(Snapshot(world.broker, world.shelf))
+    gc.collect()
+    gc.freeze()
+
+
+async def _ask(process: Process, command: Command, meta: Meta) -> Any:
+    while True:
+        try:
+            assert process.bus is not None
+            return await process.bus.ask(command, meta)
+        except LogUnavailable:
+            await asyncio.sleep(0.2)
+
+
+def set_partitions(count: int) -> None:
+    """So many partitions in every topic, in every module that has imported the number."""
+    topology.partition_of.cache_clear()
+    for module in list(sys.modules.values()):
+        if getattr(module, "PARTITIONS", None) == topology.PARTITIONS and module.__name__.startswith(
+            ("streams.", "chargesphere.")
+        ):
+            module.PARTITIONS = count  # type: ignore[attr-defined]
+
+
+# -- chance and time -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def sealed(world: World) -> Iterator[None]:
+    """While a world runs, time and chance come from it alone."""
+    loop, network = world.loop, world.network
+    urandom = Random(world.seed ^ 0x5EED)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return network.wall_time(current_node.get(loop.world))
+
+    def random_bytes(count: int) -> bytes:
+        return urandom.randbytes(count)
+
+    def quick_hash(password: bytes, salt: bytes) -> str:
+        return f"quick:{salt.hex()}:{password.hex()}"
+
+    before = [
+        (time, "monotonic", time.monotonic),
+        (time, "time", time.time),
+        (time, "time_ns", time.time_ns),
+        (os, "urandom", os.urandom),
+        (random, "_urandom", random._urandom),  # type: ignore[attr-defined]
+    ]
+    for module, name in _CLOCKED:
+        found = importlib.import_module(module)
+        if hasattr(found, name):
+            before.append((found, name, getattr(found, name)))
+            setattr(found, name, Clock)
+    credentials = importlib.import_module("gateway.ocpp.credentials")
+    before.append((credentials, "hash_password", credentials.hash_password))
+    before.append((credentials, "verify_password", credentials.verify_password))
+    credentials.hash_password = quick_hash  # type: ignore[attr-defined]
+    credentials.verify_password = (  # type: ignore[attr-defined]
+        lambda password, stored: stored.endswith(f":{password.hex()}")
+    )
+    time.monotonic = loop.time  # type: ignore[assignment]
+    time.time = lambda: network.wall(current_node.get(loop.world))  # type: ignore[assignment]
+    time.time_ns = lambda: int(network.wall(current_node.get(loop.world)) * 1e9)  # type: ignore[assignment]
+    os.urandom = random_bytes  # type: ignore[assignment]
+    random._urandom = random_bytes  # type: ignore[attr-defined]
+    state = random.getstate()
+    random.seed(world.seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+_CLOCKED = (("streams.follower", "datetime"), ("streams.projector", "datetime"))
+
+
+def digest(values: Mapping[str, Any]) -> int:
+    """A number that stands for these values."""
+    return zlib.crc32(repr(sorted(values.items())).encode())
+
+
+_ = (UTC, CALM, Weather, Callable, field, passwords)
