@@ -19,8 +19,8 @@ from tests.simulation.network import Network
 if TYPE_CHECKING:
     from tests.simulation.log import Cursor, SimMember
 
-SESSION_SECONDS: Final = 6.0
-REBALANCE_SECONDS: Final = 11.0
+SESSION_SECONDS: Final = 3.0
+REBALANCE_SECONDS: Final = 7.0
 HEARTBEAT_SECONDS: Final = 1.0
 
 
@@ -66,6 +66,8 @@ class Group:
         self.broker = broker
         self.name = name
         self.seats: dict[str, Seat] = {}
+        self.left_out: dict[SimMember, None] = {}
+        """Whose sessions were over, and who do not know it yet."""
         self.positions: dict[TopicPartition, Position] = {}
         self.generation = 0
         self.joining: set[str] | None = None
@@ -86,8 +88,11 @@ class Group:
 
     def leave(self, name: str) -> None:
         """Its session is over."""
-        del self.seats[name]
+        self._leave_out(name)
         self.rebalance()
+
+    def _leave_out(self, name: str) -> None:
+        self.left_out[self.seats.pop(name).member] = None
 
     def rebalance(self) -> None:
         """All give up what they hold; who has not done so in time is left out."""
@@ -123,7 +128,7 @@ class Group:
         if number != self._round or self.joining is None:
             return
         for name in sorted(self.joining):
-            del self.seats[name]
+            self._leave_out(name)
         self.joining = set()
         self._see()
 
@@ -177,6 +182,12 @@ class Group:
                 gone.append(name)
         for name in gone:
             self.leave(name)
+        for member in list(self.left_out):
+            if not (member.open and member.node.alive):
+                del self.left_out[member]
+            elif not member.node.frozen and network.reaches(member.node, "log"):
+                del self.left_out[member]
+                self.broker.tell(member, member.left_out)
 
 
 class Broker:
@@ -309,5 +320,9 @@ class Broker:
         def arrive() -> None:
             if self.network.reaches(member.node, "log"):
                 work()
+            elif member.node.alive:
+                member.heard_at = max(member.heard_at, self.loop.now + 0.2)
+                self.loop.call_at(member.heard_at, arrive, context=self.loop.world_context)
 
-        self.later(self.network.delay("log"), arrive)
+        member.heard_at = max(member.heard_at, self.loop.now + self.network.delay("log"))
+        self.loop.call_at(member.heard_at, arrive, context=self.loop.world_context)

@@ -337,13 +337,12 @@ class Cursor:
                 if not heard and timeout > 0:
                     raise LogUnavailable("the simulated broker does not answer")
                 return {}
-            self._waiter = loop.create_future()
+            self._waiter = waiter = loop.create_future()
+            alarm = loop.call_at(loop.now + (left if heard else min(left, 0.2)), _wake, waiter)
             try:
-                async with asyncio.timeout(left if heard else min(left, 0.2)):
-                    await self._waiter
-            except TimeoutError:
-                continue
+                await waiter
             finally:
+                alarm.cancel()
                 self._waiter = None
                 self._waking = False
 
@@ -371,6 +370,11 @@ class Cursor:
             else:
                 self.positions[place] = partition.end
         return found, after
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class SimReader(Reader):
@@ -406,6 +410,7 @@ class SimMember(Member):
         self.name = name
         self.node = log.node
         self.open = False
+        self.heard_at = 0.0
         self._log = log
         self._group = log.broker.group(group)
         self._topics = frozenset(topics)
@@ -430,7 +435,7 @@ class SimMember(Member):
         self._failure = None
         self._log.own(self)
         self._task = asyncio.create_task(self._follow())
-        self._log.broker.later(self._log.network.delay("log"), self._join)
+        self._answer(self._join)
 
     def _join(self) -> None:
         if self.open and self.node.alive:
@@ -485,6 +490,9 @@ class SimMember(Member):
     def assigned(self, generation: int, places: frozenset[TopicPartition]) -> None:
         self._change("assigned", generation, places)
 
+    def left_out(self) -> None:
+        self._change("left out", self._generation, frozenset())
+
     def _change(self, kind: str, generation: int, places: frozenset[TopicPartition]) -> None:
         if not self.open:
             return
@@ -502,22 +510,34 @@ class SimMember(Member):
                     self._changed.clear()
                     await self._changed.wait()
                 kind, generation, places = self._changes.popleft()
-                if kind == "revoked":
+                if kind != "assigned":
                     lost = frozenset(self._held)
                     self._cursor.clear()
                     if lost:
                         await self._listener.lost(lost)
                         self._held -= lost
-                    self._generation = generation
-                    self._log.broker.later(
-                        self._log.network.delay("log"), lambda g=generation: self._group.joined(self, g)
-                    )
-                else:
+                    if kind == "revoked":
+                        self._generation = generation
+                        self._answer(lambda g=generation: self._group.joined(self, g))
+                    else:
+                        self._answer(self._join)
+                elif generation >= self._generation:
                     self._generation = generation
                     await self._gain(sorted(places))
         except Exception as error:
             self._failure = error
             self._cursor.wake_now()
+
+    def _answer(self, work: Callable[[], None]) -> None:
+        """To the broker, which is asked again until it hears it."""
+
+        def arrive() -> None:
+            if self._log.network.reaches(self.node, "log"):
+                work()
+            elif self.open and self.node.alive:
+                self._log.broker.later(0.2, arrive)
+
+        self._log.broker.later(self._log.network.delay("log"), arrive)
 
     async def _gain(self, places: Sequence[TopicPartition]) -> None:
         """Tell the positions and read from them, unless the next change is here before they are known."""

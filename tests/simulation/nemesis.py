@@ -19,6 +19,8 @@ from tests.simulation.network import Weather
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+PACE: Final = 0.6
+"""What the pauses of the nemeses are multiplied with, so that a short storm holds some of them."""
 SERVICES: Final = ("log", "store", "wire", "partner", "mqtt")
 
 
@@ -259,7 +261,7 @@ class Nemeses:
     # -- how -----------------------------------------------------------------------------------------------------
 
     async def _pause(self, least: float, most: float) -> None:
-        await asyncio.sleep(least + (most - least) * self.world.chance.random())
+        await asyncio.sleep(PACE * (least + (most - least) * self.world.chance.random()))
 
     def _pick(self, role: str = "") -> str:
         names = [

@@ -219,7 +219,7 @@ class World:
     async def _drivers(self, charge_point: ChargePoint) -> None:
         chance = self.chance
         for number in range(self.shape.charges):
-            await asyncio.sleep(chance.random() * 4)
+            await asyncio.sleep(chance.random() * self.shape.storm / 4)
             tag = TAGS[int(chance.random() * len(TAGS))]
             pause = self.shape.storm / (4 * self.shape.charges)
             await charge_point.charge(
@@ -295,9 +295,9 @@ def draw_shape(chance: Random) -> Shape:
         public=yes(0.2),
         frames=yes(0.15),
         operators=yes(0.4),
-        checkpoint_every=2.0 + chance.random() * 10,
+        checkpoint_every=1.0 + chance.random() * 6,
         hot=1 + int(chance.random() * 6),
-        storm=12.0 + chance.random() * 14,
+        storm=4.0 + chance.random() * 10,
         faults=Nemeses.draw(chance),
     )
 
@@ -446,6 +446,10 @@ def sealed(world: World) -> Iterator[None]:
         random.setstate(state)
         for module, name, value in before:
             setattr(module, name, value)
+        for name in ("_all_tasks", "_scheduled_tasks"):
+            # asyncio's own set of all tasks: those of a killed process would stay in it.
+            if tasks := getattr(asyncio.tasks, name, None):
+                tasks.clear()
 
 
 _CLOCKED = (("streams.follower", "datetime"), ("streams.projector", "datetime"))
