@@ -264,6 +264,9 @@ def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) ->
     if document is None:
         yield f"{point.id}: the session {id} of transaction {number} is in no list"
         return
+    if charge.start.answer.get("idTagInfo", {}).get("status") != "Accepted":
+        # The tag could not be looked up: nobody was promised anything, and nobody pays.
+        return
     energy = charge.meter_stop - charge.meter_start
     if document["status"] != "completed" or document["energy_wh"] != energy:
         yield f"{id} is {document['status']} with {document['energy_wh']} Wh, it charged {energy} Wh"
@@ -300,7 +303,7 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
             if charge.stop is None or charge.stop.answer is None:
                 continue
             id = session_id(TENANT, point.id, answer["transactionId"])
-            if answer.get("idTagInfo", {}).get("status") == "Invalid":
+            if answer.get("idTagInfo", {}).get("status") != "Accepted":
                 continue
             if id not in bodies:
                 yield f"the CDR of {id} never arrived"
@@ -354,7 +357,7 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             there = {document["_id"]: document for document in _all(expected, db, collection)}
             for id in sorted(here.keys() | there.keys()):
                 if here.get(id) != there.get(id):
-                    yield f"{db}/{collection}/{id} is {_short(here.get(id))}, a fold is {_short(there.get(id))}"
+                    yield f"{db}/{collection}/{id} {_difference(here.get(id), there.get(id))}"
 
 
 def _letters(world: World, facts: Facts) -> Iterator[str]:
@@ -430,7 +433,9 @@ def _instant(text: object) -> datetime | None:
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
 
 
-def _short(document: object) -> str:
-    text = json.dumps(document, sort_keys=True, default=str)
-    return text if len(text) < 400 else f"{text[:400]}…"
+def _difference(here: Document | None, there: Document | None) -> str:
+    if here is None or there is None:
+        return "is not in the log" if there is None else "is missing"
+    names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    return "; ".join(f"{name} is {here.get(name)!r}, a fold is {there.get(name)!r}"[:160] for name in names)
 

@@ -279,7 +279,7 @@ class Cursor:
         self._log = log
         self._gather = gather
         self._next = 0.0
-        self._turn = 0
+        self._arrives = 0.0
         self._generation = 0
         self.positions: dict[TopicPartition, int] = {}
         self._waiter: asyncio.Future[None] | None = None
@@ -326,7 +326,14 @@ class Cursor:
                 generation = self._generation
                 found, after = self._look(limit)
                 if found:
-                    await asyncio.sleep(log.network.delay("log"))
+                    if not self._arrives:
+                        self._arrives = loop.now + log.network.delay("log")
+                    if self._arrives > deadline:
+                        # A slow fetch: who polls gets nothing meanwhile, though there is something.
+                        await asyncio.sleep(max(0.0, deadline - loop.now))
+                        return {}
+                    await asyncio.sleep(max(0.0, self._arrives - loop.now))
+                    self._arrives = 0.0
                     if generation == self._generation and log.network.reaches(log.node, "log"):
                         self.positions.update(after)
                         self._next = loop.time() + self._gather

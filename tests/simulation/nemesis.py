@@ -12,8 +12,10 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from commands.base import Area
+from domain.charge_point import charge_point_key
 from streams.log import Stored, TopicPartition
 from streams.topology import commands_topic, state_topic
+from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.network import Weather
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ class Nemeses:
                 unanswered=share * chance.random(),
                 late=share * chance.random(),
                 slow=chance.random() * 0.3,
-                slowest=chance.random() * 2.0,
+                slowest=chance.random() ** 2 * 8.0,
             )
             self._say(f"weather {service}")
             await self._pause(2, 8)
@@ -245,6 +247,11 @@ class Nemeses:
                     await self._pause(0.2, 2)
                     self._restart(name)
 
+    async def poison(self) -> None:
+        """A mistake of ours: what follows from the readings of one charge point cannot be worked out."""
+        self.world.poisoned.add(charge_point_key(TENANT, CHARGE_POINTS[1]))
+        self._say("poison")
+
     async def full(self) -> None:
         """There is no room on the broker's disk."""
         world = self.world
@@ -298,4 +305,5 @@ KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {
     "compact": Nemeses.compact,
     "rust": Nemeses.rust,
     "full": Nemeses.full,
+    "poison": Nemeses.poison,
 }

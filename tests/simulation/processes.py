@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from chargesphere import nouns
 from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
 from commands.base import Area, Command, Meta
-from commands.processes import POLICIES, REFUSALS
+from commands.processes import POLICIES, REFUSALS, Policies
+from domain.charge_point.events import MeterValuesRecorded
 from domain.values import PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.mqtt.connection import Broker as MqttBroker
@@ -197,11 +198,26 @@ class Process:
             hot=world.shape.hot,
         )
         processes = Processes(
-            self.log, POLICIES, REFUSALS, nouns.EVENTS, self.name, self.clock, areas=world.areas
+            self.log, self._policies(), REFUSALS, nouns.EVENTS, self.name, self.clock, areas=world.areas
         )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.keep("decider", decider.run)
         self.keep("processes", processes.run)
+
+    def _policies(self) -> Policies:
+        """Those of the product, with a mistake in one where the world is poisoned."""
+        if "poison" not in self.world.shape.faults:
+            return POLICIES
+
+        def mistaken(event: MeterValuesRecorded, meta: Meta) -> Sequence[Command]:
+            if event.originator_id in self.world.poisoned:
+                raise ZeroDivisionError("a mistake of ours")
+            return ()
+
+        return {
+            **POLICIES,
+            MeterValuesRecorded: (*POLICIES.get(MeterValuesRecorded, ()), ("mistaken", mistaken)),
+        }
 
     async def projector(self) -> None:
         world = self.world
@@ -349,10 +365,9 @@ class SimFaust(Listener):
                     batches = await member.poll(1.0, 200)
                     for place, batch in batches.items():
                         await self._take(place, batch)
-                    if self._done:
-                        await member.commit(
-                            {place: Position(offset) for place, offset in self._done.items()}
-                        )
+                    done = {place: Position(at) for place, at in self._done.items() if place in self._tables}
+                    if done:
+                        await member.commit(done)
                 except LogUnavailable:
                     await asyncio.sleep(0.5)
         finally:
@@ -384,7 +399,7 @@ class SimFaust(Listener):
                 changes.extend(
                     Change(event, decision.meta) for event in decode_events(decision, nouns.EVENTS)
                 )
-        table = self._tables.setdefault(place, {})
+        table = self._tables.get(place, {})
         while changes:
             try:
                 outcome = await self._rows.project(changes, table.get)

@@ -93,6 +93,8 @@ class World:
         self.shape = shape or draw_shape(self.chance)
         if faults is not None:
             self.shape.faults = tuple(faults)
+        if "poison" in self.shape.faults:
+            self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = tuple(Area)
         self.asked: list[Asked] = []
         self.published: list[tuple[str, str, bytes]] = []
