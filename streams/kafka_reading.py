@@ -174,6 +174,8 @@ class Topics:
         for failure in opened:
             if failure is not None:
                 raise failure
+        if self._closed:
+            raise LogUnavailable("this reader is closed")
         if self._assignment == assignment:
             for name, places in wanted.items():
                 self._topics[name].read(places)
