@@ -31,6 +31,12 @@ def describe(error: BaseException | None) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def end_of(task: asyncio.Task[None]) -> BaseException:
+    """What ended a task that was to go on for ever."""
+    error = None if task.cancelled() else task.exception()
+    return error or RuntimeError("it was broken off")
+
+
 class Chores:
     """Work that goes on to its end whoever is cancelled meanwhile. What it raises is logged."""
 

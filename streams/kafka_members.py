@@ -17,7 +17,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from streams.kafka_clients import describe
+from streams.kafka_clients import describe, end_of
 from streams.kafka_private import tasks_behind
 from streams.kafka_reading import Batch, Broker, Topics
 from streams.log import Listener, LogUnavailable, Member, Position, TopicPartition
@@ -84,7 +84,7 @@ class KafkaMember(Member):
         self._check()
         if self._hearing is not None and self._hearing.done():
             # Its coordination has ended for good: join anew with the next poll.
-            ended = self._hearing.exception()
+            ended = end_of(self._hearing)
             await self._leave()
             raise LogUnavailable(
                 f"Kafka at {self._broker.bootstrap} ended membership in group {self._group}: {describe(ended)}"
@@ -247,5 +247,5 @@ async def _hear(consumer: aiokafka.AIOKafkaConsumer) -> None:
             polling.cancel()
         for task in behind:
             if task.done():
-                raise RuntimeError("its work for the group has ended") from task.exception()
+                raise end_of(task)
         polling.result()

@@ -22,7 +22,7 @@ from typing import Protocol
 import aiokafka
 from aiokafka.errors import KafkaError
 
-from streams.kafka_clients import describe
+from streams.kafka_clients import describe, end_of
 from streams.kafka_private import Client, keep_distance, tasks_behind
 from streams.log import LogUnavailable, Position, Reader, Stored, TopicPartition
 
@@ -138,9 +138,9 @@ class _Topic:
 
     def _fail(self, task: asyncio.Task[None]) -> None:
         """Work on which reading depends has ended, whatever ended it."""
-        error = None if task.cancelled() else task.exception()
+        failure = end_of(task)
         if not self._closed and self.failure is None:
-            self.failure = error or RuntimeError("it was broken off")
+            self.failure = failure
             self._wake.set()
 
 

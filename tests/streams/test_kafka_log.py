@@ -11,6 +11,8 @@ from typing import TypeVar
 import pytest
 
 from streams.kafka_log import KafkaLog
+from streams.kafka_members import KafkaMember
+from streams.kafka_private import tasks_behind
 from streams.log import (
     LogUnavailable,
     Position,
@@ -20,7 +22,7 @@ from streams.log import (
     TopologyMismatch,
 )
 from tests.servers import Kafka
-from tests.streams.log_contract import LogContract, Told, read, read_place
+from tests.streams.log_contract import LogContract, Told, poll_until_held, read, read_place
 
 pytestmark = pytest.mark.kafka
 
@@ -96,6 +98,27 @@ async def test_a_member_started_again_under_its_node_name_gets_its_partitions_at
         await read(member, 1, within=5)
         assert len(told.held) == 4
         await member.close()
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
+    log: KafkaLog, unique: Unique, which: int
+) -> None:
+    """Its view of the cluster, its fetches, its coordination: whatever ends, no partition is kept in silence."""
+    topic, told = unique("t"), Told()
+    await log.ensure([TopicSpec(topic, 4)])
+    await log.append(topic, 0, [Record(b"k", b"1")])
+    member = KafkaMember(log, unique("g"), [topic], "n1", told, 0.0)
+    await member.start()
+    await read(member, 1)
+    tasks_behind(member._consumer)[which].cancel()
+    with pytest.raises(LogUnavailable, match="ended membership"):
+        await read(member, 1)
+    await member.poll(0.1)
+    await poll_until_held({member: told}, 4)
+    assert [what for what, _ in told.history] == ["gained", "lost", "gained"]
+    assert [record.value for record in await read(member, 1)] == [b"1"]
+    await member.close()
 
 
 async def test_a_broker_that_is_not_there_at_the_start_is_named_in_bounded_time() -> None:
