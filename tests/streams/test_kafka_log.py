@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+import aiokafka
 import pytest
 
 from streams.kafka_log import KafkaLog
@@ -21,6 +23,7 @@ from streams.log import (
     TopicSpec,
     TopologyMismatch,
 )
+from streams.topology import LOG_TIME
 from tests.servers import Kafka
 from tests.streams.log_contract import LogContract, Told, poll_until_held, read, read_place
 
@@ -98,6 +101,21 @@ async def test_a_member_started_again_under_its_node_name_gets_its_partitions_at
         await read(member, 1, within=5)
         assert len(told.held) == 4
         await member.close()
+
+
+async def test_a_command_has_the_time_at_which_the_log_took_it_whatever_its_edges_clock_says(
+    kafka: Kafka, log: KafkaLog, unique: Unique
+) -> None:
+    topic = unique("t")
+    await log.ensure([TopicSpec(topic, 1, settings=LOG_TIME)])
+    before = time.time_ns() // 1_000_000
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.url)
+    await producer.start()
+    await producer.send_and_wait(topic, b"v", timestamp_ms=1_000)
+    await producer.stop()
+    await log.append(topic, 0, [Record(b"k", b"v")])
+    found = await read_place(log, TopicPartition(topic, 0), 2)
+    assert all(before <= record.timestamp <= time.time_ns() // 1_000_000 for record in found)
 
 
 @pytest.mark.parametrize("which", range(3))
