@@ -7,13 +7,17 @@ A decision is one record: the command's id and offset, the epoch of the decider 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Union
+from datetime import UTC, datetime, timedelta
+from typing import Final, Union
 
 import msgspec
 
 from commands.base import Command, Downlink, Meta, Refusal
 from domain.aggregate import Event, EventRegistry, UnknownEventError
 from streams.log import LogError, Record, Stored
+
+LATE: Final = timedelta(seconds=0.3)
+"""From the time that a command carries to the time at which the log took it; more is cut (`decode_command`)."""
 
 
 class ReplyTo(msgspec.Struct, frozen=True, array_like=True):
@@ -148,11 +152,20 @@ def decode_entry(stored: Stored) -> Decision | Claim:
 
 
 def decode_command(stored: Stored) -> CommandRecord:
-    """A record of a commands topic."""
+    """A record of a commands topic, with its time of receipt as decisions take it.
+
+    That is the edge's time, but never more than `LATE` before the log took the command: an append may take seconds,
+    and an edge's clock may be slow, but what the log takes now must not change what was true some time ago. So lists
+    that end at a time stay complete (`streams.lag`).
+    """
     try:
-        return _commands.decode(stored.value or b"")
+        command = _commands.decode(stored.value or b"")
     except msgspec.DecodeError as error:
         raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
+    earliest = datetime.fromtimestamp(stored.timestamp / 1000, UTC) - LATE
+    if command.meta.at >= earliest:
+        return command
+    return msgspec.structs.replace(command, meta=msgspec.structs.replace(command.meta, at=earliest))
 
 
 def record(key: str, value: object, tenant: str = "") -> Record:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
-from streams.kafka_reading import keep_distance
+from streams.kafka_private import keep_distance
 
 GATHER_SECONDS = 0.05
 """Between the beginnings of two fetches: each names every partition, and costs as much for one record as for many."""

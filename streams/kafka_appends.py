@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import aiokafka
-from aiokafka.errors import KafkaError
 
-from streams.kafka_clients import abandon_producer, describe, stop_producer
+from streams.kafka_clients import describe
+from streams.kafka_private import Client
 from streams.log import MAX_APPEND_BYTES, LogUnavailable, Record, TopicPartition, append_size
 
 
@@ -34,10 +34,10 @@ class Broker(Protocol):
     bootstrap: str
     timeout: float
 
-    async def within(
-        self, what: str, attempt: Callable[[], Awaitable[aiokafka.AIOKafkaProducer]]
-    ) -> aiokafka.AIOKafkaProducer: ...
-    def later(self, work: Coroutine[object, object, None]) -> None: ...
+    async def new_producer(self) -> aiokafka.AIOKafkaProducer:
+        """Started; raises LogUnavailable when the broker was away for the whole of `timeout`."""
+
+    def end(self, client: Client, *, abandon: bool = False) -> asyncio.Task[None]: ...
 
 
 class Appender:
@@ -64,35 +64,40 @@ class Appender:
     async def close(self) -> None:
         if self._pumps:
             await asyncio.wait(list(self._pumps.values()))
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self._producer is not None:
-            await stop_producer(self._producer)
+            await asyncio.wait([self._log.end(self._producer)])
 
     async def _pump(self, place: TopicPartition) -> None:
         waiting = self._waiting[place]
-        while waiting:
-            batch: list[_Append] = []
-            size = 0
-            while waiting and size + waiting[0].size <= MAX_APPEND_BYTES:
-                item = waiting.popleft()
-                if not item.done.done():  # its caller may have gone
-                    batch.append(item)
-                    size += item.size
-            if not batch:
-                continue
-            try:
-                offset = await self._send(place, batch)
-            except Exception as error:
-                # Who waits behind would only wait as long again.
-                for item in (*batch, *waiting):
-                    if not item.done.done():
-                        item.done.set_exception(error)
-                waiting.clear()
-            else:
-                for item in batch:
-                    if not item.done.done():
-                        item.done.set_result(range(offset, offset + len(item.records)))
-                    offset += len(item.records)
-        del self._pumps[place], self._waiting[place]
+        try:
+            while waiting:
+                batch: list[_Append] = []
+                size = 0
+                while waiting and size + waiting[0].size <= MAX_APPEND_BYTES:
+                    item = waiting.popleft()
+                    if not item.done.done():  # its caller may have gone
+                        batch.append(item)
+                        size += item.size
+                if not batch:
+                    continue
+                try:
+                    offset = await self._send(place, batch)
+                except BaseException as error:
+                    # Who waits behind would only wait as long again.
+                    waiting.extendleft(reversed(batch))
+                    if not isinstance(error, Exception):
+                        raise
+                    _fail(waiting, error)
+                else:
+                    for item in batch:
+                        if not item.done.done():
+                            item.done.set_result(range(offset, offset + len(item.records)))
+                        offset += len(item.records)
+        finally:
+            _fail(waiting, LogUnavailable(f"an append to {place.topic}/{place.partition} was broken off"))
+            del self._pumps[place], self._waiting[place]
 
     async def _send(self, place: TopicPartition, batch: Sequence[_Append]) -> int:
         producer = self._producer or await self._start()
@@ -114,8 +119,10 @@ class Appender:
                 if offset >= 0:
                     return offset
                 why = ": the broker has the records but not their offsets"
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            why = f": {describe(error)}" if isinstance(error, KafkaError) else ""
+        except TimeoutError:
+            pass
+        except Exception as error:
+            why = f": {describe(error)}"
         except asyncio.CancelledError:
             self._discard(producer)
             raise
@@ -128,7 +135,7 @@ class Appender:
     async def _start(self) -> aiokafka.AIOKafkaProducer:
         """One attempt for all who wait."""
         if self._starting is None:
-            self._starting = asyncio.create_task(self._log.within("take appends", self._new))
+            self._starting = asyncio.create_task(self._log.new_producer())
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 
@@ -137,24 +144,14 @@ class Appender:
         if not task.cancelled() and task.exception() is None:
             self._producer = task.result()
 
-    async def _new(self) -> aiokafka.AIOKafkaProducer:
-        producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._log.bootstrap,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=2 * MAX_APPEND_BYTES,
-            request_timeout_ms=int(self._log.timeout * 1000),
-            retry_backoff_ms=20,
-        )
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        return producer
-
     def _discard(self, producer: aiokafka.AIOKafkaProducer) -> None:
         if self._producer is producer:
             self._producer = None
-            self._log.later(abandon_producer(producer))
+            self._log.end(producer, abandon=True)
+
+
+def _fail(waiting: deque[_Append], error: Exception) -> None:
+    for item in waiting:
+        if not item.done.done():
+            item.done.set_exception(error)
+    waiting.clear()

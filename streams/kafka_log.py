@@ -4,9 +4,10 @@ What enters: records, positions, topic shapes. What leaves: offsets that all in-
 order, partitions gained and lost. What it never does: wait without bound, retry an append for a caller who was told
 that its outcome is unknown, or read a group's position as "none" because the broker did not know it yet.
 
-Appends are in `kafka_appends`, readers and members in `kafka_reading`, the end of clients in `kafka_clients`. They
-share the rules for a broker that is away: every call is tried again until its time is over and then raises
-LogUnavailable with the address; a poll raises only when the broker was silent all along.
+Appends are in `kafka_appends`, readers in `kafka_reading`, members of groups in `kafka_members`, the shapes of topics
+in `kafka_topics`, clients from their start to their end in `kafka_clients`. They share the rules for a broker that is
+away: every call is tried again until its time is over and then raises LogUnavailable with the address; a poll raises
+only when the broker was silent all along.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 import aiokafka
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from streams.kafka_appends import Appender
-from streams.kafka_clients import describe, stop_consumer
-from streams.kafka_reading import KafkaMember, KafkaReader
+from streams.kafka_clients import Chores, Clients, describe
+from streams.kafka_members import KafkaMember
+from streams.kafka_private import Client
+from streams.kafka_reading import KafkaReader
+from streams.kafka_topics import (
+    Fault,
+    check_partitions,
+    describe_all,
+    find_faults,
+)
+from streams.kafka_topics import create as create_topics
+from streams.kafka_topics import describe as describe_topics
 from streams.log import (
     Listener,
     Log,
@@ -42,17 +51,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.1
 PROBE_SECONDS = 1.0
-FETCH_WAIT_MS = 500
-"""How long the broker holds a fetch for which it has nothing."""
 CREATE_SECONDS = 60.0
 """Of all topics at the first start: a small broker makes a thousand partitions in some ten seconds."""
-
-COMPACTED = {
-    "cleanup.policy": "compact",
-    "segment.bytes": str(16 * 1024 * 1024),
-    "segment.ms": "3600000",
-    "min.cleanable.dirty.ratio": "0.2",
-}
 
 T = TypeVar("T")
 Closable = Callable[[], Coroutine[object, object, None]]
@@ -82,7 +82,8 @@ class KafkaLog(Log):
         self._open = False
         self._away_since: float | None = None
         self._closers: dict[object, Closable] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
+        self._closing: asyncio.Task[None] | None = None
 
     # --- life
 
@@ -90,88 +91,80 @@ class KafkaLog(Log):
         if logging.getLogger("aiokafka").level == logging.NOTSET:
             # It repeats each failed attempt; what matters is said once, below, or raised.
             logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        self._admin = await self.within("be reached", self._new_admin)
+        self.clients = Clients(self.bootstrap, self.timeout, self._chores)
         try:
+            self._admin = await self.within("be reached", self.clients.admin)
             self._offsets = await self.new_consumer()
-        except LogError:
-            await self._admin.close()
+        except BaseException:
+            await self._chores.surely(self.clients.close())
             raise
         self._appender = Appender(self)
+        self._closing = None
         self._open = True
         self._prober = asyncio.create_task(self._probe(), name="kafka-probe")
 
     async def close(self) -> None:
-        if not self._open:
-            return
-        self._open = False
+        if self._closing is None:
+            if not self._open:
+                await self._chores.finish()
+                return
+            self._open = False
+            self._closing = self._chores.begin(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         self._prober.cancel()
         await asyncio.wait([self._prober])
         await self._appender.close()
         for close in list(self._closers.values()):
             await close()
-        await stop_consumer(self._offsets)
-        await self._admin.close()
-        if self._background:
-            await asyncio.wait(self._background)
-
-    async def _new_admin(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=self.bootstrap, request_timeout_ms=int(self.timeout * 1000)
-        )
-        try:
-            await admin.start()
-        except BaseException:
-            await admin.close()
-            raise
-        return admin
+        await self.clients.close()
+        await self._chores.finish()
 
     async def new_consumer(self, **settings: object) -> aiokafka.AIOKafkaConsumer:
-        """A started consumer that belongs to whoever asked. Raises LogUnavailable."""
+        """A started consumer, which whoever asked must `end`. Raises LogUnavailable."""
+        return await self.within("be reached", lambda: self.clients.consumer(**settings))
 
-        async def attempt() -> aiokafka.AIOKafkaConsumer:
-            consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=self.bootstrap,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                fetch_min_bytes=1,
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-                max_partition_fetch_bytes=2 * 1024 * 1024,
-                consumer_timeout_ms=1000,
-                **{"request_timeout_ms": int(self.timeout * 1000)} | settings,
-            )
-            try:
-                await consumer.start()
-            except BaseException:
-                await stop_consumer(consumer)
-                raise
-            return consumer
+    async def new_producer(self) -> aiokafka.AIOKafkaProducer:
+        return await self.within("take appends", self.clients.producer)
 
-        return await self.within("be reached", attempt)
+    def end(self, client: Client, *, abandon: bool = False) -> asyncio.Task[None]:
+        return self.clients.end(client, abandon=abandon)
+
+    async def surely(self, work: Coroutine[object, object, None]) -> None:
+        """Wait for its end, or be cancelled and let it go on; `close` waits for it."""
+        await self._chores.surely(work)
 
     # --- what the port asks
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
-        self.check_open()
-        wanted = {spec.name: spec for spec in topics}
-        found = await self.within("describe its topics", lambda: self._describe(list(wanted)))
-        missing = [spec for name, spec in wanted.items() if name not in found]
-        if missing:
-            await self.within("create topics", lambda: self._create(missing), CREATE_SECONDS)
-            found = await self.within(
-                "show its new topics", lambda: self._describe_all(wanted), CREATE_SECONDS
-            )
-        for name, partitions in found.items():
-            if partitions != wanted[name].partitions:
+        for fault in await self.topic_faults(topics):
+            if fault.fatal:
                 raise TopologyMismatch(
-                    f"topic {name} has {partitions} partitions on Kafka at {self.bootstrap}, "
-                    f"this release needs {wanted[name].partitions}"
+                    f"{fault} (Kafka at {self.bootstrap}); {fault.way_out(self.bootstrap)}"
                 )
-        made = {spec.name for spec in missing}
-        old = [spec for spec in topics if spec.name not in made]
-        if old:
-            await self.within("describe its topics", lambda: self._verify_settings(old))
-        self._partitions |= found
+
+    async def topic_faults(self, topics: Sequence[TopicSpec]) -> list[Fault]:
+        """Make the topics that are missing; what is wrong with the settings of all. Raises TopologyMismatch where a
+        topic has another number of partitions."""
+        self.check_open()
+        names = [spec.name for spec in topics]
+        shapes = await self.within("describe its topics", lambda: describe_topics(self._admin, names))
+        missing = [spec for spec in topics if spec.name not in shapes]
+        if missing:
+            await self.within(
+                "create topics",
+                lambda: create_topics(self._admin, self.bootstrap, missing, self._replication),
+                CREATE_SECONDS,
+            )
+            shapes = await self.within(
+                "show its new topics", lambda: describe_all(self._admin, names), CREATE_SECONDS
+            )
+        check_partitions(self.bootstrap, topics, shapes)
+        found = await self.within("describe its topics", lambda: find_faults(self._admin, topics, shapes))
+        self._partitions |= {name: shape.partitions for name, shape in shapes.items()}
         self._compacted |= {spec.name for spec in topics if spec.compacted}
+        return found
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         self.check_open()
@@ -254,12 +247,6 @@ class KafkaLog(Log):
     def forget(self, owner: object) -> None:
         self._closers.pop(owner, None)
 
-    def later(self, work: Coroutine[object, object, None]) -> None:
-        """Let a task end by itself; `close` waits for it."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
     async def _probe(self) -> None:
         """Ask for nothing once a second: who polls an idle topic learns only so that the broker is away."""
         loop = asyncio.get_running_loop()
@@ -268,7 +255,9 @@ class KafkaLog(Log):
             try:
                 async with asyncio.timeout(2 * PROBE_SECONDS):
                     await self._admin.describe_topics([])
-            except (KafkaError, OSError, TimeoutError) as error:
+            except (
+                Exception
+            ) as error:  # whatever it is: a probe that ends tells nobody that the broker is away
                 if self._away_since is None:
                     self._away_since = asked
                     logger.warning("Kafka at %s does not answer: %s", self.bootstrap, describe(error))
@@ -280,10 +269,12 @@ class KafkaLog(Log):
 
     async def partitions(self, topic: str) -> int:
         if topic not in self._partitions:
-            found = await self.within(f"describe topic {topic}", lambda: self._describe([topic]))
+            found = await self.within(
+                f"describe topic {topic}", lambda: describe_topics(self._admin, [topic])
+            )
             if topic not in found:
                 raise TopologyMismatch(f"Kafka at {self.bootstrap} has no topic {topic}")
-            self._partitions |= found
+            self._partitions[topic] = found[topic].partitions
         return self._partitions[topic]
 
     async def _offsets_of(
@@ -302,82 +293,3 @@ class KafkaLog(Log):
         asked = [aiokafka.TopicPartition(*place) for place in places]
         found = await self.within("tell its offsets", lambda: ask(asked))
         return {TopicPartition(*place): offset for place, offset in found.items()}
-
-    # --- topics
-
-    async def _describe(self, names: Sequence[str]) -> dict[str, int]:
-        """The partition count of each topic that exists."""
-        found: dict[str, int] = {}
-        for topic in await self._admin.describe_topics(list(names)):
-            if topic["error_code"] == 3:  # unknown topic
-                continue
-            if topic["error_code"]:
-                raise for_code(topic["error_code"])(topic["topic"])
-            if any(partition["error_code"] for partition in topic["partitions"]):
-                raise for_code(5)(topic["topic"])  # a partition without a leader yet
-            found[topic["topic"]] = len(topic["partitions"])
-        return found
-
-    async def _describe_all(self, wanted: Mapping[str, TopicSpec]) -> dict[str, int]:
-        found = await self._describe(list(wanted))
-        if found.keys() != wanted.keys():
-            raise for_code(3)(", ".join(wanted.keys() - found.keys()))
-        return found
-
-    async def _create(self, specs: Sequence[TopicSpec]) -> None:
-        replication = self._replication or await self._default_replication()
-        new = [
-            NewTopic(spec.name, spec.partitions, replication, topic_configs=_settings(spec)) for spec in specs
-        ]
-        response = await self._admin.create_topics(new)
-        for name, code, *message in response.topic_errors:
-            if code in (0, 36):  # made, or made meanwhile by another process
-                continue
-            error = for_code(code)
-            if not error.retriable:
-                raise LogError(
-                    f"Kafka at {self.bootstrap} refused to create topic {name}: {message or error.description}"
-                )
-            raise error(name)
-
-    async def _default_replication(self) -> int:
-        [node, *_] = (await self._admin.describe_cluster())["brokers"]
-        broker = ConfigResource(
-            ConfigResourceType.BROKER, str(node["node_id"]), {"default.replication.factor": ""}
-        )
-        [response] = await self._admin.describe_configs([broker])
-        return int(_entries(response.resources[0])["default.replication.factor"])
-
-    async def _verify_settings(self, specs: Sequence[TopicSpec]) -> None:
-        """What would lose records: another cleanup policy, or a retention where none is wanted."""
-        asked = {"cleanup.policy": "", "retention.ms": "", "retention.bytes": ""}
-        resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name, asked) for spec in specs]
-        entries: dict[str, dict[str, str]] = {}
-        for response in await self._admin.describe_configs(resources):
-            for resource in response.resources:
-                if resource[0]:
-                    raise for_code(resource[0])(resource[1])
-                entries[resource[3]] = _entries(resource)
-        for spec in specs:
-            wanted = _settings(spec)
-            names = ["cleanup.policy"]
-            if not spec.compacted and spec.retention_ms is None:
-                names += ["retention.ms", "retention.bytes"]
-            for name in names:
-                if entries[spec.name].get(name) != wanted[name]:
-                    raise TopologyMismatch(
-                        f"topic {spec.name} on Kafka at {self.bootstrap} has {name}="
-                        f"{entries[spec.name].get(name)}, this release needs {wanted[name]}"
-                    )
-
-
-def _settings(spec: TopicSpec) -> dict[str, str]:
-    if spec.compacted:
-        return {**COMPACTED, **spec.settings}
-    retention = -1 if spec.retention_ms is None else spec.retention_ms
-    kept = {"cleanup.policy": "delete", "retention.ms": str(retention), "retention.bytes": "-1"}
-    return {**kept, **spec.settings}
-
-
-def _entries(resource: Sequence[Sequence[Sequence[str]]]) -> dict[str, str]:
-    return {entry[0]: entry[1] for entry in resource[4]}

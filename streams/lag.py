@@ -8,6 +8,12 @@ next sample forward.
 At each sample a mark is set where a topic ends. A group whose positions have passed a mark has done everything that
 was there at that time. A mark in an events topic carries the time up to which its commands were decided, so that what
 has passed it was received, decided and projected up to that time.
+
+Less `UNDER_WAY`: an edge notes the time of a command before it appends it, and the append may end behind the mark.
+However long that takes, no decision is from before the mark less `UNDER_WAY`: the log notes by its own clock when it
+took the command, and a decision takes the edge's time only as far as `LATE` before that (`envelope.decode_command`).
+So two things are left: `LATE`, and by how much the log's clock may differ from ours, the time from the log's note to
+the moment at which readers see the record included (`APART`).
 """
 
 from __future__ import annotations
@@ -21,14 +27,17 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from commands.base import Area
+from streams.envelope import LATE
 from streams.log import LogUnavailable, Position, TopicPartition
 from streams.topology import PARTITIONS, commands_topic, events_topic
 
 logger = logging.getLogger(__name__)
 
 DECIDER: Final = "decider"
-UNDER_WAY: Final = timedelta(seconds=0.5)
-"""From the time that a command carries to its place in the log, with the difference of two machines' clocks."""
+APART: Final = timedelta(seconds=0.2)
+"""Between the log's clock and ours, and from the log's note of a record to its sight."""
+UNDER_WAY: Final = LATE + APART
+"""What a mark says less this is sure: whatever the log takes later is decided as received later."""
 SOONEST: Final = 0.1
 """Between two samples, in seconds, while somebody waits."""
 MOST_MARKS: Final = 256

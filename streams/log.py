@@ -59,7 +59,10 @@ def append_size(records: Sequence[Record]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is read. Offsets rise within a partition, not always by one. `timestamp` in ms since 1970."""
+    """What is read. Offsets rise within a partition, not always by one.
+
+    `timestamp` in ms since 1970: when the log took it; on Kafka so with `topology.LOG_TIME`, else when it was sent.
+    """
 
     topic: str
     partition: int

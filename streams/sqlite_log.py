@@ -96,8 +96,8 @@ class _Append:
     topic: _Topic
     partition: int
     records: Sequence[Record]
-    timestamp: int
     done: asyncio.Future[Sequence[int]]
+    timestamp: int = -1
     first: int = -1
 
 
@@ -285,7 +285,7 @@ class SqliteLog(Log):
             return ()
         self.check_open()
         done: asyncio.Future[Sequence[int]] = self._loop.create_future()
-        self._work.put(_Append(known, partition, records, time.time_ns() // 1_000_000, done))
+        self._work.put(_Append(known, partition, records, done))
         return await done
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -468,7 +468,9 @@ class SqliteLog(Log):
         ends: dict[tuple[int, int], int] = {}
         rows: list[Row] = []
         newest: dict[tuple[int, int, bytes | None], Row | None] = {}
+        now = time.time_ns() // 1_000_000
         for item in appends:
+            item.timestamp = now
             topic, partition = place = (item.topic.id, item.partition)
             compacted = item.topic.spec.compacted
             item.first = offset = ends.get(place) or self._next[place]

@@ -13,6 +13,9 @@ PARTITIONS = 24
 PREFIX = "chargesphere"
 DAY_MS = 86_400_000
 
+LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""A record's time is that at which the log took it, by the log's clock."""
+
 REPLIES = f"{PREFIX}.replies"
 DOWNLINKS = f"{PREFIX}.downlinks"
 FRAMES = f"{PREFIX}.frames"
@@ -55,7 +58,7 @@ def topics() -> tuple[TopicSpec, ...]:
         spec
         for area in Area
         for spec in (
-            TopicSpec(commands_topic(area), PARTITIONS, retention_ms=month),
+            TopicSpec(commands_topic(area), PARTITIONS, retention_ms=month, settings=LOG_TIME),
             TopicSpec(events_topic(area), PARTITIONS),
             TopicSpec(state_topic(area), PARTITIONS, compacted=True),
         )

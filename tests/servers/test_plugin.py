@@ -59,6 +59,21 @@ def test_b_rule(): pass
 """
 
 
+LEAKING = """
+import pytest, warnings
+
+class Client:
+    def __init__(self): self.itself = self
+    def __del__(self): warnings.warn("unclosed", ResourceWarning)
+
+@pytest.mark.kafka
+def test_a_leaks(): Client()
+
+@pytest.mark.kafka
+def test_b_does_not(): pass
+"""
+
+
 class Inner:
     """A test run of its own, in a folder of its own."""
 
@@ -193,3 +208,13 @@ def _until(fact: Callable[[], bool], what: str) -> None:
     while not fact():
         assert time.monotonic() < deadline, f"waited 40 s until {what}"
         time.sleep(0.02)
+
+
+def test_a_leak_is_seen_at_the_test_that_made_it(inner: Inner) -> None:
+    (inner.folder / "test_it.py").write_text(LEAKING)
+    status, printed = inner.run(
+        "-W", "error::ResourceWarning", "-W", "error::pytest.PytestUnraisableExceptionWarning"
+    )
+    assert "ERROR at teardown of test_a_leaks" in printed
+    assert "2 passed, 1 error" in printed
+    assert status == 1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+import aiokafka
 import pytest
 
 from streams.kafka_log import KafkaLog
+from streams.kafka_members import KafkaMember
+from streams.kafka_private import tasks_behind
 from streams.log import (
     LogUnavailable,
     Position,
@@ -19,8 +23,9 @@ from streams.log import (
     TopicSpec,
     TopologyMismatch,
 )
+from streams.topology import LOG_TIME
 from tests.servers import Kafka
-from tests.streams.log_contract import LogContract, Told, read, read_place
+from tests.streams.log_contract import LogContract, Told, poll_until_held, read, read_place
 
 pytestmark = pytest.mark.kafka
 
@@ -96,6 +101,42 @@ async def test_a_member_started_again_under_its_node_name_gets_its_partitions_at
         await read(member, 1, within=5)
         assert len(told.held) == 4
         await member.close()
+
+
+async def test_a_command_has_the_time_at_which_the_log_took_it_whatever_its_edges_clock_says(
+    kafka: Kafka, log: KafkaLog, unique: Unique
+) -> None:
+    topic = unique("t")
+    await log.ensure([TopicSpec(topic, 1, settings=LOG_TIME)])
+    before = time.time_ns() // 1_000_000
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.url)
+    await producer.start()
+    await producer.send_and_wait(topic, b"v", timestamp_ms=1_000)
+    await producer.stop()
+    await log.append(topic, 0, [Record(b"k", b"v")])
+    found = await read_place(log, TopicPartition(topic, 0), 2)
+    assert all(before <= record.timestamp <= time.time_ns() // 1_000_000 for record in found)
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
+    log: KafkaLog, unique: Unique, which: int
+) -> None:
+    """Its view of the cluster, its fetches, its coordination: whatever ends, no partition is kept in silence."""
+    topic, told = unique("t"), Told()
+    await log.ensure([TopicSpec(topic, 4)])
+    await log.append(topic, 0, [Record(b"k", b"1")])
+    member = KafkaMember(log, unique("g"), [topic], "n1", told, 0.0)
+    await member.start()
+    await read(member, 1)
+    tasks_behind(member._consumer)[which].cancel()
+    with pytest.raises(LogUnavailable, match="ended membership"):
+        await read(member, 1)
+    await member.poll(0.1)
+    await poll_until_held({member: told}, 4)
+    assert [what for what, _ in told.history] == ["gained", "lost", "gained"]
+    assert [record.value for record in await read(member, 1)] == [b"1"]
+    await member.close()
 
 
 async def test_a_broker_that_is_not_there_at_the_start_is_named_in_bounded_time() -> None:

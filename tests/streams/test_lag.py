@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.base import Area
-from streams.lag import UNDER_WAY, Course, Lag
-from streams.log import LogUnavailable, Position, TopicPartition
+from commands.base import Area, Meta
+from streams.envelope import LATE, CommandRecord, decode_command, encode, raw
+from streams.lag import APART, UNDER_WAY, Course, Lag
+from streams.log import LogUnavailable, Position, Stored, TopicPartition
 from streams.topology import commands_topic, events_topic
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -230,3 +231,52 @@ def test_a_course_never_says_more_than_was_passed_and_never_forgets_that_somethi
             assert since is None or since >= next(
                 at for at, then in history if then[number] > positions[number]
             )
+
+
+# -- what is still under way at an edge ------------------------------------------------------------------------------
+
+
+def command(at: datetime, landed: datetime) -> Stored:
+    """A command that carries `at`, and that the log took at `landed` by its own clock."""
+    record = CommandRecord(aggregate="session|1", meta=Meta(command_id="c1", at=at), command=raw({}))
+    timestamp = round(landed.timestamp() * 1000)
+    return Stored(COMMANDS.topic, COMMANDS.partition, 0, timestamp, b"session|1", encode(record))
+
+
+async def test_a_command_whose_append_takes_seconds_is_decided_as_of_after_the_end_of_every_list() -> None:
+    """Received at 0 s, it lands at 4 s; meanwhile lists were told that end behind its receipt."""
+    watched = Watched()
+    at = NOON
+    await watched.after(3.9)
+    until = watched.lag.projected_until(Area.SESSION)
+    assert until is not None and until > at
+    landed = command(at, NOON + timedelta(seconds=4))
+    watched.log.end[COMMANDS] = 1
+    assert decode_command(landed).meta.at >= until
+    assert decode_command(landed).meta.at == NOON + timedelta(seconds=4) - LATE
+
+
+def test_a_command_that_is_in_the_log_soon_keeps_the_time_of_its_edge() -> None:
+    assert decode_command(command(NOON, NOON + LATE)).meta.at == NOON
+    assert decode_command(command(NOON + timedelta(hours=1), NOON)).meta.at == NOON + timedelta(hours=1)
+
+
+millis = st.integers(0, 20_000).map(lambda number: timedelta(milliseconds=number))
+
+
+@given(
+    received=millis,
+    marked=millis,
+    later=millis,
+    apart=st.floats(-1, 1).map(lambda share: share * APART),
+    slow=st.integers(-3600, 3600).map(lambda seconds: timedelta(seconds=seconds)),
+)
+def test_what_the_log_takes_behind_a_mark_is_never_decided_as_of_before_the_time_that_the_mark_gives(
+    received: timedelta, marked: timedelta, later: timedelta, apart: timedelta, slow: timedelta
+) -> None:
+    """Whatever the edge's clock says, and however the log's clock differs from ours within `APART`."""
+    mark = NOON + marked
+    landed = mark + later + apart
+    at = NOON + received - slow
+    # The log's time is in whole milliseconds.
+    assert decode_command(command(at, landed)).meta.at >= mark - UNDER_WAY - timedelta(milliseconds=1)

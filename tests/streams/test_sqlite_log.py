@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import time
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -201,6 +202,23 @@ async def test_a_file_locked_by_somebody_else_is_unavailable_in_bounded_time_and
     other.close()
     assert list(await log.append("t", 0, [Record(b"k", b"kept")])) == [0]
     assert [r.value for r in await read_place(log, TopicPartition("t", 0), 1)] == [b"kept"]
+    await log.close()
+
+
+async def test_a_record_has_the_time_at_which_the_log_took_it_not_that_of_its_append(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db", timeout=30.0)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    appending = asyncio.create_task(log.append("t", 0, [Record(b"k", b"v")]))
+    await asyncio.wait([appending], timeout=0.05)
+    free = time.time_ns() // 1_000_000
+    other.execute("ROLLBACK")
+    other.close()
+    await appending
+    [record] = await read_place(log, TopicPartition("t", 0), 1)
+    assert record.timestamp >= free
     await log.close()
 
 

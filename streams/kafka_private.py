@@ -1,0 +1,86 @@
+"""All that is used of aiokafka's private parts, and nowhere else; `tests/streams/test_private_hooks.py` holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.subscription_state import Assignment
+
+Client: TypeAlias = aiokafka.AIOKafkaConsumer | aiokafka.AIOKafkaProducer | AIOKafkaAdminClient
+_Plan: TypeAlias = tuple[list[object], dict[object, object], float, bool, list[object]]
+
+
+def network(client: Client) -> aiokafka.AIOKafkaClient:
+    """The connections of a consumer, a producer or an admin client."""
+    return client.client if isinstance(client, aiokafka.AIOKafkaProducer) else client._client
+
+
+def keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
+    """Let no fetch begin sooner than `seconds` after the one before; meanwhile there is nothing to do."""
+    fetcher = consumer._fetcher
+    plan = fetcher._get_actions_per_node
+    last = 0.0
+
+    def spaced(assignment: Assignment) -> _Plan:
+        nonlocal last
+        wait = last + seconds - time.monotonic()
+        if wait > 0:
+            return [], {}, wait, False, []
+        planned: _Plan = plan(assignment)
+        if planned[0]:
+            last = time.monotonic()
+        return planned
+
+    fetcher._get_actions_per_node = spaced
+
+
+def tasks_behind(consumer: aiokafka.AIOKafkaConsumer) -> Sequence[asyncio.Task[None]]:
+    """What a started consumer does in the background; whose end `getmany` does not tell."""
+    coordinator = consumer._coordinator
+    grouped = hasattr(coordinator, "_coordination_task")
+    return (
+        consumer._client._sync_task,
+        consumer._fetcher._fetch_task,
+        coordinator._coordination_task if grouped else coordinator._reset_committed_task,
+    )
+
+
+def close_forgotten(error: BaseException) -> None:
+    """A start that is broken off in the middle of a question forgets the connection on which it asked: only the
+    frames of its error still know it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        connection = frame.f_locals.get("bootstrap_conn")
+        if connection is not None:
+            connection.close()
+
+
+def give_up_messages(producer: aiokafka.AIOKafkaProducer) -> asyncio.Task[None] | None:
+    """Count the producer as closed though messages are left in it; returns the task that sends, where started."""
+    producer._closed = True
+    sender: asyncio.Task[None] | None = producer._sender.sender_task
+    return sender
+
+
+async def cut(network: aiokafka.AIOKafkaClient, task: asyncio.Future[None] | None = None) -> None:
+    """End the connections at once, and let `task` end, which works with them: no request and no metadata shall be
+    waited for any more."""
+    for connection in network._conns.values():
+        # A close waits until the broker has read what was written.
+        with contextlib.suppress(AttributeError):
+            connection._writer.transport.abort()
+    await network.close()
+    while task is not None and not task.done():
+        # A closed client still promises metadata, to everybody who asks, and never gets any.
+        promised = network._md_update_fut
+        if promised is not None and not promised.done():
+            promised.set_result(False)
+        await asyncio.wait([task], timeout=0.02)
+    # What the task opened meanwhile.
+    await network.close()
