@@ -161,7 +161,13 @@ class Backbone:
         swept = (Area.SESSION, Area.TOKEN) if behind_faust else ()
         first = tuple(area for area in Area if area not in swept)
         follower = Follower(
-            self.log, PROJECTOR, first, self.node, projector.handle, commit_every=POSITIONS_EVERY
+            self.log,
+            PROJECTOR,
+            first,
+            self.node,
+            projector.handle,
+            commit_every=POSITIONS_EVERY,
+            forget=projector.forget,
         )
         self.engines["projector-follower"] = follower
         self.start("projector", follower.run)
@@ -177,6 +183,7 @@ class Backbone:
                 sweeper.handle,
                 behind=SWEEP_BEHIND,
                 commit_every=POSITIONS_EVERY,
+                forget=sweeper.forget,
             )
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)

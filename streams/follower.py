@@ -2,7 +2,8 @@
 
 What enters: the partitions that the group gives to this node. What leaves: batches of admitted decisions, in order
 within a partition, handed to one function until it succeeds; only then the position moves. Stale deciders' records
-never get through (`envelope.Fence`; the epoch travels in the position's note).
+never get through (`envelope.Fence`; the epoch travels in the position's note). An aggregate on whose fact the function
+raises is parked, durably, and everybody else's facts go on (`streams.parking`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
+
 from commands.base import Area
 from domain.aggregate import UnknownEventError
+from streams.backlog import Backlog
 from streams.envelope import DamagedRecordError, Decision, Fence
 from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
+from streams.parking import Parked, Parking
+from streams.ranges import stretch
 from streams.topology import events_topic
 
 logger = logging.getLogger(__name__)
+
+MOST_WAITING = 5_000
+"""Records of one partition that wait in memory; what is beyond is read again."""
+TRIES = 3
+"""How often the facts of one aggregate are handed over before it is parked."""
+PARKED_EVERY = 2.0
+"""Seconds between two looks whether a parked aggregate is to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +46,22 @@ class Fact:
     written_at: datetime
     decision: Decision
 
+    @property
+    def aggregate(self) -> str:
+        """Whose it is."""
+        return self.decision.reply.aggregate
+
 
 Handle = Callable[[TopicPartition, Sequence[Fact]], Awaitable[None]]
+Forget = Callable[[TopicPartition], None]
 
 
 class TransientError(Exception):
     """A neighbour is away: the same batch is handed over again, later."""
+
+
+class HaltError(Exception):
+    """This partition cannot go on before somebody has done something; the message says why."""
 
 
 @dataclass(slots=True)
@@ -46,18 +69,20 @@ class _Lane:
     fence: Fence
     position: int
     epoch: int
-    queue: list[Stored] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    backlog: Backlog
     done: int = -1
     task: asyncio.Task[None] | None = None
     halted: str = ""
+    parked: dict[str, Parked] = field(default_factory=dict)
+    retries: set[str] = field(default_factory=set)
 
 
 class Follower(Listener):
     """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
 
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
-    seconds that facts may wait under load, so that more of them come together.
+    seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition that
+    comes or goes: another node may have gone further meanwhile.
     """
 
     def __init__(
@@ -72,6 +97,8 @@ class Follower(Listener):
         commit_every: float = 1.0,
         behind: float = 0.0,
         gather: float = 0.05,
+        forget: Forget | None = None,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self.group = group
         self._log = log
@@ -82,9 +109,11 @@ class Follower(Listener):
         self._commit_every = commit_every
         self._behind = behind
         self._gather = gather
+        self._forget = forget
+        self._most_waiting = most_waiting
+        self._parking = Parking(log)
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._member: Member | None = None
-        self._room = asyncio.Event()
         self.handled = 0
         self.failures = 0
         self.delays: deque[float] = deque(maxlen=20_000)
@@ -94,10 +123,13 @@ class Follower(Listener):
         """Follow until cancelled."""
         member = self._log.member(self.group, self._topics, self._node, self, self._gather)
         self._member = member
-        committing: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             await member.start()
-            committing = asyncio.create_task(self._commit_forever(member))
+            beside = [
+                asyncio.create_task(self._commit_forever(member)),
+                asyncio.create_task(self._look_for_retries()),
+            ]
             while True:
                 try:
                     records = await member.poll(1.0, 2000)
@@ -107,16 +139,11 @@ class Follower(Listener):
                     continue
                 for place, batch in records.items():
                     lane = self._lanes.get(place)
-                    if lane is None or lane.halted:
-                        continue
-                    lane.queue.extend(batch)
-                    lane.wake.set()
-                while any(len(lane.queue) > 5000 for lane in self._lanes.values()):
-                    self._room.clear()
-                    await self._room.wait()
+                    if lane is not None and not lane.halted:
+                        lane.backlog.offer(batch)
         finally:
-            if committing is not None:
-                committing.cancel()
+            for task in beside:
+                task.cancel()
             for lane in self._lanes.values():
                 if lane.task is not None:
                     lane.task.cancel()
@@ -128,8 +155,11 @@ class Follower(Listener):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
             epoch = int(position.note) if position.note else -1
-            lane = _Lane(Fence(epoch), position.offset, epoch)
+            backlog = Backlog(self._log, place, self._most_waiting)
+            lane = _Lane(Fence(epoch), position.offset, epoch, backlog)
             self._lanes[place] = lane
+            if self._forget is not None:
+                self._forget(place)
             lane.task = asyncio.create_task(self._work(place, lane))
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
@@ -137,7 +167,8 @@ class Follower(Listener):
             lane = self._lanes.pop(place, None)
             if lane is not None and lane.task is not None:
                 lane.task.cancel()
-        self._room.set()
+            if self._forget is not None:
+                self._forget(place)
 
     @property
     def halted(self) -> Mapping[TopicPartition, str]:
@@ -145,63 +176,206 @@ class Follower(Listener):
         return {place: lane.halted for place, lane in self._lanes.items() if lane.halted}
 
     @property
+    def parked(self) -> Sequence[Parked]:
+        """The aggregates of the partitions held whose facts wait."""
+        return [parked for lane in self._lanes.values() for parked in lane.parked.values()]
+
+    @property
     def positions(self) -> Mapping[TopicPartition, int]:
         """The next offset of each partition held, everything before it handled."""
         return {place: lane.position for place, lane in self._lanes.items()}
 
-    async def _work(self, place: TopicPartition, lane: _Lane) -> None:
-        while True:
-            await lane.wake.wait()
-            taken = lane.queue[: self._batch]
-            if not taken:
-                lane.wake.clear()
-                continue
-            del lane.queue[: len(taken)]
-            self._room.set()
-            try:
-                facts = [
-                    Fact(
-                        place,
-                        stored.offset,
-                        datetime.fromtimestamp(stored.timestamp / 1000, UTC),
-                        decision,
-                    )
-                    for stored in taken
-                    if (decision := lane.fence.admit(stored)) is not None
-                ]
-                if facts and self._behind:
-                    age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
-                    await asyncio.sleep(max(0.0, self._behind - age))
-                await self._until_done(place, facts)
-            except (UnknownEventError, DamagedRecordError) as error:
-                lane.halted = str(error)
-                logger.error("%s halts at %s[%d]: %s", self.group, place.topic, place.partition, error)
-                lane.queue.clear()
-                self._room.set()
-                return
-            self.handled += len(facts)
-            now = datetime.now(UTC)
-            self.delays.extend(
-                (now - fact.written_at).total_seconds() for fact in facts if fact.decision.events
-            )
-            # Together: a fence that has seen more than the position would drop valid decisions after a restart.
-            lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
+    # -- one partition -----------------------------------------------------------------------------------------
 
-    async def _until_done(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+    async def _work(self, place: TopicPartition, lane: _Lane) -> None:
+        try:
+            await self._begin(place, lane)
+            while True:
+                try:
+                    await lane.backlog.wait()
+                except LogUnavailable as error:
+                    logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
+                    await asyncio.sleep(0.5)
+                    continue
+                if lane.backlog.went_back:
+                    raise HaltError(_LOST_END)
+                for aggregate in sorted(lane.retries):
+                    await self._retry(place, lane, lane.parked[aggregate])
+                lane.retries.clear()
+                taken = lane.backlog.take(self._batch)
+                if taken:
+                    await self._take(place, lane, taken)
+        except (UnknownEventError, DamagedRecordError, HaltError) as error:
+            lane.halted = str(error)
+            logger.error("%s halts at %s[%d]: %s", self.group, place.topic, place.partition, error)
+            lane.backlog.clear()
+
+    async def _begin(self, place: TopicPartition, lane: _Lane) -> None:
+        """Learn what is parked here, and see that the log still holds what our position stands on."""
+        while True:
+            try:
+                end = (await self._log.ends([place]))[place]
+                if lane.position > end or lane.epoch >= max(end, 1):
+                    raise HaltError(f"our position is {lane.position} of epoch {lane.epoch}: {_LOST_END}")
+                lane.parked = await self._parking.of(self.group, place)
+                break
+            except LogUnavailable as error:
+                logger.warning("%s begins later at %s[%d]: %s", self.group, place.topic, place.partition, error)
+                await asyncio.sleep(0.5)
+        lane.backlog.wake()
+
+    async def _take(self, place: TopicPartition, lane: _Lane, taken: Sequence[Stored]) -> None:
+        before = lane.fence.epoch
+        facts = _admitted(place, lane.fence, taken)
+        if facts and self._behind:
+            age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
+            await asyncio.sleep(max(0.0, self._behind - age))
+        await self._until_done(place, lane, facts, before)
+        self.handled += len(facts)
+        now = datetime.now(UTC)
+        self.delays.extend((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
+        # Together: a fence that has seen more than the position would drop valid decisions after a restart.
+        lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
+
+    async def _until_done(
+        self, place: TopicPartition, lane: _Lane, facts: Sequence[Fact], epoch: int
+    ) -> None:
+        while facts := [fact for fact in facts if fact.aggregate not in lane.parked]:
+            try:
+                await self._hand_over(place, facts)
+                return
+            except (UnknownEventError, DamagedRecordError):
+                raise
+            except Exception as error:
+                self._failed(place, error)
+            for aggregate in dict.fromkeys(fact.aggregate for fact in facts):
+                own = [fact for fact in facts if fact.aggregate == aggregate]
+                refused = await self._one_by_one(place, own)
+                if refused is not None:
+                    fact, why = refused
+                    await self._park(lane, self._parked(place, fact, epoch, why))
+            return
+
+    async def _hand_over(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        """Until they were taken; raises what is neither a neighbour away nor the log."""
         wait = 0.05
-        while facts:
+        while True:
             try:
                 await self._handle(place, facts)
                 return
             except (TransientError, LogUnavailable) as error:
                 logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
-            except (UnknownEventError, DamagedRecordError):
-                raise
-            except Exception:
-                self.failures += 1
-                logger.exception("%s fails at %s[%d], tried again", self.group, place.topic, place.partition)
             await asyncio.sleep(wait)
             wait = min(wait * 2, 5.0)
+
+    async def _one_by_one(
+        self, place: TopicPartition, facts: Sequence[Fact]
+    ) -> tuple[Fact, Exception] | None:
+        """The facts of one aggregate; the first that cannot be handed over, and why."""
+        for fact in facts:
+            for left in reversed(range(TRIES)):
+                try:
+                    await self._hand_over(place, [fact])
+                    break
+                except (UnknownEventError, DamagedRecordError):
+                    raise
+                except Exception as error:
+                    self._failed(place, error)
+                    if not left:
+                        return fact, error
+                await asyncio.sleep(0.1)
+        return None
+
+    def _failed(self, place: TopicPartition, error: Exception) -> None:
+        self.failures += 1
+        logger.error("%s fails at %s[%d]", self.group, place.topic, place.partition, exc_info=error)
+
+    # -- parked aggregates -------------------------------------------------------------------------------------
+
+    def _parked(self, place: TopicPartition, fact: Fact, epoch: int, why: Exception) -> Parked:
+        return Parked(
+            group=self.group,
+            topic=place.topic,
+            partition=place.partition,
+            aggregate=fact.aggregate,
+            offset=fact.offset,
+            epoch=epoch,
+            reason=f"{type(why).__name__}: {why}"[:500],
+            at=datetime.now(UTC),
+        )
+
+    async def _park(self, lane: _Lane, parked: Parked) -> None:
+        """Durable before the position moves past it."""
+        await self._surely(lambda: self._parking.put(parked))
+        lane.parked[parked.aggregate] = parked
+        logger.error(
+            "%s parks %s at %s[%d]@%d: %s",
+            self.group,
+            parked.aggregate,
+            parked.topic,
+            parked.partition,
+            parked.offset,
+            parked.reason,
+        )
+
+    async def _retry(self, place: TopicPartition, lane: _Lane, parked: Parked) -> None:
+        """Hand over what waited, in order; it is parked anew where it cannot be."""
+        fence, epoch = Fence(parked.epoch), parked.epoch
+        while True:
+            try:
+                async with contextlib.aclosing(
+                    stretch(self._log, place, parked.offset, lane.position)
+                ) as batches:
+                    async for batch in batches:
+                        facts = [
+                            fact
+                            for fact in _admitted(place, fence, batch)
+                            if fact.aggregate == parked.aggregate
+                        ]
+                        refused = await self._one_by_one(place, facts)
+                        if refused is not None:
+                            fact, why = refused
+                            again = self._parked(place, fact, epoch, why)
+                            await self._park(lane, msgspec.structs.replace(again, retries=parked.retries))
+                            return
+                        epoch = fence.epoch
+                break
+            except LogUnavailable as error:
+                logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
+                fence, epoch = Fence(parked.epoch), parked.epoch
+            await asyncio.sleep(0.5)
+        await self._surely(lambda: self._parking.release(parked))
+        del lane.parked[parked.aggregate]
+        logger.warning("%s goes on with %s", self.group, parked.aggregate)
+
+    async def _surely(self, append: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await append()
+                return
+            except LogUnavailable as error:
+                logger.warning("%s: %s", self.group, error)
+            await asyncio.sleep(0.5)
+
+    async def _look_for_retries(self) -> None:
+        while True:
+            await asyncio.sleep(PARKED_EVERY)
+            if not any(lane.parked for lane in self._lanes.values()):
+                continue
+            try:
+                known = await self._parking.all()
+            except LogUnavailable as error:
+                logger.warning("%s: %s", self.group, error)
+                continue
+            for lane in self._lanes.values():
+                for aggregate, parked in lane.parked.items():
+                    asked = known.get(parked.id)
+                    if asked is not None and asked.retries > parked.retries:
+                        lane.parked[aggregate] = asked
+                        lane.retries.add(aggregate)
+                        lane.backlog.wake()
+
+    # -- positions ---------------------------------------------------------------------------------------------
 
     async def _commit_forever(self, member: Member) -> None:
         while True:
@@ -222,3 +396,17 @@ class Follower(Listener):
             for place, position in moved.items():
                 if place in self._lanes:
                     self._lanes[place].done = position.offset
+
+
+_LOST_END = (
+    "the log is shorter than what we have followed: it was restored or has lost its end; "
+    "rebuild what follows from it (docs/operations.md)"
+)
+
+
+def _admitted(place: TopicPartition, fence: Fence, records: Sequence[Stored]) -> list[Fact]:
+    return [
+        Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)
+        for stored in records
+        if (decision := fence.admit(stored)) is not None
+    ]

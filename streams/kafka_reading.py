@@ -115,6 +115,20 @@ class _Topic:
             self._taken.set()
         return count
 
+    async def position(self, place: TopicPartition, timeout: float) -> int:
+        """Behind what was taken, and behind what compaction has left nothing of."""
+        taken = self.positions[place]
+        if any(waiting == place for waiting, _ in self.ready):
+            return taken
+        try:
+            async with asyncio.timeout(timeout):
+                fetched = int(await self._consumer.position(aiokafka.TopicPartition(*place)))
+        except (KafkaError, TimeoutError) as error:
+            raise LogUnavailable(
+                f"the position in {place.topic}[{place.partition}] is not known: {describe(error)}"
+            ) from error
+        return taken if any(waiting == place for waiting, _ in self.ready) else max(taken, fetched)
+
     def end(self) -> asyncio.Task[None]:
         """Begin its end, which nobody need wait for."""
         self._closed = True
@@ -206,6 +220,13 @@ class Topics:
             self._topics[name] = self._topics.pop(name)
         return found
 
+    async def position(self, place: TopicPartition) -> int:
+        """Where the next record that nobody has taken may stand. Raises LogUnavailable where it is not known."""
+        topic = self._topics.get(place.topic)
+        if topic is None or place not in topic.positions:
+            raise LogUnavailable(f"{place.topic}[{place.partition}] is not being read")
+        return await topic.position(place, self._broker.timeout)
+
     async def close(self) -> None:
         """A poll that waits returns at once."""
         self._closed = True
@@ -272,6 +293,10 @@ class KafkaReader(Reader):
             self._check()
             self._broker.check_away(asked)
         return found
+
+    async def position(self, place: TopicPartition) -> int:
+        self._check()
+        return await self._topics.position(place)
 
     async def close(self) -> None:
         self._closed = True

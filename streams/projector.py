@@ -45,7 +45,8 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, str, str]
 Held = tuple[int, Document | None]
 """A document and its version; 0 and None where there is none."""
-CACHED = 50_000
+CACHED = 5_000
+"""Documents of one partition that are kept in memory."""
 _STORES = frozenset({"_id", "version"})
 LETTERS = "dead_letters"
 REREAD_SECONDS = 2.0
@@ -96,7 +97,7 @@ class Projector:
         self._feeds: dict[str, list[Feed]] = {}
         for feed in feeds:
             self._feeds.setdefault(feed.kind, []).append(feed)
-        self._cache: OrderedDict[Key, Held] = OrderedDict()
+        self._caches: dict[TopicPartition, OrderedDict[Key, Held]] = {}
         self._parked: frozenset[Key] = frozenset()
         self._reread_every = reread_every
         self._letters_at = -math.inf
@@ -117,13 +118,15 @@ class Projector:
         told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
         if work or told:
             await self._read_letters()
-            await self._load(work)
-            batch = self._project(work)
+            cache = self._caches.setdefault(place, OrderedDict())
+            await self._load(work, cache)
+            batch = self._project(work, cache)
             try:
-                applied = await self._apply(place, batch, told)
-            except TransientError:
+                applied = await self._apply(place, batch, told, cache)
+            except BaseException:
+                # Also where the partition was taken away meanwhile: what was not written is not there.
                 for key in batch.writes:
-                    self._cache.pop(key, None)
+                    cache.pop(key, None)
                 raise
             self._parked |= batch.parked
             self._count(applied)
@@ -133,11 +136,17 @@ class Projector:
                     if fact.decision.events:
                         self._observe(place.topic, max(0.0, now - fact.written_at.timestamp()))
 
+    def forget(self, place: TopicPartition) -> None:
+        """What is known of this partition's documents: it comes or goes, and others write them."""
+        self._caches.pop(place, None)
+
     def _count(self, applied: Applied) -> None:
         self.applied += applied.applied
         self.stale += applied.stale
 
-    async def _apply(self, place: TopicPartition, batch: _Batch, told: Sequence[Write]) -> Applied:
+    async def _apply(
+        self, place: TopicPartition, batch: _Batch, told: Sequence[Write], cache: OrderedDict[Key, Held]
+    ) -> Applied:
         if self._sweeping:
             # What is applied besides stories, somebody else had skipped.
             await self._writer_or_nothing(place, told)
@@ -151,7 +160,7 @@ class Projector:
             try:
                 applied.append(await self._writer.apply(writes))
             except StoreError as error:
-                self._cache.pop(key, None)
+                cache.pop(key, None)
                 batch.parked.add(key)
                 letter = self._letter(batch.names[key], key, batch.facts[key], error)
                 applied.append(await self._writer.apply([letter]))
@@ -188,54 +197,70 @@ class Projector:
                     break
         except StoreUnavailable as error:
             raise TransientError(str(error)) from error
-        for key in self._parked - found:
-            self._cache.pop(key, None)
+        for cache in self._caches.values():
+            for key in self._parked - found:
+                cache.pop(key, None)
         self._parked = frozenset(found)
         self._letters_at = now
 
-    async def _load(self, work: Sequence[tuple[Fact, Event, Meta]]) -> None:
-        """Bring the documents that the batch touches into the cache, by one read a collection."""
+    async def _load(
+        self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]
+    ) -> None:
+        """Bring the documents that the batch touches into the cache, by one read a collection.
+
+        One over which the batch leaves a gap is read again: somebody else may have written it meanwhile.
+        """
         wanted: dict[tuple[str, str], set[str]] = {}
         swept: dict[tuple[str, str], dict[str, int]] = {}
+        met: set[Key] = set()
         for _, event, meta in work:
             for view in self._views.get(kind_of(event.originator_id), ()):
                 db, id = view.target(event, meta)
                 key = (db, view.collection, id)
                 if self._sweeping and view.also is None:
                     swept.setdefault(key[:2], {})[id] = event.originator_version
-                elif key in self._cache:
-                    continue
+                elif (known := cache.get(key)) is not None:
+                    if known[0] + 1 < event.originator_version and key not in met:
+                        wanted.setdefault(key[:2], set()).add(id)
+                    met.add(key)
                 elif event.originator_version == 1:
                     # Nothing stands there yet, or the event comes again: then the store finds the writes old.
-                    self._cache[key] = (0, None)
+                    cache[key] = (0, None)
+                    met.add(key)
                 else:
                     wanted.setdefault(key[:2], set()).add(id)
         try:
             for place, newest in swept.items():
-                wanted[place] = wanted.get(place, set()) | await self._skipped(place, newest)
+                wanted[place] = wanted.get(place, set()) | await self._skipped(place, newest, cache)
             for place, ids in wanted.items():
                 if ids:
-                    await self._read(place, ids)
+                    await self._read(place, ids, cache)
         except StoreUnavailable as error:
             raise TransientError(str(error)) from error
 
-    async def _skipped(self, place: tuple[str, str], newest: Mapping[str, int]) -> set[str]:
+    async def _skipped(
+        self, place: tuple[str, str], newest: Mapping[str, int], cache: OrderedDict[Key, Held]
+    ) -> set[str]:
         """The documents that are there without the newest event; the others need no reading, whatever they hold."""
         stored = await self._store.versions(*place, newest)
         for id in newest:
-            self._cache[(*place, id)] = (stored.get(id, 0), None)
+            cache[(*place, id)] = (stored.get(id, 0), None)
         return {id for id, version in stored.items() if version < newest[id]}
 
-    async def _read(self, place: tuple[str, str], ids: Iterable[str]) -> None:
+    async def _read(
+        self, place: tuple[str, str], ids: Iterable[str], cache: OrderedDict[Key, Held]
+    ) -> None:
         found = await self._store.get_many(*place, ids)
         for id in ids:
             document = found.get(id)
             version = document.get("version") if document else None
             if document is not None:
                 document = {k: v for k, v in document.items() if k not in _STORES}
-            self._cache[(*place, id)] = (version if isinstance(version, int) else 0, document)
+            cache[(*place, id)] = (version if isinstance(version, int) else 0, document)
 
-    def _project(self, work: Sequence[tuple[Fact, Event, Meta]]) -> _Batch:
+    def _project(
+        self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]
+    ) -> _Batch:
         batch = _Batch()
         changed: dict[Key, tuple[View, Target, Fact]] = {}
         before: dict[Key, Held] = {}
@@ -246,7 +271,7 @@ class Projector:
                 key = (target.db, view.collection, target.id)
                 if key in self._parked or key in batch.parked:
                     continue
-                version, document = self._cache[key]
+                version, document = cache[key]
                 if event.originator_version <= version:
                     if view.also is not None and document is not None:
                         # The document was written, and then we were ended: what follows from it is written again.
@@ -262,8 +287,8 @@ class Projector:
                     self._park(batch, view.name, key, fact, error)
                     continue
                 before.setdefault(key, (version, document))
-                self._cache[key] = (event.originator_version, after)
-                self._cache.move_to_end(key)
+                cache[key] = (event.originator_version, after)
+                cache.move_to_end(key)
                 if after is not None or document is not None:
                     changed[key] = (view, target, fact)
             for feed in self._feeds.get(kind, ()):
@@ -275,10 +300,10 @@ class Projector:
                 except Exception as error:
                     self._park(batch, feed.name, key, fact, error)
         for key, (view, target, fact) in changed.items():
-            version, document = self._cache[key]
+            version, document = cache[key]
             batch.add(view.name, key, fact, writes_of(view, target, version, document, before.get(key)))
-        while len(self._cache) > CACHED:
-            self._cache.popitem(last=False)
+        while len(cache) > CACHED:
+            cache.popitem(last=False)
         return batch
 
     def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:

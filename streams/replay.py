@@ -17,41 +17,15 @@ from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.envelope import Decision, Fence, decode_events
 from streams.follower import Fact
-from streams.log import Log, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, TopicPartition
 from streams.projector import LETTERS, REREAD_SECONDS, Projector, writes_of
+from streams.ranges import stretch
 from streams.topology import PARTITIONS, events_topic
-
-BATCH = 2000
-
-
-async def records(log: Log, place: TopicPartition, start: int = 0) -> AsyncGenerator[Sequence[Stored], None]:
-    """A partition's records in batches, up to its end as it is now. Raises LogUnavailable, never stops short."""
-    end = (await log.ends([place]))[place]
-    at = max(start, (await log.beginnings([place]))[place])
-    if at >= end:
-        return
-    reader = log.reader()
-    silent = 0
-    try:
-        await reader.assign({place: at})
-        while at < end:
-            batch = [s for s in (await reader.poll(1.0, BATCH)).get(place, ()) if s.offset < end]
-            silent = 0 if batch else silent + 1
-            if silent > 5:
-                raise LogUnavailable(
-                    f"{place.topic}[{place.partition}] could be read up to {at}, not to {end}"
-                )
-            if batch:
-                at = batch[-1].offset + 1
-                yield batch
-    finally:
-        await reader.close()
-
 
 async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
     """A partition's admitted decisions in batches."""
     fence = Fence()
-    async with contextlib.aclosing(records(log, place)) as batches:
+    async with contextlib.aclosing(stretch(log, place)) as batches:
         async for batch in batches:
             yield [
                 Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)

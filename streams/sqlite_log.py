@@ -686,6 +686,10 @@ class _SqliteReader(Reader):
     async def poll(self, timeout: float, limit: int = 500) -> Batch:
         return await self._cursor.poll(timeout, limit, self._log.check_open)
 
+    async def position(self, place: TopicPartition) -> int:
+        self._log.check_open()
+        return self._cursor.positions[place]
+
     async def close(self) -> None:
         self._cursor.clear()
 

@@ -68,7 +68,7 @@ def topics() -> tuple[TopicSpec, ...]:
         TopicSpec(FRAMES, PARTITIONS, retention_ms=month),
         TopicSpec(REPLIES, PARTITIONS, retention_ms=DAY_MS),
         TopicSpec(DOWNLINKS, PARTITIONS, retention_ms=DAY_MS),
-        TopicSpec(DEAD, 1),
+        TopicSpec(DEAD, 1, compacted=True),
         TopicSpec(TOPOLOGY, 1, compacted=True),
         *(TopicSpec(name, PARTITIONS) for name in PUBLIC.values()),
         *(

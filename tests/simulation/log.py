@@ -171,10 +171,18 @@ class SimLog(Log):
         elif fate is Fate.LATE:
             # Sent, and stuck on its way: the client gives up, the broker takes it all the same.
             broker.later(LATEST * loop.chance.random(), lambda: self._append(place, records, timestamp))
+            self._break(place, pump, number)
         else:
             first = broker.append(place, records, timestamp)
             if fate is Fate.DONE:
                 self._answer(lambda: self._done(place, pump, number, first))
+            else:
+                self._break(place, pump, number)
+
+    def _break(self, place: TopicPartition, pump: _Pump, number: int) -> None:
+        """The connection ends instead of an answer, now and then; else the client waits its time out."""
+        if self.loop.chance.random() < 0.5:
+            self._answer(lambda: self._failed(place, pump, number, "the connection broke"))
 
     def _append(self, place: TopicPartition, records: Sequence[Record], timestamp: int) -> None:
         self.broker.append(place, records, timestamp)
@@ -400,7 +408,8 @@ class SimReader(Reader):
     async def poll(self, timeout: float, limit: int = 500) -> Batch:
         return await self._cursor.poll(timeout, limit, self._log.check_open)
 
-    def position(self, place: TopicPartition) -> int:
+    async def position(self, place: TopicPartition) -> int:
+        self._log.check_open()
         return self._cursor.positions[place]
 
     async def close(self) -> None:

@@ -226,7 +226,15 @@ class Process:
         )
         swept = (Area.SESSION, Area.TOKEN) if world.shape.faust else ()
         first = [area for area in world.areas if area not in swept]
-        follower = Follower(self.log, PROJECTOR, first, self.name, projector.handle, commit_every=0.25)
+        follower = Follower(
+            self.log,
+            PROJECTOR,
+            first,
+            self.name,
+            projector.handle,
+            commit_every=0.25,
+            forget=projector.forget,
+        )
         self.engines["projector"], self.engines["projector-follower"] = projector, follower
         self.keep("projector", follower.run)
         if world.shape.frames:
@@ -245,7 +253,8 @@ class Process:
             reread_every=1.0,
         )
         sweep = Follower(
-            self.log, SWEEPER, swept, self.name, sweeper.handle, behind=SWEEP_BEHIND, commit_every=0.25
+            self.log, SWEEPER, swept, self.name, sweeper.handle, behind=SWEEP_BEHIND, commit_every=0.25,
+            forget=sweeper.forget,
         )
         self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
         self.keep("sweeper", sweep.run)

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from commands.base import Area, Command, Meta
 from domain.charge_point import passwords
-from streams import topology
+from streams import decider, topology
 from streams.log import LogUnavailable
 from streams.vault import StoreKeys, Vault
 from tests.simulation.broker import Broker
@@ -341,6 +341,7 @@ def prepare() -> None:
     if _genesis:
         return
     set_partitions(PARTITIONS)
+    decider.SAVED_AT_ONCE = 1
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda _: None  # a killed process's coroutines end in the middle
     world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))
