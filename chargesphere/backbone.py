@@ -140,8 +140,10 @@ class Backbone:
 
     def start_decider(self) -> Decider:
         """Decide commands, and let processes follow events."""
-        decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock)
         processes = Processes(self.log, POLICIES, REFUSALS, nouns.EVENTS, self.node, self.clock)
+        decider = Decider(
+            self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again
+        )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.start("decider", decider.run)
         self.start("processes", processes.run)

@@ -38,6 +38,8 @@ class Backlog:
     def offer(self, batch: Sequence[Stored]) -> None:
         """Take in a batch of the member; what does not fit is read again later."""
         if batch[0].offset < self._offered:
+            # What waits here may not stand in the log any more.
+            self.clear()
             self.went_back = True
         self._offered = batch[-1].offset + 1
         if self._missed < 0:

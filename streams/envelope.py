@@ -12,7 +12,7 @@ from typing import Final, Union
 
 import msgspec
 
-from commands.base import Command, Downlink, Meta, Refusal
+from commands.base import Command, Downlink, Meta, Refusal, command_name
 from domain.aggregate import Event, EventRegistry, UnknownEventError
 from streams.log import LogError, Record, Stored
 
@@ -84,16 +84,30 @@ class Decision(
         return selected
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim", tag_field="kind"):
-    """Who decides this partition from here on. Its epoch is its offset."""
+class Claim(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="kind"
+):
+    """Who decides this partition from here on. Its epoch is its offset.
+
+    With `commands_from` the commands topic had lost its end (a broker's power loss, a restore): what stands there from
+    this offset on is new and undecided, whatever was decided under such offsets before.
+    """
 
     v: int = 1
     owner: str
+    commands_from: int = -1
 
 
 class DamagedRecordError(LogError):
     """A record of ours that cannot be read: the reader halts there, it never skips."""
 
+
+class NewerReleaseError(LogError):
+    """A record or a command that only a newer release knows: its lane halts, and nothing is decided about it."""
+
+
+VERSION: Final = 1
+"""Of every record of ours; a higher one was written by a newer release."""
 
 _entries: msgspec.json.Decoder[Decision | Claim] = msgspec.json.Decoder(Union[Decision, Claim])  # noqa: UP007
 _commands = msgspec.json.Decoder(CommandRecord)
@@ -146,9 +160,12 @@ _recent = _Recent(2048)
 def decode_entry(stored: Stored) -> Decision | Claim:
     """A record of an events topic; who asks for it again soon may get the same object."""
     try:
-        return _recent.decode(stored)
+        entry = _recent.decode(stored)
     except msgspec.DecodeError as error:
         raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
+    if entry.v > VERSION:
+        raise DamagedRecordError(_newer(stored, entry.v))
+    return entry
 
 
 def decode_command(stored: Stored) -> CommandRecord:
@@ -156,16 +173,23 @@ def decode_command(stored: Stored) -> CommandRecord:
 
     That is the edge's time, but never more than `LATE` before the log took the command: an append may take seconds,
     and an edge's clock may be slow, but what the log takes now must not change what was true some time ago. So lists
-    that end at a time stay complete (`streams.lag`).
+    that end at a time stay complete (`streams.lag`). Raises DamagedRecordError, NewerReleaseError.
     """
     try:
         command = _commands.decode(stored.value or b"")
     except msgspec.DecodeError as error:
         raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
+    if command.v > VERSION:
+        raise NewerReleaseError(_newer(stored, command.v))
     earliest = datetime.fromtimestamp(stored.timestamp / 1000, UTC) - LATE
     if command.meta.at >= earliest:
         return command
     return msgspec.structs.replace(command, meta=msgspec.structs.replace(command.meta, at=earliest))
+
+
+def _newer(stored: Stored, version: int) -> str:
+    place = f"{stored.topic}[{stored.partition}]@{stored.offset}"
+    return f"{place} is of version {version}: written by a newer release, upgrade this process"
 
 
 def record(key: str, value: object, tenant: str = "") -> Record:
@@ -199,11 +223,20 @@ class CommandRegistry:
 
     def __init__(self, commands: Iterable[type[Command]]) -> None:
         classes = tuple(commands)
+        self._names = frozenset(command_name(command) for command in classes)
         self._decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Union[classes])  # noqa: UP007
 
     def decode(self, data: msgspec.Raw) -> Command:
-        """Raises msgspec.ValidationError where the name is unknown or the content is damaged."""
-        return self._decoder.decode(data)
+        """Raises NewerReleaseError where the name is unknown, msgspec.ValidationError for damaged content."""
+        try:
+            return self._decoder.decode(data)
+        except msgspec.ValidationError:
+            name = _named.decode(data).type
+            if name not in self._names:
+                raise NewerReleaseError(
+                    f"unknown command {name!r} in the log: written by a newer release, upgrade this process"
+                ) from None
+            raise
 
 
 def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:

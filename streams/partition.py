@@ -6,12 +6,18 @@ What leaves: decision records to append. It folds, it decides, it recognises rep
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+
+import domain
 
 from commands.base import (
     Accepted,
@@ -27,12 +33,15 @@ from commands.base import (
 )
 from domain.aggregate import EventRegistry, UnknownEventError, kind_of
 from streams.envelope import (
+    Claim,
     CommandRecord,
     CommandRegistry,
     Decision,
     Fence,
+    NewerReleaseError,
     Reply,
     decode_command,
+    decode_entry,
     encode,
     raw,
 )
@@ -45,6 +54,22 @@ MAX_DECISION_BYTES = 900_000
 """Of one decision: with its key and headers it fits into one append."""
 
 
+WITNESSES = 64
+"""How many of the commands decided last are known by their ids."""
+TIMER_AGAIN, TIMER_AGAIN_MOST = 5.0, 3600.0
+"""Seconds until a timer whose handler raised is told again: doubling from the first to the last."""
+
+
+def release_of_folds() -> str:
+    """Stands for what this release makes of events: the text of the whole domain. A stored state of another release
+    may be what this one would never have made of the same events."""
+    digest = hashlib.blake2b(digest_size=8)
+    folder = Path(domain.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 class Rules:
     """What can be decided: the routing tables of all nouns, put together once."""
 
@@ -54,12 +79,21 @@ class Rules:
         self.events = events
         self.commands = CommandRegistry((*routes, TimerDue))
         self.forgettable = frozenset(command_name(c) for c in routes if not c.remembered)
+        self.release = release_of_folds()
 
     def handler(self, command: Command) -> Handler:
         """The function that decides this command; KeyError where there is none."""
         if isinstance(command, TimerDue):
             return self.timers[kind_of(command.aggregate)]
         return self.routes[type(command)].handler
+
+
+class Told(NamedTuple):
+    """A timer to be told: of whose tenant, and how often its decision has failed before."""
+
+    timer: TimerDue
+    tenant: str
+    attempt: int
 
 
 class Partition:
@@ -71,9 +105,12 @@ class Partition:
         self.fence = Fence()
         self.epoch = -1
         self.decided_through = -1
+        self.decided: deque[tuple[int, str]] = deque(maxlen=WITNESSES)
+        """Offset and id of the commands that were decided last: whether the commands topic still holds them."""
         self.folded = 0
         self._due: list[tuple[datetime, str]] = []
         self._watched: dict[str, datetime] = {}
+        self._failed_timers: dict[str, int] = {}
 
     # -- folding -----------------------------------------------------------------------------------------------
 
@@ -82,8 +119,13 @@ class Partition:
         decision = self.fence.admit(stored)
         self.folded = stored.offset + 1
         if decision is None:
+            claim = decode_entry(stored)
+            if isinstance(claim, Claim) and claim.commands_from >= 0:
+                self.decided_through = claim.commands_from - 1
+                while self.decided and self.decided[-1][0] > self.decided_through:
+                    self.decided.pop()
             return None
-        self.decided_through = max(self.decided_through, decision.command_offset)
+        self._passed(decision.command_offset, decision.meta.command_id)
         entry: Entry | None = None
         for data in decision.events:
             event = self.rules.events.decode(data)
@@ -106,18 +148,25 @@ class Partition:
     # -- deciding ----------------------------------------------------------------------------------------------
 
     def decide(self, stored: Stored, now: datetime) -> Decision | None:
-        """The decision on one command record, applied to the state already; None for one decided before."""
+        """The decision on one command record, applied to the state already; None for one decided before.
+
+        Raises NewerReleaseError and UnreadableStateError: nothing is wrong with the command then, and it stays.
+        """
         if stored.offset <= self.decided_through:
             return None
-        self.decided_through = stored.offset
         record: CommandRecord | None = None
         try:
             record = decode_command(stored)
             command = self.rules.commands.decode(record.command)
             handler = self.rules.handler(command)
             entry = self.states.entry(record.aggregate)
+        except NewerReleaseError:
+            raise
         except (msgspec.DecodeError, LogError, KeyError, UnknownEventError) as error:
-            return self._unreadable(stored, record, error)
+            decision = self._unreadable(stored, record, error)
+            self._passed(stored.offset, decision.meta.command_id)
+            return decision
+        self._passed(stored.offset, record.meta.command_id)
         name = command_name(command)
         known = entry.recent.get(record.meta.command_id)
         if known is not None:
@@ -130,27 +179,45 @@ class Partition:
         self._remember(entry, decision)
         if decision.events:
             self.states.dirty.add(record.aggregate)
+        if isinstance(command, TimerDue):
+            self._timer_decided(record.aggregate, decision.reply.refusal is Refusal.FAILED, now)
         self._watch(record.aggregate)
         return decision
 
-    def due(self, now: datetime) -> Sequence[TimerDue]:
-        """The timers whose time has come, each told once."""
-        out: list[TimerDue] = []
+    def due(self, now: datetime) -> Sequence[Told]:
+        """The timers whose time has come, each told once, and again where its decision has failed."""
+        out: list[Told] = []
         while self._due and self._due[0][0] <= now:
-            due, id = heapq.heappop(self._due)
-            current = self.states.entry(id).aggregate.next_due()
-            if current == due:
-                out.append(TimerDue(aggregate=id, due=due))
+            when, id = heapq.heappop(self._due)
+            aggregate = self.states.entry(id).aggregate
+            current = aggregate.next_due()
+            attempt = self._failed_timers.get(id, 0)
+            if current is not None and current <= now and (current == when or attempt):
+                out.append(Told(TimerDue(aggregate=id, due=current), aggregate.tenant, attempt))
         return out
 
-    def ask_again(self, timers: Sequence[TimerDue]) -> None:
+    def ask_again(self, timers: Sequence[Told]) -> None:
         """Take back timers that could not be told."""
-        for timer in timers:
-            heapq.heappush(self._due, (timer.due, timer.aggregate))
+        for told in timers:
+            heapq.heappush(self._due, (told.timer.due, told.timer.aggregate))
 
     @property
     def next_due(self) -> datetime | None:
         return self._due[0][0] if self._due else None
+
+    def _passed(self, command_offset: int, command_id: str) -> None:
+        if command_offset > self.decided_through:
+            self.decided_through = command_offset
+            self.decided.append((command_offset, command_id))
+
+    def _timer_decided(self, id: str, failed: bool, now: datetime) -> None:
+        """One whose handler raised comes again, later each time; the aggregate's other timers wait behind it."""
+        if not failed:
+            self._failed_timers.pop(id, None)
+            return
+        attempt = self._failed_timers[id] = self._failed_timers.get(id, 0) + 1
+        wait = min(TIMER_AGAIN * 2.0 ** (attempt - 1), TIMER_AGAIN_MOST)
+        heapq.heappush(self._due, (now + timedelta(seconds=wait), id))
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ The position moves once every command is durable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from commands.base import Area, Command, Meta, Policy, Refusal
 from domain.aggregate import Event, EventRegistry
@@ -18,7 +19,11 @@ from streams.envelope import CommandRecord, decode_events, raw, record
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
 from streams.portions import append_all
+from streams.replay import facts, places
 from streams.topology import commands_topic, partition_of
+
+LONGEST_LAG = timedelta(minutes=10)
+"""By so much a command may have come after its cause."""
 
 Refused = Callable[[str, Refusal, str], Sequence[Command]]
 
@@ -37,6 +42,7 @@ class Processes:
         areas: Sequence[Area] = tuple(Area),
     ) -> None:
         self._log = log
+        self._areas = areas
         self._policies = policies
         self._refusals = refusals
         self._events = events
@@ -47,10 +53,29 @@ class Processes:
     async def run(self) -> None:
         await self.follower.run()
 
-    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
-        now = self._clock()
+    async def _handle(self, place: TopicPartition, batch: Sequence[Fact]) -> None:
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
-        for fact in facts:
+        self._commands(batch, out)
+        if out:
+            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
+
+    async def again(self, target: TopicPartition, since: datetime | None) -> None:
+        """Send once more what went into this commands partition since a time, or ever: it has lost its end.
+
+        All of it may come twice; the first decision is the decision. Raises LogUnavailable.
+        """
+        out: dict[TopicPartition, list[Record]] = defaultdict(list)
+        for place in places(self._areas):
+            async with contextlib.aclosing(facts(self._log, place)) as batches:
+                async for batch in batches:
+                    recent = [f for f in batch if since is None or f.written_at >= since - LONGEST_LAG]
+                    self._commands(recent, out)
+        await append_all(self._log, *target, out[target])
+
+    def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
+        """What follows from these facts, by where it goes."""
+        now = self._clock()
+        for fact in batch:
             decision = fact.decision
             refused = self._refusals.get(decision.command) if decision.reply.refusal is not None else None
             if refused is not None and decision.reply.refusal is not None and not decision.repeat:
@@ -61,8 +86,6 @@ class Processes:
                 for name, policy in self._policies.get(type(event), ()):
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"
                     self._send(out, policy(event, decision.meta), cause, decision.meta, now)
-        if out:
-            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
 
     def _send(
         self,

@@ -6,6 +6,8 @@ names it, and bytes again when it has not been needed for long.
 
 from __future__ import annotations
 
+import logging
+import zlib
 from collections import OrderedDict
 from datetime import datetime
 from typing import Any
@@ -13,10 +15,23 @@ from typing import Any
 import msgspec
 
 from domain.aggregate import Aggregate, EventRegistry, kind_of
-from streams.envelope import Reply, encode
+from streams.envelope import VERSION, Reply, encode
+
+logger = logging.getLogger(__name__)
 
 REMEMBERED = 64
 """How many command ids, with their replies, each aggregate remembers."""
+
+
+PACKED_FROM = 60_000
+"""Bytes from which on a stored state is packed."""
+LARGEST = 900_000
+"""Bytes of a stored state, packed. A larger one is not kept: its partition is then folded from its beginning."""
+_PACKED, _TOO_LARGE = b"z", b"-"
+
+
+class UnreadableStateError(Exception):
+    """A stored state that this release cannot read. States are a cache: the partition is folded from its events."""
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,14 +87,15 @@ class States:
         return len(self._hot) + len(self._cold)
 
     def entry(self, id: str) -> Entry:
-        """The aggregate, blank where nothing is known of it."""
+        """The aggregate, blank where nothing is known of it. Raises UnreadableStateError."""
         entry = self._hot.get(id)
         if entry is not None:
             self._hot.move_to_end(id)
             return entry
-        data = self._cold.pop(id, None)
+        data = self._cold.get(id)
         entry = Entry(self._registry.aggregate(kind_of(id)).blank(id)) if data is None else self._thaw(data)
         self._hot[id] = entry
+        self._cold.pop(id, None)
         return entry
 
     def shrink(self) -> None:
@@ -97,11 +113,16 @@ class States:
             if data is None:
                 return None
             entry = self._thaw(data)
-        return None if entry.aggregate.ended else self._freeze(entry, epoch)
+        return None if entry.aggregate.ended else _packed(id, self._freeze(entry, epoch))
 
     def load(self, data: bytes) -> tuple[str, datetime | None, int]:
-        """Take a stored state; returns its id, when it is due, and its writer's epoch."""
-        head = _due.decode(data)
+        """Take a stored state; returns its id, when it is due, and its writer's epoch. Raises UnreadableStateError."""
+        try:
+            if data.startswith(_PACKED):
+                data = zlib.decompress(data[len(_PACKED) :])
+            head = _due.decode(data)
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise UnreadableStateError(f"a stored state cannot be read: {error}") from error
         self._cold[head.id] = data
         return head.id, head.due, head.epoch
 
@@ -144,9 +165,32 @@ class States:
         )
 
     def _thaw(self, data: bytes) -> Entry:
-        stored = _stored.decode(data)
-        kind = kind_of(stored.id)
+        try:
+            stored = _stored.decode(data)
+            if stored.v > VERSION:
+                raise UnreadableStateError(f"the state of {stored.id} is of version {stored.v}")
+            kind = kind_of(stored.id)
+            state = self._decoder(kind).decode(stored.state)
+        except msgspec.DecodeError as error:
+            raise UnreadableStateError(f"a stored state cannot be read: {error}") from error
         aggregate = self._registry.aggregate(kind).restore(
-            stored.id, stored.version, stored.modified_on, self._decoder(kind).decode(stored.state)
+            stored.id, stored.version, stored.modified_on, state
         )
         return Entry(aggregate, OrderedDict(stored.recent))
+
+
+def _packed(id: str, data: bytes) -> bytes:
+    """A state as it is stored; one that is too large even so is marked as missing, and said."""
+    if len(data) < PACKED_FROM:
+        return data
+    packed = _PACKED + zlib.compress(data, 1)
+    if len(packed) <= LARGEST:
+        return packed
+    logger.error(
+        "the state of %s has %d bytes, packed %d, over %d: its partition starts from its events",
+        id,
+        len(data),
+        len(packed),
+        LARGEST,
+    )
+    return _TOO_LARGE

@@ -239,13 +239,13 @@ class Broker:
     def count(self, topic: str) -> int:
         return self.specs[topic].partitions
 
-    def append(self, place: TopicPartition, records: Sequence[Record], timestamp: int) -> int:
-        """The offset of the first record."""
+    def append(self, place: TopicPartition, records: Sequence[Record]) -> int:
+        """The offset of the first record; the time is the servers' own, as our topics are set up."""
         partition = self.partitions[place]
         first = partition.end
         for offset, record in enumerate(records, first):
             partition.records.append(
-                Stored(*place, offset, timestamp, record.key, record.value, record.headers)
+                Stored(*place, offset, int(self.network.wall(self.loop.world) * 1000), record.key, record.value, record.headers)
             )
             self.trace.update(record.value or b"-")
         self.trace.update(f"{place.topic}|{place.partition}|{first}|{self.loop.now:.6f}".encode())
@@ -274,6 +274,9 @@ class Broker:
                 self.lost.add((place, gone.value or b""))
                 cut += 1
             partition.end = end
+            for cursor in partition.watchers:
+                # Whoever had read further asks for what is not there, before others have written it anew.
+                cursor.cut_off(place, end, partition.begin)
             for cursor in list(partition.watchers):
                 cursor.wake()
         return cut

@@ -21,6 +21,7 @@ from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
 from projections.store import HUB, Document, Put, Query, Remove
+from streams.follower import Follower
 from streams.log import TopicPartition
 from streams.topology import FAUST, FRAMES, commands_topic, events_topic
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
@@ -76,6 +77,29 @@ def read(world: World) -> Facts:
     return facts
 
 
+def bereft(world: World) -> set[str]:
+    """Aggregates for which a command of ours was lost with the servers' power and never came again: what a single
+    broker promises no more (docs/guarantees.md)."""
+    gone: dict[str, str] = {}
+    for place, value in world.broker.lost:
+        if place.topic.startswith("chargesphere.commands."):
+            command = json.loads(value)
+            if command["meta"].get("principal") == "process":
+                gone[command["meta"]["command_id"]] = command["aggregate"]
+    if not gone:
+        return set()
+    for area in world.areas:
+        for number in range(world.broker.count(commands_topic(area))):
+            for stored in world.broker.partitions[TopicPartition(commands_topic(area), number)].records:
+                gone.pop(json.loads(stored.value or b"{}")["meta"]["command_id"], None)
+    facts = read(world)
+    return {
+        aggregate
+        for command, aggregate in gone.items()
+        if command not in facts.by_command
+    }
+
+
 def undone(world: World) -> list[str]:
     """What is still to be done before the world is quiet; each is a reason."""
     left: list[str] = []
@@ -86,12 +110,12 @@ def undone(world: World) -> list[str]:
     left.extend(f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
     broker = world.broker
     groups: dict[str, list[str]] = {
-        "decider": [commands_topic(area) for area in Area],
-        "processes": [events_topic(area) for area in Area],
+        "decider": [commands_topic(area) for area in world.areas],
+        "processes": [events_topic(area) for area in world.areas],
         "effects": [events_topic(Area.DELIVERY)],
     }
     swept = {Area.SESSION, Area.TOKEN} if world.shape.faust else set()
-    groups[PROJECTOR] = [events_topic(area) for area in Area if area not in swept]
+    groups[PROJECTOR] = [events_topic(area) for area in world.areas if area not in swept]
     if swept:
         groups[SWEEPER] = groups[FAUST] = [events_topic(area) for area in swept]
     if world.shape.public:
@@ -117,12 +141,26 @@ def undone(world: World) -> list[str]:
         for document in _all(world.shelf, HUB, "deliveries")
         if document["state"] not in ("delivered", "failed")
     )
+    lost = bereft(world) if left or world.broker.lost else set()
     left.extend(
         f"remote command {document['_id']} is {document['status']}"
         for document in _all(world.shelf, DATABASE, "commands")
-        if document["status"] not in FINAL
+        if document["status"] not in FINAL and not lost
+    )
+    left.extend(
+        f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)
     )
     return left
+
+
+def _parked(world: World, name: str) -> list[Any]:
+    return [
+        parked
+        for engine in world.processes[name].engines.values()
+        for owner in (engine, getattr(engine, "follower", None))
+        for parked in getattr(owner, "parked", ())
+        if isinstance(owner, Follower)
+    ]
 
 
 def check(world: World) -> None:
@@ -258,6 +296,8 @@ def _charges(world: World, facts: Facts) -> Iterator[str]:
 
 def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) -> Iterator[str]:
     id = session_id(TENANT, point.id, number)
+    if f"session|{id}" in bereft(world):
+        return
     if charge.stop is None or charge.stop.answer is None:
         return
     document = _one(world.shelf, DATABASE, "sessions", id)
@@ -303,6 +343,8 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
             if charge.stop is None or charge.stop.answer is None:
                 continue
             id = session_id(TENANT, point.id, answer["transactionId"])
+            if any(id in aggregate for aggregate in bereft(world)):
+                continue
             if answer.get("idTagInfo", {}).get("status") != "Accepted":
                 continue
             if id not in bodies:

@@ -47,7 +47,6 @@ T = TypeVar("T")
 class _Append:
     records: Sequence[Record]
     size: int
-    timestamp: int
     done: asyncio.Future[Sequence[int]]
 
 
@@ -119,8 +118,7 @@ class SimLog(Log):
         size = append_size(records)
         if not records:
             return ()
-        timestamp = int(self.network.wall(self.node) * 1000)
-        item = _Append(tuple(records), size, timestamp, self.loop.create_future())
+        item = _Append(tuple(records), size, self.loop.create_future())
         pump = self._pumps.get(place)
         if pump is None:
             pump = self._pumps[place] = _Pump()
@@ -144,10 +142,9 @@ class SimLog(Log):
         number = pump.number
         pump.timer = self.loop.call_later(self.timeout, self._failed, place, pump, number, "no answer")
         records = [record for item in batch for record in item.records]
-        timestamp = batch[0].timestamp
         self.broker.later(
             self.network.delay("log"),
-            lambda: self._arrive(place, pump, number, records, timestamp, self.loop.now + self.timeout),
+            lambda: self._arrive(place, pump, number, records, self.loop.now + self.timeout),
         )
 
     def _arrive(
@@ -156,24 +153,23 @@ class SimLog(Log):
         pump: _Pump,
         number: int,
         records: Sequence[Record],
-        timestamp: int,
         until: float,
     ) -> None:
         """At the broker; what does not reach it is sent again until its time is over."""
         loop, broker = self.loop, self.broker
         if not self.network.reaches(self.node, "log"):
             if loop.now < until and self.node.alive:
-                broker.later(0.2, lambda: self._arrive(place, pump, number, records, timestamp, until))
+                broker.later(0.2, lambda: self._arrive(place, pump, number, records, until))
             return
         fate = self.network.fate("log")
         if fate is Fate.REFUSED or place.topic in broker.full:
             self._answer(lambda: self._failed(place, pump, number, "refused"))
         elif fate is Fate.LATE:
             # Sent, and stuck on its way: the client gives up, the broker takes it all the same.
-            broker.later(LATEST * loop.chance.random(), lambda: self._append(place, records, timestamp))
+            broker.later(LATEST * loop.chance.random(), lambda: self._append(place, records))
             self._break(place, pump, number)
         else:
-            first = broker.append(place, records, timestamp)
+            first = broker.append(place, records)
             if fate is Fate.DONE:
                 self._answer(lambda: self._done(place, pump, number, first))
             else:
@@ -184,8 +180,8 @@ class SimLog(Log):
         if self.loop.chance.random() < 0.5:
             self._answer(lambda: self._failed(place, pump, number, "the connection broke"))
 
-    def _append(self, place: TopicPartition, records: Sequence[Record], timestamp: int) -> None:
-        self.broker.append(place, records, timestamp)
+    def _append(self, place: TopicPartition, records: Sequence[Record]) -> None:
+        self.broker.append(place, records)
 
     def _answer(self, work: Callable[[], None]) -> None:
         """A response on its way to the process; it runs there, once the process runs."""
@@ -310,6 +306,12 @@ class Cursor:
         for place in list(self.positions):
             self.drop(place)
 
+    def cut_off(self, place: TopicPartition, end: int, begin: int) -> None:
+        """The partition has lost its end: what is on its way from there does not arrive."""
+        self._generation += 1
+        if self.positions[place] > end:
+            self.positions[place] = begin
+
     def wake(self) -> None:
         """From the broker: something came. The process hears of it after the network's delay."""
         if not self._waking and self._waiter is not None:
@@ -332,7 +334,7 @@ class Cursor:
             if log.network.reaches(log.node, "log"):
                 heard = True
                 generation = self._generation
-                found, after = self._look(limit)
+                found, after = ({}, {}) if log.node.name in log.network.stalled else self._look(limit)
                 if found:
                     if not self._arrives:
                         self._arrives = loop.now + log.network.delay("log")

@@ -29,14 +29,14 @@ EARLY: Final = 0.0005
 class Node:
     """One life of one process; a restart is a new node."""
 
-    __slots__ = ("alive", "context", "frozen", "name", "ready", "skew", "steps", "tasks")
+    __slots__ = ("alive", "context", "frozen", "name", "queued", "ready", "skew", "tasks")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.frozen = False
+        self.queued = False
         self.ready: deque[Handle] = deque()
-        self.steps = 0
         self.skew = 0.0
         self.tasks: list[asyncio.Task[Any]] = []
         self.context = contextvars.copy_context()
@@ -53,30 +53,27 @@ current_node: contextvars.ContextVar[Node] = contextvars.ContextVar("simulated n
 class Handle:
     """A callback that waits for its turn or for its time."""
 
-    __slots__ = ("_args", "_callback", "_context", "_when", "dead", "node")
+    __slots__ = ("_when", "args", "callback", "context", "dead", "node")
 
     def __init__(
         self, callback: Callable[..., Any], args: tuple[Any, ...], context: contextvars.Context, node: Node
     ) -> None:
-        self._callback = callback
-        self._args = args
-        self._context = context
+        self.callback = callback
+        self.args = args
+        self.context = context
         self._when = 0.0
         self.dead = False
         self.node = node
 
     def cancel(self) -> None:
         self.dead = True
-        self._callback, self._args = _nothing, ()
+        self.callback, self.args = _nothing, ()
 
     def cancelled(self) -> bool:
         return self.dead
 
     def when(self) -> float:
         return self._when
-
-    def run(self) -> None:
-        self._context.run(self._callback, *self._args)
 
 
 def _nothing() -> None:
@@ -91,9 +88,6 @@ class _Future(asyncio.Future[T]):
     def __hash__(self) -> int:
         return self.serial
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
 
 class _Task(asyncio.Task[T]):
     """A task whose hash does not depend on where it lies in memory."""
@@ -102,9 +96,6 @@ class _Task(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self.serial
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 class Deadlock(Exception):
@@ -147,20 +138,24 @@ class SimLoop(asyncio.AbstractEventLoop):
         """As SIGKILL: it does not run another step."""
         node.alive = False
         node.ready.clear()
-        if node in self._nodes:
-            self._nodes.remove(node)
+        self._unqueue(node)
 
     def freeze(self, node: Node) -> None:
         """As SIGSTOP."""
         node.frozen = True
-        if node in self._nodes:
-            self._nodes.remove(node)
+        self._unqueue(node)
 
     def thaw(self, node: Node) -> None:
         """As SIGCONT."""
         node.frozen = False
-        if node.alive and node.ready and node not in self._nodes:
+        if node.alive and node.ready and not node.queued:
+            node.queued = True
             self._nodes.append(node)
+
+    def _unqueue(self, node: Node) -> None:
+        if node.queued:
+            node.queued = False
+            self._nodes.remove(node)
 
     # -- running -----------------------------------------------------------------------------------------------
 
@@ -190,13 +185,12 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._advance()
             return
         if len(nodes) == 1:
-            index, burst = 0, BURST
+            node, burst = nodes[0], BURST
         else:
-            draw = self.chance.random()
-            index = int(draw * len(nodes))
-            burst = 1 + int(draw * 7919.0 % 1.0 * BURST)
-        node = nodes[index]
-        ready = node.ready
+            draw = self.chance.random() * len(nodes)
+            index = int(draw)
+            node, burst = nodes[index], 1 + int((draw - index) * BURST)
+        ready, watch = node.ready, self.before_step
         for _ in range(burst):
             if not ready:
                 break
@@ -204,20 +198,20 @@ class SimLoop(asyncio.AbstractEventLoop):
             if handle.dead:
                 continue
             self.steps += 1
-            node.steps += 1
-            if self.before_step is not None:
-                self.before_step(node)
-                if not node.alive or node.frozen:
-                    if node.frozen:
-                        ready.appendleft(handle)
+            if watch is not None:
+                watch(node)
+                if not node.alive:
                     return
             try:
-                handle.run()
+                handle.context.run(handle.callback, *handle.args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:
                 self.exceptions.append((node.name, error))
-        if not ready and node in nodes:
+            if node.frozen or not node.alive:
+                return
+        if not ready:
+            node.queued = False
             nodes.remove(node)
 
     def _advance(self) -> None:
@@ -239,11 +233,11 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def _enqueue(self, handle: Handle) -> None:
         node = handle.node
-        if not node.alive:
-            return
-        if not node.ready and not node.frozen:
-            self._nodes.append(node)
-        node.ready.append(handle)
+        if node.alive:
+            node.ready.append(handle)
+            if not node.queued and not node.frozen:
+                node.queued = True
+                self._nodes.append(node)
 
     # -- what asyncio asks of a loop ---------------------------------------------------------------------------
 

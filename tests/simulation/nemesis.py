@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from commands.base import Area
 from domain.charge_point import charge_point_key
 from streams.log import Stored, TopicPartition
 from streams.topology import commands_topic, state_topic
@@ -60,6 +59,7 @@ class Nemeses:
         world.network.weather.clear()
         world.network.down.clear()
         world.network.cut.clear()
+        world.network.stalled.clear()
         world.broker.full.clear()
         world.loop.before_step = None
         for name, role in list(world.wanted.items()):
@@ -215,7 +215,7 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(1, 6)
-            for area in Area:
+            for area in world.areas:
                 world.broker.compact(state_topic(area))
             self._say("compacted")
 
@@ -224,7 +224,7 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(2, 8)
-            area = list(Area)[int(world.chance.random() * len(Area))]
+            area = world.areas[int(world.chance.random() * len(world.areas))]
             for number in range(world.broker.count(state_topic(area))):
                 partition = world.broker.partitions[TopicPartition(state_topic(area), number)]
                 for index, stored in enumerate(partition.records):
@@ -247,6 +247,23 @@ class Nemeses:
                     await self._pause(0.2, 2)
                     self._restart(name)
 
+    async def stall(self) -> None:
+        """A decider begins while the log has nothing for it for some seconds, and says so to nobody."""
+        world = self.world
+        while True:
+            await self._pause(1, 5)
+            name = self._pick("decider")
+            if not name:
+                continue
+            self._kill(name)
+            await self._pause(0.1, 1)
+            self._restart(name)
+            await self._pause(0.0, 0.1)
+            world.network.stalled.add(name)
+            self._say(f"stall {name}")
+            await self._pause(5, 10)
+            world.network.stalled.discard(name)
+
     async def poison(self) -> None:
         """A mistake of ours: what follows from the readings of one charge point cannot be worked out."""
         self.world.poisoned.add(charge_point_key(TENANT, CHARGE_POINTS[1]))
@@ -257,7 +274,7 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(2, 8)
-            area = list(Area)[int(world.chance.random() * len(Area))]
+            area = world.areas[int(world.chance.random() * len(world.areas))]
             world.broker.full = set(world.broker.specs) if world.chance.random() < 0.3 else {
                 commands_topic(area)
             }
@@ -306,4 +323,5 @@ KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {
     "rust": Nemeses.rust,
     "full": Nemeses.full,
     "poison": Nemeses.poison,
+    "stall": Nemeses.stall,
 }

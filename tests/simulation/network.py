@@ -50,6 +50,8 @@ class Network:
     weather: dict[str, Weather] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     """Servers that answer nobody."""
+    stalled: set[str] = field(default_factory=set)
+    """Processes that get nothing from the log's topics, though the log answers them."""
     cut: set[tuple[str, str]] = field(default_factory=set)
     """Pairs of a process's and a server's name between which nothing passes."""
 

@@ -187,6 +187,9 @@ class Process:
 
     async def decider(self) -> None:
         world = self.world
+        processes = Processes(
+            self.log, self._policies(), REFUSALS, nouns.EVENTS, self.name, self.clock, areas=world.areas
+        )
         decider = Decider(
             self.log,
             nouns.RULES,
@@ -196,9 +199,7 @@ class Process:
             areas=world.areas,
             checkpoint_every=world.shape.checkpoint_every,
             hot=world.shape.hot,
-        )
-        processes = Processes(
-            self.log, self._policies(), REFUSALS, nouns.EVENTS, self.name, self.clock, areas=world.areas
+            resend=processes.again,
         )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.keep("decider", decider.run)
@@ -232,7 +233,7 @@ class Process:
             first,
             self.name,
             projector.handle,
-            commit_every=0.25,
+            commit_every=0.5,
             forget=projector.forget,
         )
         self.engines["projector"], self.engines["projector-follower"] = projector, follower
@@ -253,7 +254,7 @@ class Process:
             reread_every=1.0,
         )
         sweep = Follower(
-            self.log, SWEEPER, swept, self.name, sweeper.handle, behind=SWEEP_BEHIND, commit_every=0.25,
+            self.log, SWEEPER, swept, self.name, sweeper.handle, behind=SWEEP_BEHIND, commit_every=0.5,
             forget=sweeper.forget,
         )
         self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep

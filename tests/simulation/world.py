@@ -25,8 +25,9 @@ from typing import Any, Final
 
 from commands.base import Area, Command, Meta
 from domain.charge_point import passwords
-from streams import decider, topology
+from streams import checkpoints, topology
 from streams.log import LogUnavailable
+from streams.parking import Parking
 from streams.vault import StoreKeys, Vault
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
@@ -61,6 +62,8 @@ class Shape:
     operators: bool = False
     checkpoint_every: float = 5.0
     hot: int = 4
+    areas: tuple[Area, ...] = tuple(Area)
+    """What is worked on; the rest of the log stays as it was provisioned."""
     storm: float = 20.0
     faults: tuple[str, ...] = ()
 
@@ -95,7 +98,7 @@ class World:
             self.shape.faults = tuple(faults)
         if "poison" in self.shape.faults:
             self.shape.charge_points = max(2, self.shape.charge_points)
-        self.areas = tuple(Area)
+        self.areas = self.shape.areas
         self.asked: list[Asked] = []
         self.published: list[tuple[str, str, bytes]] = []
         self.processes: dict[str, Process] = {}
@@ -216,7 +219,23 @@ class World:
         storm.cancel()
         self.nemeses.calm()
         await asyncio.gather(*running)
+        if self.poisoned:
+            await self._mend()
         await self._quiet()
+
+    async def _mend(self) -> None:
+        """The mistake is found, and who was parked for it is tried again."""
+        self.poisoned.clear()
+
+        async def retry() -> None:
+            parking = Parking(self.processes["api-0"].log)
+            for id in sorted(await parking.all()):
+                await parking.retry(id)
+
+        while not self.processes["api-0"].ready or any(not point.idle for point in self.charge_points):
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(6.0)
+        await self.loop.spawn(self.processes["api-0"].node, retry())
 
     async def _drivers(self, charge_point: ChargePoint) -> None:
         chance = self.chance
@@ -284,19 +303,24 @@ def draw_shape(chance: Random) -> Shape:
     def yes(share: float) -> bool:
         return chance.random() < share
 
+    operators = yes(0.35)
+    faust = yes(0.3)
+    areas = [Area.CHARGE_POINT, Area.SESSION, Area.DELIVERY]
+    areas += [Area.REMOTE_COMMAND] * operators + [Area.TOKEN] * faust + [Area.PARTY] * yes(0.1)
     return Shape(
         gateways=1 + yes(0.4),
         deciders=1 + yes(0.6) + yes(0.1),
         projectors=1 + yes(0.4),
         effects=1 + yes(0.3),
-        charge_points=1 + yes(0.3),
-        charges=1 + int(chance.random() * 2.5),
-        faust=yes(0.4),
+        charge_points=1 + yes(0.2),
+        charges=1 + yes(0.4),
+        faust=faust,
+        areas=tuple(areas),
         faust_skips=0.2 if yes(0.3) else 0.0,
         mqtt=yes(0.2),
         public=yes(0.2),
         frames=yes(0.15),
-        operators=yes(0.4),
+        operators=operators,
         checkpoint_every=1.0 + chance.random() * 6,
         hot=1 + int(chance.random() * 6),
         storm=4.0 + chance.random() * 10,
@@ -341,11 +365,10 @@ def prepare() -> None:
     if _genesis:
         return
     set_partitions(PARTITIONS)
-    decider.SAVED_AT_ONCE = 1
+    checkpoints.SAVED_AT_ONCE = 1
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda _: None  # a killed process's coroutines end in the middle
     world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))
-    world.areas = tuple(Area)
 
     async def course() -> None:
         world.broker.make(topology.topics())
@@ -376,6 +399,7 @@ def prepare() -> None:
     _genesis.append(Snapshot(world.broker, world.shelf))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 async def _ask(process: Process, command: Command, meta: Meta) -> Any:
@@ -390,8 +414,9 @@ async def _ask(process: Process, command: Command, meta: Meta) -> Any:
 def set_partitions(count: int) -> None:
     """So many partitions in every topic, in every module that has imported the number."""
     topology.partition_of.cache_clear()
+    before = topology.PARTITIONS
     for module in list(sys.modules.values()):
-        if getattr(module, "PARTITIONS", None) == topology.PARTITIONS and module.__name__.startswith(
+        if getattr(module, "PARTITIONS", None) == before and module.__name__.startswith(
             ("streams.", "chargesphere.")
         ):
             module.PARTITIONS = count  # type: ignore[attr-defined]
