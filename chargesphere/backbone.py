@@ -141,9 +141,7 @@ class Backbone:
     def start_decider(self) -> Decider:
         """Decide commands, and let processes follow events."""
         processes = Processes(self.log, POLICIES, REFUSALS, nouns.EVENTS, self.node, self.clock)
-        decider = Decider(
-            self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again
-        )
+        decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again)
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.start("decider", decider.run)
         self.start("processes", processes.run)

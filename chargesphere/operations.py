@@ -38,7 +38,6 @@ from streams.envelope import Decision
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, TopicPartition
 from streams.projector import Projector
-from streams.ranges import stretch
 from streams.replay import NotRetried, history, places, rebuild, retry, state_at
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics

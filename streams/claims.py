@@ -153,7 +153,9 @@ class Claims:
         if checkpoint.release != self._rules.release:
             raise _StaleStatesError("its states were made by another release")
         if checkpoint.folded > epoch:
-            raise _StaleStatesError(f"its states are of offset {checkpoint.folded}, behind our claim at {epoch}")
+            raise _StaleStatesError(
+                f"its states are of offset {checkpoint.folded}, behind our claim at {epoch}"
+            )
         partition.folded = checkpoint.folded
         partition.fence.epoch = checkpoint.epoch
         partition.decided_through = checkpoint.decided_through

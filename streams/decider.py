@@ -47,6 +47,8 @@ Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
 READ_BACK_SECONDS = 1.0
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0
 """Seconds between two looks whether a timer is due or a state is to be saved."""
+
+
 class _Lane:
     """One partition in our hands."""
 
@@ -156,9 +158,7 @@ class Decider(Listener):
         for place, position in positions.items():
             places = Places(self._areas[place.topic], place.partition)
             backlog = Backlog(self._log, place)
-            saver = Saver(
-                self._log, places.states, self._checkpoint_every, backlog.wake, self._checkpointing
-            )
+            saver = Saver(self._log, places.states, self._checkpoint_every, backlog.wake, self._checkpointing)
             # Not all partitions at the same moment.
             saver.saved_at -= self._checkpoint_every * place.partition / PARTITIONS
             lane = _Lane(places, position.offset, backlog, saver)

@@ -84,9 +84,7 @@ class Decision(
         return selected
 
 
-class Claim(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="kind"
-):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="kind"):
     """Who decides this partition from here on. Its epoch is its offset.
 
     With `commands_from` the commands topic had lost its end (a broker's power loss, a restore): what stands there from

@@ -220,7 +220,9 @@ class Follower(Listener):
                 lane.parked = await self._parking.of(self.group, place)
                 break
             except LogUnavailable as error:
-                logger.warning("%s begins later at %s[%d]: %s", self.group, place.topic, place.partition, error)
+                logger.warning(
+                    "%s begins later at %s[%d]: %s", self.group, place.topic, place.partition, error
+                )
                 await asyncio.sleep(0.5)
         lane.backlog.wake()
 

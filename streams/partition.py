@@ -18,7 +18,6 @@ from typing import NamedTuple
 import msgspec
 
 import domain
-
 from commands.base import (
     Accepted,
     Command,

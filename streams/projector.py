@@ -203,9 +203,7 @@ class Projector:
         self._parked = frozenset(found)
         self._letters_at = now
 
-    async def _load(
-        self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]
-    ) -> None:
+    async def _load(self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]) -> None:
         """Bring the documents that the batch touches into the cache, by one read a collection.
 
         One over which the batch leaves a gap is read again: somebody else may have written it meanwhile.
@@ -247,9 +245,7 @@ class Projector:
             cache[(*place, id)] = (stored.get(id, 0), None)
         return {id for id, version in stored.items() if version < newest[id]}
 
-    async def _read(
-        self, place: tuple[str, str], ids: Iterable[str], cache: OrderedDict[Key, Held]
-    ) -> None:
+    async def _read(self, place: tuple[str, str], ids: Iterable[str], cache: OrderedDict[Key, Held]) -> None:
         found = await self._store.get_many(*place, ids)
         for id in ids:
             document = found.get(id)
@@ -258,9 +254,7 @@ class Projector:
                 document = {k: v for k, v in document.items() if k not in _STORES}
             cache[(*place, id)] = (version if isinstance(version, int) else 0, document)
 
-    def _project(
-        self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]
-    ) -> _Batch:
+    def _project(self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]) -> _Batch:
         batch = _Batch()
         changed: dict[Key, tuple[View, Target, Fact]] = {}
         before: dict[Key, Held] = {}

@@ -22,6 +22,7 @@ from streams.projector import LETTERS, REREAD_SECONDS, Projector, writes_of
 from streams.ranges import stretch
 from streams.topology import PARTITIONS, events_topic
 
+
 async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
     """A partition's admitted decisions in batches."""
     fence = Fence()

@@ -245,7 +245,14 @@ class Broker:
         first = partition.end
         for offset, record in enumerate(records, first):
             partition.records.append(
-                Stored(*place, offset, int(self.network.wall(self.loop.world) * 1000), record.key, record.value, record.headers)
+                Stored(
+                    *place,
+                    offset,
+                    int(self.network.wall(self.loop.world) * 1000),
+                    record.key,
+                    record.value,
+                    record.headers,
+                )
             )
             self.trace.update(record.value or b"-")
         self.trace.update(f"{place.topic}|{place.partition}|{first}|{self.loop.now:.6f}".encode())

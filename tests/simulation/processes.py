@@ -254,7 +254,13 @@ class Process:
             reread_every=1.0,
         )
         sweep = Follower(
-            self.log, SWEEPER, swept, self.name, sweeper.handle, behind=SWEEP_BEHIND, commit_every=0.5,
+            self.log,
+            SWEEPER,
+            swept,
+            self.name,
+            sweeper.handle,
+            behind=SWEEP_BEHIND,
+            commit_every=0.5,
             forget=sweeper.forget,
         )
         self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep

@@ -248,8 +248,9 @@ class World:
             )
 
     async def _operators(self) -> None:
-        from commands.remote_command import RequestRemoteCommand
         from datetime import timedelta
+
+        from commands.remote_command import RequestRemoteCommand
 
         chance = self.chance
         actions = (("ClearCache", {}), ("Reset", {"type": "Soft"}), ("UnlockConnector", {"connectorId": 1}))

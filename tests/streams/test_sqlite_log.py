@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 import sqlite3
-import time
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
