@@ -1,6 +1,6 @@
-"""What can be asked of the directory of parties: a claim, and its release.
+"""What can be asked of the directory: a claim of parties or of a prefix of ids, and its release.
 
-A claim comes before what it is for: first the parties, then the partner or tenant that speaks for them.
+A claim comes before what it is for: first the parties and the prefix, then the partner or tenant that has them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.directory import DIRECTORY_ID, Claimed, Directory, PartyRole, Released
+from domain.directory import (
+    DIRECTORY_ID,
+    Claimed,
+    Directory,
+    PartyRole,
+    PrefixClaimed,
+    PrefixesReleased,
+    Released,
+)
 
 
 class _OfDirectory(Command, frozen=True, kw_only=True):
@@ -32,6 +40,22 @@ class ClaimParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim
 
 class ReleaseParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.release.v1"):
     """The platform speaks for nobody any more."""
+
+
+class ClaimPrefix(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim_prefix.v1"):
+    """Ids that begin with this prefix are to lead to `owner`; what it holds besides stays until it is released.
+
+    The reply's version is the number of the claim.
+    """
+
+    prefix: str
+
+
+class ReleasePrefixes(_OfDirectory, frozen=True, kw_only=True, tag="directory.release_prefixes.v1"):
+    """Of the claims up to this number, `owner` needs that of the prefix `keep` alone; empty: none."""
+
+    keep: str
+    upto: int
 
 
 def claim(directory: Directory, command: ClaimParties, meta: Meta) -> Outcome:
@@ -64,7 +88,33 @@ def release(directory: Directory, command: ReleaseParties, meta: Meta) -> Outcom
     return Accepted()
 
 
+def claim_prefix(directory: Directory, command: ClaimPrefix, meta: Meta) -> Outcome:
+    """Refused as ALREADY_EXISTS where it lies within another platform's prefix, or another's within it."""
+    if not command.owner or not command.prefix:
+        return Rejected(Refusal.INVALID, "owner and prefix must not be empty")
+    if other := directory.state.overlapping(command.prefix, command.owner):
+        return Rejected(
+            Refusal.ALREADY_EXISTS, f"prefix {command.prefix!r} overlaps {other!r}, which belongs to another"
+        )
+    directory.trigger(PrefixClaimed, meta.at, owner=command.owner, prefix=command.prefix)
+    return Accepted()
+
+
+def release_prefixes(directory: Directory, command: ReleasePrefixes, meta: Meta) -> Outcome:
+    """A later claim stays: it belongs to a configuration that is being changed."""
+    released = tuple(
+        one.prefix
+        for one in directory.state.prefixes.get(command.owner, ())
+        if one.number <= command.upto and one.prefix != command.keep
+    )
+    if released:
+        directory.trigger(PrefixesReleased, meta.at, owner=command.owner, prefixes=released)
+    return Accepted()
+
+
 ROUTES: dict[type[Command], Route] = {
     ClaimParties: Route(Directory, claim),
     ReleaseParties: Route(Directory, release),
+    ClaimPrefix: Route(Directory, claim_prefix),
+    ReleasePrefixes: Route(Directory, release_prefixes),
 }

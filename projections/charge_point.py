@@ -315,7 +315,10 @@ SAMPLES = Feed("samples", ChargePoint.kind, samples)
 
 
 def hub_indexes() -> tuple[IndexSpec, ...]:
-    return (index(HUB, "credentials", "tenant_id", "charge_point_id"),)
+    return (
+        index(HUB, "credentials", "tenant_id", "charge_point_id"),
+        index(HUB, "credentials", "charge_point_id"),
+    )
 
 
 def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:

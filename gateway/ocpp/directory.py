@@ -17,7 +17,7 @@ from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from gateway.together import Together
 from projections.charge_point import credentials_id
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, tenant_database
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, is_in, tenant_database
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
@@ -47,6 +47,8 @@ class StoreDirectory(Directory):
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
         self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
         self._readers: dict[str, Together[Listed]] = {}
+        self._holders: Cache[tuple[str, ...]] = Cache(CHARGE_POINT_TTL)
+        self._holding = Together(self._read_holders)
         self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
@@ -56,13 +58,42 @@ class StoreDirectory(Directory):
 
         return await self._tenants.get(id, read)
 
-    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
+    async def tenants_of(self, charge_point_id: str) -> Sequence[Tenant]:
+        """Who is registered somewhere stays there; only who is nobody's is found by the prefix of its id.
+
+        Of several tenants that know the id it is the prefix's, if that one knew it first: who registers a foreign
+        id keeps nobody away.
+        """
+        holders = await self._holders.get(charge_point_id, lambda: self._holding.get(charge_point_id)) or ()
+        if len(holders) != 1:
+            owner = await self._owner_of_prefix(charge_point_id)
+            if not holders:
+                holders = (owner,) if owner else ()
+            elif owner in holders and owner == await self._first(holders, charge_point_id):
+                holders = (owner,)
+        found = [await self.tenant(id) for id in holders]
+        return [tenant for tenant in found if tenant is not None]
+
+    async def _owner_of_prefix(self, charge_point_id: str) -> str:
+        """No prefix lies within another's, so there is one at most."""
         prefixes = await self._prefixes.get(_PREFIXES, self._read_prefixes) or {}
-        for length in range(len(charge_point_id), 0, -1):
-            id = prefixes.get(charge_point_id[:length])
-            if id is not None:
-                return await self.tenant(id)
-        return None
+        lengths = range(len(charge_point_id), 0, -1)
+        return next((id for n in lengths if (id := prefixes.get(charge_point_id[:n], ""))), "")
+
+    async def _first(self, holders: Sequence[str], charge_point_id: str) -> str:
+        """Which of the tenants knew the id before all others; empty where that cannot be said."""
+        try:
+            found = await asyncio.gather(
+                *(self._store.get(tenant_database(id), "charge_points", charge_point_id) for id in holders)
+            )
+        except StoreUnavailable:
+            raise DirectoryUnavailableError from None
+        since = sorted(
+            (str(document["created_at"]), id)
+            for id, document in zip(holders, found, strict=True)
+            if document is not None
+        )
+        return since[0][1] if len(since) == len(holders) and since[0][0] < since[1][0] else ""
 
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
         reader = self._readers.get(tenant)
@@ -118,6 +149,14 @@ class StoreDirectory(Directory):
             for id, document in documents.items()
             if (secret := secrets.get(credentials_id(tenant, id))) is not None
         }
+
+    async def _read_holders(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The tenants that know each id."""
+        found: dict[str, list[str]] = {}
+        where = (is_in("charge_point_id", ids),)
+        async for document in self._all(Query(HUB, "credentials", where=where, limit=_PAGE)):
+            found.setdefault(str(document["charge_point_id"]), []).append(str(document["tenant_id"]))
+        return {id: tuple(tenants) for id, tenants in found.items()}
 
     async def _read_prefixes(self) -> dict[str, str]:
         found: dict[str, str] = {}

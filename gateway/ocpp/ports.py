@@ -64,8 +64,11 @@ class Directory(ABC):
         """The tenant with this id. Raises DirectoryUnavailableError."""
 
     @abstractmethod
-    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
-        """The tenant with the longest `id_prefix` that the id begins with. Raises DirectoryUnavailableError."""
+    async def tenants_of(self, charge_point_id: str) -> Sequence[Tenant]:
+        """Whose charge point an id without a tenant is: one, none, or several that nothing tells apart.
+
+        Raises DirectoryUnavailableError.
+        """
 
     @abstractmethod
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:

@@ -21,12 +21,14 @@ from commands.charge_point import routes as charge_point_routes
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
+from commands.processes import POLICIES
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
 from commands.tenant import ROUTES as TENANT_ROUTES
 from commands.token import ROUTES as TOKEN_ROUTES
 from domain import charge_point, delivery, directory, partner, remote_command, tariff, tenant, token
 from domain.aggregate import EventRegistry
+from domain.tenant import Configured
 from domain.values import Authorization, PartyId, TagRef
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
@@ -46,6 +48,7 @@ from streams.envelope import Reply
 from streams.follower import Follower
 from streams.limiter import RateLimiter, Verdict
 from streams.partition import Rules
+from streams.processes import Processes
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
@@ -281,7 +284,9 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
     projector = Projector(store, EVENTS, VIEWS, FEEDS)
     follower = Follower(log, "projector", areas, "one", projector.handle)
-    tasks = [asyncio.create_task(decider.run()), asyncio.create_task(follower.run())]
+    policies = {Configured: POLICIES[Configured]}
+    processes = Processes(log, policies, {}, EVENTS, "one", lambda: world.now, areas=[Area.PARTY])
+    tasks = [asyncio.create_task(one.run()) for one in (decider, follower, processes)]
     try:
         yield world
     finally:
