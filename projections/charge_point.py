@@ -109,7 +109,10 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
         out["last_seen"] = at
     match event:
         case Changed():
-            out |= _place(event.site, event.evses, _list(document["connectors"]))
+            place = _place(event.site, event.evses, _list(document["connectors"]))
+            if not event.automatic and place["evses"] != document["evses"]:
+                out["automatic"] = False  # from now on the operator says what it has
+            out |= place
         case Connected():
             out["connected"] = True
             out["connection"] = {"since": at, "node": event.node, "epoch": event.epoch}
@@ -326,6 +329,7 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "created_at"),
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
+        index(db, "charge_points", "automatic"),
         index(db, "samples", "charge_point_id", "-timestamp"),
         index(db, "samples", "session_id", "timestamp"),
     )

@@ -72,6 +72,7 @@ class Cache(Generic[V]):
 
     def _keep(self, key: str, value: V | None, until: float) -> None:
         self._values[key] = (value, until)
-        self._values.move_to_end(key)
+        # Whoever asks for what is not there pushes out nothing that is.
+        self._values.move_to_end(key, last=value is not None)
         if len(self._values) > MOST:
             self._values.popitem(last=False)

@@ -15,8 +15,10 @@ import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from domain.charge_point.passwords import canonical, hash_password, verify_password
+from domain.charge_point.passwords import hash_password, verify_password
 
+THREADS = 2
+"""Hashes at once: the door takes no more of a machine than this."""
 _MOST = 50_000
 _LONGEST = 512
 
@@ -36,33 +38,34 @@ def parse_basic(header: str | None) -> tuple[str, bytes] | None:
 
 
 class Credentials:
-    """Verifies passwords; one instance a process."""
+    """Verifies passwords; one instance a process.
 
-    def __init__(self, threads: int = 2) -> None:
+    A password that was right is remembered until as many others were right after it; wrong ones are remembered apart
+    from them, so that whoever guesses pushes nobody out.
+    """
+
+    def __init__(self, threads: int = THREADS) -> None:
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, bool] = OrderedDict()
+        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._threads = ThreadPoolExecutor(threads, "scrypt")
-        # What an unknown charge point is held against, so that it costs the time of a known one.
-        self._nobody = {
-            key: hash_password(secrets.token_hex(20).encode() if key else b"nobody", secrets.token_bytes(16))
-            for key in (False, True)
-        }
+
+    def known(self, password: bytes, stored: str) -> bool | None:
+        """Whether this is the password that was stored, as far as it is known without a hash."""
+        digest = self._digest(password, stored)
+        if digest in self._right:
+            self._right.move_to_end(digest)
+            return True
+        return False if digest in self._wrong else None
 
     async def verify(self, password: bytes, stored: str) -> bool:
         """Whether this is the password that was stored."""
-        digest = hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)
-        known = self._known.get(digest)
+        known = self.known(password, stored)
         if known is None:
             loop = asyncio.get_running_loop()
             known = await loop.run_in_executor(self._threads, verify_password, password, stored)
-            self._known[digest] = known
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
+            _remember(self._right if known else self._wrong, self._digest(password, stored))
         return known
-
-    async def verify_nobody(self, password: bytes) -> None:
-        """Take as long as `verify` would for a charge point that is known."""
-        await self.verify(password, self._nobody[canonical(password) != password])
 
     async def hash(self, password: bytes) -> str:
         """The text to store for a new password."""
@@ -71,3 +74,12 @@ class Credentials:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _digest(self, password: bytes, stored: str) -> bytes:
+        return hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)
+
+
+def _remember(digests: OrderedDict[bytes, None], digest: bytes) -> None:
+    digests[digest] = None
+    if len(digests) > _MOST:
+        digests.popitem(last=False)

@@ -17,7 +17,17 @@ from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from gateway.together import Together
 from projections.charge_point import credentials_id
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, is_in, tenant_database
+from projections.store import (
+    HUB,
+    Document,
+    Query,
+    ReadStore,
+    StoreUnavailable,
+    eq,
+    gt,
+    is_in,
+    tenant_database,
+)
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
@@ -31,10 +41,11 @@ _PAGE = 500
 
 
 class _Count:
-    """How many charge points a tenant had when they were counted, and those that were let in since."""
+    """How many charge points a tenant had, and how many of them automatic, with those that were let in since."""
 
-    def __init__(self, charge_points: int) -> None:
+    def __init__(self, charge_points: int, automatic: int) -> None:
         self.charge_points = charge_points
+        self.automatic = automatic
 
 
 class StoreDirectory(Directory):
@@ -112,12 +123,21 @@ class StoreDirectory(Directory):
             return False
 
         async def read() -> _Count:
-            return _Count(await self._store.count(Query(tenant_database(tenant), "charge_points")))
+            db = tenant_database(tenant)
+            automatic = Query(db, "charge_points", where=(eq("automatic", True),))
+            return _Count(
+                await self._store.count(Query(db, "charge_points")), await self._store.count(automatic)
+            )
 
         count = await self._counts.get(tenant, read)
-        if count is None or count.charge_points >= known.max_charge_points:
+        if (
+            count is None
+            or count.charge_points >= known.max_charge_points
+            or count.automatic >= known.max_auto_registered
+        ):
             return False
         count.charge_points += 1
+        count.automatic += 1
         return True
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
@@ -227,6 +247,7 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         queue_enabled=configuration.queue_enabled,
         worker_pool_size=configuration.worker_pool_size,
         max_charge_points=configuration.max_charge_points,
+        max_auto_registered=configuration.max_auto_registered,
     )
 
 
@@ -238,4 +259,5 @@ def listed_of_documents(document: Document, secret: Document) -> Listed:
         alternative_hash=str(secret.get("alternative_hash") or ""),
         evses=msgspec.convert(document["evses"], tuple[Evse, ...]),
         automatic=document.get("automatic") is True,
+        new=document.get("last_seen") is None,
     )

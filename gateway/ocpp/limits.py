@@ -1,12 +1,16 @@
-"""Token buckets for handshakes, and each tenant's share of this process. It holds no connection."""
+"""Limits of handshakes and of guessed passwords, and each tenant's share of this process. It holds no connection."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from gateway.ocpp.ports import Tenant
+
+if TYPE_CHECKING:
+    from gateway.ocpp.services import Options
 
 
 class Buckets:
@@ -25,9 +29,13 @@ class Buckets:
         self._keep(key, tokens - 1 if allowed else tokens, now)
         return allowed
 
-    def empty(self, key: str, now: float) -> bool:
-        """Whether `take` would be refused; takes nothing."""
-        return self._tokens(key, now) < 1
+    def give_back(self, key: str, now: float) -> None:
+        """Undo one `take`."""
+        self._keep(key, min(self._burst, self._tokens(key, now) + 1), now)
+
+    def full(self, key: str, now: float) -> bool:
+        """Whether nothing of it is used."""
+        return self._tokens(key, now) >= self._burst
 
     def _tokens(self, key: str, now: float) -> float:
         tokens, then = self._buckets.get(key, (self._burst, now))
@@ -38,6 +46,38 @@ class Buckets:
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
+
+
+class Guesses:
+    """Passwords of which nobody knows yet whether they are right: who may try one, before it costs a hash.
+
+    They are counted by charge point, however its URL was written, and by address. An address that guesses too often
+    keeps nobody behind it away from a charge point at which nobody guessed. Who is right gets the try back.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._charge_points = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
+        self._addresses = Buckets(options.guesses_per_address, options.address_guess_burst)
+        self._repeats = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
+
+    def may_try(self, charge_point: str, address: str, now: float) -> bool:
+        """Take a try; False: nothing is hashed."""
+        untouched = self._charge_points.full(charge_point, now)
+        if not self._charge_points.take(charge_point, now):
+            return False
+        if self._addresses.take(address, now) or untouched:
+            return True
+        self._charge_points.give_back(charge_point, now)
+        return False
+
+    def give_back(self, charge_point: str, address: str, now: float) -> None:
+        """The last try was none: it was right, or nobody had the time for it."""
+        self._charge_points.give_back(charge_point, now)
+        self._addresses.give_back(address, now)
+
+    def may_repeat(self, charge_point: str, address: str, now: float) -> bool:
+        """Whether the caller may hear once more what it has heard before: it costs others nothing."""
+        return self._repeats.take(f"{address}|{charge_point}", now)
 
 
 class Paces:

@@ -6,24 +6,66 @@ import asyncio
 
 import pytest
 
-from gateway.ocpp.limits import Buckets, Paces, Shares
+from gateway.ocpp import Options
+from gateway.ocpp.limits import Buckets, Guesses, Paces, Shares
 from tests.gateway.ocpp.fakes import World
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     buckets = Buckets(rate=1, burst=2)
     assert [buckets.take("a", 0) for _ in range(3)] == [True, True, False]
-    assert buckets.empty("a", 0.5)
+    assert not buckets.take("a", 0.5)
     assert buckets.take("a", 1.0)
     assert buckets.take("b", 1.0)
+
+
+def test_a_bucket_is_full_while_nothing_of_it_is_used() -> None:
+    buckets = Buckets(rate=1, burst=2)
+    assert buckets.full("a", 0)
+    buckets.take("a", 0)
+    assert not buckets.full("a", 0.5)
+    buckets.give_back("a", 0.5)
+    assert buckets.full("a", 0.5)
 
 
 def test_the_bucket_used_longest_ago_is_forgotten_first() -> None:
     buckets = Buckets(rate=0, burst=1, most=2)
     for key in ("a", "b", "a", "c"):
         buckets.take(key, 0)
-    assert buckets.empty("a", 0)
-    assert not buckets.empty("b", 0)
+    assert not buckets.take("a", 0)
+    assert buckets.take("b", 0)
+
+
+GUESSES = Options(guesses_per_charge_point=0.2, guess_burst=10, guesses_per_address=1, address_guess_burst=20)
+
+
+def test_ten_guesses_at_a_charge_point_then_one_in_five_seconds_from_wherever() -> None:
+    guesses = Guesses(GUESSES)
+    assert [guesses.may_try("demo|CP-1", f"a{n}", 0) for n in range(11)] == [True] * 10 + [False]
+    assert [guesses.may_try("demo|CP-1", "b", second) for second in (4.9, 5.0, 5.1)] == [False, True, False]
+
+
+def test_an_address_that_tried_too_often_still_has_one_try_where_nobody_guessed() -> None:
+    guesses = Guesses(GUESSES)
+    for n in range(20):
+        assert guesses.may_try(f"demo|T-{n % 2}", "nat", 0)
+    assert not guesses.may_try("demo|T-0", "nat", 4)
+    assert guesses.may_try("demo|CP-1", "nat", 0)
+    assert guesses.may_try("demo|CP-1", "elsewhere", 0)
+
+
+def test_a_try_that_is_given_back_is_none() -> None:
+    guesses = Guesses(GUESSES)
+    for _ in range(100):
+        assert guesses.may_try("demo|CP-1", "a", 0)
+        guesses.give_back("demo|CP-1", "a", 0)
+
+
+def test_who_repeats_itself_uses_up_nobody_elses_tries() -> None:
+    guesses = Guesses(GUESSES)
+    assert [guesses.may_repeat("demo|CP-1", "a", 0) for _ in range(11)] == [True] * 10 + [False]
+    assert guesses.may_repeat("demo|CP-1", "b", 0)
+    assert guesses.may_try("demo|CP-1", "a", 0)
 
 
 async def test_a_tenants_messages_are_spread_to_its_rate() -> None:

@@ -1,0 +1,29 @@
+"""The cache in front of the read store."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.ocpp import cache
+from gateway.ocpp.cache import Cache
+
+
+async def test_who_asks_for_what_is_not_there_pushes_out_nothing_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "MOST", 3)
+    values: Cache[int] = Cache(60)
+    asked: list[str] = []
+
+    async def there() -> int:
+        asked.append("there")
+        return 1
+
+    async def missing() -> None:
+        return None
+
+    await values.get("a", there)
+    for number in range(10):
+        await values.get(f"x{number}", missing)
+    assert await values.get("a", there) == 1
+    assert asked == ["there"]
