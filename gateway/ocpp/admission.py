@@ -113,7 +113,7 @@ class Admission:
         self._addresses = Buckets(options.handshakes_per_address, options.handshake_burst)
         self._guesses = Guesses(options)
         self._numbers = itertools.count(1)
-        self._hashing = Turns(THREADS, most_waiting=options.most_hashes)
+        self._hashing = Turns(THREADS, most_waiting=options.most_hashes, each=0.02)
         self._turns = Turns(most_waiting=options.most_handshakes)
         self._returns = Appointments()
         self._own_calls = Appointments()

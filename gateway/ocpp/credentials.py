@@ -19,7 +19,8 @@ from domain.charge_point.passwords import hash_password, verify_password
 
 THREADS = 2
 """Hashes at once: the door takes no more of a machine than this."""
-_MOST = 50_000
+MOST = 50_000
+"""Passwords that are remembered as right, and as many as wrong."""
 _LONGEST = 512
 
 
@@ -44,7 +45,8 @@ class Credentials:
     from them, so that whoever guesses pushes nobody out.
     """
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(self, threads: int = THREADS, most: int = MOST) -> None:
+        self._most = most
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
@@ -64,7 +66,7 @@ class Credentials:
         if known is None:
             loop = asyncio.get_running_loop()
             known = await loop.run_in_executor(self._threads, verify_password, password, stored)
-            _remember(self._right if known else self._wrong, self._digest(password, stored))
+            self._remember(self._right if known else self._wrong, self._digest(password, stored))
         return known
 
     async def hash(self, password: bytes) -> str:
@@ -78,8 +80,7 @@ class Credentials:
     def _digest(self, password: bytes, stored: str) -> bytes:
         return hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)
 
-
-def _remember(digests: OrderedDict[bytes, None], digest: bytes) -> None:
-    digests[digest] = None
-    if len(digests) > _MOST:
-        digests.popitem(last=False)
+    def _remember(self, digests: OrderedDict[bytes, None], digest: bytes) -> None:
+        digests[digest] = None
+        if len(digests) > self._most:
+            digests.popitem(last=False)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from gateway.ocpp import cache
 from gateway.ocpp.cache import Cache
 
 
-async def test_who_asks_for_what_is_not_there_pushes_out_nothing_that_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cache, "MOST", 3)
-    values: Cache[int] = Cache(60)
+async def test_who_asks_for_what_is_not_there_pushes_out_nothing_that_is() -> None:
+    values: Cache[int] = Cache(60, most=3)
     asked: list[str] = []
 
     async def there() -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from domain.charge_point.passwords import hash_password
-from gateway.ocpp import credentials
 from gateway.ocpp.credentials import Credentials
 from tests.gateway.ocpp.fakes import PASSWORD
 
@@ -26,9 +23,8 @@ async def test_a_new_password_makes_the_old_one_unknown() -> None:
     assert known.known(PASSWORD.encode(), hash_password(b"other", bytes(16))) is None
 
 
-async def test_wrong_passwords_push_out_no_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "_MOST", 3)
-    known = Credentials()
+async def test_wrong_passwords_push_out_no_right_one() -> None:
+    known = Credentials(most=3)
     await known.verify(PASSWORD.encode(), STORED)
     for number in range(10):
         await known.verify(b"guess %d" % number, STORED)
