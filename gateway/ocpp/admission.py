@@ -208,16 +208,17 @@ class Admission:
             right = next((text for text in stored if known[text]), "")
             new = [text for text in stored if known[text] is None]
             if not right and new:
-                if not self._guesses.may_try(charge_point, visitor.area, now):
+                guess = self._guesses.take(charge_point, visitor.area, now)
+                if guess is None:
                     raise self._too_often(tenant)
                 try:
                     right = await self._tried(basic[1], new)
                 except CrowdedError:
-                    self._guesses.give_back(charge_point, visitor.area, now)
+                    guess.give_back(now)
                     raise self._crowded(self._hashing) from None
                 if not right:
                     raise _unauthorized(tenant)
-                self._guesses.give_back(charge_point, visitor.area, now)
+                guess.give_back(now)
             if right:
                 return right
         if not listed.password_hash:

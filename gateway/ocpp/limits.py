@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.ocpp.ports import Tenant
 
@@ -48,32 +48,41 @@ class Buckets:
             self._buckets.popitem(last=False)
 
 
+class Guess(NamedTuple):
+    """One try, and the buckets that it was taken from."""
+
+    taken: tuple[tuple[Buckets, str], ...]
+
+    def give_back(self, now: float) -> None:
+        """It was none: it was right, or nobody had the time for it."""
+        for buckets, key in self.taken:
+            buckets.give_back(key, now)
+
+
 class Guesses:
     """Passwords of which nobody knows yet whether they are right: who may try one, before it costs a hash.
 
     They are counted by charge point, however its URL was written, and by address. An address that guesses too often
-    keeps nobody behind it away from a charge point at which nobody guessed. Who is right gets the try back.
+    has a reserve for charge points at which nobody guessed, so that it keeps nobody else behind it away. Who is right
+    gets the try back.
     """
 
     def __init__(self, options: Options) -> None:
         self._charge_points = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
         self._addresses = Buckets(options.guesses_per_address, options.address_guess_burst)
+        self._reserves = Buckets(options.reserve_per_address, options.address_reserve)
         self._repeats = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
 
-    def may_try(self, charge_point: str, address: str, now: float) -> bool:
-        """Take a try; False: nothing is hashed."""
+    def take(self, charge_point: str, address: str, now: float) -> Guess | None:
+        """One try; None: nothing may be hashed."""
         untouched = self._charge_points.full(charge_point, now)
         if not self._charge_points.take(charge_point, now):
-            return False
-        if self._addresses.take(address, now) or untouched:
-            return True
+            return None
+        for buckets in (self._addresses, self._reserves) if untouched else (self._addresses,):
+            if buckets.take(address, now):
+                return Guess(((self._charge_points, charge_point), (buckets, address)))
         self._charge_points.give_back(charge_point, now)
-        return False
-
-    def give_back(self, charge_point: str, address: str, now: float) -> None:
-        """The last try was none: it was right, or nobody had the time for it."""
-        self._charge_points.give_back(charge_point, now)
-        self._addresses.give_back(address, now)
+        return None
 
     def may_repeat(self, charge_point: str, address: str, now: float) -> bool:
         """Whether the caller may hear once more what it has heard before: it costs others nothing."""

@@ -36,36 +36,57 @@ def test_the_bucket_used_longest_ago_is_forgotten_first() -> None:
     assert buckets.take("b", 0)
 
 
-GUESSES = Options(guesses_per_charge_point=0.2, guess_burst=10, guesses_per_address=1, address_guess_burst=20)
+GUESSES = Options(
+    guesses_per_charge_point=0.2,
+    guess_burst=10,
+    guesses_per_address=1,
+    address_guess_burst=20,
+    reserve_per_address=0.001,
+    address_reserve=5,
+)
+
+
+def may(guesses: Guesses, charge_point: str, address: str, now: float = 0) -> bool:
+    return guesses.take(charge_point, address, now) is not None
 
 
 def test_ten_guesses_at_a_charge_point_then_one_in_five_seconds_from_wherever() -> None:
     guesses = Guesses(GUESSES)
-    assert [guesses.may_try("demo|CP-1", f"a{n}", 0) for n in range(11)] == [True] * 10 + [False]
-    assert [guesses.may_try("demo|CP-1", "b", second) for second in (4.9, 5.0, 5.1)] == [False, True, False]
+    assert [may(guesses, "demo|CP-1", f"a{n}") for n in range(11)] == [True] * 10 + [False]
+    assert [may(guesses, "demo|CP-1", "b", seconds) for seconds in (4.9, 5.0, 5.1)] == [False, True, False]
 
 
-def test_an_address_that_tried_too_often_still_has_one_try_where_nobody_guessed() -> None:
+def test_an_address_that_tried_too_often_still_has_a_try_where_nobody_guessed() -> None:
     guesses = Guesses(GUESSES)
     for n in range(20):
-        assert guesses.may_try(f"demo|T-{n % 2}", "nat", 0)
-    assert not guesses.may_try("demo|T-0", "nat", 4)
-    assert guesses.may_try("demo|CP-1", "nat", 0)
-    assert guesses.may_try("demo|CP-1", "elsewhere", 0)
+        assert may(guesses, f"demo|T-{n % 4}", "nat")
+    assert not may(guesses, "demo|T-0", "nat")
+    assert may(guesses, "demo|CP-1", "nat")
+    assert may(guesses, "demo|CP-1", "elsewhere")
 
 
-def test_a_try_that_is_given_back_is_none() -> None:
+def test_who_tries_one_password_at_each_of_many_charge_points_is_held_up_too() -> None:
     guesses = Guesses(GUESSES)
+    assert [may(guesses, f"demo|T-{n}", "nat") for n in range(26)] == [True] * 25 + [False]
+    assert may(guesses, "demo|T-26", "elsewhere")
+
+
+@pytest.mark.parametrize("before", [0, 20])
+def test_a_try_that_is_given_back_is_none(before: int) -> None:
+    guesses = Guesses(GUESSES)
+    for n in range(before):
+        assert may(guesses, f"demo|T-{n}", "a")
     for _ in range(100):
-        assert guesses.may_try("demo|CP-1", "a", 0)
-        guesses.give_back("demo|CP-1", "a", 0)
+        guess = guesses.take("demo|CP-1", "a", 0)
+        assert guess is not None
+        guess.give_back(0)
 
 
 def test_who_repeats_itself_uses_up_nobody_elses_tries() -> None:
     guesses = Guesses(GUESSES)
     assert [guesses.may_repeat("demo|CP-1", "a", 0) for _ in range(11)] == [True] * 10 + [False]
     assert guesses.may_repeat("demo|CP-1", "b", 0)
-    assert guesses.may_try("demo|CP-1", "a", 0)
+    assert may(guesses, "demo|CP-1", "a")
 
 
 async def test_a_tenants_messages_are_spread_to_its_rate() -> None:
