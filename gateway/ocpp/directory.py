@@ -55,6 +55,7 @@ class StoreDirectory(Directory):
         self._store = store
         self._hub = hub
         self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
+        self._reading = Together(self._read_tenants)
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
         self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
         self._readers: dict[str, Together[Listed]] = {}
@@ -63,11 +64,7 @@ class StoreDirectory(Directory):
         self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
-        async def read() -> Tenant | None:
-            document = await self._store.get(HUB, "tenants", id)
-            return None if document is None else tenant_of_document(document, self._hub)
-
-        return await self._tenants.get(id, read)
+        return await self._tenants.get(id, lambda: self._reading.get(id))
 
     async def tenants_of(self, charge_point_id: str) -> Sequence[Tenant]:
         """Who is registered somewhere stays there; only who is nobody's is found by the prefix of its id.
@@ -157,6 +154,10 @@ class StoreDirectory(Directory):
 
     def learn(self, tenant: str, listed: Listed) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
+
+    async def _read_tenants(self, ids: Sequence[str]) -> dict[str, Tenant]:
+        documents = await self._store.get_many(HUB, "tenants", ids)
+        return {id: tenant_of_document(document, self._hub) for id, document in documents.items()}
 
     async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, Listed]:
         documents, secrets = await asyncio.gather(

@@ -66,7 +66,7 @@ class OcppGateway:
             compression=None,
             server_header=None,
             logger=_QUIET,
-            open_timeout=options.handshake_patience + 10,
+            open_timeout=options.handshake_patience + 16,  # it may wait for two turns
             close_timeout=3,
             ping_interval=None,
             max_size=options.limits.size,

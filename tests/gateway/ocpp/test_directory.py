@@ -243,6 +243,12 @@ async def test_ten_who_ask_at_once_are_one_read_and_lately_read_is_not_read_agai
     assert store.asked == 1
 
 
+async def test_many_names_of_tenants_that_do_not_exist_are_read_together(store: Away) -> None:
+    directory = StoreDirectory(store, HUB_PARTY)
+    found = await asyncio.gather(*(directory.tenant(f"t-{number}") for number in range(100)))
+    assert (set(found), store.asked) == ({None}, 1)
+
+
 async def test_a_herd_is_read_together(store: Away) -> None:
     for number in range(3):
         await put_charge_point(store, f"CP-{number}")
