@@ -22,8 +22,7 @@ def main() -> int:
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], env={**os.environ, "PYTHONHASHSEED": "0"}
         ).returncode
     from tests.simulation.world import World, prepare
 
@@ -52,9 +51,7 @@ def main() -> int:
             if len(bad) >= options.most:
                 break
     seconds = time.perf_counter() - began
-    print(
-        f"{count} worlds in {seconds:.1f} s, {count / seconds:.1f} a second; {len(bad)} with violations {dict(kinds)}"
-    )
+    print(f"{count} worlds in {seconds:.1f} s, {count / seconds:.1f} a second; {len(bad)} with violations {dict(kinds)}")
     return bool(bad)
 
 

@@ -352,9 +352,7 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             writes.extend(view.also(target, body, version))
     expected.apply(writes)
     for db in (HUB, DATABASE):
-        for collection in sorted(
-            {view.collection for view in nouns.VIEWS} | {"samples", "locations", "credentials"}
-        ):
+        for collection in sorted({view.collection for view in nouns.VIEWS} | {"samples", "locations", "credentials"}):
             here = {document["_id"]: document for document in _all(world.shelf, db, collection)}
             there = {document["_id"]: document for document in _all(expected, db, collection)}
             for id in sorted(here.keys() | there.keys()):
@@ -440,3 +438,4 @@ def _difference(here: Document | None, there: Document | None) -> str:
         return "is not in the log" if there is None else "is missing"
     names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
     return "; ".join(f"{name} is {here.get(name)!r}, a fold is {there.get(name)!r}"[:160] for name in names)
+

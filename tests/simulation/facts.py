@@ -120,7 +120,10 @@ async def provisioning(vault: Vault) -> AsyncIterator[Sequence[Command]]:
         ),
         *[await _roaming(vault, uid) for uid in ROAMING_TAGS],
         await _own(vault),
-        *[Register(tenant=TENANT, charge_point_id=id, site=_SITE, evses=_EVSES) for id in CHARGE_POINTS],
+        *[
+            Register(tenant=TENANT, charge_point_id=id, site=_SITE, evses=_EVSES)
+            for id in CHARGE_POINTS
+        ],
     )
 
 

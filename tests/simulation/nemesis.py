@@ -258,9 +258,9 @@ class Nemeses:
         while True:
             await self._pause(2, 8)
             area = list(Area)[int(world.chance.random() * len(Area))]
-            world.broker.full = (
-                set(world.broker.specs) if world.chance.random() < 0.3 else {commands_topic(area)}
-            )
+            world.broker.full = set(world.broker.specs) if world.chance.random() < 0.3 else {
+                commands_topic(area)
+            }
             self._say("disk full")
             await self._pause(1, 6)
             world.broker.full = set()

@@ -30,9 +30,7 @@ def test_the_simulated_log_keeps_the_contract(rule: str, seed: int) -> None:
         await log.ensure([TopicSpec("topic", 4)])
         test = getattr(LogContract(), rule)
         wanted = inspect.signature(test).parameters
-        await test(
-            **{name: value for name, value in {"log": log, "topic": "topic"}.items() if name in wanted}
-        )
+        await test(**{name: value for name, value in {"log": log, "topic": "topic"}.items() if name in wanted})
         await log.close()
 
     loop.run_until_complete(run())
