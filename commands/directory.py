@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.directory import (
     DIRECTORY_ID,
@@ -45,16 +47,25 @@ class ReleaseParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.rel
 class ClaimPrefix(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim_prefix.v1"):
     """Ids that begin with this prefix are to lead to `owner`; what it holds besides stays until it is released.
 
-    The reply's version is the number of the claim.
+    `first`: it must not have any other yet. Answered with `PrefixReply`.
     """
 
     prefix: str
+    first: bool = False
+
+
+class PrefixReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of the claim; not `new` where a first one had been made before."""
+
+    number: int
+    new: bool = True
 
 
 class ReleasePrefixes(_OfDirectory, frozen=True, kw_only=True, tag="directory.release_prefixes.v1"):
-    """Of the claims up to this number, `owner` needs that of the prefix `keep` alone; empty: none."""
+    """Of the claims numbered `since` to `upto`, `owner` needs that of the prefix `keep` alone; empty: none."""
 
-    keep: str
+    keep: str = ""
+    since: int = 0
     upto: int
 
 
@@ -96,8 +107,15 @@ def claim_prefix(directory: Directory, command: ClaimPrefix, meta: Meta) -> Outc
         return Rejected(
             Refusal.ALREADY_EXISTS, f"prefix {command.prefix!r} overlaps {other!r}, which belongs to another"
         )
+    held = directory.state.prefixes.get(command.owner, ())
+    if command.first and held:
+        if [one.prefix for one in held] != [command.prefix]:
+            return Rejected(
+                Refusal.ALREADY_EXISTS, f"{command.owner} exists with the prefix {held[-1].prefix!r}"
+            )
+        return Accepted(PrefixReply(number=held[0].number, new=False))
     directory.trigger(PrefixClaimed, meta.at, owner=command.owner, prefix=command.prefix)
-    return Accepted()
+    return Accepted(PrefixReply(number=directory.version))
 
 
 def release_prefixes(directory: Directory, command: ReleasePrefixes, meta: Meta) -> Outcome:
@@ -105,7 +123,7 @@ def release_prefixes(directory: Directory, command: ReleasePrefixes, meta: Meta)
     released = tuple(
         one.prefix
         for one in directory.state.prefixes.get(command.owner, ())
-        if one.number <= command.upto and one.prefix != command.keep
+        if command.since <= one.number <= command.upto and one.prefix != command.keep
     )
     if released:
         directory.trigger(PrefixesReleased, meta.at, owner=command.owner, prefixes=released)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from commands.base import Accepted, Refusal
-from commands.directory import ROUTES, ClaimParties, ClaimPrefix, ReleaseParties, ReleasePrefixes
+from commands.directory import (
+    ROUTES,
+    ClaimParties,
+    ClaimPrefix,
+    PrefixReply,
+    ReleaseParties,
+    ReleasePrefixes,
+)
 from domain.directory import AGGREGATE_EVENTS, Directory, PartyRole, PrefixClaimed, PrefixesReleased
 from tests.commands.decide import Decide
 
@@ -85,7 +92,7 @@ def test_a_tenant_holds_its_old_prefix_until_the_new_one_is_in_use() -> None:
     assert directory.do(prefix("evil", "TA-1")).refusal is Refusal.ALREADY_EXISTS
     (released,) = directory.do(release("acme", "TB-", upto=2)).new
     assert isinstance(released, PrefixesReleased) and released.prefixes == ("TA-",)
-    assert directory.do(prefix("evil", "TA-1")).outcome == Accepted()
+    assert directory.do(prefix("evil", "TA-1")).refusal is None
     assert directory.do(prefix("evil", "TB-1")).refusal is Refusal.ALREADY_EXISTS
 
 
@@ -100,6 +107,27 @@ def test_a_prefix_that_is_claimed_again_has_the_number_of_the_newest_claim() -> 
     directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-")).do(prefix("acme", "TA-"))
     directory.do(release("acme", "TB-", upto=2))
     assert directory.do(prefix("evil", "TA-")).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_a_claim_that_came_to_nothing_is_given_back_and_no_other() -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-"))
+    (event,) = directory.do(ReleasePrefixes(owner="tenant:acme", since=2, upto=2)).new
+    assert isinstance(event, PrefixesReleased) and event.prefixes == ("TB-",)
+    assert directory.do(prefix("evil", "TA-")).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_who_makes_a_new_tenant_takes_no_prefix_for_an_existing_one() -> None:
+    directory = case().do(prefix("acme", "TA-"))
+    other = ClaimPrefix(owner="tenant:acme", prefix="TB-", first=True)
+    assert directory.do(other).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_a_first_claim_that_is_made_again_is_the_one_that_was_made() -> None:
+    first = ClaimPrefix(owner="tenant:acme", prefix="TA-", first=True)
+    directory = case().do(prefix("other", "X-")).do(first)
+    assert directory.outcome == Accepted(PrefixReply(number=2))
+    again = directory.do(first)
+    assert (again.outcome, again.new) == (Accepted(PrefixReply(number=2, new=False)), [])
 
 
 def test_a_prefix_and_its_owner_must_have_a_name() -> None:

@@ -170,6 +170,24 @@ async def test_no_tenant_gets_a_prefix_within_anothers_and_an_old_one_is_free_ag
     assert await given("acme", "TA-") == 409
 
 
+async def test_a_prefix_is_nobodys_where_the_tenant_is_refused(demo: World) -> None:
+    async def made(id: str, **configuration: object) -> int:
+        body = {"id": id, "name": id, "configuration": configuration}
+        return (await demo.call("POST", "/tenants", body, role="platform_admin")).status_code
+
+    taken = DEMO["configuration"]["ocpi"]
+    assert await made("acme", id_prefix="TA-", ocpi=taken) == 409
+    assert await made("demo", id_prefix="TA-") == 409
+    body = {"id_prefix": "TA-", "ocpi": {"country_code": "DE", "party_id": "XYZ"}}
+    partner = {"id": "p1", "name": "P", "roles": [{"role": "CPO", "country_code": "DE", "party_id": "XYZ"}]}
+    assert (await demo.call("POST", "/partners", partner, role="platform_admin")).status_code == 201
+    assert (await demo.call("PUT", "/tenants/demo/config", body, role="platform_admin")).status_code == 409
+    assert await made("other", id_prefix="TA-") == 201
+    assert await made("other", id_prefix="TA-") == 409
+    assert (await demo.call("GET", "/tenants/other", role="platform_admin")).status_code == 200
+    assert await made("last", id_prefix="TA-1") == 409
+
+
 async def test_another_tenant_cannot_be_configured_or_seen(demo: World) -> None:
     await demo.call("POST", "/tenants", {"id": "acme", "name": "A"}, role="platform_admin")
 
