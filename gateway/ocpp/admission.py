@@ -29,11 +29,12 @@ from websockets.typing import Subprotocol
 
 from commands.base import Meta, Refusal
 from commands.charge_point import Connect, ConnectedReply
+from domain.charge_point.passwords import is_heavy, is_key
 from domain.knocking import Reason
 from domain.values import UNASSIGNED, Site
 from gateway.ocpp.client_address import neighbourhood
 from gateway.ocpp.connection import Connection
-from gateway.ocpp.credentials import THREADS, Credentials, parse_basic
+from gateway.ocpp.credentials import KEY_THREADS, WORD_THREADS, Credentials, parse_basic
 from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.limits import Buckets, Guesses
 from gateway.ocpp.ports import DirectoryUnavailableError, Listed, Tenant
@@ -113,7 +114,10 @@ class Admission:
         self._addresses = Buckets(options.handshakes_per_address, options.handshake_burst)
         self._guesses = Guesses(options)
         self._numbers = itertools.count(1)
-        self._hashing = Turns(THREADS, most_waiting=options.most_hashes, each=0.02)
+        self._hashing = {
+            False: Turns(KEY_THREADS, most_waiting=options.most_hashes, each=0.01),
+            True: Turns(WORD_THREADS, most_waiting=options.most_hashes, each=0.1),
+        }
         self._turns = Turns(most_waiting=options.most_handshakes)
         self._returns = Appointments()
         self._own_calls = Appointments()
@@ -208,14 +212,15 @@ class Admission:
             right = next((text for text in stored if known[text]), "")
             new = [text for text in stored if known[text] is None]
             if not right and new:
-                guess = self._guesses.take(charge_point, visitor.area, now)
+                heavy = any(is_heavy(text) for text in new)
+                guess = self._guesses.take(charge_point, visitor.area, now, heavy=heavy)
                 if guess is None:
                     raise self._too_often(tenant)
                 try:
-                    right = await self._tried(basic[1], new)
+                    right = await self._tried(basic[1], new, self._hashing[heavy])
                 except CrowdedError:
                     guess.give_back(now)
-                    raise self._crowded(self._hashing) from None
+                    raise self._crowded(self._hashing[heavy]) from None
                 if not right:
                     raise _unauthorized(tenant)
                 guess.give_back(now)
@@ -227,20 +232,21 @@ class Admission:
             raise self._too_often(tenant)
         raise _unauthorized(tenant)
 
-    async def _tried(self, password: bytes, stored: Sequence[str]) -> str:
-        """Which of the stored texts is this password's, if any; each is a slow hash. Raises CrowdedError."""
-        async with self._hashing.one():
+    async def _tried(self, password: bytes, stored: Sequence[str], turns: Turns) -> str:
+        """Which of the stored texts is this password's, if any; each costs a hash. Raises CrowdedError."""
+        async with turns.one():
             for text in stored:
                 if await self._credentials.verify(password, text):
                     return text
         return ""
 
     async def _hashed(self, password: bytes) -> str:
+        turns = self._hashing[not is_key(password)]
         try:
-            async with self._hashing.one():
+            async with turns.one():
                 return await self._credentials.hash(password)
         except CrowdedError:
-            raise self._crowded(self._hashing) from None
+            raise self._crowded(turns) from None
 
     async def _unknown(self, tenant: Tenant, visitor: _Visitor) -> _Guest:
         """An unknown charge point of a tenant with `auto_register`; its first password is kept."""

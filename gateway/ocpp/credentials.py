@@ -1,7 +1,8 @@
 """HTTP Basic credentials of a handshake enter; whether they are right leaves (SEC-01, SEC-02, SEC-04).
 
-The slow hash runs on threads of its own; its results are remembered under a digest with a key of this process, so
-that the second handshake of a charge point costs microseconds. It never keeps or logs a password.
+The hashes run on threads of their own, those of chosen words, which are slow, apart from those of random keys. Their
+results are remembered under a digest with a key of this process, so that the second handshake of a charge point costs
+microseconds. It never keeps or logs a password.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from domain.charge_point.passwords import hash_password, verify_password
+from domain.charge_point.passwords import hash_password, is_heavy, is_key, verify_password
 
-THREADS = 2
-"""Hashes at once: the door takes no more of a machine than this."""
+KEY_THREADS, WORD_THREADS = 2, 1
+"""Light and heavy hashes at once, each on threads of their own: the door takes no more of a machine than this."""
 MOST = 50_000
 """Passwords that are remembered as right, and as many as wrong."""
 _LONGEST = 512
@@ -45,12 +46,13 @@ class Credentials:
     from them, so that whoever guesses pushes nobody out.
     """
 
-    def __init__(self, threads: int = THREADS, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
-        self._threads = ThreadPoolExecutor(threads, "scrypt")
+        self._keys = ThreadPoolExecutor(KEY_THREADS, "scrypt-keys")
+        self._words = ThreadPoolExecutor(WORD_THREADS, "scrypt-words")
 
     def known(self, password: bytes, stored: str) -> bool | None:
         """Whether this is the password that was stored, as far as it is known without a hash."""
@@ -64,18 +66,19 @@ class Credentials:
         """Whether this is the password that was stored."""
         known = self.known(password, stored)
         if known is None:
-            loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(self._threads, verify_password, password, stored)
+            loop, threads = asyncio.get_running_loop(), self._words if is_heavy(stored) else self._keys
+            known = await loop.run_in_executor(threads, verify_password, password, stored)
             self._remember(self._right if known else self._wrong, self._digest(password, stored))
         return known
 
     async def hash(self, password: bytes) -> str:
         """The text to store for a new password."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, hash_password, password, secrets.token_bytes(16))
+        loop, threads = asyncio.get_running_loop(), self._keys if is_key(password) else self._words
+        return await loop.run_in_executor(threads, hash_password, password, secrets.token_bytes(16))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._keys, self._words):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, password: bytes, stored: str) -> bytes:
         return hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)

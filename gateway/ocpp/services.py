@@ -28,8 +28,8 @@ class Options:
     `most_handshakes` wait for their turn at the log, `most_hashes` for that of their password. Of passwords that
     are not known to be right, `guess_burst` and then `guesses_per_charge_point` a second are tried at one charge
     point, `address_guess_burst` and then `guesses_per_address` from one address, and beyond those `address_reserve`
-    and then `reserve_per_address` at charge points at which nobody guessed. Refused handshakes are told
-    `knocks_pause` after the first of them, at most every `knocks_every` for each tenant.
+    and then `reserve_per_address` at charge points at which nobody guessed; a chosen word counts as ten. Refused
+    handshakes are told `knocks_pause` after the first of them, at most every `knocks_every` for each tenant.
     """
 
     patience: float = 5.0
@@ -55,10 +55,10 @@ class Options:
     most_hashes: int = 1_000
     guesses_per_charge_point: float = 0.2
     guess_burst: float = 10.0
-    guesses_per_address: float = 2.0
-    address_guess_burst: float = 60.0
-    reserve_per_address: float = 10.0
-    address_reserve: float = 1_000.0
+    guesses_per_address: float = 20.0
+    address_guess_burst: float = 300.0
+    reserve_per_address: float = 50.0
+    address_reserve: float = 600.0
     knocks_pause: float = 1.0
     knocks_every: float = 60.0
     proxies: Proxies = field(default_factory=Proxies)

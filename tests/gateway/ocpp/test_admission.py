@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -446,6 +447,21 @@ async def test_guessers_hold_up_nobody_whose_credentials_are_known_or_who_needs_
         assert (hanging.begun, hanging.go.is_set()) == (2, False)
         hanging.go.set()
         assert {task.result()[0] for task in (await asyncio.wait(waiting))[0]} == {401}
+
+
+async def test_whoever_guesses_chosen_words_holds_up_nobody_who_has_a_key() -> None:
+    async with world() as w:
+        for n in range(3):
+            await w.charge_point(f"T-{n}", password="a word")
+        words = threading.Event()
+        occupied = asyncio.get_running_loop().run_in_executor(w.gateway._credentials._words, words.wait)
+        guesses = [asyncio.create_task(refused(w, id=f"T-{n}", password="guess")) for n in range(3)]
+        async with w.connected():
+            pass
+        assert not any(guess.done() for guess in guesses)
+        words.set()
+        await occupied
+        assert {(await guess)[0] for guess in guesses} == {401}
 
 
 async def test_an_unknown_charge_point_costs_no_hash() -> None:

@@ -71,6 +71,16 @@ def test_who_tries_one_password_at_each_of_many_charge_points_is_held_up_too() -
     assert may(guesses, "demo|T-26", "elsewhere")
 
 
+def test_a_chosen_word_costs_an_address_as_much_as_ten_keys() -> None:
+    guesses = Guesses(GUESSES)
+    assert [guesses.take(f"demo|T-{n}", "nat", 0, heavy=True) is not None for n in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+    assert may(guesses, "demo|T-9", "nat"), "what is left of the reserve is enough for a key"
+
+
 @pytest.mark.parametrize("before", [0, 20])
 def test_a_try_that_is_given_back_is_none(before: int) -> None:
     guesses = Guesses(GUESSES)
