@@ -99,6 +99,11 @@ def invalid(place: str, path: str, message: str) -> Problem:
     )
 
 
+def forbidden(place: str, path: str, message: str) -> Problem:
+    """A value that is not the caller's to give."""
+    return Problem(403, f"{path}: {message}", errors=(FieldError(place=place, path=path, message=message),))
+
+
 def refused(reply: Reply) -> Problem:
     """The refusal of a decision."""
     assert reply.refusal is not None

@@ -66,6 +66,7 @@ def tenant_body(points: int, party_id: str = "BEN") -> dict[str, Any]:
         "name": "Bench",
         "configuration": {
             "max_charge_points": points + 1000,
+            "max_auto_registered": points + 1000,
             "api_rate_limit": 1_000_000,
             "ocpp_rate_limit": 1_000_000,
             "worker_pool_size": 10_000,

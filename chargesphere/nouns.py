@@ -7,6 +7,7 @@ from typing import Any
 
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
+from commands import knocking as knocking_commands
 from commands import partner as partner_commands
 from commands import remote_command as remote_commands
 from commands import session as session_commands
@@ -15,7 +16,18 @@ from commands import tenant as tenant_commands
 from commands import token as token_commands
 from commands.base import Command, Handler, Route
 from commands.charge_point import routes as charge_point_commands
-from domain import charge_point, delivery, directory, partner, remote_command, session, tariff, tenant, token
+from domain import (
+    charge_point,
+    delivery,
+    directory,
+    knocking,
+    partner,
+    remote_command,
+    session,
+    tariff,
+    tenant,
+    token,
+)
 from domain.aggregate import Aggregate, Event, EventRegistry
 from projections import (
     audit as audit_view,
@@ -31,6 +43,9 @@ from projections import (
 )
 from projections import (
     frame as frame_view,
+)
+from projections import (
+    knocking as knocking_view,
 )
 from projections import (
     location as location_view,
@@ -70,6 +85,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     tariff.Tariff: tariff.AGGREGATE_EVENTS,
     remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
+    knocking.Knocking: knocking.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -82,6 +98,7 @@ ROUTES: dict[type[Command], Route] = {
     **tariff_commands.ROUTES,
     **remote_commands.ROUTES,
     **delivery_commands.ROUTES,
+    **knocking_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,
@@ -105,6 +122,7 @@ VIEWS: tuple[View, ...] = (
     tariff_view.VIEW,
     remote_command_view.VIEW,
     delivery_view.VIEW,
+    knocking_view.VIEW,
 )
 FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,

@@ -43,8 +43,10 @@ from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpi.url_policy import UrlPolicy
+from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.directory import StoreDirectory, StoreTariffs
 from gateway.ocpp.server import OcppGateway
+from gateway.ocpp.services import Options as OcppOptions
 from gateway.ocpp.services import Services as OcppServices
 from streams.channel import LogChannel
 from streams.decider import Decider
@@ -280,6 +282,7 @@ class _Process:
                 frames=frames,
                 clock=backbone,
                 busy=self._decider_is_behind,
+                options=OcppOptions(proxies=Proxies(self._settings.trusted_proxies)),
             )
         )
         try:
@@ -299,7 +302,14 @@ class _Process:
         for router in self._routers(checks):
             app.include_router(router)
         config = uvicorn.Config(
-            app, log_level="warning", lifespan="off", access_log=False, server_header=False
+            app,
+            log_level="warning",
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            # Never those that uvicorn trusts by itself: this machine, and who is in FORWARDED_ALLOW_IPS.
+            proxy_headers=bool(self._settings.trusted_proxies),
+            forwarded_allow_ips=[str(network) for network in self._settings.trusted_proxies],
         )
         self._uvicorn = uvicorn.Server(config)
         self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

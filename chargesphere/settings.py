@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 PREFIX = "CHARGESPHERE_"
 NAMES = (
     "KAFKA_BOOTSTRAP",
@@ -26,6 +28,7 @@ NAMES = (
     "HUB_PARTY",
     "ALLOW_PRIVATE_URLS",
     "MAX_DECIDER_LAG_SECONDS",
+    "TRUSTED_PROXIES",
 )
 
 
@@ -37,7 +40,8 @@ class SettingsError(Exception):
 class Settings:
     """What the environment says. Secrets are bytes and never printed.
 
-    While the decider is more than `max_decider_lag` seconds behind, the edges refuse new work.
+    While the decider is more than `max_decider_lag` seconds behind, the edges refuse new work. What a request says of
+    its client's address is believed only if it comes from one of `trusted_proxies`.
     """
 
     kafka_bootstrap: str | None
@@ -51,6 +55,7 @@ class Settings:
     hub_party: tuple[str, str]
     allow_private_urls: bool | None
     max_decider_lag: float
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +77,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         hub_party=_party(values.get("HUB_PARTY", "DEHUB")),
         allow_private_urls=_flag("ALLOW_PRIVATE_URLS", values.get("ALLOW_PRIVATE_URLS")),
         max_decider_lag=_seconds("MAX_DECIDER_LAG_SECONDS", values.get("MAX_DECIDER_LAG_SECONDS", "10")),
+        trusted_proxies=_networks("TRUSTED_PROXIES", values.get("TRUSTED_PROXIES", "")),
     )
 
 
@@ -192,3 +198,15 @@ def _seconds(name: str, value: str) -> float:
     if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value, re.ASCII) or float(value) < 1:
         raise SettingsError(f"{PREFIX}{name}: {value!r} is not a number of seconds, at least 1")
     return float(value)
+
+
+def _networks(name: str, value: str) -> tuple[Network, ...]:
+    found = []
+    for item in filter(None, re.split(r"[\s,]+", value)):
+        try:
+            found.append(ipaddress.ip_network(item))
+        except ValueError:
+            raise SettingsError(
+                f"{PREFIX}{name}: {item!r} is no address and no network such as 10.0.0.0/8"
+            ) from None
+    return tuple(found)

@@ -1,14 +1,24 @@
-"""What can be asked of the directory of parties: a claim, and its release.
+"""What can be asked of the directory: a claim of parties or of a prefix of ids, and its release.
 
-A claim comes before what it is for: first the parties, then the partner or tenant that speaks for them.
+A claim comes before what it is for: first the parties and the prefix, then the partner or tenant that has them.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.directory import DIRECTORY_ID, Claimed, Directory, PartyRole, Released
+from domain.directory import (
+    DIRECTORY_ID,
+    Claimed,
+    Directory,
+    PartyRole,
+    PrefixClaimed,
+    PrefixesReleased,
+    Released,
+)
 
 
 class _OfDirectory(Command, frozen=True, kw_only=True):
@@ -32,6 +42,31 @@ class ClaimParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim
 
 class ReleaseParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.release.v1"):
     """The platform speaks for nobody any more."""
+
+
+class ClaimPrefix(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim_prefix.v1"):
+    """Ids that begin with this prefix are to lead to `owner`; what it holds besides stays until it is released.
+
+    `first`: it must not have any other yet. Answered with `PrefixReply`.
+    """
+
+    prefix: str
+    first: bool = False
+
+
+class PrefixReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of the claim; not `new` where a first one had been made before."""
+
+    number: int
+    new: bool = True
+
+
+class ReleasePrefixes(_OfDirectory, frozen=True, kw_only=True, tag="directory.release_prefixes.v1"):
+    """Of the claims numbered `since` to `upto`, `owner` needs that of the prefix `keep` alone; empty: none."""
+
+    keep: str = ""
+    since: int = 0
+    upto: int
 
 
 def claim(directory: Directory, command: ClaimParties, meta: Meta) -> Outcome:
@@ -64,7 +99,40 @@ def release(directory: Directory, command: ReleaseParties, meta: Meta) -> Outcom
     return Accepted()
 
 
+def claim_prefix(directory: Directory, command: ClaimPrefix, meta: Meta) -> Outcome:
+    """Refused as ALREADY_EXISTS where it lies within another platform's prefix, or another's within it."""
+    if not command.owner or not command.prefix:
+        return Rejected(Refusal.INVALID, "owner and prefix must not be empty")
+    if other := directory.state.overlapping(command.prefix, command.owner):
+        return Rejected(
+            Refusal.ALREADY_EXISTS, f"prefix {command.prefix!r} overlaps {other!r}, which belongs to another"
+        )
+    held = directory.state.prefixes.get(command.owner, ())
+    if command.first and held:
+        if [one.prefix for one in held] != [command.prefix]:
+            return Rejected(
+                Refusal.ALREADY_EXISTS, f"{command.owner} exists with the prefix {held[-1].prefix!r}"
+            )
+        return Accepted(PrefixReply(number=held[0].number, new=False))
+    directory.trigger(PrefixClaimed, meta.at, owner=command.owner, prefix=command.prefix)
+    return Accepted(PrefixReply(number=directory.version))
+
+
+def release_prefixes(directory: Directory, command: ReleasePrefixes, meta: Meta) -> Outcome:
+    """A later claim stays: it belongs to a configuration that is being changed."""
+    released = tuple(
+        one.prefix
+        for one in directory.state.prefixes.get(command.owner, ())
+        if command.since <= one.number <= command.upto and one.prefix != command.keep
+    )
+    if released:
+        directory.trigger(PrefixesReleased, meta.at, owner=command.owner, prefixes=released)
+    return Accepted()
+
+
 ROUTES: dict[type[Command], Route] = {
     ClaimParties: Route(Directory, claim),
     ReleaseParties: Route(Directory, release),
+    ClaimPrefix: Route(Directory, claim_prefix),
+    ReleasePrefixes: Route(Directory, release_prefixes),
 }

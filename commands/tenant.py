@@ -11,6 +11,7 @@ from domain.tenant import (
     Configured,
     Created,
     Tenant,
+    held_back,
     tenant_aggregate_id,
     wrong_in,
 )
@@ -26,16 +27,25 @@ class _OfTenant(Command, frozen=True, kw_only=True):
 
 
 class CreateTenant(_OfTenant, frozen=True, kw_only=True, tag="tenant.create.v1"):
-    """A new tenant; its id is `[a-z0-9-]{1,32}`. Its party, if any, was claimed in the directory before."""
+    """A new tenant; its id is `[a-z0-9-]{1,32}`. Its party, if any, was claimed in the directory before.
+
+    With an `id_prefix` it names the number of its claim.
+    """
 
     name: str
     configuration: Configuration = Configuration()
+    prefix_claim: int = 0
 
 
 class ConfigureTenant(_OfTenant, frozen=True, kw_only=True, tag="tenant.configure.v1"):
-    """The whole configuration anew."""
+    """The whole configuration anew; what the platform grants changes only `by_platform`.
+
+    Another `id_prefix` needs a newer claim than the one before.
+    """
 
     configuration: Configuration
+    prefix_claim: int = 0
+    by_platform: bool = False
 
 
 def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
@@ -47,8 +57,15 @@ def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
         return Rejected(Refusal.INVALID, "name: must not be empty")
     if wrong := wrong_in(command.configuration):
         return Rejected(Refusal.INVALID, f"configuration.{wrong}")
+    if command.configuration.id_prefix and not command.prefix_claim:
+        return Rejected(Refusal.INVALID, "configuration.id_prefix: must be claimed before")
     tenant.trigger(
-        Created, meta.at, tenant=command.tenant, name=command.name, configuration=command.configuration
+        Created,
+        meta.at,
+        tenant=command.tenant,
+        name=command.name,
+        configuration=command.configuration,
+        prefix_claim=command.prefix_claim,
     )
     return Accepted()
 
@@ -58,8 +75,16 @@ def configure(tenant: Tenant, command: ConfigureTenant, meta: Meta) -> Outcome:
         return Rejected(Refusal.UNKNOWN, f"there is no tenant {command.tenant[:40]}")
     if wrong := wrong_in(command.configuration):
         return Rejected(Refusal.INVALID, f"configuration.{wrong}")
-    if command.configuration != tenant.state.configuration:
-        tenant.trigger(Configured, meta.at, configuration=command.configuration)
+    before, after, claim = tenant.state.configuration, command.configuration, 0
+    held = held_back(before, after)
+    if held and not command.by_platform:
+        return Rejected(Refusal.NOT_ALLOWED, f"configuration.{held}: only the platform may change it")
+    if after.id_prefix != before.id_prefix:
+        claim = command.prefix_claim if after.id_prefix else tenant.state.prefix_claim
+        if after.id_prefix and claim <= tenant.state.prefix_claim:
+            return Rejected(Refusal.CONFLICT, "configuration.id_prefix: it was changed meanwhile")
+    if after != before:
+        tenant.trigger(Configured, meta.at, configuration=after, prefix_claim=claim)
     return Accepted()
 
 

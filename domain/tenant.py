@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from zoneinfo import available_timezones
 
 import msgspec
@@ -19,6 +19,7 @@ from domain.values import JSONObject, PartyId, Settings, Site, Value
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 PARTY: Final = re.compile(r"[A-Z]{2}\*[A-Z0-9]{3}")
 CURRENCY: Final = re.compile(r"[A-Z]{3}")
+COUNTRY: Final = re.compile(r"[A-Z]{3}")
 
 
 def tenant_aggregate_id(tenant: str) -> str:
@@ -62,10 +63,13 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
 class Configuration(Value, frozen=True, kw_only=True):
     """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
 
-    Without `ocpi` the tenant is no party: its charges are settled under the hub's own party and told to nobody.
+    `max_auto_registered` of the charge points that took themselves in (`auto_register`) may wait for an operator, at
+    `default_location` or, without one, at a place that is told to nobody. Without `ocpi` the tenant is no party: its
+    charges are settled under the hub's own party and told to nobody.
     """
 
     max_charge_points: int = 1000
+    max_auto_registered: int = 100
     api_rate_limit: int = 100
     ocpp_rate_limit: int = 1000
     queue_enabled: bool = True
@@ -99,42 +103,146 @@ class Configuration(Value, frozen=True, kw_only=True):
         )
 
 
-_AT_LEAST_ONE: Final = (
+HELD_BY_PLATFORM: Final = (
     "max_charge_points",
+    "max_auto_registered",
     "api_rate_limit",
     "ocpp_rate_limit",
+    "queue_enabled",
     "worker_pool_size",
-    "session_update_seconds",
+    "id_prefix",
+    "ocpi",
 )
+"""What the platform grants: shares of what all tenants use, and names that no two may have."""
+
+BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "max_charge_points": (1, 1_000_000),
+    "max_auto_registered": (0, 1_000_000),
+    "api_rate_limit": (1, 1_000_000),
+    "ocpp_rate_limit": (1, 1_000_000),
+    "worker_pool_size": (1, 10_000),
+    "session_update_seconds": (1, 86_400),
+    "message_timeouts.call_seconds": (1, 3_600),
+    "message_timeouts.expiry_seconds": (1, 86_400),
+    "retry_policy.first_wait_seconds": (1, 3_600),
+    "retry_policy.longest_wait_seconds": (1, 86_400),
+    "retry_policy.give_up_seconds": (1, 2_592_000),
+}
+"""The least and the most of every number, by its path."""
+
 _ZONES: Final = frozenset(available_timezones())
+_ID_PREFIX: Final = re.compile(r"[!-.0-9;-~]{0,48}")
+_LOCATION_ID: Final = re.compile(r"[!-.0-~]{1,36}")
+_DEGREES: Final = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,7})?")
+_MOST_PROFILES = 20
+_LARGEST_NUMBER = 2**53
+_LONGEST_TEXT, _MOST_VALUES, _DEEPEST = 2_000, 500, 8
+
+
+def held_back(before: Configuration, after: Configuration) -> str:
+    """The first setting that only the platform may change and that differs; empty where none does."""
+    for name in HELD_BY_PLATFORM:
+        was, wanted = getattr(before, name), getattr(after, name)
+        if name == "ocpi":  # what it says of itself is its own
+            was, wanted = before.ocpi and before.ocpi.id, after.ocpi and after.ocpi.id
+        if was != wanted:
+            return name
+    return ""
 
 
 def wrong_in(configuration: Configuration) -> str:
     """What cannot be, as `field: reason`, or nothing."""
-    for name in _AT_LEAST_ONE:
-        if getattr(configuration, name) < 1:
-            return f"{name}: must be at least 1, got {getattr(configuration, name)}"
-    for group in ("message_timeouts", "retry_policy"):
-        for name, seconds in msgspec.structs.asdict(getattr(configuration, group)).items():
-            if seconds < 1:
-                return f"{group}.{name}: must be at least 1, got {seconds}"
+    return _wrong_number(configuration) or _wrong_text(configuration) or _wrong_value(configuration)
+
+
+def _wrong_number(configuration: Configuration) -> str:
+    for path, (least, most) in BOUNDS.items():
+        value: Any = configuration
+        for name in path.split("."):
+            value = getattr(value, name)
+        if not least <= value <= most:
+            return f"{path}: must be from {least} to {most}"
+    return ""
+
+
+def _wrong_text(configuration: Configuration) -> str:
+    if not _ID_PREFIX.fullmatch(configuration.id_prefix):
+        return "id_prefix: must have at most 48 printable ASCII characters without / and :"
+    if len(configuration.default_tariff_id) > 36:
+        return "default_tariff_id: must have at most 36 characters"
     if not CURRENCY.fullmatch(configuration.currency):
-        return f"currency: must be an ISO 4217 code such as EUR, got {configuration.currency!r}"
+        return f"currency: must be an ISO 4217 code such as EUR, got {configuration.currency[:20]!r}"
     if configuration.time_zone not in _ZONES:
-        return f"time_zone: must be an IANA name such as Europe/Berlin, got {configuration.time_zone!r}"
+        return f"time_zone: must be an IANA name such as Europe/Berlin, got {configuration.time_zone[:40]!r}"
     if configuration.validation not in ("strict", "lenient"):
-        return f"validation: must be strict or lenient, got {configuration.validation!r}"
-    if configuration.auto_register and configuration.default_location is None:
-        return "default_location: is required with auto_register"
-    party = configuration.ocpi
-    if party is not None and not PARTY.fullmatch(str(party.id)):
-        return f"ocpi: must be a party such as DE and ABC, got {party.country_code!r} and {party.party_id!r}"
+        return f"validation: must be strict or lenient, got {configuration.validation[:20]!r}"
+    return ""
+
+
+def _wrong_value(configuration: Configuration) -> str:
+    site, party = configuration.default_location, configuration.ocpi
+    if site is not None and (wrong := _wrong_site(site)):
+        return f"default_location.{wrong}"
+    if party is not None:
+        if not PARTY.fullmatch(str(party.id)):
+            return (
+                "ocpi: must be a party such as DE and ABC, "
+                f"got {party.country_code[:10]!r} and {party.party_id[:10]!r}"
+            )
+        if wrong := _wrong_json(party.business_details):
+            return f"ocpi.business_details: {wrong}"
+    if len(configuration.default_charging_profiles) > _MOST_PROFILES:
+        return f"default_charging_profiles: must be at most {_MOST_PROFILES}"
+    for number, profile in enumerate(configuration.default_charging_profiles):
+        if wrong := _wrong_json(profile):
+            return f"default_charging_profiles.{number}: {wrong}"
+    return ""
+
+
+def _wrong_site(site: Site) -> str:
+    if not _LOCATION_ID.fullmatch(site.id):
+        return "id: must have 1 to 36 printable ASCII characters without /"
+    for name, most in (("name", 255), ("address", 45), ("city", 45), ("postal_code", 10)):
+        if len(getattr(site, name)) > most:
+            return f"{name}: must have at most {most} characters"
+    if site.country and not COUNTRY.fullmatch(site.country):
+        return f"country: must be an ISO 3166-1 alpha-3 code such as DEU, got {site.country[:10]!r}"
+    if site.time_zone not in _ZONES:
+        return f"time_zone: must be an IANA name such as Europe/Berlin, got {site.time_zone[:40]!r}"
+    if site.coordinates is not None:
+        for name, bound in (("latitude", 90), ("longitude", 180)):
+            degrees = getattr(site.coordinates, name)
+            if not _DEGREES.fullmatch(degrees) or abs(float(degrees)) > bound:
+                return f"coordinates.{name}: must be a text of degrees up to {bound} with at most 7 decimals"
+    return ""
+
+
+def _wrong_json(value: object) -> str:
+    """What the log or a read model could not hold of a value that we only pass on."""
+    left, level = [value], 0
+    values = 0
+    while left:
+        level, values = level + 1, values + len(left)
+        if level > _DEEPEST or values > _MOST_VALUES:
+            return f"must have at most {_MOST_VALUES} values, {_DEEPEST} levels deep"
+        below: list[object] = []
+        for one in left:
+            if isinstance(one, int | float) and not abs(one) <= _LARGEST_NUMBER:
+                return f"numbers must lie between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}"
+            if isinstance(one, str) and (len(one) > _LONGEST_TEXT or "\0" in one):
+                return f"texts must have at most {_LONGEST_TEXT} characters, none of them NUL"
+            if isinstance(one, dict):
+                below += [*one, *one.values()]
+            elif isinstance(one, list | tuple):
+                below += one
+        left = below
     return ""
 
 
 class TenantState(msgspec.Struct, omit_defaults=True):
     name: str = ""
     configuration: Configuration = Configuration()
+    prefix_claim: int = 0  # the number of the claim on its `id_prefix`, or on the last one that it had
 
 
 class Tenant(Aggregate[TenantState]):
@@ -145,23 +253,30 @@ class Tenant(Aggregate[TenantState]):
 
 
 class Created(Event, frozen=True, kw_only=True, tag="tenant.created.v1"):
-    """The tenant exists; its database is `ocpp_{tenant}`."""
+    """The tenant exists; its database is `ocpp_{tenant}`. `prefix_claim` is the number of its prefix's claim."""
 
     tenant: str
     name: str
     configuration: Configuration
+    prefix_claim: int = 0
 
     def apply(self, aggregate: Tenant) -> None:
         aggregate.state.name, aggregate.state.configuration = self.name, self.configuration
+        aggregate.state.prefix_claim = self.prefix_claim
 
 
 class Configured(Event, frozen=True, kw_only=True, tag="tenant.configured.v1"):
-    """Its configuration as a whole, from now on."""
+    """Its configuration as a whole, from now on.
+
+    `prefix_claim` where `id_prefix` is another: up to this number no claim but that on the new one is needed.
+    """
 
     configuration: Configuration
+    prefix_claim: int = 0
 
     def apply(self, aggregate: Tenant) -> None:
         aggregate.state.configuration = self.configuration
+        aggregate.state.prefix_claim = self.prefix_claim or aggregate.state.prefix_claim
 
 
 AGGREGATE_EVENTS = (Created, Configured)

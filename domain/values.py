@@ -102,6 +102,10 @@ class Site(Value, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
+UNASSIGNED = "unassigned"
+"""The id of the site where a charge point stands that nobody has given a place: it is published to nobody."""
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """The tenant's settings that a decision needs, and their revision (version of the tenant aggregate)."""
 

@@ -109,7 +109,10 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
         out["last_seen"] = at
     match event:
         case Changed():
-            out |= _place(event.site, event.evses, _list(document["connectors"]))
+            place = _place(event.site, event.evses, _list(document["connectors"]))
+            if not event.automatic and place["evses"] != document["evses"]:
+                out["automatic"] = False  # from now on the operator says what it has
+            out |= place
         case Connected():
             out["connected"] = True
             out["connection"] = {"since": at, "node": event.node, "epoch": event.epoch}
@@ -315,7 +318,10 @@ SAMPLES = Feed("samples", ChargePoint.kind, samples)
 
 
 def hub_indexes() -> tuple[IndexSpec, ...]:
-    return (index(HUB, "credentials", "tenant_id", "charge_point_id"),)
+    return (
+        index(HUB, "credentials", "tenant_id", "charge_point_id"),
+        index(HUB, "credentials", "charge_point_id"),
+    )
 
 
 def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
@@ -323,6 +329,7 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "created_at"),
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
+        index(db, "charge_points", "automatic"),
         index(db, "samples", "charge_point_id", "-timestamp"),
         index(db, "samples", "session_id", "timestamp"),
     )

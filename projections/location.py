@@ -22,7 +22,7 @@ from domain.charge_point import (
     Removed,
     StatusReported,
 )
-from domain.values import Connector, Evse, Site
+from domain.values import UNASSIGNED, Connector, Evse, Site
 from projections.base import Feed, utc_text
 from projections.store import HUB, JSON, Append, Document, IndexSpec, Put, Write, geo_index, index
 
@@ -174,7 +174,7 @@ def _location(group: Sequence[Document], parties: Mapping[str, str | None], now:
     return {
         **out,
         "id": newest["location_id"],
-        "publish": True,
+        "publish": newest["location_id"] != UNASSIGNED,
         **site,
         "evses": list(evses),
         "last_updated": last_updated,

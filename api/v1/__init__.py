@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    knocking,
     locations,
     partners,
     sessions,
@@ -33,6 +34,7 @@ __all__ = ["indexes", "v1_router"]
 
 NOUNS: Final = (
     tenants.routes,
+    knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
     commands.routes,
     sessions.routes,

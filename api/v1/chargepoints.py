@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from api.problems import Problem, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
+from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, shown
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
@@ -143,10 +144,16 @@ Evses = Annotated[list[EvseInput], Field(min_length=1, max_length=100), AfterVal
 Password = Annotated[str, Field(min_length=8, max_length=128, pattern=r"^[!-~]+$")]
 
 
+def _free(id: str) -> str:
+    if id == KNOCKING:
+        raise ValueError(f"{KNOCKING} is no id: its path is taken")
+    return id
+
+
 class NewChargePoint(_Input):
     """Without a password one is made; it is shown in this answer and never again."""
 
-    id: str = Field(min_length=1, max_length=48, pattern=_ID)
+    id: Annotated[str, AfterValidator(_free)] = Field(min_length=1, max_length=48, pattern=_ID)
     password: Password | None = None
     location: LocationInput
     evses: Evses
@@ -178,7 +185,9 @@ Id = Annotated[str, Path(max_length=128)]
 async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
     tenant, settings = caller.own_tenant, caller.settings
     most = settings.max_charge_points
-    if await caller.services.store.count(StoreQuery(caller.database, "charge_points")) >= most:
+    # Those that took themselves in are counted apart, so that strangers take no operator's place.
+    own = StoreQuery(caller.database, "charge_points", (eq("automatic", False),))
+    if await caller.services.store.count(own) >= most:
         raise Problem(409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit")
     meta = await caller.meta()
     password = body.password or _made(caller, meta)

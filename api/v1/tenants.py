@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import Problem, ProblemRoute, invalid, not_found
-from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer
+from api.auth import Role
+from api.problems import Problem, ProblemRoute, forbidden, invalid, not_found
+from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer, result_of
 from api.v1.lists import Page, answer, listed, oldest_first, plain
 from commands.base import Meta
-from commands.directory import ClaimParties, ReleaseParties
+from commands.directory import (
+    ClaimParties,
+    ClaimPrefix,
+    PrefixReply,
+    ReleaseParties,
+    ReleasePrefixes,
+)
 from commands.tenant import ConfigureTenant, CreateTenant
-from domain.directory import PartyRole
-from domain.tenant import Configuration, wrong_in
+from domain.directory import PartyRole, tenant_owner
+from domain.tenant import HELD_BY_PLATFORM, Configuration, held_back, wrong_in
 from projections.store import HUB, Document, eq
 from projections.tenant import configuration_of
 
@@ -40,10 +49,15 @@ async def create(body: NewTenant, caller: PlatformAdmin) -> Response:
     """409 where the id exists, or the party that its configuration names belongs to another platform."""
     configuration = _configuration(body.configuration, "configuration.")
     meta = await caller.meta(body.id)
-    if configuration.ocpi is not None:
-        claim = ClaimParties(owner=owner_of(body.id), roles=_roles(configuration), first=True)
-        await caller.ask(claim, _step(meta, "claim"))
-    reply = await caller.ask(CreateTenant(tenant=body.id, name=body.name, configuration=configuration), meta)
+    prefix = configuration.id_prefix
+    async with _claimed(caller, body.id, prefix, meta, first=True) as number:
+        if configuration.ocpi is not None:
+            claim = ClaimParties(owner=tenant_owner(body.id), roles=_roles(configuration), first=True)
+            await caller.ask(claim, _step(meta, "claim"))
+        command = CreateTenant(
+            tenant=body.id, name=body.name, configuration=configuration, prefix_claim=number
+        )
+        reply = await caller.ask(command, meta)
     document = await caller.visible(HUB, "tenants", body.id, reply)
     shown = plain(document) if document is not None else {"id": body.id, "name": body.name}
     return answer(shown, 201, {"Location": f"/api/v1/tenants/{body.id}"})
@@ -69,24 +83,59 @@ async def get(tenant_id: Id, caller: Viewer) -> Response:
 
 @routes.put("/tenants/{tenant_id}/config")
 async def configure(tenant_id: Id, body: dict[str, Any], caller: TenantAdmin) -> Response:
-    """The whole configuration anew; what is left out goes back to its default."""
-    before = configuration_of(await _known(caller, tenant_id))
-    configuration = _configuration(body, "")
+    """The whole configuration anew; what is left out goes back to its default.
+
+    Limits, quotas, the prefix of ids and the party are the platform's to grant: a tenant admin who leaves them out
+    keeps them, and one who changes them gets 403.
+    """
+    document = await _known(caller, tenant_id)
+    before = configuration_of(document)
+    by_platform = caller.principal.role >= Role.PLATFORM_ADMIN
+    configuration = _configuration(body if by_platform else {**_granted(document), **body}, "")
+    if not by_platform and (held := held_back(before, configuration)):
+        raise forbidden("body", held, "only a platform admin may change it")
     meta = await caller.meta(tenant_id)
-    owner = owner_of(tenant_id)
-    if configuration.ocpi is not None:
-        claim = ClaimParties(owner=owner, roles=_roles(configuration))
-        await caller.ask(claim, _step(meta, "claim"))
-    reply = await caller.ask(ConfigureTenant(tenant=tenant_id, configuration=configuration), meta)
+    owner = tenant_owner(tenant_id)
+    prefix = configuration.id_prefix if configuration.id_prefix != before.id_prefix else ""
+    async with _claimed(caller, tenant_id, prefix, meta) as number:
+        if configuration.ocpi is not None:
+            claim = ClaimParties(owner=owner, roles=_roles(configuration))
+            await caller.ask(claim, _step(meta, "claim"))
+        command = ConfigureTenant(
+            tenant=tenant_id, configuration=configuration, prefix_claim=number, by_platform=by_platform
+        )
+        reply = await caller.ask(command, meta)
     if configuration.ocpi is None and before.ocpi is not None:
         await caller.ask(ReleaseParties(owner=owner), _step(meta, "release"))
-    document = await caller.visible(HUB, "tenants", tenant_id, reply)
-    return answer(plain(document) if document is not None else {"id": tenant_id})
+    changed = await caller.visible(HUB, "tenants", tenant_id, reply)
+    return answer(plain(changed) if changed is not None else {"id": tenant_id})
 
 
-def owner_of(tenant: str) -> str:
-    """The tenant's name in the directory of parties."""
-    return f"tenant:{tenant}"
+@asynccontextmanager
+async def _claimed(
+    caller: Caller, tenant_id: str, prefix: str, meta: Meta, *, first: bool = False
+) -> AsyncIterator[int]:
+    """The number of the claim on a prefix, 0 for none; given back where what it is for is refused."""
+    if not prefix:
+        yield 0
+        return
+    owner = tenant_owner(tenant_id)
+    claim = ClaimPrefix(owner=owner, prefix=prefix, first=first)
+    claimed = result_of(await caller.ask(claim, _step(meta, "prefix")), PrefixReply)
+    try:
+        yield claimed.number
+    except Problem:
+        if claimed.new:
+            back = ReleasePrefixes(owner=owner, since=claimed.number, upto=claimed.number)
+            await caller.ask(back, _step(meta, "prefix back"))
+        raise
+
+
+def _granted(document: Document) -> Document:
+    """What the platform gave, as the tenant has it."""
+    configuration = document["configuration"]
+    assert isinstance(configuration, dict)
+    return {name: configuration[name] for name in HELD_BY_PLATFORM if name in configuration}
 
 
 async def _known(caller: Caller, tenant_id: str) -> Document:

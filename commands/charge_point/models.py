@@ -71,8 +71,8 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
     """A websocket was opened and authenticated. Answered with `ConnectedReply`.
 
     With a `site` it is the first handshake of one that nobody knows: it is taken in there, or refused ALREADY_EXISTS.
-    A `password_hash` is the one to keep from now on, empty for none. Our own calls leave it alone for `quiet_s`
-    seconds.
+    A `password_hash` is the one to keep from now on, empty for none: a first one, refused CONFLICT once it is not new
+    any more, or the one of two that it used. Our own calls leave it alone for `quiet_s` seconds.
     """
 
     node: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.base import Accepted, Meta, Outcome
+from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import (
     Authorize,
     Boot,
@@ -36,7 +36,7 @@ from domain.charge_point import (
     StatusReported,
     TagAuthorized,
 )
-from domain.charge_point.state import DRIFT_AGREES_S, Drift, RemoteStart
+from domain.charge_point.state import DRIFT_AGREES_S, ChargePointState, Drift, RemoteStart
 from domain.values import Authorization
 
 SEEN_EVERY = timedelta(minutes=1)
@@ -49,7 +49,8 @@ ZERO_STATUSES = frozenset({"Available", "Unavailable", "Faulted"})
 def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
     """The newest connection wins; what was asked of an older one has failed (J-20).
 
-    What its first handshake brings, a place and a password, is decided with it.
+    What its first handshake brings, a place and a password, is decided with it. A password that comes later is
+    nobody's to set by a handshake.
     """
     state = charge_point.state
     if command.site is not None:
@@ -66,6 +67,8 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
     elif not state.provisioned:
         return unknown(command.charge_point_id)
     if command.password_hash is not None:
+        if not _may_keep(state, command.password_hash):
+            return Rejected(Refusal.CONFLICT, f"charge point {command.charge_point_id} has other credentials")
         charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
     charge_point.trigger(
         Connected,
@@ -87,6 +90,13 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             interval=registration.interval if registration else 0,
         )
     )
+
+
+def _may_keep(state: ChargePointState, password_hash: str) -> bool:
+    """One of two that it may have is the one that it used (SEC-03); a first one is kept while it is new."""
+    if state.password_hash or state.alternative_hash:
+        return password_hash in (state.password_hash, state.alternative_hash)
+    return not state.met
 
 
 def disconnect(charge_point: ChargePoint, command: Disconnect, meta: Meta) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from commands.base import Policy
-from commands.processes import charging_session, deliveries, remote_command
+from commands.processes import charging_session, deliveries, remote_command, tenant
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -27,6 +27,7 @@ POLICIES = _together(
     charging_session=charging_session.POLICIES,
     remote_command=remote_command.POLICIES,
     deliveries=deliveries.POLICIES,
+    tenant=tenant.POLICIES,
 )
 REFUSALS = {"charge_point.request_call.v1": remote_command.call_refused}
 """What follows when a command that a policy sent is refused, by the command's name."""

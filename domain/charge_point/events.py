@@ -59,7 +59,7 @@ class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.
         state = aggregate.state
         state.tenant, state.charge_point_id = self.tenant, self.charge_point_id
         state.site, state.evses = self.site, self.evses
-        state.automatic, state.provisioned = self.automatic, True
+        state.automatic, state.provisioned, state.met = self.automatic, True, False
 
 
 class Changed(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
@@ -122,6 +122,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
+        state.met = True
         state.connection = Connection(
             epoch=self.epoch,
             node=self.node,

@@ -19,14 +19,25 @@ _LENGTH = 32
 
 def canonical(password: bytes) -> bytes:
     """The bytes that are hashed: hex digits of an AuthorizationKey are decoded."""
-    return bytes.fromhex(password.decode()) if _HEX.match(password) else password
+    return bytes.fromhex(password.decode()) if is_key(password) else password
 
 
 def hash_password(password: bytes, salt: bytes) -> str:
     """`scrypt$cost$salt$hash`; the salt is 16 random bytes, the password at least one."""
     known = canonical(password)
-    cost = _KEY_COST if _HEX.match(password) else _WORD_COST
+    cost = _KEY_COST if is_key(password) else _WORD_COST
     return f"scrypt${cost}${_text(salt)}${_text(_scrypt(known, salt, cost))}"
+
+
+def is_key(password: bytes) -> bool:
+    """Whether it is an AuthorizationKey, which gets the light hash."""
+    return _HEX.match(password) is not None
+
+
+def is_heavy(stored: str) -> bool:
+    """Whether a password that is held against this text costs the heavy hash."""
+    cost = stored.split("$")[1:2]
+    return cost != [str(_KEY_COST)]
 
 
 def verify_password(password: bytes, stored: str) -> bool:

@@ -188,6 +188,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     charge_point_id: str = ""
     provisioned: bool = False
     automatic: bool = False
+    met: bool = False  # it was connected since it was registered
     site: Site | None = None
     evses: tuple[Evse, ...] = ()
     password_hash: str = ""

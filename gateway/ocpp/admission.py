@@ -1,9 +1,10 @@
 """Who may connect: an HTTP request for an upgrade enters, a connection or an HTTP refusal leaves.
 
-404 for a charge point or tenant that is not known, after as long as a wrong password takes; 401 for a wrong password;
-429 for a caller that asks too often; 503 with Retry-After while the log is away, this process is full, too many wait
-for their turn, or two devices fight for one id. The log hears of a connection before the upgrade is answered: one
-decision, which also takes in an unknown charge point and keeps a new password. It never reads a frame.
+404 for a charge point or tenant that is not known; 401 for a wrong password; 429 for a caller that asks or guesses
+too often; 503 with Retry-After while the log is away, this process is full, too many wait for their turn, or two
+devices fight for one id. A password that was right lately is known at once; any other is hashed in its turn, and only
+so many are tried. The log hears of a connection before the upgrade is answered: one decision, which also takes in an
+unknown charge point and keeps a new password. It never reads a frame.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import math
 import random
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import NamedTuple
@@ -27,10 +29,14 @@ from websockets.typing import Subprotocol
 
 from commands.base import Meta, Refusal
 from commands.charge_point import Connect, ConnectedReply
-from domain.values import Site
+from domain.charge_point.passwords import is_heavy, is_key
+from domain.knocking import Reason
+from domain.values import UNASSIGNED, Site
+from gateway.ocpp.client_address import neighbourhood
 from gateway.ocpp.connection import Connection
-from gateway.ocpp.credentials import Credentials, parse_basic
-from gateway.ocpp.limits import Buckets
+from gateway.ocpp.credentials import KEY_THREADS, WORD_THREADS, Credentials, parse_basic
+from gateway.ocpp.knocks import Knocks
+from gateway.ocpp.limits import Buckets, Guesses
 from gateway.ocpp.ports import DirectoryUnavailableError, Listed, Tenant
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
@@ -48,17 +54,37 @@ LONGEST_AWAY = 300.0
 _PATH = re.compile(r"/ocpp/(?:([^/]+)/)?([^/]+)\Z")
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _IDENTITY = re.compile(r"[^:\x00-\x1f\x7f]{1,48}")
+_LISTED = frozenset(Reason)
 
 
 class RefusedHandshakeError(Exception):
-    """The HTTP answer to a handshake that is not taken; `outcome` is its name in the metrics."""
+    """The HTTP answer to a handshake that is not taken; `outcome` is its name in the metrics.
 
-    def __init__(self, status: HTTPStatus, outcome: str, text: str, retry_after: int = 0) -> None:
+    `tenant` is whose charge point it would be, empty where nobody's.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, outcome: str, text: str, retry_after: int = 0, tenant: str = ""
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.outcome = outcome
         self.text = text
         self.retry_after = retry_after
+        self.tenant = tenant
+
+
+class _Visitor(NamedTuple):
+    """Who somebody at the door says to be: `tenant` and `identity` are empty where the URL names none.
+
+    `area` is what limits count an address by.
+    """
+
+    tenant: str
+    identity: str
+    address: str
+    area: str
+    basic: tuple[str, bytes] | None
 
 
 class _Guest(NamedTuple):
@@ -77,14 +103,21 @@ class _Guest(NamedTuple):
 class Admission:
     """Decides each handshake."""
 
-    def __init__(self, services: Services, credentials: Credentials, registry: Registry) -> None:
+    def __init__(
+        self, services: Services, credentials: Credentials, registry: Registry, knocks: Knocks
+    ) -> None:
         options = services.options
         self._services = services
         self._credentials = credentials
         self._registry = registry
+        self._knocks = knocks
         self._addresses = Buckets(options.handshakes_per_address, options.handshake_burst)
-        self._refusals = Buckets(options.refusals_per_caller, options.refusal_burst)
+        self._guesses = Guesses(options)
         self._numbers = itertools.count(1)
+        self._hashing = {
+            False: Turns(KEY_THREADS, most_waiting=options.most_hashes, each=0.01),
+            True: Turns(WORD_THREADS, most_waiting=options.most_hashes, each=0.1),
+        }
         self._turns = Turns(most_waiting=options.most_handshakes)
         self._returns = Appointments()
         self._own_calls = Appointments()
@@ -92,20 +125,44 @@ class Admission:
     async def admit(self, path: str, headers: Headers, address: str) -> Connection | None:
         """The new current connection; None where there is no common subprotocol (J-04). Raises the refusal."""
         loop = asyncio.get_running_loop()
-        if not self._addresses.take(address, loop.time()):
-            raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, "too_often", "Too many handshakes.")
-        self._see_room(loop.time())
+        visitor = _visitor(path, headers, address)
         try:
-            async with self._turns.one():
-                self._see_room(loop.time())  # it may have waited for seconds
-                return await self._identify(path, headers, address)
-        except CrowdedError:
-            raise self._come_back(loop.time(), "crowded") from None
+            if not self._addresses.take(visitor.area, loop.time()):
+                raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, Reason.TOO_OFTEN, "Too many handshakes.")
+            self._see_room(loop.time())
+            if visitor.tenant:
+                self._see_decider(visitor.tenant, visitor.identity)
+            return await self._admit(visitor, headers)
+        except RefusedHandshakeError as refused:
+            if refused.outcome in _LISTED:
+                self._knocks.note(
+                    refused.tenant, _name(visitor, refused.tenant, path), refused.outcome, address
+                )
+            raise
         except DirectoryUnavailableError:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "store_away", "Try again later.") from None
         except LogUnavailable:
             self._services.health.failed(loop.time())
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.") from None
+
+    async def _admit(self, visitor: _Visitor, headers: Headers) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        guest = await self._identify(visitor)
+        tenant, id = guest.tenant, guest.listed.charge_point_id
+        self._see_decider(tenant.id, id)
+        if not self._speaks_ocpp16(tenant, headers):
+            self._knocks.note(tenant.id, id, Reason.NO_SUBPROTOCOL, visitor.address)
+            return None
+        if self._registry.storming((tenant.id, id), now):
+            logger.warning("charge point %s of %s: two devices seem to share this id", id, tenant.id)
+            text = "Another device uses this identity."
+            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, Reason.STORM, text, tenant.id)
+        try:
+            async with self._turns.one():
+                self._see_room(asyncio.get_running_loop().time())  # it may have waited for seconds
+                return await self._connect(guest, visitor.address)
+        except CrowdedError:
+            raise self._crowded(self._turns) from None
 
     def _see_room(self, now: float) -> None:
         if len(self._registry) >= self._services.options.most_connections:
@@ -116,86 +173,92 @@ class Admission:
     def _see_decider(self, tenant: str, charge_point_id: str) -> None:
         """What one partition is behind by puts off its own charge points only."""
         if self._services.busy(tenant, charge_point_id):
-            raise self._come_back(asyncio.get_running_loop().time(), "busy")
+            raise self._crowded(self._turns, "busy")
 
-    async def _identify(self, path: str, headers: Headers, address: str) -> Connection | None:
-        caller = f"{address} {path[:200]}"
-        now = asyncio.get_running_loop().time()
-        if self._refusals.empty(caller, now):
-            raise self._wait(HTTPStatus.TOO_MANY_REQUESTS, "too_often", "Too many refused handshakes.")
-        place = _PATH.match(path.partition("?")[0])
-        if place is not None and place[1]:
-            self._see_decider(place[1], _decoded(place[2]))
-        try:
-            guest = await self._known(path, headers)
-        except RefusedHandshakeError:
-            self._refusals.take(caller, now)
-            raise
-        tenant, listed = guest.tenant, guest.listed
-        self._see_decider(tenant.id, listed.charge_point_id)
-        if not self._speaks_ocpp16(tenant, headers):
-            return None
-        if self._registry.storming((tenant.id, listed.charge_point_id), now):
-            logger.warning(
-                "charge point %s of %s: two devices seem to share this id", listed.charge_point_id, tenant.id
-            )
-            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "storm", "Another device uses this identity.")
-        return await self._connect(guest, address)
-
-    async def _known(self, path: str, headers: Headers) -> _Guest:
+    async def _identify(self, visitor: _Visitor) -> _Guest:
         """The charge point behind path and credentials."""
-        given = headers.get_all("Authorization")
-        basic = parse_basic(given[0]) if len(given) == 1 else None
-        place = _PATH.match(path.partition("?")[0])
-        tenant, identity = None, ""
-        if place is not None:
-            identity = _decoded(place[2])
-            named = place[1]
-            if identity and (named is None or _TENANT.fullmatch(named)):
-                directory = self._services.directory
-                tenant = await (directory.tenant(named) if named else directory.tenant_of(identity))
-        listed = None
-        if tenant is not None:
-            listed = await self._services.directory.charge_point(tenant.id, identity)
-            if listed is None and tenant.auto_register and tenant.active:
-                return await self._unknown(tenant, identity, basic)
-        if tenant is None or listed is None:
-            if basic is not None:
-                await self._credentials.verify_nobody(basic[1])
-            raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
+        tenant = await self._tenant(visitor)
+        listed = await self._services.directory.charge_point(tenant.id, visitor.identity)
+        if listed is None:
+            return await self._unknown(tenant, visitor)
         if listed.password_hash or listed.alternative_hash:
-            right = await self._right_hash(listed, basic)
+            right = await self._right_hash(tenant, listed, visitor)
             if listed.alternative_hash:
                 return _with_password(_Guest(tenant, listed), right)
-        elif listed.automatic and basic is not None:
-            if basic[0] != listed.charge_point_id:
-                raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
-            return _with_password(_Guest(tenant, listed), await self._credentials.hash(basic[1]))
+        elif listed.automatic and listed.new and visitor.basic is not None:
+            if visitor.basic[0] != listed.charge_point_id:
+                raise _unauthorized(tenant)
+            return _with_password(_Guest(tenant, listed), await self._hashed(visitor.basic[1]))
         return _Guest(tenant, listed)
 
-    async def _right_hash(self, listed: Listed, basic: tuple[str, bytes] | None) -> str:
+    async def _tenant(self, visitor: _Visitor) -> Tenant:
+        directory, found = self._services.directory, list[Tenant]()
+        if visitor.identity and visitor.tenant:
+            named = await directory.tenant(visitor.tenant) if _TENANT.fullmatch(visitor.tenant) else None
+            found = [named] if named is not None else []
+        elif visitor.identity:
+            found = list(await directory.tenants_of(visitor.identity))
+        if len(found) == 1:
+            return found[0]
+        raise _not_found(Reason.AMBIGUOUS if found else Reason.UNKNOWN)
+
+    async def _right_hash(self, tenant: Tenant, listed: Listed, visitor: _Visitor) -> str:
         """The stored text of the password that was given; empty where none is asked for."""
+        basic, now = visitor.basic, asyncio.get_running_loop().time()
+        charge_point = f"{tenant.id}|{listed.charge_point_id}"
         if basic is not None and basic[0] == listed.charge_point_id:
-            for stored in filter(None, (listed.password_hash, listed.alternative_hash)):
-                if await self._credentials.verify(basic[1], stored):
-                    return stored
-        elif basic is not None and listed.password_hash:
-            await self._credentials.verify(basic[1], listed.password_hash)
+            stored = [text for text in (listed.password_hash, listed.alternative_hash) if text]
+            known = {text: self._credentials.known(basic[1], text) for text in stored}
+            right = next((text for text in stored if known[text]), "")
+            new = [text for text in stored if known[text] is None]
+            if not right and new:
+                heavy = any(is_heavy(text) for text in new)
+                guess = self._guesses.take(charge_point, visitor.area, now, heavy=heavy)
+                if guess is None:
+                    raise self._too_often(tenant)
+                try:
+                    right = await self._tried(basic[1], new, self._hashing[heavy])
+                except CrowdedError:
+                    guess.give_back(now)
+                    raise self._crowded(self._hashing[heavy]) from None
+                if not right:
+                    raise _unauthorized(tenant)
+                guess.give_back(now)
+            if right:
+                return right
         if not listed.password_hash:
             return ""
-        raise RefusedHandshakeError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong credentials.\n")
+        if not self._guesses.may_repeat(charge_point, visitor.area, now):
+            raise self._too_often(tenant)
+        raise _unauthorized(tenant)
 
-    async def _unknown(self, tenant: Tenant, identity: str, basic: tuple[str, bytes] | None) -> _Guest:
+    async def _tried(self, password: bytes, stored: Sequence[str], turns: Turns) -> str:
+        """Which of the stored texts is this password's, if any; each costs a hash. Raises CrowdedError."""
+        async with turns.one():
+            for text in stored:
+                if await self._credentials.verify(password, text):
+                    return text
+        return ""
+
+    async def _hashed(self, password: bytes) -> str:
+        turns = self._hashing[not is_key(password)]
+        try:
+            async with turns.one():
+                return await self._credentials.hash(password)
+        except CrowdedError:
+            raise self._crowded(turns) from None
+
+    async def _unknown(self, tenant: Tenant, visitor: _Visitor) -> _Guest:
         """An unknown charge point of a tenant with `auto_register`; its first password is kept."""
+        identity, basic = visitor.identity, visitor.basic
         wrong_user = basic is not None and basic[0] != identity
-        if (
-            tenant.default_location is None
-            or wrong_user
-            or not await self._services.directory.has_room(tenant.id)
-        ):
-            raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
-        guest = _Guest(tenant, Listed(charge_point_id=identity, automatic=True), tenant.default_location)
-        return guest if basic is None else _with_password(guest, await self._credentials.hash(basic[1]))
+        if not tenant.auto_register or not tenant.active or wrong_user:
+            raise _not_found(Reason.UNKNOWN, tenant)
+        if not await self._services.directory.has_room(tenant.id):
+            raise _not_found(Reason.NO_ROOM, tenant)
+        site = tenant.default_location or Site(id=UNASSIGNED, time_zone=tenant.settings.time_zone)
+        guest = _Guest(tenant, Listed(charge_point_id=identity, automatic=True), site)
+        return guest if basic is None else _with_password(guest, await self._hashed(basic[1]))
 
     async def _connect(self, guest: _Guest, address: str) -> Connection:
         tenant, listed, channel = guest.tenant, guest.listed, self._services.channel
@@ -216,13 +279,14 @@ class Admission:
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
         if reply.refusal is Refusal.UNKNOWN:
-            raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
-        if reply.refusal is Refusal.ALREADY_EXISTS:
+            raise _not_found(Reason.UNKNOWN, tenant)
+        if reply.refusal in (Refusal.ALREADY_EXISTS, Refusal.CONFLICT):
             # Taken in meanwhile, maybe with a password: the directory will know soon.
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "meanwhile", "Try again later.")
         if reply.refusal is not None:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "failed", "Try again later.")
         if guest.site is not None or guest.password_hash is not None:
+            listed = msgspec.structs.replace(listed, new=False)
             self._services.directory.learn(tenant.id, listed)
         connected = msgspec.json.decode(reply.result, type=ConnectedReply)
         return Connection(
@@ -255,18 +319,52 @@ class Admission:
             deadline=at + timedelta(seconds=self._patience),
         )
 
-    def _wait(self, status: HTTPStatus, outcome: str, text: str) -> RefusedHandshakeError:
+    def _wait(self, status: HTTPStatus, outcome: str, text: str, tenant: str = "") -> RefusedHandshakeError:
         """To be tried again after `retry_after` seconds, or up to twice as many: they should not all come at once."""
         least = self._services.options.retry_after
-        return RefusedHandshakeError(status, outcome, f"{text}\n", random.randint(least, 2 * least))
+        return RefusedHandshakeError(status, outcome, f"{text}\n", random.randint(least, 2 * least), tenant)
 
-    def _come_back(self, now: float, outcome: str) -> RefusedHandshakeError:
+    def _too_often(self, tenant: Tenant) -> RefusedHandshakeError:
+        text = "Too many refused handshakes."
+        return self._wait(HTTPStatus.TOO_MANY_REQUESTS, Reason.TOO_OFTEN, text, tenant.id)
+
+    def _crowded(self, turns: Turns, outcome: str = "crowded") -> RefusedHandshakeError:
         """One of a crowd, each of which comes back at a moment of its own, as many in a second as have their turn."""
-        least = self._services.options.retry_after
-        seconds = self._returns.next(now + least, self._turns.per_second) - now
+        now, least = asyncio.get_running_loop().time(), self._services.options.retry_after
+        seconds = self._returns.next(now + least, turns.per_second) - now
         retry_after = math.ceil(min(seconds, LONGEST_AWAY) * random.uniform(1.0, 1.2))
         text = "Too many are waiting.\n"
         return RefusedHandshakeError(HTTPStatus.SERVICE_UNAVAILABLE, outcome, text, retry_after)
+
+
+def _not_found(reason: Reason, tenant: Tenant | None = None) -> RefusedHandshakeError:
+    whose = "" if tenant is None else tenant.id
+    return RefusedHandshakeError(HTTPStatus.NOT_FOUND, reason, "Not found.\n", tenant=whose)
+
+
+def _unauthorized(tenant: Tenant) -> RefusedHandshakeError:
+    return RefusedHandshakeError(
+        HTTPStatus.UNAUTHORIZED, Reason.UNAUTHORIZED, "Wrong credentials.\n", tenant=tenant.id
+    )
+
+
+def _visitor(path: str, headers: Headers, address: str) -> _Visitor:
+    place = _PATH.match(path.partition("?")[0])
+    given = headers.get_all("Authorization")
+    return _Visitor(
+        tenant=(place[1] or "") if place is not None else "",
+        identity=_decoded(place[2]) if place is not None else "",
+        address=address,
+        area=neighbourhood(address),
+        basic=parse_basic(given[0]) if len(given) == 1 else None,
+    )
+
+
+def _name(visitor: _Visitor, tenant: str, path: str) -> str:
+    """What a list of refused handshakes calls it: nobody's charge point by all that its URL said."""
+    if visitor.identity and (tenant or not visitor.tenant):
+        return visitor.identity
+    return path.partition("?")[0]
 
 
 def _with_password(guest: _Guest, password_hash: str) -> _Guest:

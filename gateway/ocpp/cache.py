@@ -21,8 +21,9 @@ SHORT_WAIT, LONGEST_WAIT = 0.1, 3.0
 class Cache(Generic[V]):
     """Values by key. What is there stays fresh for `ttl` seconds, what is not for `absent_ttl`."""
 
-    def __init__(self, ttl: float, absent_ttl: float = 1.0) -> None:
+    def __init__(self, ttl: float, absent_ttl: float = 1.0, most: int = MOST) -> None:
         self._ttl = ttl
+        self._most = most
         self._absent_ttl = absent_ttl
         self._values: OrderedDict[str, tuple[V | None, float]] = OrderedDict()
         self._reading: dict[str, asyncio.Task[V | None]] = {}
@@ -72,6 +73,7 @@ class Cache(Generic[V]):
 
     def _keep(self, key: str, value: V | None, until: float) -> None:
         self._values[key] = (value, until)
-        self._values.move_to_end(key)
-        if len(self._values) > MOST:
+        # Whoever asks for what is not there pushes out nothing that is.
+        self._values.move_to_end(key, last=value is not None)
+        if len(self._values) > self._most:
             self._values.popitem(last=False)

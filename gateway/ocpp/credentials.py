@@ -1,7 +1,8 @@
 """HTTP Basic credentials of a handshake enter; whether they are right leaves (SEC-01, SEC-02, SEC-04).
 
-The slow hash runs on threads of its own; its results are remembered under a digest with a key of this process, so
-that the second handshake of a charge point costs microseconds. It never keeps or logs a password.
+The hashes run on threads of their own, those of chosen words, which are slow, apart from those of random keys. Their
+results are remembered under a digest with a key of this process, so that the second handshake of a charge point costs
+microseconds. It never keeps or logs a password.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from domain.charge_point.passwords import canonical, hash_password, verify_password
+from domain.charge_point.passwords import hash_password, is_heavy, is_key, verify_password
 
-_MOST = 50_000
+KEY_THREADS, WORD_THREADS = 2, 1
+"""Light and heavy hashes at once, each on threads of their own: the door takes no more of a machine than this."""
+MOST = 50_000
+"""Passwords that are remembered as right, and as many as wrong."""
 _LONGEST = 512
 
 
@@ -36,38 +40,50 @@ def parse_basic(header: str | None) -> tuple[str, bytes] | None:
 
 
 class Credentials:
-    """Verifies passwords; one instance a process."""
+    """Verifies passwords; one instance a process.
 
-    def __init__(self, threads: int = 2) -> None:
+    A password that was right is remembered until as many others were right after it; wrong ones are remembered apart
+    from them, so that whoever guesses pushes nobody out.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, bool] = OrderedDict()
-        self._threads = ThreadPoolExecutor(threads, "scrypt")
-        # What an unknown charge point is held against, so that it costs the time of a known one.
-        self._nobody = {
-            key: hash_password(secrets.token_hex(20).encode() if key else b"nobody", secrets.token_bytes(16))
-            for key in (False, True)
-        }
+        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._keys = ThreadPoolExecutor(KEY_THREADS, "scrypt-keys")
+        self._words = ThreadPoolExecutor(WORD_THREADS, "scrypt-words")
+
+    def known(self, password: bytes, stored: str) -> bool | None:
+        """Whether this is the password that was stored, as far as it is known without a hash."""
+        digest = self._digest(password, stored)
+        if digest in self._right:
+            self._right.move_to_end(digest)
+            return True
+        return False if digest in self._wrong else None
 
     async def verify(self, password: bytes, stored: str) -> bool:
         """Whether this is the password that was stored."""
-        digest = hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)
-        known = self._known.get(digest)
+        known = self.known(password, stored)
         if known is None:
-            loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(self._threads, verify_password, password, stored)
-            self._known[digest] = known
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
+            loop, threads = asyncio.get_running_loop(), self._words if is_heavy(stored) else self._keys
+            known = await loop.run_in_executor(threads, verify_password, password, stored)
+            self._remember(self._right if known else self._wrong, self._digest(password, stored))
         return known
-
-    async def verify_nobody(self, password: bytes) -> None:
-        """Take as long as `verify` would for a charge point that is known."""
-        await self.verify(password, self._nobody[canonical(password) != password])
 
     async def hash(self, password: bytes) -> str:
         """The text to store for a new password."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, hash_password, password, secrets.token_bytes(16))
+        loop, threads = asyncio.get_running_loop(), self._keys if is_key(password) else self._words
+        return await loop.run_in_executor(threads, hash_password, password, secrets.token_bytes(16))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._keys, self._words):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _digest(self, password: bytes, stored: str) -> bytes:
+        return hmac.digest(self._key, stored.encode() + b"\0" + password, hashlib.sha256)
+
+    def _remember(self, digests: OrderedDict[bytes, None], digest: bytes) -> None:
+        digests[digest] = None
+        if len(digests) > self._most:
+            digests.popitem(last=False)

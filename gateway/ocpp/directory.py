@@ -17,7 +17,17 @@ from gateway.ocpp.cache import Cache
 from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from gateway.together import Together
 from projections.charge_point import credentials_id
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, eq, gt, tenant_database
+from projections.store import (
+    HUB,
+    Document,
+    Query,
+    ReadStore,
+    StoreUnavailable,
+    eq,
+    gt,
+    is_in,
+    tenant_database,
+)
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
@@ -31,10 +41,11 @@ _PAGE = 500
 
 
 class _Count:
-    """How many charge points a tenant had when they were counted, and those that were let in since."""
+    """How many charge points a tenant had, and how many of them automatic, with those that were let in since."""
 
-    def __init__(self, charge_points: int) -> None:
+    def __init__(self, charge_points: int, automatic: int) -> None:
         self.charge_points = charge_points
+        self.automatic = automatic
 
 
 class StoreDirectory(Directory):
@@ -44,25 +55,53 @@ class StoreDirectory(Directory):
         self._store = store
         self._hub = hub
         self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
+        self._reading = Together(self._read_tenants)
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
         self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
         self._readers: dict[str, Together[Listed]] = {}
+        self._holders: Cache[tuple[str, ...]] = Cache(CHARGE_POINT_TTL)
+        self._holding = Together(self._read_holders)
         self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
-        async def read() -> Tenant | None:
-            document = await self._store.get(HUB, "tenants", id)
-            return None if document is None else tenant_of_document(document, self._hub)
+        return await self._tenants.get(id, lambda: self._reading.get(id))
 
-        return await self._tenants.get(id, read)
+    async def tenants_of(self, charge_point_id: str) -> Sequence[Tenant]:
+        """Who is registered somewhere stays there; only who is nobody's is found by the prefix of its id.
 
-    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
+        Of several tenants that know the id it is the prefix's, if that one knew it first: who registers a foreign
+        id keeps nobody away.
+        """
+        holders = await self._holders.get(charge_point_id, lambda: self._holding.get(charge_point_id)) or ()
+        if len(holders) != 1:
+            owner = await self._owner_of_prefix(charge_point_id)
+            if not holders:
+                holders = (owner,) if owner else ()
+            elif owner in holders and owner == await self._first(holders, charge_point_id):
+                holders = (owner,)
+        found = [await self.tenant(id) for id in holders]
+        return [tenant for tenant in found if tenant is not None]
+
+    async def _owner_of_prefix(self, charge_point_id: str) -> str:
+        """No prefix lies within another's, so there is one at most."""
         prefixes = await self._prefixes.get(_PREFIXES, self._read_prefixes) or {}
-        for length in range(len(charge_point_id), 0, -1):
-            id = prefixes.get(charge_point_id[:length])
-            if id is not None:
-                return await self.tenant(id)
-        return None
+        lengths = range(len(charge_point_id), 0, -1)
+        return next((id for n in lengths if (id := prefixes.get(charge_point_id[:n], ""))), "")
+
+    async def _first(self, holders: Sequence[str], charge_point_id: str) -> str:
+        """Which of the tenants knew the id before all others; empty where that cannot be said."""
+        try:
+            found = await asyncio.gather(
+                *(self._store.get(tenant_database(id), "charge_points", charge_point_id) for id in holders)
+            )
+        except StoreUnavailable:
+            raise DirectoryUnavailableError from None
+        since = sorted(
+            (str(document["created_at"]), id)
+            for id, document in zip(holders, found, strict=True)
+            if document is not None
+        )
+        return since[0][1] if len(since) == len(holders) and since[0][0] < since[1][0] else ""
 
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
         reader = self._readers.get(tenant)
@@ -81,12 +120,21 @@ class StoreDirectory(Directory):
             return False
 
         async def read() -> _Count:
-            return _Count(await self._store.count(Query(tenant_database(tenant), "charge_points")))
+            db = tenant_database(tenant)
+            automatic = Query(db, "charge_points", where=(eq("automatic", True),))
+            return _Count(
+                await self._store.count(Query(db, "charge_points")), await self._store.count(automatic)
+            )
 
         count = await self._counts.get(tenant, read)
-        if count is None or count.charge_points >= known.max_charge_points:
+        if (
+            count is None
+            or count.charge_points >= known.max_charge_points
+            or count.automatic >= known.max_auto_registered
+        ):
             return False
         count.charge_points += 1
+        count.automatic += 1
         return True
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
@@ -107,6 +155,10 @@ class StoreDirectory(Directory):
     def learn(self, tenant: str, listed: Listed) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
 
+    async def _read_tenants(self, ids: Sequence[str]) -> dict[str, Tenant]:
+        documents = await self._store.get_many(HUB, "tenants", ids)
+        return {id: tenant_of_document(document, self._hub) for id, document in documents.items()}
+
     async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, Listed]:
         documents, secrets = await asyncio.gather(
             self._store.get_many(tenant_database(tenant), "charge_points", ids),
@@ -118,6 +170,14 @@ class StoreDirectory(Directory):
             for id, document in documents.items()
             if (secret := secrets.get(credentials_id(tenant, id))) is not None
         }
+
+    async def _read_holders(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The tenants that know each id."""
+        found: dict[str, list[str]] = {}
+        where = (is_in("charge_point_id", ids),)
+        async for document in self._all(Query(HUB, "credentials", where=where, limit=_PAGE)):
+            found.setdefault(str(document["charge_point_id"]), []).append(str(document["tenant_id"]))
+        return {id: tuple(tenants) for id, tenants in found.items()}
 
     async def _read_prefixes(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -188,6 +248,7 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         queue_enabled=configuration.queue_enabled,
         worker_pool_size=configuration.worker_pool_size,
         max_charge_points=configuration.max_charge_points,
+        max_auto_registered=configuration.max_auto_registered,
     )
 
 
@@ -199,4 +260,5 @@ def listed_of_documents(document: Document, secret: Document) -> Listed:
         alternative_hash=str(secret.get("alternative_hash") or ""),
         evses=msgspec.convert(document["evses"], tuple[Evse, ...]),
         automatic=document.get("automatic") is True,
+        new=document.get("last_seen") is None,
     )

@@ -1,12 +1,16 @@
-"""Token buckets for handshakes, and each tenant's share of this process. It holds no connection."""
+"""Limits of handshakes and of guessed passwords, and each tenant's share of this process. It holds no connection."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.ocpp.ports import Tenant
+
+if TYPE_CHECKING:
+    from gateway.ocpp.services import Options
 
 
 class Buckets:
@@ -18,16 +22,20 @@ class Buckets:
         self._most = most
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str, now: float) -> bool:
-        """Take one token; `now` in seconds of any rising clock. False when there is none."""
-        tokens = self._tokens(key, now)
-        allowed = tokens >= 1
-        self._keep(key, tokens - 1 if allowed else tokens, now)
+    def take(self, key: str, now: float, tokens: float = 1) -> bool:
+        """Take tokens, all or none; `now` in seconds of any rising clock. False when there are too few."""
+        there = self._tokens(key, now)
+        allowed = there >= tokens
+        self._keep(key, there - tokens if allowed else there, now)
         return allowed
 
-    def empty(self, key: str, now: float) -> bool:
-        """Whether `take` would be refused; takes nothing."""
-        return self._tokens(key, now) < 1
+    def give_back(self, key: str, now: float, tokens: float = 1) -> None:
+        """Undo one `take`."""
+        self._keep(key, min(self._burst, self._tokens(key, now) + tokens), now)
+
+    def full(self, key: str, now: float) -> bool:
+        """Whether nothing of it is used."""
+        return self._tokens(key, now) >= self._burst
 
     def _tokens(self, key: str, now: float) -> float:
         tokens, then = self._buckets.get(key, (self._burst, now))
@@ -38,6 +46,50 @@ class Buckets:
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
+
+
+class Guess(NamedTuple):
+    """One try, and what was taken for it."""
+
+    taken: tuple[tuple[Buckets, str, float], ...]
+
+    def give_back(self, now: float) -> None:
+        """It was none: it was right, or nobody had the time for it."""
+        for buckets, key, tokens in self.taken:
+            buckets.give_back(key, now, tokens)
+
+
+class Guesses:
+    """Passwords of which nobody knows yet whether they are right: who may try one, before it costs a hash.
+
+    They are counted by charge point, however its URL was written, and by address. An address that guesses too often
+    has a reserve for charge points at which nobody guessed, so that it keeps nobody else behind it away. A heavy hash
+    costs an address as much as ten light ones. Who is right gets the try back.
+    """
+
+    HEAVY = 10.0
+
+    def __init__(self, options: Options) -> None:
+        self._charge_points = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
+        self._addresses = Buckets(options.guesses_per_address, options.address_guess_burst)
+        self._reserves = Buckets(options.reserve_per_address, options.address_reserve)
+        self._repeats = Buckets(options.guesses_per_charge_point, options.guess_burst, 100_000)
+
+    def take(self, charge_point: str, address: str, now: float, *, heavy: bool = False) -> Guess | None:
+        """One try; None: nothing may be hashed."""
+        price = self.HEAVY if heavy else 1.0
+        untouched = self._charge_points.full(charge_point, now)
+        if not self._charge_points.take(charge_point, now):
+            return None
+        for buckets in (self._addresses, self._reserves) if untouched else (self._addresses,):
+            if buckets.take(address, now, price):
+                return Guess(((self._charge_points, charge_point, 1.0), (buckets, address, price)))
+        self._charge_points.give_back(charge_point, now)
+        return None
+
+    def may_repeat(self, charge_point: str, address: str, now: float) -> bool:
+        """Whether the caller may hear once more what it has heard before: it costs others nothing."""
+        return self._repeats.take(f"{address}|{charge_point}", now)
 
 
 class Paces:

@@ -37,12 +37,14 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     queue_enabled: bool = True
     worker_pool_size: int = 4
     max_charge_points: int = 1000
+    max_auto_registered: int = 100
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """A charge point that its tenant knows. `password_hash` empty: none is asked for (SEC-00).
 
-    `alternative_hash` is that of a new password which it may have taken: right too (SEC-03).
+    `alternative_hash` is that of a new password which it may have taken: right too (SEC-03). `automatic` where no
+    operator has said yet what it is, `new` until it was connected.
     """
 
     charge_point_id: str
@@ -50,6 +52,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     alternative_hash: str = ""
     evses: tuple[Evse, ...] = ()
     automatic: bool = False
+    new: bool = False
 
 
 class DirectoryUnavailableError(Exception):
@@ -64,8 +67,11 @@ class Directory(ABC):
         """The tenant with this id. Raises DirectoryUnavailableError."""
 
     @abstractmethod
-    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
-        """The tenant with the longest `id_prefix` that the id begins with. Raises DirectoryUnavailableError."""
+    async def tenants_of(self, charge_point_id: str) -> Sequence[Tenant]:
+        """Whose charge point an id without a tenant is: one, none, or several that nothing tells apart.
+
+        Raises DirectoryUnavailableError.
+        """
 
     @abstractmethod
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
@@ -73,7 +79,7 @@ class Directory(ABC):
 
     @abstractmethod
     async def has_room(self, tenant: str) -> bool:
-        """Whether the tenant may have one more charge point. Raises DirectoryUnavailableError."""
+        """Whether one more may take itself in at the tenant's. Raises DirectoryUnavailableError."""
 
     @abstractmethod
     def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:

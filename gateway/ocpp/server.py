@@ -7,6 +7,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.ocpp import metrics
 from gateway.ocpp.admission import OCPP16, Admission, RefusedHandshakeError
 from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, Connection
 from gateway.ocpp.credentials import Credentials
+from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.lost import end_lost_connections
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
@@ -42,10 +44,12 @@ class OcppGateway:
         options = services.options
         self._credentials = Credentials()
         self.registry = Registry(options.evictions, options.eviction_window)
-        self._admission = Admission(services, self._credentials, self.registry)
+        self._knocks = Knocks(services)
+        self._admission = Admission(services, self._credentials, self.registry, self._knocks)
         self._server: Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._undertaker: asyncio.Task[None] | None = None
+        self._teller: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         services.channel.on_downlink(self.deliver)
 
@@ -62,16 +66,17 @@ class OcppGateway:
             compression=None,
             server_header=None,
             logger=_QUIET,
-            open_timeout=options.handshake_patience + 10,
+            open_timeout=options.handshake_patience + 16,  # it may wait for two turns
             close_timeout=3,
             ping_interval=None,
             max_size=options.limits.size,
-            create_connection=ChargePointSocket,
+            create_connection=partial(ChargePointSocket, proxies=options.proxies),  # type: ignore[arg-type]
             backlog=BACKLOG,
         )
         self._server.gateway = self  # type: ignore[attr-defined]
         self._sweeper = asyncio.create_task(self._sweep_forever())
         self._undertaker = asyncio.create_task(end_lost_connections(self._services, self.registry))
+        self._teller = asyncio.create_task(self._knocks.run())
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     async def stop(self) -> None:
@@ -79,7 +84,7 @@ class OcppGateway:
         if self._server is None:
             return
         self._server.close(close_connections=False)
-        for task in (self._sweeper, self._undertaker):
+        for task in (self._sweeper, self._undertaker, self._teller):
             if task is not None:
                 task.cancel()
         connections = list(self.registry)
@@ -111,7 +116,8 @@ class OcppGateway:
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _admit(self, socket: ChargePointSocket, request: Request) -> Response | None:
-        address = str((socket.remote_address or ("",))[0])
+        proxies = self._services.options.proxies
+        address = proxies.client(socket.address, request.headers.get_all("X-Forwarded-For"))
         try:
             connection = await self._admission.admit(request.path, request.headers, address)
         except RefusedHandshakeError as refused:

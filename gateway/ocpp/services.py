@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.limits import Paces, Shares
 from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Tariffs, Vault
 from protocols.ocpp.frames import Limits
@@ -24,6 +25,11 @@ class Options:
     sign end a connection that answers pings, `silent_after` or three heartbeat intervals any other (J-19).
     `lost_after` the start, connections of the process before this one are ended, `lost_per_second` of them.
     `evictions` of one charge point within `eviction_window` are taken for two devices with one id (J-20).
+    `most_handshakes` wait for their turn at the log, `most_hashes` for that of their password. Of passwords that
+    are not known to be right, `guess_burst` and then `guesses_per_charge_point` a second are tried at one charge
+    point, `address_guess_burst` and then `guesses_per_address` from one address, and beyond those `address_reserve`
+    and then `reserve_per_address` at charge points at which nobody guessed; a chosen word counts as ten. Refused
+    handshakes are told `knocks_pause` after the first of them, at most every `knocks_every` for each tenant.
     """
 
     patience: float = 5.0
@@ -46,8 +52,16 @@ class Options:
     most_handshakes: int = 1_000
     handshakes_per_address: float = 1_000.0
     handshake_burst: float = 10_000.0
-    refusals_per_caller: float = 0.2
-    refusal_burst: float = 10.0
+    most_hashes: int = 1_000
+    guesses_per_charge_point: float = 0.2
+    guess_burst: float = 10.0
+    guesses_per_address: float = 20.0
+    address_guess_burst: float = 300.0
+    reserve_per_address: float = 50.0
+    address_reserve: float = 600.0
+    knocks_pause: float = 1.0
+    knocks_every: float = 60.0
+    proxies: Proxies = field(default_factory=Proxies)
     drain: float = 10.0
     limits: Limits = field(default_factory=Limits)
 

@@ -6,6 +6,7 @@ looks into a message.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
+
+from gateway.ocpp.client_address import BadPreambleError, Proxies, read_preamble
 
 if TYPE_CHECKING:
     from gateway.ocpp.connection import Connection
@@ -22,14 +25,41 @@ class ChargePointSocket(ServerConnection):
     """A socket with the connection that its handshake made."""
 
     # In slots: a few attributes more would double the dictionary of each of many thousand sockets.
-    __slots__ = ("_fragments", "_held", "connection", "served")
+    __slots__ = ("_fragments", "_held", "_preamble", "_proxies", "address", "connection", "served")
 
-    def __init__(self, protocol: ServerProtocol, server: Server, **options: object) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, server: Server, *, proxies: Proxies | None = None, **options: object
+    ) -> None:
         super().__init__(protocol, server, **options)  # type: ignore[arg-type]  # those of websockets' own
         self.connection: Connection | None = None
         self.served = False
+        self.address = ""
+        self._proxies = proxies or Proxies()
+        self._preamble: bytearray | None = None
         self._fragments: bytearray | None = None
         self._held = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.address = str((self.remote_address or ("",))[0])
+        if self._proxies.trusts(self.address):
+            self._preamble = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        """What a trusted proxy says of its client comes before the first byte of HTTP."""
+        if self._preamble is not None:
+            self._preamble += data
+            try:
+                found = read_preamble(bytes(self._preamble))
+            except BadPreambleError:
+                self.transport.abort()
+                return
+            if found is None:
+                return
+            data, self._preamble = bytes(self._preamble[found.length :]), None
+            self.address = found.address or self.address
+        if data:
+            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -34,15 +34,20 @@ class Appointments:
 
 
 class Turns:
-    """`at_once` turns; at most `most_waiting` wait for theirs, none longer than `longest_wait` seconds."""
+    """`at_once` turns; at most `most_waiting` wait for theirs, none longer than `longest_wait` seconds.
 
-    def __init__(self, at_once: int = 64, most_waiting: int = 1_000, longest_wait: float = 6.0) -> None:
+    A turn is thought to take `each` seconds until the first have shown it.
+    """
+
+    def __init__(
+        self, at_once: int = 64, most_waiting: int = 1_000, longest_wait: float = 6.0, each: float = 0.1
+    ) -> None:
         self._at_once = at_once
         self._most_waiting = most_waiting
         self._longest_wait = longest_wait
         self._places = asyncio.Semaphore(at_once)
         self._waiting = 0
-        self._seconds = 0.1  # how long a turn takes, until the first have shown it
+        self._seconds = each
 
     @property
     def per_second(self) -> float:

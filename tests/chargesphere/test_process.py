@@ -153,3 +153,46 @@ async def test_a_command_by_MQTT_is_asked_again_where_the_store_is_away(tmp_path
     with pytest.raises(StoreUnavailable):
         await door.request("demo", "CP-1", "reset", {"type": "Soft"}, "c1", "mqtt:demo", "operator")
     await backbone.close()
+
+
+@pytest.mark.parametrize(("trusted", "limited"), [("127.0.0.0/8", False), ("192.0.2.1", True), ("", True)])
+async def test_only_a_trusted_proxy_says_whose_request_it_is(
+    tmp_path: Path, trusted: str, limited: bool
+) -> None:
+    """Requests with unknown tokens are limited by address; these come from one that names many others."""
+    settings = read_settings({PREFIX + "TRUSTED_PROXIES": trusted})
+    async with running(plan(tmp_path, "api"), settings) as process, httpx.AsyncClient() as http:
+
+        async def status(number: int) -> int:
+            headers = {"Authorization": "Token c3RyYW5nZXI=", "X-Forwarded-For": f"198.51.100.{number}"}
+            return (await http.get(f"{process.http_url}/ocpi/versions", headers=headers)).status_code
+
+        statuses = await asyncio.gather(*(status(number) for number in range(200)))
+        assert (401 in statuses, 429 in statuses) == (True, limited)
+
+
+async def test_who_is_refused_at_the_charge_points_door_is_listed_at_the_other(tmp_path: Path) -> None:
+    settings = read_settings({PREFIX + "TRUSTED_PROXIES": "127.0.0.0/8"})
+    async with running(plan(tmp_path, *ALL), settings) as process, httpx.AsyncClient() as http:
+        backbone, now = process.backbone, datetime.now(UTC)
+        await backbone.bus.ask(CreateTenant(tenant="demo", name="Demo"), Meta(command_id="1", at=now), 20)
+        bearer = issue_token(backbone.jwt_keys[0], "operator", "demo", now, subject="ann")
+        url, headers = f"{process.http_url}/api/v1/chargepoints", {"Authorization": f"Bearer {bearer}"}
+        async with asyncio.timeout(20):
+            while (await http.get(url, headers=headers)).status_code != 200:  # noqa: ASYNC110 - a read model
+                await asyncio.sleep(0.02)
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(
+                f"{process.ocpp_url}/ocpp/demo/CP-9",
+                subprotocols=[Subprotocol("ocpp1.6")],
+                additional_headers={"X-Forwarded-For": "203.0.113.9"},
+            ):
+                pass
+        assert refused.value.response.status_code == 404
+        items: list[dict[str, object]] = []
+        async with asyncio.timeout(20):
+            while not items:
+                await asyncio.sleep(0.05)
+                items = (await http.get(f"{url}/knocking", headers=headers)).json()["items"]
+        (knock,) = items
+        assert (knock["id"], knock["reason"], knock["address"]) == ("CP-9", "unknown", "203.0.113.9")

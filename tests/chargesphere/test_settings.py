@@ -31,6 +31,7 @@ GOOD = {
     "HUB_PARTY": "de*abc",
     "ALLOW_PRIVATE_URLS": "true",
     "MAX_DECIDER_LAG_SECONDS": "2.5",
+    "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7 2001:db8::/32",
 }
 
 
@@ -51,6 +52,7 @@ def test_every_setting_is_read() -> None:
     assert settings.hub_party == ("DE", "ABC")
     assert settings.allow_private_urls is True
     assert settings.max_decider_lag == 2.5
+    assert [str(one) for one in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]
     need_for_scale_out(settings)
 
 

@@ -402,6 +402,38 @@ def test_a_password_that_comes_with_a_connection_is_the_only_one_from_then_on_SE
     assert (case.state.password_hash, case.state.alternative_hash) == ("new", "")
 
 
+def test_a_first_password_is_kept_while_a_charge_point_was_never_connected() -> None:
+    case = Case()
+    case.do(Register, site=SITE, automatic=True)
+    case.do(Connect, 1, password_hash="scrypt$x", node="gw-1", slot=3, boot="b1")
+    assert case.state.password_hash == "scrypt$x"
+
+
+def test_no_handshake_sets_the_password_of_one_that_was_connected_without() -> None:
+    case = Case()
+    case.do(Connect, site=SITE, node="gw-1", slot=3, boot="b1")
+    assert not case.do(Connect, 1, password_hash="stolen", node="gw-1", slot=3, boot="b1")
+    assert (case.refusal, case.state.password_hash) == (Refusal.CONFLICT, "")
+
+
+def test_a_handshake_with_a_password_that_was_replaced_meanwhile_does_not_bring_it_back() -> None:
+    case = Case()
+    case.do(Register, site=SITE, password_hash="old")
+    case.do(OfferCredentials, 1, password_hash="new")
+    case.do(SetCredentials, 2, password_hash="operators")
+    case.do(Connect, 3, password_hash="new", node="gw-1", slot=3, boot="b1")
+    assert (case.refusal, case.state.password_hash) == (Refusal.CONFLICT, "operators")
+
+
+def test_one_that_was_removed_and_comes_back_is_new() -> None:
+    case = Case()
+    case.do(Connect, site=SITE, node="gw-1", slot=3, boot="b1")
+    case.do(Remove, 1)
+    case.do(Register, 2, site=SITE, automatic=True)
+    case.do(Connect, 3, password_hash="scrypt$x", node="gw-1", slot=3, boot="b1")
+    assert case.state.password_hash == "scrypt$x"
+
+
 def test_an_automatic_charge_point_has_the_evses_that_it_names() -> None:
     case = automatic()
     events = case.status(1, "Available", connector_id=2)

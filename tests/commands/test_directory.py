@@ -1,12 +1,19 @@
-"""Who may speak for which party."""
+"""Who may speak for which party, and whose charge points' ids may begin with what."""
 
 from __future__ import annotations
 
 import pytest
 
 from commands.base import Accepted, Refusal
-from commands.directory import ROUTES, ClaimParties, ReleaseParties
-from domain.directory import AGGREGATE_EVENTS, Directory, PartyRole
+from commands.directory import (
+    ROUTES,
+    ClaimParties,
+    ClaimPrefix,
+    PrefixReply,
+    ReleaseParties,
+    ReleasePrefixes,
+)
+from domain.directory import AGGREGATE_EVENTS, Directory, PartyRole, PrefixClaimed, PrefixesReleased
 from tests.commands.decide import Decide
 
 
@@ -62,3 +69,66 @@ def test_released_parties_are_free() -> None:
 @pytest.mark.parametrize("party", ["nl*TNM", "NLD*TNM", "NL*", "NL*TOOLONG"])
 def test_what_is_no_party_is_refused(party: str) -> None:
     assert case().do(claim("tnm", party)).refusal is Refusal.INVALID
+
+
+def prefix(tenant: str, prefix: str) -> ClaimPrefix:
+    return ClaimPrefix(owner=f"tenant:{tenant}", prefix=prefix)
+
+
+def release(tenant: str, keep: str, upto: int) -> ReleasePrefixes:
+    return ReleasePrefixes(owner=f"tenant:{tenant}", keep=keep, upto=upto)
+
+
+@pytest.mark.parametrize("wanted", ["TA-", "TA-1", "T"])
+def test_no_prefix_lies_within_another_tenants_in_either_direction(wanted: str) -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("evil", wanted))
+    assert (directory.refusal, directory.new) == (Refusal.ALREADY_EXISTS, [])
+    assert "TA-" in directory.message
+
+
+def test_a_tenant_holds_its_old_prefix_until_the_new_one_is_in_use() -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-"))
+    assert [type(event) for event in directory.new] == [PrefixClaimed]
+    assert directory.do(prefix("evil", "TA-1")).refusal is Refusal.ALREADY_EXISTS
+    (released,) = directory.do(release("acme", "TB-", upto=2)).new
+    assert isinstance(released, PrefixesReleased) and released.prefixes == ("TA-",)
+    assert directory.do(prefix("evil", "TA-1")).refusal is None
+    assert directory.do(prefix("evil", "TB-1")).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_a_release_leaves_a_later_claim_alone() -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-")).do(prefix("acme", "TC-"))
+    directory.do(release("acme", "TB-", upto=2))
+    assert directory.do(prefix("evil", "TC-")).refusal is Refusal.ALREADY_EXISTS
+    assert directory.do(release("acme", "TB-", upto=2)).new == []
+
+
+def test_a_prefix_that_is_claimed_again_has_the_number_of_the_newest_claim() -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-")).do(prefix("acme", "TA-"))
+    directory.do(release("acme", "TB-", upto=2))
+    assert directory.do(prefix("evil", "TA-")).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_a_claim_that_came_to_nothing_is_given_back_and_no_other() -> None:
+    directory = case().do(prefix("acme", "TA-")).do(prefix("acme", "TB-"))
+    (event,) = directory.do(ReleasePrefixes(owner="tenant:acme", since=2, upto=2)).new
+    assert isinstance(event, PrefixesReleased) and event.prefixes == ("TB-",)
+    assert directory.do(prefix("evil", "TA-")).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_who_makes_a_new_tenant_takes_no_prefix_for_an_existing_one() -> None:
+    directory = case().do(prefix("acme", "TA-"))
+    other = ClaimPrefix(owner="tenant:acme", prefix="TB-", first=True)
+    assert directory.do(other).refusal is Refusal.ALREADY_EXISTS
+
+
+def test_a_first_claim_that_is_made_again_is_the_one_that_was_made() -> None:
+    first = ClaimPrefix(owner="tenant:acme", prefix="TA-", first=True)
+    directory = case().do(prefix("other", "X-")).do(first)
+    assert directory.outcome == Accepted(PrefixReply(number=2))
+    again = directory.do(first)
+    assert (again.outcome, again.new) == (Accepted(PrefixReply(number=2, new=False)), [])
+
+
+def test_a_prefix_and_its_owner_must_have_a_name() -> None:
+    assert case().do(prefix("acme", "")).refusal is Refusal.INVALID

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
-from commands.base import Accepted, Refusal
+from commands.base import Accepted, Command, Meta, Refusal
+from commands.directory import ReleasePrefixes
+from commands.processes import POLICIES
 from commands.tenant import ROUTES, ConfigureTenant, CreateTenant
-from domain.tenant import AGGREGATE_EVENTS, Configuration, Configured, Created, Tenant
-from tests.commands.decide import Decide
+from domain.aggregate import Event
+from domain.tenant import AGGREGATE_EVENTS, Configuration, Configured, Created, Tenant, TenantParty
+from tests.commands.decide import NOON, Decide
 
 
 def case() -> Decide:
@@ -55,3 +61,78 @@ def test_a_new_configuration_is_a_fact_and_the_same_one_is_none() -> None:
 
 def test_an_unknown_tenant_cannot_be_configured() -> None:
     assert case().do(ConfigureTenant(tenant="demo", configuration=Configuration())).refusal is Refusal.UNKNOWN
+
+
+def configure(platform: bool = True, claim: int = 0, **settings: Any) -> ConfigureTenant:
+    configuration = msgspec.structs.replace(Configuration(), **settings)
+    return ConfigureTenant(
+        tenant="demo", configuration=configuration, by_platform=platform, prefix_claim=claim
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_charge_points", 1001),
+        ("max_charge_points", 999),
+        ("max_auto_registered", 1),
+        ("api_rate_limit", 1),
+        ("ocpp_rate_limit", 1),
+        ("queue_enabled", False),
+        ("worker_pool_size", 5),
+        ("id_prefix", "TA-1"),
+        ("ocpi", TenantParty(country_code="DE", party_id="BMW")),
+    ],
+)
+def test_what_the_platform_grants_only_the_platform_changes(field: str, value: Any) -> None:
+    made = case().do(CreateTenant(tenant="demo", name="Demo"))
+    refused = made.do(configure(platform=False, claim=1, **{field: value}))
+    assert (refused.refusal, refused.new) == (Refusal.NOT_ALLOWED, [])
+    assert refused.message.startswith(f"configuration.{field}:")
+    assert made.do(configure(claim=1, **{field: value})).outcome == Accepted()
+
+
+def test_everything_else_is_the_tenants_own() -> None:
+    party = TenantParty(country_code="DE", party_id="DEM")
+    named = TenantParty(country_code="DE", party_id="DEM", business_details={"name": "Demo"})
+    made = case().do(CreateTenant(tenant="demo", name="Demo", configuration=Configuration(ocpi=party)))
+    assert made.do(configure(platform=False, ocpi=named, currency="SEK")).outcome == Accepted()
+
+
+def test_a_prefix_is_claimed_before_it_is_used() -> None:
+    prefixed = Configuration(id_prefix="TA-")
+    assert (
+        case().do(CreateTenant(tenant="demo", name="Demo", configuration=prefixed)).refusal is Refusal.INVALID
+    )
+    made = case().do(CreateTenant(tenant="demo", name="Demo", configuration=prefixed, prefix_claim=4))
+    assert made.do(configure(id_prefix="TB-")).refusal is Refusal.CONFLICT
+    assert made.do(configure(id_prefix="TA-", currency="SEK")).outcome == Accepted(), "the same needs none"
+
+
+def test_the_configuration_with_the_older_claim_comes_too_late() -> None:
+    made = case().do(CreateTenant(tenant="demo", name="Demo"))
+    (event,) = made.do(configure(id_prefix="TB-", claim=6)).new
+    assert isinstance(event, Configured) and event.prefix_claim == 6
+    late = made.do(configure(id_prefix="TA-", claim=5))
+    assert (late.refusal, late.new) == (Refusal.CONFLICT, [])
+
+
+def test_who_gives_up_its_prefix_says_up_to_which_claim() -> None:
+    made = case().do(CreateTenant(tenant="demo", name="Demo")).do(configure(id_prefix="TB-", claim=6))
+    (event,) = made.do(configure()).new
+    assert isinstance(event, Configured) and event.prefix_claim == 6
+    assert release_after(event) == (ReleasePrefixes(owner="tenant:demo", keep="", upto=6),)
+
+
+def test_another_prefix_releases_the_one_before_it_and_another_currency_none() -> None:
+    made = case().do(CreateTenant(tenant="demo", name="Demo"))
+    (prefixed,) = made.do(configure(id_prefix="TB-", claim=6)).new
+    assert release_after(prefixed) == (ReleasePrefixes(owner="tenant:demo", keep="TB-", upto=6),)
+    (other,) = made.do(configure(id_prefix="TB-", currency="SEK")).new
+    assert release_after(other) == ()
+
+
+def release_after(event: Event) -> tuple[Command, ...]:
+    ((name, policy),) = POLICIES[Configured]
+    assert name == "tenant"
+    return tuple(policy(event, Meta(command_id="c", at=NOON)))

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from domain.charge_point.passwords import hash_password, verify_password
+from domain.charge_point.passwords import hash_password, is_heavy, is_key, verify_password
 
 SALT = bytes(range(16))
 KEY = bytes.fromhex("00ff10203040506070a0b0c0d0e0f0aabbccddee")
@@ -40,3 +40,13 @@ def test_the_text_is_salted_and_holds_no_password_SEC_04() -> None:
 )
 def test_a_damaged_text_lets_nobody_in(damaged: str) -> None:
     assert not verify_password(b"secret", damaged)
+
+
+def test_a_key_costs_a_light_hash_and_a_word_a_heavy_one() -> None:
+    key, word = b"00112233445566778899aabbccddeeff", b"a word"
+    assert (is_key(key), is_key(word)) == (True, False)
+    assert (is_heavy(hash_password(key, bytes(16))), is_heavy(hash_password(word, bytes(16)))) == (
+        False,
+        True,
+    )
+    assert is_heavy("no hash")

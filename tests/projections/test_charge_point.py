@@ -67,8 +67,10 @@ class History:
             **fields,
         )
 
-    def registered(self, *evses: Evse) -> Event:
-        return self.happens(Registered, tenant="demo", charge_point_id="CP|1", site=SITE, evses=evses)
+    def registered(self, *evses: Evse, automatic: bool = False) -> Event:
+        return self.happens(
+            Registered, tenant="demo", charge_point_id="CP|1", site=SITE, evses=evses, automatic=automatic
+        )
 
 
 def fold(*events: Event) -> Document | None:
@@ -164,6 +166,17 @@ def test_the_time_of_a_status_is_corrected_by_the_clocks_offset() -> None:
     )
 
     assert document["connectors"][0]["last_update"] == "2026-05-01T12:00:00.000Z"
+
+
+def test_one_that_took_itself_in_is_the_operators_once_the_operator_says_what_it_has() -> None:
+    history = History()
+    registered = history.registered(automatic=True)
+    learned = history.happens(Changed, site=SITE, evses=(evse("CP-1-1"),), automatic=True)
+    moved = history.happens(Changed, site=SITE, evses=(evse("CP-1-1"),))
+    said = history.happens(Changed, site=SITE, evses=(evse("E1"),))
+
+    assert known(registered, learned, moved)["automatic"] is True
+    assert known(registered, learned, moved, said)["automatic"] is False
 
 
 def test_new_evses_keep_what_their_connectors_last_said() -> None:

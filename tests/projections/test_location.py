@@ -13,9 +13,9 @@ import pytest
 
 from domain.aggregate import Event
 from domain.charge_point import Changed, Connected, Removed
-from domain.values import Connector, Coordinates, Evse, Site
+from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
 from projections.location import LOCATIONS, UNKNOWN_AFTER, indexes, told_as_locations
-from projections.store import HUB, Document, Query, ReadStore, gte, has
+from projections.store import HUB, Document, Put, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
@@ -279,3 +279,15 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
 
     assert await documents(store) == live
     await log.close()
+
+
+def test_a_charge_point_without_a_place_is_published_to_nobody() -> None:
+    def told(site: Site) -> Document:
+        event = registered()
+        (write,) = LOCATIONS.writes(msgspec.structs.replace(event, site=site), meta())
+        assert isinstance(write, Put)
+        (location,) = told_as_locations([dict(write.document)], PARTIES, NOON).values()
+        return location
+
+    assert told(Site(id=UNASSIGNED))["publish"] is False
+    assert told(SITE)["publish"] is True

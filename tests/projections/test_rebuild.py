@@ -53,6 +53,7 @@ READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "15
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
     "delivery": Area.DELIVERY,
+    "knocking": Area.PARTY,
     "remote_command": Area.REMOTE_COMMAND,
     "session": Area.SESSION,
     "tariff": Area.PARTY,
@@ -77,6 +78,7 @@ def everything() -> list[list[Event]]:
     return [
         [told_once("tenant", "tenant.created.v1", 1), told_once("tenant", "tenant.configured.v1", 2)],
         [told_once("tariff", "tariff.put.v1", 1)],
+        [told_once("knocking", "knocking.heard.v1", version) for version in (1, 2)],
         [
             registered(),
             connected(2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -81,7 +82,7 @@ async def test_a_party_belongs_to_one_tenant(demo: World) -> None:
 
 
 async def test_a_new_configuration_replaces_the_old_one_and_its_party_is_free_again(demo: World) -> None:
-    changed = await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1})
+    changed = await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1}, role="platform_admin")
     acme = await demo.call("POST", "/tenants", {**DEMO, "id": "acme"}, role="platform_admin")
 
     assert changed.json()["configuration"]["max_charge_points"] == 1
@@ -92,6 +93,9 @@ async def test_a_new_configuration_replaces_the_old_one_and_its_party_is_free_ag
 async def test_a_configuration_that_cannot_be_is_refused_by_its_path(demo: World) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"max_charge_points": 0}, "max_charge_points"),
+        ({"max_charge_points": 10**400}, "max_charge_points"),
+        ({"session_update_seconds": 10**400}, "session_update_seconds"),
+        ({"default_charging_profiles": [{"limit": 10**400}]}, "default_charging_profiles.0"),
         ({"currency": "EURO"}, "currency"),
         ({"colour": "red"}, "colour"),
         ({"message_timeouts": {"call": 3}}, "message_timeouts.call"),
@@ -104,6 +108,84 @@ async def test_a_configuration_that_cannot_be_is_refused_by_its_path(demo: World
         assert response.status_code == 422
         [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
         assert error["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_charge_points", 10**6),
+        ("max_auto_registered", 10**6),
+        ("api_rate_limit", 10**6),
+        ("ocpp_rate_limit", 10**6),
+        ("queue_enabled", False),
+        ("worker_pool_size", 10_000),
+        ("id_prefix", "TA-1"),
+        ("ocpi", {"country_code": "DE", "party_id": "BMW"}),
+        ("ocpi", None),
+    ],
+)
+async def test_a_tenant_admin_who_takes_what_the_platform_grants_gets_403_by_its_path(
+    demo: World, field: str, value: object
+) -> None:
+    before = (await demo.call("GET", "/tenants/demo")).json()
+    refused = await demo.call("PUT", "/tenants/demo/config", {field: value})
+
+    assert refused.status_code == 403
+    [error] = msgspec.convert(problem(refused)["errors"], list[dict[str, str]])
+    assert error["path"] == field
+    assert (await demo.call("GET", "/tenants/demo")).json() == before
+    given = await demo.call("PUT", "/tenants/demo/config", {field: value}, role="platform_admin")
+    assert given.status_code == 200, given.text
+
+
+async def test_a_tenant_admin_keeps_what_the_platform_granted(demo: World) -> None:
+    granted = {**DEMO["configuration"], "max_charge_points": 7, "id_prefix": "DEMO-", "worker_pool_size": 2}
+    await demo.call("PUT", "/tenants/demo/config", granted, role="platform_admin")
+
+    changed = await demo.call("PUT", "/tenants/demo/config", {"currency": "SEK"})
+    repeated = await demo.call("PUT", "/tenants/demo/config", changed.json()["configuration"])
+
+    assert (changed.status_code, repeated.status_code) == (200, 200)
+    settings = changed.json()["configuration"]
+    assert (settings["currency"], settings["time_zone"]) == ("SEK", "UTC")
+    kept = (settings["max_charge_points"], settings["id_prefix"], settings["worker_pool_size"])
+    assert kept == (7, "DEMO-", 2)
+    assert settings["ocpi"]["party_id"] == "DEM"
+
+
+async def test_no_tenant_gets_a_prefix_within_anothers_and_an_old_one_is_free_again(demo: World) -> None:
+    async def given(tenant: str, prefix: str) -> int:
+        body = {"id_prefix": prefix}
+        return (await demo.call("PUT", f"/tenants/{tenant}/config", body, role="platform_admin")).status_code
+
+    acme = {"id": "acme", "name": "A", "configuration": {"id_prefix": "TA-"}}
+    assert (await demo.call("POST", "/tenants", acme, role="platform_admin")).status_code == 201
+    assert [await given("demo", prefix) for prefix in ("TA-1", "T", "TA-")] == [409, 409, 409]
+    assert (await demo.call("GET", "/tenants/demo")).json()["configuration"]["id_prefix"] == ""
+
+    assert await given("acme", "TB-") == 200
+    async with asyncio.timeout(5):
+        while await given("demo", "TA-1") != 200:  # noqa: ASYNC110 - a process releases the old one
+            await asyncio.sleep(0.01)
+    assert await given("acme", "TA-") == 409
+
+
+async def test_a_prefix_is_nobodys_where_the_tenant_is_refused(demo: World) -> None:
+    async def made(id: str, **configuration: object) -> int:
+        body = {"id": id, "name": id, "configuration": configuration}
+        return (await demo.call("POST", "/tenants", body, role="platform_admin")).status_code
+
+    taken = DEMO["configuration"]["ocpi"]
+    assert await made("acme", id_prefix="TA-", ocpi=taken) == 409
+    assert await made("demo", id_prefix="TA-") == 409
+    body = {"id_prefix": "TA-", "ocpi": {"country_code": "DE", "party_id": "XYZ"}}
+    partner = {"id": "p1", "name": "P", "roles": [{"role": "CPO", "country_code": "DE", "party_id": "XYZ"}]}
+    assert (await demo.call("POST", "/partners", partner, role="platform_admin")).status_code == 201
+    assert (await demo.call("PUT", "/tenants/demo/config", body, role="platform_admin")).status_code == 409
+    assert await made("other", id_prefix="TA-") == 201
+    assert await made("other", id_prefix="TA-") == 409
+    assert (await demo.call("GET", "/tenants/other", role="platform_admin")).status_code == 200
+    assert await made("last", id_prefix="TA-1") == 409
 
 
 async def test_another_tenant_cannot_be_configured_or_seen(demo: World) -> None:
@@ -173,7 +255,7 @@ async def test_an_idempotency_key_is_forgotten_after_a_day(demo: World) -> None:
 
 
 async def test_charge_points_are_limited_by_the_tenants_configuration(demo: World) -> None:
-    await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1})
+    await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1}, role="platform_admin")
     await demo.call("POST", "/chargepoints", CHARGE_POINT)
 
     second = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": "CP2"})

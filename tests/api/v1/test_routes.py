@@ -13,6 +13,7 @@ LOWEST = {
     "GET /tenants": "viewer",
     "GET /tenants/{tenant_id}": "viewer",
     "PUT /tenants/{tenant_id}/config": "tenant_admin",
+    "GET /chargepoints/knocking": "operator",
     "POST /chargepoints": "tenant_admin",
     "GET /chargepoints": "viewer",
     "GET /chargepoints/{charge_point_id}": "viewer",

@@ -20,16 +20,20 @@ from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
+from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
+from commands.processes import POLICIES, Policies
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
 from commands.tenant import ROUTES as TENANT_ROUTES
 from commands.token import ROUTES as TOKEN_ROUTES
-from domain import charge_point, delivery, directory, partner, remote_command, tariff, tenant, token
+from domain import charge_point, delivery, directory, knocking, partner, remote_command, tariff, tenant, token
 from domain.aggregate import EventRegistry
+from domain.tenant import Configured
 from domain.values import Authorization, PartyId, TagRef
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
+from projections import knocking as knocking_view
 from projections import location as location_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
@@ -46,6 +50,7 @@ from streams.envelope import Reply
 from streams.follower import Follower
 from streams.limiter import RateLimiter, Verdict
 from streams.partition import Rules
+from streams.processes import Processes
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
@@ -64,6 +69,7 @@ EVENTS = EventRegistry(
         tariff.Tariff: tariff.AGGREGATE_EVENTS,
         remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
         delivery.Delivery: delivery.AGGREGATE_EVENTS,
+        knocking.Knocking: knocking.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -76,6 +82,7 @@ for table in (
     TARIFF_ROUTES,
     REMOTE_ROUTES,
     DELIVERY_ROUTES,
+    KNOCKING_ROUTES,
 ):
     ROUTES.update(table)
 RULES = Rules(ROUTES, {}, EVENTS)
@@ -87,6 +94,7 @@ VIEWS = (
     tariff_view.VIEW,
     remote_command_view.VIEW,
     delivery_view.VIEW,
+    knocking_view.VIEW,
 )
 FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES, location_view.LOCATIONS)
 
@@ -247,6 +255,7 @@ class World:
     async def add_charge_point(self, id: str = "CP1", tenant_id: str = "demo", **fields: object) -> None:
         document: Document = {
             "tenant_id": tenant_id,
+            "automatic": False,
             "connected": True,
             "connectors": [],
             "changing": [],
@@ -281,7 +290,9 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
     projector = Projector(store, EVENTS, VIEWS, FEEDS)
     follower = Follower(log, "projector", areas, "one", projector.handle)
-    tasks = [asyncio.create_task(decider.run()), asyncio.create_task(follower.run())]
+    policies: Policies = {Configured: POLICIES[Configured]}
+    processes = Processes(log, policies, {}, EVENTS, "one", lambda: world.now, areas=[Area.PARTY])
+    tasks = [asyncio.create_task(one.run()) for one in (decider, follower, processes)]
     try:
         yield world
     finally:

@@ -20,7 +20,8 @@ from websockets.typing import Subprotocol
 
 from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
-from domain.aggregate import Event
+from commands.knocking import ROUTES as KNOCKING
+from domain.aggregate import Aggregate, Event
 from domain.charge_point import CallConcluded, ChargePoint
 from domain.charge_point.passwords import hash_password
 from domain.values import (
@@ -49,6 +50,7 @@ from streams.channel import LocalChannel
 from streams.envelope import Reply, encode
 from streams.log import LogUnavailable
 
+DECIDED = {**ROUTES, **KNOCKING}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SITE = Site(id="LOC1", country="DEU")
 TYPE2 = Connector(
@@ -67,7 +69,8 @@ QUICK = Options(
     patience=0.3,
     authorize_patience=0.1,
     handshake_patience=0.5,
-    refusal_burst=1000,
+    guess_burst=1000,
+    knocks_pause=3600.0,
     drain=2.0,
     sweep_every=0.02,
     lost_after=0.0,
@@ -101,8 +104,12 @@ class FakeBus:
         self.metas.append(meta)
         if command.remembered and meta.command_id in self.replies:
             return self.replies[meta.command_id]
-        aggregate = self.of(command.aggregate_id)
-        outcome = ROUTES[type(command)].handler(aggregate, command, meta)
+        route = DECIDED[type(command)]
+        if route.aggregate is ChargePoint:
+            aggregate: Aggregate[Any] = self.of(command.aggregate_id)
+        else:
+            aggregate = route.aggregate.blank(command.aggregate_id)
+        outcome = route.handler(aggregate, command, meta)
         events: list[Event] = list(aggregate.collect_events())  # type: ignore[arg-type]
         self.log += events
         if isinstance(outcome, Accepted):
@@ -145,11 +152,11 @@ class FakeDirectory(Directory):
             raise DirectoryUnavailableError
         return self.tenants.get(id)
 
-    async def tenant_of(self, charge_point_id: str) -> Tenant | None:
-        fitting = [
+    async def tenants_of(self, charge_point_id: str) -> list[Tenant]:
+        holders = [self.tenants[tenant] for tenant, id in self.listed if id == charge_point_id]
+        return holders or [
             t for t in self.tenants.values() if t.id_prefix and charge_point_id.startswith(t.id_prefix)
         ]
-        return max(fitting, key=lambda tenant: len(tenant.id_prefix), default=None)
 
     async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
         if self.away:
@@ -157,7 +164,9 @@ class FakeDirectory(Directory):
         return self.listed.get((tenant, charge_point_id))
 
     async def has_room(self, tenant: str) -> bool:
-        return len(self.listed) < self.tenants[tenant].max_charge_points
+        automatic = [one for one in self.listed.values() if one.automatic]
+        known = self.tenants[tenant]
+        return len(self.listed) < known.max_charge_points and len(automatic) < known.max_auto_registered
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         for tenant, id, epoch in self.connected.get(node, ()):
@@ -274,8 +283,9 @@ class World:
         password: str | bytes | None = PASSWORD,
         user: str | None = None,
         subprotocols: Sequence[str] | None = ("ocpp1.6",),
+        forwarded: str = "",
     ) -> AsyncIterator[Client]:
-        headers = {}
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
         if password is not None:
             secret = password.encode() if isinstance(password, str) else password
             token = base64.b64encode((id if user is None else user).encode() + b":" + secret)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -12,19 +14,27 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from commands.base import Meta
-from commands.charge_point import Boot, Connect, OfferCredentials, Remove
+from commands.charge_point import Boot, Connect, OfferCredentials, Register, Remove
 from domain.charge_point import Booted, Connected, CredentialsSet, Disconnected, Registered
-from domain.charge_point.passwords import hash_password
+from domain.charge_point.passwords import hash_password, verify_password
+from domain.knocking import Heard
+from domain.values import UNASSIGNED, Site
+from gateway.ocpp import Listed
+from gateway.ocpp.client_address import Proxies
+from gateway.ocpp.credentials import Credentials
 from tests.gateway.ocpp.fakes import NOON, PASSWORD, QUICK, SITE, World, eventually, world
 
+BEHIND = replace(QUICK, proxies=Proxies([ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")]))
+"""Options of a gateway behind balancers."""
 
-async def handshake(w: World, id: str) -> tuple[int, str]:
-    """Status and Retry-After of a handshake that may be taken."""
+
+async def handshake(w: World, id: str, forwarded: str = "") -> tuple[int, str]:
+    """Status and Retry-After of a handshake without a password that may be taken."""
     try:
-        async with w.connected(id, password=None):
+        async with w.connected(id, password=None, forwarded=forwarded):
             return 101, ""
     except InvalidStatus as refusal:
-        return refusal.response.status_code, refusal.response.headers["Retry-After"]
+        return refusal.response.status_code, refusal.response.headers.get("Retry-After", "")
 
 
 async def refused(w: World, **how: Any) -> tuple[int, str]:
@@ -52,7 +62,7 @@ def assert_put_off(answer: tuple[int, str]) -> None:
         {"path": "/ocpp/demo/"},
         {"path": "/ocpp/demo/CP-1/more"},
         {"path": "/ocpp/DEMO/CP-1"},
-        {"path": "/ocpp/CP-1"},
+        {"path": "/ocpp/CP-9"},
         {"path": "/ocpp/demo/%FF"},
         {"path": "/ocpp/demo/" + "x" * 49},
         {"path": "/"},
@@ -103,13 +113,30 @@ async def test_the_identity_is_percent_decoded_once_J_01() -> None:
             assert (await cp.boot())["status"] == "Accepted"
 
 
-async def test_the_tenant_is_found_by_the_longest_prefix_of_the_id() -> None:
+async def test_a_new_charge_point_finds_its_tenant_by_the_prefix_of_its_id() -> None:
     async with world() as w:
-        w.tenant("acme", id_prefix="AC")
-        w.tenant("acme-two", id_prefix="ACME")
-        await w.charge_point("ACME-7", tenant="acme-two")
+        w.tenant("acme", id_prefix="ACME-", auto_register=True)
         async with w.connected("ACME-7", path="/ocpp/ACME-7"):
-            assert w.state("ACME-7", "acme-two").connection is not None
+            assert w.state("ACME-7", "acme").connection is not None
+
+
+async def test_a_charge_point_that_is_registered_stays_where_it_is_whatever_prefix_another_tenant_has() -> (
+    None
+):
+    async with world() as w:
+        w.tenant("evil", id_prefix="CP-1", auto_register=True)
+        async with w.connected(path="/ocpp/CP-1"):
+            assert w.state().connection is not None
+        assert not w.state(tenant="evil").provisioned
+
+
+async def test_an_id_that_two_tenants_know_is_not_let_in_without_its_tenant() -> None:
+    async with world() as w:
+        w.tenant("acme")
+        await w.charge_point("CP-1", tenant="acme", password="")
+        assert (await refused(w, path="/ocpp/CP-1"))[0] == 404
+        async with w.connected():
+            pass
 
 
 async def test_the_same_id_in_two_tenants_is_two_charge_points() -> None:
@@ -143,14 +170,44 @@ async def test_a_tenant_takes_in_no_more_than_it_may_have() -> None:
         assert (await refused(w, id="NEW-1"))[0] == 404
 
 
-async def test_a_password_that_comes_later_is_the_first_one_too() -> None:
+async def test_strangers_have_a_quota_of_their_own() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE, max_auto_registered=1)
+        async with w.connected("NEW-1"):
+            pass
+        assert (await refused(w, id="NEW-2"))[0] == 404
+        async with w.connected("NEW-1"):
+            pass
+
+
+async def test_without_a_default_location_a_stranger_is_taken_in_at_no_place() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True)
+        async with w.connected("NEW-1"):
+            pass
+        assert w.bus.all(Registered)[-1].site == Site(id=UNASSIGNED)
+
+
+async def test_a_stranger_sets_no_password_of_a_charge_point_that_was_connected_without_one() -> None:
     async with world() as w:
         w.tenant(auto_register=True, default_location=SITE)
-        async with w.connected("NEW-1", password=None):
+        async with w.connected("NEW-1", password=None), w.connected("NEW-1", password="stolen"):
+            assert not [event for event in w.bus.all(CredentialsSet) if "NEW-1" in event.originator_id]
+        async with w.connected("NEW-1", password=None) as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_the_first_password_of_one_that_never_came_is_kept_and_no_second_one() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True)
+        register = Register(tenant="demo", charge_point_id="NEW-1", site=SITE, automatic=True)
+        await w.bus.ask(register, Meta(command_id="r", at=NOON))
+        w.directory.learn("demo", Listed(charge_point_id="NEW-1", automatic=True, new=True))
+        async with w.connected("NEW-1", password="mine"):
             pass
-        async with w.connected("NEW-1", password="now I know"):
-            pass
-        assert (await refused(w, id="NEW-1", password=None))[0] == 401
+        w.directory.learn("demo", Listed(charge_point_id="NEW-1", automatic=True, new=True))  # read too early
+        assert_put_off(await refused(w, id="NEW-1", password="stolen"))
+        assert verify_password(b"mine", w.state("NEW-1").password_hash)
 
 
 async def test_an_id_that_was_registered_meanwhile_is_not_let_in_by_auto_register() -> None:
@@ -293,13 +350,191 @@ async def test_a_busy_or_full_process_refuses_new_connections_and_serves_old_one
         assert "currentTime" in await cp.call("Heartbeat", {})
 
 
-async def test_a_caller_that_is_refused_again_and_again_has_to_wait() -> None:
-    async with world(replace(QUICK, refusal_burst=3)) as w:
-        statuses = [(await refused(w, password="guess"))[0] for _ in range(5)]
+async def test_who_guesses_again_and_again_has_to_wait() -> None:
+    async with world(replace(QUICK, guess_burst=3)) as w:
+        statuses = [(await refused(w, password=f"guess {n}"))[0] for n in range(5)]
         assert statuses == [401, 401, 401, 429, 429]
         await w.charge_point("CP-2")
         async with w.connected("CP-2"):
             pass
+
+
+@pytest.mark.parametrize("how", [{"password": "wrong"}, {"password": None}, {"user": "CP-2"}])
+async def test_who_repeats_what_was_refused_has_to_wait_too(how: dict[str, Any]) -> None:
+    async with world(replace(QUICK, guess_burst=3)) as w:
+        statuses = [(await refused(w, **how))[0] for _ in range(6)]
+        assert (statuses[:3], statuses[-1]) == ([401] * 3, 429)
+        async with w.connected():
+            pass
+
+
+async def test_another_spelling_of_the_url_gives_no_more_guesses() -> None:
+    async with world(replace(QUICK, guess_burst=3)) as w:
+        paths = [
+            "/ocpp/demo/CP-1?x=1",
+            "/ocpp/demo/CP-1?x=2",
+            "/ocpp/demo/%43P-1",
+            "/ocpp/demo/C%50-1",
+            "/ocpp/CP-1",
+        ]
+        statuses = [(await refused(w, path=path, password=f"guess at {path}"))[0] for path in paths]
+        assert statuses == [401, 401, 401, 429, 429]
+        assert (await refused(w))[0] == 429, (
+            "the right one is a guess, too, while nobody knows that it is right"
+        )
+
+
+async def test_the_guesses_of_many_addresses_at_one_charge_point_count_together() -> None:
+    async with world(replace(BEHIND, guess_burst=3)) as w:
+        statuses = [
+            (await refused(w, password=f"guess {n}", forwarded=f"198.51.100.{n}"))[0] for n in range(5)
+        ]
+        assert statuses == [401, 401, 401, 429, 429]
+
+
+async def test_credentials_that_were_right_before_pass_whatever_is_guessed() -> None:
+    async with world(replace(QUICK, guess_burst=10, address_guess_burst=10)) as w:
+        async with w.connected():
+            pass
+        statuses = [(await refused(w, password=f"guess {n}"))[0] for n in range(12)]
+        assert statuses == [401] * 10 + [429] * 2
+        async with w.connected() as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+
+
+async def test_an_address_that_guesses_keeps_no_other_charge_point_behind_it_away() -> None:
+    async with world(replace(QUICK, address_guess_burst=2, guesses_per_address=0.001)) as w:
+        await w.charge_point("CP-2")
+        statuses = [(await refused(w, password=f"guess {n}"))[0] for n in range(4)]
+        assert statuses == [401, 401, 429, 429]
+        async with w.connected("CP-2"):
+            pass
+
+
+class Hanging(Credentials):
+    """Hashes that never end, until they are let go."""
+
+    def __init__(self, before: Credentials) -> None:
+        super().__init__()
+        self._key, self._right = before._key, before._right
+        self.begun = 0
+        self.go = asyncio.Event()
+
+    async def verify(self, password: bytes, stored: str) -> bool:
+        self.begun += 1
+        await self.go.wait()
+        return False
+
+
+async def test_guessers_hold_up_nobody_whose_credentials_are_known_or_who_needs_none() -> None:
+    async with world(replace(QUICK, most_hashes=3)) as w:
+        await w.charge_point("OPEN", password="")
+        async with w.connected():
+            pass
+        for n in range(8):
+            await w.charge_point(f"T-{n}")
+        hanging = Hanging(w.gateway._credentials)
+        w.gateway._admission._credentials = hanging
+        guesses = [asyncio.create_task(refused(w, id=f"T-{n}", password="guess")) for n in range(8)]
+        done, waiting = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 3:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert {task.result()[0] for task in done} == {503}, "those beyond the queue are put off at once"
+        assert (len(waiting), hanging.begun) == (5, 2)
+        async with w.connected(), w.connected("OPEN", password=None):
+            pass
+        assert (hanging.begun, hanging.go.is_set()) == (2, False)
+        hanging.go.set()
+        assert {task.result()[0] for task in (await asyncio.wait(waiting))[0]} == {401}
+
+
+async def test_whoever_guesses_chosen_words_holds_up_nobody_who_has_a_key() -> None:
+    async with world() as w:
+        for n in range(3):
+            await w.charge_point(f"T-{n}", password="a word")
+        words = threading.Event()
+        occupied = asyncio.get_running_loop().run_in_executor(w.gateway._credentials._words, words.wait)
+        guesses = [asyncio.create_task(refused(w, id=f"T-{n}", password="guess")) for n in range(3)]
+        async with w.connected():
+            pass
+        assert not any(guess.done() for guess in guesses)
+        words.set()
+        await occupied
+        assert {(await guess)[0] for guess in guesses} == {401}
+
+
+async def test_an_unknown_charge_point_costs_no_hash() -> None:
+    async with world() as w:
+        hanging = w.gateway._admission._credentials = Hanging(w.gateway._credentials)
+        assert (await refused(w, id="CP-9", password="guess"))[0] == 404
+        assert hanging.begun == 0
+
+
+async def test_behind_a_trusted_proxy_the_client_is_who_the_proxy_heard() -> None:
+    async with world(BEHIND) as w, w.connected(forwarded="203.0.113.9, 198.51.100.7, 10.1.2.3"):
+        assert w.bus.all(Connected)[-1].address == "198.51.100.7"
+
+
+async def test_what_anybody_else_says_of_its_address_counts_for_nothing() -> None:
+    async with world() as w, w.connected(forwarded="198.51.100.7"):
+        assert w.bus.all(Connected)[-1].address == "127.0.0.1"
+
+
+async def test_behind_a_proxy_each_address_has_its_own_limit() -> None:
+    options = replace(BEHIND, handshake_burst=2, handshakes_per_address=0.001)
+    async with world(options) as w:
+        statuses = [await handshake(w, "CP-1", forwarded=f"198.51.100.{n % 2}") for n in range(6)]
+        assert [status for status, _ in statuses] == [401, 401, 401, 401, 429, 429]
+
+
+async def test_one_ipv6_network_of_64_bits_has_one_limit() -> None:
+    options = replace(BEHIND, handshake_burst=2, handshakes_per_address=0.001)
+    async with world(options) as w:
+        statuses = [await handshake(w, "CP-1", forwarded=f"2001:db8:0:1::{n}") for n in range(3)]
+        assert [status for status, _ in statuses] == [401, 401, 429]
+
+
+async def test_refused_handshakes_are_reported_by_tenant_and_charge_point() -> None:
+    async with world(replace(BEHIND, knocks_pause=0.2)) as w:
+        for _ in range(3):
+            await refused(w, id="CP-9", forwarded="198.51.100.7")
+        await refused(w, password="wrong", path="/ocpp/demo/CP-1?key=secret")
+        await refused(w, path="/ocpp/nobody/CP-1")
+        heard = await w.bus.until(Heard, 2)
+        knocks = {
+            (event.originator_id.partition("|")[2], one.id, one.reason): (one.count, one.address)
+            for event in w.bus.all(Heard)
+            for one in event.knocks
+        }
+        assert heard.left_out == 0
+        assert knocks == {
+            ("demo", "CP-9", "unknown"): (3, "198.51.100.7"),
+            ("demo", "CP-1", "unauthorized"): (1, "127.0.0.1"),
+            ("", "/ocpp/nobody/CP-1", "unknown"): (1, "127.0.0.1"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("reason", "tenant", "how"),
+    [
+        ("unauthorized", "demo", {"password": "wrong"}),
+        ("too_often", "demo", {"password": "another"}),
+        ("no_room", "full", {"path": "/ocpp/full/NEW-1", "id": "NEW-1"}),
+        ("ambiguous", "", {"path": "/ocpp/TWIN", "id": "TWIN"}),
+        ("unknown", "", {"path": "/"}),
+    ],
+)
+async def test_each_refusal_says_why(reason: str, tenant: str, how: dict[str, Any]) -> None:
+    async with world(replace(QUICK, guess_burst=1, guesses_per_charge_point=0.001)) as w:
+        w.tenant("full", auto_register=True, max_auto_registered=0)
+        await w.charge_point("TWIN")
+        await w.charge_point("TWIN", tenant="full")
+        if reason == "too_often":
+            await refused(w, password="wrong")
+        await refused(w, **how)
+        knock = list(w.gateway._knocks._heard[tenant].knocks.values())[-1]
+        assert (knock.reason, knock.count) == (reason, 1)
 
 
 async def test_an_address_that_asks_too_often_has_to_wait() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from commands.base import Meta
-from domain.charge_point import CredentialsSet, Registered
+from domain.charge_point import Connected, CredentialsSet, Registered
 from domain.tariff import Put as PutTariff
 from domain.tenant import Configuration, Created, TenantParty
 from domain.values import PartyId
@@ -71,19 +72,27 @@ async def put_tenant(store: Away, id: str = "demo", version: int = 3, **values: 
     await store.apply([Put(HUB, "tenants", id, version, document)])
 
 
-async def put_charge_point(store: Away, id: str = "CP-1", stored: str | None = "scrypt$x") -> None:
+async def put_charge_point(
+    store: Away,
+    id: str = "CP-1",
+    stored: str | None = "scrypt$x",
+    tenant_id: str = "demo",
+    seconds: float = 0,
+    automatic: bool = False,
+) -> None:
     registered = Registered(
-        originator_id=f"charge_point|demo|{id}",
+        originator_id=f"charge_point|{tenant_id}|{id}",
         originator_version=1,
-        timestamp=NOON,
-        tenant="demo",
+        timestamp=NOON + timedelta(seconds=seconds),
+        tenant=tenant_id,
+        automatic=automatic,
         charge_point_id=id,
         site=SITE,
         evses=EVSES,
     )
     document = charge_point.evolve(None, registered, META)
     assert document is not None
-    await store.apply([Put("ocpp_demo", "charge_points", id, 1, document)])
+    await store.apply([Put(f"ocpp_{tenant_id}", "charge_points", id, 1, document)])
     if stored is not None:
         event = CredentialsSet(
             originator_id=registered.originator_id,
@@ -119,19 +128,66 @@ async def test_a_tenant_that_is_no_party_charges_under_the_hubs(store: Away) -> 
     assert (found.settings.party, found.lenient, found.active) == (HUB_PARTY, False, True)
 
 
-async def test_the_longest_prefix_finds_the_tenant(store: Away) -> None:
-    await put_tenant(store, "plain")
-    await put_tenant(store, "a", id_prefix="AC")
-    await put_tenant(store, "b", id_prefix="ACME")
+async def whose(store: Away, *ids: str) -> list[list[str]]:
     directory = StoreDirectory(store, HUB_PARTY)
-    found = [await directory.tenant_of(id) for id in ("ACME-1", "AC-1", "X-1")]
-    assert [one.id if one else None for one in found] == ["b", "a", None]
+    return [[tenant.id for tenant in await directory.tenants_of(id)] for id in ids]
+
+
+async def test_an_id_that_nobody_knows_is_found_by_its_prefix(store: Away) -> None:
+    await put_tenant(store, "plain")
+    await put_tenant(store, "a", id_prefix="AC-")
+    await put_tenant(store, "b", id_prefix="ACME-")
+    assert await whose(store, "ACME-1", "AC-1", "X-1", "ACME") == [["b"], ["a"], [], []]
+
+
+async def test_a_charge_point_that_is_registered_stays_there_whatever_the_prefixes_are(store: Away) -> None:
+    await put_tenant(store, "acme")
+    await put_tenant(store, "evil", id_prefix="TA-1")
+    await put_charge_point(store, "TA-1", tenant_id="acme")
+    assert await whose(store, "TA-1", "TA-10") == [["acme"], ["evil"]]
+
+
+async def test_of_two_tenants_that_know_an_id_nothing_says_which(store: Away) -> None:
+    await put_tenant(store, "acme")
+    await put_tenant(store, "other")
+    for tenant_id in ("acme", "other"):
+        await put_charge_point(store, "TA-1", tenant_id=tenant_id)
+    assert sorted((await whose(store, "TA-1"))[0]) == ["acme", "other"]
+
+
+@pytest.mark.parametrize(("first", "found"), [("acme", ["acme"]), ("evil", ["acme", "evil"])])
+async def test_who_registers_an_id_of_anothers_prefix_keeps_nobody_away(
+    store: Away, first: str, found: list[str]
+) -> None:
+    await put_tenant(store, "acme", id_prefix="TA-")
+    await put_tenant(store, "evil")
+    for seconds, tenant_id in enumerate((first, *({"acme", "evil"} - {first}))):
+        await put_charge_point(store, "TA-1", tenant_id=tenant_id, seconds=seconds)
+    assert sorted((await whose(store, "TA-1"))[0]) == found
 
 
 async def test_a_charge_point_comes_with_its_password_hash_and_its_evses(store: Away) -> None:
     await put_charge_point(store)
     found = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
-    assert found == Listed(charge_point_id="CP-1", password_hash="scrypt$x", evses=EVSES)
+    assert found == Listed(charge_point_id="CP-1", password_hash="scrypt$x", evses=EVSES, new=True)
+
+
+async def test_a_charge_point_is_new_until_it_was_connected(store: Away) -> None:
+    await put_charge_point(store)
+    document = await store.get("ocpp_demo", "charge_points", "CP-1")
+    connected = Connected(
+        originator_id="charge_point|demo|CP-1",
+        originator_version=3,
+        timestamp=NOON,
+        node="n",
+        slot=1,
+        boot="b",
+    )
+    known = charge_point.evolve(document, connected, META)
+    assert known is not None
+    await store.apply([Put("ocpp_demo", "charge_points", "CP-1", 3, known)])
+    found = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
+    assert found is not None and not found.new
 
 
 async def test_a_charge_point_whose_credentials_are_not_there_yet_is_not_let_in(store: Away) -> None:
@@ -160,6 +216,14 @@ async def test_a_tenant_has_room_until_it_has_its_charge_points(store: Away) -> 
     assert not await directory.has_room("nobody")
 
 
+async def test_those_that_took_themselves_in_have_a_quota_of_their_own(store: Away) -> None:
+    await put_tenant(store, max_auto_registered=1)
+    await put_charge_point(store)
+    assert await StoreDirectory(store, HUB_PARTY).has_room("demo")
+    await put_charge_point(store, "NEW-1", automatic=True)
+    assert not await StoreDirectory(store, HUB_PARTY).has_room("demo")
+
+
 async def test_a_store_that_hangs_delays_nobody_whose_answer_was_known(store: Away) -> None:
     await put_tenant(store)
     directory = StoreDirectory(store, HUB_PARTY)
@@ -179,6 +243,12 @@ async def test_ten_who_ask_at_once_are_one_read_and_lately_read_is_not_read_agai
     assert store.asked == 1
 
 
+async def test_many_names_of_tenants_that_do_not_exist_are_read_together(store: Away) -> None:
+    directory = StoreDirectory(store, HUB_PARTY)
+    found = await asyncio.gather(*(directory.tenant(f"t-{number}") for number in range(100)))
+    assert (set(found), store.asked) == ({None}, 1)
+
+
 async def test_a_herd_is_read_together(store: Away) -> None:
     for number in range(3):
         await put_charge_point(store, f"CP-{number}")
@@ -195,7 +265,7 @@ async def test_room_is_counted_once_for_a_herd(store: Away) -> None:
     await directory.tenant("demo")
     store.asked = 0
     assert sum([await directory.has_room("demo") for _ in range(100)]) == 59
-    assert store.asked == 1
+    assert store.asked == 2, "all of them, and the automatic ones"
 
 
 async def test_what_this_process_did_is_believed_before_the_read_models_show_it(store: Away) -> None:
