@@ -94,7 +94,8 @@ class Downlink(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str
     action: str
     payload: msgspec.Raw
-    expires_at: datetime
+    expires_at: datetime  # until when it may wait to be sent
+    own: bool = False  # the system's own: nobody waits for the news that it was sent
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from domain.charge_point import (
     Booted,
     CallConcluded,
     CallRequested,
+    CallSent,
     Changed,
     ChargePoint,
     ClockOffsetNoted,
@@ -52,6 +53,7 @@ _NO_SIGN_OF_LIFE: Final = (
     CredentialsSet,
     Disconnected,
     CallRequested,
+    CallSent,
     CallConcluded,
 )
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}

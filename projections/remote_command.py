@@ -38,7 +38,7 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
     if isinstance(event, Sent):
         out["status"] = "sent"
     elif isinstance(event, Concluded):
-        out |= {"status": event.status, "reason": event.reason or None, "response": event.response}
+        out |= {"status": event.status, "reason": event.told_reason or None, "response": event.response}
     else:
         out["session_id"] = event.session_id
     return out

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
-from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
+from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
-from domain.charge_point import CallConcluded, CallRequested, ChargePoint
+from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
 from protocols.ocpp.actions import Direction, Profile
 from protocols.ocpp.v16 import DIRECTIONS, PROFILES
@@ -62,7 +62,7 @@ def _call(
         boot=connection.boot,
         expires_at=command.expires_at,
         own=own,
-        remote_start_until=_remote_start_until(charge_point, command),
+        remote_start_until=_remote_start_until(charge_point, command.action, command.expires_at),
     )
     return Downlink(
         slot=connection.slot,
@@ -74,12 +74,31 @@ def _call(
         action=command.action,
         payload=msgspec.Raw(msgspec.json.encode(command.payload)),
         expires_at=command.expires_at,
+        own=own,
     )
 
 
-def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
-    """The first conclusion stands; one that comes after it changes nothing."""
+def note_call_sent(charge_point: ChargePoint, command: NoteCallSent, meta: Meta) -> Outcome:
+    """From now on it waits for its answer, no longer in a queue."""
     call = charge_point.state.calls.get(command.command_id)
+    if call is not None and not call.sent:
+        charge_point.trigger(
+            CallSent,
+            meta.at,
+            command_id=command.command_id,
+            answer_by=command.answer_by,
+            remote_start_until=_remote_start_until(charge_point, call.action, command.answer_by),
+        )
+    return Accepted()
+
+
+def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
+    """The first conclusion stands, except that the charge point's own answer corrects one without it."""
+    state = charge_point.state
+    call = state.calls.get(command.command_id)
+    late = call is None and command.answered
+    if late:
+        call = state.overdue.get(command.command_id)
     if call is not None:
         charge_point.trigger(
             CallConcluded,
@@ -90,12 +109,14 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             reason=command.reason,
             response=command.response,
             own=call.own,
+            late=late,
         )
     return Accepted()
 
 
 def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outcome:
-    """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost.
+    """Calls that nobody answered in time have timed out, and those that were never sent have expired: their gateway
+    is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
     And a charge point of which the configuration is not known is asked for it.
@@ -108,8 +129,8 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 meta.at,
                 command_id=command_id,
                 action=call.action,
-                status="timed_out",
-                reason="no answer in time",
+                status="timed_out" if call.sent or call.own else "expired",
+                reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
             )
     connection = charge_point.state.connection
@@ -134,11 +155,11 @@ def _ask_configuration(charge_point: ChargePoint, connection: Connection, at: da
     return _call(charge_point, connection, command, at, own=True)
 
 
-def _remote_start_until(charge_point: ChargePoint, command: RequestCall) -> datetime | None:
+def _remote_start_until(charge_point: ChargePoint, action: str, at: datetime) -> datetime | None:
     """Until when a start may still be the one that was asked for; None for a call that asks for none."""
-    if command.action != "RemoteStartTransaction" or command.id_tag is None:
+    if action != "RemoteStartTransaction":
         return None
-    return command.expires_at + charge_point.state.connection_timeout()
+    return at + charge_point.state.connection_timeout()
 
 
 def _forbidden(charge_point: ChargePoint, command: RequestCall) -> str:

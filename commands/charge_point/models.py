@@ -217,7 +217,8 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     `payload` is as on the wire, but every text in it that is personal or secret (an id tag, an AuthorizationKey) is
     a sealed text, which the gateway opens before it sends. For RemoteStartTransaction `id_tag` names the tag and
     `authorization` what is known of it: both serve the Authorize and StartTransaction that follow, for as long as
-    the charge point waits for a vehicle (its ConnectionTimeOut) after `expires_at`.
+    the charge point waits for a vehicle (its ConnectionTimeOut) after it may answer. `expires_at` is until when the
+    call may wait to be sent; how long its answer may take is the gateway's to say (`NoteCallSent`).
     """
 
     command_id: str
@@ -229,13 +230,24 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     override: bool = False  # send it although the charge point says that it lacks the feature profile
 
 
+class NoteCallSent(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.note_call_sent.v1"):
+    """The call is on the wire since the time of receipt; its answer may come until `answer_by`."""
+
+    command_id: str
+    answer_by: datetime
+
+
 class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):
-    """What came of a call: `status` accepted, rejected, failed, timed_out or expired."""
+    """What came of a call: `status` accepted, rejected, failed, timed_out or expired.
+
+    `answered`: by the charge point itself, which corrects what was concluded without its word.
+    """
 
     command_id: str
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    answered: bool = False
 
 
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

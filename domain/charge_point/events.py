@@ -16,6 +16,7 @@ from domain.aggregate import Event
 from domain.charge_point.state import (
     CONFIGURATION_KEEPS,
     DRIFT_AGREES_S,
+    OVERDUE_MOST,
     SILENT,
     Answered,
     ChargePointState,
@@ -467,11 +468,31 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         state.calls[self.command_id] = call
 
 
+class CallSent(Event, frozen=True, kw_only=True, tag="charge_point.call_sent.v1"):
+    """The call is on the wire; its answer may come until `answer_by`.
+
+    `remote_start_until` is until when a start may be the one that it asked for, where it asked for one.
+    """
+
+    command_id: str
+    answer_by: datetime
+    remote_start_until: datetime | None = None
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        call = aggregate.state.calls.get(self.command_id)
+        if call is not None:
+            call.sent, call.expires_at = True, self.answer_by
+        for start in aggregate.state.remote_starts:
+            if start.command_id == self.command_id and self.remote_start_until is not None:
+                start.until = self.remote_start_until
+
+
 class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):
     """How a call ended. `status` is accepted, rejected, failed, timed_out or expired.
 
     `reason` is the charge point's own status (`Rejected`, `UnlockFailed`), an error code (`NotSupported`),
-    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one.
+    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one. `late`: the
+    answer came after the call had been given up, and corrects what was concluded then.
     """
 
     command_id: str
@@ -480,10 +501,15 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     reason: str = ""
     response: JSONObject | None = None
     own: bool = False  # nobody's remote command
+    late: bool = False
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        call = state.calls.pop(self.command_id, None)
+        call = state.calls.pop(self.command_id, None) or state.overdue.pop(self.command_id, None)
+        if self.status in ("timed_out", "expired") and call is not None:
+            state.overdue[self.command_id] = call
+            for one in list(state.overdue)[:-OVERDUE_MOST]:
+                del state.overdue[one]
         # A connection that broke says nothing about the call: it may have come through.
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
@@ -564,6 +590,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     StopConflicted,
     StopUnmatched,
     CallRequested,
+    CallSent,
     CallConcluded,
     ClockOffsetNoted,
 )

@@ -16,6 +16,9 @@ from domain.values import Authorization, Evse, RegisterSample, Site, TagRef
 
 KEEP = timedelta(days=7)
 KEEP_MOST = 1000
+OVERDUE_MOST = 16
+"""How many calls that were given up are remembered for their late answers."""
+
 CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
 
@@ -146,11 +149,15 @@ class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A call of ours that has no result yet, with what its result changes here."""
+    """A call of ours that has no result yet, with what its result changes here.
+
+    `expires_at` is until when it may wait to be sent, and once it was `sent` until when it may be answered.
+    """
 
     action: str
     epoch: int
     expires_at: datetime
+    sent: bool = False
     key: str = ""  # ChangeConfiguration
     value: str = ""
     reservation_id: int = 0  # ReserveNow, CancelReservation
@@ -207,6 +214,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     remote_starts: list[RemoteStart] = []
     reservations: dict[int, datetime] = {}
     calls: dict[str, OpenCall] = {}
+    overdue: dict[str, OpenCall] = {}  # given up: an answer that comes all the same corrects the result
     own_call_at: datetime | None = None  # when the system last called it by itself
     clock_offset_s: int = 0
     drift: Drift | None = None
