@@ -81,7 +81,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     default_charging_profiles: tuple[JSONObject, ...] = ()
     message_timeouts: MessageTimeouts = MessageTimeouts()
     retry_policy: RetryPolicy = RetryPolicy()
-    validation: str = "strict"
+    validation: str = "lenient"
     session_update_seconds: int = 30
 
     @property

@@ -14,7 +14,7 @@ from domain.charge_point import CallRequested, CallSent
 from domain.remote_command import AGGREGATE_EVENTS, GRACE, Concluded, RemoteCommand
 from tests.commands.decide import NOON, Decide
 
-WHO: dict[str, str] = {"tenant": "demo", "command_id": "c1"}
+WHO: dict[str, Any] = {"tenant": "demo", "command_id": "c1"}
 SENT_AT, ANSWER_BY = 40.0, NOON + timedelta(seconds=70)
 
 

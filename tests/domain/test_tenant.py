@@ -28,6 +28,7 @@ def test_a_configuration_replaces_the_one_before_as_a_whole() -> None:
 
 def test_the_defaults_are_a_configuration_that_can_be() -> None:
     assert wrong_in(Configuration()) == ""
+    assert Configuration().validation == "lenient"
     assert Configuration().session_update_seconds == 30
     assert Configuration().session_update.total_seconds() == 30
 
