@@ -36,6 +36,7 @@ class Refusal(StrEnum):
     CONFLICT = "conflict"  # the same id with other content
     INVALID = "invalid"  # a value that cannot be
     NOT_ALLOWED = "not_allowed"  # its state forbids it
+    FORBIDDEN = "forbidden"  # who asks may not
     NOT_CONNECTED = "not_connected"
     STALE = "stale"  # older than what is known
     EXPIRED = "expired"  # its deadline passed before it was decided

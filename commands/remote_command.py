@@ -24,6 +24,7 @@ class Status(Value, frozen=True, kw_only=True):
 
     command_id: str
     status: str
+    warning: str = ""
 
 
 class _OfRemoteCommand(Command, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
     fingerprint: str
     by: str
     expires_at: datetime
+    override: bool = False
+    warning: str = ""
 
 
 class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.mark_sent.v1"):
@@ -78,7 +81,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
             return Rejected(
                 Refusal.CONFLICT, f"command id {command.command_id!r} was used for another request"
             )
-        return Accepted(Status(command_id=command.command_id, status=state.status))
+        return Accepted(Status(command_id=command.command_id, status=state.status, warning=command.warning))
     remote.trigger(
         Requested,
         meta.at,
@@ -94,8 +97,10 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
         fingerprint=command.fingerprint,
         by=command.by,
         expires_at=command.expires_at,
+        override=command.override,
+        warning=command.warning,
     )
-    return Accepted(Status(command_id=command.command_id, status="pending"))
+    return Accepted(Status(command_id=command.command_id, status="pending", warning=command.warning))
 
 
 def mark_sent(remote: RemoteCommand, command: MarkSent, meta: Meta) -> Outcome:

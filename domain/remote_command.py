@@ -18,8 +18,8 @@ from domain.values import Authorization, JSONObject, TagRef
 UNANSWERED = frozenset({"timed_out", "expired"})
 FINAL = frozenset({"accepted", "rejected", "failed"}) | UNANSWERED
 
-EXPIRY, EXPIRY_LONGEST = timedelta(minutes=2), timedelta(hours=1)
-"""How long a command may wait to be sent where nobody says, and at most."""
+EXPIRY_LONGEST = timedelta(hours=1)
+"""How long a command may wait to be sent, at most."""
 
 GRACE = timedelta(seconds=15)
 """How long the charge point's own word on a command is waited for after its time; longer than that word takes."""
@@ -53,7 +53,8 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
     """`command_type` and `parameters` as asked; `action` and `payload` as they will go over the wire.
 
     Id tags and secrets in both are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at` is
-    until when it may wait to be sent.
+    until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
+    `warning` is what whoever asked was told besides.
     """
 
     tenant: str
@@ -68,6 +69,8 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
     fingerprint: str
     by: str
     expires_at: datetime
+    override: bool = False
+    warning: str = ""
 
     def apply(self, aggregate: RemoteCommand) -> None:
         state = aggregate.state

@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -38,29 +39,23 @@ class TenantParty(Value, frozen=True, kw_only=True):
 
 
 class Features(Value, frozen=True, kw_only=True):
-    """What the tenant's charge points are asked for."""
+    """What the tenant's charge points are asked for: charging profiles, and messages on demand."""
 
     smart_charging: bool = True
     remote_trigger: bool = True
 
 
 class MessageTimeouts(Value, frozen=True, kw_only=True):
-    """In seconds: how long a call to a charge point waits for its answer, and how long one may wait to be sent."""
+    """In seconds: how long a call to a charge point waits for its answer once it is on the wire, and how long one may
+    wait to be sent where nobody says."""
 
     call_seconds: int = 30
     expiry_seconds: int = 120
 
 
-class RetryPolicy(Value, frozen=True, kw_only=True):
-    """In seconds: the waits of a failed delivery double from the first to the longest, until it is given up."""
-
-    first_wait_seconds: int = 5
-    longest_wait_seconds: int = 900
-    give_up_seconds: int = 86_400
-
-
 class Configuration(Value, frozen=True, kw_only=True):
-    """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
+    """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id;
+    `heartbeat_interval` is the seconds that its charge points are told at their boot.
 
     Without `ocpi` the tenant is no party: its charges are settled under the hub's own party and told to nobody.
     """
@@ -78,9 +73,8 @@ class Configuration(Value, frozen=True, kw_only=True):
     default_tariff_id: str = ""
     ocpi: TenantParty | None = None
     features: Features = Features()
-    default_charging_profiles: tuple[JSONObject, ...] = ()
     message_timeouts: MessageTimeouts = MessageTimeouts()
-    retry_policy: RetryPolicy = RetryPolicy()
+    heartbeat_interval: int = 300
     validation: str = "lenient"
     session_update_seconds: int = 30
 
@@ -106,6 +100,9 @@ _AT_LEAST_ONE: Final = (
     "worker_pool_size",
     "session_update_seconds",
 )
+_LONGEST_S: Final = int(EXPIRY_LONGEST.total_seconds())
+HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S = 10, 86_400
+"""Below, a fleet floods us (BOOT-7); above, its clocks drift (J-18: at least one heartbeat a day)."""
 _ZONES: Final = frozenset(available_timezones())
 
 
@@ -114,10 +111,14 @@ def wrong_in(configuration: Configuration) -> str:
     for name in _AT_LEAST_ONE:
         if getattr(configuration, name) < 1:
             return f"{name}: must be at least 1, got {getattr(configuration, name)}"
-    for group in ("message_timeouts", "retry_policy"):
-        for name, seconds in msgspec.structs.asdict(getattr(configuration, group)).items():
-            if seconds < 1:
-                return f"{group}.{name}: must be at least 1, got {seconds}"
+    for name, seconds in msgspec.structs.asdict(configuration.message_timeouts).items():
+        if not 1 <= seconds <= _LONGEST_S:
+            return f"message_timeouts.{name}: must be between 1 and {_LONGEST_S}, got {seconds}"
+    if not HEARTBEAT_LEAST_S <= configuration.heartbeat_interval <= HEARTBEAT_MOST_S:
+        return (
+            f"heartbeat_interval: must be between {HEARTBEAT_LEAST_S} and {HEARTBEAT_MOST_S}, "
+            f"got {configuration.heartbeat_interval}"
+        )
     if not CURRENCY.fullmatch(configuration.currency):
         return f"currency: must be an ISO 4217 code such as EUR, got {configuration.currency!r}"
     if configuration.time_zone not in _ZONES:

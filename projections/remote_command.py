@@ -24,6 +24,8 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
             "charge_point_id": event.charge_point_id,
             "parameters": event.parameters,
             "requested_by": event.by,
+            "expires_at": utc_text(event.expires_at),
+            "warning": event.warning or None,
             "status": "pending",
             "reason": None,
             "response": None,

@@ -30,16 +30,37 @@ class NewCommand(BaseModel):
     command_type: str = Field(max_length=64)
     parameters: dict[str, Any] = {}
     command_id: str | None = Field(default=None, min_length=1, max_length=128)
+    expiry_seconds: int | None = Field(
+        default=None, ge=1, le=3600, description="how long it may wait to be sent; else as the tenant says"
+    )
+    override: bool = Field(
+        default=False, description="send it although the charge point says that it cannot do this"
+    )
 
 
 @routes.post("/chargepoints/{charge_point_id}/commands", status_code=202)
 async def request_command(charge_point_id: str, body: NewCommand, caller: Operator) -> Response:
     command_id = body.command_id or caller.idempotency_key or str(uuid4())
-    return await requested(caller, charge_point_id, body.command_type, body.parameters, command_id)
+    return await requested(
+        caller,
+        charge_point_id,
+        body.command_type,
+        body.parameters,
+        command_id,
+        expiry_seconds=body.expiry_seconds,
+        override=body.override,
+    )
 
 
 async def requested(
-    caller: Caller, charge_point_id: str, command_type: str, parameters: JSONObject, command_id: str
+    caller: Caller,
+    charge_point_id: str,
+    command_type: str,
+    parameters: JSONObject,
+    command_id: str,
+    *,
+    expiry_seconds: int | None = None,
+    override: bool = False,
 ) -> Response:
     """202 with the command's id and status, once it is in the log."""
     services = caller.services
@@ -55,6 +76,8 @@ async def requested(
         command_id=command_id,
         principal=caller.principal.subject,
         role=caller.principal.role.text,
+        expiry_seconds=expiry_seconds,
+        override=override,
     )
     if isinstance(outcome, ParameterError):
         raise invalid("body", outcome.path, outcome.message)
@@ -63,7 +86,8 @@ async def requested(
     await caller.visible(caller.database, "commands", command_id, outcome)
     status = msgspec.json.decode(outcome.result, type=Status)
     where = {"Location": f"/api/v1/commands/{command_id}"}
-    return answer({"command_id": status.command_id, "status": status.status}, 202, where)
+    warning = {"warning": status.warning} if status.warning else {}
+    return answer({"command_id": status.command_id, "status": status.status, **warning}, 202, where)
 
 
 @routes.get("/commands")

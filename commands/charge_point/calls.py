@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
+from commands.charge_point.call_rules import forbidden
 from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
-from protocols.ocpp.actions import Direction, Profile
-from protocols.ocpp.v16 import DIRECTIONS, PROFILES
+from protocols.ocpp.actions import Direction
+from protocols.ocpp.v16 import DIRECTIONS
 
 CONFIGURATION_PATIENCE = timedelta(minutes=2)
 """How long a charge point may take to tell its configuration."""
@@ -34,9 +35,9 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         return Rejected(Refusal.EXPIRED, f"{command.action} expired before it could be sent")
     if command.command_id in state.calls:
         return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch))
-    forbidden = _forbidden(charge_point, command)
-    if forbidden:
-        return Rejected(Refusal.NOT_ALLOWED, forbidden)
+    wrong = forbidden(state, command.action, command.payload, override=command.override)
+    if wrong:
+        return Rejected(Refusal.NOT_ALLOWED, wrong)
     downlink = _call(charge_point, connection, command, meta.at)
     return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
 
@@ -160,32 +161,3 @@ def _remote_start_until(charge_point: ChargePoint, action: str, at: datetime) ->
     if action != "RemoteStartTransaction":
         return None
     return at + charge_point.state.connection_timeout()
-
-
-def _forbidden(charge_point: ChargePoint, command: RequestCall) -> str:
-    """Why this call may not be made now; empty when it may."""
-    state, name, action = charge_point.state, command.charge_point_id, command.action
-    status = state.registration.status if state.registration else ""
-    if status == "Rejected":
-        return f"charge point {name} was rejected at its boot: it takes no calls"
-    if status == "Pending" and action in ("RemoteStartTransaction", "RemoteStopTransaction"):
-        return f"charge point {name} is Pending: {action} is allowed once its boot was accepted"
-    if action == "RemoteStopTransaction":
-        number = command.payload.get("transactionId")
-        if number not in state.open:
-            return f"transaction {number} of charge point {name} is not running"
-    if command.override:
-        return ""
-    if (
-        status == "Accepted"
-        and action == "TriggerMessage"
-        and command.payload.get("requestedMessage") == "BootNotification"
-    ):
-        return f"charge point {name} is accepted: its BootNotification may not be triggered again"
-    announced = state.configuration.get("supportedfeatureprofiles")
-    profile = PROFILES[action]
-    if announced and profile is not Profile.SECURITY:
-        names = {part.strip().casefold() for part in announced.split(",")}
-        if profile.value.casefold() not in names:
-            return f"charge point {name} does not offer the feature profile {profile.value}"
-    return ""

@@ -52,6 +52,17 @@ class Remove(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.re
     """Forget the charge point; refused NOT_ALLOWED while a transaction runs."""
 
 
+class Find(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.find.v1"):
+    """Ask the log itself whether the charge point is known, and with a `session_id` for its transaction.
+
+    Answered with `Found`, or refused UNKNOWN: for an edge whose read model may not show it yet.
+    """
+
+    remembered: ClassVar[bool] = False
+
+    session_id: str = ""
+
+
 class SetCredentials(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.set_credentials.v1"):
     """A new password as scrypt text (`domain.charge_point.passwords`)."""
 
@@ -256,6 +267,12 @@ class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     epoch: int
     registration: str = ""
     interval: int = 0
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`transaction_id` where a session was asked for, else 0."""
+
+    transaction_id: int = 0
 
 
 class BootReply(msgspec.Struct, frozen=True, kw_only=True):

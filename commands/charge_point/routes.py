@@ -15,7 +15,14 @@ from commands.charge_point.presence import (
     see,
     transfer_data,
 )
-from commands.charge_point.provisioning import change, offer_credentials, register, remove, set_credentials
+from commands.charge_point.provisioning import (
+    change,
+    find,
+    offer_credentials,
+    register,
+    remove,
+    set_credentials,
+)
 from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
 from domain.charge_point import ChargePoint
 
@@ -23,6 +30,7 @@ ROUTES: dict[type[Command], Route] = {
     models.Register: Route(ChargePoint, register),
     models.Change: Route(ChargePoint, change),
     models.Remove: Route(ChargePoint, remove),
+    models.Find: Route(ChargePoint, find),
     models.SetCredentials: Route(ChargePoint, set_credentials),
     models.OfferCredentials: Route(ChargePoint, offer_credentials),
     models.Connect: Route(ChargePoint, connect),

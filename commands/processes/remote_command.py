@@ -27,6 +27,7 @@ def requested(event: Requested, meta: Meta) -> Sequence[Command]:
             expires_at=event.expires_at,
             id_tag=event.id_tag,
             authorization=event.authorization,
+            override=event.override,
         ),
     )
 

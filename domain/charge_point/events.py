@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.aggregate import Event
+from domain.charge_point import profiles
 from domain.charge_point.state import (
     CONFIGURATION_KEEPS,
     DRIFT_AGREES_S,
@@ -31,6 +32,7 @@ from domain.charge_point.state import (
     RemoteStart,
     is_secret_key,
 )
+from domain.schedules import end_transaction
 from domain.values import (
     Authorization,
     Connector,
@@ -369,6 +371,7 @@ class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.tra
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
             ended.pending = []
+        state.profiles = end_transaction(state.profiles, self.connector_id, self.transaction_id)
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
             state.last_stops[self.connector_id] = LastStop(meter=self.meter_stop, at=self.happened_at)
@@ -455,6 +458,12 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
             call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
         elif self.action in ("ReserveNow", "CancelReservation"):
             call.reservation_id = int(self.payload.get("reservationId", 0))
+        elif self.action == "SendLocalList":
+            call.list_version = int(self.payload.get("listVersion", 0))
+        elif self.action == "SetChargingProfile":
+            call.profile = profiles.set_by(self.payload)
+        elif self.action == "ClearChargingProfile":
+            call.clears = profiles.cleared_by(self.payload)
         elif self.id_tag is not None and self.remote_start_until is not None:
             start = RemoteStart(
                 command_id=self.command_id,
@@ -516,6 +525,8 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
         if call is not None and call.own and unknown:
             state.configuration_wanted = True
+        if call is not None and call.clears is not None and (self.status, self.reason) in _CLEARED:
+            state.profiles = profiles.without(state.profiles, call.clears)
         if call is None or self.status != "accepted":
             return
         if call.action == "ChangeConfiguration":
@@ -530,6 +541,17 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
                 del state.reservations[number]
         elif call.action == "CancelReservation":
             state.reservations.pop(call.reservation_id, None)
+        elif call.action == "SendLocalList":
+            state.local_list_version = call.list_version
+        elif call.action == "GetLocalListVersion":
+            version = (self.response or {}).get("listVersion")
+            state.local_list_version = version if isinstance(version, int) else None
+        elif call.profile is not None:
+            state.profiles = profiles.with_one(state.profiles, call.profile)
+
+
+_CLEARED = (("accepted", "Accepted"), ("rejected", "Unknown"))
+"""After both answers none of the profiles that were named is there."""
 
 
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):

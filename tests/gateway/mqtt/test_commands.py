@@ -38,6 +38,8 @@ class Door:
         command_id: str,
         principal: str,
         role: str,
+        expiry_seconds: int | None,
+        override: bool,
     ) -> str | None:
         if self.away:
             self.away -= 1
