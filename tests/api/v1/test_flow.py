@@ -10,12 +10,14 @@ import pytest
 
 from api.v1 import indexes
 from commands.base import Meta
-from commands.charge_point import Connect, StartTransaction
+from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register
+from commands.remote_command import RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
 from domain.partner import Connection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.store import HUB
+from streams.envelope import Reply, raw
 from tests.api.v1.world import NOW, World, problem
 
 LOCATION: dict[str, Any] = {
@@ -410,6 +412,84 @@ async def test_a_command_is_taken_with_its_id_and_can_be_read(demo: World) -> No
     assert [shown[name] for name in names] == ["c1", "remote_start", "CP1", "pending", None, None, None]
     assert shown["requested_by"] == "operator:ann"
     assert listed.json()["items"] == [shown]
+
+
+async def test_a_wrong_field_inside_parameters_is_named_by_its_path(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    entries = [{"id_tag": "A", "id_tag_info": {"status": "Fine"}}]
+    body = {
+        "command_type": "send_local_list",
+        "parameters": {"list_version": 1, "update_type": "Full", "local_authorization_list": entries},
+    }
+
+    response = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+
+    assert response.status_code == 422
+    assert problem(response)["errors"] == [
+        {
+            "in": "body",
+            "path": "parameters.local_authorization_list[0].id_tag_info.status",
+            "message": "the value is not one of the enumeration",
+        }
+    ]
+
+
+async def test_a_command_may_wait_to_be_sent_as_long_as_it_says(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": "c1"}
+
+    taken = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 600})
+    other = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 601})
+    longer = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 3601})
+    got = await demo.call("GET", "/commands/c1")
+
+    assert (taken.status_code, other.status_code, longer.status_code) == (202, 409, 422)
+    assert got.json()["expires_at"] == "2026-05-01T12:10:00.000Z"
+
+
+async def test_a_password_is_set_by_an_admin_and_shown_to_nobody_SEC_04(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    key = "00112233445566778899aabbccddeeff"
+    body = {
+        "command_type": "change_configuration",
+        "parameters": {"key": "AuthorizationKey", "value": key},
+        "command_id": "c1",
+    }
+
+    refused = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+    taken = await demo.call("POST", "/chargepoints/CP1/commands", body, role="tenant_admin")
+    shown = await demo.call("GET", "/commands/c1", role="platform_admin", tenant="demo")
+    listed = await demo.call("GET", "/commands", role="tenant_admin")
+
+    assert (refused.status_code, problem(refused)["code"]) == (403, "forbidden")
+    assert taken.status_code == 202
+    [item] = listed.json()["items"]
+    assert item["parameters"] == {"key": "AuthorizationKey", "value": "***"}
+    assert key not in shown.text
+
+
+async def test_a_command_for_a_charge_point_that_only_the_log_knows_yet_is_taken(world: World) -> None:
+    world.bus.replies += [
+        Reply(result=raw(Found())),
+        Reply(result=raw(Status(command_id="c1", status="pending"))),
+    ]
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": "c1"}
+
+    response = await world.call("POST", "/chargepoints/CP9/commands", body, role="operator")
+
+    assert response.status_code == 202
+    assert [type(command) for command, _ in world.bus.asked] == [Find, RequestRemoteCommand]
+
+
+async def test_a_warning_stands_in_the_answer(world: World) -> None:
+    await world.add_charge_point()
+    reply = Status(command_id="c1", status="pending", warning="the id tag is not known")
+    world.bus.replies.append(Reply(result=raw(reply)))
+    body = {"command_type": "remote_start", "parameters": {"id_tag": "X"}, "command_id": "c1"}
+
+    response = await world.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+
+    assert response.json()["warning"] == "the id tag is not known"
 
 
 async def test_a_command_for_an_unknown_charge_point_is_404(demo: World) -> None:

@@ -97,7 +97,7 @@ async def test_a_forced_stop_is_a_remote_stop_of_the_sessions_transaction(world:
     assert (response.status_code, response.json()) == (202, {"command_id": "x", "status": "pending"})
     assert isinstance(command, RequestRemoteCommand)
     assert (command.action, command.payload) == ("RemoteStopTransaction", {"transactionId": 7})
-    assert command.expires_at == later(30)
+    assert command.expires_at == later(120)
     assert meta.tenant == "demo"
 
 

@@ -52,6 +52,13 @@ async def test_a_cold_boot_TC_001() -> None:
         assert w.bus.all(Booted)[0].vendor == "Acme"
 
 
+async def test_a_boot_is_told_the_tenants_heartbeat_interval_BOOT_1() -> None:
+    async with world() as w:
+        w.tenant(heartbeat_interval=60)
+        async with w.connected() as cp:
+            assert (await cp.boot())["interval"] == 60
+
+
 async def test_a_charge_from_authorize_to_stop_TC_003() -> None:
     async with world() as w, w.connected() as cp:
         await cp.boot()
