@@ -18,6 +18,7 @@ from domain.charge_point.state import (
     CONFIGURATION_KEEPS,
     DRIFT_AGREES_S,
     OVERDUE_MOST,
+    REBOOT_REQUIRED,
     SILENT,
     Answered,
     ChargePointState,
@@ -178,8 +179,9 @@ class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
             firmware=self.firmware_version,
         )
         same = before is not None and (before.model, before.firmware) == (self.model, self.firmware_version)
-        if not same or asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS:
-            state.configuration_wanted = True
+        old = asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS
+        if not same or old or state.reboot_changes:
+            state.configuration_wanted, state.reboot_changes = True, False
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -530,7 +532,10 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         if call is None or self.status != "accepted":
             return
         if call.action == "ChangeConfiguration":
-            _note(state, call.key, call.value)
+            if self.reason == REBOOT_REQUIRED:
+                state.reboot_changes = True
+            else:
+                _note(state, call.key, call.value)
         elif call.action == "GetConfiguration":
             for entry in (self.response or {}).get("configurationKey") or ():
                 _note(state, str(entry.get("key", "")), str(entry.get("value", "")))

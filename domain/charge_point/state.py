@@ -20,6 +20,9 @@ KEEP_MOST = 1000
 PROFILES_MOST = 100
 """How many charging profiles of a charge point are remembered, the newest."""
 
+REBOOT_REQUIRED = "RebootRequired"
+"""The answer to a ChangeConfiguration that counts after the next boot."""
+
 OVERDUE_MOST = 16
 """How many calls that were given up are remembered for their late answers."""
 
@@ -221,6 +224,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
     configuration_wanted: bool = False  # it is to be asked for it
+    reboot_changes: bool = False  # its next boot changes its configuration
     next_transaction_id: int = 1
     open: dict[int, Open] = {}
     ended: dict[int, Ended] = {}
