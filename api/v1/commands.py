@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
@@ -85,7 +86,7 @@ async def requested(
         raise refused(outcome)
     await caller.visible(caller.database, "commands", command_id, outcome)
     status = msgspec.json.decode(outcome.result, type=Status)
-    where = {"Location": f"/api/v1/commands/{command_id}"}
+    where = {"Location": f"/api/v1/commands/{quote(command_id)}"}
     warning = {"warning": status.warning} if status.warning else {}
     return answer({"command_id": status.command_id, "status": status.status, **warning}, 202, where)
 
@@ -113,7 +114,7 @@ async def list_commands(
     )
 
 
-@routes.get("/commands/{command_id}")
+@routes.get("/commands/{command_id:path}")
 async def get_command(command_id: Annotated[str, Path(max_length=128)], caller: Viewer) -> Response:
     document = await caller.services.store.get(caller.database, "commands", command_id)
     if document is None:

@@ -15,6 +15,7 @@ from commands.charge_point.models import (
     SetCredentials,
 )
 from domain.charge_point import Changed, ChargePoint, CredentialsSet, Registered, Removed
+from domain.charge_point.identity import wrong_id
 from domain.values import Connector, Evse
 
 MOST_CONNECTORS = 32
@@ -38,6 +39,12 @@ def unknown(charge_point_id: str) -> Rejected:
 def already_known(charge_point_id: str) -> Rejected:
     """It cannot be taken in a second time."""
     return Rejected(Refusal.ALREADY_EXISTS, f"charge point {charge_point_id} is registered already")
+
+
+def misnamed(charge_point_id: str) -> Rejected | None:
+    """Nobody chose this name that no URL of ours can carry: it is not taken in by itself."""
+    wrong = wrong_id(charge_point_id)
+    return Rejected(Refusal.INVALID, f"the id of a charge point {wrong}") if wrong else None
 
 
 def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcome:

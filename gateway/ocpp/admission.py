@@ -215,7 +215,7 @@ class Admission:
         meta = self._meta(tenant, listed.charge_point_id)
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
-        if reply.refusal is Refusal.UNKNOWN:
+        if reply.refusal in (Refusal.UNKNOWN, Refusal.INVALID):
             raise RefusedHandshakeError(HTTPStatus.NOT_FOUND, "unknown", "Not found.\n")
         if reply.refusal is Refusal.ALREADY_EXISTS:
             # Taken in meanwhile, maybe with a password: the directory will know soon.

@@ -136,6 +136,29 @@ async def test_a_charge_point_is_taken_in_with_a_password_that_is_shown_once(dem
     assert verify_password(password.encode(), str(kept["password_hash"]))
 
 
+@pytest.mark.parametrize(("id", "path"), [("RDAM 123", "RDAM%20123"), ("5€", "5%E2%82%AC")])
+async def test_a_charge_point_with_an_odd_id_is_reached_by_its_path_J_01(
+    demo: World, id: str, path: str
+) -> None:
+    created = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": id})
+    reset = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": f"{id}/1"}
+    taken = await demo.call("POST", f"/chargepoints/{path}/commands", reset)
+    command = await demo.call("GET", taken.headers["location"].removeprefix("/api/v1"))
+
+    assert created.headers["location"] == f"/api/v1/chargepoints/{path}"
+    assert (await demo.call("GET", f"/chargepoints/{path}")).json()["id"] == id
+    assert (taken.status_code, command.json()["command_id"]) == (202, f"{id}/1")
+
+
+@pytest.mark.parametrize("id", ["A/B", "A:B", "..", " A", "A" * 49])
+async def test_an_id_that_no_path_carries_is_refused(demo: World, id: str) -> None:
+    refused = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": id})
+
+    assert refused.status_code == 422
+    [error] = msgspec.convert(problem(refused)["errors"], list[dict[str, str]])
+    assert error["path"] == "id"
+
+
 async def test_a_charge_point_is_found_near_its_place_until_it_is_removed(demo: World) -> None:
     here = "/locations/search?latitude=52.52&longitude=13.4&radius=1000"
     await demo.call("POST", "/chargepoints", CHARGE_POINT)
