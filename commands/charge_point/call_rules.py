@@ -25,7 +25,7 @@ Rule: TypeAlias = Callable[[ChargePointState, JSONObject], str]
 
 def forbidden(state: ChargePointState, action: str, payload: JSONObject, *, override: bool) -> str:
     """Why this call may not be made now; empty when it may."""
-    rules = (*_ALWAYS.get(action, ()), *(() if override else (*_EACH, *_ANNOUNCED.get(action, ()))))
+    rules = (*ALWAYS.get(action, ()), *(() if override else (*_EACH, *ANNOUNCED.get(action, ()))))
     wrong = _registration(state, action) or next((w for rule in rules if (w := rule(state, payload))), "")
     return wrong or ("" if override else _feature_profile(state, action))
 
@@ -152,7 +152,7 @@ def _installed(state: ChargePointState, payload: JSONObject, stack: ProfileStack
     return ""
 
 
-_ALWAYS: Final[dict[str, tuple[Rule, ...]]] = {
+ALWAYS: Final[dict[str, tuple[Rule, ...]]] = {
     "RemoteStopTransaction": (_running,),
     "SetChargingProfile": (_profile_fits,),
 }
@@ -161,7 +161,7 @@ _ALWAYS: Final[dict[str, tuple[Rule, ...]]] = {
 _EACH: Final[tuple[Rule, ...]] = (_connector,)
 """What holds for every action with a connector."""
 
-_ANNOUNCED: Final[dict[str, tuple[Rule, ...]]] = {
+ANNOUNCED: Final[dict[str, tuple[Rule, ...]]] = {
     "RemoteStartTransaction": (_start_profile,),
     "TriggerMessage": (_no_second_boot,),
     "GetConfiguration": (_most_keys,),
