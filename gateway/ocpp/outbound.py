@@ -169,12 +169,19 @@ class Outbound:
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _send(self, downlink: Downlink) -> None:
-        private: list[str] = []
+        """Whatever goes wrong on the way to the wire fails this call alone: the next one goes on."""
         try:
-            payload, problem = await self._opened(downlink, private)
+            await self._put_on_wire(downlink)
         except Exception:
             logger.exception("%s for %s cannot be made", downlink.action, self._connection.prefix)
-            payload, problem = b"", "the call could not be made"
+            if self._sending is downlink and self._on_wire is None:
+                self._free()
+                self._conclude(downlink, "failed", "the call could not be made")
+                self.pump()
+
+    async def _put_on_wire(self, downlink: Downlink) -> None:
+        private: list[str] = []
+        payload, problem = await self._opened(downlink, private)
         new_key, offered = b"" if problem else new_key_in(downlink.action, payload), ""
         if new_key and self._sending is downlink:
             private.append(new_key.decode())

@@ -197,6 +197,21 @@ def test_a_timer_that_rings_early_gives_its_call_up_and_the_next_one_goes_on() -
         runner.run(scenario())
 
 
+async def test_a_call_that_cannot_be_made_keeps_no_other_from_its_charge_point() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+
+        async def broken(*_: object) -> Any:
+            raise RuntimeError("broken on purpose")
+
+        w.directory.charge_point = broken  # type: ignore[method-assign,assignment]
+        await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": NEW_KEY})
+        event = await w.concluded()
+        assert (event.status, event.reason) == ("failed", "the call could not be made")
+        await w.request("Reset", {"type": "Soft"}, "r2")
+        assert (await cp.frame())[2] == "Reset"
+
+
 async def test_a_call_is_sent_when_its_frame_is_on_the_wire_and_answered_from_then_on() -> None:
     async with world() as w:
         w.tenant(call_timeout=30.0)
