@@ -70,7 +70,7 @@ def _connector(state: ChargePointState, payload: JSONObject) -> str:
     most, number = state.configured_number("numberofconnectors"), payload.get("connectorId")
     if not most or not isinstance(number, int) or number <= most:
         return ""
-    return f"{_name(state)} has {most} connectors, not {number}"
+    return f"{_name(state)} has no connector {number}: it announced {most}"
 
 
 def _most_keys(state: ChargePointState, payload: JSONObject) -> str:
