@@ -244,6 +244,8 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
 class NoteCallSent(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.note_call_sent.v1"):
     """The call is on the wire since the time of receipt; its answer may come until `answer_by`."""
 
+    remembered: ClassVar[bool] = False  # the state knows what was sent
+
     command_id: str
     answer_by: datetime
 

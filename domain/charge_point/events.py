@@ -525,7 +525,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
-        if call is not None and call.own and unknown:
+        if call is not None and call.own and (unknown or self.status == "expired"):
             state.configuration_wanted = True
         if call is not None and call.clears is not None and (self.status, self.reason) in _CLEARED:
             state.profiles = profiles.without(state.profiles, call.clears)

@@ -136,6 +136,16 @@ def test_a_question_that_was_lost_with_its_connection_is_asked_again(reason: str
     assert len(told(case, 3605)) == 1
 
 
+@pytest.mark.parametrize("status", ["timed_out", "expired"])
+def test_a_question_that_nobody_answered_is_asked_again(status: str) -> None:
+    case = connected()
+    boot(case, 1)
+    told(case, 3)
+    conclude(case, 130, status=status)
+    case.do(See, 3600)
+    assert len(told(case, 3605)) == 1
+
+
 def test_a_connection_is_asked_only_where_it_was_accepted_and_told_nothing_J_21() -> None:
     case = connected()
     assert not told(case, 0)
