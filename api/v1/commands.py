@@ -14,6 +14,7 @@ from api.problems import ProblemRoute, invalid, not_found, refused
 from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import Page, answer, listed, newest_first, shown
 from commands.remote_command import Status
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
 from projections.store import Condition, eq
 from streams.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
@@ -32,7 +33,10 @@ class NewCommand(BaseModel):
     parameters: dict[str, Any] = {}
     command_id: str | None = Field(default=None, min_length=1, max_length=128)
     expiry_seconds: int | None = Field(
-        default=None, ge=1, le=3600, description="how long it may wait to be sent; else as the tenant says"
+        default=None,
+        ge=1,
+        le=int(EXPIRY_LONGEST.total_seconds()),
+        description="how long it may wait to be sent; else as the tenant says",
     )
     override: bool = Field(
         default=False, description="send it although the charge point says that it cannot do this"

@@ -83,7 +83,11 @@ def local_list(length: int, version: int = 1, update_type: str = "Full") -> dict
     ("action", "payload", "why"),
     [
         ("UnlockConnector", {"connectorId": 3}, "has no connector 3: it announced 2"),
-        ("RemoteStartTransaction", {"connectorId": 3, "idTag": "s1.k.a"}, "has no connector 3: it announced 2"),
+        (
+            "RemoteStartTransaction",
+            {"connectorId": 3, "idTag": "s1.k.a"},
+            "has no connector 3: it announced 2",
+        ),
         (
             "GetConfiguration",
             {"key": ["a", "b", "c", "d"]},

@@ -168,6 +168,20 @@ def test_an_answer_that_comes_after_all_corrects_a_call_that_was_given_up(status
     assert not case.do(ConcludeCall, 41, command_id="r1", status="accepted", answered=True)
 
 
+@pytest.mark.parametrize(("sent", "given_up"), [(True, "timed_out"), (False, "expired")])
+def test_an_answer_that_comes_after_the_timer_corrects_it_too(sent: bool, given_up: str) -> None:
+    case = Case.online()
+    ask(case, expires_at=after(30))
+    if sent:
+        case.do(NoteCallSent, 1, command_id="r1", answer_by=after(31))
+    due = case.charge_point.next_due()
+    assert due is not None
+    case.decide(TimerDue(aggregate=case.charge_point.id, due=due), 40)
+    assert case.last(CallConcluded).status == given_up
+    case.do(ConcludeCall, 41, command_id="r1", status="accepted", reason="Accepted", answered=True)
+    assert (case.last(CallConcluded).status, case.last(CallConcluded).late) == ("accepted", True)
+
+
 def test_the_end_of_a_connection_corrects_nothing() -> None:
     case = Case.online()
     ask(case)

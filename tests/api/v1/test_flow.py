@@ -98,6 +98,10 @@ async def test_a_configuration_that_cannot_be_is_refused_by_its_path(demo: World
         ({"colour": "red"}, "colour"),
         ({"message_timeouts": {"call": 3}}, "message_timeouts.call"),
         ({"message_timeouts": {"call_seconds": "x"}}, "message_timeouts.call_seconds"),
+        ({"message_timeouts": {"expiry_seconds": 3601}}, "message_timeouts.expiry_seconds"),
+        ({"heartbeat_interval": 5}, "heartbeat_interval"),
+        ({"retry_policy": {"first_wait_seconds": 5}}, "retry_policy"),
+        ({"default_charging_profiles": []}, "default_charging_profiles"),
         ({"features": 1}, "features"),
     ]
     for configuration, path in wrong:
