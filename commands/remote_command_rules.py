@@ -46,16 +46,14 @@ def _wrong(field: str, message: str) -> ParameterError:
     return ParameterError(f"parameters.{field}", message)
 
 
-def _between(field: str, least: int, most: int = _MOST) -> Rule:
-    """A number that is given lies between."""
+def _from(field: str, least: int) -> Rule:
+    """A number that is given is no lower, and fits 31 bits."""
 
     def rule(request: Any, now: datetime) -> ParameterError | None:
         value = getattr(request, field)
-        if value is None or least <= value <= most:
+        if value is None or least <= value <= _MOST:
             return None
-        if most == _MOST:
-            return _wrong(field, f"must be at least {least}")
-        return _wrong(field, f"must be between {least} and {most}")
+        return _wrong(field, f"must be between {least} and {_MOST}")
 
     return rule
 
@@ -132,25 +130,25 @@ def _authorization_key(request: ChangeConfigurationRequest, now: datetime) -> Pa
 
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "RemoteStartTransaction": (_between("connector_id", 1), _some("id_tag"), _start_profile),
-    "RemoteStopTransaction": (_between("transaction_id", 1),),
-    "UnlockConnector": (_between("connector_id", 1),),
-    "ChangeAvailability": (_between("connector_id", 0),),
+    "RemoteStartTransaction": (_from("connector_id", 1), _some("id_tag"), _start_profile),
+    "RemoteStopTransaction": (_from("transaction_id", 1),),
+    "UnlockConnector": (_from("connector_id", 1),),
+    "ChangeAvailability": (_from("connector_id", 0),),
     "ChangeConfiguration": (_some("key"), _authorization_key),
-    "TriggerMessage": (_between("connector_id", 1),),
-    "ExtendedTriggerMessage": (_between("connector_id", 1),),
-    "SendLocalList": (_between("list_version", 1), _list_entries),
-    "ReserveNow": (_between("connector_id", 0), _between("reservation_id", 1), _some("id_tag"), _expiry),
-    "CancelReservation": (_between("reservation_id", 1),),
+    "TriggerMessage": (_from("connector_id", 1),),
+    "ExtendedTriggerMessage": (_from("connector_id", 1),),
+    "SendLocalList": (_from("list_version", 1), _list_entries),
+    "ReserveNow": (_from("connector_id", 0), _from("reservation_id", 1), _some("id_tag"), _expiry),
+    "CancelReservation": (_from("reservation_id", 1),),
     "SetChargingProfile": (_set_profile,),
-    "ClearChargingProfile": (_between("connector_id", 0), _between("stack_level", 0)),
-    "GetCompositeSchedule": (_between("connector_id", 0), _between("duration", 1)),
+    "ClearChargingProfile": (_from("connector_id", 0), _from("stack_level", 0)),
+    "GetCompositeSchedule": (_from("connector_id", 0), _from("duration", 1)),
     "GetDiagnostics": (
-        _between("retries", 0),
-        _between("retry_interval", 0),
+        _from("retries", 0),
+        _from("retry_interval", 0),
         _rises("start_time", "stop_time"),
     ),
-    "UpdateFirmware": (_between("retries", 0), _between("retry_interval", 0)),
-    "SignedUpdateFirmware": (_between("retries", 0), _between("retry_interval", 0)),
-    "GetLog": (_between("retries", 0), _between("retry_interval", 0)),
+    "UpdateFirmware": (_from("retries", 0), _from("retry_interval", 0)),
+    "SignedUpdateFirmware": (_from("retries", 0), _from("retry_interval", 0)),
+    "GetLog": (_from("retries", 0), _from("retry_interval", 0)),
 }
