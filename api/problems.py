@@ -37,6 +37,7 @@ STATUS_OF: Final[Mapping[Refusal, int]] = {
     Refusal.CONFLICT: 409,
     Refusal.INVALID: 422,
     Refusal.NOT_ALLOWED: 409,
+    Refusal.FORBIDDEN: 403,
     Refusal.NOT_CONNECTED: 409,
     Refusal.STALE: 409,
     Refusal.EXPIRED: 503,

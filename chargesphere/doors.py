@@ -122,6 +122,8 @@ class RemoteCommandDoor:
         command_id: str,
         principal: str,
         role: str,
+        expiry_seconds: int | None,
+        override: bool,
     ) -> str | None:
         try:
             asked = await request_remote_command(
@@ -133,6 +135,8 @@ class RemoteCommandDoor:
                 command_id=command_id,
                 principal=principal,
                 role=role,
+                expiry_seconds=expiry_seconds,
+                override=override,
             )
         except DestroyedError as error:
             return str(error)

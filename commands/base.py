@@ -36,6 +36,7 @@ class Refusal(StrEnum):
     CONFLICT = "conflict"  # the same id with other content
     INVALID = "invalid"  # a value that cannot be
     NOT_ALLOWED = "not_allowed"  # its state forbids it
+    FORBIDDEN = "forbidden"  # who asks may not
     NOT_CONNECTED = "not_connected"
     STALE = "stale"  # older than what is known
     EXPIRED = "expired"  # its deadline passed before it was decided
@@ -94,7 +95,8 @@ class Downlink(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str
     action: str
     payload: msgspec.Raw
-    expires_at: datetime
+    expires_at: datetime  # until when it may wait to be sent
+    own: bool = False  # the system's own: nobody waits for the news that it was sent
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
 from domain.remote_command import (
     FINAL,
+    UNANSWERED,
     Concluded,
     RemoteCommand,
     Requested,
@@ -23,6 +24,7 @@ class Status(Value, frozen=True, kw_only=True):
 
     command_id: str
     status: str
+    warning: str = ""
 
 
 class _OfRemoteCommand(Command, frozen=True, kw_only=True):
@@ -48,14 +50,18 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
     fingerprint: str
     by: str
     expires_at: datetime
+    override: bool = False
+    warning: str = ""
 
 
 class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.mark_sent.v1"):
-    """The call left for the charge point's connection."""
+    """The call is on the wire; its answer may come until `answer_by`."""
+
+    answer_by: datetime
 
 
 class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.conclude.v1"):
-    """It was answered, refused or lost."""
+    """It was answered, refused or lost. What is known of it then corrects `timed_out` and `expired`."""
 
     status: str
     reason: str = ""
@@ -75,7 +81,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
             return Rejected(
                 Refusal.CONFLICT, f"command id {command.command_id!r} was used for another request"
             )
-        return Accepted(Status(command_id=command.command_id, status=state.status))
+        return Accepted(Status(command_id=command.command_id, status=state.status, warning=command.warning))
     remote.trigger(
         Requested,
         meta.at,
@@ -91,23 +97,31 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
         fingerprint=command.fingerprint,
         by=command.by,
         expires_at=command.expires_at,
+        override=command.override,
+        warning=command.warning,
     )
-    return Accepted(Status(command_id=command.command_id, status="pending"))
+    return Accepted(Status(command_id=command.command_id, status="pending", warning=command.warning))
 
 
 def mark_sent(remote: RemoteCommand, command: MarkSent, meta: Meta) -> Outcome:
     if remote.state.status == "pending":
-        remote.trigger(Sent, meta.at)
+        remote.trigger(Sent, meta.at, answer_by=command.answer_by)
     return Accepted()
 
 
 def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
     if not remote.exists:
         return Rejected(Refusal.UNKNOWN, f"no command {command.command_id!r}")
-    if remote.state.status in FINAL:
+    late = remote.state.status in UNANSWERED and command.status not in UNANSWERED
+    if remote.state.status in FINAL and not late:
         return Accepted()
     remote.trigger(
-        Concluded, meta.at, status=command.status, reason=command.reason, response=command.response
+        Concluded,
+        meta.at,
+        status=command.status,
+        reason=command.reason,
+        response=command.response,
+        late=late,
     )
     return Accepted()
 

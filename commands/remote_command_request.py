@@ -8,19 +8,25 @@ reads no store: what must be looked up (the transaction of a session) is asked f
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from commands.remote_command_rules import AUTHORIZATION_KEY, ParameterError, broken
 from domain.charge_point.state import is_secret_key
+from domain.tenant import Features
 from domain.values import JSONObject
+from protocols.ocpp.actions import Profile
 from protocols.ocpp.message import ErrorCode, WireError
+from protocols.ocpp.v16 import PROFILES
 from protocols.ocpp.v16.codec import encode
 from protocols.ocpp.v16.parameters import COMMANDS, from_parameters, snake, to_parameters
 
 REMOTE_START: Final = "RemoteStartTransaction"
 REMOTE_STOP: Final = "RemoteStopTransaction"
 SEALED_PREFIX: Final = "s1."
+MASK: Final = "***"
 
 ID_TAGS: Final = frozenset({"idTag", "parentIdTag"})
 SECRETS: Final[dict[str, frozenset[str]]] = {
@@ -31,13 +37,6 @@ SECRETS: Final[dict[str, frozenset[str]]] = {
     "SignedUpdateFirmware": frozenset({"location"}),
 }
 """Fields that may hold secrets: vendors' data, and URLs with a password in them."""
-
-
-class ParameterError(msgspec.Struct, frozen=True):
-    """What is wrong with a request: a dotted path such as `parameters.id_tag`, and one line without its value."""
-
-    path: str
-    message: str
 
 
 class AskedCommand(msgspec.Struct, frozen=True):
@@ -67,17 +66,37 @@ def with_transaction(parameters: JSONObject, transaction_id: int) -> JSONObject:
     return {**rest, "transaction_id": transaction_id}
 
 
-def ask(command_type: str, parameters: JSONObject) -> AskedCommand | ParameterError:
+def ask(command_type: str, parameters: JSONObject, now: datetime) -> AskedCommand | ParameterError:
     """Check against the action's schema, strictly, and against what OCPP 1.6 says beyond it."""
     request = from_parameters(command_type, parameters)
     if isinstance(request, WireError):
         if request.code in (ErrorCode.NOT_IMPLEMENTED, ErrorCode.NOT_SUPPORTED) and request.path == "$":
             return ParameterError("command_type", request.description)
-        return ParameterError("parameters" + request.path.removeprefix("$"), request.description)
+        place, description = request.path.removeprefix("$"), request.description
+        if description.startswith("there is an unknown field"):
+            description = "there is no such field"
+        return ParameterError(f"parameters{place}", description.removesuffix(f" at {request.path}"))
     action = COMMANDS[command_type]
     payload: JSONObject = msgspec.json.decode(encode(request))
-    wrong = _beyond_schema(action, payload)
+    wrong = broken(action, request, now)
     return wrong or AskedCommand(action, command_type, dict(to_parameters(request)), payload)
+
+
+def tells_key(asked: AskedCommand) -> bool:
+    """Whether it sets the charge point's password (SEC-03)."""
+    key = str(asked.payload.get("key", "")) if asked.action == "ChangeConfiguration" else ""
+    return key.casefold() == AUTHORIZATION_KEY
+
+
+def switched_off(asked: AskedCommand, features: Features) -> str:
+    """The feature that the command needs and its tenant has switched off; empty for none."""
+    profile = PROFILES[asked.action]
+    if not features.smart_charging and (
+        profile is Profile.SMART_CHARGING or "chargingProfile" in asked.payload
+    ):
+        return "smart_charging"
+    triggers = profile is Profile.REMOTE_TRIGGER or asked.action == "ExtendedTriggerMessage"
+    return "remote_trigger" if triggers and not features.remote_trigger else ""
 
 
 def private_texts(asked: AskedCommand) -> Iterator[tuple[str, bool]]:
@@ -95,10 +114,14 @@ def private_texts(asked: AskedCommand) -> Iterator[tuple[str, bool]]:
 
 
 def sealed(asked: AskedCommand, tags: dict[str, str], secrets: dict[str, str]) -> AskedCommand:
-    """The same request with its private texts replaced by the sealed ones."""
+    """The same request with its private texts replaced by the sealed ones.
+
+    The value of a secret configuration key goes over the wire and is shown to nobody: its parameter is masked.
+    """
     names = SECRETS.get(asked.action, frozenset())
     key = str(asked.payload.get("key", "")).casefold() if asked.action == "ChangeConfiguration" else ""
-    fields = names | ({"value"} if is_secret_key(key) else frozenset())
+    write_only = frozenset({"value"}) if is_secret_key(key) else frozenset()
+    fields = names | write_only
 
     def replaced(value: Any, name: str, tag_names: frozenset[str], secret_names: frozenset[str]) -> Any:
         match value:
@@ -116,7 +139,12 @@ def sealed(asked: AskedCommand, tags: dict[str, str], secrets: dict[str, str]) -
     return AskedCommand(
         asked.action,
         asked.command_type,
-        replaced(asked.parameters, "", frozenset(map(snake, ID_TAGS)), frozenset(map(snake, fields))),
+        {
+            name: MASK if name in write_only else value
+            for name, value in replaced(
+                asked.parameters, "", frozenset(map(snake, ID_TAGS)), frozenset(map(snake, fields))
+            ).items()
+        },
         replaced(asked.payload, "", ID_TAGS, fields),
     )
 
@@ -131,21 +159,3 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         case list():
             for item in value:
                 yield from _texts(item, name)
-
-
-def _beyond_schema(action: str, payload: JSONObject) -> ParameterError | None:
-    if action != REMOTE_START:
-        return None
-    if payload.get("connectorId", 1) < 1:
-        return ParameterError("parameters.connector_id", "must be at least 1, or be left out")
-    profile = payload.get("chargingProfile")
-    if profile is not None:
-        if profile["chargingProfilePurpose"] != "TxProfile":
-            return ParameterError("parameters.charging_profile.charging_profile_purpose", "must be TxProfile")
-        if "transactionId" in profile:
-            return ParameterError(
-                "parameters.charging_profile.transaction_id", "there is no transaction yet: leave it out"
-            )
-    if not payload["idTag"]:
-        return ParameterError("parameters.id_tag", "must not be empty")
-    return None

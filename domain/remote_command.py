@@ -1,12 +1,13 @@
 """A remote command: what somebody asked a charge point to do, and what became of it.
 
-It is known by (tenant, command id). Phases: pending → sent → accepted, rejected, failed, timed_out or expired; an
-outcome is final, except that the session which a remote start led to is added when it begins.
+It is known by (tenant, command id). Phases: pending → sent → accepted, rejected, failed, timed_out or expired. It is
+sent once the call is on the wire. An outcome is final, with two exceptions: an answer that comes after all corrects
+`timed_out` and `expired`, and the session which a remote start led to is added when it begins.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
@@ -14,7 +15,14 @@ import msgspec
 from domain.aggregate import Aggregate, Event
 from domain.values import Authorization, JSONObject, TagRef
 
-FINAL = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
+UNANSWERED = frozenset({"timed_out", "expired"})
+FINAL = frozenset({"accepted", "rejected", "failed"}) | UNANSWERED
+
+EXPIRY_LONGEST = timedelta(hours=1)
+"""How long a command may wait to be sent, at most."""
+
+GRACE = timedelta(seconds=15)
+"""How long the charge point's own word on a command is waited for after its time; longer than that word takes."""
 
 
 def remote_command_aggregate_id(tenant: str, command_id: str) -> str:
@@ -27,7 +35,7 @@ class RemoteCommandState(msgspec.Struct, omit_defaults=True):
     charge_point_id: str = ""
     fingerprint: str = ""
     status: str = ""
-    expires_at: datetime | None = None
+    expires_at: datetime | None = None  # to be sent by then, and once it was sent to be answered
 
 
 class RemoteCommand(Aggregate[RemoteCommandState]):
@@ -37,13 +45,16 @@ class RemoteCommand(Aggregate[RemoteCommandState]):
     state_type = RemoteCommandState
 
     def next_due(self) -> datetime | None:
-        return None if self.state.status in FINAL else self.state.expires_at
+        due = self.state.expires_at
+        return None if self.state.status in FINAL or due is None else due + GRACE
 
 
 class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.v1"):
     """`command_type` and `parameters` as asked; `action` and `payload` as they will go over the wire.
 
-    Id tags and secrets in both are sealed texts. `fingerprint` is a keyed hash of what was asked.
+    Id tags and secrets in both are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at` is
+    until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
+    `warning` is what whoever asked was told besides.
     """
 
     tenant: str
@@ -58,6 +69,8 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
     fingerprint: str
     by: str
     expires_at: datetime
+    override: bool = False
+    warning: str = ""
 
     def apply(self, aggregate: RemoteCommand) -> None:
         state = aggregate.state
@@ -70,18 +83,29 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
 
 
 class Sent(Event, frozen=True, kw_only=True, tag="remote_command.sent.v1"):
-    """The call is on its way to the connection that the charge point has now."""
+    """The call is on the wire; its answer may come until `answer_by`."""
+
+    answer_by: datetime
 
     def apply(self, aggregate: RemoteCommand) -> None:
-        aggregate.state.status = "sent"
+        aggregate.state.status, aggregate.state.expires_at = "sent", self.answer_by
 
 
 class Concluded(Event, frozen=True, kw_only=True, tag="remote_command.concluded.v1"):
-    """The outcome. `reason` is the charge point's status, an error code, `disconnected`, or why we refused it."""
+    """The outcome. `reason` is the charge point's status, an error code, `disconnected`, or why we refused it.
+
+    `late`: the answer came after the command had been given up, and corrects its outcome.
+    """
 
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    late: bool = False
+
+    @property
+    def told_reason(self) -> str:
+        """The reason for a person, with a note where the answer was late."""
+        return ", ".join(filter(None, (self.reason, "answered late" if self.late else "")))
 
     def apply(self, aggregate: RemoteCommand) -> None:
         aggregate.state.status = self.status

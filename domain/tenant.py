@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -39,29 +40,23 @@ class TenantParty(Value, frozen=True, kw_only=True):
 
 
 class Features(Value, frozen=True, kw_only=True):
-    """What the tenant's charge points are asked for."""
+    """What the tenant's charge points are asked for: charging profiles, and messages on demand."""
 
     smart_charging: bool = True
     remote_trigger: bool = True
 
 
 class MessageTimeouts(Value, frozen=True, kw_only=True):
-    """In seconds: how long a call to a charge point waits for its answer, and how long one may wait to be sent."""
+    """In seconds: how long a call to a charge point waits for its answer once it is on the wire, and how long one may
+    wait to be sent where nobody says."""
 
     call_seconds: int = 30
     expiry_seconds: int = 120
 
 
-class RetryPolicy(Value, frozen=True, kw_only=True):
-    """In seconds: the waits of a failed delivery double from the first to the longest, until it is given up."""
-
-    first_wait_seconds: int = 5
-    longest_wait_seconds: int = 900
-    give_up_seconds: int = 86_400
-
-
 class Configuration(Value, frozen=True, kw_only=True):
-    """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
+    """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id;
+    `heartbeat_interval` is the seconds that its charge points are told at their boot.
 
     `max_auto_registered` of the charge points that took themselves in (`auto_register`) may wait for an operator, at
     `default_location` or, without one, at a place that is told to nobody. Without `ocpi` the tenant is no party: its
@@ -82,10 +77,9 @@ class Configuration(Value, frozen=True, kw_only=True):
     default_tariff_id: str = ""
     ocpi: TenantParty | None = None
     features: Features = Features()
-    default_charging_profiles: tuple[JSONObject, ...] = ()
     message_timeouts: MessageTimeouts = MessageTimeouts()
-    retry_policy: RetryPolicy = RetryPolicy()
-    validation: str = "strict"
+    heartbeat_interval: int = 300
+    validation: str = "lenient"
     session_update_seconds: int = 30
 
     @property
@@ -115,6 +109,10 @@ HELD_BY_PLATFORM: Final = (
 )
 """What the platform grants: shares of what all tenants use, and names that no two may have."""
 
+_LONGEST_S: Final = int(EXPIRY_LONGEST.total_seconds())
+HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S = 10, 86_400
+"""Below, a fleet floods us (BOOT-7); above, its clocks drift (J-18: at least one heartbeat a day)."""
+
 BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "max_charge_points": (1, 1_000_000),
     "max_auto_registered": (0, 1_000_000),
@@ -122,11 +120,9 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "ocpp_rate_limit": (1, 1_000_000),
     "worker_pool_size": (1, 10_000),
     "session_update_seconds": (1, 86_400),
-    "message_timeouts.call_seconds": (1, 3_600),
-    "message_timeouts.expiry_seconds": (1, 86_400),
-    "retry_policy.first_wait_seconds": (1, 3_600),
-    "retry_policy.longest_wait_seconds": (1, 86_400),
-    "retry_policy.give_up_seconds": (1, 2_592_000),
+    "message_timeouts.call_seconds": (1, _LONGEST_S),
+    "message_timeouts.expiry_seconds": (1, _LONGEST_S),
+    "heartbeat_interval": (HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S),
 }
 """The least and the most of every number, by its path."""
 
@@ -134,7 +130,6 @@ _ZONES: Final = frozenset(available_timezones())
 _ID_PREFIX: Final = re.compile(r"[!-.0-9;-~]{0,48}")
 _LOCATION_ID: Final = re.compile(r"[!-.0-~]{1,36}")
 _DEGREES: Final = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,7})?")
-_MOST_PROFILES = 20
 _LARGEST_NUMBER = 2**53
 _LONGEST_TEXT, _MOST_VALUES, _DEEPEST = 2_000, 500, 8
 
@@ -191,11 +186,6 @@ def _wrong_value(configuration: Configuration) -> str:
             )
         if wrong := _wrong_json(party.business_details):
             return f"ocpi.business_details: {wrong}"
-    if len(configuration.default_charging_profiles) > _MOST_PROFILES:
-        return f"default_charging_profiles: must be at most {_MOST_PROFILES}"
-    for number, profile in enumerate(configuration.default_charging_profiles):
-        if wrong := _wrong_json(profile):
-            return f"default_charging_profiles.{number}: {wrong}"
     return ""
 
 

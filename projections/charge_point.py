@@ -19,6 +19,7 @@ from domain.charge_point import (
     Booted,
     CallConcluded,
     CallRequested,
+    CallSent,
     Changed,
     ChargePoint,
     ClockOffsetNoted,
@@ -30,6 +31,8 @@ from domain.charge_point import (
     Removed,
     StatusReported,
 )
+from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
+from domain.remote_command import UNANSWERED
 from domain.values import Evse, Site
 from projections.base import Feed, Target, View, builtins, utc_text
 from projections.store import (
@@ -52,12 +55,12 @@ _NO_SIGN_OF_LIFE: Final = (
     CredentialsSet,
     Disconnected,
     CallRequested,
+    CallSent,
     CallConcluded,
 )
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 _SAMPLE_INTERVAL: Final = "metervaluesampleinterval"
 _HEARTBEAT_INTERVAL: Final = "heartbeatinterval"
-_SECRET: Final = "authorizationkey"
 
 
 def credentials_id(tenant: str, charge_point_id: str) -> str:
@@ -233,31 +236,45 @@ def _corrected(document: Document, event: Event) -> datetime:
 def _concluded(document: Document, event: CallConcluded) -> Document:
     changing = [one for one in _list(document["changing"]) if isinstance(one, dict)]
     asked = next((one for one in changing if one["command_id"] == event.command_id), None)
+    if event.status in UNANSWERED:
+        return {"changing": list(changing[-OVERDUE_MOST:])}  # its answer may come all the same
     others: list[JSON] = [one for one in changing if one is not asked]
     configuration = _object(document["configuration"])
     if event.status == "accepted":
         if asked is not None:
-            configuration = _noted(configuration, str(asked["key"]), str(asked["value"]))
+            key, value = str(asked["key"]), str(asked["value"])
+            if event.reason == REBOOT_REQUIRED:
+                configuration = _noted(configuration, key, wanted=value)
+            else:
+                configuration = _noted(configuration, key, value=value, wanted=None)
         elif event.action == "GetConfiguration":
             for entry in (event.response or {}).get("configurationKey") or ():
-                value = str(entry.get("value", ""))
-                configuration = _noted(configuration, str(entry.get("key", "")), value)
+                key, value = str(entry.get("key", "")), str(entry.get("value", ""))
+                configuration = _noted(
+                    configuration, key, value=value, readonly=entry.get("readonly") is True
+                )
     return {"changing": others, "configuration": configuration}
 
 
-def _noted(configuration: Document, key: str, value: str) -> Document:
-    """With a configuration value that is no secret."""
-    folded = key.casefold()
-    if not key or folded == _SECRET or value.startswith("s1."):
+def _noted(configuration: Document, key: str, **news: JSON) -> Document:
+    """With what is new of a configuration key that is no secret.
+
+    `value` is what it has, null where it never said; `wanted` what it took for after its reboot, null once it has it.
+    """
+    folded, value = key.casefold(), news.get("value")
+    sealed = any(isinstance(one, str) and one.startswith("s1.") for one in news.values())
+    if not key or is_secret_key(key) or sealed:
         return configuration
-    others: list[Document] = [
-        one
-        for one in _list(configuration["keys"])
-        if isinstance(one, dict) and str(one["key"]).casefold() != folded
-    ]
-    noted: Document = {"key": key, "value": value}
+    known = [one for one in _list(configuration["keys"]) if isinstance(one, dict)]
+    before = next((one for one in known if str(one["key"]).casefold() == folded), {})
+    others = [one for one in known if one is not before]
+    noted: Document = {"key": key, "value": None, "readonly": None, "wanted": None, **before, **news}
+    if noted["wanted"] == noted["value"]:
+        noted["wanted"] = None
     keys = sorted([*others, noted], key=lambda one: str(one["key"]))
     out: Document = {**configuration, "keys": list(keys)}
+    if not isinstance(value, str):
+        return out
     if value.isdigit():
         if folded == _SAMPLE_INTERVAL:
             out["meter_values_interval"] = int(value)

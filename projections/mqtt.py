@@ -318,7 +318,7 @@ def _command(view: View | None, event: Event, meta: Meta) -> _Told:
         return None, ()
     assert isinstance(event, Concluded)
     body = without_sealed(event.response)
-    payload = response(view.command_id, event.status, event.reason, event.timestamp, body)
+    payload = response(view.command_id, event.status, event.told_reason, event.timestamp, body)
     topic = response_topic(view.tenant, view.charge_point_id)
     message = Message(topic, payload, message_id(event, "response"), view.charge_point_id)
     return msgspec.structs.replace(view, done_at=event.timestamp), (message,)

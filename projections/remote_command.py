@@ -24,6 +24,8 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
             "charge_point_id": event.charge_point_id,
             "parameters": event.parameters,
             "requested_by": event.by,
+            "expires_at": utc_text(event.expires_at),
+            "warning": event.warning or None,
             "status": "pending",
             "reason": None,
             "response": None,
@@ -38,7 +40,7 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
     if isinstance(event, Sent):
         out["status"] = "sent"
     elif isinstance(event, Concluded):
-        out |= {"status": event.status, "reason": event.reason or None, "response": event.response}
+        out |= {"status": event.status, "reason": event.told_reason or None, "response": event.response}
     else:
         out["session_id"] = event.session_id
     return out

@@ -10,25 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+from uuid import uuid4
 
 import msgspec
 
 from commands.base import Command, Meta, Refusal
+from commands.charge_point import Find, Found
 from commands.remote_command import RequestRemoteCommand
 from commands.remote_command_request import (
     REMOTE_START,
     AskedCommand,
-    ParameterError,
     ask,
     private_texts,
     sealed,
     session_to_stop,
+    switched_off,
+    tells_key,
     with_transaction,
 )
+from commands.remote_command_rules import ParameterError
+from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
 from domain.values import Authorization, JSONObject, TagRef
-from projections.store import HUB, ReadStore, tenant_database
+from projections.store import HUB, Document, ReadStore, tenant_database
 from projections.tenant import configuration_of
 from streams.envelope import Reply
 from streams.vault import Vault
@@ -41,6 +46,8 @@ __all__ = [
 ]
 
 LONGEST_ID = 128
+MAY_TELL_KEYS: Final = frozenset({"tenant_admin", "platform_admin"})
+"""Who may set the password of a charge point over OCPP, as over REST."""
 
 
 class Authorizer(Protocol):
@@ -80,26 +87,46 @@ async def request_remote_command(
     command_id: str,
     principal: str,
     role: str = "operator",
+    expiry_seconds: int | None = None,
+    override: bool = False,
 ) -> Reply | ParameterError:
     """The reply: accepted with the command's status, UNKNOWN for a foreign or unknown charge point, CONFLICT where
-    the command id was used for another request. Raises LogUnavailable, StoreUnavailable, DestroyedError."""
+    the command id was used for another request, FORBIDDEN where the role may not, NOT_ALLOWED where the tenant has
+    switched the feature off. `expiry_seconds` is how long it may wait to be sent, else as the tenant says.
+
+    Raises LogUnavailable, StoreUnavailable, DestroyedError."""
     if not 0 < len(command_id) <= LONGEST_ID or not command_id.isprintable():
         return ParameterError("command_id", f"must have 1 to {LONGEST_ID} printable characters")
-    database = tenant_database(tenant)
-    if await ports.store.get(database, "charge_points", charge_point_id) is None:
-        return Reply(refusal=Refusal.UNKNOWN, message=f"charge point {charge_point_id} is not known")
-    exact = await _exact(ports.store, database, charge_point_id, command_type, parameters)
+    most = int(EXPIRY_LONGEST.total_seconds())
+    if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
+        return ParameterError("expiry_seconds", f"must be between 1 and {most}")
+    place = _Place(ports, tenant, charge_point_id, principal=f"{role}:{principal}")
+    unknown = await place.unknown()
+    if unknown is not None:
+        return unknown
+    exact = await _exact(place, command_type, parameters, ports.clock())
     if isinstance(exact, ParameterError):
         return exact
-    fingerprint = ports.vault.digest("remote_command", _canonical(charge_point_id, exact))
+    configuration = await _configuration(ports.store, tenant)
+    if tells_key(exact) and role not in MAY_TELL_KEYS:
+        message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
+        return Reply(refusal=Refusal.FORBIDDEN, message=message)
+    if feature := switched_off(exact, configuration.features):
+        message = f"{exact.command_type} is not allowed: the tenant has switched features.{feature} off"
+        return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
+    mark = _canonical(charge_point_id, exact, expiry_seconds, override)
+    fingerprint = ports.vault.digest("remote_command", mark)
     tag: TagRef | None = None
     authorization: Authorization | None = None
+    warning = ""
     if exact.action == REMOTE_START:
         tag, authorization = await ports.authorizer.resolve(
             tenant, charge_point_id, exact.payload["idTag"], False
         )
+        warning = _warning(authorization)
     kept = await _sealed(ports.vault, tenant, charge_point_id, exact)
     now = ports.clock()
+    expiry = timedelta(seconds=expiry_seconds or configuration.message_timeouts.expiry_seconds)
     command = RequestRemoteCommand(
         tenant=tenant,
         command_id=command_id,
@@ -112,7 +139,9 @@ async def request_remote_command(
         authorization=authorization,
         fingerprint=fingerprint,
         by=f"{role}:{principal}",
-        expires_at=now + await _patience(ports.store, tenant),
+        expires_at=now + min(expiry, EXPIRY_LONGEST),
+        override=override,
+        warning=warning,
     )
     # With the fingerprint in it: a repeat gets the stored reply, another body comes to the decision and conflicts.
     meta = Meta(
@@ -125,21 +154,69 @@ async def request_remote_command(
     return await ports.bus.ask(command, meta)
 
 
+class _Place:
+    """The charge point that is asked: what the read model does not show yet, the log itself is asked for."""
+
+    def __init__(
+        self, ports: RemoteCommandPorts, tenant: str, charge_point_id: str, *, principal: str
+    ) -> None:
+        self._ports = ports
+        self._tenant = tenant
+        self._charge_point_id = charge_point_id
+        self._principal = principal
+
+    async def unknown(self) -> Reply | None:
+        """The refusal where nobody knows it."""
+        if await self._read("charge_points", self._charge_point_id) is not None:
+            return None
+        reply = await self._find("")
+        return reply if reply.refusal is not None else None
+
+    async def transaction(self, session_id: str) -> int | None:
+        """The transaction of one of its sessions, running or over."""
+        session = await self._read("sessions", session_id)
+        if session is None:
+            reply = await self._find(session_id)
+            return msgspec.json.decode(reply.result, type=Found).transaction_id if not reply.refusal else None
+        number = session.get("transaction_id")
+        here = session.get("charge_point_id") == self._charge_point_id
+        return number if here and isinstance(number, int) else None
+
+    async def _read(self, collection: str, id: str) -> Document | None:
+        return await self._ports.store.get(tenant_database(self._tenant), collection, id)
+
+    async def _find(self, session_id: str) -> Reply:
+        command = Find(tenant=self._tenant, charge_point_id=self._charge_point_id, session_id=session_id)
+        meta = Meta(
+            command_id=f"find|{self._tenant}|{uuid4()}",
+            at=self._ports.clock(),
+            tenant=self._tenant,
+            principal=self._principal,
+        )
+        return await self._ports.bus.ask(command, meta)
+
+
 async def _exact(
-    store: ReadStore, database: str, charge_point_id: str, command_type: str, parameters: JSONObject
+    place: _Place, command_type: str, parameters: JSONObject, now: datetime
 ) -> AskedCommand | ParameterError:
     session_id = session_to_stop(command_type, parameters)
     if isinstance(session_id, ParameterError):
         return session_id
     if session_id:
-        session = await store.get(database, "sessions", session_id)
-        transaction = session.get("transaction_id") if session else None
-        if session is None or session.get("charge_point_id") != charge_point_id:
+        transaction = await place.transaction(session_id)
+        if transaction is None:
             return ParameterError("parameters.session_id", "no session of this charge point")
-        if not isinstance(transaction, int):
-            return ParameterError("parameters.session_id", "the session has no transaction")
         parameters = with_transaction(parameters, transaction)
-    return ask(command_type, parameters)
+    return ask(command_type, parameters, now)
+
+
+def _warning(authorization: Authorization) -> str:
+    """What to say of a tag that will not charge."""
+    if authorization.status == "Accepted":
+        return ""
+    if authorization.source == "unknown":
+        return "the id tag is not known: its charge will be refused as Invalid"
+    return f"the id tag is {authorization.status} now: its charge will be refused"
 
 
 async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: AskedCommand) -> AskedCommand:
@@ -154,12 +231,11 @@ async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: AskedC
     return sealed(asked, tags, secrets) if tags or secrets else asked
 
 
-async def _patience(store: ReadStore, tenant: str) -> timedelta:
-    """How long the answer may take: the tenant's `message_timeouts.call_seconds`."""
+async def _configuration(store: ReadStore, tenant: str) -> Configuration:
     document = await store.get(HUB, "tenants", tenant)
-    configuration = Configuration() if document is None else configuration_of(document)
-    return timedelta(seconds=configuration.message_timeouts.call_seconds)
+    return Configuration() if document is None else configuration_of(document)
 
 
-def _canonical(charge_point_id: str, asked: AskedCommand) -> str:
-    return msgspec.json.encode([charge_point_id, asked.action, asked.payload], order="deterministic").decode()
+def _canonical(charge_point_id: str, asked: AskedCommand, expiry_seconds: int | None, override: bool) -> str:
+    request = [charge_point_id, asked.action, asked.payload, expiry_seconds, override]
+    return msgspec.json.encode(request, order="deterministic").decode()

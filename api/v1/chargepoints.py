@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Path, Query, Response
@@ -17,6 +18,7 @@ from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, shown
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
+from domain.charge_point.identity import wrong_id
 from domain.charge_point.passwords import hash_password
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.charge_point import credentials_id
@@ -27,7 +29,7 @@ from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerTyp
 routes = APIRouter(route_class=ProblemRoute, tags=["charge points"])
 
 _ID: Final = r"^[!-.0-~]+$"
-"""What OCPP-J can carry in one part of a URL: printable ASCII without a slash."""
+"""What one part of a URL can carry as it is: printable ASCII without a slash."""
 
 
 class _Input(BaseModel):
@@ -140,6 +142,12 @@ def _once(evses: list[EvseInput]) -> list[EvseInput]:
     return evses
 
 
+def _named(id: str) -> str:
+    if wrong := wrong_id(id):
+        raise ValueError(wrong)
+    return id
+
+
 Evses = Annotated[list[EvseInput], Field(min_length=1, max_length=100), AfterValidator(_once)]
 Password = Annotated[str, Field(min_length=8, max_length=128, pattern=r"^[!-~]+$")]
 
@@ -153,7 +161,7 @@ def _free(id: str) -> str:
 class NewChargePoint(_Input):
     """Without a password one is made; it is shown in this answer and never again."""
 
-    id: Annotated[str, AfterValidator(_free)] = Field(min_length=1, max_length=48, pattern=_ID)
+    id: Annotated[str, AfterValidator(_named), AfterValidator(_free)]
     password: Password | None = None
     location: LocationInput
     evses: Evses
@@ -205,7 +213,7 @@ async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
     shown = _shown(document) if document is not None else {"id": body.id, "tenant_id": tenant}
     if body.password is None:
         shown["password"] = password
-    return answer(shown, 201, {"Location": f"/api/v1/chargepoints/{body.id}"})
+    return answer(shown, 201, {"Location": f"/api/v1/chargepoints/{quote(body.id)}"})
 
 
 @routes.get("/chargepoints")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
@@ -13,6 +14,7 @@ from api.problems import ProblemRoute, invalid, not_found, refused
 from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import Page, answer, listed, newest_first, shown
 from commands.remote_command import Status
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
 from projections.store import Condition, eq
 from streams.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
@@ -30,16 +32,40 @@ class NewCommand(BaseModel):
     command_type: str = Field(max_length=64)
     parameters: dict[str, Any] = {}
     command_id: str | None = Field(default=None, min_length=1, max_length=128)
+    expiry_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=int(EXPIRY_LONGEST.total_seconds()),
+        description="how long it may wait to be sent; else as the tenant says",
+    )
+    override: bool = Field(
+        default=False, description="send it although the charge point says that it cannot do this"
+    )
 
 
 @routes.post("/chargepoints/{charge_point_id}/commands", status_code=202)
 async def request_command(charge_point_id: str, body: NewCommand, caller: Operator) -> Response:
     command_id = body.command_id or caller.idempotency_key or str(uuid4())
-    return await requested(caller, charge_point_id, body.command_type, body.parameters, command_id)
+    return await requested(
+        caller,
+        charge_point_id,
+        body.command_type,
+        body.parameters,
+        command_id,
+        expiry_seconds=body.expiry_seconds,
+        override=body.override,
+    )
 
 
 async def requested(
-    caller: Caller, charge_point_id: str, command_type: str, parameters: JSONObject, command_id: str
+    caller: Caller,
+    charge_point_id: str,
+    command_type: str,
+    parameters: JSONObject,
+    command_id: str,
+    *,
+    expiry_seconds: int | None = None,
+    override: bool = False,
 ) -> Response:
     """202 with the command's id and status, once it is in the log."""
     services = caller.services
@@ -55,6 +81,8 @@ async def requested(
         command_id=command_id,
         principal=caller.principal.subject,
         role=caller.principal.role.text,
+        expiry_seconds=expiry_seconds,
+        override=override,
     )
     if isinstance(outcome, ParameterError):
         raise invalid("body", outcome.path, outcome.message)
@@ -62,8 +90,9 @@ async def requested(
         raise refused(outcome)
     await caller.visible(caller.database, "commands", command_id, outcome)
     status = msgspec.json.decode(outcome.result, type=Status)
-    where = {"Location": f"/api/v1/commands/{command_id}"}
-    return answer({"command_id": status.command_id, "status": status.status}, 202, where)
+    where = {"Location": f"/api/v1/commands/{quote(command_id)}"}
+    warning = {"warning": status.warning} if status.warning else {}
+    return answer({"command_id": status.command_id, "status": status.status, **warning}, 202, where)
 
 
 @routes.get("/commands")
@@ -89,7 +118,7 @@ async def list_commands(
     )
 
 
-@routes.get("/commands/{command_id}")
+@routes.get("/commands/{command_id:path}")
 async def get_command(command_id: Annotated[str, Path(max_length=128)], caller: Viewer) -> Response:
     document = await caller.services.store.get(caller.database, "commands", command_id)
     if document is None:

@@ -12,6 +12,7 @@ from api.v1.caller import Operator, Viewer
 from api.v1.commands import requested
 from api.v1.lists import Page, answer, listed, newest_first, shown
 from projections.store import Condition, eq
+from streams.envelope import Reply
 
 routes = APIRouter(route_class=ProblemRoute, tags=["sessions"])
 
@@ -49,8 +50,11 @@ async def get_session(session_id: str, caller: Viewer) -> Response:
 
 @routes.post("/sessions/{session_id}/stop", status_code=202)
 async def stop_session(session_id: str, caller: Operator) -> Response:
-    """A remote stop of the session's transaction; what becomes of it is read by the command's id."""
-    document = await caller.services.store.get(caller.database, "sessions", session_id)
+    """A remote stop of the session's transaction; what becomes of it is read by the command's id.
+
+    One that began just now may not be readable yet: it is waited for as long as a write of ours would be.
+    """
+    document = await caller.visible(caller.database, "sessions", session_id, Reply())
     if document is None:
         raise not_found(f"session {session_id}")
     if document["stop_time"] is not None:

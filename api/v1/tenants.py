@@ -164,7 +164,7 @@ def _configuration(value: dict[str, Any], prefix: str) -> Configuration:
     return configuration
 
 
-_GROUPS: Final = ("features", "message_timeouts", "retry_policy")
+_GROUPS: Final = ("features", "message_timeouts")
 
 
 def _unknown(value: dict[str, Any], known: msgspec.Struct, prefix: str) -> Any:

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
-from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
+from commands.charge_point.call_rules import forbidden
+from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
-from domain.charge_point import CallConcluded, CallRequested, ChargePoint
+from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
-from protocols.ocpp.actions import Direction, Profile
-from protocols.ocpp.v16 import DIRECTIONS, PROFILES
+from protocols.ocpp.actions import Direction
+from protocols.ocpp.v16 import DIRECTIONS
 
 CONFIGURATION_PATIENCE = timedelta(minutes=2)
 """How long a charge point may take to tell its configuration."""
@@ -34,9 +35,9 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         return Rejected(Refusal.EXPIRED, f"{command.action} expired before it could be sent")
     if command.command_id in state.calls:
         return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch))
-    forbidden = _forbidden(charge_point, command)
-    if forbidden:
-        return Rejected(Refusal.NOT_ALLOWED, forbidden)
+    wrong = forbidden(state, command.action, command.payload, override=command.override)
+    if wrong:
+        return Rejected(Refusal.NOT_ALLOWED, wrong)
     downlink = _call(charge_point, connection, command, meta.at)
     return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
 
@@ -62,7 +63,7 @@ def _call(
         boot=connection.boot,
         expires_at=command.expires_at,
         own=own,
-        remote_start_until=_remote_start_until(charge_point, command),
+        remote_start_until=_remote_start_until(charge_point, command.action, command.expires_at),
     )
     return Downlink(
         slot=connection.slot,
@@ -74,12 +75,31 @@ def _call(
         action=command.action,
         payload=msgspec.Raw(msgspec.json.encode(command.payload)),
         expires_at=command.expires_at,
+        own=own,
     )
 
 
-def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
-    """The first conclusion stands; one that comes after it changes nothing."""
+def note_call_sent(charge_point: ChargePoint, command: NoteCallSent, meta: Meta) -> Outcome:
+    """From now on it waits for its answer, no longer in a queue."""
     call = charge_point.state.calls.get(command.command_id)
+    if call is not None and not call.sent:
+        charge_point.trigger(
+            CallSent,
+            meta.at,
+            command_id=command.command_id,
+            answer_by=command.answer_by,
+            remote_start_until=_remote_start_until(charge_point, call.action, command.answer_by),
+        )
+    return Accepted()
+
+
+def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) -> Outcome:
+    """The first conclusion stands, except that the charge point's own answer corrects one without it."""
+    state = charge_point.state
+    call = state.calls.get(command.command_id)
+    late = call is None and command.answered
+    if late:
+        call = state.overdue.get(command.command_id)
     if call is not None:
         charge_point.trigger(
             CallConcluded,
@@ -90,12 +110,14 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             reason=command.reason,
             response=command.response,
             own=call.own,
+            late=late,
         )
     return Accepted()
 
 
 def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outcome:
-    """Calls whose answer would have come by now have timed out: their gateway is gone or their downlink was lost.
+    """Calls that nobody answered in time have timed out, and those that were never sent have expired: their gateway
+    is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
     And a charge point of which the configuration is not known is asked for it.
@@ -108,8 +130,8 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 meta.at,
                 command_id=command_id,
                 action=call.action,
-                status="timed_out",
-                reason="no answer in time",
+                status="timed_out" if call.sent or call.own else "expired",
+                reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
             )
     connection = charge_point.state.connection
@@ -134,37 +156,8 @@ def _ask_configuration(charge_point: ChargePoint, connection: Connection, at: da
     return _call(charge_point, connection, command, at, own=True)
 
 
-def _remote_start_until(charge_point: ChargePoint, command: RequestCall) -> datetime | None:
+def _remote_start_until(charge_point: ChargePoint, action: str, at: datetime) -> datetime | None:
     """Until when a start may still be the one that was asked for; None for a call that asks for none."""
-    if command.action != "RemoteStartTransaction" or command.id_tag is None:
+    if action != "RemoteStartTransaction":
         return None
-    return command.expires_at + charge_point.state.connection_timeout()
-
-
-def _forbidden(charge_point: ChargePoint, command: RequestCall) -> str:
-    """Why this call may not be made now; empty when it may."""
-    state, name, action = charge_point.state, command.charge_point_id, command.action
-    status = state.registration.status if state.registration else ""
-    if status == "Rejected":
-        return f"charge point {name} was rejected at its boot: it takes no calls"
-    if status == "Pending" and action in ("RemoteStartTransaction", "RemoteStopTransaction"):
-        return f"charge point {name} is Pending: {action} is allowed once its boot was accepted"
-    if action == "RemoteStopTransaction":
-        number = command.payload.get("transactionId")
-        if number not in state.open:
-            return f"transaction {number} of charge point {name} is not running"
-    if command.override:
-        return ""
-    if (
-        status == "Accepted"
-        and action == "TriggerMessage"
-        and command.payload.get("requestedMessage") == "BootNotification"
-    ):
-        return f"charge point {name} is accepted: its BootNotification may not be triggered again"
-    announced = state.configuration.get("supportedfeatureprofiles")
-    profile = PROFILES[action]
-    if announced and profile is not Profile.SECURITY:
-        names = {part.strip().casefold() for part in announced.split(",")}
-        if profile.value.casefold() not in names:
-            return f"charge point {name} does not offer the feature profile {profile.value}"
-    return ""
+    return at + charge_point.state.connection_timeout()

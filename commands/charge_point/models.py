@@ -52,6 +52,17 @@ class Remove(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.re
     """Forget the charge point; refused NOT_ALLOWED while a transaction runs."""
 
 
+class Find(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.find.v1"):
+    """Ask the log itself whether the charge point is known, and with a `session_id` for its transaction.
+
+    Answered with `Found`, or refused UNKNOWN: for an edge whose read model may not show it yet.
+    """
+
+    remembered: ClassVar[bool] = False
+
+    session_id: str = ""
+
+
 class SetCredentials(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.set_credentials.v1"):
     """A new password as scrypt text (`domain.charge_point.passwords`)."""
 
@@ -217,7 +228,8 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     `payload` is as on the wire, but every text in it that is personal or secret (an id tag, an AuthorizationKey) is
     a sealed text, which the gateway opens before it sends. For RemoteStartTransaction `id_tag` names the tag and
     `authorization` what is known of it: both serve the Authorize and StartTransaction that follow, for as long as
-    the charge point waits for a vehicle (its ConnectionTimeOut) after `expires_at`.
+    the charge point waits for a vehicle (its ConnectionTimeOut) after it may answer. `expires_at` is until when the
+    call may wait to be sent; how long its answer may take is the gateway's to say (`NoteCallSent`).
     """
 
     command_id: str
@@ -229,13 +241,26 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     override: bool = False  # send it although the charge point says that it lacks the feature profile
 
 
+class NoteCallSent(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.note_call_sent.v1"):
+    """The call is on the wire since the time of receipt; its answer may come until `answer_by`."""
+
+    remembered: ClassVar[bool] = False  # the state knows what was sent
+
+    command_id: str
+    answer_by: datetime
+
+
 class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):
-    """What came of a call: `status` accepted, rejected, failed, timed_out or expired."""
+    """What came of a call: `status` accepted, rejected, failed, timed_out or expired.
+
+    `answered`: by the charge point itself, which corrects what was concluded without its word.
+    """
 
     command_id: str
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    answered: bool = False
 
 
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -244,6 +269,12 @@ class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     epoch: int
     registration: str = ""
     interval: int = 0
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`transaction_id` where a session was asked for, else 0."""
+
+    transaction_id: int = 0
 
 
 class BootReply(msgspec.Struct, frozen=True, kw_only=True):

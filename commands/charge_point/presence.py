@@ -19,7 +19,7 @@ from commands.charge_point.models import (
     TagReply,
     TransferData,
 )
-from commands.charge_point.provisioning import already_known, learn_connector, unknown
+from commands.charge_point.provisioning import already_known, learn_connector, misnamed, unknown
 from domain.charge_point import (
     Booted,
     CallConcluded,
@@ -56,6 +56,8 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
     if command.site is not None:
         if state.provisioned:
             return already_known(command.charge_point_id)
+        if (refused := misnamed(command.charge_point_id)) is not None:
+            return refused
         charge_point.trigger(
             Registered,
             meta.at,

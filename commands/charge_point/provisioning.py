@@ -5,8 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
-from commands.charge_point.models import Change, OfferCredentials, Register, Remove, SetCredentials
+from commands.charge_point.models import (
+    Change,
+    Find,
+    Found,
+    OfferCredentials,
+    Register,
+    Remove,
+    SetCredentials,
+)
 from domain.charge_point import Changed, ChargePoint, CredentialsSet, Registered, Removed
+from domain.charge_point.identity import wrong_id
 from domain.values import Connector, Evse
 
 MOST_CONNECTORS = 32
@@ -30,6 +39,12 @@ def unknown(charge_point_id: str) -> Rejected:
 def already_known(charge_point_id: str) -> Rejected:
     """It cannot be taken in a second time."""
     return Rejected(Refusal.ALREADY_EXISTS, f"charge point {charge_point_id} is registered already")
+
+
+def misnamed(charge_point_id: str) -> Rejected | None:
+    """Nobody chose this name that no URL of ours can carry: it is not taken in by itself."""
+    wrong = wrong_id(charge_point_id)
+    return Rejected(Refusal.INVALID, f"the id of a charge point {wrong}") if wrong else None
 
 
 def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcome:
@@ -85,6 +100,22 @@ def remove(charge_point: ChargePoint, command: Remove, meta: Meta) -> Outcome:
         return Rejected(Refusal.NOT_ALLOWED, message)
     charge_point.trigger(Removed, meta.at)
     return Accepted()
+
+
+def find(charge_point: ChargePoint, command: Find, meta: Meta) -> Outcome:
+    """Decides nothing."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    if not command.session_id:
+        return Accepted(Found())
+    for transactions in (state.open, state.ended):
+        for number, one in transactions.items():
+            if one.session_id == command.session_id:
+                return Accepted(Found(transaction_id=number))
+    return Rejected(
+        Refusal.UNKNOWN, f"no session {command.session_id} of charge point {command.charge_point_id}"
+    )
 
 
 def set_credentials(charge_point: ChargePoint, command: SetCredentials, meta: Meta) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from commands.base import Command, Route
 from commands.charge_point import models
-from commands.charge_point.calls import conclude_call, request_call, timer_due
+from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
 from commands.charge_point.presence import (
     authorize,
     boot,
@@ -15,7 +15,14 @@ from commands.charge_point.presence import (
     see,
     transfer_data,
 )
-from commands.charge_point.provisioning import change, offer_credentials, register, remove, set_credentials
+from commands.charge_point.provisioning import (
+    change,
+    find,
+    offer_credentials,
+    register,
+    remove,
+    set_credentials,
+)
 from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
 from domain.charge_point import ChargePoint
 
@@ -23,6 +30,7 @@ ROUTES: dict[type[Command], Route] = {
     models.Register: Route(ChargePoint, register),
     models.Change: Route(ChargePoint, change),
     models.Remove: Route(ChargePoint, remove),
+    models.Find: Route(ChargePoint, find),
     models.SetCredentials: Route(ChargePoint, set_credentials),
     models.OfferCredentials: Route(ChargePoint, offer_credentials),
     models.Connect: Route(ChargePoint, connect),
@@ -37,6 +45,7 @@ ROUTES: dict[type[Command], Route] = {
     models.TransferData: Route(ChargePoint, transfer_data),
     models.Notify: Route(ChargePoint, notify),
     models.RequestCall: Route(ChargePoint, request_call),
+    models.NoteCallSent: Route(ChargePoint, note_call_sent),
     models.ConcludeCall: Route(ChargePoint, conclude_call),
 }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from commands.base import Command, Meta, Policy
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
 from domain.aggregate import Event
@@ -22,6 +24,7 @@ from domain.session import End
 
 
 def started(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
+    """The tag's status is the one that the charge point was answered, e.g. ConcurrentTx."""
     return (
         StartSession(
             session_id=event.session_id,
@@ -34,7 +37,7 @@ def started(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
             connector=event.ocpi_connector,
             site=event.site,
             id_tag=event.id_tag,
-            authorization=event.authorization,
+            authorization=msgspec.structs.replace(event.authorization, status=event.status),
             status=event.status,
             start=event.happened_at,
             meter_start=event.meter_start,

@@ -1,7 +1,7 @@
 """A remote command: asked → the charge point is called → answered, refused, lost or too late.
 
-requested → the charge point's group decides whether and where to call · call_requested → sent ·
-call_concluded → the outcome · a transaction that the command asked for → its session.
+requested → the charge point's group decides whether and where to call · call_sent → sent · call_concluded → the
+outcome, and once more where its answer came late · a transaction that the command asked for → its session.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from commands.base import Command, Meta, Policy, Refusal
 from commands.charge_point import RequestCall
 from commands.remote_command import Conclude, MarkSent, NoteSession
 from domain.aggregate import Event
-from domain.charge_point.events import CallConcluded, CallRequested, TransactionStarted
+from domain.charge_point.events import CallConcluded, CallSent, TransactionStarted
 from domain.remote_command import RemoteCommand, Requested
 
 
@@ -27,14 +27,13 @@ def requested(event: Requested, meta: Meta) -> Sequence[Command]:
             expires_at=event.expires_at,
             id_tag=event.id_tag,
             authorization=event.authorization,
+            override=event.override,
         ),
     )
 
 
-def called(event: CallRequested, meta: Meta) -> Sequence[Command]:
-    if event.own:
-        return ()
-    return (MarkSent(tenant=meta.tenant, command_id=event.command_id),)
+def sent(event: CallSent, meta: Meta) -> Sequence[Command]:
+    return (MarkSent(tenant=meta.tenant, command_id=event.command_id, answer_by=event.answer_by),)
 
 
 def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
@@ -71,7 +70,7 @@ def session_began(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
 
 POLICIES: dict[type[Event], Policy] = {
     Requested: requested,
-    CallRequested: called,
+    CallSent: sent,
     CallConcluded: concluded,
     TransactionStarted: session_began,
 }

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.aggregate import Event
+from domain.charge_point import profiles
 from domain.charge_point.state import (
     CONFIGURATION_KEEPS,
     DRIFT_AGREES_S,
+    OVERDUE_MOST,
+    REBOOT_REQUIRED,
     SILENT,
     Answered,
     ChargePointState,
@@ -30,6 +33,7 @@ from domain.charge_point.state import (
     RemoteStart,
     is_secret_key,
 )
+from domain.schedules import end_transaction
 from domain.values import (
     Authorization,
     Connector,
@@ -176,8 +180,9 @@ class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
             firmware=self.firmware_version,
         )
         same = before is not None and (before.model, before.firmware) == (self.model, self.firmware_version)
-        if not same or asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS:
-            state.configuration_wanted = True
+        old = asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS
+        if not same or old or state.reboot_changes:
+            state.configuration_wanted, state.reboot_changes = True, False
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -369,6 +374,7 @@ class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.tra
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
             ended.pending = []
+        state.profiles = end_transaction(state.profiles, self.connector_id, self.transaction_id)
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
             state.last_stops[self.connector_id] = LastStop(meter=self.meter_stop, at=self.happened_at)
@@ -455,6 +461,12 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
             call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
         elif self.action in ("ReserveNow", "CancelReservation"):
             call.reservation_id = int(self.payload.get("reservationId", 0))
+        elif self.action == "SendLocalList":
+            call.list_version = int(self.payload.get("listVersion", 0))
+        elif self.action == "SetChargingProfile":
+            call.profile = profiles.set_by(self.payload)
+        elif self.action == "ClearChargingProfile":
+            call.clears = profiles.cleared_by(self.payload)
         elif self.id_tag is not None and self.remote_start_until is not None:
             start = RemoteStart(
                 command_id=self.command_id,
@@ -468,11 +480,31 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         state.calls[self.command_id] = call
 
 
+class CallSent(Event, frozen=True, kw_only=True, tag="charge_point.call_sent.v1"):
+    """The call is on the wire; its answer may come until `answer_by`.
+
+    `remote_start_until` is until when a start may be the one that it asked for, where it asked for one.
+    """
+
+    command_id: str
+    answer_by: datetime
+    remote_start_until: datetime | None = None
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        call = aggregate.state.calls.get(self.command_id)
+        if call is not None:
+            call.sent, call.expires_at = True, self.answer_by
+        for start in aggregate.state.remote_starts:
+            if start.command_id == self.command_id and self.remote_start_until is not None:
+                start.until = self.remote_start_until
+
+
 class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):
     """How a call ended. `status` is accepted, rejected, failed, timed_out or expired.
 
     `reason` is the charge point's own status (`Rejected`, `UnlockFailed`), an error code (`NotSupported`),
-    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one.
+    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one. `late`: the
+    answer came after the call had been given up, and corrects what was concluded then.
     """
 
     command_id: str
@@ -481,20 +513,30 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     reason: str = ""
     response: JSONObject | None = None
     own: bool = False  # nobody's remote command
+    late: bool = False
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        call = state.calls.pop(self.command_id, None)
+        call = state.calls.pop(self.command_id, None) or state.overdue.pop(self.command_id, None)
+        if self.status in ("timed_out", "expired") and call is not None:
+            state.overdue[self.command_id] = call
+            for one in list(state.overdue)[:-OVERDUE_MOST]:
+                del state.overdue[one]
         # A connection that broke says nothing about the call: it may have come through.
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
-        if call is not None and call.own and unknown:
+        if call is not None and call.own and (unknown or self.status == "expired"):
             state.configuration_wanted = True
+        if call is not None and call.clears is not None and (self.status, self.reason) in _CLEARED:
+            state.profiles = profiles.without(state.profiles, call.clears)
         if call is None or self.status != "accepted":
             return
         if call.action == "ChangeConfiguration":
-            _note(state, call.key, call.value)
+            if self.reason == REBOOT_REQUIRED:
+                state.reboot_changes = True
+            else:
+                _note(state, call.key, call.value)
         elif call.action == "GetConfiguration":
             for entry in (self.response or {}).get("configurationKey") or ():
                 _note(state, str(entry.get("key", "")), str(entry.get("value", "")))
@@ -505,6 +547,17 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
                 del state.reservations[number]
         elif call.action == "CancelReservation":
             state.reservations.pop(call.reservation_id, None)
+        elif call.action == "SendLocalList":
+            state.local_list_version = call.list_version
+        elif call.action == "GetLocalListVersion":
+            version = (self.response or {}).get("listVersion")
+            state.local_list_version = version if isinstance(version, int) else None
+        elif call.profile is not None:
+            state.profiles = profiles.with_one(state.profiles, call.profile)
+
+
+_CLEARED = (("accepted", "Accepted"), ("rejected", "Unknown"))
+"""After both answers none of the profiles that were named is there."""
 
 
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
@@ -565,6 +618,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     StopConflicted,
     StopUnmatched,
     CallRequested,
+    CallSent,
     CallConcluded,
     ClockOffsetNoted,
 )

@@ -12,10 +12,20 @@ from typing import TypeVar
 
 import msgspec
 
+from domain.schedules import Installed, ProfileStack, Purpose
 from domain.values import Authorization, Evse, RegisterSample, Site, TagRef
 
 KEEP = timedelta(days=7)
 KEEP_MOST = 1000
+PROFILES_MOST = 100
+"""How many charging profiles of a charge point are remembered, the newest."""
+
+REBOOT_REQUIRED = "RebootRequired"
+"""The answer to a ChangeConfiguration that counts after the next boot."""
+
+OVERDUE_MOST = 16
+"""How many calls that were given up are remembered for their late answers."""
+
 CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
 
@@ -145,15 +155,31 @@ class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
     at: datetime
 
 
+class Clears(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Which charging profiles a ClearChargingProfile names, in the words of `domain.schedules.clear`."""
+
+    charging_profile_id: int | None = None
+    connector_id: int | None = None
+    charging_profile_purpose: Purpose | None = None
+    stack_level: int | None = None
+
+
 class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A call of ours that has no result yet, with what its result changes here."""
+    """A call of ours that has no result yet, with what its result changes here.
+
+    `expires_at` is until when it may wait to be sent, and once it was `sent` until when it may be answered.
+    """
 
     action: str
     epoch: int
     expires_at: datetime
+    sent: bool = False
     key: str = ""  # ChangeConfiguration
     value: str = ""
     reservation_id: int = 0  # ReserveNow, CancelReservation
+    list_version: int = 0  # SendLocalList
+    profile: Installed | None = None  # SetChargingProfile
+    clears: Clears | None = None  # ClearChargingProfile
     own: bool = False  # the system's own, nobody's remote command
 
 
@@ -199,6 +225,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
     configuration_wanted: bool = False  # it is to be asked for it
+    reboot_changes: bool = False  # its next boot changes its configuration
     next_transaction_id: int = 1
     open: dict[int, Open] = {}
     ended: dict[int, Ended] = {}
@@ -207,7 +234,10 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     last_stops: dict[int, LastStop] = {}
     remote_starts: list[RemoteStart] = []
     reservations: dict[int, datetime] = {}
+    local_list_version: int | None = None  # as last heard or sent; -1: it holds none
+    profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules
     calls: dict[str, OpenCall] = {}
+    overdue: dict[str, OpenCall] = {}  # given up: an answer that comes all the same corrects the result
     own_call_at: datetime | None = None  # when the system last called it by itself
     clock_offset_s: int = 0
     drift: Drift | None = None
@@ -232,17 +262,21 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def patience(self) -> timedelta:
         """How long it may say nothing while it is connected."""
         intervals = [self.registration.interval] if self.accepted() and self.registration else []
-        intervals.append(self.configured_s("heartbeatinterval"))
+        intervals.append(self.configured_number("heartbeatinterval"))
         seconds = 3 * max((one for one in intervals if one > 0), default=HEARTBEAT_S)
         return min(max(timedelta(seconds=seconds), SILENT_LEAST), SILENT_MOST)
 
     def connection_timeout(self) -> timedelta:
         """How long it waits for a vehicle after a tag was presented: its ConnectionTimeOut where that is known."""
-        known = timedelta(seconds=self.configured_s("connectiontimeout"))
+        known = timedelta(seconds=self.configured_number("connectiontimeout"))
         return min(known, CONNECTION_TIMEOUT_MOST) or CONNECTION_TIMEOUT
 
-    def configured_s(self, key: str) -> int:
-        """A configured number of seconds; 0 where it is not known or no number."""
+    def told_configuration(self) -> bool:
+        """Whether it told all its keys once: each must tell this one."""
+        return "supportedfeatureprofiles" in self.configuration
+
+    def configured_number(self, key: str) -> int:
+        """A configured number, e.g. of seconds; 0 where it is not known or no number."""
         known = self.configuration.get(key, "").strip()
         return int(known) if known.isascii() and known.isdigit() and len(known) < 9 else 0
 

@@ -21,6 +21,7 @@ from domain.schedules.profile import (
     Unit,
 )
 from domain.schedules.stack import (
+    UNKNOWN,
     Abilities,
     Cleared,
     Placed,
@@ -28,14 +29,17 @@ from domain.schedules.stack import (
     Refused,
     abilities,
     check,
+    check_place,
     check_remote_start,
     clear,
     end_transaction,
     install,
+    place,
 )
 from domain.schedules.timeline import convert
 
 __all__ = [
+    "UNKNOWN",
     "Abilities",
     "ChargingProfile",
     "ChargingSchedule",
@@ -58,6 +62,7 @@ __all__ = [
     "Unit",
     "abilities",
     "check",
+    "check_place",
     "check_remote_start",
     "clear",
     "compare",
@@ -66,5 +71,6 @@ __all__ = [
     "end_transaction",
     "in_force",
     "install",
+    "place",
     "with_site_limits",
 ]

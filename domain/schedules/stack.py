@@ -90,12 +90,18 @@ def install(
     on the same connector.
     """
     refusals = [*check(profile, able), *_place(connector_id, profile, running)]
-    kept = tuple(old for old in stack.profiles if not _replaces(connector_id, profile, old))
-    if able.max_installed is not None and len(kept) >= able.max_installed:
+    after = place(stack, connector_id, profile)
+    if able.max_installed is not None and len(after.stack.profiles) > able.max_installed:
         text = f"the charge point holds at most {able.max_installed} profiles; clear one first"
         refusals.append(Refusal("too_many_profiles", "charging_profile_id", text))
     if refusals:
         return Refused(tuple(refusals))
+    return after
+
+
+def place(stack: ProfileStack, connector_id: int, profile: ChargingProfile) -> Placed:
+    """The stack once a charge point took the profile, whatever the rules say; what `install` replaces is replaced."""
+    kept = tuple(old for old in stack.profiles if not _replaces(connector_id, profile, old))
     replaced = tuple(
         old.profile.charging_profile_id for old in stack.profiles if _replaces(connector_id, profile, old)
     )
@@ -222,17 +228,23 @@ def _check_periods(profile: ChargingProfile, able: Abilities, out: list[Refusal]
             out.append(Refusal("number_phases", f"{here}.number_phases", text))
 
 
-def _place(connector_id: int, profile: ChargingProfile, running: Mapping[int, int]) -> list[Refusal]:
-    """What forbids a profile on this connector."""
+def check_place(connector_id: int, profile: ChargingProfile) -> list[Refusal]:
+    """What forbids a profile on this connector, whatever runs there."""
     if connector_id < 0:
         return [Refusal("connector_id", "connector_id", f"connector_id {connector_id} is below 0")]
     purpose = profile.charging_profile_purpose
     if purpose is Purpose.CHARGE_POINT_MAX and connector_id != 0:
         return [Refusal("connector_id", "connector_id", "a ChargePointMaxProfile is set on connector 0")]
-    if purpose is not Purpose.TX:
-        return []
-    if connector_id == 0:
+    if purpose is Purpose.TX and connector_id == 0:
         return [Refusal("connector_id", "connector_id", "a TxProfile is set on a connector above 0")]
+    return []
+
+
+def _place(connector_id: int, profile: ChargingProfile, running: Mapping[int, int]) -> list[Refusal]:
+    """What forbids a profile on this connector."""
+    wrong = check_place(connector_id, profile)
+    if wrong or profile.charging_profile_purpose is not Purpose.TX:
+        return wrong
     transaction = running.get(connector_id)
     if transaction is None:
         text = f"no transaction runs on connector {connector_id}; use a TxDefaultProfile"

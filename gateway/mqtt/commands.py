@@ -45,6 +45,8 @@ class RemoteCommands(Protocol):
         command_id: str,
         principal: str,
         role: str,
+        expiry_seconds: int | None,
+        override: bool,
     ) -> str | None:
         """None where the command was taken, else one line that says why not.
 
@@ -57,6 +59,8 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True):
     command_type: str
     timestamp: str | None = None
     parameters: JSONObject = {}
+    expiry_seconds: int | None = None
+    override: bool = False
 
 
 class _Id(msgspec.Struct, frozen=True):
@@ -108,6 +112,8 @@ class Commands:
                     command.command_id,
                     f"mqtt:{tenant}",
                     ROLE,
+                    command.expiry_seconds,
+                    command.override,
                 )
             except (LogUnavailable, StoreUnavailable) as error:
                 logger.warning("a command by MQTT waits: %s", error)

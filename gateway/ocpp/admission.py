@@ -278,7 +278,7 @@ class Admission:
         meta = self._meta(tenant, listed.charge_point_id)
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
-        if reply.refusal is Refusal.UNKNOWN:
+        if reply.refusal in (Refusal.UNKNOWN, Refusal.INVALID):
             raise _not_found(Reason.UNKNOWN, tenant)
         if reply.refusal in (Refusal.ALREADY_EXISTS, Refusal.CONFLICT):
             # Taken in meanwhile, maybe with a password: the directory will know soon.

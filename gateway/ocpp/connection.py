@@ -37,7 +37,7 @@ from protocols.ocpp.frames import (
     parse,
 )
 from protocols.ocpp.message import ErrorCode, Mode, WireError
-from protocols.ocpp.v16.codec import decode_request, encode
+from protocols.ocpp.v16.codec import ALWAYS_LENIENT, decode_request, encode
 from streams.log import LogUnavailable
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class Connection:
     async def _answer(self, call: Call, at: datetime, began: float) -> None:
         """Answer one call: with a confirmation, a CALLERROR, or not at all while the log is away."""
         await self.refresh_tenant()
-        mode = Mode.LENIENT if self.tenant.lenient else Mode.STRICT
+        mode = Mode.LENIENT if self.tenant.lenient or call.action in ALWAYS_LENIENT else Mode.STRICT
         decoded = decode_request(call.action, call.payload, mode=mode, received_at=at)
         if isinstance(decoded, WireError):
             await self.send(encode_refusal(call.id, decoded))

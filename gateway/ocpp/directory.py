@@ -242,6 +242,7 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         id_prefix=configuration.id_prefix,
         lenient=configuration.validation == "lenient",
         relay_every=configuration.session_update_seconds,
+        heartbeat_interval=configuration.heartbeat_interval,
         call_timeout=float(configuration.message_timeouts.call_seconds),
         default_tariff_id=configuration.default_tariff_id,
         messages_per_second=float(configuration.ocpp_rate_limit),

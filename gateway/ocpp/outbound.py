@@ -11,22 +11,23 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from commands.base import Downlink, Meta
-from commands.charge_point import ConcludeCall, OfferCredentials, SetCredentials
-from domain.charge_point.state import is_secret_key
+from commands.base import Downlink, Meta, command_name
+from commands.charge_point import ConcludeCall, NoteCallSent, OfferCredentials, SetCredentials
 from domain.values import JSONObject
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
+from gateway.ocpp.outcome import judge, new_key_in, with_description, without_secret
 from gateway.ocpp.ports import Frame, opened
 from protocols.ocpp import calls
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import CallError, CallResult, encode_call
-from protocols.ocpp.message import Mode, WireError
-from protocols.ocpp.v16.codec import decode_confirmation, decode_request
+from protocols.ocpp.message import WireError
+from protocols.ocpp.v16.codec import decode_request
 from streams.log import LogUnavailable
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GOOD: Final = frozenset({"Accepted", "Unlocked", "RebootRequired", "Scheduled", "AcceptedCanceled"})
 PRIORITIES: Final = {
     "RemoteStopTransaction": 0,
     "UnlockConnector": 0,
@@ -49,24 +49,39 @@ PRIORITIES: Final = {
 """Lower goes first (J-10): what a driver waits for before configuration, which is 2."""
 _REMEMBERED = 64
 _RETRIES = (0.2, 1.0, 3.0, 10.0)
-_SECRET = "authorizationkey"
 _SEALED = "s1."
 _LONGEST_TAG = 20
+
+_Told: TypeAlias = ConcludeCall | NoteCallSent | SetCredentials | OfferCredentials
+
+
+class _OnWire(NamedTuple):
+    """A call that was sent: its message id, its payload in the clear, and the private texts that were opened in it.
+
+    `offered` is the hash of the AuthorizationKey that it tells, `sent_at` the loop's time.
+    """
+
+    downlink: Downlink
+    id: str
+    request: bytes
+    private: tuple[str, ...]
+    offered: str
+    sent_at: float
 
 
 class Outbound:
     """The calls to one connection; made when the first downlink comes."""
 
     __slots__ = (
-        "_clear",
         "_connection",
+        "_given_up",
         "_machine",
         "_numbers",
         "_offered",
+        "_on_wire",
         "_queue",
         "_seen",
         "_sending",
-        "_sent_at",
         "_timer",
     )
 
@@ -77,9 +92,9 @@ class Outbound:
         self._queue: list[tuple[int, int, Downlink]] = []
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._sending: Downlink | None = None
-        self._clear: bytes = b""
-        self._offered = ""  # the hash of the AuthorizationKey that is being told
-        self._sent_at = 0.0
+        self._on_wire: _OnWire | None = None
+        self._given_up: deque[_OnWire] = deque(maxlen=calls.REMEMBERED)
+        self._offered = ""  # the hash of the newest AuthorizationKey that was told
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, downlink: Downlink) -> None:
@@ -106,44 +121,47 @@ class Outbound:
             later(self._send(downlink))
 
     def answer(self, reply: CallResult | CallError) -> None:
-        """A CALLRESULT or CALLERROR came."""
+        """A CALLRESULT or CALLERROR came, in time or after its call had been given up."""
         self._machine, outcome = calls.answer(self._machine, reply)
-        if not isinstance(outcome, calls.Matched):
-            metrics.FAULTS.labels(
-                "late answer" if isinstance(outcome, calls.Late) else "answer to nothing"
-            ).inc()
+        if isinstance(outcome, calls.Unmatched):
+            metrics.FAULTS.labels("answer to nothing").inc()
             return
-        downlink, request = self._sending, self._clear
-        assert downlink is not None
-        self._free()
-        if isinstance(reply, CallError):
-            self._record(
-                downlink, outcome.call.id, request, bytes(reply.details), f"CALLERROR {reply.code[:40]}"
-            )
-            self._conclude(downlink, "failed", f"CALLERROR {reply.code[:40]}")
+        late = isinstance(outcome, calls.Late)
+        if late:
+            metrics.FAULTS.labels("late answer").inc()
+            call = next(one for one in self._given_up if one.id == outcome.call.id)
+            self._given_up.remove(call)
         else:
-            status, reason, response = judge(downlink.action, reply.payload)
+            assert self._on_wire is not None
+            call = self._on_wire
+            self._free()
+        if isinstance(reply, CallError):
+            status, response = "failed", None
+            reason = f"CALLERROR {reply.code[:40]}"
+            body, outcome_text = bytes(reply.details), reason
+            reason = with_description(reason, reply.description, call.private)
+        else:
+            status, reason, response = judge(call.downlink.action, reply.payload)
             # What a charge point tells of its secrets is kept nowhere, not even sealed (SEC-04).
-            body = (
-                msgspec.json.encode(response)
-                if response and "configurationKey" in response
-                else reply.payload
-            )
-            self._record(downlink, outcome.call.id, request, bytes(body), "ok")
-            if _new_key(downlink.action, request):
-                later(self._settle(status == "accepted"))
-            self._conclude(downlink, status, reason, response)
+            secretive = response and "configurationKey" in response
+            body = msgspec.json.encode(response) if secretive else bytes(reply.payload)
+            outcome_text = "ok"
+            if call.offered and call.offered == self._offered:
+                later(self._settle(call.offered, status == "accepted"))
+        self._record(call, body, "late" if late else outcome_text)
+        self._conclude(call.downlink, status, reason, response, answered=True)
         self.pump()
 
     def close(self, reason: str) -> None:
         """The connection is over: every call fails at once (J-10, J-20)."""
-        self._machine, pending = calls.close(self._machine)
+        self._machine, _ = calls.close(self._machine)
         waiting = [item[2] for item in sorted(self._queue, key=lambda item: item[:2])]
         self._queue.clear()
+        self._given_up.clear()
         if self._sending is not None:
             waiting.insert(0, self._sending)
-            if pending is not None:
-                self._record(self._sending, pending.id, self._clear, b"", reason)
+            if self._on_wire is not None:
+                self._record(self._on_wire, b"", reason)
             self._free()
         for downlink in waiting:
             self._conclude(downlink, "failed", reason)
@@ -151,37 +169,75 @@ class Outbound:
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _send(self, downlink: Downlink) -> None:
+        """Whatever goes wrong on the way to the wire fails this call alone: the next one goes on."""
         try:
-            payload, problem = await self._opened(downlink)
+            await self._put_on_wire(downlink)
         except Exception:
             logger.exception("%s for %s cannot be made", downlink.action, self._connection.prefix)
-            payload, problem = b"", "the call could not be made"
-        new_key = b"" if problem else _new_key(downlink.action, payload)
+            if self._sending is downlink and self._on_wire is None:
+                self._free()
+                self._conclude(downlink, "failed", "the call could not be made")
+                self.pump()
+
+    async def _put_on_wire(self, downlink: Downlink) -> None:
+        private: list[str] = []
+        payload, problem = await self._opened(downlink, private)
+        new_key, offered = b"" if problem else new_key_in(downlink.action, payload), ""
         if new_key and self._sending is downlink:
-            problem = await self._offer(new_key)
+            private.append(new_key.decode())
+            offered, problem = await self._offer(new_key)
         if self._sending is not downlink:
             return
-        loop = asyncio.get_running_loop()
-        left = (downlink.expires_at - self._connection.services.clock.now()).total_seconds()
-        if problem or left <= 0:
+        late = downlink.expires_at <= self._connection.services.clock.now()
+        if problem or late:
             self._free()
-            self._conclude(downlink, "failed" if problem else "expired", problem or "its time is over")
+            self._conclude(
+                downlink,
+                "failed" if problem else "expired",
+                problem or "its time was over before it was sent",
+            )
             self.pump()
             return
-        deadline = loop.time() + min(left, self._connection.tenant.call_timeout)
         message_id = f"{downlink.connection_epoch}-{next(self._numbers)}"
-        machine = calls.send(self._machine, calls.Pending(message_id, downlink.action, deadline))
+        machine = calls.send(self._machine, calls.Pending(message_id, downlink.action))
         if isinstance(machine, calls.Busy):
             return
-        self._machine, self._clear, self._sent_at = machine, payload, loop.time()
-        self._timer = loop.call_at(deadline, self._expire)
+        now = asyncio.get_running_loop().time()
+        self._machine = machine
+        self._on_wire = _OnWire(downlink, message_id, payload, tuple(private), offered, now)
+        self._arm(message_id)
         await self._connection.send(encode_call(message_id, downlink.action, payload))
+        await self._sent(downlink, message_id)
 
-    async def _opened(self, downlink: Downlink) -> tuple[bytes, str]:
+    async def _sent(self, downlink: Downlink, message_id: str) -> None:
+        """The frame is on the wire: from now on its answer is waited for, and whoever asked may know it."""
+        pending = self._machine.pending
+        if pending is None or pending.id != message_id:
+            return  # it has ended already
+        seconds = self._arm(message_id)
+        if downlink.own:
+            return
+        command = NoteCallSent(
+            tenant=downlink.tenant,
+            charge_point_id=downlink.charge_point_id,
+            command_id=downlink.command_id,
+            answer_by=self._connection.services.clock.now() + timedelta(seconds=seconds),
+        )
+        await self._tell(command, f"{downlink.command_id}|sent|{downlink.connection_epoch}")
+
+    def _arm(self, message_id: str) -> float:
+        """Give the call up after the tenant's time for an answer, in seconds from now."""
+        if self._timer is not None:
+            self._timer.cancel()
+        seconds = self._connection.tenant.call_timeout
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message_id)
+        return seconds
+
+    async def _opened(self, downlink: Downlink, private: list[str]) -> tuple[bytes, str]:
         """The payload with its sealed texts opened, exact by its type; or why it cannot be sent."""
         value: JSONObject = msgspec.json.decode(downlink.payload, type=dict[str, Any])
         try:
-            value = await self._open(value)
+            value = await self._open(value, private)
         except LookupError:
             return b"", "a sealed text in it cannot be opened"
         payload = msgspec.json.encode(value)
@@ -190,38 +246,46 @@ class Outbound:
             return b"", f"{decoded.code.value}: {decoded.description}"
         return payload, ""
 
-    async def _open(self, value: Any) -> Any:
+    async def _open(self, value: Any, private: list[str]) -> Any:
         match value:
             case str() if len(value) > _LONGEST_TAG and value.startswith(_SEALED):
                 text = await opened(self._connection.services.vault, value)
                 if not text:
                     raise LookupError
+                private.append(text)
                 return text
             case dict():
-                return {key: await self._open(item) for key, item in value.items()}
+                return {key: await self._open(item, private) for key, item in value.items()}
             case list():
-                return [await self._open(item) for item in value]
+                return [await self._open(item, private) for item in value]
             case _:
                 return value
 
-    def _expire(self) -> None:
-        self._machine, call = calls.expire(self._machine, asyncio.get_running_loop().time())
-        downlink = self._sending
-        if call is None or downlink is None:
+    def _expire(self, message_id: str) -> None:
+        self._machine, expired = calls.expire(self._machine, message_id)
+        call = self._on_wire
+        if expired is None or call is None:
             return
-        self._record(downlink, call.id, self._clear, b"", "timed out")
+        self._given_up.append(call)
+        self._record(call, b"", "timed out")
         self._free()
-        self._conclude(downlink, "timed_out", "no answer in time")
+        self._conclude(call.downlink, "timed_out", "no answer in time")
         self.pump()
 
     def _free(self) -> None:
-        self._sending, self._clear = None, b""
+        self._sending = self._on_wire = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _conclude(
-        self, downlink: Downlink, status: str, reason: str, response: JSONObject | None = None
+        self,
+        downlink: Downlink,
+        status: str,
+        reason: str,
+        response: JSONObject | None = None,
+        *,
+        answered: bool = False,
     ) -> None:
         metrics.CALLS.labels(metrics.action_label(downlink.action), status).inc()
         command = ConcludeCall(
@@ -231,29 +295,29 @@ class Outbound:
             status=status,
             reason=reason,
             response=response,
+            answered=answered,
         )
-        later(self._tell(command, f"{downlink.command_id}|conclude|{downlink.connection_epoch}"))
+        step = "conclude" if status != "timed_out" else "give up"  # its answer may come all the same
+        later(self._tell(command, f"{downlink.command_id}|{step}|{downlink.connection_epoch}"))
 
-    async def _offer(self, password: bytes) -> str:
+    async def _offer(self, password: bytes) -> tuple[str, str]:
         """Make a new AuthorizationKey right beside the old one, before it is told: whatever becomes of the call and
-        of this process, the charge point can log in (SEC-03). Why it could not be done, or nothing."""
+        of this process, the charge point can log in (SEC-03). Its hash, and why it could not be done, or nothing."""
         connection = self._connection
-        self._offered = await connection.hash_password(password)
+        offered = self._offered = await connection.hash_password(password)
         tenant, charge_point_id = connection.key
-        command = OfferCredentials(
-            tenant=tenant, charge_point_id=charge_point_id, password_hash=self._offered
-        )
+        command = OfferCredentials(tenant=tenant, charge_point_id=charge_point_id, password_hash=offered)
         try:
             await connection.services.bus.tell(command, self._meta(command, f"offer|{next(self._numbers)}"))
         except LogUnavailable:
-            return "the log is away: a new key cannot be kept"
+            return offered, "the log is away: a new key cannot be kept"
         listed = await connection.refreshed()
-        connection.learned(msgspec.structs.replace(listed, alternative_hash=self._offered))
-        return ""
+        connection.learned(msgspec.structs.replace(listed, alternative_hash=offered))
+        return offered, ""
 
-    async def _settle(self, accepted: bool) -> None:
+    async def _settle(self, offered: str, accepted: bool) -> None:
         """It said whether it took the new key. Where it never says, its next login does."""
-        connection, offered = self._connection, self._offered
+        connection = self._connection
         tenant, id = connection.key
         listed = msgspec.structs.replace(connection.listed, alternative_hash="")
         command: SetCredentials | OfferCredentials = OfferCredentials(tenant=tenant, charge_point_id=id)
@@ -263,16 +327,16 @@ class Outbound:
         connection.learned(listed)
         await self._tell(command, f"key|{next(self._numbers)}")
 
-    def _meta(self, command: ConcludeCall | SetCredentials | OfferCredentials, command_id: str) -> Meta:
+    def _meta(self, command: _Told, command_id: str) -> Meta:
         return Meta(
             command_id=f"{self._connection.prefix}|{command_id}",
             at=self._connection.services.clock.now(),
             tenant=command.tenant,
-            correlation_id=command.command_id if isinstance(command, ConcludeCall) else "",
+            correlation_id=command.command_id if isinstance(command, ConcludeCall | NoteCallSent) else "",
             principal=f"charge_point:{command.charge_point_id}",
         )
 
-    async def _tell(self, command: ConcludeCall | SetCredentials | OfferCredentials, command_id: str) -> None:
+    async def _tell(self, command: _Told, command_id: str) -> None:
         """Lost only when the log stays away for long; then the call's timer concludes it."""
         services, meta = self._connection.services, self._meta(command, command_id)
         for wait in (*_RETRIES, None):
@@ -281,57 +345,25 @@ class Outbound:
                 return
             except LogUnavailable as error:
                 if wait is None:
-                    logger.warning("the end of a call could not be told: %s", error)
+                    logger.warning("%s could not be told: %s", command_name(command), error)
                     return
                 await asyncio.sleep(wait)
 
-    def _record(self, downlink: Downlink, id: str, request: bytes, response: bytes, outcome: str) -> None:
-        services = self._connection.services
+    def _record(self, call: _OnWire, response: bytes, outcome: str) -> None:
+        services, downlink = self._connection.services, call.downlink
         services.frames.record(
             Frame(
                 tenant=downlink.tenant,
                 charge_point_id=downlink.charge_point_id,
                 epoch=downlink.connection_epoch,
                 direction="out",
-                message_id=id,
+                message_id=call.id,
                 action=downlink.action,
-                request=_without_key(downlink.action, request),
+                request=without_secret(downlink.action, call.request),
                 response=response,
                 outcome=outcome,
                 at=services.clock.now(),
-                seconds=asyncio.get_running_loop().time() - self._sent_at,
+                seconds=asyncio.get_running_loop().time() - call.sent_at,
                 command_id=downlink.command_id,
             )
         )
-
-
-def judge(action: str, payload: msgspec.Raw) -> tuple[str, str, JSONObject | None]:
-    """Status, reason and response of an answered call: `accepted` when the charge point does what was asked."""
-    decoded = decode_confirmation(action, payload, mode=Mode.LENIENT)
-    if isinstance(decoded, WireError):
-        return "failed", f"the answer cannot be understood: {decoded.description}", None
-    response: JSONObject = (
-        msgspec.json.decode(decoded.raw, type=dict[str, Any]) if decoded.raw != b"null" else {}
-    )
-    for entry in response.get("configurationKey") or ():
-        if isinstance(entry, dict) and is_secret_key(str(entry.get("key", ""))):
-            entry.pop("value", None)  # SEC-04: write-only
-    status = getattr(decoded.message, "status", None)
-    if status is None:
-        return "accepted", "", response
-    return ("accepted" if status in GOOD else "rejected"), str(status), response
-
-
-def _new_key(action: str, request: bytes) -> bytes:
-    """The AuthorizationKey that a ChangeConfiguration tells; empty for any other call."""
-    if action != "ChangeConfiguration":
-        return b""
-    content: JSONObject = msgspec.json.decode(request)
-    is_key = str(content.get("key", "")).lower() == _SECRET
-    return str(content.get("value", "")).encode() if is_key else b""
-
-
-def _without_key(action: str, request: bytes) -> bytes:
-    if action != "ChangeConfiguration" or _SECRET not in request.decode(errors="replace").lower():
-        return request
-    return b'{"key":"AuthorizationKey"}'

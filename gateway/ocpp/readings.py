@@ -24,12 +24,12 @@ _VALUES = msgspec.json.Decoder(_Values)
 
 def wire_values(payload: bytes) -> msgspec.Raw:
     """The `meterValue` of a MeterValues payload, compact, otherwise as it came."""
-    return _compact(_VALUES.decode(payload).meterValue)
+    return _compact(_values(payload).meterValue)
 
 
 def wire_data(payload: bytes) -> msgspec.Raw:
     """The `transactionData` of a StopTransaction payload, compact, otherwise as it came; null for none."""
-    return _compact(_VALUES.decode(payload).transactionData)
+    return _compact(_values(payload).transactionData)
 
 
 def registers(values: Sequence[MeterReading]) -> tuple[tuple[RegisterSample, ...], tuple[str, ...]]:
@@ -55,6 +55,14 @@ def registers(values: Sequence[MeterReading]) -> tuple[tuple[RegisterSample, ...
 def newest(values: Sequence[MeterReading]) -> datetime | None:
     """The time of the newest moment."""
     return max((value.timestamp for value in values), default=None)
+
+
+def _values(payload: bytes) -> _Values:
+    """What a payload has of both; nothing where it is no object."""
+    try:
+        return _VALUES.decode(payload)
+    except msgspec.ValidationError:
+        return _Values()
 
 
 def _compact(raw: msgspec.Raw) -> msgspec.Raw:

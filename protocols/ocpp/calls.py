@@ -1,7 +1,7 @@
 """One outstanding call per direction (OCPP-J 1.6, section 4.1.1; J-09, J-10), as two explicit state machines.
 
-In: calls, answers, the current time and the end of the connection. Out: the next state and what to do. It holds no
-socket, queue or clock: times are the caller's numbers (seconds, any origin), and every function returns a new state.
+In: calls, answers, the word of a call's timer and the end of the connection. Out: the next state and what to do. It
+holds no socket, queue, timer or clock, and every function returns a new state.
 
 Our calls:     IDLE --send--> WAITING --answer or expire--> IDLE;  any --close--> CLOSED
 Their calls:   IDLE --receive--> ANSWERING --answered--> ANSWERING or IDLE;  any --close--> CLOSED
@@ -18,7 +18,8 @@ import msgspec
 
 from protocols.ocpp.frames import CallError, CallResult
 
-_REMEMBERED = 16
+REMEMBERED = 16
+"""How many calls that were given up are known, so that their late answers find them."""
 
 
 class State(StrEnum):
@@ -31,11 +32,10 @@ class State(StrEnum):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A call without its answer. `deadline` is when we stop waiting; None means never."""
+    """A call without its answer."""
 
     id: str
     action: str
-    deadline: float | None = None
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -104,12 +104,15 @@ def answer(outgoing: Outgoing, reply: CallResult | CallError) -> tuple[Outgoing,
     return outgoing, Unmatched(reply.id)
 
 
-def expire(outgoing: Outgoing, now: float) -> tuple[Outgoing, Pending | None]:
-    """Give up the waiting call if its deadline has come, and return it."""
+def expire(outgoing: Outgoing, message_id: str) -> tuple[Outgoing, Pending | None]:
+    """The timer of this call rang: give the call up if it still waits, and return it.
+
+    The timer's word counts: no clock is asked again, as timers may ring a little before their time by the clock.
+    """
     pending = outgoing.pending
-    if pending is None or pending.deadline is None or now < pending.deadline:
+    if pending is None or pending.id != message_id:
         return outgoing, None
-    expired = (*outgoing.expired, pending)[-_REMEMBERED:]
+    expired = (*outgoing.expired, pending)[-REMEMBERED:]
     return Outgoing(State.IDLE, None, expired), pending
 
 

@@ -26,8 +26,10 @@ Where the types differ from the published JSON schemas on purpose: `DIFFERENCES`
 
 ## Strict and lenient reading
 
-What we send is always strict. What we receive is judged as the tenant's `validation` says. The payload as received is
-kept in both cases, and each thing forgiven is a flag with its path, such as `$.timestamp: no zone, read as UTC`.
+What we send is always strict. What we receive is judged as the tenant's `validation` says, lenient unless it wants
+strict; StartTransaction, StopTransaction and MeterValues are read leniently in both, as a refusal would lose what is
+to be billed. The payload as received is kept in all cases, and each thing forgiven is a flag with its path, such as
+`$.timestamp: no zone, read as UTC`.
 
 | what is odd | strict: refused with | lenient |
 | --- | --- | --- |
@@ -46,7 +48,9 @@ kept in both cases, and each thing forgiven is a flag with its path, such as `$.
 | anything else in an item of a list | as above | item dropped |
 | unknown measurand, unit, phase, format or location of a sample | PropertyConstraintViolation | that sample dropped |
 | anything wrong inside a charging schedule | as above | the whole schedule dropped |
-| anything else in a required field | as above | refused |
+| transactionId of a stop, idTag and connectorId of a start, connectorId and meterValue of meter values | as above | \
+-1, an empty text, 0 and an empty list: not known |
+| anything else in a required field, a meter's start or stop too | as above | refused |
 
 `null` in place of `{}` is no fault where an action has no fields. Of duplicate keys the last wins.
 """

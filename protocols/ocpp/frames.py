@@ -19,7 +19,11 @@ CALL: Final = 2
 CALL_RESULT: Final = 3
 CALL_ERROR: Final = 4
 
-MessageId = Annotated[str, Meta(min_length=1, max_length=36)]
+LONGEST_ID: Final = 255
+LONGEST_ECHO: Final = 1024
+"""An id of ours has 36 characters at most (J-07); longer ones are taken, or refused under their own name."""
+
+MessageId = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 """Unique among the calls of one sender on one connection (J-07, J-08)."""
 
 _EMPTY = Raw(b"{}")
@@ -107,7 +111,7 @@ _CODES: Final = {code.value: code for code in ErrorCode} | {
     "FormatViolation": ErrorCode.FORMATION_VIOLATION,
 }
 
-_HEAD = re.compile(r'\s*\[\s*([2-4])\s*,\s*"([^"\\\x00-\x1f]{1,36})"\s*(?:[,\]]|\Z)')
+_HEAD = re.compile(r'\s*\[\s*([2-4])\s*,\s*"([^"\\\x00-\x1f]{1,255})"\s*(?:[,\]]|\Z)')
 # Possessive, and content with a missing end quote: a frame of escaped quotes must not cost quadratic time.
 _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
@@ -175,8 +179,10 @@ def _diagnose(frame: bytes) -> Frame:
     if kind_found not in (CALL, CALL_RESULT, CALL_ERROR):
         return Ignored("unknown message type")
     id_found = _value(elements, 1)
-    if not isinstance(id_found, str) or not 1 <= len(id_found) <= 36:
-        return FrameError(Fault.NOT_A_FRAME, "the message id is not a text of 1 to 36 characters", kind_found)
+    if not isinstance(id_found, str) or not 1 <= len(id_found) <= LONGEST_ID:
+        readable = isinstance(id_found, str) and 1 <= len(id_found) <= LONGEST_ECHO
+        what = f"the message id is not a text of 1 to {LONGEST_ID} characters"
+        return FrameError(Fault.NOT_A_FRAME, what, kind_found, str(id_found) if readable else None)
     if kind_found == CALL_ERROR:
         return _lenient_error(id_found, elements)
     wanted = 4 if kind_found == CALL else 3

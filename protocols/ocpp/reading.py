@@ -4,8 +4,8 @@ In: a payload as plain JSON values and the type that it should be. Out: the mess
 codec comes here only when the fast decoder refused, so this may take its time. It never raises.
 
 Strict refuses the first thing that differs. Lenient (J-26): coerce what is clear; drop an odd optional field, an odd
-list item and every unknown field; keep texts that are too long; refuse only what a required field cannot do without.
-A list may then be empty that the schema wants filled.
+list item and every unknown field; keep texts that are too long; refuse only what a required field cannot do without
+and nothing can stand in for. A list may then be empty that the schema wants filled.
 """
 
 from __future__ import annotations
@@ -109,6 +109,10 @@ class _Reader:
                 if field.kind is Kind.INSTANT and self._received_at is not None:
                     self._flag(path, "unreadable, time of receipt taken")
                     return self._received_at
+                stand_ins = self._leniency.stand_ins.get(model.type, {})
+                if field.name in stand_ins:
+                    self._flag(path, f"unreadable, taken as not known: {_without_place(stop.error)}")
+                    return stand_ins[field.name]
                 raise
             if model.type in self._leniency.indivisible:
                 raise

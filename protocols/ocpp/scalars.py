@@ -40,12 +40,14 @@ class Leniency(msgspec.Struct, frozen=True):
 
     `aliases`: values seen in the field for members of an enumeration. `fallbacks`: the member that stands for every
     value unknown to us. `indivisible`: parts whose meaning changes when a field is left out, so that they are read
-    as a whole or not at all.
+    as a whole or not at all. `stand_ins`: what a required field is read as, by its name, where it is missing or
+    cannot be read, so that the message is not lost for it.
     """
 
     aliases: Mapping[type[StrEnum], Mapping[str, StrEnum]]
     fallbacks: Mapping[type[StrEnum], StrEnum]
     indivisible: frozenset[type]
+    stand_ins: Mapping[type, Mapping[str, object]] = {}
 
 
 def wrong_type(what: str) -> Refused:

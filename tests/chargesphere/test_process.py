@@ -151,7 +151,9 @@ async def test_a_command_by_MQTT_is_asked_again_where_the_store_is_away(tmp_path
     door = RemoteCommandDoor(backbone, cast(TagAuthorizer, None))
     await backbone.store.close()
     with pytest.raises(StoreUnavailable):
-        await door.request("demo", "CP-1", "reset", {"type": "Soft"}, "c1", "mqtt:demo", "operator")
+        await door.request(
+            "demo", "CP-1", "reset", {"type": "Soft"}, "c1", "mqtt:demo", "operator", None, False
+        )
     await backbone.close()
 
 

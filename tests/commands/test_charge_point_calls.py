@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from commands.base import Accepted, Refusal, Rejected, TimerDue
-from commands.charge_point import Boot, CallReply, ConcludeCall, RequestCall
+from commands.charge_point import Boot, CallReply, ConcludeCall, NoteCallSent, RequestCall
 from domain.charge_point import CallConcluded, CallRequested
-from tests.commands.charge_point_case import CP, TENANT, Case, after
+from domain.charge_point.state import CONNECTION_TIMEOUT, OVERDUE_MOST
+from tests.commands.charge_point_case import ALICE, CP, TENANT, Case, after
 
 
 def ask(case: Case, action: str = "ClearCache", received: float = 0, **values: Any) -> None:
@@ -134,15 +135,75 @@ def test_the_same_call_asked_again_is_not_sent_again() -> None:
     assert len(case.all(CallRequested)) == 1
 
 
-def test_a_call_without_an_answer_times_out_some_seconds_after_its_end() -> None:
+def test_a_call_that_was_never_sent_expires_some_seconds_after_its_time() -> None:
     case = Case.online()
     ask(case, command_id="r1", expires_at=after(30))
     ask(case, command_id="r2", expires_at=after(60))
     assert case.charge_point.next_due() == after(35)
     case.decide(TimerDue(aggregate=case.charge_point.id, due=after(35)), 36)
     (event,) = case.all(CallConcluded)
-    assert (event.command_id, event.status) == ("r1", "timed_out")
+    assert (event.command_id, event.status) == ("r1", "expired")
     assert case.charge_point.next_due() == after(65)
+
+
+def test_a_call_that_was_sent_times_out_some_seconds_after_its_answer_was_due() -> None:
+    case = Case.online()
+    ask(case, expires_at=after(120))
+    case.do(NoteCallSent, 100, command_id="r1", answer_by=after(130))
+    assert case.charge_point.next_due() == after(135)
+    case.decide(TimerDue(aggregate=case.charge_point.id, due=after(135)), 136)
+    assert (case.last(CallConcluded).status, case.last(CallConcluded).late) == ("timed_out", False)
+
+
+@pytest.mark.parametrize("status", ["accepted", "rejected"])
+def test_an_answer_that_comes_after_all_corrects_a_call_that_was_given_up(status: str) -> None:
+    case = Case.online()
+    ask(case, "ChangeConfiguration", payload={"key": "HeartbeatInterval", "value": "60"})
+    case.do(NoteCallSent, 1, command_id="r1", answer_by=after(31))
+    case.do(ConcludeCall, 31, command_id="r1", status="timed_out", reason="no answer in time")
+    case.do(ConcludeCall, 40, command_id="r1", status=status, reason="X", answered=True)
+    event = case.last(CallConcluded)
+    assert (event.status, event.reason, event.late) == (status, "X", True)
+    assert case.state.configuration == ({"heartbeatinterval": "60"} if status == "accepted" else {})
+    assert not case.do(ConcludeCall, 41, command_id="r1", status="accepted", answered=True)
+
+
+@pytest.mark.parametrize(("sent", "given_up"), [(True, "timed_out"), (False, "expired")])
+def test_an_answer_that_comes_after_the_timer_corrects_it_too(sent: bool, given_up: str) -> None:
+    case = Case.online()
+    ask(case, expires_at=after(30))
+    if sent:
+        case.do(NoteCallSent, 1, command_id="r1", answer_by=after(31))
+    due = case.charge_point.next_due()
+    assert due is not None
+    case.decide(TimerDue(aggregate=case.charge_point.id, due=due), 40)
+    assert case.last(CallConcluded).status == given_up
+    case.do(ConcludeCall, 41, command_id="r1", status="accepted", reason="Accepted", answered=True)
+    assert (case.last(CallConcluded).status, case.last(CallConcluded).late) == ("accepted", True)
+
+
+def test_the_end_of_a_connection_corrects_nothing() -> None:
+    case = Case.online()
+    ask(case)
+    case.do(ConcludeCall, 31, command_id="r1", status="timed_out")
+    assert not case.do(ConcludeCall, 32, command_id="r1", status="failed", reason="disconnected")
+
+
+def test_calls_that_were_given_up_are_remembered_within_bounds() -> None:
+    case = Case.online()
+    for number in range(OVERDUE_MOST + 3):
+        ask(case, command_id=f"r{number}")
+        case.do(ConcludeCall, 31, command_id=f"r{number}", status="timed_out")
+    assert len(case.state.overdue) == OVERDUE_MOST
+
+
+def test_a_remote_start_is_waited_for_from_when_it_was_sent() -> None:
+    case = Case.online()
+    payload = {"idTag": "s1.k.alice"}
+    ask(case, "RemoteStartTransaction", payload=payload, id_tag=ALICE, expires_at=after(3600))
+    case.do(NoteCallSent, 10, command_id="r1", answer_by=after(40))
+    (start,) = case.state.remote_starts
+    assert start.until == after(40) + CONNECTION_TIMEOUT
 
 
 def test_nothing_is_due_while_it_is_not_connected() -> None:

@@ -19,6 +19,8 @@ from commands.charge_point import (
     Connect,
     ConnectedReply,
     Disconnect,
+    Find,
+    Found,
     Notify,
     OfferCredentials,
     Register,
@@ -65,6 +67,7 @@ def test_a_charge_point_is_registered_once() -> None:
     [
         (Change, {"site": SITE}),
         (Remove, {}),
+        (Find, {}),
         (SetCredentials, {"password_hash": "x"}),
         (OfferCredentials, {"password_hash": "x"}),
         (Connect, {"node": "n", "slot": 1, "boot": "b"}),
@@ -77,6 +80,19 @@ def test_a_charge_point_is_registered_once() -> None:
 def test_an_unknown_charge_point_can_do_nothing(command: Any, values: dict[str, Any]) -> None:
     case = Case()
     case.do(command, **values)
+    assert case.refusal is Refusal.UNKNOWN
+
+
+def test_the_log_itself_is_asked_for_a_charge_point_and_its_sessions_and_decides_nothing() -> None:
+    case = Case.registered()
+    assert not case.do(Find)
+    assert case.reply == Found()
+    ended, running = case.start(), case.start(10, connector_id=2)
+    case.stop(ended.transaction_id, 20)
+    for one in (ended, running):
+        assert not case.do(Find, session_id=one.session_id)
+        assert case.reply == Found(transaction_id=one.transaction_id)
+    case.do(Find, session_id="elsewhere")
     assert case.refusal is Refusal.UNKNOWN
 
 

@@ -7,7 +7,7 @@ from commands.charge_point import Boot, Connect
 from commands.processes import charging_session
 from commands.session import ROUTES
 from domain.charge_point import Flag, TransactionStopped
-from domain.session import CdrIssued, EndCorrected, Ended, Session
+from domain.session import CdrIssued, EndCorrected, Ended, Session, Started
 from tests.commands.charge_point_case import ALICE, BOB, TENANT, Case, after
 
 
@@ -85,3 +85,11 @@ def test_one_tag_charges_at_one_connector_of_a_charge_point_at_a_time() -> None:
     assert case.start(connector_id=1).status == "Accepted"
     assert case.start(received=10, connector_id=2, id_tag=ALICE).status == "ConcurrentTx"
     assert case.start(received=20, connector_id=2, id_tag=BOB).status == "Accepted"
+
+
+def test_a_start_that_was_answered_ConcurrentTx_is_shown_so() -> None:
+    case = Case.online()
+    case.start()
+    id = case.start(received=10, connector_id=2).session_id
+    assert isinstance(started := Sessions(case).facts[id][0], Started)
+    assert (started.authorization.status, started.status) == ("ConcurrentTx", "INVALID")

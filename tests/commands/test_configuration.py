@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from commands.base import Accepted, Meta, Refusal, TimerDue
-from commands.charge_point import Boot, ConcludeCall, Connect, Disconnect, See
+from commands.charge_point import Boot, ConcludeCall, Connect, Disconnect, RequestCall, See
 from commands.processes import POLICIES, REFUSALS
 from domain.aggregate import Event
 from domain.charge_point import CallConcluded, CallRequested, Connected
@@ -136,6 +136,16 @@ def test_a_question_that_was_lost_with_its_connection_is_asked_again(reason: str
     assert len(told(case, 3605)) == 1
 
 
+@pytest.mark.parametrize("status", ["timed_out", "expired"])
+def test_a_question_that_nobody_answered_is_asked_again(status: str) -> None:
+    case = connected()
+    boot(case, 1)
+    told(case, 3)
+    conclude(case, 130, status=status)
+    case.do(See, 3600)
+    assert len(told(case, 3605)) == 1
+
+
 def test_a_connection_is_asked_only_where_it_was_accepted_and_told_nothing_J_21() -> None:
     case = connected()
     assert not told(case, 0)
@@ -196,3 +206,24 @@ def test_a_secrets_value_is_never_kept_SEC_04(key: str, secret: bool) -> None:
     response = {"configurationKey": [{"key": key, "readonly": False, "value": "x"}]}
     conclude(case, 4, status="accepted", response=response)
     assert case.state.configuration == ({} if secret else {key.lower(): "x"})
+
+
+def test_a_change_that_needs_a_reboot_is_no_present_value_and_is_read_after_the_boot() -> None:
+    case = connected()
+    boot(case, 1)
+    told(case, 3)
+    conclude(case, 4, status="accepted", response=KEYS)
+    change = {"key": "HeartbeatInterval", "value": "600"}
+    case.do(
+        RequestCall,
+        10,
+        command_id="r1",
+        action="ChangeConfiguration",
+        payload=change,
+        expires_at=after(40),
+    )
+    conclude(case, 11, status="accepted", reason="RebootRequired")
+    assert case.state.configuration == {"heartbeatinterval": "60"}
+    boot(case, 4000)
+    assert [call.action for call in told(case, 4002)] == ["GetConfiguration"]
+    assert not case.state.reboot_changes

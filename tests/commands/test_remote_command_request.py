@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from commands.remote_command_request import (
     AskedCommand,
-    ParameterError,
     ask,
     private_texts,
     sealed,
     session_to_stop,
+    switched_off,
+    tells_key,
     with_transaction,
 )
+from commands.remote_command_rules import ParameterError
+from domain.tenant import Features
 from domain.values import JSONObject
+
+NOW = datetime(2026, 5, 1, 11, tzinfo=UTC)
 
 PROFILE: JSONObject = {
     "charging_profile_id": 1,
@@ -28,7 +35,7 @@ PROFILE: JSONObject = {
 
 
 def asked(command_type: str, parameters: JSONObject) -> AskedCommand:
-    found = ask(command_type, parameters)
+    found = ask(command_type, parameters, NOW)
     assert isinstance(found, AskedCommand)
     return found
 
@@ -56,24 +63,41 @@ def test_a_remote_start_is_an_exact_request() -> None:
         ("remote_start", {"id_tag": ""}, "parameters.id_tag"),
         ("remote_start", {"id_tag": "A", "connector_id": 0}, "parameters.connector_id"),
         (
-            "remote_start",
-            {"id_tag": "A", "charging_profile": {**PROFILE, "charging_profile_purpose": "TxDefaultProfile"}},
-            "parameters.charging_profile.charging_profile_purpose",
-        ),
-        (
-            "remote_start",
-            {"id_tag": "A", "charging_profile": {**PROFILE, "transaction_id": 3}},
-            "parameters.charging_profile.transaction_id",
+            "send_local_list",
+            {"list_version": 1, "update_type": "Full", "local_authorization_list": [{"id_tag": 7}]},
+            "parameters.local_authorization_list[0].id_tag",
         ),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_path(
     command_type: str, parameters: JSONObject, path: str
 ) -> None:
-    found = ask(command_type, parameters)
+    found = ask(command_type, parameters, NOW)
 
     assert isinstance(found, ParameterError)
     assert found.path == path
+    assert "$" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("command_type", "parameters", "feature"),
+    [
+        ("clear_charging_profile", {}, "smart_charging"),
+        ("get_composite_schedule", {"connector_id": 1, "duration": 60}, "smart_charging"),
+        ("remote_start", {"id_tag": "A", "charging_profile": PROFILE}, "smart_charging"),
+        ("remote_start", {"id_tag": "A"}, ""),
+        ("trigger_message", {"requested_message": "Heartbeat"}, "remote_trigger"),
+        ("extended_trigger_message", {"requested_message": "Heartbeat"}, "remote_trigger"),
+        ("reset", {"type": "Soft"}, ""),
+    ],
+)
+def test_a_feature_that_is_switched_off_is_named(
+    command_type: str, parameters: JSONObject, feature: str
+) -> None:
+    found = asked(command_type, parameters)
+
+    assert switched_off(found, Features(smart_charging=False, remote_trigger=False)) == feature
+    assert switched_off(found, Features()) == ""
 
 
 def test_a_remote_stop_may_name_a_session_in_place_of_its_transaction() -> None:
@@ -107,7 +131,7 @@ def test_a_remote_stop_may_name_a_session_in_place_of_its_transaction() -> None:
             "send_local_list",
             {
                 "list_version": 1,
-                "update_type": "Full",
+                "update_type": "Differential",
                 "local_authorization_list": [
                     {"id_tag": "TAG1", "id_tag_info": {"status": "Accepted", "parent_id_tag": "FAMILY"}},
                     {"id_tag": "TAG2"},
@@ -139,7 +163,8 @@ def test_private_texts_are_sealed_in_parameters_and_payload_and_nothing_else_is(
         assert f"'{text}'" not in str(kept.parameters)
         assert f"'{text}'" not in str(kept.payload)
     opened = {value: text for text, value in (tags | secrets).items()}
-    assert _opened(kept.parameters, opened) == found.parameters
+    masked = {"value": "***"} if tells_key(found) else {}
+    assert _opened(kept.parameters, opened) == found.parameters | masked
     assert _opened(kept.payload, opened) == found.payload
 
 

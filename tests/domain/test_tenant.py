@@ -36,6 +36,7 @@ def test_a_configuration_replaces_the_one_before_as_a_whole() -> None:
 
 def test_the_defaults_are_a_configuration_that_can_be() -> None:
     assert wrong_in(Configuration()) == ""
+    assert Configuration().validation == "lenient"
     assert Configuration().session_update_seconds == 30
     assert Configuration().session_update.total_seconds() == 30
 
@@ -54,10 +55,6 @@ def test_the_defaults_are_a_configuration_that_can_be() -> None:
         ("id_prefix", "x" * 49),
         ("id_prefix", "a/b"),
         ("default_tariff_id", "x" * 37),
-        ("default_charging_profiles", ({},) * 21),
-        ("default_charging_profiles", ({"limit": 10**400},)),
-        ("default_charging_profiles", ({"limit": float("inf")},)),
-        ("default_charging_profiles", ({"a": [{"b\0": 1}]},)),
         ("default_location", Site(id="")),
         ("default_location", Site(id="L", time_zone="Mars/Olympus")),
         ("default_location", Site(id="L", country="Germany")),
@@ -65,6 +62,9 @@ def test_the_defaults_are_a_configuration_that_can_be() -> None:
         ("default_location", Site(id="L", coordinates=Coordinates(latitude="91.0", longitude="1.0"))),
         ("session_update_seconds", 0),
         ("message_timeouts", MessageTimeouts(call_seconds=0)),
+        ("message_timeouts", MessageTimeouts(expiry_seconds=3601)),
+        ("heartbeat_interval", 9),
+        ("heartbeat_interval", 86_401),
         ("currency", "eur"),
         ("time_zone", "Europe/Atlantis"),
         ("validation", "sloppy"),

@@ -221,11 +221,62 @@ def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() 
     configuration = document["configuration"]
     assert (configuration["heartbeat_interval"], configuration["meter_values_interval"]) == (60, 30)
     assert configuration["keys"] == [
-        {"key": "Foo.Bar", "value": ""},
-        {"key": "HeartbeatInterval", "value": "60"},
-        {"key": "MeterValueSampleInterval", "value": "30"},
+        {"key": "Foo.Bar", "value": "", "readonly": True, "wanted": None},
+        {"key": "HeartbeatInterval", "value": "60", "readonly": False, "wanted": None},
+        {"key": "MeterValueSampleInterval", "value": "30", "readonly": None, "wanted": None},
     ]
     assert document["changing"] == []
+
+
+def test_a_value_that_needs_a_reboot_is_wanted_until_it_is_told() -> None:
+    history = History()
+
+    def call(id: str, action: str, payload: dict[str, Any], **outcome: Any) -> list[Event]:
+        common = {"command_id": id, "action": action}
+        return [
+            history.happens(
+                CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
+            ),
+            history.happens(CallConcluded, **common, **outcome),
+        ]
+
+    def telling(id: str, value: str) -> list[Event]:
+        keys = [{"key": "HeartbeatInterval", "readonly": False, "value": value}]
+        return call(id, "GetConfiguration", {}, status="accepted", response={"configurationKey": keys})
+
+    change = {"key": "HeartbeatInterval", "value": "600"}
+    asked = [
+        history.registered(),
+        *telling("1", "60"),
+        *call("2", "ChangeConfiguration", change, status="accepted", reason="RebootRequired"),
+    ]
+    told_old = [*asked, *telling("3", "60")]
+    told_new = [*told_old, *telling("4", "600")]
+
+    states = [known(*events)["configuration"] for events in (asked, told_old, told_new)]
+    assert [one["heartbeat_interval"] for one in states] == [60, 60, 600]
+    assert [(one["keys"][0]["value"], one["keys"][0]["wanted"]) for one in states] == [
+        ("60", "600"),
+        ("60", "600"),
+        ("600", None),
+    ]
+    assert states[0]["keys"][0]["readonly"] is False
+
+
+def test_a_change_that_is_accepted_after_its_time_is_known() -> None:
+    history = History()
+    common = {"command_id": "1", "action": "ChangeConfiguration"}
+    payload = {"key": "HeartbeatInterval", "value": "600"}
+    document = known(
+        history.registered(),
+        history.happens(
+            CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
+        ),
+        history.happens(CallConcluded, **common, status="timed_out"),
+        history.happens(CallConcluded, **common, status="accepted", reason="Accepted", late=True),
+    )
+
+    assert (document["configuration"]["heartbeat_interval"], document["changing"]) == (600, [])
 
 
 def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from commands.base import Command, Meta, Refusal
+from commands.charge_point import Find, Found
 from commands.remote_command import RequestRemoteCommand
-from domain.tenant import Configuration, MessageTimeouts
+from commands.remote_command_rules import ParameterError
+from domain.tenant import Configuration, Features, MessageTimeouts
 from domain.values import Authorization, JSONObject, TagRef
-from projections.store import HUB, Document, Insert, ReadStore, tenant_database
+from projections.store import HUB, Document, Insert, Put, ReadStore, tenant_database
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_document
-from streams.envelope import Reply
+from streams.envelope import Reply, raw
 from streams.remote_commands import (
-    ParameterError,
     RemoteCommandPorts,
     request_remote_command,
 )
@@ -43,22 +45,35 @@ class Keys(KeyStore):
 
 
 class Bus:
+    """The log knows the charge point NEW and the transaction 9 of its session, which the read model does not show."""
+
     def __init__(self) -> None:
         self.asked: list[tuple[RequestRemoteCommand, Meta]] = []
+        self.found: list[Find] = []
         self.reply = Reply()
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
+        if isinstance(command, Find):
+            self.found.append(command)
+            if command.charge_point_id != "NEW" or command.session_id not in ("", "new"):
+                return Reply(refusal=Refusal.UNKNOWN, message="not known to the log")
+            return Reply(result=raw(Found(transaction_id=9 if command.session_id else 0)))
         assert isinstance(command, RequestRemoteCommand)
         self.asked.append((command, meta))
         return self.reply
 
 
 class Tags:
+    """Knows every tag but STRANGER."""
+
     async def resolve(
         self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
     ) -> tuple[TagRef, Authorization]:
         assert not for_start
-        return TagRef(key=f"key of {id_tag}"), Authorization(status="Accepted", source="tag", as_of=NOW)
+        known = id_tag != "STRANGER"
+        return TagRef(key=f"key of {id_tag}"), Authorization(
+            status="Accepted" if known else "Invalid", source="tag" if known else "unknown", as_of=NOW
+        )
 
 
 class Desk:
@@ -71,7 +86,12 @@ class Desk:
         self.ports = RemoteCommandPorts(store, self.bus, self.vault, Tags(), lambda: NOW)
 
     async def ask(
-        self, command_type: str, parameters: JSONObject, charge_point_id: str = "CP1", command_id: str = "c1"
+        self,
+        command_type: str,
+        parameters: JSONObject,
+        charge_point_id: str = "CP1",
+        command_id: str = "c1",
+        **more: Any,
     ) -> Reply | ParameterError:
         return await request_remote_command(
             self.ports,
@@ -81,14 +101,19 @@ class Desk:
             parameters=parameters,
             command_id=command_id,
             principal="ann",
+            **more,
         )
+
+    async def configure(self, configuration: Configuration) -> None:
+        tenant: Document = {"configuration": configuration_document(configuration)}
+        await self.store.apply([Put(HUB, "tenants", "demo", 2, tenant)])
 
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     """With the charge points CP1 and CP2 of demo, and a session of CP1."""
     store = SqliteReadStore(tmp_path)
-    configuration = Configuration(message_timeouts=MessageTimeouts(call_seconds=45))
+    configuration = Configuration(message_timeouts=MessageTimeouts(call_seconds=45, expiry_seconds=90))
     tenant: Document = {"configuration": configuration_document(configuration)}
     await store.apply(
         [
@@ -114,11 +139,76 @@ async def test_a_remote_start_carries_its_tag_sealed_and_what_is_known_of_it(des
     assert (command.action, command.by, meta.tenant) == ("RemoteStartTransaction", "operator:ann", "demo")
 
 
-async def test_its_time_is_the_tenants(desk: Desk) -> None:
+async def test_it_waits_to_be_sent_as_long_as_the_tenant_says_or_whoever_asks(desk: Desk) -> None:
     await desk.ask("reset", {"type": "Soft"})
+    await desk.ask("reset", {"type": "Soft"}, command_id="c2", expiry_seconds=3600)
 
-    [(command, _)] = desk.bus.asked
-    assert command.expires_at == NOW + timedelta(seconds=45)
+    assert [c.expires_at - NOW for c, _ in desk.bus.asked] == [timedelta(seconds=90), timedelta(hours=1)]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601])
+async def test_it_may_not_wait_to_be_sent_for_ever(desk: Desk, seconds: int) -> None:
+    found = await desk.ask("reset", {"type": "Soft"}, expiry_seconds=seconds)
+
+    assert isinstance(found, ParameterError)
+    assert (found.path, desk.bus.asked) == ("expiry_seconds", [])
+
+
+async def test_an_override_goes_with_the_command(desk: Desk) -> None:
+    await desk.ask("reset", {"type": "Soft"}, override=True)
+
+    assert desk.bus.asked[0][0].override
+
+
+KEY: JSONObject = {"key": "AuthorizationKey", "value": "0aF1" * 8}
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_a_password_is_set_by_an_admin_only(desk: Desk, role: str) -> None:
+    found = await desk.ask("change_configuration", KEY, role=role)
+
+    assert isinstance(found, Reply)
+    assert (found.refusal, desk.bus.asked) == (Refusal.FORBIDDEN, [])
+
+
+@pytest.mark.parametrize("role", ["tenant_admin", "platform_admin"])
+async def test_a_password_is_shown_to_nobody_and_goes_sealed_SEC_04(desk: Desk, role: str) -> None:
+    await desk.ask("change_configuration", KEY, role=role)
+
+    [(command, meta)] = desk.bus.asked
+    assert command.parameters == {"key": "AuthorizationKey", "value": "***"}
+    assert await desk.vault.open(command.payload["value"]) == b"0aF1" * 8
+    assert b"0aF1" not in msgspec.json.encode([command, meta])
+
+
+@pytest.mark.parametrize(
+    ("command_type", "parameters", "feature"),
+    [
+        ("clear_charging_profile", {}, "smart_charging"),
+        ("trigger_message", {"requested_message": "Heartbeat"}, "remote_trigger"),
+    ],
+)
+async def test_what_the_tenant_has_switched_off_is_not_sent(
+    desk: Desk, command_type: str, parameters: JSONObject, feature: str
+) -> None:
+    await desk.configure(Configuration(features=Features(**{feature: False})))
+    found = await desk.ask(command_type, parameters)
+    await desk.ask("reset", {"type": "Soft"}, command_id="c2")
+
+    assert isinstance(found, Reply)
+    assert found.refusal is Refusal.NOT_ALLOWED
+    assert feature in found.message
+    assert [command.action for command, _ in desk.bus.asked] == ["Reset"]
+
+
+async def test_a_remote_start_with_an_unknown_tag_is_sent_with_a_warning(desk: Desk) -> None:
+    await desk.ask("remote_start", {"id_tag": "TAG1"})
+    await desk.ask("remote_start", {"id_tag": "STRANGER"}, command_id="c2")
+
+    assert [command.warning for command, _ in desk.bus.asked] == [
+        "",
+        "the id tag is not known: its charge will be refused as Invalid",
+    ]
 
 
 async def test_a_repeat_is_the_same_command_and_another_body_is_not(desk: Desk) -> None:
@@ -156,7 +246,20 @@ async def test_what_cannot_be_asked_is_not_sent(
     assert (found.path, desk.bus.asked) == (path, [])
 
 
-async def test_a_charge_point_that_is_not_known_is_unknown(desk: Desk) -> None:
+async def test_what_the_read_model_does_not_show_yet_is_asked_of_the_log(desk: Desk) -> None:
+    await desk.ask("reset", {"type": "Soft"}, "NEW")
+    await desk.ask("remote_stop", {"session_id": "new"}, "NEW", "c2")
+    await desk.ask("reset", {"type": "Soft"}, "CP1", "c3")
+
+    assert [(c.charge_point_id, c.payload) for c, _ in desk.bus.asked] == [
+        ("NEW", {"type": "Soft"}),
+        ("NEW", {"transactionId": 9}),
+        ("CP1", {"type": "Soft"}),
+    ]
+    assert {find.charge_point_id for find in desk.bus.found} == {"NEW"}
+
+
+async def test_a_charge_point_that_the_log_does_not_know_is_unknown(desk: Desk) -> None:
     found = await desk.ask("reset", {"type": "Soft"}, "CP9")
 
     assert isinstance(found, Reply)

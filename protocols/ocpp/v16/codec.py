@@ -26,9 +26,22 @@ from protocols.ocpp.message import Part
 from protocols.ocpp.scalars import Leniency
 from protocols.ocpp.v16 import CONFIRMATIONS, DIRECTIONS, REQUESTS
 from protocols.ocpp.v16.enums import ChargePointErrorCode, ReadingContext, Reason, UnitOfMeasure
+from protocols.ocpp.v16.messages.core import (
+    MeterValuesRequest,
+    StartTransactionRequest,
+    StopTransactionRequest,
+)
 from protocols.ocpp.v16.messages.parts import ChargingSchedule, ChargingSchedulePeriod, SampledValue
 
-__all__ = ["ACTION_OF", "LENIENCY", "UnsendableError", "decode_confirmation", "decode_request", "encode"]
+__all__ = [
+    "ACTION_OF",
+    "ALWAYS_LENIENT",
+    "LENIENCY",
+    "UnsendableError",
+    "decode_confirmation",
+    "decode_request",
+    "encode",
+]
 
 LENIENCY: Final = Leniency(
     aliases={UnitOfMeasure: {"hz": UnitOfMeasure.HERTZ, "%": UnitOfMeasure.PERCENT}},
@@ -38,7 +51,16 @@ LENIENCY: Final = Leniency(
         Reason: Reason.OTHER,
     },
     indivisible=frozenset({SampledValue, ChargingSchedule, ChargingSchedulePeriod}),
+    # Never 0 for a meter: it would be billed.
+    stand_ins={
+        StartTransactionRequest: {"connector_id": 0, "id_tag": ""},
+        StopTransactionRequest: {"transaction_id": -1},
+        MeterValuesRequest: {"connector_id": 0, "meter_value": ()},
+    },
 )
+
+ALWAYS_LENIENT: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
+"""What is read leniently whatever the tenant wants: a refusal would lose what is to be billed (J-15, J-26)."""
 
 ACTION_OF: Final[Mapping[type[Part], str]] = {
     part: name for table in (REQUESTS, CONFIRMATIONS) for name, part in table.items()

@@ -11,12 +11,14 @@ import pytest
 
 from api.v1 import indexes
 from commands.base import Meta
-from commands.charge_point import Connect, StartTransaction
+from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register
+from commands.remote_command import RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
 from domain.partner import Connection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.store import HUB
+from streams.envelope import Reply, raw
 from tests.api.v1.world import NOW, World, problem
 
 LOCATION: dict[str, Any] = {
@@ -95,11 +97,14 @@ async def test_a_configuration_that_cannot_be_is_refused_by_its_path(demo: World
         ({"max_charge_points": 0}, "max_charge_points"),
         ({"max_charge_points": 10**400}, "max_charge_points"),
         ({"session_update_seconds": 10**400}, "session_update_seconds"),
-        ({"default_charging_profiles": [{"limit": 10**400}]}, "default_charging_profiles.0"),
         ({"currency": "EURO"}, "currency"),
         ({"colour": "red"}, "colour"),
         ({"message_timeouts": {"call": 3}}, "message_timeouts.call"),
         ({"message_timeouts": {"call_seconds": "x"}}, "message_timeouts.call_seconds"),
+        ({"message_timeouts": {"expiry_seconds": 3601}}, "message_timeouts.expiry_seconds"),
+        ({"heartbeat_interval": 5}, "heartbeat_interval"),
+        ({"retry_policy": {"first_wait_seconds": 5}}, "retry_policy"),
+        ({"default_charging_profiles": []}, "default_charging_profiles"),
         ({"features": 1}, "features"),
     ]
     for configuration, path in wrong:
@@ -214,6 +219,29 @@ async def test_a_charge_point_is_taken_in_with_a_password_that_is_shown_once(dem
     kept = await demo.store.get(HUB, "credentials", "demo|CP1")
     assert kept is not None
     assert verify_password(password.encode(), str(kept["password_hash"]))
+
+
+@pytest.mark.parametrize(("id", "path"), [("RDAM 123", "RDAM%20123"), ("5€", "5%E2%82%AC")])
+async def test_a_charge_point_with_an_odd_id_is_reached_by_its_path_J_01(
+    demo: World, id: str, path: str
+) -> None:
+    created = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": id})
+    reset = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": f"{id}/1"}
+    taken = await demo.call("POST", f"/chargepoints/{path}/commands", reset)
+    command = await demo.call("GET", taken.headers["location"].removeprefix("/api/v1"))
+
+    assert created.headers["location"] == f"/api/v1/chargepoints/{path}"
+    assert (await demo.call("GET", f"/chargepoints/{path}")).json()["id"] == id
+    assert (taken.status_code, command.json()["command_id"]) == (202, f"{id}/1")
+
+
+@pytest.mark.parametrize("id", ["A/B", "A:B", "..", " A", "A" * 49])
+async def test_an_id_that_no_path_carries_is_refused(demo: World, id: str) -> None:
+    refused = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": id})
+
+    assert refused.status_code == 422
+    [error] = msgspec.convert(problem(refused)["errors"], list[dict[str, str]])
+    assert error["path"] == "id"
 
 
 async def test_a_charge_point_is_found_near_its_place_until_it_is_removed(demo: World) -> None:
@@ -492,6 +520,84 @@ async def test_a_command_is_taken_with_its_id_and_can_be_read(demo: World) -> No
     assert [shown[name] for name in names] == ["c1", "remote_start", "CP1", "pending", None, None, None]
     assert shown["requested_by"] == "operator:ann"
     assert listed.json()["items"] == [shown]
+
+
+async def test_a_wrong_field_inside_parameters_is_named_by_its_path(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    entries = [{"id_tag": "A", "id_tag_info": {"status": "Fine"}}]
+    body = {
+        "command_type": "send_local_list",
+        "parameters": {"list_version": 1, "update_type": "Full", "local_authorization_list": entries},
+    }
+
+    response = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+
+    assert response.status_code == 422
+    assert problem(response)["errors"] == [
+        {
+            "in": "body",
+            "path": "parameters.local_authorization_list[0].id_tag_info.status",
+            "message": "the value is not one of the enumeration",
+        }
+    ]
+
+
+async def test_a_command_may_wait_to_be_sent_as_long_as_it_says(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": "c1"}
+
+    taken = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 600})
+    other = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 601})
+    longer = await demo.call("POST", "/chargepoints/CP1/commands", {**body, "expiry_seconds": 3601})
+    got = await demo.call("GET", "/commands/c1")
+
+    assert (taken.status_code, other.status_code, longer.status_code) == (202, 409, 422)
+    assert got.json()["expires_at"] == "2026-05-01T12:10:00.000Z"
+
+
+async def test_a_password_is_set_by_an_admin_and_shown_to_nobody_SEC_04(demo: World) -> None:
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    key = "00112233445566778899aabbccddeeff"
+    body = {
+        "command_type": "change_configuration",
+        "parameters": {"key": "AuthorizationKey", "value": key},
+        "command_id": "c1",
+    }
+
+    refused = await demo.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+    taken = await demo.call("POST", "/chargepoints/CP1/commands", body, role="tenant_admin")
+    shown = await demo.call("GET", "/commands/c1", role="platform_admin", tenant="demo")
+    listed = await demo.call("GET", "/commands", role="tenant_admin")
+
+    assert (refused.status_code, problem(refused)["code"]) == (403, "forbidden")
+    assert taken.status_code == 202
+    [item] = listed.json()["items"]
+    assert item["parameters"] == {"key": "AuthorizationKey", "value": "***"}
+    assert key not in shown.text
+
+
+async def test_a_command_for_a_charge_point_that_only_the_log_knows_yet_is_taken(world: World) -> None:
+    world.bus.replies += [
+        Reply(result=raw(Found())),
+        Reply(result=raw(Status(command_id="c1", status="pending"))),
+    ]
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}, "command_id": "c1"}
+
+    response = await world.call("POST", "/chargepoints/CP9/commands", body, role="operator")
+
+    assert response.status_code == 202
+    assert [type(command) for command, _ in world.bus.asked] == [Find, RequestRemoteCommand]
+
+
+async def test_a_warning_stands_in_the_answer(world: World) -> None:
+    await world.add_charge_point()
+    reply = Status(command_id="c1", status="pending", warning="the id tag is not known")
+    world.bus.replies.append(Reply(result=raw(reply)))
+    body = {"command_type": "remote_start", "parameters": {"id_tag": "X"}, "command_id": "c1"}
+
+    response = await world.call("POST", "/chargepoints/CP1/commands", body, role="operator")
+
+    assert response.json()["warning"] == "the id tag is not known"
 
 
 async def test_a_command_for_an_unknown_charge_point_is_404(demo: World) -> None:

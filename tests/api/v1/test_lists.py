@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from commands.delivery import Retry
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.values import PartyId
 from projections.store import HUB, Document, Put, PutPart, tenant_database
+from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Reply, raw
 from tests.api.v1.world import World, later, problem
 
@@ -97,8 +99,37 @@ async def test_a_forced_stop_is_a_remote_stop_of_the_sessions_transaction(world:
     assert (response.status_code, response.json()) == (202, {"command_id": "x", "status": "pending"})
     assert isinstance(command, RequestRemoteCommand)
     assert (command.action, command.payload) == ("RemoteStopTransaction", {"transactionId": 7})
-    assert command.expires_at == later(30)
+    assert command.expires_at == later(120)
     assert meta.tenant == "demo"
+
+
+class LateStore(SqliteReadStore):
+    """Shows a session from the second look on, as a read model does that is a little behind."""
+
+    looks = 0
+
+    async def get(self, db: str, collection: str, id: str) -> Document | None:
+        if collection == "sessions":
+            self.looks += 1
+            if self.looks == 1:
+                return None
+        return await super().get(db, collection, id)
+
+
+async def test_a_session_that_began_just_now_can_be_stopped(tmp_path: Path) -> None:
+    store = LateStore(tmp_path / "read")
+    world = World(store)
+    await world.add_tenant("demo")
+    await world.add_charge_point()
+    await add_session(world, 7)
+    world.bus.replies.append(Reply(result=raw(Status(command_id="x", status="pending"))))
+
+    response = await world.call("POST", "/sessions/s7/stop", role="operator")
+
+    assert response.status_code == 202
+    assert store.looks > 1
+    await world.http.aclose()
+    await store.close()
 
 
 async def test_a_session_that_is_over_is_not_stopped(world: World) -> None:

@@ -31,7 +31,7 @@ async def test_a_method_that_is_not_there_is_405_with_what_is(world: World) -> N
 
 
 async def test_wrong_input_is_422_with_the_path_of_each_field_and_no_value(world: World) -> None:
-    body = {"id": "CP 1", "password": "hunter2", "evses": [{"uid": "1"}], "extra": 1}
+    body = {"id": "CP/1", "password": "hunter2", "evses": [{"uid": "1"}], "extra": 1}
 
     response = await world.call("POST", "/chargepoints", body)
 

@@ -23,7 +23,7 @@ LOWEST = {
     "GET /chargepoints/{charge_point_id}/messages": "operator",
     "POST /chargepoints/{charge_point_id}/commands": "operator",
     "GET /commands": "viewer",
-    "GET /commands/{command_id}": "viewer",
+    "GET /commands/{command_id:path}": "viewer",
     "GET /sessions": "viewer",
     "GET /sessions/{session_id}": "viewer",
     "POST /sessions/{session_id}/stop": "operator",

@@ -28,6 +28,7 @@ class Door:
     away: int = 0
     broken: bool = False
     asked: list[tuple[str, str, str, JSONObject, str, str, str]] = field(default_factory=list)
+    wishes: list[tuple[int | None, bool]] = field(default_factory=list)
 
     async def request(
         self,
@@ -38,6 +39,8 @@ class Door:
         command_id: str,
         principal: str,
         role: str,
+        expiry_seconds: int | None,
+        override: bool,
     ) -> str | None:
         if self.away:
             self.away -= 1
@@ -45,6 +48,7 @@ class Door:
         if self.broken:
             raise RuntimeError("a mistake of ours")
         self.asked.append((tenant, charge_point_id, command_type, parameters, command_id, principal, role))
+        self.wishes.append((expiry_seconds, override))
         return self.refusal
 
 
@@ -88,6 +92,15 @@ async def test_a_command_is_asked_for_as_its_tenants_operator(
     assert door.asked == [
         ("demo", f"{cp}/a", "unlock_connector", {"connector_id": 1}, "m-1", "mqtt:demo", "operator")
     ]
+
+
+async def test_how_long_it_may_wait_to_be_sent_and_its_override_go_with_it() -> None:
+    door = Door()
+    engine = commands("mqtt://backend:b@127.0.0.1:1", door, "cp")
+    body = {"command_id": "m-1", "command_type": "reset", "parameters": {"type": "Soft"}}
+    for more in ({}, {"expiry_seconds": 600, "override": True}):
+        await engine._handle("ocpp/commands/demo/CP-1", json.dumps({**body, **more}).encode())
+    assert door.wishes == [(None, False), (600, True)]
 
 
 async def test_a_refusal_is_answered_with_its_reason(

@@ -164,6 +164,18 @@ async def test_an_unknown_id_is_taken_in_where_the_tenant_wants_it_and_its_first
             pass
 
 
+async def test_an_id_with_a_space_or_of_any_script_is_taken_in_and_one_that_no_url_of_ours_carries_is_not_J_01() -> (
+    None
+):
+    async with world() as w:
+        w.tenant(auto_register=True, default_location=SITE)
+        for id, path in (("RDAM 123", "RDAM%20123"), ("Säule 5€", "S%C3%A4ule%205%E2%82%AC")):
+            async with w.connected(id, path=f"/ocpp/demo/{path}", password=None) as cp:
+                assert (await cp.boot())["status"] == "Accepted"
+        assert (await refused(w, id="A/B", path="/ocpp/demo/A%2FB"))[0] == 404
+        assert [event.charge_point_id for event in w.bus.all(Registered)] == ["CP-1", "RDAM 123", "Säule 5€"]
+
+
 async def test_a_tenant_takes_in_no_more_than_it_may_have() -> None:
     async with world() as w:
         w.tenant(auto_register=True, default_location=SITE, max_charge_points=1)

@@ -12,8 +12,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from commands.base import Downlink, Refusal
-from commands.charge_point import OfferCredentials
-from domain.charge_point import CallConcluded, CredentialsSet
+from commands.charge_point import NoteCallSent, OfferCredentials
+from domain.charge_point import CallConcluded, CallSent, CredentialsSet
+from tests.commands.charge_point_case import after
 from tests.gateway.ocpp.fakes import PASSWORD, Client, World, eventually, world
 
 SEALED = "s1.0123456789.alice-sealed"
@@ -161,10 +162,130 @@ async def test_a_silent_charge_point_times_out_and_the_next_call_goes_on() -> No
             late = await cp.frame()
             event = await w.concluded()
             assert (event.status, event.reason) == ("timed_out", "no answer in time")
-            await cp.socket.send(json.dumps([3, late[1], {"status": "Accepted"}]))
             await w.request("Reset", {"type": "Soft"}, "r2")
+            await cp.socket.send(json.dumps([3, late[1], {"status": "Accepted"}]))
             await answer(cp, {"status": "Accepted"})
-            assert (await w.concluded(2)).command_id == "r2"
+            await w.concluded(3)
+            assert {(e.command_id, e.status, e.late) for e in w.bus.all(CallConcluded)[1:]} == {
+                ("r1", "accepted", True),
+                ("r2", "accepted", False),
+            }
+
+
+class EarlyLoop(asyncio.SelectorEventLoop):
+    """Rings every timer before its time by the loop's own clock, as uvloop does by up to half a millisecond."""
+
+    def call_at(  # type: ignore[override]  # what it takes is the loop's own affair
+        self, when: float, *args: Any, **kwargs: Any
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when - 0.005, *args, **kwargs)
+
+
+def test_a_timer_that_rings_early_gives_its_call_up_and_the_next_one_goes_on() -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.tenant(call_timeout=0.05)
+            async with w.connected() as cp:
+                await cp.boot()
+                await w.request("ClearCache", {}, "r1")
+                await cp.frame()
+                assert (await w.concluded()).status == "timed_out"
+                await w.request("Reset", {"type": "Soft"}, "r2")
+                assert (await cp.frame())[2] == "Reset"
+
+    with asyncio.Runner(loop_factory=EarlyLoop) as runner:
+        runner.run(scenario())
+
+
+async def test_a_call_that_cannot_be_made_keeps_no_other_from_its_charge_point() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+
+        async def broken(*_: object) -> Any:
+            raise RuntimeError("broken on purpose")
+
+        w.directory.charge_point = broken  # type: ignore[method-assign,assignment]
+        await w.request("ChangeConfiguration", {"key": "AuthorizationKey", "value": NEW_KEY})
+        event = await w.concluded()
+        assert (event.status, event.reason) == ("failed", "the call could not be made")
+        await w.request("Reset", {"type": "Soft"}, "r2")
+        assert (await cp.frame())[2] == "Reset"
+
+
+async def test_a_call_is_sent_when_its_frame_is_on_the_wire_and_answered_from_then_on() -> None:
+    async with world() as w:
+        w.tenant(call_timeout=30.0)
+        async with w.connected() as cp:
+            await cp.boot()
+            await w.request("GetConfiguration", {}, "slow", expires_at=after(120))
+            slow = await cp.frame()
+            await w.bus.until(CallSent)
+            await w.request("UnlockConnector", {"connectorId": 1}, "stop", expires_at=after(120))
+            w.clock.move(29.9)
+            assert "currentTime" in await cp.call("Heartbeat", {})
+            assert [event.command_id for event in w.bus.all(CallSent)] == ["slow"]
+            await cp.socket.send(json.dumps([3, slow[1], {"configurationKey": []}]))
+            frame = await cp.frame()
+            sent = await w.bus.until(CallSent, 2)
+            assert (sent.command_id, sent.answer_by) == ("stop", after(29.9 + 30))
+            await cp.socket.send(json.dumps([3, frame[1], {"status": "Unlocked"}]))
+            assert (await w.concluded(2)).status == "accepted"
+
+
+async def test_a_call_that_waited_too_long_in_the_queue_is_never_sent() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("GetConfiguration", {}, "slow")
+        slow = await cp.frame()
+        await w.request("ClearCache", {}, "r2", expires_at=after(10))
+        await w.request("Reset", {"type": "Soft"}, "r3", expires_at=after(60))
+        w.clock.move(11)
+        await cp.socket.send(json.dumps([3, slow[1], {"configurationKey": []}]))
+        assert (await answer(cp, {"status": "Accepted"}))[2] == "Reset"
+        await w.concluded(3)
+        statuses = {event.command_id: event.status for event in w.bus.all(CallConcluded)}
+        assert statuses == {"slow": "accepted", "r2": "expired", "r3": "accepted"}
+
+
+async def test_the_systems_own_call_is_not_told_as_sent() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        w.channel.downlink(
+            Downlink(
+                slot=w.channel.slot,
+                boot=w.channel.boot,
+                tenant="demo",
+                charge_point_id="CP-1",
+                connection_epoch=w.state().connection.epoch,
+                command_id="configuration-1",
+                action="GetConfiguration",
+                payload=msgspec.Raw(b"{}"),
+                expires_at=after(30),
+                own=True,
+            )
+        )
+        await answer(cp, {"configurationKey": []})
+        await eventually(lambda: len(w.conclusions()) == 1)
+        assert not any(isinstance(command, NoteCallSent) for command in w.bus.told)
+
+
+async def test_what_a_charge_point_says_of_its_refusal_is_kept_without_what_was_sealed() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("RemoteStartTransaction", {"idTag": SEALED, "connectorId": 1})
+        frame = await cp.frame()
+        await cp.socket.send(json.dumps([4, frame[1], "InternalError", "tag alice\nis on no list", {}]))
+        event = await w.concluded()
+        assert event.reason == "CALLERROR InternalError: tag *** is on no list"
+
+
+async def test_a_vendors_secret_key_is_kept_in_no_frame_SEC_04() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        await w.request("ChangeConfiguration", {"key": "ModemPassword", "value": "hush"})
+        await answer(cp, {"status": "Accepted"})
+        await w.concluded()
+        assert json.loads(w.frames.frames[-1].request) == {"key": "ModemPassword"}
 
 
 async def test_a_call_whose_time_is_over_is_not_sent_and_a_repeat_not_twice() -> None:

@@ -108,24 +108,26 @@ async def test_a_tenant_has_the_settings_of_its_configuration_and_revision(store
         store,
         ocpi=PARTY,
         currency="CHF",
-        validation="lenient",
+        validation="strict",
         auto_register=True,
         default_location=SITE,
         ocpp_rate_limit=7,
         default_tariff_id="T1",
+        heartbeat_interval=60,
     )
     found = await StoreDirectory(store, HUB_PARTY).tenant("demo")
     assert isinstance(found, Tenant)
     assert (found.settings.revision, found.settings.party, found.settings.currency) == (3, PARTY.id, "CHF")
-    assert (found.lenient, found.auto_register, found.default_location) == (True, True, SITE)
+    assert (found.lenient, found.auto_register, found.default_location) == (False, True, SITE)
     assert (found.messages_per_second, found.default_tariff_id, found.call_timeout) == (7.0, "T1", 30.0)
+    assert found.heartbeat_interval == 60
 
 
 async def test_a_tenant_that_is_no_party_charges_under_the_hubs(store: Away) -> None:
     await put_tenant(store)
     found = await StoreDirectory(store, HUB_PARTY).tenant("demo")
     assert found is not None
-    assert (found.settings.party, found.lenient, found.active) == (HUB_PARTY, False, True)
+    assert (found.settings.party, found.lenient, found.active) == (HUB_PARTY, True, True)
 
 
 async def whose(store: Away, *ids: str) -> list[list[str]]:

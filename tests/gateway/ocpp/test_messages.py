@@ -14,6 +14,7 @@ from domain.charge_point import (
     MeterValuesRecorded,
     Notified,
     StatusReported,
+    StopUnmatched,
     TransactionStarted,
     TransactionStopped,
     session_id,
@@ -49,6 +50,13 @@ async def test_a_cold_boot_TC_001() -> None:
         assert await cp.call("Heartbeat", {}) == {"currentTime": "2026-03-01T12:00:00Z"}
         assert [event.connector_id for event in w.bus.all(StatusReported)] == [0, 1, 2]
         assert w.bus.all(Booted)[0].vendor == "Acme"
+
+
+async def test_a_boot_is_told_the_tenants_heartbeat_interval_BOOT_1() -> None:
+    async with world() as w:
+        w.tenant(heartbeat_interval=60)
+        async with w.connected() as cp:
+            assert (await cp.boot())["interval"] == 60
 
 
 async def test_a_charge_from_authorize_to_stop_TC_003() -> None:
@@ -169,17 +177,131 @@ async def test_what_cannot_be_understood_gets_its_error_code_J_13(
 
 
 async def test_a_strict_tenant_refuses_what_a_lenient_one_mends_J_26() -> None:
-    payload = {**START, "connectorId": "1", "oddity": True}
+    payload = {"connectorId": "1", "status": "Available", "errorCode": "NoError"}
     async with world() as w:
         async with w.connected() as cp:
-            assert (await cp.call("StartTransaction", payload))["transactionId"] == 1
-            assert any("connectorId" in flag for flag in w.bus.all(TransactionStarted)[0].flags)
+            assert await cp.call("StatusNotification", payload) == {}
+            assert w.bus.all(StatusReported)[0].flags[0] == "$.connectorId: read as an integer"
         w.tenant(lenient=False)
         async with w.connected() as cp:
-            assert (await cp.call("StartTransaction", payload))[0] in (
-                "TypeConstraintViolation",
-                "FormationViolation",
-            )
+            assert (await cp.call("StatusNotification", payload))[0] == "TypeConstraintViolation"
+
+
+STOP = {"transactionId": 1, "meterStop": 5000, "timestamp": "2026-03-01T13:00:00Z"}
+VENDORS = {"value": "7", "measurand": "Acme.CableTemperature"}
+"""A sample whose measurand no standard knows."""
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    ("odd", "flag"),
+    [
+        ({"reason": "Lightning"}, "$.reason: unknown value read as Other"),
+        ({"reason": None}, "$.reason: empty value read as absent"),
+        ({"oddity": {"a": 1}}, "$.oddity: unknown field dropped"),
+        ({"meterStop": "5000"}, "$.meterStop: read as an integer"),
+        ({"idTag": 4711}, "$.idTag: number read as text"),
+        ({"transactionData": "none"}, "$.transactionData: single value read as a list"),
+        (
+            {"transactionData": [{"timestamp": "2026-03-01T13:00:00Z", "sampledValue": [VENDORS]}]},
+            "$.transactionData[0].sampledValue[0].measurand: item dropped: "
+            "the value is not one of the enumeration",
+        ),
+    ],
+)
+async def test_no_stop_is_lost_for_an_odd_field_whatever_the_tenant_wants_STOP_1(
+    lenient: bool, odd: dict[str, Any], flag: str
+) -> None:
+    async with world() as w:
+        w.tenant(lenient=lenient)
+        async with w.connected() as cp:
+            await cp.boot()
+            await cp.call("StartTransaction", START)
+            assert isinstance(await cp.call("StopTransaction", {**STOP, **odd}), dict)
+            event = w.bus.all(TransactionStopped)[0]
+            assert (event.meter_stop, event.reason) == (5000, "Other" if odd.get("reason") else "Local")
+            assert flag in event.flags
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize("transaction", [{"transactionId": None}, {"transactionId": "none"}])
+async def test_a_stop_without_a_transaction_id_is_kept_as_an_orphan_START_5(
+    lenient: bool, transaction: dict[str, Any]
+) -> None:
+    async with world() as w:
+        w.tenant(lenient=lenient)
+        async with w.connected() as cp:
+            await cp.boot()
+            assert await cp.call("StopTransaction", {**STOP, **transaction}) == {}
+            event = w.bus.all(StopUnmatched)[0]
+            assert (event.transaction_id, event.meter_stop) == (-1, 5000)
+            assert event.flags[0].startswith("$.transactionId: unreadable, taken as not known")
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    ("odd", "flag"),
+    [
+        ({"meterStart": "1000"}, "$.meterStart: read as an integer"),
+        ({"oddity": True}, "$.oddity: unknown field dropped"),
+        ({"reservationId": "none"}, "$.reservationId: field dropped: an integer is expected"),
+        ({"timestamp": "yesterday"}, "$.timestamp: unreadable, time of receipt taken"),
+        ({"idTag": None}, "$.idTag: unreadable, taken as not known: a text is expected"),
+        ({"connectorId": None}, "$.connectorId: unreadable, taken as not known: an integer is expected"),
+    ],
+)
+async def test_no_start_is_lost_for_an_odd_field_whatever_the_tenant_wants_START_1(
+    lenient: bool, odd: dict[str, Any], flag: str
+) -> None:
+    async with world() as w:
+        w.tenant(lenient=lenient)
+        async with w.connected() as cp:
+            await cp.boot()
+            answer = await cp.call("StartTransaction", {**START, **odd})
+            assert answer["transactionId"] == 1
+            assert answer["idTagInfo"]["status"] == ("Accepted" if odd.get("idTag", "ALICE") else "Invalid")
+            event = w.bus.all(TransactionStarted)[0]
+            assert event.meter_start == 1000
+            assert flag in event.flags
+
+
+async def test_a_start_without_a_reading_is_refused_rather_than_billed_from_zero() -> None:
+    async with world() as w, w.connected() as cp:
+        await cp.boot()
+        assert (await cp.call("StartTransaction", {**START, "meterStart": "low"}))[0] == (
+            "TypeConstraintViolation"
+        )
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    ("payload", "flag"),
+    [
+        (METER | {"transactionId": None}, "$.transactionId: empty value read as absent"),
+        (METER | {"oddity": 1}, "$.oddity: unknown field dropped"),
+        (METER | {"meterValue": None}, "$.meterValue: unreadable, taken as not known: a list is expected"),
+        ([], "$: empty value read as an object"),
+        (
+            METER
+            | {
+                "meterValue": [
+                    {"timestamp": "2026-03-01T12:00:30Z", "sampledValue": [VENDORS, {"value": "7"}]}
+                ]
+            },
+            "$.meterValue[0].sampledValue[0].measurand: item dropped: the value is not one of the enumeration",
+        ),
+    ],
+)
+async def test_meter_values_are_always_answered_whatever_the_content_MV_2(
+    lenient: bool, payload: Any, flag: str
+) -> None:
+    async with world() as w:
+        w.tenant(lenient=lenient)
+        async with w.connected() as cp:
+            await cp.boot()
+            await cp.call("StartTransaction", START)
+            assert await cp.call("MeterValues", payload) == {}
+            assert flag in w.bus.all(MeterValuesRecorded)[0].flags
 
 
 async def test_malformed_frames_are_answered_by_their_id_or_ignored_then_the_socket_is_closed_J_12_J_17() -> (

@@ -26,8 +26,8 @@ from protocols.ocpp.calls import (
 )
 from protocols.ocpp.frames import CallError, CallResult
 
-RESET = Pending("1", "Reset", deadline=30.0)
-UNLOCK = Pending("2", "UnlockConnector", deadline=40.0)
+RESET = Pending("1", "Reset")
+UNLOCK = Pending("2", "UnlockConnector")
 
 
 def result(message_id: str) -> CallResult:
@@ -63,19 +63,18 @@ def test_an_answer_with_another_id_changes_nothing() -> None:
     assert answer(Outgoing(), result("1")) == (Outgoing(), Unmatched("1"))
 
 
-def test_a_call_expires_at_its_deadline_and_not_before() -> None:
-    assert expire(waiting(), 29.9) == (waiting(), None)
-    after, expired = expire(waiting(), 30.0)
+def test_a_call_is_given_up_when_its_timer_says_so_whatever_a_clock_would_say() -> None:
+    after, expired = expire(waiting(), "1")
     assert (after.state, expired) == (State.IDLE, RESET)
 
 
-def test_a_call_without_deadline_never_expires() -> None:
-    outgoing = waiting(Pending("1", "GetDiagnostics"))
-    assert expire(outgoing, 1e12) == (outgoing, None)
+def test_the_timer_of_a_call_that_has_ended_gives_up_nothing() -> None:
+    assert expire(waiting(UNLOCK), "1") == (waiting(UNLOCK), None)
+    assert expire(Outgoing(), "1") == (Outgoing(), None)
 
 
 def test_an_answer_after_the_deadline_is_late_and_leaves_the_next_call_waiting() -> None:
-    after, _ = expire(waiting(), 30.0)
+    after, _ = expire(waiting(), "1")
     second = send(after, UNLOCK)
     assert isinstance(second, Outgoing)
     reply = result("1")
@@ -83,7 +82,7 @@ def test_an_answer_after_the_deadline_is_late_and_leaves_the_next_call_waiting()
 
 
 def test_a_late_answer_counts_once() -> None:
-    after, _ = expire(waiting(), 30.0)
+    after, _ = expire(waiting(), "1")
     after, _ = answer(after, result("1"))
     assert answer(after, result("1"))[1] == Unmatched("1")
 
@@ -137,13 +136,13 @@ def test_whatever_happens_each_call_ends_at_most_once_and_one_waits_at_most(step
     outgoing, sent, ended = Outgoing(), 0, []
     for step in steps:
         if step == "send":
-            following = send(outgoing, Pending(str(sent), "Reset", deadline=0.0))
+            following = send(outgoing, Pending(str(sent), "Reset"))
             if isinstance(following, Outgoing):
                 outgoing, sent = following, sent + 1
             else:
                 assert outgoing.state is State.WAITING
         elif step == "expire":
-            outgoing, expired = expire(outgoing, 1.0)
+            outgoing, expired = expire(outgoing, str(sent - 1))
             ended += [expired.id] if expired else []
         else:
             outgoing, outcome = answer(outgoing, result(str(sent - 1) if step == "answer" else "none"))

@@ -102,7 +102,7 @@ def test_empty_frames_and_unknown_message_types_are_ignored_j12_j22(frame: str) 
         ('[true,"x","Heartbeat",{}]', Fault.NOT_A_FRAME, False),
         ('[2,7,"Heartbeat",{}]', Fault.NOT_A_FRAME, False),
         ('[2,"","Heartbeat",{}]', Fault.NOT_A_FRAME, False),
-        ('[2,"' + "x" * 37 + '","Heartbeat",{}]', Fault.NOT_A_FRAME, False),
+        ('[2,"' + "x" * 1025 + '","Heartbeat",{}]', Fault.NOT_A_FRAME, False),
         ("not json", Fault.NOT_JSON, False),
         ('[2,"\ud800","Heartbeat",{}]', Fault.NOT_JSON, False),
     ],
@@ -116,8 +116,19 @@ def test_a_malformed_frame_is_answered_only_under_a_readable_id_of_a_call_j17(
     assert (error.id == "x" and error.kind == 2) is answerable
 
 
-def test_an_id_of_36_characters_is_taken_j07() -> None:
-    assert isinstance(parse('[2,"' + "ä" * 36 + '","Heartbeat",{}]'), Call)
+@pytest.mark.parametrize("length", [36, 37, 38, 255])
+def test_an_id_is_taken_although_it_has_more_than_36_characters_j07(length: int) -> None:
+    """Its sender waits for an answer: a UUID in braces has 38."""
+    call = parse('[2,"' + "ä" * length + '","Heartbeat",{}]')
+    assert isinstance(call, Call)
+    assert call.id == "ä" * length
+
+
+@pytest.mark.parametrize("length", [256, 1024])
+def test_an_id_that_is_too_long_is_refused_under_its_own_name_j17(length: int) -> None:
+    error = parse('[2,"' + "x" * length + '","Heartbeat",{}]')
+    assert isinstance(error, FrameError)
+    assert (error.answerable, error.id) == (True, "x" * length)
 
 
 def test_bytes_that_are_not_utf8_are_malformed() -> None:
