@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from domain.aggregate import Aggregate, Event
-from domain.values import JSONObject, PartyId, Settings, Site, Value
+from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 PARTY: Final = re.compile(r"[A-Z]{2}\*[A-Z0-9]{3}")
@@ -62,6 +62,8 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
 class Configuration(Value, frozen=True, kw_only=True):
     """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
 
+    A transaction is given up `abandoned_after_hours` after its charge point was last heard of.
+
     Without `ocpi` the tenant is no party: its charges are settled under the hub's own party and told to nobody.
     """
 
@@ -83,6 +85,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     retry_policy: RetryPolicy = RetryPolicy()
     validation: str = "strict"
     session_update_seconds: int = 30
+    abandoned_after_hours: int = ABANDONED_AFTER_H
 
     @property
     def session_update(self) -> timedelta:
@@ -96,6 +99,7 @@ class Configuration(Value, frozen=True, kw_only=True):
             party=self.ocpi.id if self.ocpi else hub,
             currency=self.currency,
             time_zone=self.time_zone,
+            abandoned_after_hours=self.abandoned_after_hours,
         )
 
 
@@ -106,6 +110,7 @@ _AT_LEAST_ONE: Final = (
     "worker_pool_size",
     "session_update_seconds",
 )
+ABANDONED_MOST_H: Final = 24 * 366
 _ZONES: Final = frozenset(available_timezones())
 
 
@@ -118,6 +123,9 @@ def wrong_in(configuration: Configuration) -> str:
         for name, seconds in msgspec.structs.asdict(getattr(configuration, group)).items():
             if seconds < 1:
                 return f"{group}.{name}: must be at least 1, got {seconds}"
+    hours = configuration.abandoned_after_hours
+    if not 1 <= hours <= ABANDONED_MOST_H:
+        return f"abandoned_after_hours: must be between 1 and {ABANDONED_MOST_H}, got {hours}"
     if not CURRENCY.fullmatch(configuration.currency):
         return f"currency: must be an ISO 4217 code such as EUR, got {configuration.currency!r}"
     if configuration.time_zone not in _ZONES:

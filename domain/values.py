@@ -102,6 +102,10 @@ class Site(Value, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
+ABANDONED_AFTER_H = 72
+"""For how many hours a transaction may not be heard of, unless its tenant says otherwise."""
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """The tenant's settings that a decision needs, and their revision (version of the tenant aggregate)."""
 
@@ -109,6 +113,7 @@ class Settings(Value, frozen=True, kw_only=True):
     party: PartyId
     currency: str = "EUR"
     time_zone: str = "UTC"
+    abandoned_after_hours: int = ABANDONED_AFTER_H
 
 
 class RegisterSample(Value, frozen=True, kw_only=True):

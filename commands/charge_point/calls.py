@@ -10,6 +10,7 @@ from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, 
 from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
+from commands.charge_point.transactions import close_abandoned
 from domain.charge_point import CallConcluded, CallRequested, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
 from protocols.ocpp.actions import Direction, Profile
@@ -112,6 +113,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 reason="no answer in time",
                 own=call.own,
             )
+    close_abandoned(charge_point, command.due, meta.at)
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)

@@ -16,7 +16,13 @@ from commands.charge_point.presence import (
     transfer_data,
 )
 from commands.charge_point.provisioning import change, offer_credentials, register, remove, set_credentials
-from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
+from commands.charge_point.transactions import (
+    end_transaction,
+    record_meter_values,
+    settle_stop,
+    start_transaction,
+    stop_transaction,
+)
 from domain.charge_point import ChargePoint
 
 ROUTES: dict[type[Command], Route] = {
@@ -34,6 +40,8 @@ ROUTES: dict[type[Command], Route] = {
     models.StartTransaction: Route(ChargePoint, start_transaction),
     models.RecordMeterValues: Route(ChargePoint, record_meter_values),
     models.StopTransaction: Route(ChargePoint, stop_transaction),
+    models.EndTransaction: Route(ChargePoint, end_transaction),
+    models.SettleStop: Route(ChargePoint, settle_stop),
     models.TransferData: Route(ChargePoint, transfer_data),
     models.Notify: Route(ChargePoint, notify),
     models.RequestCall: Route(ChargePoint, request_call),

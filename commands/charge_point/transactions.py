@@ -1,4 +1,5 @@
 """StartTransaction, MeterValues and StopTransaction: always taken, always answered, never counted twice.
+And transactions that end without their stop.
 
 A charge point tells what has happened already, so nothing here refuses; what is odd is flagged (START-1, START-9,
 STOP-1, MV-2).
@@ -6,12 +7,14 @@ STOP-1, MV-2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from commands.base import Accepted, Meta, Outcome
+from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import (
+    Closed,
+    EndTransaction,
     RecordMeterValues,
+    SettleStop,
     Started,
     StartTransaction,
     Stopped,
@@ -19,6 +22,7 @@ from commands.charge_point.models import (
     start_key,
     stop_key,
 )
+from commands.charge_point.orphans import merged, orphan_of, put_to, settle, strays_of
 from commands.charge_point.presence import awaited_start, by_intent, watch_clock
 from commands.charge_point.provisioning import learn_connector, unknown
 from domain.charge_point import (
@@ -27,13 +31,15 @@ from domain.charge_point import (
     MeterValuesRecorded,
     StopConflicted,
     StopUnmatched,
+    TransactionClosed,
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import Ended, Open, tag_of
-from domain.values import RegisterSample
+from domain.charge_point.state import OPEN_MOST, PENDING_MOST, Ended, Open, RemoteStart, tag_of
+from domain.clock import by_our_clock
+from domain.values import Authorization, RegisterSample
 
 LATE_AFTER = timedelta(minutes=5)
 FUTURE_AFTER = timedelta(minutes=1)
@@ -62,22 +68,65 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     intent = awaited_start(charge_point, command.id_tag.key, command.connector_id, meta.at)
     authorization = by_intent(command.authorization, intent)
     status = authorization.status
-    if status == "Accepted" and _charges_elsewhere(charge_point, command):
+    orphan = orphan_of(charge_point, command, meta.at)
+    if status == "Accepted" and not orphan and _charges_elsewhere(charge_point, command):
         status = "ConcurrentTx"
+    flags = [*command.flags, *_start_flags(charge_point, command, meta.at)]
+    number = _begin(
+        charge_point, command, meta.at, authorization, status, flags, state.clock_offset_s, orphan, intent
+    )
+    if orphan:
+        put_to(charge_point, number, orphan, meta.at)
+    return Accepted(
+        Started(
+            transaction_id=number,
+            session_id=session_id(command.tenant, command.charge_point_id, number),
+            status=status,
+            expires_at=authorization.expires_at,
+            parent_sealed=authorization.parent_sealed,
+        )
+    )
+
+
+def settle_stop(charge_point: ChargePoint, command: SettleStop, meta: Meta) -> Outcome:
+    return settle(charge_point, command, meta, _begin_by_hand)
+
+
+def _begin_by_hand(
+    charge_point: ChargePoint, command: StartTransaction, meta: Meta, clock_offset_s: int
+) -> int:
+    flags = [*command.flags, Flag.BY_HAND]
+    return _begin(charge_point, command, meta.at, command.authorization, "Accepted", flags, clock_offset_s)
+
+
+def _begin(
+    charge_point: ChargePoint,
+    command: StartTransaction,
+    at: datetime,
+    authorization: Authorization,
+    status: str,
+    flags: list[str],
+    clock_offset_s: int,
+    orphan: str = "",
+    intent: RemoteStart | None = None,
+) -> int:
+    """The transaction runs; its number. What ran on its connector before it is over (START-7)."""
+    state = charge_point.state
+    began = by_our_clock(command.timestamp, clock_offset_s)
     over = [
         (number, one)
         for number, one in charge_point.running_on(command.connector_id)
-        if status == "Accepted" and one.started_at <= command.timestamp
+        if (status == "Accepted" or one.status != "Accepted") and one.started_at <= began
     ]
     evse = state.evse(command.connector_id)
     number = state.next_transaction_id
-    id = session_id(command.tenant, command.charge_point_id, number)
     charge_point.trigger(
         TransactionStarted,
-        meta.at,
+        at,
         occurred_at=command.timestamp,
+        clock_offset_s=clock_offset_s,
         transaction_id=number,
-        session_id=id,
+        session_id=session_id(command.tenant, command.charge_point_id, number),
         tenant=command.tenant,
         charge_point_id=command.charge_point_id,
         connector_id=command.connector_id,
@@ -94,28 +143,69 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
         tariffs=command.tariffs,
         remote_command_id=intent.command_id if intent else "",
         superseded=over[-1][0] if over else 0,
-        clock_offset_s=state.clock_offset_s,
-        key=key,
-        flags=(*command.flags, *_start_flags(charge_point, command, meta.at)),
+        held=strays_of(charge_point, command, state.orphans[orphan].stopped_at if orphan else None),
+        key=start_key(command),
+        flags=tuple(flags),
     )
     for old, one in over:
         charge_point.trigger(
             TransactionSuperseded,
-            meta.at,
+            at,
+            occurred_at=min(one.seen_at, command.timestamp),
+            clock_offset_s=state.clock_offset_s,
             transaction_id=old,
             session_id=one.session_id,
             connector_id=one.connector_id,
             by=number,
             samples=tuple(one.pending),
         )
-    return Accepted(
-        Started(
-            transaction_id=number,
-            session_id=id,
-            status=status,
-            expires_at=authorization.expires_at,
-            parent_sealed=authorization.parent_sealed,
+    while len(state.open) > OPEN_MOST:
+        oldest = min(
+            (running for running in state.open if running != number),
+            key=lambda running: (state.open[running].status == "Accepted", state.open[running].heard_at),
         )
+        _close(charge_point, oldest, Flag.SURPLUS, at)
+    return number
+
+
+def end_transaction(charge_point: ChargePoint, command: EndTransaction, meta: Meta) -> Outcome:
+    """A person ends it without its stop; one that is over already stays as it is."""
+    state = charge_point.state
+    number = command.transaction_id
+    transaction = state.open.get(number) or state.ended.get(number)
+    if transaction is None:
+        message = f"charge point {command.charge_point_id} has no transaction {number}"
+        return Rejected(Refusal.UNKNOWN, message)
+    running = number in state.open
+    if running:
+        _close(charge_point, number, Flag.BY_HAND, meta.at, by=meta.principal, reason=command.reason)
+    return Accepted(Closed(session_id=transaction.session_id, running=running))
+
+
+def close_abandoned(charge_point: ChargePoint, due: datetime, at: datetime) -> None:
+    """Transactions that were not heard of for longer than their tenant waits are over (BOOT-6)."""
+    for number, one in list(charge_point.state.open.items()):
+        abandoned_at = charge_point.abandoned_at(one)
+        if abandoned_at is not None and abandoned_at <= due:
+            _close(charge_point, number, Flag.ABANDONED, at)
+
+
+def _close(
+    charge_point: ChargePoint, number: int, why: Flag, at: datetime, *, by: str = "", reason: str = ""
+) -> None:
+    one = charge_point.state.open[number]
+    charge_point.trigger(
+        TransactionClosed,
+        at,
+        occurred_at=one.seen_at,
+        clock_offset_s=charge_point.state.clock_offset_s,
+        transaction_id=number,
+        session_id=one.session_id,
+        connector_id=one.connector_id,
+        why=why,
+        by=by,
+        reason=reason,
+        samples=tuple(one.pending),
     )
 
 
@@ -133,14 +223,19 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     if running is not None:
         now = max(meta.at, charge_point.modified_on)
         wait = timedelta(seconds=command.relay_every)
-        if running.relayed_at is None or now - running.relayed_at >= wait:
+        waiting = len(command.samples) + sum(len(one.pending) for one in state.open.values())
+        due = running.relayed_at is None or now - running.relayed_at >= wait
+        if due or waiting > PENDING_MOST:
             relay = merged(running.pending, command.samples)
         else:
             held = command.samples
+    elif ended is None and command.connector_id > 0:
+        held = command.samples if {Flag.ORPHAN, Flag.UNKNOWN_TRANSACTION} & set(flags) else ()
     charge_point.trigger(
         MeterValuesRecorded,
         meta.at,
         occurred_at=command.timestamp,
+        clock_offset_s=state.clock_offset_s,
         connector_id=command.connector_id,
         transaction_id=number,
         session_id=running.session_id if running else ended.session_id if ended else "",
@@ -159,7 +254,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
         return unknown(command.charge_point_id)
     key = stop_key(command)
     transaction = state.open.get(command.transaction_id) or state.ended.get(command.transaction_id)
-    if isinstance(transaction, Ended) and transaction.stop == key:
+    if isinstance(transaction, Ended) and _same_stop(transaction, key):
         return Accepted(
             Stopped(
                 session_id=transaction.session_id,
@@ -170,15 +265,16 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
         )
     reply = _stop_reply(transaction, command)
     if transaction is None:
-        if key not in state.orphan_stops:
+        if key not in state.orphans:
             watch_clock(charge_point, command.timestamp, meta.at, queued=True)
             _trigger_unmatched(charge_point, command, key, meta)
-    elif isinstance(transaction, Ended) and transaction.stop:
+    elif isinstance(transaction, Ended) and transaction.stop and not transaction.assumed:
         if key not in transaction.conflicts:
             charge_point.trigger(
                 StopConflicted,
                 meta.at,
                 occurred_at=command.timestamp,
+                clock_offset_s=state.clock_offset_s,
                 transaction_id=command.transaction_id,
                 session_id=transaction.session_id,
                 meter_stop=command.meter_stop,
@@ -192,6 +288,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             TransactionStopped,
             meta.at,
             occurred_at=command.timestamp,
+            clock_offset_s=state.clock_offset_s,
             transaction_id=command.transaction_id,
             session_id=transaction.session_id,
             connector_id=transaction.connector_id,
@@ -201,19 +298,12 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             expires_at=reply.expires_at,
             parent_sealed=reply.parent_sealed,
             reason=command.reason,
-            samples=merged(transaction.pending, command.samples),
+            samples=merged(transaction.pending if isinstance(transaction, Open) else (), command.samples),
             data=command.data,
-            clock_offset_s=state.clock_offset_s,
             key=key,
             flags=(*command.flags, *_stop_flags(charge_point, transaction, command, meta.at)),
         )
     return Accepted(reply)
-
-
-def merged(*groups: Iterable[RegisterSample]) -> tuple[RegisterSample, ...]:
-    """All samples once, oldest first; of equal times in the order given."""
-    unique = {sample: None for group in groups for sample in group}
-    return tuple(sorted(unique, key=lambda sample: sample.at))
 
 
 def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> bool:
@@ -224,15 +314,20 @@ def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> 
 
     One whose connector has since become Available is over, its stop is only late: it must not lock the driver out.
     """
-    state = charge_point.state
-    for one in state.open.values():
-        if one.tag != command.id_tag.key or one.connector_id == command.connector_id:
-            continue
-        last = state.connectors.get(one.connector_id)
-        left = last is not None and last.status == "Available" and last.at > one.started_at
-        if one.status == "Accepted" and not left:
-            return True
-    return False
+    return any(
+        one.tag == command.id_tag.key
+        and one.connector_id != command.connector_id
+        and one.status == "Accepted"
+        and one.left_at is None
+        for one in charge_point.state.open.values()
+    )
+
+
+def _same_stop(transaction: Ended, key: str) -> bool:
+    """A stop that was put to a transaction named another number, so only what it says counts."""
+    if transaction.assumed:
+        return transaction.stop.partition("|")[2] == key.partition("|")[2]
+    return transaction.stop == key
 
 
 def _start_flags(charge_point: ChargePoint, command: StartTransaction, at: datetime) -> list[str]:
@@ -242,11 +337,12 @@ def _start_flags(charge_point: ChargePoint, command: StartTransaction, at: datet
         flags.append(Flag.UNKNOWN_CONNECTOR)
     last = state.last_stops.get(command.connector_id)
     if last is not None:
-        if command.timestamp < last.at:
+        began = by_our_clock(command.timestamp, state.clock_offset_s)
+        if began < last.at:
             flags.append(Flag.BEFORE_PREVIOUS_STOP)
         elif command.meter_start > last.meter:
             flags.append(Flag.METER_GAP)
-        if command.timestamp >= last.at and command.meter_start < last.meter:
+        if began >= last.at and command.meter_start < last.meter:
             flags.append(Flag.METER_BELOW_PREVIOUS_STOP)
     if command.reservation_id is not None and command.reservation_id not in state.reservations:
         flags.append(Flag.UNKNOWN_RESERVATION)
@@ -259,11 +355,11 @@ def _stop_flags(
     charge_point: ChargePoint, transaction: Open | Ended, command: StopTransaction, at: datetime
 ) -> list[str]:
     flags = _time_flags(charge_point, command.timestamp, at)
-    if isinstance(transaction, Ended):
-        flags.append(Flag.SUPERSEDED)
+    if isinstance(transaction, Ended) and transaction.why:
+        flags.append(transaction.why)
     if command.meter_stop < transaction.meter_start:
         flags.append(Flag.METER_STOP_BELOW_START)
-    if command.timestamp < transaction.started_at:
+    if by_our_clock(command.timestamp, charge_point.state.clock_offset_s) < transaction.started_at:
         flags.append(Flag.STOP_BEFORE_START)
     if not _may_stop(transaction, command):
         flags.append(Flag.FOREIGN_TAG)
@@ -316,7 +412,8 @@ def _transaction_of(charge_point: ChargePoint, command: RecordMeterValues) -> tu
         fitting = [
             open
             for open, one in charge_point.running_on(command.connector_id)
-            if command.timestamp is None or one.started_at <= command.timestamp
+            if command.timestamp is None
+            or one.started_at <= by_our_clock(command.timestamp, state.clock_offset_s)
         ]
         return (
             (fitting[-1], [Flag.WITHOUT_TRANSACTION_ID]) if fitting and command.connector_id > 0 else (0, [])
@@ -341,9 +438,11 @@ def _trigger_unmatched(charge_point: ChargePoint, command: StopTransaction, key:
         StopUnmatched,
         meta.at,
         occurred_at=command.timestamp,
+        clock_offset_s=charge_point.state.clock_offset_s,
         transaction_id=number,
         meter_stop=command.meter_stop,
         id_tag=command.id_tag,
+        parent=command.authorization.parent if command.authorization else "",
         reason=command.reason,
         samples=merged(command.samples),
         data=command.data,

@@ -226,7 +226,7 @@ def test_a_clock_that_runs_ahead_is_corrected_in_the_price_and_said() -> None:
     assert body["start_date_time"] == "2026-03-02T09:00:00Z"
     assert "clock" in body["remark"]
     [ended] = [event for event in events if isinstance(event, Ended)]
-    assert ended.occurred_at == at(30)
+    assert (ended.occurred_at, ended.reported_at) == (at(-30), at(30))
 
 
 def test_a_stop_before_the_start_is_taken_and_flagged() -> None:
