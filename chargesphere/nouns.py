@@ -36,6 +36,9 @@ from projections import (
     location as location_view,
 )
 from projections import (
+    orphan as orphan_view,
+)
+from projections import (
     partner as partner_view,
 )
 from projections import (
@@ -109,6 +112,7 @@ VIEWS: tuple[View, ...] = (
 FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,
     charge_point_view.SAMPLES,
+    orphan_view.ORPHANS,
     location_view.LOCATIONS,
 )
 
@@ -128,10 +132,13 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     session_view.tenant_indexes,
     charge_point_view.tenant_indexes,
+    orphan_view.indexes,
     remote_command_view.indexes,
     frame_view.indexes,
     audit_view.indexes,
 )
+
+READINGS_EXPIRY = charge_point_view.samples_expiry
 
 
 def told(decision: story_view.DecisionInLog) -> list[Insert]:

@@ -29,6 +29,7 @@ from chargesphere.cli import CannotBegin
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
+from domain.tenant import Configuration
 from gateway.mqtt.connection import Connection as MqttConnection
 from projections.frame import FrameRecord
 from projections.frame import insert as insert_frame
@@ -177,8 +178,12 @@ async def projections(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     async with _opened(options) as backbone:
         databases = [db for db in await backbone.store.databases() if db == HUB or db.startswith("ocpp_")]
+        days = {db: days async for db, days in backbone.readings_days()}
         await backbone.store.drop_all(databases)
-        await backbone.prepare_store(db for db in databases if db != HUB)
+        for db in databases:
+            if db != HUB:
+                await backbone.prepare_store([db])
+                await backbone.keep_readings(db, days.get(db, Configuration().readings_days))
         projector = Projector(backbone.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
         started = time.monotonic()
         columns = (TextColumn("rebuilding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

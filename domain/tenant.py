@@ -62,7 +62,8 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
 class Configuration(Value, frozen=True, kw_only=True):
     """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
 
-    A transaction is given up `abandoned_after_hours` after its charge point was last heard of.
+    A transaction is given up `abandoned_after_hours` after its charge point was last heard of. Readings can be read
+    for `readings_days`.
 
     Without `ocpi` the tenant is no party: its charges are settled under the hub's own party and told to nobody.
     """
@@ -86,6 +87,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     validation: str = "strict"
     session_update_seconds: int = 30
     abandoned_after_hours: int = ABANDONED_AFTER_H
+    readings_days: int = 730
 
     @property
     def session_update(self) -> timedelta:
@@ -111,6 +113,7 @@ _AT_LEAST_ONE: Final = (
     "session_update_seconds",
 )
 ABANDONED_MOST_H: Final = 24 * 366
+READINGS_MOST_D: Final = 10 * 366
 _ZONES: Final = frozenset(available_timezones())
 
 
@@ -126,6 +129,9 @@ def wrong_in(configuration: Configuration) -> str:
     hours = configuration.abandoned_after_hours
     if not 1 <= hours <= ABANDONED_MOST_H:
         return f"abandoned_after_hours: must be between 1 and {ABANDONED_MOST_H}, got {hours}"
+    days = configuration.readings_days
+    if not 1 <= days <= READINGS_MOST_D:
+        return f"readings_days: must be between 1 and {READINGS_MOST_D}, got {days}"
     if not CURRENCY.fullmatch(configuration.currency):
         return f"currency: must be an ISO 4217 code such as EUR, got {configuration.currency!r}"
     if configuration.time_zone not in _ZONES:

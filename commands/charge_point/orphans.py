@@ -115,7 +115,7 @@ def settle(charge_point: ChargePoint, command: SettleStop, meta: Meta, begin: Be
     state, name = charge_point.state, command.charge_point_id
     orphan = state.orphans.get(command.key)
     if orphan is None:
-        return Rejected(Refusal.UNKNOWN, f"charge point {name} has no such stop, or it is older than a week")
+        return Rejected(Refusal.UNKNOWN, f"charge point {name} has no such stop, or too old a one")
     if orphan.session_id:
         return Rejected(Refusal.CONFLICT, f"the stop was put to session {orphan.session_id} already")
     start = command.start

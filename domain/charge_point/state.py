@@ -26,6 +26,9 @@ PENDING_MOST = 500
 """Register samples that may wait for a relay, of all transactions together; one beyond it is relayed at once."""
 
 CONFLICTS_MOST = 4
+ORPHANS_KEEP = timedelta(days=90)
+"""How long a stop that belongs to no transaction can be put to one."""
+
 ORPHANS_MOST, ORPHAN_SAMPLES_MOST = 32, 16
 STRAYS_MOST = 200
 CONNECTORS_MOST = 256
@@ -315,7 +318,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         for number in _surplus([(number, one.at) for number, one in self.ended.items()], before):
             del self.ended[number]
         orphans = [(key, one.at) for key, one in self.orphans.items()]
-        for key in _surplus(orphans, before, ORPHANS_MOST):
+        for key in _surplus(orphans, now - ORPHANS_KEEP, ORPHANS_MOST):
             del self.orphans[key]
         self.strays = [one for one in self.strays if one.at >= before][-STRAYS_MOST:]
         for connector in _surplus(
