@@ -304,10 +304,11 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The session that ends; `running` whether its transaction was still open."""
+    """The session that ends; `running` whether its transaction was open, `over_at` since when it was not."""
 
     session_id: str
     running: bool = True
+    over_at: datetime | None = None
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -179,7 +179,8 @@ def end_transaction(charge_point: ChargePoint, command: EndTransaction, meta: Me
     running = number in state.open
     if running:
         _close(charge_point, number, Flag.BY_HAND, meta.at, by=meta.principal, reason=command.reason)
-    return Accepted(Closed(session_id=transaction.session_id, running=running))
+    over_at = transaction.at if isinstance(transaction, Ended) else None
+    return Accepted(Closed(session_id=transaction.session_id, running=running, over_at=over_at))
 
 
 def close_abandoned(charge_point: ChargePoint, due: datetime, at: datetime) -> None:

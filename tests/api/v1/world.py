@@ -21,18 +21,24 @@ from commands.charge_point import routes as charge_point_routes
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
+from commands.processes import charging_session
 from commands.remote_command import ROUTES as REMOTE_ROUTES
+from commands.session import ROUTES as SESSION_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
 from commands.tenant import ROUTES as TENANT_ROUTES
 from commands.token import ROUTES as TOKEN_ROUTES
-from domain import charge_point, delivery, directory, partner, remote_command, tariff, tenant, token
+from domain import charge_point, delivery, directory, partner, remote_command, session, tariff, tenant, token
 from domain.aggregate import EventRegistry
 from domain.values import Authorization, PartyId, TagRef
+from projections import audit as audit_view
+from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
 from projections import location as location_view
+from projections import orphan as orphan_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
+from projections import session as session_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
@@ -46,6 +52,7 @@ from streams.envelope import Reply
 from streams.follower import Follower
 from streams.limiter import RateLimiter, Verdict
 from streams.partition import Rules
+from streams.processes import Processes
 from streams.projector import Projector
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
@@ -57,6 +64,7 @@ KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
 EVENTS = EventRegistry(
     {
         charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
+        session.Session: session.AGGREGATE_EVENTS,
         token.Token: token.AGGREGATE_EVENTS,
         tenant.Tenant: tenant.AGGREGATE_EVENTS,
         directory.Directory: directory.AGGREGATE_EVENTS,
@@ -69,6 +77,7 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {}
 for table in (
     charge_point_routes.ROUTES,
+    SESSION_ROUTES,
     TOKEN_ROUTES,
     TENANT_ROUTES,
     DIRECTORY_ROUTES,
@@ -81,6 +90,9 @@ for table in (
 RULES = Rules(ROUTES, {}, EVENTS)
 VIEWS = (
     charge_point_view.VIEW,
+    session_view.HUB_VIEW,
+    session_view.TENANT_VIEW,
+    cdr_view.VIEW,
     token_view.VIEW,
     tenant_view.VIEW,
     partner_view.VIEW,
@@ -88,7 +100,13 @@ VIEWS = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
 )
-FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES, location_view.LOCATIONS)
+FEEDS = (
+    charge_point_view.CREDENTIALS,
+    charge_point_view.SAMPLES,
+    orphan_view.ORPHANS,
+    location_view.LOCATIONS,
+)
+POLICIES = {event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()}
 
 
 class Keys(KeyStore):
@@ -276,12 +294,14 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())
     channel = LocalChannel("one")
-    areas = [Area.CHARGE_POINT, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
+    areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
     world = World(store, CommandBus(log, channel))
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
-    projector = Projector(store, EVENTS, VIEWS, FEEDS)
+    projector = Projector(store, EVENTS, VIEWS, FEEDS, stories=audit_view.audit_writes)
     follower = Follower(log, "projector", areas, "one", projector.handle)
-    tasks = [asyncio.create_task(decider.run()), asyncio.create_task(follower.run())]
+    processes = Processes(log, POLICIES, {}, EVENTS, "one", lambda: world.now, [Area.CHARGE_POINT])
+    engines = (decider.run, follower.run, processes.run)
+    tasks = [asyncio.create_task(run()) for run in engines]
     try:
         yield world
     finally:
