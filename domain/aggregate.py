@@ -82,6 +82,11 @@ class Aggregate(BaseAggregate[str], Generic[State]):
         return None
 
     @property
+    def tenant(self) -> str:
+        """Whose it is, where its state says so; empty for what belongs to no tenant."""
+        return str(getattr(self.state, "tenant", ""))
+
+    @property
     def ended(self) -> bool:
         """Whether nothing but repeats can come any more, so that its state may be forgotten."""
         return False

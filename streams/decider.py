@@ -542,9 +542,11 @@ class Decider(Listener):
                                         meta=Meta(
                                             command_id=f"timer|{timer.aggregate}|{timer.due.isoformat()}",
                                             at=now,
+                                            tenant=partition.tenant_of(timer.aggregate),
                                         ),
                                         command=raw(timer),
                                     ),
+                                    partition.tenant_of(timer.aggregate),
                                 )
                                 for timer in due[start : start + 200]
                             ],

@@ -148,6 +148,10 @@ class Partition:
         for timer in timers:
             heapq.heappush(self._due, (timer.due, timer.aggregate))
 
+    def tenant_of(self, id: str) -> str:
+        """Whose an aggregate is; empty for what belongs to no tenant."""
+        return self.states.entry(id).aggregate.tenant
+
     @property
     def next_due(self) -> datetime | None:
         return self._due[0][0] if self._due else None

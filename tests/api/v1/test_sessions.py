@@ -165,6 +165,18 @@ async def test_a_real_stop_that_comes_later_corrects_the_forced_end(demo: World)
     assert costs == [-0.5, 0.5, 1]
 
 
+async def test_a_charge_whose_charge_point_never_returns_ends_by_itself_under_its_tenant_BOOT_6(
+    demo: World,
+) -> None:
+    id = await charging(demo)
+    demo.now = NOW + timedelta(hours=72, minutes=10)
+    session = await eventually(demo, f"/sessions/{id}", {"provisional": True, "cdr_id": id})
+    assert (session["stop_time"], session["ended_by"]) == ("2026-05-01T12:10:00.000Z", None)
+    assert session["flags"] == ["not_registered", "abandoned"]
+    [cdr] = (await demo.call("GET", "/cdrs", role="operator")).json()["items"]
+    assert cdr["tenant_id"] == "demo"
+
+
 async def test_a_session_whose_transaction_is_not_known_any_more_is_ended_too(demo: World) -> None:
     """Its charge point's end never reached it."""
     start = StartSession(

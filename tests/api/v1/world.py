@@ -87,7 +87,7 @@ for table in (
     DELIVERY_ROUTES,
 ):
     ROUTES.update(table)
-RULES = Rules(ROUTES, {}, EVENTS)
+RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS)
 VIEWS = (
     charge_point_view.VIEW,
     session_view.HUB_VIEW,
