@@ -81,7 +81,6 @@ def put_to(
     state = charge_point.state
     orphan = state.orphans[key]
     transaction = state.open.get(number) or state.ended[number]
-    pending = () if isinstance(transaction, Ended) else transaction.pending
     charge_point.trigger(
         TransactionStopped,
         at,
@@ -93,7 +92,7 @@ def put_to(
         meter_stop=orphan.meter_stop,
         id_tag=orphan.id_tag,
         reason=orphan.reason,
-        samples=merged(pending, orphan.samples),
+        samples=merged(transaction.pending, orphan.samples),
         assumed=True,
         key=key,
         flags=(how,),
@@ -124,7 +123,7 @@ def settle(charge_point: ChargePoint, command: SettleStop, meta: Meta, begin: Be
         transaction = state.open.get(number) or state.ended.get(number)
         if transaction is None:
             return Rejected(Refusal.UNKNOWN, f"charge point {name} has no transaction {number}")
-        if isinstance(transaction, Ended) and transaction.stop:
+        if isinstance(transaction, Ended) and not transaction.may_be_stopped:
             return Rejected(Refusal.NOT_ALLOWED, f"transaction {number} was stopped by its charge point")
         wrong = _wrong(orphan, transaction.started_at, transaction.meter_start)
     else:

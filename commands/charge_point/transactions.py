@@ -224,14 +224,15 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     if running is not None:
         now = max(meta.at, charge_point.modified_on)
         wait = timedelta(seconds=command.relay_every)
-        waiting = len(command.samples) + sum(len(one.pending) for one in state.open.values())
         due = running.relayed_at is None or now - running.relayed_at >= wait
-        if due or waiting > PENDING_MOST:
+        if due or state.waiting() + len(command.samples) > PENDING_MOST:
             relay = merged(running.pending, command.samples)
         else:
             held = command.samples
-    elif ended is None and command.connector_id > 0:
-        held = command.samples if {Flag.ORPHAN, Flag.UNKNOWN_TRANSACTION} & set(flags) else ()
+    elif ended is not None:
+        held = command.samples if ended.may_be_stopped else ()
+    elif command.connector_id > 0 and {Flag.ORPHAN, Flag.UNKNOWN_TRANSACTION} & set(flags):
+        held = command.samples
     charge_point.trigger(
         MeterValuesRecorded,
         meta.at,
@@ -269,7 +270,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
         if key not in state.orphans:
             watch_clock(charge_point, command.timestamp, meta.at, queued=True)
             _trigger_unmatched(charge_point, command, key, meta)
-    elif isinstance(transaction, Ended) and transaction.stop and not transaction.assumed:
+    elif isinstance(transaction, Ended) and not transaction.may_be_stopped:
         if key not in transaction.conflicts:
             charge_point.trigger(
                 StopConflicted,
@@ -299,7 +300,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             expires_at=reply.expires_at,
             parent_sealed=reply.parent_sealed,
             reason=command.reason,
-            samples=merged(transaction.pending if isinstance(transaction, Open) else (), command.samples),
+            samples=merged(transaction.pending, command.samples),
             data=command.data,
             key=key,
             flags=(*command.flags, *_stop_flags(charge_point, transaction, command, meta.at)),

@@ -22,6 +22,7 @@ from domain.charge_point.state import (
     DRIFT_AGREES_S,
     KEY_MOST,
     ORPHAN_SAMPLES_MOST,
+    PENDING_MOST,
     SILENT,
     VALUE_MOST,
     Answered,
@@ -298,9 +299,9 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
     """MeterValues. `values` is the wire's `meterValue`, compact JSON. `occurred_at` is the newest sample's time.
 
     `relay` is what its session shall be told now: the register samples since the last relay, oldest first.
-    Otherwise `held` are this message's register samples, kept for the next relay or the stop, or, of a transaction
-    that we do not know, for its start. `session_id` is empty where no transaction of ours fits; `transaction_id` is
-    ours after attaching (MV-3), else as sent, 0 for none.
+    Otherwise `held` are this message's register samples: kept for the next relay or the stop, also where the
+    transaction is over without it, or, of a transaction that we do not know, for its start. `session_id` is empty
+    where no transaction of ours fits; `transaction_id` is ours after attaching (MV-3), else as sent, 0 for none.
     """
 
     connector_id: int
@@ -316,11 +317,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
         _watch_clock(state, self)
         transaction = state.open.get(self.transaction_id)
         if transaction is None:
-            if self.held:
-                state.strays += [
-                    Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
-                ]
-                state.forget(self.timestamp)
+            self._hold(state)
             return
         transaction.left_at = None
         _heard(transaction, self)
@@ -328,6 +325,19 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
             transaction.relayed_at, transaction.pending = self.timestamp, []
         else:
             transaction.pending = [*transaction.pending, *self.held]
+
+    def _hold(self, state: ChargePointState) -> None:
+        """Of a transaction that does not run: for the stop of one that is over, else for a start."""
+        ended = state.ended.get(self.transaction_id)
+        if ended is not None:
+            room = PENDING_MOST - state.waiting() + len(ended.pending)
+            ended.pending = list(thinned([*ended.pending, *self.held], max(2, room)))
+        elif self.held:
+            strays = [
+                Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
+            ]
+            state.strays += strays
+            state.forget(self.timestamp)
 
 
 class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_started.v1"):
@@ -440,7 +450,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
         if ended is not None:
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
-            ended.assumed = self.assumed
+            ended.assumed, ended.pending = self.assumed, []
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
             state.last_stops[self.connector_id] = LastStop(meter=self.meter_stop, at=self.happened_at)

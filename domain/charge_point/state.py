@@ -169,7 +169,13 @@ class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     assumed: bool = False
     why: str = ""
     conflicts: list[str] = []
+    pending: list[RegisterSample] = []  # for the stop that may still come
     rebooted: bool = False
+
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether its charge point has not said yet how it ended."""
+        return not self.stop or self.assumed
 
 
 class Orphan(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -285,6 +291,11 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         if timestamp is None:
             return received
         return min(by_our_clock(timestamp, self.clock_offset_s), received)
+
+    def waiting(self) -> int:
+        """How many register samples wait to be told."""
+        every: list[Open | Ended] = [*self.open.values(), *self.ended.values()]
+        return sum(len(one.pending) for one in every)
 
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""

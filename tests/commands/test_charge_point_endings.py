@@ -246,6 +246,29 @@ def test_a_wait_that_cannot_be_is_no_setting(hours: Any) -> None:
     assert wrong_in(Configuration(abandoned_after_hours=72)) == ""
 
 
+def test_readings_that_come_after_a_forced_end_wait_for_the_real_stop() -> None:
+    case = charging()
+    id = end(case).session_id
+    for second in (4000, 4060):
+        case.meter(second, second, transaction_id=1)
+    case.stop(1, received=5000, meter_stop=5000)
+    assert case.last(TransactionStopped).samples == (sample(4000, 4000), sample(4060, 4060))
+    assert not case.state.ended[1].pending
+    assert [cdr.cdr["total_energy"] for cdr in Sessions(case).cdrs(id)] == [2, 2, 4]
+    case.meter(5010, 5000, transaction_id=1)
+    assert case.last(MeterValuesRecorded).held == ()
+
+
+def test_readings_of_transactions_that_are_over_are_bounded_too() -> None:
+    case = charging()
+    end(case)
+    for i in range(20):
+        some = tuple(sample(HOUR + i + j / 60, 3000 + i) for j in range(60))
+        case.meter(HOUR + i, samples=some, transaction_id=1)
+        assert case.state.waiting() <= PENDING_MOST
+    assert case.state.ended[1].pending[-1] == sample(HOUR + 19 + 59 / 60, 3019)
+
+
 def test_a_late_stop_of_a_transaction_that_was_given_up_counts_within_a_week() -> None:
     case = charging()
     offline(case, 1000)
