@@ -7,7 +7,7 @@ are thinned last, evenly, with the first and the last among them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,12 +31,19 @@ TEXT_MOST, SEALED_MOST, FLAGS_MOST = 200, 2_000, 80
 _Sized = TypeVar("_Sized", StartTransaction, StopTransaction, RecordMeterValues)
 
 
-class _Element(msgspec.Struct):
-    sampledValue: Any = None
+class _Moment(msgspec.Struct):
+    sampledValue: list[msgspec.Raw] = []
 
 
-_elements = msgspec.json.Decoder(list[msgspec.Raw])
-_element = msgspec.json.Decoder(_Element)
+class _Weight(NamedTuple):
+    """What a part of the readings takes: bytes in the log, and values that are told."""
+
+    size: int
+    values: int
+
+
+_moments = msgspec.json.Decoder(list[msgspec.Raw])
+_moment = msgspec.json.Decoder(_Moment)
 
 
 def fitting(command: _Sized) -> _Sized:
@@ -78,44 +85,56 @@ def thinned_readings(data: msgspec.Raw) -> msgspec.Raw:
     """
     if len(bytes(data)) <= SMALL:
         return data
-    moments = _elements.decode(data)
-    if _fits(moments):
+    moments = _moments.decode(data)
+    weights = [_weight(moment) for moment in moments]
+    if _fits(weights):
         return data
-    kept = [_slim(moment) for moment in moments]
-    most = len(kept)
-    while not _fits(fewer := thinned(kept, most)):
-        most = most * 9 // 10
-    return msgspec.Raw(msgspec.json.encode(fewer))
+    slim = [
+        moment if _fits([weight], 2) else _slim(moment)
+        for moment, weight in zip(moments, weights, strict=True)
+    ]
+    return msgspec.Raw(msgspec.json.encode(thinned(slim, _most([_weight(moment) for moment in slim]))))
 
 
-def _fits(moments: Sequence[msgspec.Raw], share: int = 1) -> bool:
-    size = sum(len(bytes(moment)) + 1 for moment in moments)
-    told = size + sum(VALUE_TOLD * _values(moment) for moment in moments)
-    return size <= DATA_MOST // share and told <= TOLD_MOST // share
+def _weight(moment: msgspec.Raw) -> _Weight:
+    return _Weight(len(bytes(moment)) + 1, len(_values(moment)))
 
 
-def _values(moment: msgspec.Raw) -> int:
-    values = _sampled(moment)
-    return len(values) if isinstance(values, list) else 1
-
-
-def _sampled(moment: msgspec.Raw) -> object:
+def _values(moment: msgspec.Raw) -> list[msgspec.Raw]:
     try:
-        return _element.decode(moment).sampledValue
+        return _moment.decode(moment).sampledValue
     except msgspec.ValidationError:
-        return None
+        return []
+
+
+def _fits(weights: Sequence[_Weight], share: int = 1) -> bool:
+    return _over(weights, share) <= 1
+
+
+def _over(weights: Sequence[_Weight], share: int) -> float:
+    """How many times too much it is."""
+    size = sum(weight.size for weight in weights)
+    told = size + VALUE_TOLD * sum(weight.values for weight in weights)
+    return share * max(size / DATA_MOST, told / TOLD_MOST)
+
+
+def _most(weights: Sequence[_Weight], share: int = 1) -> int:
+    """How many of these fit when they are thinned."""
+    most = len(weights)
+    while most and (over := _over(thinned(weights, most), share)) > 1:
+        most = min(most - 1, int(most / over))
+    return most
 
 
 def _slim(moment: msgspec.Raw) -> msgspec.Raw:
-    """A moment that takes no more than a half of the room."""
-    values = _sampled(moment)
-    if _fits([moment], 2) or not isinstance(values, list):
-        return moment
-    rest = msgspec.json.decode(moment, type=dict[str, Any])
-    most = len(values)
-    while most:
-        most = most * 9 // 10
-        less = msgspec.Raw(msgspec.json.encode({**rest, "sampledValue": list(thinned(values, most))}))
-        if _fits([less], 2):
-            return less
-    return msgspec.Raw(b'{"sampledValue":[]}')
+    """A moment that takes no more than a half of the room: fewer of its values, its time, and nothing else."""
+    values = _values(moment)
+    kept = thinned(values, _most([_Weight(len(bytes(value)) + 1, 1) for value in values], 3))
+    timestamp = _timestamp(moment)
+    return msgspec.Raw(msgspec.json.encode({"timestamp": timestamp, "sampledValue": kept}))
+
+
+def _timestamp(moment: msgspec.Raw) -> str | None:
+    found = msgspec.json.decode(moment)
+    sent = found.get("timestamp") if isinstance(found, dict) else None
+    return sent[:TEXT_MOST] if isinstance(sent, str) else None

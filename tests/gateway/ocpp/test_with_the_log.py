@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from streams.log import TopicPartition
 from streams.partition import Rules
 from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of, topics
-from tests.gateway.ocpp.fakes import EVSES, PASSWORD, SITE, World
+from tests.gateway.ocpp.fakes import EVSES, PASSWORD, QUICK, SITE, World
 from tests.gateway.ocpp.test_messages import METER, START
 
 REGISTRY = EventRegistry({ChargePoint: AGGREGATE_EVENTS})
@@ -71,7 +72,8 @@ async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, Sql
     log = SqliteLog(folder / "log.db")
     await log.start()
     await log.ensure(topics())
-    w = World(bus=lambda channel: CommandBus(log, channel), clock=Clock())
+    patient = replace(QUICK, patience=20.0)  # what is decided here is really written
+    w = World(patient, bus=lambda channel: CommandBus(log, channel), clock=Clock())
     bus = CommandBus(log, w.channel)
     decider = Decider(log, RULES, w.channel, "one", now, areas=[Area.CHARGE_POINT])
     deciding = asyncio.create_task(decider.run())
