@@ -37,7 +37,7 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import OPEN_MOST, PENDING_MOST, Ended, Open, RemoteStart, tag_of
+from domain.charge_point.state import OPEN_MOST, PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
 from domain.clock import by_our_clock
 from domain.values import Authorization, RegisterSample
 
@@ -225,7 +225,8 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
         now = max(meta.at, charge_point.modified_on)
         wait = timedelta(seconds=command.relay_every)
         due = running.relayed_at is None or now - running.relayed_at >= wait
-        if due or state.waiting() + len(command.samples) > PENDING_MOST:
+        many = len(running.pending) + len(command.samples) > PENDING_FEW
+        if due or (many and state.waiting() + len(command.samples) > PENDING_MOST):
             relay = merged(running.pending, command.samples)
         else:
             held = command.samples

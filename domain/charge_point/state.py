@@ -22,8 +22,9 @@ KEEP_MOST = 400
 OPEN_MOST = 128
 """Transactions that may run at once; one that begins beyond it closes the one that was longest not heard of."""
 
-PENDING_MOST = 500
-"""Register samples that may wait for a relay, of all transactions together; one beyond it is relayed at once."""
+PENDING_MOST, PENDING_FEW = 300, 2
+"""Register samples that may wait for a relay, of all transactions together; one beyond it is relayed at once, unless
+its transaction has only a few."""
 
 CONFLICTS_MOST = 4
 ORPHANS_KEEP = timedelta(days=90)

@@ -229,6 +229,7 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
         number = case.state.next_transaction_id - 1
         case.meter(601, samples=many[:1], transaction_id=number, connector_id=i + 1)
         case.meter(602, samples=many[:50], transaction_id=number, connector_id=i + 1)
+        case.meter(602, samples=many[:4], transaction_id=number, connector_id=i + 1)
     for _ in range(5):
         case.meter(700, samples=many, transaction_id=-1)
     for i in range(1000):
