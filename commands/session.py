@@ -100,7 +100,7 @@ class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record
 class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
     """The transaction stopped; `samples` are those that the session was not told yet.
 
-    One that the charge point did not report itself is corrected by one that it did, whenever that comes.
+    One that the charge point did not report itself is corrected by a surer one, whenever that comes.
     """
 
     end: End
@@ -164,13 +164,12 @@ def record_connector(session: Session, command: RecordConnector, meta: Meta) -> 
 
 def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
     state = session.state
-    reported = command.end.reported
     held = state.held_end
     if state.ended_at is not None:
-        if state.provisional and reported:
+        if state.provisional and command.end.certainty > state.assumed:
             _correct(session, command, meta)
         return Accepted()
-    if held is not None and (held.reported or not reported):
+    if held is not None and command.end.certainty <= held.certainty:
         return Accepted()
     known = {sample.at for sample in state.samples}
     fresh = tuple(sample for sample in command.samples if sample.at not in known)
@@ -265,6 +264,7 @@ def _end(session: Session, end: End, meta: Meta) -> None:
         owner=session.told_to,
         flags=tuple(sum.flags),
         provisional=not end.reported,
+        assumed=end.assumed,
         by=end.by,
         note=end.note,
     )
@@ -295,10 +295,11 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
         owner=session.told_to,
         samples=fresh,
         flags=tuple(sum.flags),
+        assumed=end.assumed,
     )
     if credited is not None:
         _credit(session, credited, meta)
-        _issue(session, replacement_id(_session_id(session)), sum, meta)
+        _issue(session, replacement_id(credited["id"]), sum, meta)
 
 
 def _started_at(session: Session, end: End) -> datetime:

@@ -1,8 +1,8 @@
 """A charging session of ours and its CDR: one aggregate, from the first fact of the transaction to the priced record.
 
 Facts may arrive in any order across areas: usage and the end that come before the start are held and used when the
-start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that
-nobody reported can be corrected, once, by the true one: the CDR is credited then and another takes its place.
+start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that the
+charge point did not report can be corrected, by a surer one: the CDR is credited then and another takes its place.
 """
 
 from __future__ import annotations
@@ -75,6 +75,11 @@ class End(Value, frozen=True, kw_only=True):
         """Whether the charge point itself said it of this transaction."""
         return self.meter_stop is not None and not self.assumed
 
+    @property
+    def certainty(self) -> int:
+        """A report counts more than what is assumed, and that more than nothing."""
+        return 2 if self.reported else int(self.assumed)
+
 
 class SessionState(msgspec.Struct, omit_defaults=True):
     """Times are the charge point's own, uncorrected; `clock_offset_s` is what was told last of its clock."""
@@ -100,7 +105,8 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     states: list[StatusChange] = []
     held_end: End | None = None
     ended_at: datetime | None = None
-    provisional: bool = False  # nobody reported the end: the true one may still come
+    provisional: bool = False  # the charge point did not report the end: the true one may still come
+    assumed: bool = False  # the provisional end is what it said of another transaction, or of none
     cdr: JSONObject | None = None  # while it may have to be credited
     cdr_id: str = ""
 
@@ -220,18 +226,21 @@ class Ended(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
     owner: PartyId | None = None
     flags: tuple[str, ...] = ()
     provisional: bool = False
+    assumed: bool = False
     by: str = ""
     note: str = ""
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
-        state.status, state.ended_at, state.provisional = self.status, self.happened_at, self.provisional
+        state.status, state.ended_at = self.status, self.happened_at
+        state.provisional, state.assumed = self.provisional, self.assumed
         state.clock_offset_s = self.clock_offset_s
 
 
 class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
-    """The stop was reported after all; `occurred_at` is when it was. What `ended` said provisionally is void.
+    """The stop was reported after all; `occurred_at` is when it was. What was said provisionally before is void.
 
+    `assumed` where the charge point said it of another transaction, or of none: this is provisional too.
     `samples` are those that the session was not told before. A CDR that was issued is credited in this decision.
     Where the session stands is said again: whoever tells of it may have forgotten it.
     """
@@ -247,10 +256,12 @@ class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.
     owner: PartyId | None = None
     samples: tuple[RegisterSample, ...] = ()
     flags: tuple[str, ...] = ()
+    assumed: bool = False
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
-        state.status, state.ended_at, state.provisional = self.status, self.happened_at, False
+        state.status, state.ended_at = self.status, self.happened_at
+        state.provisional = state.assumed = self.assumed
         state.samples, state.clock_offset_s = [*state.samples, *self.samples], self.clock_offset_s
 
 

@@ -292,8 +292,8 @@ def _of_session(
         "energy_wh": number(energy_wh),
         "duration_seconds": max(0, int(since.total_seconds())),
     }
-    if isinstance(event, Ended):
-        data["provisional"] = event.provisional
+    if isinstance(event, Ended | EndCorrected):
+        data["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
     session_id = event.originator_id.partition("|")[2]
     return _event(view, event, "session", event_type, session_id, data, at)
 

@@ -124,7 +124,7 @@ def _session_ended(event: session.Ended, meta: Meta) -> Payload:
 
 
 def _session_end_corrected(event: session.EndCorrected, meta: Meta) -> Payload:
-    return SessionEndCorrected(**_end(event))
+    return SessionEndCorrected(provisional=event.assumed, **_end(event))
 
 
 def _end(event: session.Ended | session.EndCorrected) -> dict[str, Any]:

@@ -17,6 +17,7 @@ Price = dict[str, Any]
 
 TOKEN_OWNER = _is("as on the tokens topic: `NL*EMS` for an eMSP, `tenant:demo` for a tenant's own tag")
 TOKEN_KEY = _is("as on the tokens topic: a keyed hash of type and uid, equal for equal tokens")
+PROVISIONAL = _is("the charge point did not report this end itself: its word may still correct it")
 TOKEN_TYPE = _is("OCPI TokenType; null for a tag that nobody knew")
 
 
@@ -67,14 +68,12 @@ class SessionEnded(Payload, frozen=True, kw_only=True):
     total_cost: Annotated[Price | None, _is("OCPI Price")]
     reason: Annotated[str, _is("OCPP's Reason")]
     status: Annotated[str, _is("`COMPLETED`, or `INVALID` as at the start")]
-    provisional: Annotated[
-        bool, _is("the charge point did not report this end itself: its word may still correct it")
-    ]
+    provisional: Annotated[bool, PROVISIONAL]
 
 
 class SessionEndCorrected(Payload, frozen=True, kw_only=True):
-    """The charge point reported the end after all: what a provisional end said is void. Its CDR is credited and
-    another issued, both on the CDR topic."""
+    """The end is known better: what a provisional end said is void. Its CDR is credited and another issued, both on
+    the CDR topic."""
 
     session_id: str
     start_date_time: Time
@@ -84,6 +83,7 @@ class SessionEndCorrected(Payload, frozen=True, kw_only=True):
     total_cost: Annotated[Price | None, _is("OCPI Price")]
     reason: Annotated[str, _is("OCPP's Reason")]
     status: Annotated[str, _is("`COMPLETED`, or `INVALID` as at the start")]
+    provisional: Annotated[bool, PROVISIONAL]
 
 
 class CdrIssued(Payload, frozen=True, kw_only=True):

@@ -148,7 +148,7 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
         out["stop_time"], out["stop_meter_value"] = utc_text(event.happened_at), event.meter_stop
         out["reported_stop_time"] = utc_text(event.shown_at)
         out["reason"], out["flags"] = event.reason, [*_list(document["flags"]), *event.flags]
-        out["provisional"] = isinstance(event, Ended) and event.provisional
+        out["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
         out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
     if isinstance(event, Ended):
         out["ended_by"], out["end_note"] = event.by or None, event.note or None

@@ -123,8 +123,8 @@ def settle(charge_point: ChargePoint, command: SettleStop, meta: Meta, begin: Be
         transaction = state.open.get(number) or state.ended.get(number)
         if transaction is None:
             return Rejected(Refusal.UNKNOWN, f"charge point {name} has no transaction {number}")
-        if isinstance(transaction, Ended) and not transaction.may_be_stopped:
-            return Rejected(Refusal.NOT_ALLOWED, f"transaction {number} was stopped by its charge point")
+        if isinstance(transaction, Ended) and transaction.stop:
+            return Rejected(Refusal.NOT_ALLOWED, f"transaction {number} has a stop already")
         wrong = _wrong(orphan, transaction.started_at, transaction.meter_start)
     else:
         authorization = start.authorization

@@ -224,6 +224,23 @@ def test_an_operator_says_which_running_transaction_the_stop_ended() -> None:
     assert cdr.cdr["total_energy"] == 4
 
 
+def test_a_stop_by_hand_corrects_an_end_that_nobody_knew_and_the_true_one_corrects_that() -> None:
+    """Superseded with 1 kWh; 4 kWh by the operator's word; 5 kWh by the charge point's, at last."""
+    case = Case.online()
+    id = case.start().session_id
+    case.meter(10, 2000, transaction_id=1)
+    case.start(received=60, id_tag=BOB, meter_start=5000)
+    case.stop(-1, received=70, timestamp=after(50), id_tag=ALICE, authorization=known())
+    by_hand(case, received=100, transaction_id=1)
+    case.stop(1, received=HOUR, timestamp=after(55), meter_stop=6000)
+    sessions = Sessions(case)
+    assert [cdr.cdr["total_energy"] for cdr in sessions.cdrs(id)] == [1, 1, 4, 4, 5]
+    assert [bool(cdr.cdr.get("credit")) for cdr in sessions.cdrs(id)] == [False, True, False, True, False]
+    assert len({cdr.cdr_id for cdr in sessions.cdrs(id)}) == 5
+    corrections = [fact for fact in sessions.facts[id] if isinstance(fact, EndCorrected)]
+    assert [fact.assumed for fact in corrections] == [True, False]
+
+
 def test_a_stop_is_charged_once_by_hand() -> None:
     case = lost_charge()
     by_hand(case, start=start_by_hand())
