@@ -73,6 +73,8 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
             "owner": str(owner) if owner else None,
             "status": event.status,
             "start_date_time": start,
+            "reported_start": utc_text(event.shown_at),
+            "clock_offset_s": event.clock_offset_s,
             "last_updated": last_updated,
             "cdr_token": event.authorization.cdr_token,
             "session": session,
@@ -82,13 +84,15 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
     session = dict(_object(document["session"]))
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
         session["kwh"] = builtins(event.energy_wh / 1000)
+        if event.clock_offset_s != document["clock_offset_s"]:
+            document["clock_offset_s"] = event.clock_offset_s
+            start = _ours(event, document["reported_start"])
+            session["start_date_time"] = document["start_date_time"] = start
         if event.total_cost is not None:
             session["total_cost"] = event.total_cost
     if isinstance(event, Ended | EndCorrected):
         session["status"] = event.status
         session["end_date_time"] = utc_text(event.happened_at)
-        if event.started_at is not None:
-            session["start_date_time"] = document["start_date_time"] = utc_text(event.started_at)
         document["status"] = event.status
     if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
         session["charging_periods"] = event.cdr.get("charging_periods", [])
@@ -159,19 +163,19 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
 
 def _corrected(document: Document, event: UsageRecorded | Ended | EndCorrected) -> Document:
     """All times anew, by what is now known of the charge point's clock."""
-
-    def ours(reported: object) -> str | None:
-        return utc_text(event.corrected(datetime.fromisoformat(str(reported))))
-
     return {
         "clock_offset_s": event.clock_offset_s,
-        "start_time": ours(document["reported_start_time"]),
+        "start_time": _ours(event, document["reported_start_time"]),
         "meter_values": [
-            {**value, "timestamp": ours(value["reported_at"])}
+            {**value, "timestamp": _ours(event, value["reported_at"])}
             for value in _list(document["meter_values"])
             if isinstance(value, dict)
         ],
     }
+
+
+def _ours(event: UsageRecorded | Ended | EndCorrected, reported: object) -> str | None:
+    return utc_text(event.corrected(datetime.fromisoformat(str(reported))))
 
 
 def _object(value: object) -> Document:

@@ -77,11 +77,18 @@ def test_what_is_learnt_of_the_clock_later_corrects_what_was_shown_before() -> N
     session: Any = hub["session"]
     assert session["start_date_time"] == hub["start_date_time"] == mine["start_time"]
     assert mine["start_time"] == "2026-03-02T09:00:00.000Z"
-    [value] = mine["meter_values"]  # type: ignore[misc]
+    values: Any = mine["meter_values"]
+    [value] = values
     assert value["timestamp"] == "2026-03-02T09:10:00.000Z"
     told = cloud_event(events[-2], meta())
     assert told is not None
     assert b'"start_date_time":"2026-03-02T09:00:00.000Z"' in told.data
+
+
+def test_a_session_that_runs_shows_one_time_to_partners_and_its_tenant() -> None:
+    hub, mine, _ = shown(start_command(), sample(10, 9000))
+    session: Any = hub["session"]
+    assert session["start_date_time"] == mine["start_time"] == "2026-03-02T09:00:00.000Z"
 
 
 def test_a_right_clock_is_shown_as_it_is() -> None:
