@@ -24,7 +24,7 @@ def orphans(event: Event, meta: Meta) -> Sequence[Write]:
             "settled_transaction_id": event.transaction_id,
             "settled_at": utc_text(event.timestamp),
             "settled_by": event.by or None,
-            "settled_reason": event.reason or None,
+            "settled_reason": event.note or None,
         }
         return (Append(db, "orphans", id, event.originator_version, set=settled),)
     document: Document = {

@@ -75,7 +75,7 @@ def put_to(
     how: Flag = Flag.JOINED,
     *,
     by: str = "",
-    reason: str = "",
+    note: str = "",
 ) -> str:
     """The orphan is the stop of this transaction, which may be over already; its session's id."""
     state = charge_point.state
@@ -104,7 +104,7 @@ def put_to(
         transaction_id=number,
         session_id=transaction.session_id,
         by=by,
-        reason=reason,
+        note=note,
     )
     return transaction.session_id
 
@@ -145,7 +145,7 @@ def settle(charge_point: ChargePoint, command: SettleStop, meta: Meta, begin: Be
         meta.at,
         Flag.BY_HAND,
         by=meta.principal,
-        reason=command.reason,
+        note=command.reason,
     )
     return Accepted(Settled(transaction_id=number, session_id=session))
 

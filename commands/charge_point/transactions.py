@@ -178,7 +178,7 @@ def end_transaction(charge_point: ChargePoint, command: EndTransaction, meta: Me
         return Rejected(Refusal.UNKNOWN, message)
     running = number in state.open
     if running:
-        _close(charge_point, number, Flag.BY_HAND, meta.at, by=meta.principal, reason=command.reason)
+        _close(charge_point, number, Flag.BY_HAND, meta.at, by=meta.principal, note=command.reason)
     over_at = transaction.at if isinstance(transaction, Ended) else None
     return Accepted(Closed(session_id=transaction.session_id, running=running, over_at=over_at))
 
@@ -192,7 +192,7 @@ def close_abandoned(charge_point: ChargePoint, due: datetime, at: datetime) -> N
 
 
 def _close(
-    charge_point: ChargePoint, number: int, why: Flag, at: datetime, *, by: str = "", reason: str = ""
+    charge_point: ChargePoint, number: int, why: Flag, at: datetime, *, by: str = "", note: str = ""
 ) -> None:
     one = charge_point.state.open[number]
     charge_point.trigger(
@@ -205,7 +205,7 @@ def _close(
         connector_id=one.connector_id,
         why=why,
         by=by,
-        reason=reason,
+        note=note,
         samples=tuple(one.pending),
     )
 

@@ -96,7 +96,7 @@ def closed(event: TransactionClosed, meta: Meta) -> Sequence[Command]:
         reason="Other",
         clock_offset_s=event.clock_offset_s,
         by=event.by,
-        note=event.reason,
+        note=event.note,
         flags=(event.why,),
     )
     return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)

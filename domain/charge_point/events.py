@@ -482,7 +482,7 @@ class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.tran
 
     Its own StopTransaction may still come and is then taken as `transaction_stopped` with `why` among its flags.
     `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last. `by` and
-    `reason` are those of the person.
+    `note` are those of the person.
     """
 
     transaction_id: int
@@ -490,7 +490,7 @@ class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.tran
     connector_id: int
     why: str  # a Flag: by_hand, abandoned or surplus
     by: str = ""
-    reason: str = ""
+    note: str = ""
     samples: tuple[RegisterSample, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
@@ -550,14 +550,14 @@ class StopUnmatched(Timed, frozen=True, kw_only=True, tag="charge_point.stop_unm
 class StopSettled(Event, frozen=True, kw_only=True, tag="charge_point.stop_settled.v1"):
     """A stop that belonged to no transaction was put to one: to a start that came after it, or by a person.
 
-    `key` is that of `stop_unmatched`; `by` and `reason` are those of the person.
+    `key` is that of `stop_unmatched`; `by` and `note` are those of the person.
     """
 
     key: str
     transaction_id: int
     session_id: str
     by: str = ""
-    reason: str = ""
+    note: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         orphan = aggregate.state.orphans.get(self.key)

@@ -37,7 +37,7 @@ async def measured(backbone: Backbone, days_ago: int) -> str:
 
 
 async def gone(backbone: Backbone, id: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if await backbone.store.get("ocpp_demo", "samples", id) is None:
                 return

@@ -69,7 +69,7 @@ def test_a_forced_end_charges_what_is_known_and_says_so() -> None:
     case = charging()
     reply = end(case)
     event = case.last(TransactionClosed)
-    assert (event.why, event.reason, event.occurred_at) == (Flag.BY_HAND, "replaced", after(600))
+    assert (event.why, event.note, event.occurred_at) == (Flag.BY_HAND, "replaced", after(600))
     assert not case.state.open
     sessions = Sessions(case)
     [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, Ended)]

@@ -205,7 +205,7 @@ def test_an_operator_makes_a_charge_of_a_stop_whose_start_never_came() -> None:
     reply = by_hand(case, start=start_by_hand())
     assert case.last(TransactionStarted).flags == (Flag.BY_HAND,)
     settled = case.last(StopSettled)
-    assert (settled.session_id, settled.reason) == (reply.session_id, "the start was lost")
+    assert (settled.session_id, settled.note) == (reply.session_id, "the start was lost")
     sessions = Sessions(case)
     [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, Ended)]
     assert (ended.provisional, ended.energy_wh, ended.flags) == (True, Decimal(4000), (Flag.BY_HAND,))

@@ -25,7 +25,7 @@ def test_a_stop_without_a_transaction_is_listed_until_it_is_settled() -> None:
         transaction_id=3,
         session_id=SESSION,
         by="operator:ann",
-        reason="lost",
+        note="lost",
     )
     [change] = ORPHANS.writes(settled, meta())
     assert isinstance(change, Append)
