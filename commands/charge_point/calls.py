@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
+from commands.charge_point.endings import close_abandoned
 from commands.charge_point.models import CallReply, ConcludeCall, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
-from commands.charge_point.transactions import close_abandoned
 from domain.charge_point import CallConcluded, CallRequested, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
 from protocols.ocpp.actions import Direction, Profile

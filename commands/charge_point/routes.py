@@ -5,6 +5,7 @@ from __future__ import annotations
 from commands.base import Command, Route
 from commands.charge_point import models
 from commands.charge_point.calls import conclude_call, request_call, timer_due
+from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
     authorize,
     boot,
@@ -17,7 +18,6 @@ from commands.charge_point.presence import (
 )
 from commands.charge_point.provisioning import change, offer_credentials, register, remove, set_credentials
 from commands.charge_point.transactions import (
-    end_transaction,
     record_meter_values,
     settle_stop,
     start_transaction,

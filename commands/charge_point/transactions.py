@@ -1,5 +1,4 @@
 """StartTransaction, MeterValues and StopTransaction: always taken, always answered, never counted twice.
-And transactions that end without their stop.
 
 A charge point tells what has happened already, so nothing here refuses; what is odd is flagged (START-1, START-9,
 STOP-1, MV-2).
@@ -9,10 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
+from commands.base import Accepted, Meta, Outcome
+from commands.charge_point.endings import close_surplus
 from commands.charge_point.models import (
-    Closed,
-    EndTransaction,
     RecordMeterValues,
     SettleStop,
     Started,
@@ -22,6 +20,7 @@ from commands.charge_point.models import (
     start_key,
     stop_key,
 )
+from commands.charge_point.oddities import start_flags, stop_flags, time_flags
 from commands.charge_point.orphans import merged, orphan_of, put_to, settle, strays_of
 from commands.charge_point.presence import awaited_start, by_intent, watch_clock
 from commands.charge_point.provisioning import learn_connector, unknown
@@ -31,18 +30,15 @@ from domain.charge_point import (
     MeterValuesRecorded,
     StopConflicted,
     StopUnmatched,
-    TransactionClosed,
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import OPEN_MOST, PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
+from domain.charge_point.state import PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
 from domain.clock import by_our_clock
 from domain.values import Authorization, RegisterSample
 
-LATE_AFTER = timedelta(minutes=5)
-FUTURE_AFTER = timedelta(minutes=1)
 ORPHAN_ID = -1
 
 
@@ -71,7 +67,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     orphan = orphan_of(charge_point, command, meta.at)
     if status == "Accepted" and not orphan and _charges_elsewhere(charge_point, command):
         status = "ConcurrentTx"
-    flags = [*command.flags, *_start_flags(charge_point, command, meta.at)]
+    flags = [*command.flags, *start_flags(charge_point, command, meta.at)]
     number = _begin(
         charge_point, command, meta.at, authorization, status, flags, state.clock_offset_s, orphan, intent
     )
@@ -159,55 +155,8 @@ def _begin(
             by=number,
             samples=tuple(one.pending),
         )
-    while len(state.open) > OPEN_MOST:
-        oldest = min(
-            (running for running in state.open if running != number),
-            key=lambda running: (state.open[running].status == "Accepted", state.open[running].heard_at),
-        )
-        _close(charge_point, oldest, Flag.SURPLUS, at)
+    close_surplus(charge_point, number, at)
     return number
-
-
-def end_transaction(charge_point: ChargePoint, command: EndTransaction, meta: Meta) -> Outcome:
-    """A person ends it without its stop; one that is over already stays as it is."""
-    state = charge_point.state
-    number = command.transaction_id
-    transaction = state.open.get(number) or state.ended.get(number)
-    if transaction is None:
-        message = f"charge point {command.charge_point_id} has no transaction {number}"
-        return Rejected(Refusal.UNKNOWN, message)
-    running = number in state.open
-    if running:
-        _close(charge_point, number, Flag.BY_HAND, meta.at, by=meta.principal, note=command.reason)
-    over_at = transaction.at if isinstance(transaction, Ended) else None
-    return Accepted(Closed(session_id=transaction.session_id, running=running, over_at=over_at))
-
-
-def close_abandoned(charge_point: ChargePoint, due: datetime, at: datetime) -> None:
-    """Transactions that were not heard of for longer than their tenant waits are over (BOOT-6)."""
-    for number, one in list(charge_point.state.open.items()):
-        abandoned_at = charge_point.abandoned_at(one)
-        if abandoned_at is not None and abandoned_at <= due:
-            _close(charge_point, number, Flag.ABANDONED, at)
-
-
-def _close(
-    charge_point: ChargePoint, number: int, why: Flag, at: datetime, *, by: str = "", note: str = ""
-) -> None:
-    one = charge_point.state.open[number]
-    charge_point.trigger(
-        TransactionClosed,
-        at,
-        occurred_at=one.seen_at,
-        clock_offset_s=charge_point.state.clock_offset_s,
-        transaction_id=number,
-        session_id=one.session_id,
-        connector_id=one.connector_id,
-        why=why,
-        by=by,
-        note=note,
-        samples=tuple(one.pending),
-    )
 
 
 def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:
@@ -304,7 +253,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             samples=merged(transaction.pending, command.samples),
             data=command.data,
             key=key,
-            flags=(*command.flags, *_stop_flags(charge_point, transaction, command, meta.at)),
+            flags=(*command.flags, *stop_flags(charge_point, transaction, command, meta.at)),
         )
     return Accepted(reply)
 
@@ -331,58 +280,6 @@ def _same_stop(transaction: Ended, key: str) -> bool:
     if transaction.assumed:
         return transaction.stop.partition("|")[2] == key.partition("|")[2]
     return transaction.stop == key
-
-
-def _start_flags(charge_point: ChargePoint, command: StartTransaction, at: datetime) -> list[str]:
-    state = charge_point.state
-    flags = _time_flags(charge_point, command.timestamp, at)
-    if state.evse(command.connector_id) is None:
-        flags.append(Flag.UNKNOWN_CONNECTOR)
-    last = state.last_stops.get(command.connector_id)
-    if last is not None:
-        began = by_our_clock(command.timestamp, state.clock_offset_s)
-        if began < last.at:
-            flags.append(Flag.BEFORE_PREVIOUS_STOP)
-        elif command.meter_start > last.meter:
-            flags.append(Flag.METER_GAP)
-        if began >= last.at and command.meter_start < last.meter:
-            flags.append(Flag.METER_BELOW_PREVIOUS_STOP)
-    if command.reservation_id is not None and command.reservation_id not in state.reservations:
-        flags.append(Flag.UNKNOWN_RESERVATION)
-    if not state.accepted():
-        flags.append(Flag.NOT_REGISTERED)
-    return flags
-
-
-def _stop_flags(
-    charge_point: ChargePoint, transaction: Open | Ended, command: StopTransaction, at: datetime
-) -> list[str]:
-    flags = _time_flags(charge_point, command.timestamp, at)
-    if isinstance(transaction, Ended) and transaction.why:
-        flags.append(transaction.why)
-    if command.meter_stop < transaction.meter_start:
-        flags.append(Flag.METER_STOP_BELOW_START)
-    if by_our_clock(command.timestamp, charge_point.state.clock_offset_s) < transaction.started_at:
-        flags.append(Flag.STOP_BEFORE_START)
-    if not _may_stop(transaction, command):
-        flags.append(Flag.FOREIGN_TAG)
-    if transaction.rebooted:
-        flags.append(Flag.REBOOTED)
-    return flags
-
-
-def _time_flags(charge_point: ChargePoint, timestamp: datetime, at: datetime) -> list[str]:
-    if timestamp - at > FUTURE_AFTER:
-        return [Flag.TIMESTAMP_IN_FUTURE]
-    return [Flag.LATE] if at - charge_point.state.corrected(timestamp, at) > LATE_AFTER else []
-
-
-def _may_stop(transaction: Open | Ended, command: StopTransaction) -> bool:
-    """The same tag, or one of its group (STOP-3); a stop without a tag is always right."""
-    if command.id_tag is None or command.id_tag.key == transaction.tag:
-        return True
-    parent = command.authorization.parent if command.authorization else ""
-    return bool(transaction.parent) and parent == transaction.parent
 
 
 def _stop_reply(transaction: Open | Ended | None, command: StopTransaction) -> Stopped:
@@ -450,5 +347,5 @@ def _trigger_unmatched(charge_point: ChargePoint, command: StopTransaction, key:
         samples=merged(command.samples),
         data=command.data,
         key=key,
-        flags=(*command.flags, why, *_time_flags(charge_point, command.timestamp, meta.at)),
+        flags=(*command.flags, why, *time_flags(charge_point, command.timestamp, meta.at)),
     )
