@@ -37,7 +37,8 @@ from commands.token import PutToken
 from domain.values import PartyId
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
-from streams.decider import CHECKPOINT_KEY, Decider
+from streams.checkpoints import CHECKPOINT_KEY
+from streams.decider import Decider
 from streams.envelope import Claim, CommandRecord, encode, raw, record
 from streams.kafka_log import KafkaLog
 from streams.log import Log, Record, Stored, TopicPartition

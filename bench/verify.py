@@ -26,7 +26,8 @@ from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision, decode_command
 from streams.log import Log, TopicPartition
 from streams.projector import Projector
-from streams.replay import facts, places, rebuild, records
+from streams.ranges import stretch
+from streams.replay import facts, places, rebuild
 from streams.topology import PARTITIONS, commands_topic
 
 COLLECTIONS = sorted(
@@ -71,7 +72,7 @@ async def read_history(log: Log, found: Findings) -> History:
                         size = sum(len(bytes(event)) for event in fact.decision.events)
                         history.largest = max(history.largest, size)
             source = TopicPartition(commands_topic(area), partition)
-            async with contextlib.aclosing(records(log, source)) as commands:
+            async with contextlib.aclosing(stretch(log, source)) as commands:
                 async for stored_batch in commands:
                     for stored in stored_batch:
                         record = decode_command(stored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from commands.processes import POLICIES, REFUSALS
 from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
+from projections.tenant import configuration_of
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
@@ -66,6 +67,7 @@ class Backbone:
     delays: dict[str, list[float]] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
+    _readings_days: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         beside_faust = self.settings.kafka_bootstrap is not None
@@ -120,8 +122,9 @@ class Backbone:
         while True:
             try:
                 await self.prepare_store()
-                page = await self.store.find(Query(HUB, "tenants", limit=500))
-                await self.prepare_store(str(tenant["database_name"]) for tenant in page.items)
+                async for db, days in self.readings_days():
+                    await self.prepare_store([db])
+                    await self.keep_readings(db, days)
                 await self.store.purge(self.clock())
             except StoreUnavailable as error:
                 logger.warning("indexes: %s", error)
@@ -188,6 +191,23 @@ class Backbone:
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
             self.start("sweeper", sweep.run)
         return projector
+
+    async def keep_readings(self, db: str, days: int) -> None:
+        """Readings expire after the tenant's own time, which may change."""
+        if self._readings_days.get(db) != days:
+            await self.store.ensure([nouns.READINGS_EXPIRY(db, days)])
+            self._readings_days[db] = days
+
+    async def readings_days(self) -> AsyncIterator[tuple[str, int]]:
+        """Each tenant's database, and for how many days its readings can be read."""
+        query = Query(HUB, "tenants", limit=500)
+        while True:
+            page = await self.store.find(query)
+            for tenant in page.items:
+                yield str(tenant["database_name"]), configuration_of(tenant).readings_days
+            if page.next_cursor is None:
+                return
+            query = Query(HUB, "tenants", limit=500, cursor=page.next_cursor)
 
     async def prepare_store(self, tenants: Iterable[str] = ()) -> None:
         """Make the indexes that are missing: the hub's once, a tenant's when it is first seen."""

@@ -51,6 +51,9 @@ from projections import (
     location as location_view,
 )
 from projections import (
+    orphan as orphan_view,
+)
+from projections import (
     partner as partner_view,
 )
 from projections import (
@@ -127,6 +130,7 @@ VIEWS: tuple[View, ...] = (
 FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,
     charge_point_view.SAMPLES,
+    orphan_view.ORPHANS,
     location_view.LOCATIONS,
 )
 
@@ -146,10 +150,13 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     session_view.tenant_indexes,
     charge_point_view.tenant_indexes,
+    orphan_view.indexes,
     remote_command_view.indexes,
     frame_view.indexes,
     audit_view.indexes,
 )
+
+READINGS_EXPIRY = charge_point_view.samples_expiry
 
 
 def told(decision: story_view.DecisionInLog) -> list[Insert]:

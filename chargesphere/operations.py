@@ -29,6 +29,7 @@ from chargesphere.cli import CannotBegin
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
+from domain.tenant import Configuration
 from gateway.mqtt.connection import Connection as MqttConnection
 from projections.frame import FrameRecord
 from projections.frame import insert as insert_frame
@@ -38,6 +39,7 @@ from streams.envelope import Decision
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, TopicPartition
 from streams.projector import Projector
+from streams.ranges import stretch
 from streams.replay import NotRetried, history, places, rebuild, retry, state_at
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics
@@ -176,8 +178,12 @@ async def projections(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     async with _opened(options) as backbone:
         databases = [db for db in await backbone.store.databases() if db == HUB or db.startswith("ocpp_")]
+        days = {db: days async for db, days in backbone.readings_days()}
         await backbone.store.drop_all(databases)
-        await backbone.prepare_store(db for db in databases if db != HUB)
+        for db in databases:
+            if db != HUB:
+                await backbone.prepare_store([db])
+                await backbone.keep_readings(db, days.get(db, Configuration().readings_days))
         projector = Projector(backbone.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
         started = time.monotonic()
         columns = (TextColumn("rebuilding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -205,7 +211,7 @@ async def _frames(backbone: Backbone) -> int:
     decoder = msgspec.json.Decoder(FrameRecord)
     count = 0
     for number in range(PARTITIONS):
-        async with contextlib.aclosing(records(backbone.log, TopicPartition(FRAMES, number))) as batches:
+        async with contextlib.aclosing(stretch(backbone.log, TopicPartition(FRAMES, number))) as batches:
             async for batch in batches:
                 writes = [
                     insert_frame(decoder.decode(stored.value), f"{stored.partition}-{stored.offset}")

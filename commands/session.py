@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.clock import by_our_clock, shift
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER
 from domain.pricing import Cost, Interval, PricingError, Sample, Tariff, Usage, price, tariff_from_json
@@ -44,7 +45,6 @@ from domain.values import (
 )
 
 PARKING = frozenset({"SuspendedEV", "Finishing"})
-CLOCK_TOLERANCE_S = 60
 
 
 class _OfSession(Command, frozen=True, kw_only=True):
@@ -57,7 +57,10 @@ class _OfSession(Command, frozen=True, kw_only=True):
 
 
 class StartSession(_OfSession, frozen=True, kw_only=True, tag="session.start.v1"):
-    """A transaction began; `status` is the idTagInfo status that the charge point was answered."""
+    """A transaction began; `status` is the idTagInfo status that the charge point was answered.
+
+    Here as in every command, times are by the charge point's clock, which runs `clock_offset_s` ahead of ours.
+    """
 
     tenant: str
     charge_point_id: str
@@ -71,6 +74,7 @@ class StartSession(_OfSession, frozen=True, kw_only=True, tag="session.start.v1"
     authorization: Authorization
     status: str
     start: datetime
+    clock_offset_s: int = 0
     meter_start: int
     settings: Settings
     tariffs: tuple[JSONObject, ...] = ()
@@ -82,6 +86,7 @@ class RecordUsage(_OfSession, frozen=True, kw_only=True, tag="session.record_usa
     """Register samples that the session was not told yet, oldest first."""
 
     samples: tuple[RegisterSample, ...]
+    clock_offset_s: int = 0
 
 
 class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record_connector.v1"):
@@ -89,12 +94,13 @@ class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record
 
     at: datetime
     status: str
+    clock_offset_s: int = 0
 
 
 class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
     """The transaction stopped; `samples` are those that the session was not told yet.
 
-    Without a `meter_stop` nobody reported it; one with it that comes later corrects the end.
+    One that the charge point did not report itself is corrected by a surer one, whenever that comes.
     """
 
     end: End
@@ -109,7 +115,7 @@ def start(session: Session, command: StartSession, meta: Meta) -> Outcome:
     session.trigger(
         Started,
         meta.at,
-        occurred_at=command.start,
+        **_times(command.start, command.clock_offset_s),
         session_id=command.session_id,
         tenant=command.tenant,
         charge_point_id=command.charge_point_id,
@@ -141,7 +147,7 @@ def record_usage(session: Session, command: RecordUsage, meta: Meta) -> Outcome:
     fresh = tuple(sample for sample in command.samples if sample.at not in known)
     if not fresh:
         return Accepted()
-    _record(session, fresh, meta)
+    _record(session, fresh, command.clock_offset_s, meta)
     return Accepted()
 
 
@@ -151,24 +157,24 @@ def record_connector(session: Session, command: RecordConnector, meta: Meta) -> 
         return Rejected(Refusal.STALE, "the session has ended")
     if any(change.at == command.at and change.status == command.status for change in state.states):
         return Accepted()
-    session.trigger(ConnectorChanged, meta.at, occurred_at=command.at, status=command.status)
+    times = _times(command.at, command.clock_offset_s)
+    session.trigger(ConnectorChanged, meta.at, status=command.status, **times)
     return Accepted()
 
 
 def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
     state = session.state
-    reported = command.end.meter_stop is not None
     held = state.held_end
     if state.ended_at is not None:
-        if state.provisional and reported:
+        if state.provisional and command.end.certainty > state.assumed:
             _correct(session, command, meta)
         return Accepted()
-    if held is not None and (held.meter_stop is not None or not reported):
+    if held is not None and command.end.certainty <= held.certainty:
         return Accepted()
     known = {sample.at for sample in state.samples}
     fresh = tuple(sample for sample in command.samples if sample.at not in known)
     if fresh:
-        _record(session, fresh, meta)
+        _record(session, fresh, command.end.clock_offset_s, meta)
     if not state.started:
         session.trigger(EndHeld, meta.at, end=command.end)
     else:
@@ -176,21 +182,30 @@ def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
     return Accepted()
 
 
-def _record(session: Session, fresh: tuple[RegisterSample, ...], meta: Meta) -> None:
+def _times(at: datetime, clock_offset_s: int) -> dict[str, Any]:
+    """Of an event: by our clock, and by the charge point's where that differs."""
+    ours = by_our_clock(at, clock_offset_s)
+    return {
+        "occurred_at": ours,
+        "reported_at": at if at != ours else None,
+        "clock_offset_s": clock_offset_s,
+    }
+
+
+def _record(session: Session, fresh: tuple[RegisterSample, ...], clock_offset_s: int, meta: Meta) -> None:
     state = session.state
+    times = _times(fresh[-1].at, clock_offset_s)
     if not state.started or state.start is None:
-        session.trigger(
-            UsageRecorded, meta.at, occurred_at=fresh[-1].at, samples=fresh, energy_wh=Decimal(0), early=True
-        )
+        session.trigger(UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, **times)
         return
     samples = [*state.samples, *fresh]
     until = max(state.start, *(sample.at for sample in samples))
     energy = _energy(session, samples, None)
-    cost = _price(session, _usage(session, samples, energy, until, timedelta()))
+    cost = _price(session, _usage(session, samples, energy, until, shift(clock_offset_s)))
     session.trigger(
         UsageRecorded,
         meta.at,
-        occurred_at=fresh[-1].at,
+        **times,
         samples=fresh,
         energy_wh=energy.wh,
         total_cost=_cost_json(cost),
@@ -221,19 +236,17 @@ class _Sum(NamedTuple):
 def _sum(session: Session, end: End, samples: Sequence[RegisterSample]) -> _Sum:
     state = session.state
     assert state.start is not None
-    shift = (
-        timedelta(seconds=end.clock_offset_s) if abs(end.clock_offset_s) > CLOCK_TOLERANCE_S else timedelta()
-    )
     flags = list(end.flags)
     until = end.at
     if until < state.start:
         until = max([state.start, *(sample.at for sample in samples)])
         flags.append("stop_before_start")
     energy = _energy(session, samples, end.meter_stop)
-    cost = _price(session, _usage(session, samples, energy, until, shift))
+    off = shift(end.clock_offset_s)
+    cost = _price(session, _usage(session, samples, energy, until, off))
     status = "INVALID" if state.status == "INVALID" else "COMPLETED"
     stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
-    return _Sum(until, status, stop, energy, cost, shift, flags)
+    return _Sum(until, status, stop, energy, cost, off, flags)
 
 
 def _end(session: Session, end: End, meta: Meta) -> None:
@@ -241,7 +254,8 @@ def _end(session: Session, end: End, meta: Meta) -> None:
     session.trigger(
         Ended,
         meta.at,
-        occurred_at=sum.until,
+        **_times(sum.until, end.clock_offset_s),
+        started_at=_started_at(session, end),
         status=sum.status,
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
@@ -249,7 +263,10 @@ def _end(session: Session, end: End, meta: Meta) -> None:
         total_cost=_cost_json(sum.cost),
         owner=session.told_to,
         flags=tuple(sum.flags),
-        provisional=end.meter_stop is None,
+        provisional=not end.reported,
+        assumed=end.assumed,
+        by=end.by,
+        note=end.note,
     )
     if sum.status == "COMPLETED":
         _issue(session, _session_id(session), sum, meta)
@@ -266,7 +283,10 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
     session.trigger(
         EndCorrected,
         meta.at,
-        occurred_at=sum.until,
+        **_times(sum.until, end.clock_offset_s),
+        charge_point_id=state.charge_point_id,
+        connector_id=state.connector_id,
+        started_at=_started_at(session, end),
         status=sum.status,
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
@@ -275,10 +295,22 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
         owner=session.told_to,
         samples=fresh,
         flags=tuple(sum.flags),
+        assumed=end.assumed,
     )
     if credited is not None:
         _credit(session, credited, meta)
-        _issue(session, replacement_id(_session_id(session)), sum, meta)
+        _issue(session, replacement_id(credited["id"]), sum, meta)
+
+
+def _started_at(session: Session, end: End) -> datetime:
+    assert session.state.start is not None
+    return by_our_clock(session.state.start, end.clock_offset_s)
+
+
+def _token(session: Session) -> dict[str, str]:
+    tag, authorization = session.state.tag, session.state.authorization
+    assert tag is not None and authorization is not None
+    return {"token_key": tag.key, "token_type": authorization.token_type}
 
 
 def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
@@ -301,6 +333,7 @@ def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
         cdr_id=id,
         cdr=credit,
         cdr_token=authorization.cdr_token,
+        **_token(session),
         owner=session.told_to,
         explanation=(why,),
     )
@@ -317,15 +350,15 @@ def _session_id(session: Session) -> str:
 
 
 def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
-    state, cost, shift = session.state, sum.cost, sum.shift
+    state, cost, off = session.state, sum.cost, sum.shift
     site, authorization, settings = state.site, state.authorization, state.settings
     assert site is not None and authorization is not None and settings is not None and state.start is not None
     tariffs, problems = _tariffs(state.tariffs)
     numbers = cdr_of(cost, tariffs)
     warnings = [*problems, *numbers.warnings]
-    if shift:
+    if off:
         warnings.append(
-            f"the charge point's clock was {shift.total_seconds():+.0f} s off: times are corrected by it"
+            f"the charge point's clock was {off.total_seconds():+.0f} s off: times are corrected by it"
         )
     warnings.extend(sum.notes)
     connector = state.connector
@@ -371,6 +404,7 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
         cdr_id=id,
         cdr=cdr,
         cdr_token=authorization.cdr_token,
+        **_token(session),
         owner=session.told_to,
         explanation=cost.explain(),
         warnings=tuple(warnings),
@@ -400,7 +434,7 @@ def _usage(
     samples: Sequence[RegisterSample],
     energy: Energy,
     until: datetime,
-    shift: timedelta,
+    off: timedelta,
 ) -> Usage:
     """What pricing needs, from the repaired series: Wh since the start, times by our clock."""
     state = session.state
@@ -408,7 +442,7 @@ def _usage(
     known = {sample.at: sample for sample in samples}
     series = [
         Sample(
-            at - shift,
+            at - off,
             wh,
             power_w=known[at].power_w if at in known else None,
             current_a=known[at].current_a if at in known else None,
@@ -417,16 +451,16 @@ def _usage(
         if state.start <= at <= until
     ]
     return Usage(
-        start=state.start - shift,
-        end=until - shift,
+        start=state.start - off,
+        end=until - off,
         samples=tuple(series),
-        parking=tuple(_parking(session, until, shift)),
+        parking=tuple(_parking(session, until, off)),
         meter_start_wh=0,
         meter_stop_wh=energy.wh,
     )
 
 
-def _parking(session: Session, until: datetime, shift: timedelta) -> list[Interval]:
+def _parking(session: Session, until: datetime, off: timedelta) -> list[Interval]:
     """While the vehicle asked for no power: from SuspendedEV or Finishing to the next status or the end."""
     state = session.state
     assert state.start is not None
@@ -438,10 +472,10 @@ def _parking(session: Session, until: datetime, shift: timedelta) -> list[Interv
             since = since if since is not None else at
         elif since is not None:
             if at > since:
-                out.append(Interval(since - shift, at - shift))
+                out.append(Interval(since - off, at - off))
             since = None
     if since is not None and until > since:
-        out.append(Interval(since - shift, until - shift))
+        out.append(Interval(since - off, until - off))
     return out
 
 

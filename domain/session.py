@@ -1,8 +1,8 @@
 """A charging session of ours and its CDR: one aggregate, from the first fact of the transaction to the priced record.
 
 Facts may arrive in any order across areas: usage and the end that come before the start are held and used when the
-start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that
-nobody reported can be corrected, once, by the true one: the CDR is credited then and another takes its place.
+start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that the
+charge point did not report can be corrected, by a surer one: the CDR is credited then and another takes its place.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.clock import by_our_clock
 from domain.values import (
     Authorization,
     Connector,
@@ -54,24 +55,45 @@ class StatusChange(Value, frozen=True, kw_only=True):
 
 
 class End(Value, frozen=True, kw_only=True):
-    """How the transaction ended, as the charge point said it."""
+    """How the transaction ended, as the charge point said it, at a time by its own clock.
+
+    `assumed` where it said so of another transaction than ours, or of none. `by` and `note` are those of a person who
+    ended it.
+    """
 
     at: datetime
     meter_stop: int | None = None  # Wh; None where nobody said it: the last sample is the last reading
     reason: str = "Local"
     clock_offset_s: int = 0
+    assumed: bool = False
+    by: str = ""
+    note: str = ""
     flags: tuple[str, ...] = ()
+
+    @property
+    def reported(self) -> bool:
+        """Whether the charge point itself said it of this transaction."""
+        return self.meter_stop is not None and not self.assumed
+
+    @property
+    def certainty(self) -> int:
+        """A report counts more than what is assumed, and that more than nothing."""
+        return 2 if self.reported else int(self.assumed)
 
 
 class SessionState(msgspec.Struct, omit_defaults=True):
+    """Times are the charge point's own, uncorrected; `clock_offset_s` is what was told last of its clock."""
+
     started: bool = False
     tenant: str = ""
     charge_point_id: str = ""
     connector_id: int = 0
     transaction_id: int = 0
     start: datetime | None = None
+    clock_offset_s: int = 0
     meter_start: int = 0
     status: str = ""
+    tag: TagRef | None = None
     settings: Settings | None = None
     site: Site | None = None
     evse_uid: str = ""
@@ -83,7 +105,8 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     states: list[StatusChange] = []
     held_end: End | None = None
     ended_at: datetime | None = None
-    provisional: bool = False  # nobody reported the end: the true one may still come
+    provisional: bool = False  # the charge point did not report the end: the true one may still come
+    assumed: bool = False  # the provisional end is what it said of another transaction, or of none
     cdr: JSONObject | None = None  # while it may have to be credited
     cdr_id: str = ""
 
@@ -101,8 +124,25 @@ class Session(Aggregate[SessionState]):
         return authorization.owner if authorization is not None and self.state.status != "INVALID" else None
 
 
-class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
-    """The transaction runs. `status` is OCPI's SessionStatus; `occurred_at` the start as the charge point says it.
+class Timed(Event, frozen=True, kw_only=True):
+    """The base of what happened at the charge point: `occurred_at` is by our clock, `reported_at` by its own where
+    the two differ, by `clock_offset_s`. Samples keep its time."""
+
+    reported_at: datetime | None = None
+    clock_offset_s: int = 0
+
+    @property
+    def shown_at(self) -> datetime:
+        """By the charge point's clock."""
+        return self.reported_at or self.happened_at
+
+    def corrected(self, at: datetime) -> datetime:
+        """A time of the charge point's, by our clock."""
+        return by_our_clock(at, self.clock_offset_s)
+
+
+class Started(Timed, frozen=True, kw_only=True, tag="session.started.v1"):
+    """The transaction runs. `status` is OCPI's SessionStatus, `occurred_at` the start.
 
     A session whose tag was not accepted is INVALID: it is shown to the tenant, and told to no partner.
     """
@@ -130,13 +170,14 @@ class Started(Event, frozen=True, kw_only=True, tag="session.started.v1"):
         state.started = True
         state.tenant, state.charge_point_id = self.tenant, self.charge_point_id
         state.connector_id, state.transaction_id = self.connector_id, self.transaction_id
-        state.start, state.meter_start, state.status = self.happened_at, self.meter_start, self.status
+        state.start, state.meter_start, state.status = self.shown_at, self.meter_start, self.status
+        state.clock_offset_s, state.tag = self.clock_offset_s, self.id_tag
         state.settings, state.site = self.settings, self.site
         state.evse_uid, state.evse_id, state.connector = self.evse_uid, self.evse_id, self.connector
         state.authorization, state.tariffs = self.authorization, list(self.tariffs)
 
 
-class UsageRecorded(Event, frozen=True, kw_only=True, tag="session.usage_recorded.v1"):
+class UsageRecorded(Timed, frozen=True, kw_only=True, tag="session.usage_recorded.v1"):
     """Register samples, oldest first. `energy_wh` and `total_cost` (OCPI Price) are those of the whole session."""
 
     samples: tuple[RegisterSample, ...]
@@ -146,16 +187,17 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="session.usage_recorde
     early: bool = False  # it came before the start
 
     def apply(self, aggregate: Session) -> None:
-        aggregate.state.samples = [*aggregate.state.samples, *self.samples]
+        state = aggregate.state
+        state.samples, state.clock_offset_s = [*state.samples, *self.samples], self.clock_offset_s
 
 
-class ConnectorChanged(Event, frozen=True, kw_only=True, tag="session.connector_changed.v1"):
+class ConnectorChanged(Timed, frozen=True, kw_only=True, tag="session.connector_changed.v1"):
     """The connector's status while the session runs; SuspendedEV and Finishing are parking."""
 
     status: str
 
     def apply(self, aggregate: Session) -> None:
-        change = StatusChange(at=self.happened_at, status=self.status)
+        change = StatusChange(at=self.shown_at, status=self.status)
         aggregate.state.states = [*aggregate.state.states, change]
 
 
@@ -168,12 +210,14 @@ class EndHeld(Event, frozen=True, kw_only=True, tag="session.end_held.v1"):
         aggregate.state.held_end = self.end
 
 
-class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
+class Ended(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
     """The transaction stopped; `occurred_at` is when. `status` is COMPLETED, or INVALID as at the start.
 
-    `provisional` where nobody reported the stop: the next transaction on its connector shows that it is over.
+    `provisional` where the charge point did not report the stop itself: its word may still come. `by` and `note` are
+    those of a person who ended it. `started_at` is the start by what is known of the clock now.
     """
 
+    started_at: datetime | None = None
     status: str
     meter_stop: int
     energy_wh: Decimal
@@ -182,18 +226,28 @@ class Ended(Event, frozen=True, kw_only=True, tag="session.ended.v1"):
     owner: PartyId | None = None
     flags: tuple[str, ...] = ()
     provisional: bool = False
+    assumed: bool = False
+    by: str = ""
+    note: str = ""
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
-        state.status, state.ended_at, state.provisional = self.status, self.happened_at, self.provisional
+        state.status, state.ended_at = self.status, self.happened_at
+        state.provisional, state.assumed = self.provisional, self.assumed
+        state.clock_offset_s = self.clock_offset_s
 
 
-class EndCorrected(Event, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
-    """The stop was reported after all; `occurred_at` is when it was. What `ended` said provisionally is void.
+class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
+    """The stop was reported after all; `occurred_at` is when it was. What was said provisionally before is void.
 
+    `assumed` where the charge point said it of another transaction, or of none: this is provisional too.
     `samples` are those that the session was not told before. A CDR that was issued is credited in this decision.
+    Where the session stands is said again: whoever tells of it may have forgotten it.
     """
 
+    charge_point_id: str = ""
+    connector_id: int = 0
+    started_at: datetime | None = None
     status: str
     meter_stop: int
     energy_wh: Decimal
@@ -202,11 +256,13 @@ class EndCorrected(Event, frozen=True, kw_only=True, tag="session.end_corrected.
     owner: PartyId | None = None
     samples: tuple[RegisterSample, ...] = ()
     flags: tuple[str, ...] = ()
+    assumed: bool = False
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
-        state.status, state.ended_at, state.provisional = self.status, self.happened_at, False
-        state.samples = [*state.samples, *self.samples]
+        state.status, state.ended_at = self.status, self.happened_at
+        state.provisional = state.assumed = self.assumed
+        state.samples, state.clock_offset_s = [*state.samples, *self.samples], self.clock_offset_s
 
 
 class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
@@ -214,12 +270,15 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
 
     One a session; where a provisional end was corrected, its credit (`credit` in the object) and one more follow.
 
-    `explanation` says for a person how each amount came about; `warnings` what should be looked at.
+    `explanation` says for a person how each amount came about; `warnings` what should be looked at. `token_key` is
+    the keyed hash of the token.
     """
 
     cdr_id: str
     cdr: JSONObject
     cdr_token: Sealed = ""
+    token_key: str = ""
+    token_type: str = ""
     owner: PartyId | None = None
     explanation: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

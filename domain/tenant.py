@@ -15,7 +15,7 @@ import msgspec
 
 from domain.aggregate import Aggregate, Event
 from domain.remote_command import EXPIRY_LONGEST
-from domain.values import JSONObject, PartyId, Settings, Site, Value
+from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 PARTY: Final = re.compile(r"[A-Z]{2}\*[A-Z0-9]{3}")
@@ -60,7 +60,8 @@ class Configuration(Value, frozen=True, kw_only=True):
 
     `max_auto_registered` of the charge points that took themselves in (`auto_register`) may wait for an operator, at
     `default_location` or, without one, at a place that is told to nobody. Without `ocpi` the tenant is no party: its
-    charges are settled under the hub's own party and told to nobody.
+    charges are settled under the hub's own party and told to nobody. A transaction is given up
+    `abandoned_after_hours` after its charge point was last heard of. Readings can be read for `readings_days`.
     """
 
     max_charge_points: int = 1000
@@ -81,6 +82,8 @@ class Configuration(Value, frozen=True, kw_only=True):
     heartbeat_interval: int = 300
     validation: str = "lenient"
     session_update_seconds: int = 30
+    abandoned_after_hours: int = ABANDONED_AFTER_H
+    readings_days: int = 730
 
     @property
     def session_update(self) -> timedelta:
@@ -94,6 +97,7 @@ class Configuration(Value, frozen=True, kw_only=True):
             party=self.ocpi.id if self.ocpi else hub,
             currency=self.currency,
             time_zone=self.time_zone,
+            abandoned_after_hours=self.abandoned_after_hours,
         )
 
 
@@ -122,6 +126,8 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "session_update_seconds": (1, 86_400),
     "message_timeouts.call_seconds": (1, _LONGEST_S),
     "message_timeouts.expiry_seconds": (1, _LONGEST_S),
+    "abandoned_after_hours": (1, 24 * 366),
+    "readings_days": (1, 10 * 366),
     "heartbeat_interval": (HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S),
 }
 """The least and the most of every number, by its path."""

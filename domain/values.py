@@ -104,6 +104,8 @@ class Site(Value, frozen=True, kw_only=True):
 
 UNASSIGNED = "unassigned"
 """The id of the site where a charge point stands that nobody has given a place: it is published to nobody."""
+ABANDONED_AFTER_H = 72
+"""For how many hours a transaction may not be heard of, unless its tenant says otherwise."""
 
 
 class Settings(Value, frozen=True, kw_only=True):
@@ -113,6 +115,7 @@ class Settings(Value, frozen=True, kw_only=True):
     party: PartyId
     currency: str = "EUR"
     time_zone: str = "UTC"
+    abandoned_after_hours: int = ABANDONED_AFTER_H
 
 
 class RegisterSample(Value, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ credentials hold a password's hash; no document holds an id tag.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -30,6 +29,8 @@ from domain.charge_point import (
     Registered,
     Removed,
     StatusReported,
+    StopUnmatched,
+    TransactionStopped,
 )
 from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
 from domain.remote_command import UNANSWERED
@@ -44,6 +45,7 @@ from projections.store import (
     Put,
     Remove,
     Write,
+    expiry,
     index,
     tenant_database,
 )
@@ -216,21 +218,12 @@ def _reported(document: Document, event: StatusReported) -> Document:
         "error_code": event.error_code,
         "info": event.info or None,
         "vendor_error_code": event.vendor_error_code or None,
-        "last_update": utc_text(_corrected(document, event)),
+        "last_update": utc_text(min(event.happened_at, event.timestamp)),
     }
     connectors = {one["id"]: one for one in _list(document["connectors"]) if isinstance(one, dict)}
     number = event.connector_id
     connectors[number] = {**_blank(number), **connectors.get(number, {}), **now}
     return {"connectors": [connectors[id] for id in sorted(id for id in connectors if isinstance(id, int))]}
-
-
-def _corrected(document: Document, event: Event) -> datetime:
-    """When it happened by our clock, never after the receipt."""
-    if event.occurred_at is None:
-        return event.timestamp
-    offset = document["clock_offset_s"]
-    seconds = offset if isinstance(offset, int) else 0
-    return min(event.occurred_at - timedelta(seconds=seconds), event.timestamp)
 
 
 def _concluded(document: Document, event: CallConcluded) -> Document:
@@ -302,22 +295,37 @@ def credentials(event: Event, meta: Meta) -> Sequence[Write]:
 
 
 def samples(event: Event, meta: Meta) -> Sequence[Write]:
-    """One document a MeterValues message: `values` is the wire's `meterValue`, `timestamp` its newest sample's."""
-    if not isinstance(event, MeterValuesRecorded):
+    """One document a message with readings: `values` is the wire's list, `timestamp` its newest one's by our clock.
+
+    `unmatched` where the charge point named a transaction that we do not know.
+    """
+    if isinstance(event, MeterValuesRecorded):
+        values, connector, session = event.values, event.connector_id, event.session_id
+    elif isinstance(event, TransactionStopped):
+        values, connector, session = event.data, event.connector_id, event.session_id
+    elif isinstance(event, StopUnmatched):
+        values, connector, session = event.data, 0, ""
+    else:
+        return ()
+    readings = msgspec.json.decode(values)
+    if not readings:
         return ()
     tenant, charge_point_id = _key(event)
     timestamp = utc_text(event.happened_at)
     document: Document = {
         "charge_point_id": charge_point_id,
-        "connector_id": event.connector_id,
+        "connector_id": connector,
         "transaction_id": event.transaction_id or None,
-        "session_id": event.session_id or None,
+        "session_id": session or None,
         "timestamp": timestamp,
+        "reported_at": utc_text(event.shown_at),
         "received_at": utc_text(event.timestamp),
-        "values": msgspec.json.decode(event.values),
+        "clock_offset_s": event.clock_offset_s,
+        "values": readings,
         "flags": list(event.flags),
+        "unmatched": not session and event.transaction_id != 0,
     }
-    id = f"{charge_point_id}|{event.connector_id}|{timestamp}|{event.originator_version}"
+    id = f"{charge_point_id}|{connector}|{timestamp}|{event.originator_version}"
     return (Insert(tenant_database(tenant), "samples", id, document),)
 
 
@@ -347,6 +355,12 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
         index(db, "charge_points", "automatic"),
-        index(db, "samples", "charge_point_id", "-timestamp"),
+        index(db, "samples", "charge_point_id", "timestamp"),
+        index(db, "samples", "charge_point_id", "unmatched", "timestamp"),
         index(db, "samples", "session_id", "timestamp"),
     )
+
+
+def samples_expiry(db: str, days: int) -> IndexSpec:
+    """How long a tenant's readings can be read: counted from their receipt, whatever their own clock said."""
+    return expiry(db, "samples", "received_at", days * 86_400)

@@ -22,7 +22,7 @@ from commands.base import Meta
 from domain.aggregate import Event, event_name
 from domain.charge_point import events as charge_point
 from domain.remote_command import Concluded, Requested
-from domain.session import Ended, Started, UsageRecorded
+from domain.session import EndCorrected, Ended, Started, UsageRecorded
 from projections.base import utc_text
 from projections.readings import number, readings_of
 from projections.store import JSON, Document
@@ -192,7 +192,8 @@ def _charge_point(view: View | None, event: Event, meta: Meta) -> _Told:
             if event.stale:
                 return before, tuple(messages)
             if fresh:
-                reported = ConnectorView(status=event.status, last_update=event.happened_at)
+                at = min(event.happened_at, event.timestamp)
+                reported = ConnectorView(status=event.status, last_update=at)
                 connectors = {**now.connectors, event.connector_id: reported}
                 now = msgspec.structs.replace(now, connectors=dict(sorted(connectors.items())))
     messages.append(status_message(now, message_id(event, "status")))
@@ -232,7 +233,7 @@ def _fault(view: ChargePointView, event: charge_point.StatusReported) -> Message
 def _readings(view: View | None, event: Event, meta: Meta) -> _Told:
     assert isinstance(event, charge_point.MeterValuesRecorded | charge_point.TransactionStopped)
     values = event.values if isinstance(event, charge_point.MeterValuesRecorded) else event.data
-    readings = readings_of(values, event.timestamp)
+    readings = readings_of(values, event.timestamp, event.clock_offset_s)
     if not readings:
         return view, ()
     _, tenant, id = event.originator_id.split("|", 2)
@@ -255,6 +256,13 @@ def _session(view: View | None, event: Event, meta: Meta) -> _Told:
             started_at=event.happened_at,
         )
         return session, (_of_session(session, event, "session_started", Decimal(0)),)
+    if isinstance(event, EndCorrected):
+        # It may come long after the end, when the session is remembered no more.
+        known = view or SessionView(
+            tenant=meta.tenant, charge_point_id=event.charge_point_id, connector_id=event.connector_id
+        )
+        corrected = msgspec.structs.replace(known, done_at=event.timestamp)
+        return corrected, (_of_session(corrected, event, "session_corrected", event.energy_wh),)
     if view is None:
         # It came before the start, whose own events tell of it again.
         return None, ()
@@ -270,15 +278,22 @@ def _session(view: View | None, event: Event, meta: Meta) -> _Told:
 
 
 def _of_session(
-    view: SessionView, event: Started | UsageRecorded | Ended, event_type: str, energy_wh: Decimal
+    view: SessionView,
+    event: Started | UsageRecorded | Ended | EndCorrected,
+    event_type: str,
+    energy_wh: Decimal,
 ) -> Message:
-    at = event.samples[-1].at if isinstance(event, UsageRecorded) and event.samples else event.happened_at
-    since = at - view.started_at if view.started_at else timedelta(0)
+    at, started_at = event.happened_at, view.started_at
+    if isinstance(event, Ended | EndCorrected):
+        started_at = event.started_at or started_at
+    since = at - started_at if started_at else timedelta(0)
     data: Document = {
         "connector_id": view.connector_id,
         "energy_wh": number(energy_wh),
         "duration_seconds": max(0, int(since.total_seconds())),
     }
+    if isinstance(event, Ended | EndCorrected):
+        data["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
     session_id = event.originator_id.partition("|")[2]
     return _event(view, event, "session", event_type, session_id, data, at)
 
@@ -347,6 +362,7 @@ _ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
     Started: _session,
     UsageRecorded: _session,
     Ended: _session,
+    EndCorrected: _session,
     Requested: _command,
     Concluded: _command,
 }

@@ -24,6 +24,7 @@ from projections.public_payloads import (
     ChargePointStatus,
     MeterValues,
     Payload,
+    SessionEndCorrected,
     SessionEnded,
     SessionStarted,
     SessionUpdated,
@@ -100,6 +101,9 @@ def _session_started(event: session.Started, meta: Meta) -> Payload:
         auth_method=event.authorization.auth_method or "WHITELIST",
         authorization_reference=event.authorization.authorization_reference or None,
         owner=str(owner) if owner else None,
+        token_owner=token.owner_text(owner, event.tenant),
+        token_key=event.id_tag.key,
+        token_type=event.authorization.token_type or None,
         status=event.status,
     )
 
@@ -116,21 +120,33 @@ def _session_updated(event: session.UsageRecorded, meta: Meta) -> Payload | None
 
 
 def _session_ended(event: session.Ended, meta: Meta) -> Payload:
-    return SessionEnded(
-        session_id=_subject(event),
-        end_date_time=_time(event.happened_at),
-        meter_stop_wh=event.meter_stop,
-        kwh=number(event.energy_wh / 1000),
-        total_cost=event.total_cost,
-        reason=event.reason,
-        status=event.status,
-    )
+    return SessionEnded(provisional=event.provisional, **_end(event))
+
+
+def _session_end_corrected(event: session.EndCorrected, meta: Meta) -> Payload:
+    return SessionEndCorrected(provisional=event.assumed, **_end(event))
+
+
+def _end(event: session.Ended | session.EndCorrected) -> dict[str, Any]:
+    return {
+        "session_id": _subject(event),
+        "start_date_time": _time(event.started_at or event.happened_at),
+        "end_date_time": _time(event.happened_at),
+        "meter_stop_wh": event.meter_stop,
+        "kwh": number(event.energy_wh / 1000),
+        "total_cost": event.total_cost,
+        "reason": event.reason,
+        "status": event.status,
+    }
 
 
 def _cdr_issued(event: session.CdrIssued, meta: Meta) -> Payload:
     return CdrIssued(
         cdr_id=event.cdr_id,
         owner=str(event.owner) if event.owner else None,
+        token_owner=token.owner_text(event.owner, meta.tenant),
+        token_key=event.token_key,
+        token_type=event.token_type or None,
         cdr={name: value for name, value in event.cdr.items() if name != "cdr_token"},
         explanation=list(event.explanation),
         warnings=list(event.warnings),
@@ -196,17 +212,18 @@ def _status(event: charge_point.StatusReported, meta: Meta) -> Payload:
         vendor_id=event.vendor_id or None,
         vendor_error_code=event.vendor_error_code or None,
         session_id=event.session_id or None,
-        reported_at=_time(event.happened_at),
+        reported_at=_time(event.shown_at),
+        happened_at=_time(min(event.happened_at, event.timestamp)),
         stale=event.stale,
     )
 
 
 def _metered(event: charge_point.MeterValuesRecorded, meta: Meta) -> Payload | None:
-    return _meter_values(event, readings_of(event.values, event.timestamp))
+    return _meter_values(event, readings_of(event.values, event.timestamp, event.clock_offset_s))
 
 
 def _stopped(event: charge_point.TransactionStopped, meta: Meta) -> Payload | None:
-    return _meter_values(event, readings_of(event.data, event.timestamp))
+    return _meter_values(event, readings_of(event.data, event.timestamp, event.clock_offset_s))
 
 
 def _meter_values(
@@ -219,6 +236,7 @@ def _meter_values(
         connector_id=event.connector_id,
         transaction_id=event.transaction_id or None,
         session_id=event.session_id or None,
+        clock_offset_s=event.clock_offset_s,
         readings=readings,
     )
 
@@ -241,6 +259,12 @@ CONTRACT: dict[type[Event], Kind] = {
         "sessions", "chargesphere.session.updated.v1", SessionUpdated, _session_updated
     ),
     session.Ended: Kind("sessions", "chargesphere.session.ended.v1", SessionEnded, _session_ended),
+    session.EndCorrected: Kind(
+        "sessions",
+        "chargesphere.session.end_corrected.v1",
+        SessionEndCorrected,
+        _session_end_corrected,
+    ),
     session.CdrIssued: Kind("cdrs", "chargesphere.cdr.issued.v1", CdrIssued, _cdr_issued),
     token.Put: Kind("tokens", "chargesphere.token.put.v1", TokenPut, _token_put),
     token.Removed: Kind("tokens", "chargesphere.token.removed.v1", TokenRemoved, _token_removed),

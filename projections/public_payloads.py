@@ -15,12 +15,18 @@ Time = Annotated[str, _is("UTC, ISO 8601, ending in `Z`")]
 Price = dict[str, Any]
 
 
+TOKEN_OWNER = _is("as on the tokens topic: `NL*EMS` for an eMSP, `tenant:demo` for a tenant's own tag")
+TOKEN_KEY = _is("as on the tokens topic: a keyed hash of type and uid, equal for equal tokens")
+PROVISIONAL = _is("the charge point did not report this end itself: its word may still correct it")
+TOKEN_TYPE = _is("OCPI TokenType; null for a tag that nobody knew")
+
+
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """The base of every payload: JSON objects in which absent values are null."""
 
 
 class SessionStarted(Payload, frozen=True, kw_only=True):
-    """A charge began. OCPI Session facts, without the token."""
+    """A charge began. OCPI Session facts; the token by its keyed hash. Times of a session are by our clock."""
 
     session_id: str
     country_code: Annotated[str, _is("of the CPO, as `party_id`")]
@@ -36,6 +42,9 @@ class SessionStarted(Payload, frozen=True, kw_only=True):
     auth_method: Annotated[str, _is("OCPI AuthMethod")]
     authorization_reference: str | None
     owner: Annotated[str | None, _is("the eMSP that pays, such as `NL*EMS`; null for a tenant's own tag")]
+    token_owner: Annotated[str, TOKEN_OWNER]
+    token_key: Annotated[str, TOKEN_KEY]
+    token_type: Annotated[str | None, TOKEN_TYPE]
     status: Annotated[str, _is("OCPI SessionStatus; `INVALID` where the tag was not accepted")]
 
 
@@ -52,12 +61,29 @@ class SessionEnded(Payload, frozen=True, kw_only=True):
     """The charge is over. Its CDR comes on the CDR topic."""
 
     session_id: str
+    start_date_time: Annotated[str, _is("by what is known of the charge point's clock now")]
     end_date_time: Time
     meter_stop_wh: int
     kwh: float
     total_cost: Annotated[Price | None, _is("OCPI Price")]
     reason: Annotated[str, _is("OCPP's Reason")]
     status: Annotated[str, _is("`COMPLETED`, or `INVALID` as at the start")]
+    provisional: Annotated[bool, PROVISIONAL]
+
+
+class SessionEndCorrected(Payload, frozen=True, kw_only=True):
+    """The end is known better: what a provisional end said is void. Its CDR is credited and another issued, both on
+    the CDR topic."""
+
+    session_id: str
+    start_date_time: Time
+    end_date_time: Time
+    meter_stop_wh: int
+    kwh: float
+    total_cost: Annotated[Price | None, _is("OCPI Price")]
+    reason: Annotated[str, _is("OCPP's Reason")]
+    status: Annotated[str, _is("`COMPLETED`, or `INVALID` as at the start")]
+    provisional: Annotated[bool, PROVISIONAL]
 
 
 class CdrIssued(Payload, frozen=True, kw_only=True):
@@ -65,6 +91,9 @@ class CdrIssued(Payload, frozen=True, kw_only=True):
 
     cdr_id: str
     owner: Annotated[str | None, _is("the eMSP that pays; null for a tenant's own tag")]
+    token_owner: Annotated[str, TOKEN_OWNER]
+    token_key: Annotated[str, TOKEN_KEY]
+    token_type: Annotated[str | None, TOKEN_TYPE]
     cdr: Annotated[dict[str, Any], _is("OCPI 2.3.0 CDR without `cdr_token`")]
     explanation: Annotated[list[str], _is("how each amount came about, for a person")]
     warnings: list[str]
@@ -139,6 +168,7 @@ class ChargePointStatus(Payload, frozen=True, kw_only=True):
     vendor_error_code: str | None
     session_id: Annotated[str | None, _is("of the charge that runs there")]
     reported_at: Annotated[str, _is("by the charge point's clock")]
+    happened_at: Annotated[str, _is("by ours")]
     stale: bool
 
 
@@ -149,6 +179,9 @@ class MeterValues(Payload, frozen=True, kw_only=True):
     connector_id: int
     transaction_id: int | None
     session_id: str | None
+    clock_offset_s: Annotated[
+        int, _is("seconds that the charge point's clock runs ahead; the readings' times are by ours")
+    ]
     readings: Annotated[
         list[dict[str, Any]],
         _is("`timestamp measurand value unit phase context location`, and `signed` or `raw`"),

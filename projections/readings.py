@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from domain.clock import by_our_clock
 from domain.metering import RawSample, Reading, normalise
 from projections.base import utc_text
 from projections.store import JSON, Document
@@ -37,18 +38,20 @@ class _Shape(NamedTuple):
     factor: Decimal
 
 
-def readings_of(values: msgspec.Raw, received_at: datetime) -> list[Document]:
+def readings_of(values: msgspec.Raw, received_at: datetime, clock_offset_s: int = 0) -> list[Document]:
     """The wire's `meterValue` or `transactionData` as normalised readings, in order, none left out.
+
+    Times are by our clock: the charge point's runs `clock_offset_s` ahead of it.
 
     `value` is a number in base units (Wh, W, A …), or null where the charge point sent signed or unreadable data,
     which then stands in `signed` or `raw`. `received_at` stands in for an unreadable time. Nobody may change them:
     who asks again soon gets the same list.
     """
-    return _readings_of(bytes(values), received_at)
+    return _readings_of(bytes(values), received_at, clock_offset_s)
 
 
 @lru_cache(maxsize=2048)
-def _readings_of(values: bytes, received_at: datetime) -> list[Document]:
+def _readings_of(values: bytes, received_at: datetime, clock_offset_s: int) -> list[Document]:
     if not values or values == b"null":
         return []
     out: list[Document] = []
@@ -57,7 +60,7 @@ def _readings_of(values: bytes, received_at: datetime) -> list[Document]:
     except msgspec.ValidationError:
         elements = _tolerated(values)
     for element in elements:
-        at = _moment(element.timestamp, received_at)
+        at = _moment(element.timestamp, received_at, clock_offset_s)
         text = utc_text(at)
         out.extend(_document(sample, at, text) for sample in element.sampled)
     return out
@@ -81,12 +84,12 @@ def _raw(sample: dict[str, object]) -> RawSample:
     return RawSample(**{"value": "", **texts})
 
 
-def _moment(sent: str | None, received_at: datetime) -> datetime:
+def _moment(sent: str | None, received_at: datetime, clock_offset_s: int) -> datetime:
     try:
         moment = datetime.fromisoformat(str(sent))
     except ValueError:
         return received_at
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return by_our_clock(moment if moment.tzinfo else moment.replace(tzinfo=UTC), clock_offset_s)
 
 
 def _document(sample: RawSample, at: datetime, timestamp: str | None) -> Document:

@@ -1,9 +1,12 @@
 """Sessions as OCPI shows them (`chargesphere.sessions`) and as their tenant does (`ocpp_{tenant}.sessions`).
 
-Personal data stays sealed here: `cdr_token` and `id_tag` are opened by who is allowed to show them.
+Personal data stays sealed here: `cdr_token` and `id_tag` are opened by who is allowed to show them. Times are by our
+clock, the same as in the CDR; the tenant's view has the charge point's own beside them where they differ.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from commands.base import Meta
 from domain.session import (
@@ -70,6 +73,8 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
             "owner": str(owner) if owner else None,
             "status": event.status,
             "start_date_time": start,
+            "reported_start": utc_text(event.shown_at),
+            "clock_offset_s": event.clock_offset_s,
             "last_updated": last_updated,
             "cdr_token": event.authorization.cdr_token,
             "session": session,
@@ -79,6 +84,10 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
     session = dict(_object(document["session"]))
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
         session["kwh"] = builtins(event.energy_wh / 1000)
+        if event.clock_offset_s != document["clock_offset_s"]:
+            document["clock_offset_s"] = event.clock_offset_s
+            start = _ours(event, document["reported_start"])
+            session["start_date_time"] = document["start_date_time"] = start
         if event.total_cost is not None:
             session["total_cost"] = event.total_cost
     if isinstance(event, Ended | EndCorrected):
@@ -102,6 +111,9 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
             "id_tag": event.id_tag.sealed,
             "start_time": utc_text(event.happened_at),
             "stop_time": None,
+            "reported_start_time": utc_text(event.shown_at),
+            "reported_stop_time": None,
+            "clock_offset_s": event.clock_offset_s,
             "start_meter_value": event.meter_start,
             "stop_meter_value": None,
             "energy_wh": 0,
@@ -112,6 +124,9 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
             "remote_command_id": event.remote_command_id or None,
             "cdr_id": None,
             "reason": None,
+            "provisional": False,
+            "ended_by": None,
+            "end_note": None,
             "flags": list(event.flags),
             "status": "active" if event.status != "INVALID" else "faulted",
         }
@@ -120,19 +135,47 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
     out = dict(document)
     if isinstance(event, UsageRecorded | EndCorrected) and event.samples:
         values = [
-            {"timestamp": utc_text(sample.at), "value": builtins(sample.energy_wh), "unit": "Wh"}
+            {
+                "timestamp": utc_text(event.corrected(sample.at)),
+                "reported_at": utc_text(sample.at),
+                "value": builtins(sample.energy_wh),
+                "unit": "Wh",
+            }
             for sample in event.samples
         ]
         out["meter_values"] = [*_list(document["meter_values"]), *values][-NEWEST:]
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
         out["energy_wh"], out["total_cost"] = builtins(event.energy_wh), event.total_cost
+        if event.clock_offset_s != document["clock_offset_s"]:
+            out |= _corrected(out, event)
     if isinstance(event, Ended | EndCorrected):
         out["stop_time"], out["stop_meter_value"] = utc_text(event.happened_at), event.meter_stop
+        out["reported_stop_time"] = utc_text(event.shown_at)
         out["reason"], out["flags"] = event.reason, [*_list(document["flags"]), *event.flags]
+        out["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
         out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
+    if isinstance(event, Ended):
+        out["ended_by"], out["end_note"] = event.by or None, event.note or None
     if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
         out["cdr_id"] = event.cdr_id
     return out
+
+
+def _corrected(document: Document, event: UsageRecorded | Ended | EndCorrected) -> Document:
+    """All times anew, by what is now known of the charge point's clock."""
+    return {
+        "clock_offset_s": event.clock_offset_s,
+        "start_time": _ours(event, document["reported_start_time"]),
+        "meter_values": [
+            {**value, "timestamp": _ours(event, value["reported_at"])}
+            for value in _list(document["meter_values"])
+            if isinstance(value, dict)
+        ],
+    }
+
+
+def _ours(event: UsageRecorded | Ended | EndCorrected, reported: object) -> str | None:
+    return utc_text(event.corrected(datetime.fromisoformat(str(reported))))
 
 
 def _object(value: object) -> Document:

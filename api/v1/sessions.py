@@ -1,20 +1,49 @@
-"""`/sessions`: charges that run and that are over, as their tenant sees them; and the forced stop."""
+"""`/sessions`: charges that run and that are over, as their tenant sees them; the forced stop, and the forced end."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Final
 from uuid import uuid4
 
+import msgspec
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import Problem, ProblemRoute, not_found
-from api.v1.caller import Operator, Viewer
+from api.problems import Problem, ProblemRoute, not_found, refused
+from api.v1.caller import Caller, Operator, Viewer, result_of
 from api.v1.commands import requested
 from api.v1.lists import Page, answer, listed, newest_first, shown
-from projections.store import Condition, eq
+from commands.base import Meta, Refusal
+from commands.charge_point import Closed, EndTransaction
+from commands.session import EndSession
+from domain.charge_point import Flag
+from domain.session import End
+from projections.store import Condition, Document, eq
 from streams.envelope import Reply
 
 routes = APIRouter(route_class=ProblemRoute, tags=["sessions"])
+
+ON_ITS_WAY: Final = timedelta(minutes=1)
+"""For how long after its transaction was over a session may still run in the read model."""
+
+
+class ForcedEnd(BaseModel):
+    """Why the session is ended without its charge point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class EndedSession(BaseModel):
+    """The end is in the log; the session and its CDR follow from it."""
+
+    session_id: str
+    charge_point_id: str
+    transaction_id: int
+    reason: str
+    by: str = Field(description="role and name of who ended it")
 
 
 @routes.get("/sessions")
@@ -63,3 +92,60 @@ async def stop_session(session_id: str, caller: Operator) -> Response:
     charge_point_id = str(document["charge_point_id"])
     parameters = {"transaction_id": document["transaction_id"]}
     return await requested(caller, charge_point_id, "remote_stop", parameters, command_id)
+
+
+@routes.post("/sessions/{session_id}/end", status_code=202, response_model=EndedSession)
+async def end_session(session_id: str, body: ForcedEnd, caller: Operator) -> Response:
+    """End it with what is known, whatever the charge point does; its own stop, if it comes, corrects that.
+
+    The end is the last sign of the charge; the CDR follows, and says that nobody reported the stop.
+    """
+    document = await caller.services.store.get(caller.database, "sessions", session_id)
+    if document is None:
+        raise not_found(f"session {session_id}")
+    if document["stop_time"] is not None:
+        raise Problem(409, f"session {session_id} is over", code="not_allowed")
+    meta = await caller.meta()
+    charge_point_id, number = str(document["charge_point_id"]), document["transaction_id"]
+    assert isinstance(number, int)
+    command = EndTransaction(
+        tenant=caller.own_tenant,
+        charge_point_id=charge_point_id,
+        transaction_id=number,
+        reason=body.reason,
+    )
+    reply = await caller.services.bus.ask(command, meta)
+    if reply.refusal not in (None, Refusal.UNKNOWN):
+        raise refused(reply)
+    closed = result_of(reply, Closed) if reply.refusal is None else None
+    if closed is None or not closed.running:
+        await _end_alone(caller, document, body.reason, meta, closed)
+    content = {
+        "session_id": session_id,
+        "charge_point_id": charge_point_id,
+        "transaction_id": number,
+        "reason": body.reason,
+        "by": caller.by,
+    }
+    return answer(content, 202, {"Location": f"/api/v1/sessions/{session_id}"})
+
+
+async def _end_alone(
+    caller: Caller, document: Document, reason: str, meta: Meta, closed: Closed | None
+) -> None:
+    """The transaction was over already and its session was never told: it ends at its last reading."""
+    if closed is not None and closed.over_at is not None and meta.at - closed.over_at < ON_ITS_WAY:
+        return
+    values, offset = document["meter_values"], document["clock_offset_s"]
+    last = values[-1] if isinstance(values, list) and values else None
+    at = last["reported_at"] if isinstance(last, dict) else document["reported_start_time"]
+    end = End(
+        at=datetime.fromisoformat(str(at)),
+        reason="Other",
+        clock_offset_s=offset if isinstance(offset, int) else 0,
+        by=caller.by,
+        note=reason,
+        flags=(Flag.BY_HAND,),
+    )
+    meta = msgspec.structs.replace(meta, command_id=f"{meta.command_id}|session")
+    await caller.ask(EndSession(session_id=str(document["_id"]), end=end), meta)

@@ -8,6 +8,7 @@ import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
 from commands.charge_point.call_rules import forbidden
+from commands.charge_point.endings import close_abandoned
 from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
@@ -134,6 +135,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
             )
+    close_abandoned(charge_point, command.due, meta.at)
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)

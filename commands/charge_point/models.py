@@ -204,6 +204,29 @@ class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge
     flags: tuple[str, ...] = ()
 
 
+class EndTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.end_transaction.v1"):
+    """End a running transaction by a person's word, with what is known of it. Answered with `Closed`.
+
+    A stop that comes after all corrects it.
+    """
+
+    transaction_id: int
+    reason: str
+
+
+class SettleStop(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.settle_stop.v1"):
+    """Charge for a stop that belongs to no transaction, by a person's word. Answered with `Settled`.
+
+    It ended `transaction_id`, or, with a `start`, a charge of which no start ever came: its `timestamp` is by our
+    clock. `key` is that of `charge_point.stop_unmatched`.
+    """
+
+    key: str
+    reason: str
+    transaction_id: int = 0
+    start: StartTransaction | None = None
+
+
 class TransferData(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.transfer_data.v1"):
     """DataTransfer, without its data. Answered with `DataReply`; `status` is what the edge wants to answer."""
 
@@ -309,6 +332,21 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = ""
     expires_at: datetime | None = None
     parent_sealed: str = ""
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The session that ends; `running` whether its transaction was open, `over_at` since when it was not."""
+
+    session_id: str
+    running: bool = True
+    over_at: datetime | None = None
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The transaction and the session that the stop is charged with."""
+
+    transaction_id: int
+    session_id: str
 
 
 class DataReply(msgspec.Struct, frozen=True, kw_only=True):

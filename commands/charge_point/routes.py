@@ -5,6 +5,7 @@ from __future__ import annotations
 from commands.base import Command, Route
 from commands.charge_point import models
 from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
+from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
     authorize,
     boot,
@@ -23,7 +24,12 @@ from commands.charge_point.provisioning import (
     remove,
     set_credentials,
 )
-from commands.charge_point.transactions import record_meter_values, start_transaction, stop_transaction
+from commands.charge_point.transactions import (
+    record_meter_values,
+    settle_stop,
+    start_transaction,
+    stop_transaction,
+)
 from domain.charge_point import ChargePoint
 
 ROUTES: dict[type[Command], Route] = {
@@ -42,6 +48,8 @@ ROUTES: dict[type[Command], Route] = {
     models.StartTransaction: Route(ChargePoint, start_transaction),
     models.RecordMeterValues: Route(ChargePoint, record_meter_values),
     models.StopTransaction: Route(ChargePoint, stop_transaction),
+    models.EndTransaction: Route(ChargePoint, end_transaction),
+    models.SettleStop: Route(ChargePoint, settle_stop),
     models.TransferData: Route(ChargePoint, transfer_data),
     models.Notify: Route(ChargePoint, notify),
     models.RequestCall: Route(ChargePoint, request_call),

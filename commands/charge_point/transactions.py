@@ -6,12 +6,13 @@ STOP-1, MV-2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome
+from commands.charge_point.endings import close_surplus
 from commands.charge_point.models import (
     RecordMeterValues,
+    SettleStop,
     Started,
     StartTransaction,
     Stopped,
@@ -19,6 +20,8 @@ from commands.charge_point.models import (
     start_key,
     stop_key,
 )
+from commands.charge_point.oddities import start_flags, stop_flags, time_flags
+from commands.charge_point.orphans import merged, orphan_of, put_to, settle, strays_of
 from commands.charge_point.presence import awaited_start, by_intent, watch_clock
 from commands.charge_point.provisioning import learn_connector, unknown
 from domain.charge_point import (
@@ -32,11 +35,10 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import Ended, Open, tag_of
-from domain.values import RegisterSample
+from domain.charge_point.state import PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
+from domain.clock import by_our_clock
+from domain.values import Authorization, RegisterSample
 
-LATE_AFTER = timedelta(minutes=5)
-FUTURE_AFTER = timedelta(minutes=1)
 ORPHAN_ID = -1
 
 
@@ -62,22 +64,65 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     intent = awaited_start(charge_point, command.id_tag.key, command.connector_id, meta.at)
     authorization = by_intent(command.authorization, intent)
     status = authorization.status
-    if status == "Accepted" and _charges_elsewhere(charge_point, command):
+    orphan = orphan_of(charge_point, command, meta.at)
+    if status == "Accepted" and not orphan and _charges_elsewhere(charge_point, command):
         status = "ConcurrentTx"
+    flags = [*command.flags, *start_flags(charge_point, command, meta.at)]
+    number = _begin(
+        charge_point, command, meta.at, authorization, status, flags, state.clock_offset_s, orphan, intent
+    )
+    if orphan:
+        put_to(charge_point, number, orphan, meta.at)
+    return Accepted(
+        Started(
+            transaction_id=number,
+            session_id=session_id(command.tenant, command.charge_point_id, number),
+            status=status,
+            expires_at=authorization.expires_at,
+            parent_sealed=authorization.parent_sealed,
+        )
+    )
+
+
+def settle_stop(charge_point: ChargePoint, command: SettleStop, meta: Meta) -> Outcome:
+    return settle(charge_point, command, meta, _begin_by_hand)
+
+
+def _begin_by_hand(
+    charge_point: ChargePoint, command: StartTransaction, meta: Meta, clock_offset_s: int
+) -> int:
+    flags = [*command.flags, Flag.BY_HAND]
+    return _begin(charge_point, command, meta.at, command.authorization, "Accepted", flags, clock_offset_s)
+
+
+def _begin(
+    charge_point: ChargePoint,
+    command: StartTransaction,
+    at: datetime,
+    authorization: Authorization,
+    status: str,
+    flags: list[str],
+    clock_offset_s: int,
+    orphan: str = "",
+    intent: RemoteStart | None = None,
+) -> int:
+    """The transaction runs; its number. What ran on its connector before it is over (START-7)."""
+    state = charge_point.state
+    began = by_our_clock(command.timestamp, clock_offset_s)
     over = [
         (number, one)
         for number, one in charge_point.running_on(command.connector_id)
-        if status == "Accepted" and one.started_at <= command.timestamp
+        if (status == "Accepted" or one.status != "Accepted") and one.started_at <= began
     ]
     evse = state.evse(command.connector_id)
     number = state.next_transaction_id
-    id = session_id(command.tenant, command.charge_point_id, number)
     charge_point.trigger(
         TransactionStarted,
-        meta.at,
+        at,
         occurred_at=command.timestamp,
+        clock_offset_s=clock_offset_s,
         transaction_id=number,
-        session_id=id,
+        session_id=session_id(command.tenant, command.charge_point_id, number),
         tenant=command.tenant,
         charge_point_id=command.charge_point_id,
         connector_id=command.connector_id,
@@ -94,29 +139,24 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
         tariffs=command.tariffs,
         remote_command_id=intent.command_id if intent else "",
         superseded=over[-1][0] if over else 0,
-        clock_offset_s=state.clock_offset_s,
-        key=key,
-        flags=(*command.flags, *_start_flags(charge_point, command, meta.at)),
+        held=strays_of(charge_point, command, state.orphans[orphan].stopped_at if orphan else None),
+        key=start_key(command),
+        flags=tuple(flags),
     )
     for old, one in over:
         charge_point.trigger(
             TransactionSuperseded,
-            meta.at,
+            at,
+            occurred_at=min(one.seen_at, command.timestamp),
+            clock_offset_s=state.clock_offset_s,
             transaction_id=old,
             session_id=one.session_id,
             connector_id=one.connector_id,
             by=number,
             samples=tuple(one.pending),
         )
-    return Accepted(
-        Started(
-            transaction_id=number,
-            session_id=id,
-            status=status,
-            expires_at=authorization.expires_at,
-            parent_sealed=authorization.parent_sealed,
-        )
-    )
+    close_surplus(charge_point, number, at)
+    return number
 
 
 def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:
@@ -133,14 +173,21 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     if running is not None:
         now = max(meta.at, charge_point.modified_on)
         wait = timedelta(seconds=command.relay_every)
-        if running.relayed_at is None or now - running.relayed_at >= wait:
+        due = running.relayed_at is None or now - running.relayed_at >= wait
+        many = len(running.pending) + len(command.samples) > PENDING_FEW
+        if due or (many and state.waiting() + len(command.samples) > PENDING_MOST):
             relay = merged(running.pending, command.samples)
         else:
             held = command.samples
+    elif ended is not None:
+        held = command.samples if ended.may_be_stopped else ()
+    elif command.connector_id > 0 and {Flag.ORPHAN, Flag.UNKNOWN_TRANSACTION} & set(flags):
+        held = command.samples
     charge_point.trigger(
         MeterValuesRecorded,
         meta.at,
         occurred_at=command.timestamp,
+        clock_offset_s=state.clock_offset_s,
         connector_id=command.connector_id,
         transaction_id=number,
         session_id=running.session_id if running else ended.session_id if ended else "",
@@ -159,7 +206,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
         return unknown(command.charge_point_id)
     key = stop_key(command)
     transaction = state.open.get(command.transaction_id) or state.ended.get(command.transaction_id)
-    if isinstance(transaction, Ended) and transaction.stop == key:
+    if isinstance(transaction, Ended) and _same_stop(transaction, key):
         return Accepted(
             Stopped(
                 session_id=transaction.session_id,
@@ -170,15 +217,16 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
         )
     reply = _stop_reply(transaction, command)
     if transaction is None:
-        if key not in state.orphan_stops:
+        if key not in state.orphans:
             watch_clock(charge_point, command.timestamp, meta.at, queued=True)
             _trigger_unmatched(charge_point, command, key, meta)
-    elif isinstance(transaction, Ended) and transaction.stop:
+    elif isinstance(transaction, Ended) and not transaction.may_be_stopped:
         if key not in transaction.conflicts:
             charge_point.trigger(
                 StopConflicted,
                 meta.at,
                 occurred_at=command.timestamp,
+                clock_offset_s=state.clock_offset_s,
                 transaction_id=command.transaction_id,
                 session_id=transaction.session_id,
                 meter_stop=command.meter_stop,
@@ -192,6 +240,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             TransactionStopped,
             meta.at,
             occurred_at=command.timestamp,
+            clock_offset_s=state.clock_offset_s,
             transaction_id=command.transaction_id,
             session_id=transaction.session_id,
             connector_id=transaction.connector_id,
@@ -203,17 +252,10 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             reason=command.reason,
             samples=merged(transaction.pending, command.samples),
             data=command.data,
-            clock_offset_s=state.clock_offset_s,
             key=key,
-            flags=(*command.flags, *_stop_flags(charge_point, transaction, command, meta.at)),
+            flags=(*command.flags, *stop_flags(charge_point, transaction, command, meta.at)),
         )
     return Accepted(reply)
-
-
-def merged(*groups: Iterable[RegisterSample]) -> tuple[RegisterSample, ...]:
-    """All samples once, oldest first; of equal times in the order given."""
-    unique = {sample: None for group in groups for sample in group}
-    return tuple(sorted(unique, key=lambda sample: sample.at))
 
 
 def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> bool:
@@ -224,66 +266,20 @@ def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> 
 
     One whose connector has since become Available is over, its stop is only late: it must not lock the driver out.
     """
-    state = charge_point.state
-    for one in state.open.values():
-        if one.tag != command.id_tag.key or one.connector_id == command.connector_id:
-            continue
-        last = state.connectors.get(one.connector_id)
-        left = last is not None and last.status == "Available" and last.at > one.started_at
-        if one.status == "Accepted" and not left:
-            return True
-    return False
+    return any(
+        one.tag == command.id_tag.key
+        and one.connector_id != command.connector_id
+        and one.status == "Accepted"
+        and one.left_at is None
+        for one in charge_point.state.open.values()
+    )
 
 
-def _start_flags(charge_point: ChargePoint, command: StartTransaction, at: datetime) -> list[str]:
-    state = charge_point.state
-    flags = _time_flags(charge_point, command.timestamp, at)
-    if state.evse(command.connector_id) is None:
-        flags.append(Flag.UNKNOWN_CONNECTOR)
-    last = state.last_stops.get(command.connector_id)
-    if last is not None:
-        if command.timestamp < last.at:
-            flags.append(Flag.BEFORE_PREVIOUS_STOP)
-        elif command.meter_start > last.meter:
-            flags.append(Flag.METER_GAP)
-        if command.timestamp >= last.at and command.meter_start < last.meter:
-            flags.append(Flag.METER_BELOW_PREVIOUS_STOP)
-    if command.reservation_id is not None and command.reservation_id not in state.reservations:
-        flags.append(Flag.UNKNOWN_RESERVATION)
-    if not state.accepted():
-        flags.append(Flag.NOT_REGISTERED)
-    return flags
-
-
-def _stop_flags(
-    charge_point: ChargePoint, transaction: Open | Ended, command: StopTransaction, at: datetime
-) -> list[str]:
-    flags = _time_flags(charge_point, command.timestamp, at)
-    if isinstance(transaction, Ended):
-        flags.append(Flag.SUPERSEDED)
-    if command.meter_stop < transaction.meter_start:
-        flags.append(Flag.METER_STOP_BELOW_START)
-    if command.timestamp < transaction.started_at:
-        flags.append(Flag.STOP_BEFORE_START)
-    if not _may_stop(transaction, command):
-        flags.append(Flag.FOREIGN_TAG)
-    if transaction.rebooted:
-        flags.append(Flag.REBOOTED)
-    return flags
-
-
-def _time_flags(charge_point: ChargePoint, timestamp: datetime, at: datetime) -> list[str]:
-    if timestamp - at > FUTURE_AFTER:
-        return [Flag.TIMESTAMP_IN_FUTURE]
-    return [Flag.LATE] if at - charge_point.state.corrected(timestamp, at) > LATE_AFTER else []
-
-
-def _may_stop(transaction: Open | Ended, command: StopTransaction) -> bool:
-    """The same tag, or one of its group (STOP-3); a stop without a tag is always right."""
-    if command.id_tag is None or command.id_tag.key == transaction.tag:
-        return True
-    parent = command.authorization.parent if command.authorization else ""
-    return bool(transaction.parent) and parent == transaction.parent
+def _same_stop(transaction: Ended, key: str) -> bool:
+    """A stop that was put to a transaction named another number, so only what it says counts."""
+    if transaction.assumed:
+        return transaction.stop.partition("|")[2] == key.partition("|")[2]
+    return transaction.stop == key
 
 
 def _stop_reply(transaction: Open | Ended | None, command: StopTransaction) -> Stopped:
@@ -316,7 +312,8 @@ def _transaction_of(charge_point: ChargePoint, command: RecordMeterValues) -> tu
         fitting = [
             open
             for open, one in charge_point.running_on(command.connector_id)
-            if command.timestamp is None or one.started_at <= command.timestamp
+            if command.timestamp is None
+            or one.started_at <= by_our_clock(command.timestamp, state.clock_offset_s)
         ]
         return (
             (fitting[-1], [Flag.WITHOUT_TRANSACTION_ID]) if fitting and command.connector_id > 0 else (0, [])
@@ -341,12 +338,14 @@ def _trigger_unmatched(charge_point: ChargePoint, command: StopTransaction, key:
         StopUnmatched,
         meta.at,
         occurred_at=command.timestamp,
+        clock_offset_s=charge_point.state.clock_offset_s,
         transaction_id=number,
         meter_stop=command.meter_stop,
         id_tag=command.id_tag,
+        parent=command.authorization.parent if command.authorization else "",
         reason=command.reason,
         samples=merged(command.samples),
         data=command.data,
         key=key,
-        flags=(*command.flags, why, *_time_flags(charge_point, command.timestamp, meta.at)),
+        flags=(*command.flags, why, *time_flags(charge_point, command.timestamp, meta.at)),
     )

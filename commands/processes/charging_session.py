@@ -1,7 +1,8 @@
 """A charge: what the charge point says becomes its session, and in the end its CDR.
 
 transaction_started → the session starts · samples → usage · connector states → charging or parking ·
-transaction_stopped → the end, the price and the CDR · superseded → an end that nobody reported.
+transaction_stopped → the end, the price and the CDR · superseded, closed → an end that nobody reported. All times
+are told as the charge point's clock showed them, with that clock's offset.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from domain.aggregate import Event
 from domain.charge_point.events import (
     MeterValuesRecorded,
     StatusReported,
+    TransactionClosed,
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
 )
+from domain.charge_point.state import Flag
 from domain.session import End
 
 
@@ -39,7 +42,8 @@ def started(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
             id_tag=event.id_tag,
             authorization=msgspec.structs.replace(event.authorization, status=event.status),
             status=event.status,
-            start=event.happened_at,
+            start=event.shown_at,
+            clock_offset_s=event.clock_offset_s,
             meter_start=event.meter_start,
             settings=event.settings,
             tariffs=event.tariffs,
@@ -52,29 +56,52 @@ def started(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
 def measured(event: MeterValuesRecorded, meta: Meta) -> Sequence[Command]:
     if not event.relay or not event.session_id:
         return ()
-    return (RecordUsage(session_id=event.session_id, samples=event.relay),)
+    return (
+        RecordUsage(session_id=event.session_id, samples=event.relay, clock_offset_s=event.clock_offset_s),
+    )
 
 
 def reported(event: StatusReported, meta: Meta) -> Sequence[Command]:
     if not event.session_id:
         return ()
-    return (RecordConnector(session_id=event.session_id, at=event.happened_at, status=event.status),)
+    return (
+        RecordConnector(
+            session_id=event.session_id,
+            at=event.shown_at,
+            status=event.status,
+            clock_offset_s=event.clock_offset_s,
+        ),
+    )
 
 
 def stopped(event: TransactionStopped, meta: Meta) -> Sequence[Command]:
     end = End(
-        at=event.happened_at,
+        at=event.shown_at,
         meter_stop=event.meter_stop,
         reason=event.reason,
         clock_offset_s=event.clock_offset_s,
+        assumed=event.assumed,
         flags=event.flags,
     )
     return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
 
 
 def superseded(event: TransactionSuperseded, meta: Meta) -> Sequence[Command]:
-    at = event.samples[-1].at if event.samples else event.happened_at
-    end = End(at=at, reason="Other", flags=("superseded",))
+    end = End(
+        at=event.shown_at, reason="Other", clock_offset_s=event.clock_offset_s, flags=(Flag.SUPERSEDED,)
+    )
+    return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
+
+
+def closed(event: TransactionClosed, meta: Meta) -> Sequence[Command]:
+    end = End(
+        at=event.shown_at,
+        reason="Other",
+        clock_offset_s=event.clock_offset_s,
+        by=event.by,
+        note=event.note,
+        flags=(event.why,),
+    )
     return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
 
 
@@ -84,4 +111,5 @@ POLICIES: dict[type[Event], Policy] = {
     StatusReported: reported,
     TransactionStopped: stopped,
     TransactionSuperseded: superseded,
+    TransactionClosed: closed,
 }

@@ -4,7 +4,7 @@ What enters: values that a handler decided on. What leaves: events and the state
 a frame, resolves an id tag or prices anything.
 """
 
-from domain.charge_point.aggregate import ChargePoint, charge_point_key, session_id
+from domain.charge_point.aggregate import ChargePoint, charge_point_key, orphan_id, session_id
 from domain.charge_point.events import (
     AGGREGATE_EVENTS,
     Booted,
@@ -24,8 +24,10 @@ from domain.charge_point.events import (
     Seen,
     StatusReported,
     StopConflicted,
+    StopSettled,
     StopUnmatched,
     TagAuthorized,
+    TransactionClosed,
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
@@ -54,11 +56,14 @@ __all__ = [
     "Seen",
     "StatusReported",
     "StopConflicted",
+    "StopSettled",
     "StopUnmatched",
     "TagAuthorized",
+    "TransactionClosed",
     "TransactionStarted",
     "TransactionStopped",
     "TransactionSuperseded",
     "charge_point_key",
+    "orphan_id",
     "session_id",
 ]

@@ -28,8 +28,10 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When its configuration is to be asked for, the oldest open call overdue, or the connection too silent."""
+        """When its configuration is to be asked for, the oldest open call overdue, the connection too silent, or a
+        transaction given up."""
         dues = [call.expires_at + CALL_GRACE for call in self.state.calls.values()]
+        dues += [due for one in self.state.open.values() if (due := self.abandoned_at(one)) is not None]
         dues += [due for due in (self.configuration_due, self.silent_at) if due is not None]
         return min(dues, default=None)
 
@@ -56,6 +58,16 @@ class ChargePoint(Aggregate[ChargePointState]):
         past = timedelta(seconds=at.second, microseconds=at.microsecond)
         return at - past + timedelta(minutes=1) if past else at
 
+    def abandoned_at(self, transaction: Open) -> datetime | None:
+        """When the transaction is given up, unless its charge point comes back before (BOOT-6).
+
+        One whose charge point is connected may charge for days without a word, unless its connector is free again.
+        """
+        since = transaction.left_at
+        if self.state.connection is None:
+            since = max(transaction.heard_at, self.state.offline_since or transaction.heard_at)
+        return None if since is None else since + timedelta(hours=transaction.abandoned_after_h)
+
     def running_on(self, connector_id: int) -> list[tuple[int, Open]]:
         """The open transactions of a connector, the one that began first first."""
         found = [(number, one) for number, one in self.state.open.items() if one.connector_id == connector_id]
@@ -65,6 +77,11 @@ class ChargePoint(Aggregate[ChargePointState]):
 def charge_point_key(tenant: str, charge_point_id: str) -> str:
     """The aggregate's id, which is its group too."""
     return f"{ChargePoint.kind}|{tenant}|{charge_point_id}"
+
+
+def orphan_id(tenant: str, charge_point_id: str, key: str) -> str:
+    """The id of a stop that belongs to no transaction; `key` is its content key."""
+    return str(uuid5(SESSIONS, f"orphan|{tenant}|{charge_point_id}|{key}"))
 
 
 def session_id(tenant: str, charge_point_id: str, transaction_id: int) -> str:

@@ -1,8 +1,9 @@
 """The facts of one charge point. Names and fields are kept in the log for ever; a golden file holds each.
 
 `received_at` is the gateway's time of receipt; `occurred_at` is the charge point's own time, raw and uncorrected,
-where its message carries one. No event holds an id tag, a password or the body of a DataTransfer. Over 400 lines
-because every fact of OCPP 1.6's charge point stands here, in one list.
+where its message carries one, and `happened_at` that time corrected by what was known of its clock. No event
+holds an id tag, a password or the body of a DataTransfer. Over 400 lines because every fact of OCPP 1.6's charge
+point stands here, in one list.
 """
 
 from __future__ import annotations
@@ -16,24 +17,36 @@ from domain.aggregate import Event
 from domain.charge_point import profiles
 from domain.charge_point.state import (
     CONFIGURATION_KEEPS,
+    CONFIGURATION_MOST,
+    CONFLICTS_MOST,
+    CONNECTORS_MOST,
     DRIFT_AGREES_S,
+    KEY_MOST,
+    ORPHAN_SAMPLES_MOST,
     OVERDUE_MOST,
+    PENDING_MOST,
     REBOOT_REQUIRED,
     SILENT,
+    VALUE_MOST,
     Answered,
     ChargePointState,
     Connection,
     Drift,
     Ended,
+    Flag,
     LastStatus,
     LastStop,
     Open,
     OpenCall,
+    Orphan,
     Registration,
     RemoteStart,
+    Stray,
     is_secret_key,
 )
+from domain.clock import by_its_clock, by_our_clock
 from domain.schedules import end_transaction
+from domain.thinning import thinned
 from domain.values import (
     Authorization,
     Connector,
@@ -48,6 +61,27 @@ from domain.values import (
 
 if TYPE_CHECKING:
     from domain.charge_point.aggregate import ChargePoint
+
+
+class Timed(Event, frozen=True, kw_only=True):
+    """The base of facts with a time of the charge point's own. `clock_offset_s`: how far its clock was known to run
+    ahead of ours then."""
+
+    clock_offset_s: int = 0
+
+    @property
+    def happened_at(self) -> datetime:
+        """By our clock."""
+        return (
+            self.timestamp
+            if self.occurred_at is None
+            else by_our_clock(self.occurred_at, self.clock_offset_s)
+        )
+
+    @property
+    def shown_at(self) -> datetime:
+        """By the charge point's clock."""
+        return self.occurred_at or by_its_clock(self.timestamp, self.clock_offset_s)
 
 
 class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
@@ -135,7 +169,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
             since=self.timestamp,
             quiet_s=self.quiet_s,
         )
-        state.lost = state.drift = None
+        state.lost = state.drift = state.offline_since = None
         if self.unconfigured:
             state.configuration_wanted = True
 
@@ -151,6 +185,7 @@ class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnec
         connection = state.connection
         if connection is not None and connection.epoch == self.epoch:
             state.connection, state.lost = None, connection if self.reason == SILENT else None
+            state.offline_since = self.timestamp
 
 
 class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
@@ -194,7 +229,7 @@ class Seen(Event, frozen=True, kw_only=True, tag="charge_point.seen.v1"):
         """Every event moves the aggregate's time of last change; this one does nothing else."""
 
 
-class StatusReported(Event, frozen=True, kw_only=True, tag="charge_point.status_reported.v1"):
+class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_reported.v1"):
     """StatusNotification. `stale` when a newer one of this connector is known (ST-3): history, not the present."""
 
     connector_id: int
@@ -208,13 +243,25 @@ class StatusReported(Event, frozen=True, kw_only=True, tag="charge_point.status_
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
-        _watch_clock(aggregate.state, self)
-        if not self.stale:
-            aggregate.state.connectors[self.connector_id] = LastStatus(
-                status=self.status,
-                error_code=self.error_code,
-                at=aggregate.state.corrected(self.occurred_at, self.timestamp),
-            )
+        state = aggregate.state
+        _watch_clock(state, self)
+        if self.stale:
+            return
+        at = state.corrected(self.occurred_at, self.timestamp)
+        state.connectors[self.connector_id] = LastStatus(
+            status=self.status, error_code=self.error_code, at=at
+        )
+        if len(state.connectors) > CONNECTORS_MOST:
+            del state.connectors[min(state.connectors, key=lambda id: state.connectors[id].at)]
+        for one in state.open.values():
+            if one.connector_id != self.connector_id or at <= one.started_at:
+                continue
+            if self.status != "Available":
+                one.left_at = None
+                _heard(one, self)
+            elif one.left_at is None:
+                one.left_at = self.timestamp
+                _heard(one, self)
 
 
 class TagAuthorized(Event, frozen=True, kw_only=True, tag="charge_point.tag_authorized.v1"):
@@ -240,7 +287,7 @@ class DataTransferred(Event, frozen=True, kw_only=True, tag="charge_point.data_t
         """A fact for readers."""
 
 
-class Notified(Event, frozen=True, kw_only=True, tag="charge_point.notified.v1"):
+class Notified(Timed, frozen=True, kw_only=True, tag="charge_point.notified.v1"):
     """A notification that only says something: firmware, diagnostics, log status, security event, CSR.
 
     `action` is OCPP's; `content` the payload as on the wire.
@@ -254,11 +301,12 @@ class Notified(Event, frozen=True, kw_only=True, tag="charge_point.notified.v1")
         """A fact for readers."""
 
 
-class MeterValuesRecorded(Event, frozen=True, kw_only=True, tag="charge_point.meter_values_recorded.v1"):
+class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.meter_values_recorded.v1"):
     """MeterValues. `values` is the wire's `meterValue`, compact JSON. `occurred_at` is the newest sample's time.
 
     `relay` is what its session shall be told now: the register samples since the last relay, oldest first.
-    Otherwise `held` are this message's register samples, kept for the next relay or the stop. `session_id` is empty
+    Otherwise `held` are this message's register samples: kept for the next relay or the stop, also where the
+    transaction is over without it, or, of a transaction that we do not know, for its start. `session_id` is empty
     where no transaction of ours fits; `transaction_id` is ours after attaching (MV-3), else as sent, 0 for none.
     """
 
@@ -271,22 +319,40 @@ class MeterValuesRecorded(Event, frozen=True, kw_only=True, tag="charge_point.me
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
-        _watch_clock(aggregate.state, self)
-        transaction = aggregate.state.open.get(self.transaction_id)
+        state = aggregate.state
+        _watch_clock(state, self)
+        transaction = state.open.get(self.transaction_id)
         if transaction is None:
+            self._hold(state)
             return
+        transaction.left_at = None
+        _heard(transaction, self)
         if self.relay:
             transaction.relayed_at, transaction.pending = self.timestamp, []
         else:
             transaction.pending = [*transaction.pending, *self.held]
 
+    def _hold(self, state: ChargePointState) -> None:
+        """Of a transaction that does not run: for the stop of one that is over, else for a start."""
+        ended = state.ended.get(self.transaction_id)
+        if ended is not None:
+            room = PENDING_MOST - state.waiting() + len(ended.pending)
+            ended.pending = list(thinned([*ended.pending, *self.held], max(2, room)))
+        elif self.held:
+            strays = [
+                Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
+            ]
+            state.strays += strays
+            state.forget(self.timestamp)
 
-class TransactionStarted(Event, frozen=True, kw_only=True, tag="charge_point.transaction_started.v1"):
+
+class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_started.v1"):
     """StartTransaction was answered with `transaction_id` and `status`, the idTagInfo status (START-1).
 
     `occurred_at` is the charge point's timestamp, `meter_start` in Wh. A `status` other than Accepted is a
     transaction all the same: its stop will come. `superseded` is the transaction on the same connector that this
-    one ended, 0 for none (START-7). `tariffs` are OCPI 2.3.0 Tariff objects as they were at the start.
+    one ended, 0 for none (START-7). `tariffs` are OCPI 2.3.0 Tariff objects as they were at the start. `held` are
+    register samples of its connector that came before it, under a number that we did not know.
     """
 
     transaction_id: int
@@ -307,7 +373,7 @@ class TransactionStarted(Event, frozen=True, kw_only=True, tag="charge_point.tra
     tariffs: tuple[JSONObject, ...] = ()
     remote_command_id: str = ""
     superseded: int = 0
-    clock_offset_s: int = 0
+    held: tuple[RegisterSample, ...] = ()
     key: str  # START-6
     flags: tuple[str, ...] = ()
 
@@ -322,8 +388,20 @@ class TransactionStarted(Event, frozen=True, kw_only=True, tag="charge_point.tra
             status=self.status,
             meter_start=self.meter_start,
             started_at=self.happened_at,
+            seen_at=self.shown_at,
+            heard_at=self.timestamp,
+            left_at=self.timestamp if self._left(state) else None,
+            abandoned_after_h=self.settings.abandoned_after_hours,
             key=self.key,
+            pending=list(self.held),
         )
+        if self.held:
+            taken = set(self.held)
+            state.strays = [
+                one
+                for one in state.strays
+                if one.connector_id != self.connector_id or one.sample not in taken
+            ]
         state.starts[self.key] = Answered(
             transaction_id=self.transaction_id,
             session_id=self.session_id,
@@ -341,12 +419,17 @@ class TransactionStarted(Event, frozen=True, kw_only=True, tag="charge_point.tra
             state.reservations.pop(self.reservation_id, None)
         state.forget(self.timestamp)
 
+    def _left(self, state: ChargePointState) -> bool:
+        """Whether its connector was free again before we heard of it."""
+        last = state.connectors.get(self.connector_id)
+        return last is not None and last.status == "Available" and last.at > self.happened_at
 
-class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.transaction_stopped.v1"):
+
+class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_stopped.v1"):
     """StopTransaction of a transaction of ours; `occurred_at` is the charge point's timestamp, `meter_stop` in Wh.
 
     `samples` are the register samples that its session was not told yet, with those of transactionData, oldest
-    first. `clock_offset_s` is how far the charge point's clock ran ahead of ours, as known at the stop.
+    first. `assumed`: the charge point named no transaction of ours, the stop was put to this one by what it says.
     """
 
     transaction_id: int
@@ -360,7 +443,7 @@ class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.tra
     reason: str = "Local"
     samples: tuple[RegisterSample, ...] = ()
     data: msgspec.Raw = msgspec.Raw(b"null")  # transactionData as on the wire
-    clock_offset_s: int = 0
+    assumed: bool = False
     key: str  # STOP-4
     flags: tuple[str, ...] = ()
 
@@ -373,7 +456,7 @@ class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.tra
         if ended is not None:
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
-            ended.pending = []
+            ended.assumed, ended.pending = self.assumed, []
         state.profiles = end_transaction(state.profiles, self.connector_id, self.transaction_id)
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
@@ -381,11 +464,11 @@ class TransactionStopped(Event, frozen=True, kw_only=True, tag="charge_point.tra
         state.forget(self.timestamp)
 
 
-class TransactionSuperseded(Event, frozen=True, kw_only=True, tag="charge_point.transaction_superseded.v1"):
-    """Another transaction was accepted on its connector while it ran: its end is suspect (START-7).
+class TransactionSuperseded(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_superseded.v1"):
+    """Another transaction began on its connector while it ran: its end is suspect (START-7).
 
     Its own StopTransaction may still come and is then taken as `transaction_stopped` with the flag `superseded`.
-    `samples` are those that its session was not told yet.
+    `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last.
     """
 
     transaction_id: int
@@ -397,11 +480,35 @@ class TransactionSuperseded(Event, frozen=True, kw_only=True, tag="charge_point.
     def apply(self, aggregate: ChargePoint) -> None:
         running = aggregate.state.open.pop(self.transaction_id, None)
         if running is not None:
-            running.pending = []
-            aggregate.state.ended[self.transaction_id] = _ended(running, self.timestamp)
+            ended = aggregate.state.ended[self.transaction_id] = _ended(running, self.timestamp)
+            ended.why = Flag.SUPERSEDED
 
 
-class StopConflicted(Event, frozen=True, kw_only=True, tag="charge_point.stop_conflicted.v1"):
+class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_closed.v1"):
+    """It was ended without its stop, because `why` says so: a person wanted it, or nothing was heard of it (BOOT-6).
+
+    Its own StopTransaction may still come and is then taken as `transaction_stopped` with `why` among its flags.
+    `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last. `by` and
+    `note` are those of the person.
+    """
+
+    transaction_id: int
+    session_id: str
+    connector_id: int
+    why: str  # a Flag: by_hand, abandoned or surplus
+    by: str = ""
+    note: str = ""
+    samples: tuple[RegisterSample, ...] = ()
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        running = aggregate.state.open.pop(self.transaction_id, None)
+        if running is not None:
+            ended = aggregate.state.ended[self.transaction_id] = _ended(running, self.timestamp)
+            ended.why = self.why
+            aggregate.state.forget(self.timestamp)
+
+
+class StopConflicted(Timed, frozen=True, kw_only=True, tag="charge_point.stop_conflicted.v1"):
     """A second StopTransaction with other values; the first stands (STOP-4)."""
 
     transaction_id: int
@@ -414,18 +521,19 @@ class StopConflicted(Event, frozen=True, kw_only=True, tag="charge_point.stop_co
     def apply(self, aggregate: ChargePoint) -> None:
         ended = aggregate.state.ended.get(self.transaction_id)
         if ended is not None:
-            ended.conflicts = [*ended.conflicts, self.key][-8:]
+            ended.conflicts = [*ended.conflicts, self.key][-CONFLICTS_MOST:]
 
 
-class StopUnmatched(Event, frozen=True, kw_only=True, tag="charge_point.stop_unmatched.v1"):
+class StopUnmatched(Timed, frozen=True, kw_only=True, tag="charge_point.stop_unmatched.v1"):
     """A StopTransaction that belongs to no transaction of ours: id -1 (START-5), or an id never given here (STOP-1).
 
-    Everything that a person or a later rule needs to attach it is kept.
+    Everything that a person or a later rule needs to attach it is kept; `parent` is the key of the tag's group.
     """
 
     transaction_id: int
     meter_stop: int
     id_tag: TagRef | None = None
+    parent: str = ""
     reason: str = "Local"
     samples: tuple[RegisterSample, ...] = ()
     data: msgspec.Raw = msgspec.Raw(b"null")
@@ -433,8 +541,35 @@ class StopUnmatched(Event, frozen=True, kw_only=True, tag="charge_point.stop_unm
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
-        aggregate.state.orphan_stops[self.key] = self.timestamp
+        aggregate.state.orphans[self.key] = Orphan(
+            stopped_at=self.shown_at,
+            at=self.timestamp,
+            clock_offset_s=self.clock_offset_s,
+            meter_stop=self.meter_stop,
+            id_tag=self.id_tag,
+            parent=self.parent,
+            reason=self.reason,
+            samples=list(thinned(self.samples, ORPHAN_SAMPLES_MOST)),
+        )
         aggregate.state.forget(self.timestamp)
+
+
+class StopSettled(Event, frozen=True, kw_only=True, tag="charge_point.stop_settled.v1"):
+    """A stop that belonged to no transaction was put to one: to a start that came after it, or by a person.
+
+    `key` is that of `stop_unmatched`; `by` and `note` are those of the person.
+    """
+
+    key: str
+    transaction_id: int
+    session_id: str
+    by: str = ""
+    note: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        orphan = aggregate.state.orphans.get(self.key)
+        if orphan is not None:
+            orphan.session_id = self.session_id
 
 
 class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_requested.v1"):
@@ -580,8 +715,18 @@ def _watch_clock(state: ChargePointState, event: Event) -> None:
 
 def _note(state: ChargePointState, key: str, value: str) -> None:
     """A configuration value that is no secret."""
-    if key and not is_secret_key(key) and not value.startswith("s1."):
-        state.configuration[key.lower()] = value
+    if not key or is_secret_key(key) or value.startswith("s1."):
+        return
+    name = key.lower()[:KEY_MOST]
+    if name in state.configuration or len(state.configuration) < CONFIGURATION_MOST:
+        state.configuration[name] = value[:VALUE_MOST]
+
+
+def _heard(transaction: Open, event: Timed) -> None:
+    """It showed itself: at a time of its own that is never after the receipt."""
+    transaction.heard_at = event.timestamp
+    shown = min(event.shown_at, by_its_clock(event.timestamp, event.clock_offset_s))
+    transaction.seen_at = max(transaction.seen_at, shown)
 
 
 def _ended(running: Open, at: datetime) -> Ended:
@@ -615,8 +760,10 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
+    TransactionClosed,
     StopConflicted,
     StopUnmatched,
+    StopSettled,
     CallRequested,
     CallSent,
     CallConcluded,

@@ -2,6 +2,7 @@
 
 Only events change it. It stands in the compacted state topic as JSON, so every field has a default and all
 collections are bounded: idempotence keys live `KEEP` after they were made and never more than `KEEP_MOST` of them.
+All bounds reached at once, it is still smaller than one record of the log may be.
 """
 
 from __future__ import annotations
@@ -12,11 +13,30 @@ from typing import TypeVar
 
 import msgspec
 
+from domain.clock import by_our_clock
 from domain.schedules import Installed, ProfileStack, Purpose
-from domain.values import Authorization, Evse, RegisterSample, Site, TagRef
+from domain.values import ABANDONED_AFTER_H, Authorization, Evse, RegisterSample, Site, TagRef
 
 KEEP = timedelta(days=7)
-KEEP_MOST = 1000
+KEEP_MOST = 400
+
+OPEN_MOST = 128
+"""Transactions that may run at once; one that begins beyond it closes the one that was longest not heard of."""
+
+PENDING_MOST, PENDING_FEW = 300, 2
+"""Register samples that may wait for a relay, of all transactions together; one beyond it is relayed at once, unless
+its transaction has only a few."""
+
+CONFLICTS_MOST = 4
+ORPHANS_KEEP = timedelta(days=90)
+"""How long a stop that belongs to no transaction can be put to one."""
+
+ORPHANS_MOST, ORPHAN_SAMPLES_MOST = 32, 16
+STRAYS_MOST = 200
+CONNECTORS_MOST = 256
+CONFIGURATION_MOST, KEY_MOST, VALUE_MOST = 200, 50, 500
+"""Configuration keys that are remembered, and OCPP's own limits of a key's and a value's characters."""
+
 PROFILES_MOST = 100
 """How many charging profiles of a charge point are remembered, the newest."""
 
@@ -74,6 +94,13 @@ class Flag(StrEnum):
     REBOOTED = "rebooted"  # the charge point booted while it ran
     NOT_REGISTERED = "not_registered"  # sent before BootNotification was accepted
     CONNECTOR_ZERO_STATUS = "connector_zero_status"  # a status that connector 0 cannot have
+    JOINED = "joined"  # its stop came first, without its number: the two were put together by what they say
+    BY_HAND = "by_hand"  # an operator's word, not the charge point's
+    ABANDONED = "abandoned"  # nothing was heard of it for longer than its tenant waits
+    SURPLUS = "surplus"  # more transactions ran at once than a charge point can have
+    DATA_THINNED = "data_thinned"  # readings were left out: the message was too large to be kept whole
+    SAMPLES_THINNED = "samples_thinned"  # registers were left out: there were too many
+    TEXT_CUT = "text_cut"  # a text was far longer than OCPP allows
 
 
 class Connection(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -109,7 +136,11 @@ class LastStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A running transaction. `pending` are register samples that its session was not told yet."""
+    """A running transaction. `pending` are register samples that its session was not told yet.
+
+    `started_at` is by our clock. `seen_at` is the last time, by the charge point's clock, at which it showed itself;
+    `heard_at` is when we last received anything of it. `left_at` is when we heard that its connector is free again.
+    """
 
     session_id: str
     connector_id: int
@@ -118,6 +149,10 @@ class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: str
     meter_start: int
     started_at: datetime
+    seen_at: datetime
+    heard_at: datetime
+    left_at: datetime | None = None
+    abandoned_after_h: int = ABANDONED_AFTER_H
     key: str
     relayed_at: datetime | None = None
     pending: list[RegisterSample] = []
@@ -125,7 +160,10 @@ class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A transaction that is over: stopped (`stop` is the stop's content key), or superseded and not stopped yet."""
+    """A transaction that is over: stopped (`stop` is the stop's content key), or ended without its stop, and `why`.
+
+    `assumed` where the stop named no transaction of ours and was put to this one: the true one may still come.
+    """
 
     session_id: str
     connector_id: int
@@ -139,9 +177,41 @@ class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop_status: str = ""
     stop_expires_at: datetime | None = None
     stop_parent_sealed: str = ""
+    assumed: bool = False
+    why: str = ""
     conflicts: list[str] = []
-    pending: list[RegisterSample] = []
+    pending: list[RegisterSample] = []  # for the stop that may still come
     rebooted: bool = False
+
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether its charge point has not said yet how it ended."""
+        return not self.stop or self.assumed
+
+
+class Orphan(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A stop of no transaction of ours (START-5, STOP-6). `stopped_at` is the charge point's own time.
+
+    `session_id` is the charge that it was put to in the end; it stays so that a repeat is recognised.
+    """
+
+    stopped_at: datetime
+    at: datetime
+    clock_offset_s: int = 0
+    meter_stop: int
+    id_tag: TagRef | None = None
+    parent: str = ""
+    reason: str = "Local"
+    samples: list[RegisterSample] = []
+    session_id: str = ""
+
+
+class Stray(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A register sample of a transaction that we do not know: its start may still come (MV-4)."""
+
+    connector_id: int
+    at: datetime
+    sample: RegisterSample
 
 
 class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -222,6 +292,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     registration: Registration | None = None
     connection: Connection | None = None
     lost: Connection | None = None  # thought silent: a sign of life on it brings it back
+    offline_since: datetime | None = None
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
     configuration_wanted: bool = False  # it is to be asked for it
@@ -230,7 +301,8 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     open: dict[int, Open] = {}
     ended: dict[int, Ended] = {}
     starts: dict[str, Answered] = {}
-    orphan_stops: dict[str, datetime] = {}
+    orphans: dict[str, Orphan] = {}
+    strays: list[Stray] = []
     last_stops: dict[int, LastStop] = {}
     remote_starts: list[RemoteStart] = []
     reservations: dict[int, datetime] = {}
@@ -250,10 +322,12 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         """When it happened by our clock: the charge point's time less its offset, never after the receipt."""
         if timestamp is None:
             return received
-        try:
-            return min(timestamp - timedelta(seconds=self.clock_offset_s), received)
-        except OverflowError:  # a year before 1 or after 9999
-            return min(timestamp, received)
+        return min(by_our_clock(timestamp, self.clock_offset_s), received)
+
+    def waiting(self) -> int:
+        """How many register samples wait to be told."""
+        every: list[Open | Ended] = [*self.open.values(), *self.ended.values()]
+        return sum(len(one.pending) for one in every)
 
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""
@@ -281,7 +355,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         return int(known) if known.isascii() and known.isdigit() and len(known) < 9 else 0
 
     def forget(self, now: datetime) -> None:
-        """Drop idempotence keys that are too old or too many; those of open transactions stay."""
+        """Drop what is too old or too many; the keys of open transactions stay."""
         before = now - KEEP
         running = {one.key for one in self.open.values()}
         for key in _surplus(
@@ -290,8 +364,14 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
             del self.starts[key]
         for number in _surplus([(number, one.at) for number, one in self.ended.items()], before):
             del self.ended[number]
-        for key in _surplus(list(self.orphan_stops.items()), before):
-            del self.orphan_stops[key]
+        orphans = [(key, one.at) for key, one in self.orphans.items()]
+        for key in _surplus(orphans, now - ORPHANS_KEEP, ORPHANS_MOST):
+            del self.orphans[key]
+        self.strays = [one for one in self.strays if one.at >= before][-STRAYS_MOST:]
+        for connector in _surplus(
+            [(id, one.at) for id, one in self.last_stops.items()], None, CONNECTORS_MOST
+        ):
+            del self.last_stops[connector]
 
 
 _SECRETS = ("authorizationkey", "password", "passwd", "passphrase", "secret", "privatekey", "credential")
@@ -311,6 +391,9 @@ def tag_of(tag: TagRef | None) -> str:
 _Key = TypeVar("_Key", str, int)
 
 
-def _surplus(entries: list[tuple[_Key, datetime]], before: datetime) -> list[_Key]:
-    surplus = len(entries) - KEEP_MOST
-    return [key for i, (key, at) in enumerate(entries) if at < before or i < surplus]
+def _surplus(
+    entries: list[tuple[_Key, datetime]], before: datetime | None, most: int = KEEP_MOST
+) -> list[_Key]:
+    """The keys of what is older than `before`, and of the first ones beyond `most`."""
+    surplus = len(entries) - most
+    return [key for i, (key, at) in enumerate(entries) if (before is not None and at < before) or i < surplus]

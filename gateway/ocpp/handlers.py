@@ -29,6 +29,7 @@ from commands.charge_point import (
     start_id,
     stop_id,
 )
+from commands.charge_point.sizes import fitting
 from domain.values import JSONObject
 from gateway.ocpp.exchange import Exchange, LogAwayError
 from gateway.ocpp.readings import newest, registers, wire_data, wire_values
@@ -122,7 +123,7 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
         tariffs=tuple(tariffs),
         flags=exchange.flags,
     )
-    reply = await exchange.ask(command, Started, command_id=start_id(command))
+    reply = await exchange.ask(fitting(command), Started, command_id=start_id(command))
     return core.StartTransactionConfirmation(
         transaction_id=reply.transaction_id,
         id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed),
@@ -132,20 +133,18 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
 async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> Confirmation:
     """MV-2: always an empty answer, once the record is durable."""
     samples, flags = registers(message.meter_value)
-    await exchange.tell(
-        RecordMeterValues(
-            tenant=exchange.tenant.id,
-            charge_point_id=exchange.charge_point_id,
-            connector_id=message.connector_id,
-            transaction_id=message.transaction_id,
-            values=wire_values(exchange.payload),
-            samples=samples,
-            timestamp=newest(message.meter_value),
-            relay_every=exchange.tenant.relay_every,
-            flags=(*exchange.flags, *flags),
-        ),
-        correlation_id=exchange.story(message.transaction_id),
+    command = RecordMeterValues(
+        tenant=exchange.tenant.id,
+        charge_point_id=exchange.charge_point_id,
+        connector_id=message.connector_id,
+        transaction_id=message.transaction_id,
+        values=wire_values(exchange.payload),
+        samples=samples,
+        timestamp=newest(message.meter_value),
+        relay_every=exchange.tenant.relay_every,
+        flags=(*exchange.flags, *flags),
     )
+    await exchange.tell(fitting(command), correlation_id=exchange.story(message.transaction_id))
     return core.MeterValuesConfirmation()
 
 
@@ -171,7 +170,7 @@ async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequ
         flags=(*exchange.flags, *flags),
     )
     reply = await exchange.ask(
-        command,
+        fitting(command),
         Stopped,
         command_id=stop_id(command),
         correlation_id=exchange.story(message.transaction_id),

@@ -45,6 +45,7 @@ from projections.store.port import (
     StoreUnavailable,
     UniqueViolation,
     Write,
+    declared,
 )
 from projections.store.shapes import (
     check_circle,
@@ -209,12 +210,13 @@ class MongoReadStore(ReadStore):
 
     async def ensure(self, specs: Iterable[IndexSpec]) -> None:
         places: defaultdict[tuple[str, str], list[IndexSpec]] = defaultdict(list)
-        for spec in specs:
+        wanted = list(specs)
+        self._declared = declared(self._declared, wanted)
+        for spec in wanted:
             check_place(spec.db, spec.collection)
             places[spec.db, spec.collection].append(spec)
             if spec.expire_after is not None:
                 self._expires_by[spec.db, spec.collection] = spec.fields[0].field
-            self._declared[spec] = None
         async with self._translating():
             for (db, collection), group in places.items():
                 await _make_indexes(self._collection(db, collection), group)

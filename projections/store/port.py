@@ -266,6 +266,13 @@ def expiry(db: str, collection: str, field: str, seconds: int) -> IndexSpec:
     return IndexSpec(db, collection, (Sort(field),), expire_after=seconds)
 
 
+def declared(known: Mapping[IndexSpec, None], wanted: Sequence[IndexSpec]) -> dict[IndexSpec, None]:
+    """What is declared with these too, in order: a collection's newest expiry takes the place of the one before."""
+    anew = {(spec.db, spec.collection) for spec in wanted if spec.expire_after is not None}
+    kept = [spec for spec in known if spec.expire_after is None or (spec.db, spec.collection) not in anew]
+    return dict.fromkeys([*kept, *wanted])
+
+
 class ReadStore(ABC):
     """Read models in databases `chargesphere` and `ocpp_{tenant}`, and what no rebuild may drop in `chargesphere_…`.
 

@@ -38,6 +38,7 @@ from projections.store.port import (
     StoreUnavailable,
     UniqueViolation,
     Write,
+    declared,
 )
 from projections.store.shapes import (
     check_circle,
@@ -323,7 +324,7 @@ class SqliteReadStore(ReadStore):
                                 connection.execute(statement)
                     else:
                         make_index(connection, *sql.index_statement(spec))
-        self._declared.update(dict.fromkeys(specs))
+        self._declared = declared(self._declared, specs)
 
     def _purge(self, now: datetime) -> int:
         gone = 0

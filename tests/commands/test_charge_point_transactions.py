@@ -32,7 +32,7 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import KEEP_MOST
+from domain.charge_point.state import KEEP_MOST, ORPHANS_MOST
 from domain.values import TagRef
 from tests.commands.charge_point_case import (
     ALICE,
@@ -528,7 +528,7 @@ def test_a_clock_far_off_breaks_nothing(year: int) -> None:
     assert case.start(received=3, timestamp=odd).status == "Accepted"
     case.meter(4, 1100, transaction_id=1, timestamp=odd)
     case.stop(1, received=5, timestamp=odd)
-    assert case.last(TransactionStopped).happened_at == odd
+    assert case.last(TransactionStopped).occurred_at == odd
     case.status(6, "Available")
     assert case.state.connectors[1].status == "Available"
     assert case.start(received=7, meter_start=5000).transaction_id == 2
@@ -553,7 +553,7 @@ def test_the_keys_of_a_charge_point_gone_mad_stay_bounded() -> None:
         case.stop(-1, received=i + 0.5, meter_stop=i)
     assert len(case.state.starts) <= KEEP_MOST + 1
     assert len(case.state.ended) <= KEEP_MOST + 1
-    assert len(case.state.orphan_stops) <= KEEP_MOST + 1
+    assert len(case.state.orphans) <= ORPHANS_MOST + 1
 
 
 def story() -> list[StartTransaction | StopTransaction]:

@@ -226,7 +226,7 @@ def test_a_clock_that_runs_ahead_is_corrected_in_the_price_and_said() -> None:
     assert body["start_date_time"] == "2026-03-02T09:00:00Z"
     assert "clock" in body["remark"]
     [ended] = [event for event in events if isinstance(event, Ended)]
-    assert ended.occurred_at == at(30)
+    assert (ended.occurred_at, ended.reported_at) == (at(-30), at(30))
 
 
 def test_a_stop_before_the_start_is_taken_and_flagged() -> None:
@@ -316,6 +316,19 @@ def test_whatever_comes_first_the_true_end_counts_at_last(order: tuple[int, ...]
     credited = {one["credit_reference_id"] for one in standing if one.get("credit")}
     [valid] = [one for one in standing if not one.get("credit") and one["id"] not in credited]
     assert (valid["total_energy"], valid["total_cost"]["before_taxes"]) == (20, 5.5)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_of_several_ends_the_surest_counts_in_whatever_order_they_come(order: tuple[int, ...]) -> None:
+    """Nobody's word, then a stop that was put to it, then the charge point's own: 20 kWh, 5.50 (vector 2)."""
+    assumed = end_command(20, 16000, assumed=True)
+    commands = [start_command(), superseded(10), assumed, end_command(30, 21000)]
+    session, events = run(*(commands[i] for i in order))
+    standing = [issued.cdr for issued in cdrs(events)]
+    credited = {one["credit_reference_id"] for one in standing if one.get("credit")}
+    [valid] = [one for one in standing if not one.get("credit") and one["id"] not in credited]
+    assert (valid["total_energy"], valid["total_cost"]["before_taxes"]) == (20, 5.5)
+    assert not session.state.provisional
 
 
 def test_the_late_end_of_an_invalid_session_issues_no_cdr() -> None:

@@ -21,6 +21,7 @@ from tests.projections.facts import (
     MSP,
     SESSION,
     connected,
+    corrected,
     disconnected,
     ended,
     meta,
@@ -57,7 +58,7 @@ in order; there is no order across keys or topics.
 | `ce_type` | the type, with its version |
 | `ce_source` | `/chargesphere/` and the kind of aggregate |
 | `ce_subject` | the aggregate: a session id, `tenant\\|charge point`, `owner\\|token key` |
-| `ce_time` | when it happened (UTC), by the sender where it said so |
+| `ce_time` | when it happened (UTC), by our clock: a charge point's time is corrected by what is known of its clock |
 | `ce_tenantid` | the tenant; left out where a partner's fact belongs to none |
 | `ce_aggregateversion` | counts the aggregate's facts from 1; not all of them are public |
 | `ce_correlationid` | one charge's story, from its first frame to its CDR; `GET /api/v1/stories/{id}` |
@@ -77,6 +78,7 @@ def examples() -> dict[str, tuple[Event, Payload]]:
         started(),
         used(2, 30, 100, total_cost={"excl_vat": 0.03, "incl_vat": 0.04}),
         ended(3, 3600, 4200),
+        corrected(5, 3900, 4300),
         priced(4, 3600),
         put_token(),
         token.Removed(

@@ -47,6 +47,7 @@ ROAMING = Authorization(
     source="stored",
     as_of=NOON,
     owner=MSP,
+    token_type="RFID",
     cdr_token="s1.9f2c.BBBB",
     auth_method="WHITELIST",
 )
@@ -173,18 +174,52 @@ def used(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any
     )
 
 
-def ended(version: int, seconds: float, wh: int, id: str = SESSION) -> session.Ended:
+def ended(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any) -> session.Ended:
     return of_session(
         session.Ended,
         version,
         seconds,
         id,
         occurred_at=after(seconds),
+        started_at=NOON,
         status="COMPLETED",
         meter_stop=1000 + wh,
         energy_wh=Decimal(wh),
         reason="Local",
         owner=MSP,
+        **fields,
+    )
+
+
+def corrected(version: int, seconds: float, wh: int, id: str = SESSION) -> session.EndCorrected:
+    return of_session(
+        session.EndCorrected,
+        version,
+        seconds,
+        id,
+        occurred_at=after(seconds),
+        charge_point_id="CP-1",
+        connector_id=1,
+        started_at=NOON,
+        status="COMPLETED",
+        meter_stop=1000 + wh,
+        energy_wh=Decimal(wh),
+        reason="Local",
+        owner=MSP,
+    )
+
+
+def unmatched(version: int, seconds: float = 0.0, **fields: Any) -> charge_point.StopUnmatched:
+    fields = {"occurred_at": after(seconds), "key": f"-1|{seconds}|6000", **fields}
+    return of_charge_point(
+        charge_point.StopUnmatched,
+        version,
+        seconds,
+        transaction_id=-1,
+        meter_stop=6000,
+        id_tag=TAG,
+        flags=("orphan",),
+        **fields,
     )
 
 
@@ -197,6 +232,8 @@ def priced(version: int, seconds: float, id: str = SESSION) -> session.CdrIssued
         cdr_id=id,
         cdr={"country_code": "DE", "party_id": "ABC", "id": id, "total_energy": 4.2},
         cdr_token="s1.9f2c.BBBB",
+        token_key="9f2c",
+        token_type="RFID",
         owner=MSP,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid5
 
 import pytest
@@ -28,6 +29,7 @@ from tests.projections.facts import (
     after,
     concluded,
     connected,
+    corrected,
     disconnected,
     ended,
     meta,
@@ -48,6 +50,11 @@ def told(events: Sequence[Event]) -> list[Message]:
         view, messages = tell(view, event, meta())
         out.extend(messages)
     return out
+
+
+def data_of(message: Message) -> Any:
+    assert message.payload is not None
+    return message.payload["data"]
 
 
 def last_status(events: Sequence[Event]) -> dict[str, object]:
@@ -75,7 +82,53 @@ def test_the_end_of_a_session_is_told_with_its_energy_and_duration() -> None:
     message = told([started(), ended(2, 3600, 4200)])[-1]
     assert message.payload is not None
     assert message.payload["event_type"] == "session_stopped"
-    assert message.payload["data"] == {"connector_id": 1, "energy_wh": 4200, "duration_seconds": 3600}
+    assert message.payload["data"] == {
+        "connector_id": 1,
+        "energy_wh": 4200,
+        "duration_seconds": 3600,
+        "provisional": False,
+    }
+
+
+def test_a_provisional_end_is_told_as_such_and_its_correction_too() -> None:
+    end = ended(2, 3600, 1000, provisional=True)
+    messages = told([started(), end, corrected(4, 7200, 4200)])[1:]
+    data = [data_of(message) for message in messages]
+    assert [message.payload["event_type"] for message in messages if message.payload] == [
+        "session_stopped",
+        "session_corrected",
+    ]
+    assert data[0] == {
+        "connector_id": 1,
+        "energy_wh": 1000,
+        "duration_seconds": 3600,
+        "provisional": True,
+    }
+    assert data[1] == {
+        "connector_id": 1,
+        "energy_wh": 4200,
+        "duration_seconds": 7200,
+        "provisional": False,
+    }
+
+
+def test_a_correction_that_comes_when_the_session_is_forgotten_is_told_all_the_same() -> None:
+    [message] = told([corrected(4, 7200, 4200)])
+    assert message.topic == "ocpp/events/demo/CP-1/session"
+    assert (data_of(message)["energy_wh"], data_of(message)["duration_seconds"]) == (4200, 7200)
+
+
+def test_readings_and_states_are_told_by_our_clock() -> None:
+    """The charge point's runs an hour ahead."""
+    clock: dict[str, Any] = {"clock_offset_s": 3600}
+    values = [{"timestamp": "2026-03-01T13:00:00Z", "sampledValue": [{"value": "1"}]}]
+    [message] = told([metered(4, values, 1, occurred_at=after(3600), **clock)])
+    assert message.payload is not None
+    assert message.payload["timestamp"] == "2026-03-01T12:00:00.000Z"
+    assert data_of(message)["readings"][0]["timestamp"] == "2026-03-01T12:00:00.000Z"
+    state: Any = last_status([connected(2), status(3, "Charging", 1, occurred_at=after(3600), **clock)])
+    [connector] = state["connectors"]
+    assert connector["last_update"] == "2026-03-01T12:00:00.000Z"
 
 
 def test_usage_is_told_on_the_session_topic_at_most_once_a_minute() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from domain.aggregate import Event
 from projections.public import CONTRACT, cloud_event
 from tests.docs.test_events import examples
 from tests.projections.facts import (
+    ROAMING,
     SESSION,
+    after,
+    corrected,
+    ended,
     meta,
     metered,
     priced,
@@ -15,6 +22,7 @@ from tests.projections.facts import (
     registered,
     requested,
     started,
+    status,
     used,
 )
 
@@ -23,6 +31,7 @@ PUBLISHED = {
     "chargesphere.session.started.v1": "sessions",
     "chargesphere.session.updated.v1": "sessions",
     "chargesphere.session.ended.v1": "sessions",
+    "chargesphere.session.end_corrected.v1": "sessions",
     "chargesphere.cdr.issued.v1": "cdrs",
     "chargesphere.token.put.v1": "tokens",
     "chargesphere.token.removed.v1": "tokens",
@@ -115,3 +124,49 @@ def test_a_number_beyond_every_integer_can_be_told() -> None:
     assert told is not None
     [reading] = msgspec.json.decode(told.data)["readings"]
     assert (reading["value"], reading["timestamp"]) == (9e102, "2026-03-01T12:00:30.000Z")
+
+
+def payload(event: Event) -> dict[str, Any]:
+    told = cloud_event(event, meta())
+    assert told is not None
+    found: dict[str, Any] = msgspec.json.decode(told.data)
+    return found
+
+
+def test_sessions_and_cdrs_name_the_token_as_the_tokens_topic_does() -> None:
+    """So that a billing service can bill a driver, and join the tokens topic, without a uid."""
+    token = payload(put_token())
+    for event in (started(), priced(4, 60)):
+        told = payload(event)
+        assert (told["token_owner"], told["token_key"]) == (token["owner"], token["key"])
+        assert told["token_type"] == token["type"]
+
+
+def test_a_tenants_own_tag_is_named_too() -> None:
+    own = msgspec.structs.replace(ROAMING, owner=None)
+    told = payload(msgspec.structs.replace(started(), authorization=own))
+    assert (told["owner"], told["token_owner"], told["token_key"]) == (None, "tenant:demo", "9f2c")
+    mine = payload(msgspec.structs.replace(priced(4, 60), owner=None))
+    assert (mine["owner"], mine["token_owner"]) == (None, "tenant:demo")
+
+
+def test_an_end_says_whether_it_is_provisional_and_its_correction_is_told() -> None:
+    assert payload(ended(3, 3600, 4200))["provisional"] is False
+    assert payload(ended(3, 3600, 4200, provisional=True))["provisional"] is True
+    told = payload(corrected(5, 3900, 4300))
+    assert (told["kwh"], told["end_date_time"]) == (4.3, "2026-03-01T13:05:00.000Z")
+
+
+def test_times_are_by_our_clock_and_the_charge_points_stands_beside() -> None:
+    clock = {"occurred_at": after(3600), "clock_offset_s": 3600}
+    state = status(5, "Charging", 1, **clock)
+    told = payload(state)
+    assert told["happened_at"] == "2026-03-01T12:00:00.000Z"
+    assert told["reported_at"] == "2026-03-01T13:00:00.000Z"
+    headers = cloud_event(state, meta())
+    assert headers is not None
+    assert dict(headers.headers)["ce_time"] == b"2026-03-01T12:00:00.000Z"
+    values = [{"timestamp": "2026-03-01T13:00:00Z", "sampledValue": [{"value": "1"}]}]
+    readings = payload(metered(6, values, 1, **clock))
+    assert readings["readings"][0]["timestamp"] == "2026-03-01T12:00:00.000Z"
+    assert readings["clock_offset_s"] == 3600

@@ -14,7 +14,7 @@ from chargesphere import nouns
 from commands.base import Area
 from domain import delivery
 from domain.aggregate import Event, kind_of
-from domain.charge_point import Changed, Removed
+from domain.charge_point import Changed, Removed, StopSettled
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import record
@@ -44,10 +44,11 @@ from tests.projections.facts import (
     requested,
     started,
     status,
+    unmatched,
     used,
 )
 
-OTHERS = {"samples", "credentials", "stories", "audit", "locations"}
+OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "locations"}
 COLLECTIONS = sorted({view.collection for view in nouns.VIEWS} | OTHERS)
 READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "1500"}]}]
 AREAS = {
@@ -86,6 +87,9 @@ def everything() -> list[list[Event]]:
             status(4, "Charging", 2),
             metered(5, READINGS, 5),
             disconnected(6, 2, 40),
+            unmatched(7, 50),
+            unmatched(8, 51),
+            of_charge_point(StopSettled, 9, 60, key="-1|50|6000", transaction_id=3, session_id=SESSION),
         ],
         [
             registered(id="CP-2"),
@@ -164,7 +168,16 @@ async def test_every_collection_is_the_same_after_a_rebuild(log: SqliteLog, stor
 
     assert await kept(store) == live
     names = {collection for _, collection in live}
-    assert names >= {"charge_points", "samples", "sessions", "cdrs", "deliveries", "locations", "tokens"}
+    assert names >= {
+        "charge_points",
+        "samples",
+        "sessions",
+        "cdrs",
+        "deliveries",
+        "locations",
+        "tokens",
+        "orphans",
+    }
     assert names >= {"tenants", "tariffs", "stories", "audit", "credentials", "commands"}
 
 

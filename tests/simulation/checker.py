@@ -350,7 +350,8 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
                 yield f"the last of {len(told)} sessions {id} that arrived is not its end"
             document = _one(world.shelf, HUB, "sessions", id)
             if told and document is not None:
-                newest = document["session"]["last_updated"]
+                session: Any = document["session"]
+                newest = session["last_updated"]
                 if _instant(told[-1]["last_updated"]) != _instant(newest):
                     yield f"the last session {id} that arrived is of {told[-1]['last_updated']}, it is of {newest}"
 
@@ -393,8 +394,8 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
         for collection in sorted(
             {view.collection for view in nouns.VIEWS} | {"samples", "locations", "credentials"}
         ):
-            here = {document["_id"]: document for document in _all(world.shelf, db, collection)}
-            there = {document["_id"]: document for document in _all(expected, db, collection)}
+            here = {str(document["_id"]): document for document in _all(world.shelf, db, collection)}
+            there = {str(document["_id"]): document for document in _all(expected, db, collection)}
             for id in sorted(here.keys() | there.keys()):
                 if here.get(id) != there.get(id):
                     yield f"{db}/{collection}/{id} {_difference(here.get(id), there.get(id))}"

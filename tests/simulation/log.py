@@ -12,6 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from streams.log import (
@@ -536,7 +537,7 @@ class SimMember(Member):
                         self._held -= lost
                     if kind == "revoked":
                         self._generation = generation
-                        self._answer(lambda g=generation: self._group.joined(self, g))
+                        self._answer(partial(self._group.joined, self, generation))
                     else:
                         self._answer(self._join)
                 elif generation >= self._generation:

@@ -102,7 +102,9 @@ class Deadlock(Exception):
     """Nothing will ever happen again, and the main coroutine still waits."""
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(
+    asyncio.AbstractEventLoop
+):  # the rest of a loop is sockets, signals and threads: there are none
     """Runs one main coroutine, of the world's node, to its end.
 
     `exceptions` holds what callbacks and forgotten tasks raised, with the node's name; `steps` counts callbacks.

@@ -15,6 +15,7 @@ from domain.charge_point import charge_point_key
 from streams.log import Stored, TopicPartition
 from streams.topology import commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
+from tests.simulation.loop import Node
 from tests.simulation.network import Weather
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Nemeses:
             node = world.processes[self._victim].node
             left = [1 + int(world.chance.random() ** 2 * 600)]
 
-            def before(current: object, node: Any = node, left: list[int] = left) -> None:
+            def before(current: Node, node: Node = node, left: list[int] = left) -> None:
                 if current is node:
                     left[0] -= 1
                     if left[0] <= 0:

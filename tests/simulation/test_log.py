@@ -20,7 +20,7 @@ RULES = [name for name, _ in inspect.getmembers(LogContract, inspect.isfunction)
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rule", RULES)
 def test_the_simulated_log_keeps_the_contract(rule: str, seed: int) -> None:
-    loop = SimLoop(Random(seed))
+    loop: SimLoop = SimLoop(Random(seed))  # type: ignore[abstract]
 
     async def run() -> None:
         broker = Broker(Network(loop))

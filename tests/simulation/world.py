@@ -88,7 +88,7 @@ class World:
     def __init__(self, seed: int, shape: Shape | None = None, faults: Sequence[str] | None = None) -> None:
         self.seed = seed
         self.chance = Random(seed)
-        self.loop = SimLoop(self.chance)
+        self.loop: SimLoop = SimLoop(self.chance)  # type: ignore[abstract]
         self.network = Network(self.loop)
         self.broker = Broker(self.network)
         self.shelf = Shelf()
@@ -253,7 +253,11 @@ class World:
         from commands.remote_command import RequestRemoteCommand
 
         chance = self.chance
-        actions = (("ClearCache", {}), ("Reset", {"type": "Soft"}), ("UnlockConnector", {"connectorId": 1}))
+        actions: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("ClearCache", {}),
+            ("Reset", {"type": "Soft"}),
+            ("UnlockConnector", {"connectorId": 1}),
+        )
         for number in range(4):
             await asyncio.sleep(chance.random() * self.shape.storm / 3)
             process = self.processes.get("api-0")
@@ -434,7 +438,7 @@ def sealed(world: World) -> Iterator[None]:
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return network.wall_time(current_node.get(loop.world))
 
     def random_bytes(count: int) -> bytes:
@@ -462,10 +466,10 @@ def sealed(world: World) -> Iterator[None]:
     credentials.verify_password = (  # type: ignore[attr-defined]
         lambda password, stored: stored.endswith(f":{password.hex()}")
     )
-    time.monotonic = loop.time  # type: ignore[assignment]
-    time.time = lambda: network.wall(current_node.get(loop.world))  # type: ignore[assignment]
-    time.time_ns = lambda: int(network.wall(current_node.get(loop.world)) * 1e9)  # type: ignore[assignment]
-    os.urandom = random_bytes  # type: ignore[assignment]
+    time.monotonic = loop.time
+    time.time = lambda: network.wall(current_node.get(loop.world))
+    time.time_ns = lambda: int(network.wall(current_node.get(loop.world)) * 1e9)
+    os.urandom = random_bytes
     random._urandom = random_bytes  # type: ignore[attr-defined]
     state = random.getstate()
     random.seed(world.seed)
@@ -473,8 +477,8 @@ def sealed(world: World) -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
-        for module, name, value in before:
-            setattr(module, name, value)
+        for changed, name, value in before:
+            setattr(changed, name, value)
         for name in ("_all_tasks", "_scheduled_tasks"):
             # asyncio's own set of all tasks: those of a killed process would stay in it.
             if tasks := getattr(asyncio.tasks, name, None):

@@ -16,6 +16,7 @@ class State(msgspec.Struct):
     total: int = 0
     alarm: datetime | None = None
     rung: int = 0
+    tenant: str = ""
 
 
 class Counter(Aggregate[State]):
@@ -36,9 +37,10 @@ class Added(Event, frozen=True, kw_only=True, tag="counter.added.v1"):
 
 class AlarmSet(Event, frozen=True, kw_only=True, tag="counter.alarm_set.v1"):
     alarm: datetime
+    tenant: str = ""
 
     def apply(self, aggregate: Counter) -> None:
-        aggregate.state.alarm = self.alarm
+        aggregate.state.alarm, aggregate.state.tenant = self.alarm, self.tenant
 
 
 class Rang(Event, frozen=True, kw_only=True, tag="counter.rang.v1"):
@@ -78,7 +80,7 @@ def add(counter: Counter, command: Add, meta: Meta) -> Outcome:
 
 
 def set_alarm(counter: Counter, command: SetAlarm, meta: Meta) -> Outcome:
-    counter.trigger(AlarmSet, meta.at, alarm=command.alarm)
+    counter.trigger(AlarmSet, meta.at, alarm=command.alarm, tenant=meta.tenant)
     return Accepted()
 
 

@@ -245,6 +245,9 @@ class _Hearing(Reader):
         await self._log.hearing.wait()
         return found
 
+    async def position(self, place: TopicPartition) -> int:
+        return await self._reader.position(place)
+
     async def close(self) -> None:
         await self._reader.close()
 

@@ -172,6 +172,16 @@ async def test_a_timer_is_decided_when_its_time_has_come(log: SqliteLog) -> None
     assert names == ["counter.set_alarm.v1", "timer.due.v1"]
 
 
+async def test_a_timer_is_decided_under_its_aggregates_tenant(log: SqliteLog) -> None:
+    """What follows from it belongs to the tenant too: its session, its CDR, its story."""
+    async with Node(log) as node:
+        alarm = SetAlarm(counter="a", alarm=now() + timedelta(milliseconds=50))
+        await node.bus.ask(alarm, Meta(command_id="1", at=now(), tenant="demo"), 10)
+        await until(lambda: decided(log, "timer.due.v1"))
+
+    assert [d.meta.tenant for d in await decisions(log, "counter|a")] == ["demo", "demo"]
+
+
 async def test_a_timer_due_while_nobody_ran_fires_once_after_the_restart(log: SqliteLog) -> None:
     async with Node(log, checkpoint_every=0.0) as node:
         await node.ask(SetAlarm(counter="a", alarm=now() + timedelta(milliseconds=100)), "1")

@@ -22,21 +22,38 @@ from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
-from commands.processes import POLICIES, Policies
+from commands.processes import POLICIES as ALL_POLICIES
+from commands.processes import Policies, charging_session
 from commands.remote_command import ROUTES as REMOTE_ROUTES
+from commands.session import ROUTES as SESSION_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
 from commands.tenant import ROUTES as TENANT_ROUTES
 from commands.token import ROUTES as TOKEN_ROUTES
-from domain import charge_point, delivery, directory, knocking, partner, remote_command, tariff, tenant, token
+from domain import (
+    charge_point,
+    delivery,
+    directory,
+    knocking,
+    partner,
+    remote_command,
+    session,
+    tariff,
+    tenant,
+    token,
+)
 from domain.aggregate import EventRegistry
 from domain.tenant import Configured
 from domain.values import Authorization, PartyId, TagRef
+from projections import audit as audit_view
+from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
 from projections import knocking as knocking_view
 from projections import location as location_view
+from projections import orphan as orphan_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
+from projections import session as session_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
@@ -62,6 +79,7 @@ KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
 EVENTS = EventRegistry(
     {
         charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
+        session.Session: session.AGGREGATE_EVENTS,
         token.Token: token.AGGREGATE_EVENTS,
         tenant.Tenant: tenant.AGGREGATE_EVENTS,
         directory.Directory: directory.AGGREGATE_EVENTS,
@@ -75,6 +93,7 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {}
 for table in (
     charge_point_routes.ROUTES,
+    SESSION_ROUTES,
     TOKEN_ROUTES,
     TENANT_ROUTES,
     DIRECTORY_ROUTES,
@@ -85,9 +104,12 @@ for table in (
     KNOCKING_ROUTES,
 ):
     ROUTES.update(table)
-RULES = Rules(ROUTES, {}, EVENTS)
+RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS)
 VIEWS = (
     charge_point_view.VIEW,
+    session_view.HUB_VIEW,
+    session_view.TENANT_VIEW,
+    cdr_view.VIEW,
     token_view.VIEW,
     tenant_view.VIEW,
     partner_view.VIEW,
@@ -96,7 +118,16 @@ VIEWS = (
     delivery_view.VIEW,
     knocking_view.VIEW,
 )
-FEEDS = (charge_point_view.CREDENTIALS, charge_point_view.SAMPLES, location_view.LOCATIONS)
+FEEDS = (
+    charge_point_view.CREDENTIALS,
+    charge_point_view.SAMPLES,
+    orphan_view.ORPHANS,
+    location_view.LOCATIONS,
+)
+POLICIES: Policies = {
+    **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
+    Configured: ALL_POLICIES[Configured],
+}
 
 
 class Keys(KeyStore):
@@ -285,14 +316,16 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())
     channel = LocalChannel("one")
-    areas = [Area.CHARGE_POINT, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
+    areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
     world = World(store, CommandBus(log, channel))
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
-    projector = Projector(store, EVENTS, VIEWS, FEEDS)
+    projector = Projector(store, EVENTS, VIEWS, FEEDS, stories=audit_view.audit_writes)
     follower = Follower(log, "projector", areas, "one", projector.handle)
-    policies: Policies = {Configured: POLICIES[Configured]}
-    processes = Processes(log, policies, {}, EVENTS, "one", lambda: world.now, areas=[Area.PARTY])
-    tasks = [asyncio.create_task(one.run()) for one in (decider, follower, processes)]
+    processes = Processes(
+        log, POLICIES, {}, EVENTS, "one", lambda: world.now, areas=[Area.CHARGE_POINT, Area.PARTY]
+    )
+    engines = (decider.run, follower.run, processes.run)
+    tasks = [asyncio.create_task(run()) for run in engines]
     try:
         yield world
     finally:

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from domain.charge_point import (
     CallConcluded,
     ChargePoint,
     Connected,
+    Flag,
+    MeterValuesRecorded,
     TransactionStarted,
     TransactionStopped,
     charge_point_key,
 )
 from domain.charge_point.passwords import hash_password
 from gateway.ocpp import Listed
+from protocols.ocpp.frames import Limits
 from streams.bus import CommandBus
 from streams.decider import Decider
 from streams.envelope import Fence, decode_events
@@ -31,7 +35,7 @@ from streams.log import TopicPartition
 from streams.partition import Rules
 from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of, topics
-from tests.gateway.ocpp.fakes import EVSES, PASSWORD, SITE, World
+from tests.gateway.ocpp.fakes import EVSES, PASSWORD, QUICK, SITE, World
 from tests.gateway.ocpp.test_messages import METER, START
 
 REGISTRY = EventRegistry({ChargePoint: AGGREGATE_EVENTS})
@@ -68,7 +72,8 @@ async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, Sql
     log = SqliteLog(folder / "log.db")
     await log.start()
     await log.ensure(topics())
-    w = World(bus=lambda channel: CommandBus(log, channel), clock=Clock())
+    patient = replace(QUICK, patience=20.0)  # what is decided here is really written
+    w = World(patient, bus=lambda channel: CommandBus(log, channel), clock=Clock())
     bus = CommandBus(log, w.channel)
     decider = Decider(log, RULES, w.channel, "one", now, areas=[Area.CHARGE_POINT])
     deciding = asyncio.create_task(decider.run())
@@ -128,3 +133,32 @@ async def test_a_whole_charge_on_the_embedded_log_TC_001_TC_003_TC_013(tmp_path:
         kinds = [type(event) for event in events]
         for kind in (Connected, TransactionStarted, TransactionStopped, CallConcluded):
             assert kinds.count(kind) == 1
+
+
+async def test_a_stop_of_the_largest_frame_ends_its_transaction(tmp_path: Path) -> None:
+    """The frame limit is 1 MiB, a decision's 0.9 MB: the stop wins, its readings are thinned, and that is said."""
+    sample = {"value": "1000.5", "unit": "Wh", "context": "Sample.Periodic"}
+    moment = {"timestamp": "2026-03-01T12:30:00Z", "sampledValue": [sample]}
+    readings = [moment] * ((Limits().size - 1000) // (len(json.dumps(moment, separators=(",", ":"))) + 1))
+    stop = {
+        "transactionId": 1,
+        "meterStop": 5000,
+        "timestamp": "2026-03-01T13:00:00Z",
+        "transactionData": readings,
+    }
+    async with on_the_log(tmp_path) as (w, _, log), w.connected() as cp:
+        await cp.boot()
+        await cp.call("StartTransaction", START)
+        frame = json.dumps([2, "large", "StopTransaction", stop], separators=(",", ":"))
+        assert Limits().size - 2000 < len(frame) < Limits().size
+        await cp.socket.send(frame)
+        assert (await cp.frame())[:2] == [3, "large"]
+        [stopped] = [event for event in await decided(log) if isinstance(event, TransactionStopped)]
+        assert stopped.meter_stop == 5000
+        assert Flag.DATA_THINNED in stopped.flags
+        large = {"connectorId": 1, "transactionId": 1, "meterValue": readings}
+        await cp.socket.send(json.dumps([2, "values", "MeterValues", large], separators=(",", ":")))
+        assert await cp.frame() == [3, "values", {}]
+        await cp.call("StartTransaction", {**START, "timestamp": "2026-03-01T14:00:00Z"})
+        [values] = [event for event in await decided(log) if isinstance(event, MeterValuesRecorded)]
+        assert Flag.DATA_THINNED in values.flags

@@ -218,6 +218,16 @@ async def test_purge_takes_what_has_expired_away_and_leaves_the_rest(store: Sqli
     assert [item["_id"] for item in left] == ["never", "new"]
 
 
+async def test_a_new_expiry_takes_the_place_of_the_one_before(store: SqliteReadStore) -> None:
+    await store.ensure([expiry(TENANT, "samples", "at", 60)])
+    await store.ensure([expiry(TENANT, "samples", "at", 7200), expiry(TENANT, "frames", "at", 60)])
+    document = {"at": "2026-01-01T11:00:00Z"}
+    await store.apply([Insert(TENANT, "samples", "s", document), Insert(TENANT, "frames", "f", document)])
+    assert await store.purge(datetime(2026, 1, 1, 12, 0, tzinfo=UTC)) == 1
+    assert await store.get(TENANT, "samples", "s") is not None
+    assert await store.purge(datetime(2026, 1, 1, 13, 0, 1, tzinfo=UTC)) == 1
+
+
 async def test_the_box_is_only_a_first_sieve(store: SqliteReadStore) -> None:
     await store.ensure([geo_index(HUB, "locations")])
     corner: dict[str, JSON] = {"type": "Point", "coordinates": [0.0089, 0.0089]}

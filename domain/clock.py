@@ -1,0 +1,29 @@
+"""A charge point's own time and the offset of its clock enter, the time by our clock leaves."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+TOLERANCE_S = 60
+"""An offset of no more seconds than this is no fault of a clock: messages are on their way that long."""
+
+
+def shift(offset_s: int) -> timedelta:
+    """What a time by a clock that runs `offset_s` ahead (negative: behind) is corrected by."""
+    return timedelta(seconds=offset_s) if abs(offset_s) > TOLERANCE_S else timedelta()
+
+
+def by_our_clock(at: datetime, offset_s: int) -> datetime:
+    """When it happened; a time that cannot be corrected (a year before 1 or after 9999) stays as it is."""
+    try:
+        return at - shift(offset_s)
+    except OverflowError:
+        return at
+
+
+def by_its_clock(at: datetime, offset_s: int) -> datetime:
+    """What the clock that runs `offset_s` ahead showed at that time of ours."""
+    try:
+        return at + shift(offset_s)
+    except OverflowError:
+        return at

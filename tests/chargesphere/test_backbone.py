@@ -1,0 +1,66 @@
+"""The backbone of a process: what it keeps of each tenant's readings, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+
+from chargesphere.backbone import Backbone, open_backbone, utc_now
+from chargesphere.settings import read_settings
+from domain.tenant import Configuration
+from projections.base import utc_text
+from projections.charge_point import samples_expiry
+from projections.store import HUB, Document, Insert, Put
+from projections.tenant import configuration_document
+
+
+async def configure(backbone: Backbone, version: int, days: int) -> None:
+    """The tenant demo keeps its readings for so many days."""
+    document: Document = {
+        "database_name": "ocpp_demo",
+        "configuration": configuration_document(Configuration(readings_days=days)),
+    }
+    await backbone.store.apply([Put(HUB, "tenants", "demo", version, document)])
+
+
+async def measured(backbone: Backbone, days_ago: int) -> str:
+    """A reading that was received so long ago, whatever its charge point's clock said; its id."""
+    id = f"{days_ago} days ago"
+    document = {
+        "received_at": utc_text(utc_now() - timedelta(days=days_ago)),
+        "timestamp": "1970-01-01T00:00:00.000Z",
+    }
+    await backbone.store.apply([Insert("ocpp_demo", "samples", id, document)])
+    return id
+
+
+async def gone(backbone: Backbone, id: str) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            if await backbone.store.get("ocpp_demo", "samples", id) is None:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_readings_go_when_their_tenants_time_is_over_and_the_time_may_change(tmp_path: Path) -> None:
+    backbone = await open_backbone(read_settings({}), "n1", tmp_path)
+    old, recent = await measured(backbone, 31), await measured(backbone, 29)
+    await configure(backbone, 1, days=30)
+    keeping = asyncio.create_task(backbone.keep_indexes())
+    try:
+        await gone(backbone, old)
+        assert await backbone.store.get("ocpp_demo", "samples", recent) is not None
+        await configure(backbone, 2, days=10)
+        await gone(backbone, recent)
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        await backbone.close()
+
+
+def test_the_time_of_readings_counts_from_their_receipt() -> None:
+    spec = samples_expiry("ocpp_demo", 2)
+    assert (spec.fields[0].field, spec.expire_after) == ("received_at", 172_800)
