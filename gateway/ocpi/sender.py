@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 BODY = {"sessions": "session", "cdrs": "cdr"}
 MODELS: dict[str, Any] = {"sessions": v2_3_0.Session, "cdrs": v2_3_0.CDR}
 
+STORIES: Final = UUID("0e6f5b0c-8a53-4b9c-9d7e-64c1f0a5d2b8")
+"""The namespace in which a story of ours has the GUID that partners see as X-Correlation-ID. For ever."""
 
 LOOK_EVERY_S = 0.05
 LOOK_FOR_S = 3.0
@@ -76,6 +79,10 @@ class Lookout:
             await asyncio.sleep(LOOK_EVERY_S - now % LOOK_EVERY_S)
 
 
+class Unsendable(Exception):
+    """An object that can be told to nobody, or not to this partner; the message says which one and why."""
+
+
 class OcpiSender(Sender[Found]):
     """One a process."""
 
@@ -106,26 +113,34 @@ class OcpiSender(Sender[Found]):
             contact = await self._partners.of_party(job.to)
             if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
-            body = await self._body(job.module, document, contact)
+            body = await self._body(job, document, contact)
         except StoreUnavailable as error:
             return Outcome("not_ready", reason=str(error))
-        except OcpiInvalid as error:
-            return Outcome("refused", reason=f"our own object is wrong at {error}")
-        if body is None:
-            return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
-        return await self._send(job, version, document, contact, body, correlation_id)
+        except Unsendable as error:
+            return Outcome("refused", reason=str(error))
+        return await self._send(job, version, document, contact, body, guid_of(correlation_id))
 
-    async def _body(self, module: str, document: Document, contact: Contact) -> bytes | None:
+    async def _body(self, job: AttemptDue, document: Document, contact: Contact) -> bytes:
+        """The object in the partner's version. Raises Unsendable, StoreUnavailable."""
+        name = f"{BODY[job.module]} {job.object_id}"
         token = await self._vault.open(str(document.get("cdr_token") or ""))
         if token is None:
-            return None
-        value: dict[str, Any] = dict(_object(document[BODY[module]]))
+            raise Unsendable(f"{name}: the key of its token was destroyed: nobody can be told any more")
+        value: dict[str, Any] = dict(_object(document[BODY[job.module]]))
         value["cdr_token"] = msgspec.json.decode(token)
-        wire = parse_json(MODELS[module], exact(value))
-        if contact.version.startswith("2.2"):
-            bridged = downgrade(module, wire).value
-            return dump(bridged) if bridged is not None else None
-        return dump(wire)
+        try:
+            wire = parse_json(MODELS[job.module], exact(value))
+        except OcpiInvalid as error:
+            raise Unsendable(f"{name}: our own object is wrong at {error}") from error
+        if not contact.version.startswith("2.2"):
+            return dump(wire)
+        bridged = downgrade(job.module, wire)
+        if bridged.value is None:
+            why = "; ".join(f"{loss.path}: {loss.why}" if loss.path else loss.why for loss in bridged.lost)
+            raise Unsendable(f"{name} cannot be said in {contact.version}: {why}")
+        for loss in bridged.lost:
+            logger.info("%s in %s: %s is lost: %s", name, contact.version, loss.path, loss.why)
+        return dump(bridged.value)
 
     async def _send(
         self,
@@ -164,6 +179,16 @@ class OcpiSender(Sender[Found]):
         except NotOcpi as error:
             return Outcome("refused", http_status=error.http_status, reason=str(error))
         return _outcome(answer, version)
+
+
+def guid_of(correlation_id: str) -> str:
+    """A story's id as partners see it: always the same GUID, and nothing of ours in it; empty for none."""
+    if not correlation_id:
+        return ""
+    try:
+        return str(UUID(correlation_id))
+    except ValueError:
+        return str(uuid5(STORIES, correlation_id))
 
 
 def _outcome(answer: OcpiAnswer, version: int) -> Outcome:

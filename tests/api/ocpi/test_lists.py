@@ -248,7 +248,11 @@ async def test_a_partner_reads_its_CDRs(hub: Hub) -> None:
 
 
 def tariff(
-    id: str, party_id: str = "DEM", tenant: str = "demo", at: datetime = datetime(2026, 3, 1, 11, tzinfo=UTC)
+    id: str,
+    party_id: str = "DEM",
+    tenant: str = "demo",
+    at: datetime = datetime(2026, 3, 1, 11, tzinfo=UTC),
+    **changes: Any,
 ) -> PutTariff:
     body = {
         "country_code": "DE",
@@ -258,6 +262,7 @@ def tariff(
         "elements": [{"price_components": [{"type": "ENERGY", "price": 0.25, "vat": 19, "step_size": 1}]}],
         "tax_included": "NO",
         "last_updated": z(at),
+        **changes,
     }
     return put_tariff(parse(v2_3_0.Tariff, msgspec.json.encode(body)), tenant)
 
@@ -275,6 +280,24 @@ async def test_a_partner_reads_the_tariffs_of_our_tenants(hub: Hub) -> None:
     older = checked(await hub.client.get("/ocpi/2.2.1/sender/tariffs", headers=C))
     assert "tax_included" not in older[0]
     assert older[0]["elements"][0]["price_components"][0]["price"] == 0.25
+
+
+async def test_a_list_counts_what_its_version_can_say_and_a_gross_tariff_is_one_of_these(hub: Hub) -> None:
+    """A tariff for bookings alone has no place in 2.2.1; a price with taxes in it has."""
+    await hub.connect()
+    await keep_tenant(hub)
+    gross = [{"price_components": [{"type": "ENERGY", "price": 0.3, "vat": 21, "step_size": 1}]}]
+    fee = {"type": "FLAT", "price": 5, "step_size": 1}
+    booking = [{"price_components": [fee], "restrictions": {"booking": "BOOKING"}}]
+    await hub.do(tariff("GROSS", elements=gross, tax_included="YES"))
+    hub.later(1)
+    await hub.do(tariff("BOOKING", elements=booking))
+    newer = await hub.client.get("/ocpi/2.3.0/sender/tariffs", headers=C)
+    older = await hub.client.get("/ocpi/2.2.1/sender/tariffs", headers=C)
+    assert [one["id"] for one in checked(newer)] == ["GROSS", "BOOKING"]
+    (listed,) = checked(older)
+    assert listed["elements"][0]["price_components"][0]["price"] == 0.2479
+    assert (newer.headers["X-Total-Count"], older.headers["X-Total-Count"]) == ("2", "1")
 
 
 async def test_the_owner_of_a_tariff_is_the_party_that_put_it() -> None:
