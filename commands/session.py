@@ -302,6 +302,7 @@ def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
         cdr=credit,
         cdr_token=authorization.cdr_token,
         owner=session.told_to,
+        holder=authorization.holder,
         explanation=(why,),
     )
 
@@ -372,6 +373,7 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
         cdr=cdr,
         cdr_token=authorization.cdr_token,
         owner=session.told_to,
+        holder=authorization.holder,
         explanation=cost.explain(),
         warnings=tuple(warnings),
     )

@@ -7,7 +7,7 @@ log holds each as sealed text, and those that we have to recognise as a keyed di
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
@@ -18,6 +18,14 @@ from domain.values import JSONObject, Sealed, Value
 
 def partner_aggregate_id(partner_id: str) -> str:
     return f"partner|{partner_id}"
+
+
+def holder_text(partner_id: str, since: datetime) -> str:
+    """A platform in one of its lives: what a party's objects belong to.
+
+    A partner that is removed and created anew, even with its old id, is another holder.
+    """
+    return f"{partner_id}@{since.astimezone(UTC).isoformat()}"
 
 
 class Secret(Value, frozen=True, kw_only=True):

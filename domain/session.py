@@ -221,6 +221,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     cdr: JSONObject
     cdr_token: Sealed = ""
     owner: PartyId | None = None
+    holder: str = ""  # the platform that spoke for the owner
     explanation: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -63,6 +63,8 @@ class Configuration(Value, frozen=True, kw_only=True):
     """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id.
 
     Without `ocpi` the tenant is no party: its charges are settled under the hub's own party and told to nobody.
+    `roaming_owners` are eMSPs such as `NL*EMS`: of several that have put a token with one uid the first of these
+    decides, then the one that put it first.
     """
 
     max_charge_points: int = 1000
@@ -77,6 +79,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     default_tariff_id: str = ""
     ocpi: TenantParty | None = None
+    roaming_owners: tuple[str, ...] = ()
     features: Features = Features()
     default_charging_profiles: tuple[JSONObject, ...] = ()
     message_timeouts: MessageTimeouts = MessageTimeouts()
@@ -129,6 +132,9 @@ def wrong_in(configuration: Configuration) -> str:
     party = configuration.ocpi
     if party is not None and not PARTY.fullmatch(str(party.id)):
         return f"ocpi: must be a party such as DE and ABC, got {party.country_code!r} and {party.party_id!r}"
+    for owner in configuration.roaming_owners:
+        if not PARTY.fullmatch(owner):
+            return f"roaming_owners: must be parties such as NL*EMS, got {owner[:20]!r}"
     return ""
 
 

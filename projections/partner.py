@@ -23,6 +23,7 @@ from domain.partner import (
     Suspended,
     TokenAReissued,
     Unregistered,
+    holder_text,
 )
 from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
@@ -68,6 +69,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
                 "name": event.name,
                 "status": "PLANNED",
                 "suspended": False,
+                "holder": holder_text(event.partner_id, event.timestamp),
                 "roles": _roles(event.roles),
                 "parties": _parties(event.roles),
                 "versions_url": event.versions_url or None,

@@ -68,6 +68,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
             "charge_point_id": event.charge_point_id,
             "party": str(event.settings.party),
             "owner": str(owner) if owner else None,
+            "holder": event.authorization.holder or None,
             "status": event.status,
             "start_date_time": start,
             "last_updated": last_updated,

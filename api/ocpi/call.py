@@ -36,6 +36,11 @@ class Access:
         return frozenset(str(party) for party in found) if isinstance(found, list) else frozenset()
 
     @property
+    def holder(self) -> str:
+        """The partner in this life of its: what its parties' objects belong to."""
+        return str(self.partner["holder"])
+
+    @property
     def registered(self) -> bool:
         return bool(self.partner.get("digest_c"))
 

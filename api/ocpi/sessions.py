@@ -15,5 +15,5 @@ TOLD = ("ACTIVE", "COMPLETED", "PENDING", "RESERVATION")
 async def get_list(call: Call) -> Answer:
     if "date_from" not in call.query:
         return invalid("date_from: is required in a list of sessions")
-    where = (of_partner(call), is_in("status", TOLD))
+    where = (*of_partner(call), is_in("status", TOLD))
     return await listed(call, "sessions", v2_3_0.Session, "session", where, "start_date_time", sealed=True)

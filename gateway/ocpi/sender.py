@@ -113,6 +113,9 @@ class OcpiSender(Sender[Found]):
             contact = await self._partners.of_party(job.to)
             if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
+            if document.get("holder") != contact.holder:
+                name = f"{BODY[job.module]} {job.object_id}"
+                return Outcome("refused", reason=f"{name}: {job.to} has changed hands since it came about")
             body = await self._body(job, document, contact)
         except StoreUnavailable as error:
             return Outcome("not_ready", reason=str(error))

@@ -279,6 +279,10 @@ class Hub:
         assert document is not None
         return document
 
+    async def holder(self, partner_id: str = "tnm") -> str:
+        """Whom the objects of its parties belong to."""
+        return str((await self.partner(partner_id))["holder"])
+
     async def visible(self, db: str, collection: str, id: str, version: int) -> object:
         return await wait_visible(self.store, db, collection, id, version)
 

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from commands.base import Area
+from commands.directory import ReleaseParties
+from commands.partner import Remove
 from commands.tariff import PutTariff, put_tariff
 from commands.tenant import CreateTenant
 from domain.tenant import Configuration, TenantParty
@@ -61,6 +63,7 @@ async def keep_session(
         "tenant_id": "demo",
         "party": more.pop("party", "DE*DEM"),
         "owner": owner,
+        "holder": more.pop("holder", None) or await hub.holder(),
         "status": status,
         "start_date_time": z(at),
         "last_updated": z(at),
@@ -81,6 +84,24 @@ async def test_a_partner_sees_the_sessions_of_its_parties_and_no_others(hub: Hub
     await keep_session(hub, "s3", NOON, owner="FR*OTH")
     await keep_session(hub, "s4", NOON, owner=None)
     assert await ids(hub, SESSIONS) == ["s1", "s2"]
+
+
+async def test_who_takes_a_party_over_sees_nothing_of_before(hub: Hub) -> None:
+    """The party was another platform's, or the same one's in an earlier life: its charges stay where they were."""
+    await hub.connect("before", "token-b")
+    await keep_session(hub, "s1", NOON, holder=await hub.holder("before"))
+    await hub.do(Remove(partner_id="before"))
+    await hub.do(ReleaseParties(owner="before"))
+    hub.later(60)
+    await hub.connect()
+    await keep_session(hub, "s2", NOON)
+    assert await ids(hub, SESSIONS) == ["s2"]
+    await hub.do(Remove(partner_id="tnm"))
+    hub.later(60)
+    await hub.do(ReleaseParties(owner="tnm"))
+    await hub.connect(c="token-d")
+    response = await hub.client.get(SESSIONS, headers=token_header("token-d"))
+    assert checked(response) == []
 
 
 async def test_a_session_whose_token_was_not_accepted_is_told_to_nobody(hub: Hub) -> None:
@@ -234,6 +255,7 @@ async def test_a_partner_reads_its_CDRs(hub: Hub) -> None:
         }
         document: Document = {
             "owner": owner,
+            "holder": await hub.holder(),
             "party": "DE*DEM",
             "tenant_id": "demo",
             "last_updated": z(NOON),

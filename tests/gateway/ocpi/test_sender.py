@@ -169,6 +169,7 @@ class Delivering:
     async def connect(self, id: str = "ems", version: str = "2.2.1") -> None:
         document: Document = {
             "parties": ["NL*EMS"],
+            "holder": f"{id}@1",
             "status": "CONNECTED",
             "ocpi_version": version,
             "sealed_b": await self.vault.seal(f"partner-{id}", "token-b"),
@@ -185,7 +186,14 @@ class Delivering:
             "contract_id": "NL-EMS-C1",
         }
         sealed = await self.vault.seal("alice", msgspec.json.encode(token))
-        kept = {"owner": "NL*EMS", "party": "DE*DEM", "cdr_token": sealed, "cdr": cdr, **document}
+        kept = {
+            "owner": "NL*EMS",
+            "holder": "ems@1",
+            "party": "DE*DEM",
+            "cdr_token": sealed,
+            "cdr": cdr,
+            **document,
+        }
         job = AttemptDue(
             originator_id="delivery|NL*EMS|cdrs|C1",
             originator_version=2,
@@ -249,3 +257,12 @@ async def test_the_correlation_id_that_a_partner_sees_is_a_guid_and_the_same_eac
     assert str(UUID(first)) == first == second
     id = str(uuid4())
     assert guid_of(id) == id
+
+
+async def test_what_came_about_before_a_party_changed_hands_is_not_told_to_the_next_one(
+    delivering: Delivering,
+) -> None:
+    await delivering.connect("next")
+    outcome = await delivering.send(gross_cdr())
+    assert (outcome.outcome, delivering.receiver.asked) == ("refused", [])
+    assert outcome.reason == "cdr C1: NL*EMS has changed hands since it came about"
