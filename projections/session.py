@@ -6,6 +6,7 @@ Personal data stays sealed here: `cdr_token` and `id_tag` are opened by who is a
 from __future__ import annotations
 
 from commands.base import Meta
+from domain.pricing.charging_period import kwh
 from domain.session import (
     CdrIssued,
     ConnectorChanged,
@@ -79,7 +80,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
         return None
     session = dict(_object(document["session"]))
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
-        session["kwh"] = builtins(event.energy_wh / 1000)
+        session["kwh"] = builtins(kwh(event.energy_wh))
         if event.total_cost is not None:
             session["total_cost"] = event.total_cost
     if isinstance(event, Ended | EndCorrected):
