@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
-import msgspec
-
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER

@@ -18,7 +18,6 @@ from domain.pricing.numbers import ZERO
 from domain.pricing.selection import Choice
 from domain.pricing.tariff import Tariff, TariffDimension
 
-
 _TIMES: Final = ("time", "parking")
 
 
