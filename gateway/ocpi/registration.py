@@ -13,19 +13,20 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import uuid4
 
-from commands.base import Command, Meta
+from commands.base import Command, Meta, Refusal
 from commands.partner import (
     TOKEN_DIGEST,
     BeginHandshake,
     FailHandshake,
     Register,
+    RequestRoles,
     Unregister,
     UpdateCredentials,
     hub_party_of,
     roles_of,
     vault_subject,
 )
-from domain.partner import Connection, Endpoint, PartnerRole, Secret
+from domain.partner import Connection, Endpoint, Secret
 from gateway.ocpi.client import OcpiAnswer, OcpiClient, OcpiClientError, Peer
 from gateway.ocpi.partners import Contact, PartnerBook, Vault, opened
 from gateway.ocpi.url_policy import UrlRefused
@@ -128,11 +129,8 @@ class Bus(Protocol):
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
 
 
-OurCredentials = Callable[[str, str, str], Awaitable[OcpiModel]]
-"""(version, token, partner id) → the credentials object by which that partner accesses us."""
-
-Claim = Callable[[str, Sequence[PartnerRole]], Awaitable[str]]
-"""(partner id, roles) → what forbids that the partner speaks for them, empty where nothing does."""
+OurCredentials = Callable[[str, str], Awaitable[OcpiModel]]
+"""(version, token) → the credentials object by which a partner accesses us with this token."""
 
 Visible = Callable[[str, str, str, int], Awaitable[object]]
 """(database, collection, id, version) → true once it can be read, or not true after a short while."""
@@ -159,7 +157,6 @@ class Handshakes:
         vault: Vault,
         bus: Bus,
         credentials: OurCredentials,
-        claim: Claim,
         visible: Visible,
         clock: Callable[[], datetime],
         new_token: Callable[[], str],
@@ -171,7 +168,6 @@ class Handshakes:
         self._vault = vault
         self._bus = bus
         self._credentials = credentials
-        self._claim = claim
         self._visible = visible
         self._clock = clock
         self._new_token = new_token
@@ -249,7 +245,7 @@ class Handshakes:
     ) -> str:
         """Our credentials go, theirs come; returns what went wrong."""
         url = next(e.url for e in found.endpoints if e.identifier == "credentials")
-        ours = await self._credentials(found.version, token, partner_id)
+        ours = await self._credentials(found.version, token)
         try:
             answer = await self._client.request(method, url, peer, body=dump(ours), timeout=30.0)
         except (OcpiClientError, UrlRefused) as error:
@@ -261,8 +257,6 @@ class Handshakes:
         except OcpiInvalid as error:
             return f"their credentials: {error}"
         roles = roles_of(theirs)
-        if taken := await self._claim(partner_id, roles):
-            return f"their credentials: {taken}"
         connection = Connection(
             version=found.version,
             versions_url=theirs.url,
@@ -278,6 +272,9 @@ class Handshakes:
             if method == "POST"
             else UpdateCredentials(partner_id=partner_id, connection=connection, initiator="us")
         )
+        if done.refusal is Refusal.INVALID:
+            await self._ask(RequestRoles(partner_id=partner_id, roles=roles))
+            return f"their credentials: {done.message}"
         if done.refusal is not None:
             return done.message
         await self._visible(HUB, "partners", partner_id, done.version)

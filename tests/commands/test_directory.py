@@ -62,3 +62,15 @@ def test_released_parties_are_free() -> None:
 @pytest.mark.parametrize("party", ["nl*TNM", "NLD*TNM", "NL*", "NL*TOOLONG"])
 def test_what_is_no_party_is_refused(party: str) -> None:
     assert case().do(claim("tnm", party)).refusal is Refusal.INVALID
+
+
+def test_more_parties_are_claimed_beside_those_that_a_platform_has() -> None:
+    directory = case().do(claim("tnm", "NL*TNM")).do(claim("other", "FR*OTH"))
+    more = ClaimParties(owner="tnm", roles=(role("BE*TNM"),), more=True)
+    assert directory.do(more).refusal is None
+    assert directory.aggregate is not None
+    held = directory.aggregate.state.claims["tnm"]
+    assert [one.party for one in held] == ["NL*TNM", "BE*TNM"]
+    assert directory.do(more).new == []
+    taken = ClaimParties(owner="tnm", roles=(role("FR*OTH"),), more=True)
+    assert directory.do(taken).refusal is Refusal.ALREADY_EXISTS
