@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from domain.delivery import AttemptDue
+from domain.delivery import AttemptDue, delivery_id
 from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
 from gateway.ocpi.partners import Contact, PartnerBook, Vault
@@ -61,6 +61,11 @@ class Lookout:
 
     async def find(self, collection: str, id: str, wanted: int) -> Found | None:
         """None where it has not got there in time. Raises StoreError."""
+        document = await self.until(collection, id, lambda document: _version(document) >= wanted)
+        return Found(document, _version(document)) if document is not None else None
+
+    async def until(self, collection: str, id: str, ready: Callable[[Document], bool]) -> Document | None:
+        """The document once it is as it should be; None where it is not in time. Raises StoreError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         reads = self._collections.get(collection)
@@ -69,14 +74,21 @@ class Lookout:
             self._collections[collection] = reads
         while True:
             document = await reads.get(id)
-            version = document.get("version") if document else None
-            if document is not None and isinstance(version, int) and version >= wanted:
-                return Found(document, version)
+            if document is not None and ready(document):
+                return document
             now = loop.time()
             if now >= until:
                 return None
             # All who wait look again at the same moment.
             await asyncio.sleep(LOOK_EVERY_S - now % LOOK_EVERY_S)
+
+
+def _version(document: Document) -> int:
+    return _int(document.get("version"))
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 class Unsendable(Exception):
@@ -101,11 +113,31 @@ class OcpiSender(Sender[Found]):
         self._clock = clock
 
     async def find(self, job: AttemptDue) -> Found | None:
+        """A CDR is found once the end of its session has been told, or that was tried, or takes too long."""
         try:
-            return await self._lookout.find(job.module, job.object_id, job.wanted)
+            found = await self._lookout.find(job.module, job.object_id, job.wanted)
+            if found is not None and job.module == "cdrs" and job.attempt == 1:
+                await self._session_told(job, _object(found.document["cdr"]))
         except StoreUnavailable as error:
             logger.warning("%s %s is not found yet: %s", job.module, job.object_id, error)
             return None
+        return found
+
+    async def _session_told(self, job: AttemptDue, cdr: Mapping[str, Any]) -> None:
+        contact = await self._partners.of_party(job.to)
+        session = cdr.get("session_id")
+        if contact is None or contact.endpoint("sessions", "RECEIVER") is None or session is None:
+            return
+        # The end was decided just before the CDR; between a corrected end and its new CDR stands the credit.
+        replaces = cdr["id"] != session and not cdr.get("credit")
+        end = job.wanted - (2 if replaces else 1)
+
+        def told(delivery: Document) -> bool:
+            tried = _int(delivery.get("wanted")) >= end and delivery.get("last_error") is not None
+            return tried or _int(delivery.get("sent")) >= end
+
+        id = delivery_id(job.to, "sessions", str(session)).partition("|")[2]
+        await self._lookout.until("deliveries", id, told)
 
     async def send(self, job: AttemptDue, content: Found, correlation_id: str) -> Outcome:
         document, version = content

@@ -19,7 +19,7 @@ from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.sender import Found, Lookout, OcpiSender, guid_of
 from gateway.ocpi.url_policy import UrlPolicy
-from projections.store import HUB, Document, Put, StoreUnavailable
+from projections.store import HUB, Document, Put, Remove, StoreUnavailable
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import decode
 from streams.deliveries import Outcome
@@ -155,6 +155,21 @@ def gross_cdr(**changes: Any) -> Document:
     }
 
 
+def job(wanted: int = 1, attempt: int = 1) -> AttemptDue:
+    return AttemptDue(
+        originator_id="delivery|NL*EMS|cdrs|C1",
+        originator_version=2,
+        timestamp=NOON,
+        to=PartyId(country_code="NL", party_id="EMS"),
+        module="cdrs",
+        object_id="C1",
+        tenant="demo",
+        attempt=attempt,
+        wanted=wanted,
+        lease=NOON,
+    )
+
+
 class Delivering:
     """A sender with one connected eMSP."""
 
@@ -166,14 +181,17 @@ class Delivering:
         book = PartnerBook(store, self.vault)
         self.sender = OcpiSender(store, self.vault, book, client, lambda: NOON)
 
-    async def connect(self, id: str = "ems", version: str = "2.2.1") -> None:
+    async def connect(self, id: str = "ems", version: str = "2.2.1", *more: str) -> None:
         document: Document = {
             "parties": ["NL*EMS"],
             "holder": f"{id}@1",
             "status": "CONNECTED",
             "ocpi_version": version,
             "sealed_b": await self.vault.seal(f"partner-{id}", "token-b"),
-            "endpoints": [{"identifier": "cdrs", "role": "RECEIVER", "url": "http://ems.test/cdrs"}],
+            "endpoints": [
+                {"identifier": module, "role": "RECEIVER", "url": f"http://ems.test/{module}"}
+                for module in ("cdrs", *more)
+            ],
         }
         await self.store.apply([Put(HUB, "partners", id, 1, document)])
 
@@ -194,19 +212,7 @@ class Delivering:
             "cdr": cdr,
             **document,
         }
-        job = AttemptDue(
-            originator_id="delivery|NL*EMS|cdrs|C1",
-            originator_version=2,
-            timestamp=NOON,
-            to=PartyId(country_code="NL", party_id="EMS"),
-            module="cdrs",
-            object_id="C1",
-            tenant="demo",
-            attempt=1,
-            wanted=1,
-            lease=NOON,
-        )
-        return await self.sender.send(job, Found(kept, 1), correlation_id)
+        return await self.sender.send(job(), Found(kept, 1), correlation_id)
 
 
 @pytest.fixture
@@ -266,3 +272,50 @@ async def test_what_came_about_before_a_party_changed_hands_is_not_told_to_the_n
     outcome = await delivering.send(gross_cdr())
     assert (outcome.outcome, delivering.receiver.asked) == ("refused", [])
     assert outcome.reason == "cdr C1: NL*EMS has changed hands since it came about"
+
+
+async def kept_cdr(delivering: Delivering, version: int, **changes: Any) -> None:
+    await delivering.store.apply([Put(HUB, "cdrs", "C1", version, {"cdr": gross_cdr(**changes)})])
+
+
+async def session_delivery(delivering: Delivering, version: int, **state: Any) -> None:
+    await delivering.store.apply([Put(HUB, "deliveries", "NL*EMS|sessions|S1", version, state)])
+
+
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        ({"wanted": 5, "sent": 5, "last_error": None}, {"id": "S1"}),
+        ({"wanted": 5, "sent": 4, "last_error": "HTTP 500"}, {"id": "S1"}),
+        ({"wanted": 4, "sent": 4, "last_error": None}, {"id": "REPLACEMENT"}),
+        ({"wanted": 5, "sent": 5, "last_error": None}, {"id": "S1-C1", "credit": True}),
+    ],
+    ids=["told", "tried in vain", "told before the credit and this one", "told before the credit"],
+)
+async def test_a_cdr_goes_once_the_end_of_its_session_was_told_or_tried(
+    delivering: Delivering, state: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    """First the Session's COMPLETED, then its CDR: who reads a CDR knows its session as ended."""
+    await delivering.connect("ems", "2.3.0", "sessions")
+    await kept_cdr(delivering, 6, **changes)
+    await session_delivery(delivering, 1, wanted=3, sent=3, last_error=None)
+    finding = asyncio.ensure_future(delivering.sender.find(job(wanted=6)))
+    reads = delivering.store.reads
+    while delivering.store.reads < reads + 6:  # noqa: ASYNC110  # it looks on and on
+        await asyncio.sleep(0)
+    assert not finding.done()
+    await session_delivery(delivering, 2, **state)
+    assert (await finding or Found({}, 0)).version == 6
+
+
+async def test_a_cdr_waits_for_no_session_that_the_partner_does_not_take_nor_at_a_repeat(
+    delivering: Delivering,
+) -> None:
+    await kept_cdr(delivering, 6)
+    await delivering.connect("ems", "2.3.0", "sessions")
+    assert await delivering.sender.find(job(wanted=6, attempt=2)) is not None
+    delivering = Delivering(delivering.store)
+    await delivering.store.apply([Remove(HUB, "partners", "ems", 2)])
+    await delivering.connect("other", "2.3.0")
+    assert await delivering.sender.find(job(wanted=6)) is not None
+    assert delivering.store.reads <= 4
