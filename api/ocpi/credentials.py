@@ -81,7 +81,7 @@ async def _handshake(call: Call) -> Answer:
     if wrong := _wrong(call, theirs):
         return invalid(wrong)
     # With the token that it will be called with from now on: one that it does not accept itself is no use.
-    found = await call.ports.peers.discover(theirs.url, [theirs.token], (call.version,))
+    found = await call.ports.peers.discover(theirs.url, theirs.token, (call.version,))
     if found.status_code != StatusCode.SUCCESS:
         return Answer(status_code=found.status_code, message=found.message)
     roles = roles_of(theirs)

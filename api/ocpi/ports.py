@@ -62,7 +62,7 @@ class Readable(Protocol):
 class Peers(Protocol):
     """Calls back in a registration."""
 
-    async def discover(self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str]) -> Discovery:
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str]) -> Discovery:
         """The endpoints of the first of the `wanted` versions that is offered; never raises for what a peer does."""
         ...
 

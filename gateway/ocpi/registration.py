@@ -27,7 +27,7 @@ from commands.partner import (
     vault_subject,
 )
 from domain.partner import Connection, Endpoint, Secret
-from gateway.ocpi.client import OcpiAnswer, OcpiClient, OcpiClientError, Peer
+from gateway.ocpi.client import OcpiClient, OcpiClientError, Peer
 from gateway.ocpi.partners import Contact, PartnerBook, Vault, opened
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import HUB, ReadStore
@@ -66,15 +66,13 @@ class Peers:
         self._client = client
         self._timeout = timeout
 
-    async def discover(
-        self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str] = VERSIONS
-    ) -> Discovery:
-        """The endpoints of the first of the `wanted` versions that is offered; the tokens are tried in order.
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str] = VERSIONS) -> Discovery:
+        """The endpoints of the first of the `wanted` versions that is offered.
 
-        A token is sent in Base64, and raw where that is not accepted (HTTP 401).
+        The token is sent in Base64, and raw where that is not accepted (HTTP 401).
         """
         try:
-            found, peer = await self._versions(versions_url, tokens)
+            found, peer = await self._versions(versions_url, token)
             offered: dict[str, str] = {}
             for one in found:
                 offered.setdefault(ALIASES.get(one.version, one.version), one.url)
@@ -105,18 +103,14 @@ class Peers:
             token_raw=peer.token_raw,
         )
 
-    async def _versions(self, url: str, tokens: Sequence[str]) -> tuple[tuple[v2_3_0.Version, ...], Peer]:
-        answer: OcpiAnswer | None = None
-        for token in tokens:
-            for raw in (False, True):
-                peer = Peer(token, raw)
-                answer = await self._client.request("GET", url, peer, timeout=self._timeout)
-                if answer.http_status != 401:
-                    versions, _ = parse_each(v2_3_0.Version, answer.expect().data)
-                    return versions, peer
-        assert answer is not None, "no token was given"
-        answer.expect()
-        raise OcpiInvalid("", "the versions are not accessible")
+    async def _versions(self, url: str, token: str) -> tuple[tuple[v2_3_0.Version, ...], Peer]:
+        peer = Peer(token)
+        answer = await self._client.request("GET", url, peer, timeout=self._timeout)
+        if answer.http_status == 401:
+            peer = Peer(token, token_raw=True)
+            answer = await self._client.request("GET", url, peer, timeout=self._timeout)
+        versions, _ = parse_each(v2_3_0.Version, answer.expect().data)
+        return versions, peer
 
     async def _get(self, url: str, peer: Peer) -> JSON:
         answer = await self._client.request("GET", url, peer, timeout=self._timeout)
@@ -214,7 +208,7 @@ class Handshakes:
         return contact, str(document["versions_url"]) if document else ""
 
     async def _exchange(self, partner_id: str, method: str, versions_url: str, peer: Peer) -> Result:
-        found = await self._peers.discover(versions_url, [peer.token])
+        found = await self._peers.discover(versions_url, peer.token)
         if found.status_code != StatusCode.SUCCESS:
             return Result(False, f"versions: {found.status_code}: {found.message}")
         peer = Peer(peer.token, found.token_raw)

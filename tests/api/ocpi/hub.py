@@ -141,7 +141,7 @@ class Keys(KeyStore):
 class NoPeers:
     """For tests in which nobody is called back."""
 
-    async def discover(self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str]) -> Any:
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str]) -> Any:
         raise AssertionError("nobody should be called back")
 
 
