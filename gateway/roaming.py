@@ -3,13 +3,15 @@ tenant prefers, and where the driver stands. It decides nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from domain.tenant import Configuration
 from domain.values import PartyId
-from projections.store import HUB, Query, ReadStore, StoreUnavailable, tenant_database
+from gateway.together import Together
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, tenant_database
 from projections.tenant import configuration_of
 
 KEPT_FOR: Final = 2.0
@@ -52,11 +54,13 @@ class Holders:
 
 
 class Tenants:
-    """Settings and charge points, read when a token's owner is asked or contested: both are rare."""
+    """Settings and charge points, read when a token's owner is asked or contested; those of a herd together."""
 
     def __init__(self, store: ReadStore) -> None:
         self._store = store
         self._known: dict[str, Configuration] = {}
+        self._documents = Together(lambda ids: store.get_many(HUB, "tenants", ids))
+        self._charge_points: dict[str, Together[Document]] = {}
 
     async def order(self, tenant: str) -> Sequence[str]:
         """The eMSPs that the tenant prefers; while the store is away, as they were last seen."""
@@ -65,12 +69,10 @@ class Tenants:
 
     async def place(self, tenant: str, charge_point_id: str) -> Place:
         """Where the charge point stands; what cannot be read now is left out."""
-        configuration = await self._configuration(tenant)
+        configuration, document = await asyncio.gather(
+            self._configuration(tenant), self._charge_point(tenant, charge_point_id)
+        )
         party = configuration.ocpi.id if configuration is not None and configuration.ocpi else None
-        try:
-            document = await self._store.get(tenant_database(tenant), "charge_points", charge_point_id)
-        except StoreUnavailable:
-            document = None
         if document is None:
             return Place(party)
         evses = document.get("evses")
@@ -79,9 +81,20 @@ class Tenants:
         )
         return Place(party, str(document.get("location_id") or ""), tuple(uids))
 
+    async def _charge_point(self, tenant: str, charge_point_id: str) -> Document | None:
+        reads = self._charge_points.get(tenant)
+        if reads is None:
+            database = tenant_database(tenant)
+            reads = Together(lambda ids: self._store.get_many(database, "charge_points", ids))
+            self._charge_points[tenant] = reads
+        try:
+            return await reads.get(charge_point_id)
+        except StoreUnavailable:
+            return None
+
     async def _configuration(self, tenant: str) -> Configuration | None:
         try:
-            document = await self._store.get(HUB, "tenants", tenant)
+            document = await self._documents.get(tenant)
         except StoreUnavailable:
             return self._known.get(tenant)
         if document is not None:

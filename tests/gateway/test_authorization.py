@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,9 +46,9 @@ class Store(SqliteReadStore):
         self.under_way -= 1
         return page
 
-    async def get(self, db: str, collection: str, id: str) -> Document | None:
+    async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         self._begin(collection)
-        found = await super().get(db, collection, id)
+        found = await super().get_many(db, collection, ids)
         self.under_way -= 1
         return found
 
@@ -85,10 +85,12 @@ class World:
         self.vault = Vault(b"m" * 32, StoreKeys(store))
         self.authorizer = self.process()
 
-    def process(self, vault: Vault | None = None) -> TagAuthorizer:
+    def process(self, vault: Vault | None = None, patience: float = 0.05) -> TagAuthorizer:
         """The authorizer of a process of its own."""
         bus = CommandBus(self.log, LocalChannel("one"))
-        return TagAuthorizer(self.store, vault or self.vault, bus, self.emsp, lambda: self.now, patience=0.05)
+        return TagAuthorizer(
+            self.store, vault or self.vault, bus, self.emsp, lambda: self.now, patience=patience
+        )
 
     async def partner(self, id: str, party: str, version: int = 1) -> None:
         """A platform that speaks for the party."""
@@ -168,9 +170,11 @@ async def test_tags_that_come_together_are_read_together(w: World) -> None:
     for number in range(60):
         await w.token(f"TAG{number}", whitelist="ALWAYS" if number % 2 else "NEVER", valid=number % 3 > 0)
     w.emsp.answer = Answer("BLOCKED")
+    w.authorizer = w.process(patience=5.0)
     w.store.reads.clear()
     found = await asyncio.gather(*(w.status(f"TAG{number}") for number in range(61)))
     assert w.store.reads.count("tokens") <= 2
+    assert w.store.reads.count("tenants") <= 2, "where they stand is read together too"
     assert found == [
         *(
             (("Accepted" if number % 3 else "Invalid"), "stored") if number % 2 else ("Blocked", "real_time")
