@@ -97,12 +97,12 @@ class Emsp(Platform):
         }
 
     async def push_tokens(self) -> None:
-        """PUT every card to each CPO that the hub reaches, and read one back. Raises OcpiFailed."""
+        """PUT every card to each CPO that the hub reaches, else to all, and read one back. Raises OcpiFailed."""
         base = self.endpoints.get(("tokens", "RECEIVER"))
         if base is None:
             raise OcpiFailed("the hub takes no tokens")
         url = f"{base.rstrip('/')}/{self.party.country_code}/{self.party.party_id}"
-        for to in self.reachable:
+        for to in self.reachable or (None,):
             for card in self.cards.values():
                 await self.ask("PUT", f"{url}/{card.uid}", self.token(card), to=to)
         for to, card in list(product(self.reachable, self.cards.values()))[-1:]:
