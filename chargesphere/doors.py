@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from uuid import uuid4
 
 from api.ocpi import HubTokens, Identity
 from api.ocpi import Ports as OcpiPorts
@@ -12,10 +10,6 @@ from api.overload import RefusingBus
 from api.services import Services as V1Services
 from api.visible import wait_visible
 from chargesphere.backbone import Backbone
-from commands.base import Meta
-from commands.directory import ClaimParties
-from domain.directory import PartyRole
-from domain.partner import PartnerRole
 from domain.values import JSONObject, PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.ocpi.client import OcpiClient
@@ -77,15 +71,6 @@ def v1_services(
 def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> Handshakes:
     """Handshakes from our side, for `POST /partners/{id}/register`."""
 
-    async def claim(partner_id: str, roles: Sequence[PartnerRole]) -> str:
-        parties = tuple(
-            PartyRole(role=role.role, country_code=role.country_code, party_id=role.party_id)
-            for role in roles
-        )
-        meta = Meta(command_id=f"claim|{uuid4()}", at=backbone.clock(), principal="hub")
-        reply = await backbone.bus.ask(ClaimParties(owner=partner_id, roles=parties), meta)
-        return reply.message if reply.refusal is not None else ""
-
     async def visible(db: str, collection: str, id: str, version: int) -> object:
         return await wait_visible(backbone.store, db, collection, id, version)
 
@@ -95,7 +80,6 @@ def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
         backbone.vault,
         backbone.bus,
         Identity(backbone.store, public_url, hub, "ChargeSphere").credentials,
-        claim,
         visible,
         backbone.clock,
         new_token,

@@ -34,10 +34,12 @@ class ClaimParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim
     """The platform `owner` (a partner's id, `tenant:{id}` or `hub`) speaks for exactly these parties.
 
     `first`: it must not have any others yet, so that who makes a new platform cannot take over an existing one.
+    `more`: besides those that it has.
     """
 
     roles: tuple[PartyRole, ...]
     first: bool = False
+    more: bool = False
 
 
 class ReleaseParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.release.v1"):
@@ -83,8 +85,9 @@ def claim(directory: Directory, command: ClaimParties, meta: Meta) -> Outcome:
             return Rejected(Refusal.INVALID, f"roles: {role.party!r} is no party such as DE*ABC")
         if state.owner_of(role.party) not in ("", command.owner):
             return Rejected(Refusal.ALREADY_EXISTS, f"party {role.party} belongs to another platform")
-    roles = tuple(dict.fromkeys(command.roles))
     held = state.claims.get(command.owner)
+    kept = (held or ()) if command.more else ()
+    roles = tuple(dict.fromkeys((*kept, *command.roles)))
     if held is not None and set(held) == set(roles):
         return Accepted()
     if held and command.first:

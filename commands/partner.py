@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -25,11 +25,17 @@ from domain.partner import (
     Registered,
     Removed,
     Resumed,
+    Roles,
+    RolesGranted,
+    RolesRefused,
+    RolesRequested,
     Secret,
     Suspended,
     TokenAReissued,
     Unregistered,
     partner_aggregate_id,
+    within,
+    without,
 )
 from domain.values import Sealed, plain_json
 from protocols.ocpi import dump_json, v2_2_1, v2_3_0
@@ -50,7 +56,7 @@ def vault_subject(partner_id: str) -> str:
     return f"partner-{partner_id}"
 
 
-def roles_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> tuple[PartnerRole, ...]:
+def roles_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> Roles:
     """The roles in a credentials object, as the log holds them."""
     return tuple(
         PartnerRole(
@@ -80,13 +86,13 @@ class _OfPartner(Command, frozen=True, kw_only=True):
 
 
 class CreatePartner(_OfPartner, frozen=True, kw_only=True, tag="partner.create.v1"):
-    """A planned partner, whose parties were claimed before; its id is `[A-Za-z0-9_-]{1,64}`.
+    """A planned partner, whose parties were claimed before and are granted by this; its id is `[A-Za-z0-9_-]{1,64}`.
 
     A removed one may be created anew.
     """
 
     name: str
-    roles: tuple[PartnerRole, ...]
+    roles: Roles
     token_a: Secret
     versions_url: str = ""
     their_token_a: Sealed = ""
@@ -128,6 +134,25 @@ class UpdateCredentials(_OfPartner, frozen=True, kw_only=True, tag="partner.upda
     connection: Connection
     initiator: str = "them"
     instead_of: str = ""
+
+
+class RequestRoles(_OfPartner, frozen=True, kw_only=True, tag="partner.request_roles.v1"):
+    """Its credentials name these roles, and the registration came to nothing because none of them is granted."""
+
+    roles: Roles
+
+
+class GrantRoles(_OfPartner, frozen=True, kw_only=True, tag="partner.grant_roles.v1"):
+    """The operator grants more roles, asked for or not; their parties were claimed before."""
+
+    roles: Roles
+
+
+class RefuseRoles(_OfPartner, frozen=True, kw_only=True, tag="partner.refuse_roles.v1"):
+    """The operator refuses roles that wait."""
+
+    roles: Roles
+    reason: str = ""
 
 
 class Unregister(_OfPartner, frozen=True, kw_only=True, tag="partner.unregister.v1"):
@@ -199,6 +224,8 @@ def reissue_token_a(partner: Partner, command: ReissueTokenA, meta: Meta) -> Out
 def begin_handshake(partner: Partner, command: BeginHandshake, meta: Meta) -> Outcome:
     if refused := _unknown(partner, command):
         return refused
+    if partner.state.suspended:
+        return Rejected(Refusal.NOT_ALLOWED, "it is suspended")
     if partner.registered and not command.update:
         return Rejected(Refusal.NOT_ALLOWED, "it is registered already")
     if command.update and not partner.registered:
@@ -228,7 +255,9 @@ def register(partner: Partner, command: Register, meta: Meta) -> Outcome:
         return Rejected(Refusal.NOT_ALLOWED, "the token A of this handshake is not valid any more")
     if command.initiator == "us" and not _begun(partner, command.connection):
         return Rejected(Refusal.CONFLICT, "another handshake was begun meanwhile")
-    partner.trigger(Registered, meta.at, connection=command.connection, initiator=command.initiator)
+    if refused := _suspended(partner) or _none_granted(partner, command.connection):
+        return refused
+    partner.trigger(Registered, meta.at, initiator=command.initiator, **_limited(partner, command.connection))
     return _reply(partner, command)
 
 
@@ -242,13 +271,43 @@ def update_credentials(partner: Partner, command: UpdateCredentials, meta: Meta)
         return Rejected(Refusal.CONFLICT, "its credentials were changed meanwhile")
     if command.initiator == "us" and not _begun(partner, command.connection):
         return Rejected(Refusal.CONFLICT, "another handshake was begun meanwhile")
+    if refused := _suspended(partner) or _none_granted(partner, command.connection):
+        return refused
     partner.trigger(
         CredentialsUpdated,
         meta.at,
-        connection=command.connection,
         previous_until=meta.at + GRACE,
         initiator=command.initiator,
+        **_limited(partner, command.connection),
     )
+    return _reply(partner, command)
+
+
+def request_roles(partner: Partner, command: RequestRoles, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    state = partner.state
+    requested = without(command.roles, state.granted)
+    if without(requested, state.requested):
+        partner.trigger(RolesRequested, meta.at, roles=(*without(state.requested, requested), *requested))
+    return _reply(partner, command)
+
+
+def grant_roles(partner: Partner, command: GrantRoles, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    roles = without(command.roles, partner.state.granted)
+    if roles:
+        partner.trigger(RolesGranted, meta.at, roles=roles)
+    return _reply(partner, command)
+
+
+def refuse_roles(partner: Partner, command: RefuseRoles, meta: Meta) -> Outcome:
+    if refused := _unknown(partner, command):
+        return refused
+    if missing := without(command.roles, partner.state.requested):
+        return Rejected(Refusal.UNKNOWN, f"it does not wait for {_said(missing)}")
+    partner.trigger(RolesRefused, meta.at, roles=command.roles, reason=command.reason)
     return _reply(partner, command)
 
 
@@ -284,6 +343,29 @@ def remove(partner: Partner, command: Remove, meta: Meta) -> Outcome:
     return _reply(partner, command)
 
 
+def _limited(partner: Partner, connection: Connection) -> dict[str, Any]:
+    """The connection with the roles that are granted, and the others as a request."""
+    granted = partner.state.granted
+    counting = msgspec.structs.replace(connection, roles=within(connection.roles, granted))
+    return {"connection": counting, "requested": without(connection.roles, granted)}
+
+
+def _none_granted(partner: Partner, connection: Connection) -> Rejected | None:
+    if within(connection.roles, partner.state.granted):
+        return None
+    return Rejected(
+        Refusal.INVALID, f"roles: none is granted to this platform, got {_said(connection.roles)}"
+    )
+
+
+def _suspended(partner: Partner) -> Rejected | None:
+    return Rejected(Refusal.NOT_ALLOWED, "it is suspended") if partner.state.suspended else None
+
+
+def _said(roles: Roles) -> str:
+    return ", ".join(f"{role.role} {role.party}" for role in roles)
+
+
 def _begun(partner: Partner, connection: Connection) -> bool:
     pending = partner.state.pending_c
     return pending is not None and pending.digest == connection.token_c.digest
@@ -306,6 +388,9 @@ ROUTES: dict[type[Command], Route] = {
     FailHandshake: Route(Partner, fail_handshake),
     Register: Route(Partner, register),
     UpdateCredentials: Route(Partner, update_credentials),
+    RequestRoles: Route(Partner, request_roles),
+    GrantRoles: Route(Partner, grant_roles),
+    RefuseRoles: Route(Partner, refuse_roles),
     Unregister: Route(Partner, unregister),
     Suspend: Route(Partner, suspend),
     Resume: Route(Partner, resume),

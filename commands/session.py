@@ -10,13 +10,21 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
-
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.clock import by_our_clock, shift
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER
-from domain.pricing import Cost, Interval, PricingError, Sample, Tariff, Usage, price, tariff_from_json
+from domain.pricing import (
+    Cost,
+    Interval,
+    PricingError,
+    Sample,
+    Tariff,
+    Usage,
+    fitting,
+    price,
+    tariff_from_json,
+)
 from domain.pricing import to_json as pricing_json
 from domain.pricing.cdr import cdr_of
 from domain.session import (
@@ -226,11 +234,8 @@ class _Sum(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What the CDR warns of."""
-        return [
-            *(repair.text for repair in self.energy.repairs),
-            *(f"flagged: {flag}" for flag in self.flags),
-        ]
+        """What the CDR warns of, its reader too; flags are for the tenant alone."""
+        return [repair.text for repair in self.energy.repairs]
 
 
 def _sum(session: Session, end: End, samples: Sequence[RegisterSample]) -> _Sum:
@@ -335,6 +340,7 @@ def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
         cdr_token=authorization.cdr_token,
         **_token(session),
         owner=session.told_to,
+        holder=authorization.holder,
         explanation=(why,),
     )
 
@@ -353,8 +359,9 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
     state, cost, off = session.state, sum.cost, sum.shift
     site, authorization, settings = state.site, state.authorization, state.settings
     assert site is not None and authorization is not None and settings is not None and state.start is not None
-    tariffs, problems = _tariffs(state.tariffs)
+    tariffs, problems = _tariffs(session)
     numbers = cdr_of(cost, tariffs)
+    used = {tariff.id for tariff in numbers.tariffs or ()}
     warnings = [*problems, *numbers.warnings]
     if off:
         warnings.append(
@@ -388,10 +395,10 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
             "connector_format": connector.format if connector else "SOCKET",
             "connector_power_type": connector.power_type if connector else "AC_3_PHASE",
         },
-        "currency": settings.currency,
-        "tariffs": list(state.tariffs[:1]),
         "last_updated": _z(meta.at),
     }
+    if used:
+        cdr["tariffs"] = [value for value in state.tariffs if value["id"] in used]
     if authorization.authorization_reference:
         cdr["authorization_reference"] = authorization.authorization_reference
     if warnings:
@@ -406,20 +413,29 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
         cdr_token=authorization.cdr_token,
         **_token(session),
         owner=session.told_to,
+        holder=authorization.holder,
         explanation=cost.explain(),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(f"flagged: {flag}" for flag in sum.flags)),
     )
 
 
-def _tariffs(objects: Sequence[JSONObject]) -> tuple[tuple[Tariff, ...], list[str]]:
+def _tariffs(session: Session) -> tuple[tuple[Tariff, ...], list[str]]:
+    """The connector's tariffs for this kind of charge, and what was wrong with others."""
     tariffs: list[Tariff] = []
     problems: list[str] = []
-    for value in objects:
+    for value in session.state.tariffs:
         try:
             tariffs.append(tariff_from_json(value))
         except PricingError as error:
             problems.append(str(error))
-    return tuple(tariffs[:1]), problems
+    authorization = session.state.authorization
+    ad_hoc = authorization is not None and authorization.token_type == "AD_HOC_USER"
+    kind = "AD_HOC_PAYMENT" if ad_hoc else "REGULAR"
+    found = fitting(tariffs, kind)
+    if tariffs and not found:
+        others = ", ".join(f"{tariff.id} ({tariff.type})" for tariff in tariffs)
+        problems.append(f"no tariff of the connector is for a charge of type {kind}: {others}")
+    return found, problems
 
 
 def _time_zone(session: Session) -> str:
@@ -496,13 +512,13 @@ def _energy(session: Session, samples: Sequence[RegisterSample], meter_stop: int
 
 def _price(session: Session, usage: Usage) -> Cost:
     settings = session.state.settings
-    tariffs, _ = _tariffs(session.state.tariffs)
+    tariffs, _ = _tariffs(session)
     return price(usage, tariffs, _time_zone(session), currency=settings.currency if settings else None)
 
 
 def _cost_json(cost: Cost) -> JSONObject:
-    value = plain_json(msgspec.to_builtins(cost.total.as_price(), builtin_types=(Decimal,)))
-    return {key: item for key, item in value.items() if item is not None}
+    price: JSONObject = plain_json(pricing_json(cost.total.as_price()))
+    return price
 
 
 def _z(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What can be asked of a token: put it, take a tenant's tag away, note what its owner answered."""
+"""What can be asked of a token: put it, take a tenant's tag away, note what its owner answered or who else has it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.token import AuthorizationGiven, Put, Removed, Token, token_aggregate_id
+from domain.token import AuthorizationGiven, Contested, Put, Removed, Token, token_aggregate_id
 from domain.values import PartyId, Sealed, Value
 
 
@@ -39,8 +39,12 @@ class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
 
     Where it was made by merging changes into the token as it was known, `merged_from` is that one's fingerprint:
     refused CONFLICT where the token has become another one meanwhile, whose changes would be lost.
+
+    `holder` is the platform that speaks for the owner now. What another one put for the same party before counts
+    for nothing: the token is new.
     """
 
+    holder: str = ""
     token_type: str
     valid: bool = True
     whitelist: str = ""
@@ -59,6 +63,12 @@ class RemoveToken(_OfToken, frozen=True, kw_only=True, tag="token.remove.v1"):
     """Take a tenant's tag away."""
 
 
+class NoteConflict(_OfToken, frozen=True, kw_only=True, tag="token.note_conflict.v1"):
+    """Others have put a token with this uid too; this one decides."""
+
+    others: tuple[PartyId, ...]
+
+
 class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_authorization.v1"):
     """The owner's answer to a real-time authorization."""
 
@@ -72,8 +82,8 @@ class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_aut
 
 def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
     state = token.state
-    created = not state.present
-    if state.present and state.last_updated is not None:
+    created = not state.present or command.holder != state.holder
+    if not created and state.last_updated is not None:
         older = command.last_updated < state.last_updated
         same = command.last_updated == state.last_updated and command.fingerprint == state.fingerprint
         if older or same:
@@ -84,6 +94,7 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
         Put,
         meta.at,
         owner=command.owner,
+        holder=command.holder,
         tenant=command.tenant,
         key=command.key,
         token_type=command.token_type,
@@ -108,6 +119,16 @@ def remove(token: Token, command: RemoveToken, meta: Meta) -> Outcome:
     return Accepted(TokenReply())
 
 
+def note_conflict(token: Token, command: NoteConflict, meta: Meta) -> Outcome:
+    if not token.state.present:
+        return Rejected(Refusal.UNKNOWN, "no such token")
+    known = token.state.contested
+    others = tuple(dict.fromkeys((*known, *command.others)))
+    if others != known:
+        token.trigger(Contested, meta.at, others=others)
+    return Accepted()
+
+
 def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> Outcome:
     if not token.exists:
         return Rejected(Refusal.UNKNOWN, "no such token")
@@ -127,5 +148,6 @@ def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> 
 ROUTES: dict[type[Command], Route] = {
     PutToken: Route(Token, put),
     RemoveToken: Route(Token, remove),
+    NoteConflict: Route(Token, note_conflict),
     NoteAuthorization: Route(Token, note_authorization),
 }

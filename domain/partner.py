@@ -7,7 +7,7 @@ log holds each as sealed text, and those that we have to recognise as a keyed di
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
@@ -18,6 +18,14 @@ from domain.values import JSONObject, Sealed, Value
 
 def partner_aggregate_id(partner_id: str) -> str:
     return f"partner|{partner_id}"
+
+
+def holder_text(partner_id: str, since: datetime) -> str:
+    """A platform in one of its lives: what a party's objects belong to.
+
+    A partner that is removed and created anew, even with its old id, is another holder.
+    """
+    return f"{partner_id}@{since.astimezone(UTC).isoformat()}"
 
 
 class Secret(Value, frozen=True, kw_only=True):
@@ -39,6 +47,26 @@ class PartnerRole(Value, frozen=True, kw_only=True):
     def party(self) -> str:
         return f"{self.country_code}*{self.party_id}"
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """What is granted: a role of a party, whatever its business details."""
+        return self.role, self.party
+
+
+Roles = tuple[PartnerRole, ...]
+
+
+def within(roles: Roles, others: Roles) -> Roles:
+    """Those of the roles that stand among the others too."""
+    names = {role.name for role in others}
+    return tuple(role for role in roles if role.name in names)
+
+
+def without(roles: Roles, others: Roles) -> Roles:
+    """Those of the roles that do not stand among the others."""
+    names = {role.name for role in others}
+    return tuple(role for role in roles if role.name not in names)
+
 
 class Endpoint(Value, frozen=True, kw_only=True):
     """One endpoint of the partner: OCPI module, role SENDER or RECEIVER, absolute URL."""
@@ -54,7 +82,7 @@ class Connection(Value, frozen=True, kw_only=True):
     version: str
     versions_url: str
     endpoints: tuple[Endpoint, ...]
-    roles: tuple[PartnerRole, ...]
+    roles: Roles
     hub_party_id: str = ""
     token_b: Sealed
     token_c: Secret
@@ -65,7 +93,9 @@ class PartnerState(msgspec.Struct, omit_defaults=True):
     name: str = ""
     status: str = ""  # PLANNED, CONNECTED, OFFLINE (has unregistered), SUSPENDED, REMOVED
     suspended: bool = False
-    roles: tuple[PartnerRole, ...] = ()
+    roles: Roles = ()  # those that count: named in its credentials, and granted
+    granted: Roles = ()
+    requested: Roles = ()  # named in its credentials, and not granted yet
     token_a: Secret | None = None
     versions_url: str = ""
     their_token_a: Sealed = ""
@@ -91,11 +121,14 @@ class Partner(Aggregate[PartnerState]):
 
 
 class Created(Event, frozen=True, kw_only=True, tag="partner.created.v1"):
-    """The partner is planned. With `versions_url` and `their_token_a` the handshake can begin on our side."""
+    """The partner is planned; its roles are granted.
+
+    With `versions_url` and `their_token_a` the handshake can begin on our side.
+    """
 
     partner_id: str
     name: str
-    roles: tuple[PartnerRole, ...]
+    roles: Roles
     token_a: Secret
     versions_url: str = ""
     their_token_a: Sealed = ""
@@ -103,6 +136,7 @@ class Created(Event, frozen=True, kw_only=True, tag="partner.created.v1"):
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.name, state.roles, state.status = self.name, self.roles, "PLANNED"
+        state.granted, state.requested = self.roles, ()
         state.token_a, state.versions_url, state.their_token_a = (
             self.token_a,
             self.versions_url,
@@ -146,32 +180,73 @@ class HandshakeFailed(Event, frozen=True, kw_only=True, tag="partner.handshake_f
 
 
 class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
-    """The handshake is complete: token A is dead, B and C live. `initiator` is `them` or `us`."""
+    """The handshake is complete: token A is dead, B and C live. `initiator` is `them` or `us`.
+
+    The roles in the connection are those that count; `requested` are those that were not granted.
+    """
 
     connection: Connection
     initiator: str = "them"
+    requested: Roles = ()
 
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.connection, state.roles = self.connection, self.connection.roles
-        state.versions_url = self.connection.versions_url
+        state.requested, state.versions_url = self.requested, self.connection.versions_url
         state.token_a, state.their_token_a, state.pending_c = None, "", None
         state.status = "SUSPENDED" if state.suspended else "CONNECTED"
 
 
 class CredentialsUpdated(Event, frozen=True, kw_only=True, tag="partner.credentials_updated.v1"):
-    """New tokens both ways, perhaps another version; the old token C is still accepted until `previous_until`."""
+    """New tokens both ways, perhaps another version; the old token C is still accepted until `previous_until`.
+
+    Roles as in `Registered`.
+    """
 
     connection: Connection
     previous_until: datetime
     initiator: str = "them"
+    requested: Roles = ()
 
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.previous_c = state.connection.token_c if state.connection else None
         state.previous_until, state.pending_c = self.previous_until, None
         state.connection, state.roles = self.connection, self.connection.roles
-        state.versions_url = self.connection.versions_url
+        state.requested, state.versions_url = self.requested, self.connection.versions_url
+
+
+class RolesRequested(Event, frozen=True, kw_only=True, tag="partner.roles_requested.v1"):
+    """It wanted to register with roles of which none is granted: they wait, and nothing else has changed."""
+
+    roles: Roles
+
+    def apply(self, aggregate: Partner) -> None:
+        aggregate.state.requested = self.roles
+
+
+class RolesGranted(Event, frozen=True, kw_only=True, tag="partner.roles_granted.v1"):
+    """The operator granted more roles. Those that its credentials name already count from now on."""
+
+    roles: Roles
+
+    def apply(self, aggregate: Partner) -> None:
+        state = aggregate.state
+        state.granted = (*without(state.granted, self.roles), *self.roles)
+        if state.connection is not None:
+            state.roles = (*state.roles, *without(within(state.requested, self.roles), state.roles))
+            state.connection = msgspec.structs.replace(state.connection, roles=state.roles)
+        state.requested = without(state.requested, self.roles)
+
+
+class RolesRefused(Event, frozen=True, kw_only=True, tag="partner.roles_refused.v1"):
+    """The operator refused roles that waited; credentials that name them again ask again."""
+
+    roles: Roles
+    reason: str = ""
+
+    def apply(self, aggregate: Partner) -> None:
+        aggregate.state.requested = without(aggregate.state.requested, self.roles)
 
 
 class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v1"):
@@ -182,7 +257,7 @@ class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.connection, state.token_a, state.pending_c = None, None, None
-        state.previous_c, state.previous_until = None, None
+        state.previous_c, state.previous_until, state.requested = None, None, ()
         if not state.suspended:
             state.status = "OFFLINE"
 
@@ -211,6 +286,7 @@ class Removed(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
     def apply(self, aggregate: Partner) -> None:
         state = aggregate.state
         state.status, state.suspended, state.roles = "REMOVED", False, ()
+        state.granted, state.requested = (), ()
         state.connection, state.token_a, state.pending_c = None, None, None
         state.previous_c, state.previous_until = None, None
         state.their_token_a = ""
@@ -223,6 +299,9 @@ AGGREGATE_EVENTS = (
     HandshakeFailed,
     Registered,
     CredentialsUpdated,
+    RolesRequested,
+    RolesGranted,
+    RolesRefused,
     Unregistered,
     Suspended,
     Resumed,

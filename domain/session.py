@@ -280,6 +280,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     token_key: str = ""
     token_type: str = ""
     owner: PartyId | None = None
+    holder: str = ""  # the platform that spoke for the owner
     explanation: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

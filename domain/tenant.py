@@ -62,6 +62,8 @@ class Configuration(Value, frozen=True, kw_only=True):
     `default_location` or, without one, at a place that is told to nobody. Without `ocpi` the tenant is no party: its
     charges are settled under the hub's own party and told to nobody. A transaction is given up
     `abandoned_after_hours` after its charge point was last heard of. Readings can be read for `readings_days`.
+    `roaming_owners` are eMSPs such as `NL*EMS`: of several that have put a token with one uid the first of these
+    decides, then the one that put it first.
     """
 
     max_charge_points: int = 1000
@@ -77,6 +79,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     default_tariff_id: str = ""
     ocpi: TenantParty | None = None
+    roaming_owners: tuple[str, ...] = ()
     features: Features = Features()
     message_timeouts: MessageTimeouts = MessageTimeouts()
     heartbeat_interval: int = 300
@@ -137,6 +140,7 @@ _ID_PREFIX: Final = re.compile(r"[!-.0-9;-~]{0,48}")
 _LOCATION_ID: Final = re.compile(r"[!-.0-~]{1,36}")
 _DEGREES: Final = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,7})?")
 _LARGEST_NUMBER = 2**53
+_MOST_OWNERS = 500
 _LONGEST_TEXT, _MOST_VALUES, _DEEPEST = 2_000, 500, 8
 
 
@@ -192,6 +196,11 @@ def _wrong_value(configuration: Configuration) -> str:
             )
         if wrong := _wrong_json(party.business_details):
             return f"ocpi.business_details: {wrong}"
+    if len(configuration.roaming_owners) > _MOST_OWNERS:
+        return f"roaming_owners: must be at most {_MOST_OWNERS}"
+    for owner in configuration.roaming_owners:
+        if not PARTY.fullmatch(owner):
+            return f"roaming_owners: must be parties such as NL*EMS, got {owner[:20]!r}"
     return ""
 
 

@@ -26,6 +26,8 @@ def token_aggregate_id(owner: PartyId | None, tenant: str, key: str) -> str:
 
 class TokenState(msgspec.Struct, omit_defaults=True):
     present: bool = False
+    holder: str = ""
+    contested: tuple[PartyId, ...] = ()
     last_updated: datetime | None = None
     fingerprint: str = ""
 
@@ -41,10 +43,13 @@ class Put(Event, frozen=True, kw_only=True, tag="token.put.v1"):
     """The token as a whole. `body` is the sealed OCPI Token, or the tenant's tag, as JSON.
 
     `status` is OCPP's for a tenant's tag and empty for an eMSP's token. `group` is the key of its group id or
-    parent id tag. `last_updated` is the owner's. `fingerprint` is a keyed hash of the whole body.
+    parent id tag. `last_updated` is the owner's. `fingerprint` is a keyed hash of the whole body. `holder` is the
+    platform that spoke for the owner then (`domain.partner.holder_text`): when the party changes hands, the token
+    is not the next one's.
     """
 
     owner: PartyId | None = None
+    holder: str = ""
     tenant: str = ""
     key: str
     token_type: str
@@ -61,7 +66,10 @@ class Put(Event, frozen=True, kw_only=True, tag="token.put.v1"):
 
     def apply(self, aggregate: Token) -> None:
         state = aggregate.state
-        state.present, state.last_updated, state.fingerprint = True, self.last_updated, self.fingerprint
+        if self.holder != state.holder:
+            state.contested = ()
+        state.present, state.holder = True, self.holder
+        state.last_updated, state.fingerprint = self.last_updated, self.fingerprint
 
 
 class Removed(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
@@ -69,6 +77,16 @@ class Removed(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
 
     def apply(self, aggregate: Token) -> None:
         aggregate.state.present = False
+
+
+class Contested(Event, frozen=True, kw_only=True, tag="token.contested.v1"):
+    """Other eMSPs have put a token with the same uid: this one was there first, or the tenant's order prefers it,
+    and it alone decides. `others` are all of them that are known by now."""
+
+    others: tuple[PartyId, ...]
+
+    def apply(self, aggregate: Token) -> None:
+        aggregate.state.contested = self.others
 
 
 class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorization_given.v1"):
@@ -85,4 +103,4 @@ class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorizat
         """A fact for readers: the next request within 15 minutes is served from it."""
 
 
-AGGREGATE_EVENTS = (Put, Removed, AuthorizationGiven)
+AGGREGATE_EVENTS = (Put, Removed, Contested, AuthorizationGiven)

@@ -51,6 +51,7 @@ class Authorization(Value, frozen=True, kw_only=True):
     source: str
     as_of: datetime
     owner: PartyId | None = None  # the eMSP, for a roaming token
+    holder: str = ""  # the platform that put the token
     token_id: str = ""  # the aggregate of the token
     token_version: int = 0
     token_type: str = ""

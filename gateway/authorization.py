@@ -1,6 +1,8 @@
 """Who may charge: an id tag is resolved before anything is appended, within the time a driver waits at a reader.
 
-The tenant's own tags come first, then the roaming tokens with that uid. Whitelist ALWAYS: what is stored. ALLOWED:
+The tenant's own tags come first, then the roaming tokens with that uid, as far as the platform that put them still
+speaks for their owner. Of several owners one decides, the first in the tenant's order or else the first by time,
+whatever the others say; that they contest it is noted. Whitelist ALWAYS: what is stored. ALLOWED:
 stored and valid is accepted, else its owner is asked. ALLOWED_OFFLINE: the owner is asked, what is stored serves on
 a timeout. NEVER: the owner is asked. No answer and nothing stored: Invalid. A start never waits for a partner; a
 late answer is noted and serves the next one.
@@ -18,10 +20,12 @@ from typing import Protocol
 import msgspec
 
 from commands.base import Meta
-from commands.token import NoteAuthorization
+from commands.token import NoteAuthorization, NoteConflict
 from domain.values import Authorization, PartyId, TagRef
+from gateway.roaming import Holders, Place, Tenants
 from gateway.together import Together
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, is_in
+from projections.token import owners_in_order
 from streams.bus import CommandBus
 from streams.log import LogUnavailable
 from streams.vault import DestroyedError, Vault
@@ -51,9 +55,7 @@ class Answer(msgspec.Struct, frozen=True):
 class RealTime(Protocol):
     """Asks a token's owner; None where it has no answer (unreachable, unknown token, an error)."""
 
-    async def authorize(
-        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
-    ) -> Answer | None: ...
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None: ...
 
 
 class TagAuthorizer:
@@ -77,7 +79,10 @@ class TagAuthorizer:
         self._patience = patience
         self._known: OrderedDict[str, list[Document]] = OrderedDict()
         self._recent: OrderedDict[tuple[str, str], Authorization] = OrderedDict()
+        self._contested: OrderedDict[tuple[str, tuple[str, ...]], None] = OrderedDict()
         self._asking: set[asyncio.Task[Authorization | None]] = set()
+        self._holders = Holders(store)
+        self._tenants = Tenants(store)
         self._tokens = Together(self._read)
 
     async def resolve(
@@ -90,7 +95,7 @@ class TagAuthorizer:
             documents, stale = await self._documents(keys)
         else:  # nearly every tag is sealed under its first key
             (documents, stale), _ = await asyncio.gather(self._documents(keys), self._vault.fetch(keys[0]))
-        document = _choose(documents, tenant, keys)
+        document = await self._choose(documents, tenant, keys, now)
         if document is None:
             status = Authorization(status="Invalid", source="unavailable" if stale else "unknown", as_of=now)
             return await self._reference(keys[0], id_tag), status
@@ -108,7 +113,7 @@ class TagAuthorizer:
     async def _documents(self, keys: tuple[str, ...]) -> tuple[list[Document], bool]:
         """The tokens with these keys as they are now; while the store is away, as they were last seen."""
         try:
-            found = await self._tokens.get(" ".join(keys)) or []
+            found = await self._held(await self._tokens.get(" ".join(keys)) or [])
         except StoreUnavailable:
             return self._known.get(keys[0], []), True
         self._known[keys[0]] = found
@@ -116,6 +121,60 @@ class TagAuthorizer:
         if len(self._known) > CACHED:
             self._known.popitem(last=False)
         return found, False
+
+    async def _held(self, documents: list[Document]) -> list[Document]:
+        """Without the tokens of platforms that speak for their owner no more."""
+        if all(document.get("tenant_id") for document in documents):
+            return documents
+        holders = await self._holders.now()
+        return [d for d in documents if d.get("tenant_id") or _holds(d, holders)]
+
+    async def _choose(
+        self, documents: list[Document], tenant: str, keys: tuple[str, ...], now: datetime
+    ) -> Document | None:
+        """The tenant's own tag, else the roaming token of the first owner, of several the first by type."""
+        own = [d for d in documents if d.get("tenant_id") == tenant]
+        if own:
+            return own[0]
+        roaming = [d for d in documents if not d.get("tenant_id")]
+        owners = {str(d["owner"]) for d in roaming}
+        if len(owners) > 1:
+            first, *others = owners_in_order(roaming, await self._tenants.order(tenant))
+            roaming = [d for d in roaming if d["owner"] == first]
+        else:
+            others = []
+        order = {key: rank for rank, key in enumerate(keys)}
+        chosen = min(roaming, key=lambda d: order.get(str(d["key"]), 99), default=None)
+        if chosen is not None and others:
+            await self._note_conflict(chosen, others, tenant, now)
+        return chosen
+
+    async def _note_conflict(self, token: Document, others: list[str], tenant: str, now: datetime) -> None:
+        """A process tells it once; the log knows it anyway."""
+        told = (f"{token['_id']}|{token['holder']}", tuple(sorted(others)))
+        contested = token.get("contested_by")
+        if told in self._contested or (isinstance(contested, list) and set(others) <= set(contested)):
+            return
+        note = NoteConflict(
+            owner=_party(str(token["owner"])),
+            key=str(token["key"]),
+            others=tuple(_party(other) for other in others),
+        )
+        if await self._tell(note, f"contested|{told[0]}|{' '.join(told[1])}", tenant, now):
+            self._contested[told] = None
+            if len(self._contested) > CACHED:
+                self._contested.popitem(last=False)
+
+    async def _tell(
+        self, note: NoteAuthorization | NoteConflict, id: str, tenant: str, now: datetime
+    ) -> bool:
+        meta = Meta(command_id=id, at=now, tenant=tenant, principal="gateway")
+        try:
+            await self._bus.tell(note, meta)
+        except LogUnavailable as error:
+            logger.warning("what was learnt of a token was not noted: %s", error)
+            return False
+        return True
 
     async def _read(self, tags: Sequence[str]) -> dict[str, list[Document]]:
         """The tokens of several tags, each named by its keys, in one read."""
@@ -144,7 +203,9 @@ class TagAuthorizer:
         stored = _stored(document, now)
         if whitelist == "ALWAYS" or (whitelist == "ALLOWED" and valid):
             return stored
-        recent = self._recent.get((tenant, str(document["_id"]))) or _given(document, stored)
+        recent = self._recent.get((tenant, str(document["_id"])))
+        if recent is None or recent.holder != stored.holder:
+            recent = _given(document, stored)
         if for_start and recent is not None and now - recent.as_of < RECENT:
             return msgspec.structs.replace(recent, source="recent")
         if for_start:
@@ -192,7 +253,8 @@ class TagAuthorizer:
         if owner is None:
             return None
         try:
-            answer = await self._real_time.authorize(owner, id_tag, stored.token_type, "", "")
+            place = await self._tenants.place(tenant, charge_point_id)
+            answer = await self._real_time.authorize(owner, id_tag, stored.token_type, place)
         except Exception:
             logger.exception("asking %s failed", owner)
             return None
@@ -219,29 +281,11 @@ class TagAuthorizer:
             authorization_reference=answer.authorization_reference,
             for_tenant=tenant,
             charge_point_id=charge_point_id,
+            location_id=place.location_id,
             late=late,
         )
-        meta = Meta(
-            command_id=f"authorized|{document['_id']}|{now.isoformat()}",
-            at=now,
-            tenant=tenant,
-            principal="gateway",
-        )
-        try:
-            await self._bus.tell(note, meta)
-        except LogUnavailable as error:
-            logger.warning("an authorization was not noted: %s", error)
+        await self._tell(note, f"authorized|{document['_id']}|{now.isoformat()}", tenant, now)
         return authorization
-
-
-def _choose(documents: list[Document], tenant: str, keys: tuple[str, ...]) -> Document | None:
-    """The tenant's own tag, else the roaming token that comes first by type and then by owner."""
-    own = [d for d in documents if d.get("tenant_id") == tenant]
-    if own:
-        return own[0]
-    roaming = [d for d in documents if not d.get("tenant_id")]
-    order = {key: rank for rank, key in enumerate(keys)}
-    return min(roaming, key=lambda d: (order.get(str(d["key"]), 99), str(d["owner"])), default=None)
 
 
 def _own(document: Document, now: datetime) -> Authorization:
@@ -264,12 +308,12 @@ def _own(document: Document, now: datetime) -> Authorization:
 
 
 def _stored(document: Document, now: datetime) -> Authorization:
-    country, _, party = str(document["owner"]).partition("*")
     return Authorization(
         status="Accepted" if document.get("valid") else "Invalid",
         source="stored",
         as_of=now,
-        owner=PartyId(country_code=country, party_id=party),
+        owner=_party(str(document["owner"])),
+        holder=str(document["holder"]),
         token_id=f"token|{document['_id']}",
         token_version=_int(document.get("version")),
         token_type=str(document.get("type") or "RFID"),
@@ -295,6 +339,16 @@ def _given(document: Document, stored: Authorization) -> Authorization | None:
         authorization_reference=str(given.get("authorization_reference") or ""),
         auth_method="AUTH_REQUEST",
     )
+
+
+def _holds(token: Document, holders: Mapping[str, str]) -> bool:
+    holder = token.get("holder")
+    return holder is not None and holders.get(str(token["owner"])) == holder
+
+
+def _party(text: str) -> PartyId:
+    country_code, _, party_id = text.partition("*")
+    return PartyId(country_code=country_code, party_id=party_id)
 
 
 def _time(value: object) -> datetime | None:

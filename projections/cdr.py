@@ -22,6 +22,7 @@ def evolve(document: Document | None, event: SessionEvent, meta: Meta) -> Docume
     return {
         "tenant_id": meta.tenant,
         "owner": str(event.owner) if event.owner else None,
+        "holder": event.holder or None,
         "party": f"{event.cdr['country_code']}*{event.cdr['party_id']}",
         "last_updated": utc_text(event.timestamp),
         "cdr_token": event.cdr_token,

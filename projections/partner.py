@@ -16,13 +16,17 @@ from domain.partner import (
     HandshakeBegun,
     HandshakeFailed,
     Partner,
-    PartnerRole,
     Registered,
     Removed,
     Resumed,
+    Roles,
+    RolesGranted,
+    RolesRefused,
+    RolesRequested,
     Suspended,
     TokenAReissued,
     Unregistered,
+    holder_text,
 )
 from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
@@ -34,6 +38,9 @@ PartnerEvent = (
     | HandshakeFailed
     | Registered
     | CredentialsUpdated
+    | RolesRequested
+    | RolesGranted
+    | RolesRefused
     | Unregistered
     | Suspended
     | Resumed
@@ -42,6 +49,8 @@ PartnerEvent = (
 _NOT_CONNECTED: Document = {
     "ocpi_version": None,
     "endpoints": [],
+    "receives": [],
+    "requested_roles": [],
     "hub_party_id": None,
     "token_raw": False,
     "digest_c": None,
@@ -68,8 +77,9 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
                 "name": event.name,
                 "status": "PLANNED",
                 "suspended": False,
+                "holder": holder_text(event.partner_id, event.timestamp),
                 "roles": _roles(event.roles),
-                "parties": _parties(event.roles),
+                "granted_roles": _roles(event.roles),
                 "versions_url": event.versions_url or None,
                 "digest_a": event.token_a.digest,
                 "sealed_a": event.their_token_a or None,
@@ -91,10 +101,18 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
         out |= {"digest_pending": None, "handshake_error": event.reason}
     elif isinstance(event, Registered):
         out |= {**_connection(event.connection), "digest_a": None, "sealed_a": None, "registered_at": at}
+        out["requested_roles"] = _roles(event.requested)
         out["status"] = "SUSPENDED" if out["suspended"] else "CONNECTED"
     elif isinstance(event, CredentialsUpdated):
         out |= {"grace": out["digest_c"], "grace_until": utc_text(event.previous_until)}
         out |= _connection(event.connection)
+        out["requested_roles"] = _roles(event.requested)
+    elif isinstance(event, RolesRequested):
+        out["requested_roles"] = _roles(event.roles)
+    elif isinstance(event, RolesRefused):
+        out["requested_roles"] = _without(out["requested_roles"], event.roles)
+    elif isinstance(event, RolesGranted):
+        out |= _granted(out, event.roles)
     elif isinstance(event, Unregistered):
         out |= {**_NOT_CONNECTED, "digest_a": None}
         out["status"] = "SUSPENDED" if out["suspended"] else "OFFLINE"
@@ -109,7 +127,51 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
 
 def _known(document: Document) -> Document:
     names = ("digest_a", "digest_c", "grace", "digest_pending")
-    return {**document, "digests": [document[name] for name in names if document.get(name)]}
+    return {
+        **document,
+        "digests": [document[name] for name in names if document.get(name)],
+        "parties": list(dict.fromkeys(_party(role) for role in _objects(document["roles"]))),
+        "receives": _receives(_objects(document["roles"]), _objects(document["endpoints"])),
+        "waiting": bool(document["requested_roles"]),
+    }
+
+
+def _receives(roles: list[Document], endpoints: list[Document]) -> list[JSON]:
+    """`ROLE|module` for each role and each module that it receives."""
+    modules = [str(one["identifier"]) for one in endpoints if one["role"] == "RECEIVER"]
+    return [*sorted({f"{role['role']}|{module}" for role in roles for module in modules})]
+
+
+def _granted(document: Document, roles: Roles) -> Document:
+    """Roles that are granted, and of those that waited the ones that count now."""
+    requested = _objects(document["requested_roles"])
+    waiting = [role for role in requested if _name(role) in {one.name for one in roles}]
+    known = {_name(role) for role in _objects(document["roles"])}
+    out: Document = {
+        "granted_roles": [*_without(document["granted_roles"], roles), *_roles(roles)],
+        "requested_roles": _without(document["requested_roles"], roles),
+    }
+    if document["digest_c"]:
+        now = [role for role in waiting if _name(role) not in known]
+        out["roles"] = [*_objects(document["roles"]), *now]
+    return out
+
+
+def _without(stored: JSON, roles: Roles) -> list[JSON]:
+    names = {role.name for role in roles}
+    return [role for role in _objects(stored) if _name(role) not in names]
+
+
+def _name(role: Document) -> tuple[str, str]:
+    return str(role["role"]), _party(role)
+
+
+def _party(role: Document) -> str:
+    return f"{role['country_code']}*{role['party_id']}"
+
+
+def _objects(value: JSON) -> list[Document]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _connection(connection: Connection) -> Document:
@@ -120,7 +182,6 @@ def _connection(connection: Connection) -> Document:
         "hub_party_id": connection.hub_party_id or None,
         "token_raw": connection.token_raw,
         "roles": _roles(connection.roles),
-        "parties": _parties(connection.roles),
         "digest_c": connection.token_c.digest,
         "digest_pending": None,
         "handshake_error": None,
@@ -129,7 +190,7 @@ def _connection(connection: Connection) -> Document:
     }
 
 
-def _roles(roles: tuple[PartnerRole, ...]) -> list[JSON]:
+def _roles(roles: Roles) -> list[JSON]:
     return [
         {
             "role": role.role,
@@ -141,10 +202,6 @@ def _roles(roles: tuple[PartnerRole, ...]) -> list[JSON]:
     ]
 
 
-def _parties(roles: tuple[PartnerRole, ...]) -> list[JSON]:
-    return list(dict.fromkeys(role.party for role in roles))
-
-
 VIEW = View("partners", Partner.kind, "partners", target, evolve, dense=True)
 
 
@@ -154,4 +211,6 @@ def indexes() -> tuple[IndexSpec, ...]:
         index(HUB, "partners", "status", "created_at"),
         index(HUB, "partners", "digests"),
         index(HUB, "partners", "parties"),
+        index(HUB, "partners", "receives"),
+        index(HUB, "partners", "waiting", "created_at"),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from commands.base import Meta
+from domain.pricing.charging_period import kwh
 from domain.session import (
     CdrIssued,
     ConnectorChanged,
@@ -71,6 +72,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
             "charge_point_id": event.charge_point_id,
             "party": str(event.settings.party),
             "owner": str(owner) if owner else None,
+            "holder": event.authorization.holder or None,
             "status": event.status,
             "start_date_time": start,
             "reported_start": utc_text(event.shown_at),
@@ -83,7 +85,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
         return None
     session = dict(_object(document["session"]))
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
-        session["kwh"] = builtins(event.energy_wh / 1000)
+        session["kwh"] = builtins(kwh(event.energy_wh))
         if event.clock_offset_s != document["clock_offset_s"]:
             document["clock_offset_s"] = event.clock_offset_s
             start = _ours(event, document["reported_start"])

@@ -6,7 +6,9 @@ from commands.base import Meta
 from domain.tariff import Put, Removed, Tariff
 from domain.values import PartyId
 from projections.base import Target, View, utc_text
-from projections.store import HUB, Document, IndexSpec, index
+from projections.store import HUB, JSON, Document, IndexSpec, index
+from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
+from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.types import to_date_time
 
 TariffEvent = Put | Removed
@@ -32,8 +34,18 @@ def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Documen
         "last_updated": _text(event.tariff["last_updated"]),
         "created_at": document["created_at"] if document else at,
         "updated_at": at,
+        "versions": _versions(event),
         "tariff": event.tariff,
     }
+
+
+def _versions(event: Put) -> list[JSON]:
+    """The versions of OCPI that can say it, so that a list counts what it shows."""
+    try:
+        tariff = parse_json(v2_3_0.Tariff, decode(dump(event.tariff)))
+    except OcpiInvalid:
+        return []
+    return ["2.3.0"] if downgrade("tariffs", tariff).value is None else ["2.3.0", "2.2.1"]
 
 
 def _text(last_updated: object) -> str:

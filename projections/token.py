@@ -1,13 +1,18 @@
-"""Tokens (`chargesphere.tokens`), found by their key; what identifies a person is sealed."""
+"""Tokens (`chargesphere.tokens`), found by their key; what identifies a person is sealed.
+
+`holder` put it, `known_since` is when it did so first, `contested_by` are other eMSPs with a token of the same uid.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from commands.base import Meta
-from domain.token import AuthorizationGiven, Put, Removed, Token, owner_text
+from domain.token import AuthorizationGiven, Contested, Put, Removed, Token, owner_text
 from projections.base import Target, View, utc_text
 from projections.store import HUB, Document, IndexSpec, index
 
-TokenEvent = Put | Removed | AuthorizationGiven
+TokenEvent = Put | Removed | Contested | AuthorizationGiven
 
 
 def target(event: TokenEvent, meta: Meta) -> Target:
@@ -18,8 +23,12 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
     if isinstance(event, Removed):
         return None
     if isinstance(event, Put):
+        before = document if document is not None and document.get("holder") == (event.holder or None) else {}
         return {
             "owner": owner_text(event.owner, event.tenant),
+            "holder": event.holder or None,
+            "known_since": before.get("known_since") or utc_text(event.timestamp),
+            "contested_by": before.get("contested_by") or [],
             "tenant_id": event.tenant or None,
             "key": event.key,
             "type": event.token_type,
@@ -33,10 +42,12 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
             "body": event.body,
             "last_updated": utc_text(event.last_updated),
             "updated_at": utc_text(event.timestamp),
-            "authorization": (document or {}).get("authorization"),
+            "authorization": before.get("authorization"),
         }
     if document is None:
         return None
+    if isinstance(event, Contested):
+        return {**document, "contested_by": [str(other) for other in event.others]}
     given: Document = {
         "allowed": event.allowed,
         "at": utc_text(event.timestamp),
@@ -44,6 +55,16 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
         "tenant_id": event.tenant or None,
     }
     return {**document, "authorization": given}
+
+
+def owners_in_order(tokens: Iterable[Document], order: Sequence[str]) -> list[str]:
+    """The owners of tokens with one uid: those that the order names, then by the time of their first put."""
+    since: dict[str, str] = {}
+    for token in tokens:
+        owner, known_since = str(token["owner"]), str(token["known_since"])
+        since[owner] = min(known_since, since.get(owner, known_since))
+    rank = {owner: place for place, owner in enumerate(order)}
+    return sorted(since, key=lambda owner: (rank.get(owner, len(rank)), since[owner], owner))
 
 
 VIEW = View("tokens", Token.kind, "tokens", target, evolve, dense=True)

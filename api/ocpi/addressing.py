@@ -1,12 +1,14 @@
-"""Routing headers of a request: who sends it must be a party of the partner, and who shall get it one that is here.
+"""Routing headers and roles of a request: whether the partner may make it, and whether it can reach whom it is for.
 
-To the hub, to nobody in particular, or to a party of one of our tenants: it is served here.
+To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. The hub does not route
+between platforms yet; what another one should get is refused, never acknowledged and dropped.
 """
 
 from __future__ import annotations
 
-from api.ocpi.call import Answer, Call, invalid
-from projections.store import HUB, Query, eq
+from api.ocpi.call import Answer, Call, invalid, not_found, refused
+from projections.store import HUB, Query, eq, has
+from protocols.ocpi.access import BROADCAST, Rule
 from protocols.ocpi.envelope import PartyId, StatusCode
 
 
@@ -15,13 +17,25 @@ def party_text(party: PartyId) -> str:
     return "*".join(party.key)
 
 
-async def wrong_route(call: Call) -> Answer | None:
-    """What is wrong with the routing headers: 2001 for a sender that is not the partner's, 4001 for no receiver."""
+async def wrong_route(call: Call, rule: Rule) -> Answer | None:
+    """What is wrong with the routing headers.
+
+    2001: a sender that is not the partner's, or a call that is not made to the hub. 4001: no such receiver, or a push
+    without one (open routing) that others should get. 4000: a push to all that others should get.
+    """
     sender, to = call.routing.sender, call.routing.to
     if sender is not None and party_text(sender) not in call.access.parties:
         return invalid(f"OCPI-from: {party_text(sender)} is no party of this platform")
-    if to is None or party_text(to) == str(call.ports.hub):
-        return None
+    to_hub = to is not None and party_text(to) == str(call.ports.hub)
+    writes = call.method not in ("GET", "HEAD")
+    if to_hub and writes == (rule.interface == "sender"):
+        return invalid(f"OCPI-to: {call.method} at a {rule.interface} is for one party; the hub is none")
+    if to is None or to_hub:
+        if not writes or not await _others(call, rule):
+            return None
+        code = StatusCode.HUB_ERROR if to_hub else StatusCode.UNKNOWN_RECEIVER
+        message = "the hub does not push to other platforms; name the party that it is for in OCPI-to"
+        return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
     if page.items:
         return None
@@ -31,7 +45,34 @@ async def wrong_route(call: Call) -> Answer | None:
     )
 
 
+def wrong_role(call: Call, rule: Rule) -> Answer | None:
+    """A party of the partner may play another role than this call is for: 404 for an object of its own (it does not
+    exist in that role), else OCPI 2000."""
+    allowed, wanted = rule.allowed, " or ".join(sorted(rule.allowed))
+    able = {party for role, party in call.access.roles if role in allowed}
+    if rule.owned:
+        country_code, party_id = call.segments[2:4]
+        owner = f"{country_code}*{party_id}".upper()
+        if owner in call.access.parties and owner not in able:
+            return not_found(f"{owner} is no {wanted} here")
+    sender = call.routing.sender
+    if sender is not None and party_text(sender) not in able:
+        return refused(f"{rule.module}: {party_text(sender)} is no {wanted} here")
+    return None if able else refused(f"{rule.module} is for {wanted}; this platform is none")
+
+
 def only_party(call: Call) -> str | None:
     """The party of ours that was asked; None where it is all of them."""
     to = call.routing.to
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
+
+
+async def _others(call: Call, rule: Rule) -> bool:
+    """Whether another platform should get what is pushed to all."""
+    for role in {role for role, _ in call.access.roles}:
+        for receiver in BROADCAST.get((rule.module, role), frozenset()):
+            where = (eq("status", "CONNECTED"), has("receives", f"{receiver}|{rule.module}"))
+            page = await call.ports.store.find(Query(HUB, "partners", where, limit=2))
+            if any(partner["_id"] != call.access.partner_id for partner in page.items):
+                return True
+    return False

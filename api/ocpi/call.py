@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from protocols.ocpi.envelope import Routing, StatusCode
 from protocols.ocpi.types import JSON, OcpiModel
 
 VERSIONS = ("2.3.0", "2.2.1")
+SUSPENDED = "this platform is suspended at the hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,21 @@ class Access:
         """The parties that the partner speaks for, as `CC*PID`."""
         found = self.partner.get("parties")
         return frozenset(str(party) for party in found) if isinstance(found, list) else frozenset()
+
+    @property
+    def roles(self) -> frozenset[tuple[str, str]]:
+        """(role, party as `CC*PID`) that the operator granted and the partner's credentials name."""
+        roles = self.partner.get("roles")
+        return frozenset(
+            (str(role["role"]), f"{role['country_code']}*{role['party_id']}")
+            for role in (roles if isinstance(roles, list) else [])
+            if isinstance(role, dict)
+        )
+
+    @property
+    def holder(self) -> str:
+        """The partner in this life of its: what its parties' objects belong to."""
+        return str(self.partner["holder"])
 
     @property
     def registered(self) -> bool:
@@ -108,6 +124,12 @@ def unknown_token(message: str) -> Answer:
     return Answer(status_code=StatusCode.UNKNOWN_TOKEN, message=message, http=404)
 
 
-def not_allowed(message: str) -> Answer:
-    """HTTP 405 with OCPI 2000."""
-    return Answer(status_code=StatusCode.CLIENT_ERROR, message=message, http=405)
+def refused(message: str) -> Answer:
+    """HTTP 200 with OCPI 2000, for what the partner may not ask."""
+    return Answer(status_code=StatusCode.CLIENT_ERROR, message=message)
+
+
+def not_allowed(message: str, allowed: Iterable[str]) -> Answer:
+    """HTTP 405 with OCPI 2000, and the methods that are allowed (RFC 9110, 15.5.6)."""
+    headers = {"Allow": ", ".join(sorted(allowed))}
+    return Answer(status_code=StatusCode.CLIENT_ERROR, message=message, http=405, headers=headers)

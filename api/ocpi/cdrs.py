@@ -8,4 +8,4 @@ from protocols.ocpi import v2_3_0
 
 
 async def get_list(call: Call) -> Answer:
-    return await listed(call, "cdrs", v2_3_0.CDR, "cdr", (of_partner(call),), "last_updated", sealed=True)
+    return await listed(call, "cdrs", v2_3_0.CDR, "cdr", of_partner(call), "last_updated", sealed=True)

@@ -1,34 +1,32 @@
 """The credentials module: a partner registers (POST), changes (PUT), reads (GET) and ends (DELETE) its registration.
 
-POST and PUT call back with the partner's new token inside the open request; only when that went well are the parties
-claimed, new tokens made and the registration decided. Until the decision nothing has changed: whatever fails before
-it (3001, 3002, 3003, 2001) leaves the token that was used alive.
+POST and PUT call back with the partner's new token inside the open request; only when that went well are new tokens
+made and the registration decided. Until the decision nothing has changed: whatever fails before it (3001, 3002, 3003,
+2001) leaves the token that was used alive. Of the roles those count that the operator granted; the others wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from api.ocpi.call import Answer, Call, invalid, not_allowed
+from api.ocpi.call import SUSPENDED, Answer, Call, invalid, not_allowed, refused
 from api.ocpi.identity import Identity
 from api.visible import wait_visible
 from commands.base import Command, Meta, Refusal
-from commands.directory import ClaimParties
 from commands.partner import (
     TOKEN_DIGEST,
     Register,
+    RequestRoles,
     Unregister,
     UpdateCredentials,
     hub_party_of,
     roles_of,
     vault_subject,
 )
-from domain.directory import PartyRole
-from domain.partner import Connection, PartnerRole, Secret
-from projections.store import HUB, Document
+from domain.partner import Connection, Secret
+from projections.store import HUB
 from protocols.ocpi import parse, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import StatusCode
 from streams.envelope import Reply
@@ -51,42 +49,42 @@ async def get(call: Call) -> Answer:
 
 async def post(call: Call) -> Answer:
     if call.access.registered:
-        return not_allowed("this platform is registered; use PUT to change its credentials")
+        return not_allowed("this platform is registered; use PUT to change its credentials", _allowed(True))
     return await _handshake(call)
 
 
 async def put(call: Call) -> Answer:
     if not call.access.registered:
-        return not_allowed("this platform is not registered; use POST")
+        return not_allowed("this platform is not registered; use POST", _allowed(False))
     return await _handshake(call)
 
 
 async def delete(call: Call) -> Answer:
     if not call.access.registered:
-        return not_allowed("this platform is not registered")
+        return not_allowed("this platform is not registered", _allowed(False))
     reply = await call.ports.bus.ask(Unregister(partner_id=call.access.partner_id), _meta(call))
     if reply.refusal is not None:
-        return _refused(reply)
+        return _refused(call, reply)
     await _visible(call, reply)
     return Answer()
 
 
+def _allowed(registered: bool) -> tuple[str, ...]:
+    """What the module allows a partner in its state."""
+    return ("GET", "PUT", "DELETE") if registered else ("GET", "POST")
+
+
 async def _handshake(call: Call) -> Answer:
+    if call.access.partner.get("suspended") is True:
+        return refused(SUSPENDED)
     theirs = parse(OBJECTS[call.version], call.body)
     if wrong := _wrong(call, theirs):
         return invalid(wrong)
-    update = call.access.registered
-    # In a PUT the partner may not have switched to its new token yet: the one before it is tried second.
-    previous = await _opened(call, "sealed_b") if update else ""
-    found = await call.ports.peers.discover(
-        theirs.url, [token for token in (theirs.token, previous) if token], (call.version,)
-    )
+    # With the token that it will be called with from now on: one that it does not accept itself is no use.
+    found = await call.ports.peers.discover(theirs.url, theirs.token, (call.version,))
     if found.status_code != StatusCode.SUCCESS:
         return Answer(status_code=found.status_code, message=found.message)
     roles = roles_of(theirs)
-    claimed = await _claim(call, roles)
-    if claimed.refusal is not None:
-        return invalid(f"roles: {claimed.message}")
     ports, subject = call.ports, vault_subject(call.access.partner_id)
     token = ports.new_token()
     connection = Connection(
@@ -103,9 +101,9 @@ async def _handshake(call: Call) -> Answer:
     )
     reply = await ports.bus.ask(_decision(call, connection), _meta(call))
     if reply.refusal is not None:
-        if reply.refusal is not Refusal.NOT_ALLOWED:
-            await _claim(call, _roles_before(call.access.partner))
-        return _refused(reply)
+        if reply.refusal is Refusal.INVALID:
+            await ports.bus.ask(RequestRoles(partner_id=call.access.partner_id, roles=roles), _meta(call))
+        return _refused(call, reply)
     await _visible(call, reply)
     return await _ours(call, token)
 
@@ -135,17 +133,6 @@ def _wrong(call: Call, theirs: Credentials) -> str:
     return ""
 
 
-async def _claim(call: Call, roles: Sequence[PartnerRole]) -> Reply:
-    parties = tuple(
-        PartyRole(role=role.role, country_code=role.country_code, party_id=role.party_id) for role in roles
-    )
-    return await call.ports.bus.ask(ClaimParties(owner=call.access.partner_id, roles=parties), _meta(call))
-
-
-def _roles_before(partner: Document) -> Sequence[PartnerRole]:
-    return msgspec.convert(partner["roles"], tuple[PartnerRole, ...])
-
-
 def _meta(call: Call) -> Meta:
     """Of its own each time: a repeated request makes new tokens, and its answer must hold those that were decided."""
     return msgspec.structs.replace(call.meta(), command_id=f"ocpi|{call.ports.new_id()}")
@@ -166,7 +153,7 @@ async def _visible(call: Call, reply: Reply) -> None:
 async def _ours(call: Call, token: str) -> Answer:
     ports = call.ports
     identity = Identity(ports.store, ports.public_url, ports.hub, ports.hub_name)
-    return Answer(await identity.credentials(call.version, token, call.access.partner_id))
+    return Answer(await identity.credentials(call.version, token))
 
 
 async def _opened(call: Call, field: str) -> str:
@@ -175,8 +162,10 @@ async def _opened(call: Call, field: str) -> str:
     return data.decode() if data is not None else ""
 
 
-def _refused(reply: Reply) -> Answer:
+def _refused(call: Call, reply: Reply) -> Answer:
     if reply.refusal is Refusal.NOT_ALLOWED:
-        return not_allowed(reply.message)
+        return not_allowed(reply.message, _allowed(not call.access.registered))
+    if reply.refusal is Refusal.INVALID:
+        return invalid(reply.message)
     code = StatusCode.SERVER_ERROR if reply.refusal is Refusal.FAILED else StatusCode.CLIENT_ERROR
     return Answer(status_code=code, message=reply.message)

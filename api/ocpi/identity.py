@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from domain.values import PartyId
-from projections.store import HUB, Document, Query, ReadStore, Sort, eq
+from projections.store import HUB, Document, Query, ReadStore, Sort
 from protocols.ocpi import OcpiInvalid, decode, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.types import JSON
-from protocols.ocpi.v2_3_0.enums import Role
 
 
 class Identity:
@@ -26,9 +25,7 @@ class Identity:
         self._hub = hub
         self._hub_name = hub_name
 
-    async def credentials(
-        self, version: str, token: str, partner_id: str
-    ) -> v2_3_0.Credentials | v2_2_1.Credentials:
+    async def credentials(self, version: str, token: str) -> v2_3_0.Credentials | v2_2_1.Credentials:
         """How the partner accesses us: with this token. Raises StoreUnavailable."""
         hub: dict[str, JSON] = {
             "country_code": self._hub.country_code,
@@ -38,7 +35,7 @@ class Identity:
         body: dict[str, JSON] = {"token": token, "url": self._versions_url}
         if version == "2.2.1":
             return parse_json(v2_2_1.Credentials, {**body, "roles": [{**hub, "role": "HUB"}]})
-        reachable = await self._reachable(partner_id)
+        reachable = await self._reachable()
         return parse_json(
             v2_3_0.Credentials,
             {
@@ -48,23 +45,15 @@ class Identity:
             },
         )
 
-    async def _reachable(self, partner_id: str) -> list[v2_3_0.CredentialsRole]:
-        """The parties of our tenants and of every connected partner but this one, each role once."""
-        found: dict[tuple[str, str, str], v2_3_0.CredentialsRole] = {}
+    async def _reachable(self) -> list[v2_3_0.CredentialsRole]:
+        """The parties of our tenants: the hub does not route between other platforms yet."""
+        found: list[v2_3_0.CredentialsRole] = []
         async for tenant in self._all(Query(HUB, "tenants", (), (Sort("created_at"),), 500)):
             configuration = tenant["configuration"]
             party = configuration.get("ocpi") if isinstance(configuration, dict) else None
             if isinstance(party, dict):
-                _add(found, {**party, "role": "CPO"}, str(tenant["name"]))
-        connected = Query(HUB, "partners", (eq("status", "CONNECTED"),), (Sort("created_at"),), 500)
-        async for partner in self._all(connected):
-            roles = partner["roles"]
-            if partner["_id"] == partner_id or not isinstance(roles, list):
-                continue
-            for role in roles:
-                if isinstance(role, dict):
-                    _add(found, role, str(partner["name"]))
-        return list(found.values())
+                found.append(_cpo(party, str(tenant["name"])))
+        return found
 
     async def _all(self, query: Query) -> AsyncIterator[Document]:
         while True:
@@ -76,18 +65,12 @@ class Identity:
             query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
 
-def _add(
-    found: dict[tuple[str, str, str], v2_3_0.CredentialsRole], role: Document, fallback_name: str
-) -> None:
-    name = str(role["role"])
-    body = decode(msgspec.json.encode(role))
+def _cpo(party: Document, fallback_name: str) -> v2_3_0.CredentialsRole:
+    body = decode(msgspec.json.encode({**party, "role": "CPO"}))
     assert isinstance(body, dict)
-    body["role"] = name if name in Role.__members__ else "OTHER"
     try:
-        typed = parse_json(v2_3_0.CredentialsRole, body)
+        return parse_json(v2_3_0.CredentialsRole, body)
     except OcpiInvalid:
         # Its business details are not such as OCPI has them; the party can be reached nevertheless.
-        typed = parse_json(
-            v2_3_0.CredentialsRole, {**body, "business_details": {"name": fallback_name[:100] or "?"}}
-        )
-    found.setdefault((typed.role.value, typed.country_code, typed.party_id), typed)
+        details: dict[str, JSON] = {"name": fallback_name[:100] or "?"}
+        return parse_json(v2_3_0.CredentialsRole, {**body, "business_details": details})

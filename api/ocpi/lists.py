@@ -111,9 +111,9 @@ async def _documents(call: Call, query: Query, page: Page) -> tuple[list[Documen
     return list(found.items), found.next_cursor, await store.count(query)
 
 
-def of_partner(call: Call) -> Condition:
-    """Objects that concern one of the partner's parties."""
-    return is_in("owner", sorted(call.access.parties))
+def of_partner(call: Call) -> tuple[Condition, ...]:
+    """Objects that concern one of the partner's parties, and came about while it spoke for it."""
+    return is_in("owner", sorted(call.access.parties)), eq("holder", call.access.holder)
 
 
 async def _object(

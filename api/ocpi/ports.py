@@ -30,6 +30,7 @@ class Vault(Protocol):
 
     def digest(self, kind: str, text: str) -> str: ...
     def token_key(self, type: str, uid: str) -> str: ...
+    def tag_keys(self, id_tag: str) -> tuple[str, ...]: ...
     async def seal(self, subject: str, plain: bytes | str) -> Sealed: ...
     async def open(self, sealed: Sealed) -> bytes | None: ...
 
@@ -61,7 +62,7 @@ class Readable(Protocol):
 class Peers(Protocol):
     """Calls back in a registration."""
 
-    async def discover(self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str]) -> Discovery:
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str]) -> Discovery:
         """The endpoints of the first of the `wanted` versions that is offered; never raises for what a peer does."""
         ...
 
@@ -79,15 +80,16 @@ class ContendedError(Exception):
 
 
 class Tokens(Protocol):
-    """The tokens of eMSPs."""
+    """The tokens of eMSPs. `holder` is the platform that asks: what another one put is not there for it."""
 
-    async def put(self, owner: PartyId, token: v2_3_0.Token, meta: Meta) -> TokenPut:
+    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> TokenPut:
         """Returns once it is decided and, within a short while, readable. Raises LogUnavailable, StoreUnavailable."""
         ...
 
     async def patch(
         self,
         owner: PartyId,
+        holder: str,
         uid: str,
         type: str,
         change: Callable[[v2_3_0.Token], v2_3_0.Token],
@@ -98,7 +100,7 @@ class Tokens(Protocol):
         Raises what `change` raises, ContendedError, LogUnavailable, StoreUnavailable."""
         ...
 
-    async def get(self, owner: PartyId, uid: str, type: str) -> v2_3_0.Token | None:
+    async def get(self, owner: PartyId, holder: str, uid: str, type: str) -> v2_3_0.Token | None:
         """The token with this type and uid, whose case does not matter. Raises StoreUnavailable."""
         ...
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from api.ocpi import cdrs, credentials, sessions, tariffs, tokens, versions
-from api.ocpi.addressing import wrong_route
-from api.ocpi.call import Answer, Call, not_allowed, not_found
-from protocols.ocpi.envelope import StatusCode
+from api.ocpi.addressing import wrong_role, wrong_route
+from api.ocpi.call import SUSPENDED, Answer, Call, not_allowed, not_found, refused
+from protocols.ocpi.access import rule
 
 Handler = Callable[[Call], Awaitable[Answer]]
 
@@ -31,7 +31,7 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
     ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
 }
-"""(role of the hub, module) → (method, how many segments follow) → function."""
+"""(role of the hub, module) → (method, segments that follow) → function. Who may call: `protocols.ocpi.access`."""
 
 
 async def serve_module(call: Call) -> Answer:
@@ -59,12 +59,12 @@ async def serve_module(call: Call) -> Answer:
         methods = {method for method, length in table if length == depth}
         return _other_method(call, methods) if methods else not_found("there is nothing at this path")
     if call.access.partner.get("suspended") is True:
-        return Answer(status_code=StatusCode.CLIENT_ERROR, message="this platform is suspended at the hub")
-    return await wrong_route(call) or await handler(call)
+        return refused(SUSPENDED)
+    row = rule(call.version, area, rest[0], call.method, tuple(rest[1:]))
+    if row is None:
+        return not_found("the standard has no such call")
+    return await wrong_route(call, row) or wrong_role(call, row) or await handler(call)
 
 
 def _other_method(call: Call, methods: set[str]) -> Answer:
-    answer = not_allowed(f"{call.method} is not for this; allowed: {', '.join(sorted(methods))}")
-    return Answer(
-        None, answer.status_code, answer.message, answer.http, {"Allow": ", ".join(sorted(methods))}
-    )
+    return not_allowed(f"{call.method} is not for this; allowed: {', '.join(sorted(methods))}", methods)

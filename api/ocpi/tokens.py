@@ -24,7 +24,7 @@ async def get(call: Call) -> Answer:
     owner, uid, type = _named(call)
     if owner is None:
         return _foreign(call)
-    token = await call.ports.tokens.get(owner, uid, type)
+    token = await call.ports.tokens.get(owner, call.access.holder, uid, type)
     return Answer(token) if token is not None else _unknown(type)
 
 
@@ -35,7 +35,7 @@ async def put(call: Call) -> Answer:
         return _foreign(call)
     token = parse(v2_3_0.Token, call.body)
     _check(token, owner, uid, type)
-    done = await call.ports.tokens.put(owner, token, call.meta())
+    done = await call.ports.tokens.put(owner, call.access.holder, token, call.meta())
     return Answer(http=201 if done.created else 200, message=None if done.applied else NOT_NEWER)
 
 
@@ -51,7 +51,7 @@ async def patch(call: Call) -> Answer:
         return token
 
     try:
-        done = await call.ports.tokens.patch(owner, uid, type, merged, call.meta())
+        done = await call.ports.tokens.patch(owner, call.access.holder, uid, type, merged, call.meta())
     except ContendedError:
         message = "the token is being changed by other requests too; GET it, and PUT it as it should be"
         return Answer(status_code=StatusCode.SERVER_ERROR, message=message)

@@ -16,7 +16,9 @@ from commands.directory import ClaimParties, ReleaseParties
 from commands.partner import (
     TOKEN_DIGEST,
     CreatePartner,
+    GrantRoles,
     PartnerReply,
+    RefuseRoles,
     ReissueTokenA,
     Remove,
     Resume,
@@ -24,7 +26,7 @@ from commands.partner import (
     vault_subject,
 )
 from domain.directory import PartyRole
-from domain.partner import PartnerRole, Secret
+from domain.partner import PartnerRole, Roles, Secret
 from projections.store import HUB, Condition, Document, eq
 from streams.vault import Vault
 
@@ -34,6 +36,8 @@ _SHOWN: Final = (
     "name",
     "status",
     "roles",
+    "granted_roles",
+    "requested_roles",
     "versions_url",
     "ocpi_version",
     "hub_party_id",
@@ -73,6 +77,39 @@ class NewPartner(TheirSide):
     roles: list[RoleInput] = Field(min_length=1, max_length=50)
 
 
+class GrantedRoles(BaseModel):
+    """Roles that the partner may have from now on, asked for or not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roles: list[RoleInput] = Field(min_length=1, max_length=50)
+
+
+class RefusedRoles(GrantedRoles):
+    """Roles that wait and are refused; the reason stands in the log."""
+
+    reason: str = Field(default="", max_length=500)
+
+
+class Partner(BaseModel):
+    """A platform that the hub speaks OCPI with. `roles` are those that count: named in its credentials and granted;
+    `requested_roles` are named there and wait to be granted or refused."""
+
+    id: str
+    name: str
+    status: str
+    roles: list[RoleInput]
+    granted_roles: list[RoleInput]
+    requested_roles: list[RoleInput]
+    versions_url: str | None
+    ocpi_version: str | None
+    hub_party_id: str | None
+    endpoints: list[dict[str, Any]]
+    registered_at: str | None
+    created_at: str
+    updated_at: str
+
+
 class Suspension(BaseModel):
     """Why; it stands in the log."""
 
@@ -88,19 +125,8 @@ async def create(body: NewPartner, caller: PlatformAdmin) -> Response:
         raise Problem(409, "hub is the hub itself", code="already_exists")
     vault = caller.services.vault
     meta = await caller.meta("")
-    roles = tuple(
-        PartnerRole(
-            role=one.role,
-            country_code=one.country_code.upper(),
-            party_id=one.party_id.upper(),
-            business_details=one.business_details,
-        )
-        for one in body.roles
-    )
-    parties = tuple(
-        PartyRole(role=one.role, country_code=one.country_code, party_id=one.party_id) for one in roles
-    )
-    await caller.ask(ClaimParties(owner=body.id, roles=parties, first=True), _step(meta, "claim"))
+    roles = _roles(body.roles)
+    await caller.ask(ClaimParties(owner=body.id, roles=_parties(roles), first=True), _step(meta, "claim"))
     token_a = vault.digest("token_a", meta.command_id)
     command = CreatePartner(
         partner_id=body.id,
@@ -138,8 +164,11 @@ async def list_partners(
     caller: PlatformAdmin,
     page: Page,
     status: Annotated[str | None, Query(pattern="^(PLANNED|CONNECTED|OFFLINE|SUSPENDED)$")] = None,
+    waiting: Annotated[bool | None, Query(description="whether it waits for roles to be granted")] = None,
 ) -> Response:
     where: list[Condition] = [*page.within("created_at")]
+    if waiting is not None:
+        where.append(eq("waiting", waiting))
     if status is not None:
         where.append(eq("status", status))
 
@@ -166,6 +195,22 @@ async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
     return answer(_shown(await _known(caller, partner_id)))
 
 
+@routes.post("/partners/{partner_id}/roles/grant", response_model=Partner)
+async def grant(partner_id: Id, caller: PlatformAdmin, body: GrantedRoles) -> Response:
+    """Those that its credentials name count at once; 409 where a party is spoken for by another platform."""
+    await _known(caller, partner_id)
+    roles, meta = _roles(body.roles), await caller.meta("")
+    await caller.ask(ClaimParties(owner=partner_id, roles=_parties(roles), more=True), _step(meta, "claim"))
+    return await _changed(caller, partner_id, GrantRoles(partner_id=partner_id, roles=roles), meta)
+
+
+@routes.post("/partners/{partner_id}/roles/refuse", response_model=Partner)
+async def refuse(partner_id: Id, caller: PlatformAdmin, body: RefusedRoles) -> Response:
+    """Roles that wait; 404 where one does not."""
+    command = RefuseRoles(partner_id=partner_id, roles=_roles(body.roles), reason=body.reason)
+    return await _changed(caller, partner_id, command)
+
+
 @routes.post("/partners/{partner_id}/suspend")
 async def suspend(partner_id: Id, caller: PlatformAdmin, body: Suspension | None = None) -> Response:
     reason = body.reason if body is not None else ""
@@ -185,6 +230,24 @@ async def remove(partner_id: Id, caller: PlatformAdmin) -> Response:
     await caller.ask(ReleaseParties(owner=partner_id), _step(meta, "release"))
     await caller.gone(HUB, "partners", partner_id)
     return empty()
+
+
+def _roles(given: list[RoleInput]) -> Roles:
+    return tuple(
+        PartnerRole(
+            role=one.role,
+            country_code=one.country_code.upper(),
+            party_id=one.party_id.upper(),
+            business_details=one.business_details,
+        )
+        for one in given
+    )
+
+
+def _parties(roles: Roles) -> tuple[PartyRole, ...]:
+    return tuple(
+        PartyRole(role=one.role, country_code=one.country_code, party_id=one.party_id) for one in roles
+    )
 
 
 async def _planned(
@@ -212,8 +275,8 @@ async def _secret(vault: Vault, partner_id: str, token: str) -> Secret:
     return Secret(digest=vault.digest(TOKEN_DIGEST, token), sealed=sealed)
 
 
-async def _changed(caller: Caller, partner_id: str, command: Command) -> Response:
-    reply = await caller.ask(command, await caller.meta(""))
+async def _changed(caller: Caller, partner_id: str, command: Command, meta: Meta | None = None) -> Response:
+    reply = await caller.ask(command, meta or await caller.meta(""))
     document = await caller.visible(HUB, "partners", partner_id, reply)
     return answer(_shown(document) if document is not None else {"id": partner_id})
 

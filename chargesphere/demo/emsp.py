@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Final
 from uuid import uuid4
 
@@ -96,15 +97,16 @@ class Emsp(Platform):
         }
 
     async def push_tokens(self) -> None:
-        """PUT every card to the hub, and read one back. Raises OcpiFailed."""
+        """PUT every card to each CPO that the hub reaches, else to all, and read one back. Raises OcpiFailed."""
         base = self.endpoints.get(("tokens", "RECEIVER"))
         if base is None:
             raise OcpiFailed("the hub takes no tokens")
         url = f"{base.rstrip('/')}/{self.party.country_code}/{self.party.party_id}"
-        for card in self.cards.values():
-            await self.ask("PUT", f"{url}/{card.uid}", self.token(card))
-        for card in list(self.cards.values())[-1:]:
-            back = await self.ask("GET", f"{url}/{card.uid}")
+        for to in self.reachable or (None,):
+            for card in self.cards.values():
+                await self.ask("PUT", f"{url}/{card.uid}", self.token(card), to=to)
+        for to, card in list(product(self.reachable, self.cards.values()))[-1:]:
+            back = await self.ask("GET", f"{url}/{card.uid}", to=to)
             if text_of(back, "uid") != card.uid or text_of(back, "contract_id") != card.contract_id:
                 self.violation(f"GET {url}/{card.uid}", "the token that was put is not the one read back")
 

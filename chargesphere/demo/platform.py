@@ -89,6 +89,7 @@ class Platform:
         self.token_a = token_a or secrets.token_urlsafe(24)
         self.url = ""
         self.hub: PartyId | None = None
+        self.reachable: list[PartyId] = []
         self.endpoints: dict[tuple[str, str], str] = {}
         self.registered = asyncio.Event()
         self.violations: list[str] = []
@@ -259,6 +260,7 @@ class Platform:
             self.violation("credentials", "a hub names its hub_party_id")
         else:
             self.hub = PartyId(theirs.hub_party_id[:2], theirs.hub_party_id[2:])
+        self.reachable = [PartyId(r.country_code, r.party_id) for r in theirs.roles if r.role == "CPO"]
         self.registered.set()
 
     def _ours(self, token: str) -> dict[str, JSON]:
@@ -287,10 +289,17 @@ class Platform:
     # -- requests to the hub -----------------------------------------------------------------------------------
 
     async def ask(
-        self, method: str, url: str, body: JSON = None, *, token: str | None = None, routed: bool = True
+        self,
+        method: str,
+        url: str,
+        body: JSON = None,
+        *,
+        token: str | None = None,
+        routed: bool = True,
+        to: PartyId | None = None,
     ) -> JSON:
-        """The `data` of the hub's answer. Raises OcpiFailed."""
-        response = await self.send(method, url, body, token=token, routed=routed)
+        """The `data` of the hub's answer; it is for `to`, or the hub. Raises OcpiFailed."""
+        response = await self.send(method, url, body, token=token, routed=routed, to=to)
         try:
             envelope = decode(response.content)
         except (NotJson, OcpiInvalid):
@@ -304,7 +313,14 @@ class Platform:
         return envelope.get("data")
 
     async def send(
-        self, method: str, url: str, body: JSON = None, *, token: str | None = None, routed: bool = True
+        self,
+        method: str,
+        url: str,
+        body: JSON = None,
+        *,
+        token: str | None = None,
+        routed: bool = True,
+        to: PartyId | None = None,
     ) -> httpx.Response:
         """The hub's answer as it came. Raises OcpiFailed where none did."""
         request_id = str(uuid4())
@@ -314,7 +330,7 @@ class Platform:
             CORRELATION_ID: str(uuid4()),
         }
         if routed:
-            headers |= write_routing(self.hub, self.party)
+            headers |= write_routing(to or self.hub, self.party)
         content = None
         if body is not None:
             content, headers["Content-Type"] = dump(body), "application/json"

@@ -13,6 +13,7 @@ from domain.pricing.cost import Amount, Cost, Line, PeriodCost, Price, TaxAmount
 from domain.pricing.numbers import PricingError
 from domain.pricing.periods import build_periods
 from domain.pricing.price import price
+from domain.pricing.selection import fitting
 from domain.pricing.tariff import (
     PriceComponent,
     PriceLimit,
@@ -52,6 +53,7 @@ __all__ = [
     "charging_period",
     "check_cdr",
     "credit_cdr",
+    "fitting",
     "issue_cdr",
     "price",
     "read_periods",

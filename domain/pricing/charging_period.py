@@ -16,7 +16,9 @@ from msgspec import Struct
 from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact, plain, require_finite
 from domain.pricing.usage import SECOND, Period, utc
 
-HOUR_PLACES = 8
+PLACES = 4
+"""OCPI's numbers have four decimals (chapter Types, number)."""
+
 _HALF = Decimal("0.5")
 
 
@@ -39,16 +41,15 @@ class ChargingPeriod(Struct, frozen=True):
 
 
 def hours(seconds: Decimal) -> Decimal:
-    """Seconds as hours with at most 8 decimals, finer than a millisecond."""
+    """Seconds as hours: 0.1667 for ten minutes, which reads back as the same second."""
     with exact():
-        return plain(seconds / SECONDS_PER_HOUR, HOUR_PLACES)
+        return plain(seconds / SECONDS_PER_HOUR, PLACES)
 
 
 def kwh(energy_wh: Decimal) -> Decimal:
-    """Wh as kWh, exact."""
+    """Wh as kWh: exact to a tenth of a Wh, which is as fine as a charge is priced."""
     with exact():
-        value = energy_wh / WH_PER_KWH
-        return plain(value, 18)
+        return plain(energy_wh / WH_PER_KWH, PLACES)
 
 
 def charging_period(period: Period) -> ChargingPeriod:
@@ -68,7 +69,9 @@ def charging_period(period: Period) -> ChargingPeriod:
         "MIN_CURRENT": period.min_current_a,
         "MAX_CURRENT": period.max_current_a,
     }
-    dimensions += [CdrDimension(name, value) for name, value in momentary.items() if value is not None]
+    dimensions += [
+        CdrDimension(name, plain(value, PLACES)) for name, value in momentary.items() if value is not None
+    ]
     return ChargingPeriod(period.start, tuple(dimensions) or (CdrDimension("TIME", ZERO),), period.tariff_id)
 
 

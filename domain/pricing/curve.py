@@ -15,10 +15,10 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from domain.pricing.numbers import ZERO, PricingError, exact, require_finite
+from domain.pricing.numbers import ZERO, PricingError, exact, plain, require_finite
 from domain.pricing.usage import SECOND, Interval, Usage, utc, whole_second
 
-_MILLI_WH = 1000
+_TENTHS = 10
 
 
 class _Reading(Struct, frozen=True):
@@ -60,7 +60,7 @@ class Curve:
         return any(gap.start <= moment < gap.end for gap in self.parking)
 
     def energy_at(self, moment: dt.datetime) -> Decimal:
-        """Wh from the start to this moment, to a thousandth of a Wh between readings."""
+        """Wh from the start to this moment, to a tenth of a Wh, which is as fine as a CDR says it."""
         second = self._second(moment)
         right = bisect_right(self._seconds, second)
         if right == len(self._seconds):
@@ -71,7 +71,7 @@ class Curve:
             return Decimal(low.numerator)
         value = low + (high - low) * (second - since) / (until - since)
         with exact():
-            return min(Decimal(round(value * _MILLI_WH)) / _MILLI_WH, self.total_wh)
+            return min(Decimal(round(value * _TENTHS)) / _TENTHS, self.total_wh)
 
     def moment_of(self, energy: Decimal) -> dt.datetime | None:
         """The first whole second at which so many Wh were reached; None if they never were before the end."""
@@ -119,13 +119,13 @@ class Curve:
                 continue
             readings[self._second(at)] = _Reading(
                 self._second(at),
-                _register("energy_wh", sample.energy_wh) - zero,
+                _tenths(_register("energy_wh", sample.energy_wh) - zero),
                 None if sample.power_w is None else _register("power_w", sample.power_w) / 1000,
                 None if sample.current_a is None else _register("current_a", sample.current_a),
             )
         last = readings[max(readings)]
         if usage.meter_stop_wh is not None:
-            stop = _register("meter_stop_wh", usage.meter_stop_wh) - zero
+            stop = _tenths(_register("meter_stop_wh", usage.meter_stop_wh) - zero)
             readings[self._length] = _Reading(self._length, stop, last.power_kw, last.current_a)
         elif last.second < self._length:
             readings[self._length] = _Reading(self._length, last.energy, last.power_kw, last.current_a)
@@ -178,6 +178,11 @@ def _register(name: str, value: int | Decimal) -> Decimal:
     except ValueError as error:
         raise PricingError(str(error)) from None
     return number
+
+
+def _tenths(energy_wh: Decimal) -> Decimal:
+    """A charge is priced as finely as its CDR can say it: kWh with four decimals."""
+    return plain(energy_wh, 1)
 
 
 def _joined(gaps: tuple[Interval, ...], start: dt.datetime, end: dt.datetime) -> list[Interval]:

@@ -17,7 +17,7 @@ from domain.pricing.amounts import Sum, limited
 from domain.pricing.cost import PARTS, Cost, Line, Part
 from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact, short
 from domain.pricing.periods import periods_and_warnings
-from domain.pricing.selection import Selection, Selector, Situation, Timeline, zone_of
+from domain.pricing.selection import Selection, Selector, Situation, Timeline, outside, zone_of
 from domain.pricing.steps import Draft, round_up
 from domain.pricing.straddle import Straddles, unmeasured
 from domain.pricing.tariff import Tariff, TariffDimension, TariffFrom, TaxIncluded
@@ -170,14 +170,22 @@ class _Run:
         return next((selector for selector in found if selector is not None), None)
 
     def _tariff_of(self, period: Period) -> Selector | None:
-        return self.timeline.at(utc(period.start), period.tariff_id)
+        start = utc(period.start)
+        if period.tariff_id is None:
+            return self.timeline.at(start)
+        return self.timeline.named(start, period.tariff_id)
 
     def _selector(self, period: Period) -> Selector | None:
         selector = self._tariff_of(period)
         if selector is None or self.first is None:
-            if self.timeline.selectors:
+            if self.timeline.selectors and period.tariff_id is None:
+                since = f"{utc(period.start):%Y-%m-%dT%H:%M:%SZ}"
+                self._warn(f"no tariff is valid from {since} on, that time costs 0: {self.timeline}")
+            elif self.timeline.selectors and period.tariff_id:
                 self._warn(f"tariff {period.tariff_id} is not given: its periods cost 0")
             return None
+        if period.tariff_id and outside(selector.tariff, utc(period.start)):
+            self._warn(f"tariff {selector.tariff.id} is not valid at {utc(period.start):%Y-%m-%dT%H:%M:%SZ}")
         if selector.tariff.currency != self.first.tariff.currency:
             self._warn(
                 f"tariff {selector.tariff.id} is in {selector.tariff.currency}, the charge in "

@@ -110,37 +110,82 @@ class Selector:
 
 
 class Timeline:
-    """The tariffs of one charge in the order in which they apply: a bare tariff from its start_date_time on, of
-    two from the same moment the one given last."""
+    """The tariffs of one charge: a bare one while it is valid (start_date_time inclusive, end_date_time exclusive),
+    a dated one from its moment on. Of several that hold at a moment one with a type comes before one for every
+    charge, then the one that began last, then the one given last."""
 
     def __init__(self, tariffs: Tariff | Sequence[Tariff | TariffFrom]) -> None:
         given = [tariffs] if isinstance(tariffs, Tariff) else list(tariffs)
-        applied = [
-            item if isinstance(item, TariffFrom) else TariffFrom(item, item.start_date_time) for item in given
-        ]
-        dated = [
-            (_FIRST if item.since is None else whole_second(item.since), item.tariff) for item in applied
-        ]
-        dated.sort(key=lambda pair: pair[0])
-        self._since = [since for since, _ in dated]
-        self.selectors = [Selector(tariff) for _, tariff in dated]
-        self._ids = [tariff.id.casefold() for _, tariff in dated]
+        spans = [_Span(*_validity(item), Selector(_tariff(item))) for item in given]
+        spans.sort(key=lambda span: (span.selector.tariff.type is not None, span.since))
+        self._spans = spans
+        self.selectors = [span.selector for span in spans]
 
-    def at(self, moment: dt.datetime, tariff_id: str | None = None) -> Selector | None:
-        """The one that applies now, of those with this id (which OCPI compares without case) where it is given;
-        before the first of them, the first."""
-        wanted = None if tariff_id is None else tariff_id.casefold()
+    def at(self, moment: dt.datetime) -> Selector | None:
+        """The one that holds now; None where none does."""
+        found = [span.selector for span in self._spans if span.since <= moment < span.until]
+        return found[-1] if found else None
+
+    def named(self, moment: dt.datetime, tariff_id: str) -> Selector | None:
+        """The one with this id (which OCPI compares without case) that somebody says was relevant at the moment; of
+        several versions the one that had begun, before all of them the first."""
         found: Selector | None = None
-        for since, own, selector in zip(self._since, self._ids, self.selectors, strict=True):
-            if (wanted is None or own == wanted) and (found is None or since <= moment):
-                found = selector
+        for span in self._spans:
+            if span.selector.tariff.id.casefold() == tariff_id.casefold() and (
+                found is None or span.since <= moment
+            ):
+                found = span.selector
         return found
 
     def switches(self, start: dt.datetime, end: dt.datetime) -> set[dt.datetime]:
-        """The moments strictly between start and end at which another tariff begins."""
-        return {since for since in self._since if start < since < end}
+        """The moments strictly between start and end at which a tariff begins or ends."""
+        return {edge for span in self._spans for edge in (span.since, span.until) if start < edge < end}
+
+    def __str__(self) -> str:
+        """Each tariff with its validity."""
+        return ", ".join(str(span) for span in self._spans)
 
 
+class _Span(Struct, frozen=True):
+    since: dt.datetime
+    until: dt.datetime
+    selector: Selector
+
+    def __str__(self) -> str:
+        begins = "" if self.since == _FIRST else f" from {self.since:{_SHOWN}}"
+        ends = "" if self.until == _LAST else f" until {self.until:{_SHOWN}}"
+        return f"{self.selector.tariff.id}{begins}{ends}"
+
+
+def _tariff(item: Tariff | TariffFrom) -> Tariff:
+    return item.tariff if isinstance(item, TariffFrom) else item
+
+
+def _validity(item: Tariff | TariffFrom) -> tuple[dt.datetime, dt.datetime]:
+    since = item.since if isinstance(item, TariffFrom) else item.start_date_time
+    until = None if isinstance(item, TariffFrom) else item.end_date_time
+    return (
+        _FIRST if since is None else whole_second(since),
+        _LAST if until is None else whole_second(until),
+    )
+
+
+def fitting(tariffs: Sequence[Tariff], kind: str) -> tuple[Tariff, ...]:
+    """Of a connector's tariffs those for this kind of charge (OCPI's TariffType) and those for every charge.
+
+    They leave so that of two that hold at one moment the first in the connector's list comes first.
+    """
+    return tuple(tariff for tariff in reversed(tariffs) if tariff.type in (None, kind))
+
+
+def outside(tariff: Tariff, moment: dt.datetime) -> bool:
+    """Whether the tariff is not valid at the moment."""
+    since, until = _validity(tariff)
+    return not since <= moment < until
+
+
+_SHOWN = "%Y-%m-%dT%H:%M:%SZ"
+_LAST = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 _FIRST = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 
 

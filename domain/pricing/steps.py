@@ -1,8 +1,9 @@
 """Rounding up to step_size: what was used, in the order of time, comes in; what is billed on top, and where, goes
 out. Once per charge and group, never where elements or tariffs switch.
 
-Energy is one group, charging and parking time together are another, reserved time is the third. Charging time is
-billed as it is when paid parking follows; then the parking time is rounded up instead.
+Energy is one group, charging and parking time together are another, reserved time is the third. Of charging and
+parking time the one whose component was active last is rounded up, also where its price is 0; the other is billed
+as it is.
 Facts: OCPI 2.3.0, chapter Tariffs, step_size.
 """
 
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
+from typing import Final
 
 from domain.pricing.cost import Part
 from domain.pricing.numbers import ZERO
 from domain.pricing.selection import Choice
 from domain.pricing.tariff import Tariff, TariffDimension
+
+_TIMES: Final = ("time", "parking")
 
 
 class Draft:
@@ -48,13 +52,8 @@ def round_up(drafts: Sequence[Draft]) -> None:
 
 
 def _parking_ends_it(drafts: Sequence[Draft]) -> bool:
-    """Whether paid parking comes after the last charging time that has a price."""
-    for draft in reversed(drafts):
-        if draft.part == "time":
-            return False
-        if draft.part == "parking" and draft.choice.price.price > 0:
-            return True
-    return False
+    """Whether the last time that a component prices, be it at 0, is parking."""
+    return next((draft.part == "parking" for draft in reversed(drafts) if draft.part in _TIMES), False)
 
 
 def _round(drafts: Sequence[Draft], part: Part, dimension: TariffDimension) -> None:

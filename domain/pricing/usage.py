@@ -56,6 +56,7 @@ class Period(Struct, frozen=True, kw_only=True):
     """A stretch priced as one: volumes in Wh and seconds, the lowest and highest power (kW) and current (A).
 
     Periods that are made here have one of the three times; those of another party's CDR may have several.
+    ``tariff_id`` None: whichever tariff holds then; empty: no tariff is relevant (OCPI, ChargingPeriod).
     """
 
     start: dt.datetime

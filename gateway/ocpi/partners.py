@@ -32,6 +32,7 @@ class Contact:
     """A connected partner: its token with us, its OCPI version and its endpoints by (module, role)."""
 
     partner_id: str
+    holder: str
     version: str
     peer: Peer
     endpoints: dict[tuple[str, str], str]
@@ -82,6 +83,7 @@ class PartnerBook:
                 endpoints.setdefault(("credentials", "SENDER"), str(endpoint["url"]))
         return Contact(
             partner_id=str(document["_id"]),
+            holder=str(document["holder"]),
             version=str(document.get("ocpi_version") or "2.3.0"),
             peer=Peer(token, bool(document.get("token_raw"))),
             endpoints=endpoints,

@@ -10,6 +10,7 @@ from gateway.authorization import Answer
 from gateway.ocpi.client import OcpiClient, OcpiClientError
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.url_policy import UrlRefused
+from gateway.roaming import Place
 from projections.store import StoreUnavailable
 from protocols.ocpi import dump
 from protocols.ocpi.envelope import PartyId as RoutingParty
@@ -26,9 +27,7 @@ class OcpiRealTime:
         self._client = client
         self._hub = RoutingParty(*hub)
 
-    async def authorize(
-        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
-    ) -> Answer | None:
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None:
         """None where there is no answer: not connected, silent, an error, an unknown token."""
         try:
             contact = await self._partners.of_party(owner)
@@ -36,8 +35,11 @@ class OcpiRealTime:
             if contact is None or url is None:
                 return None
             body: dict[str, Any] | None = None
-            if location_id:
-                body = {"location_id": location_id, **({"evse_uids": [evse_uid]} if evse_uid else {})}
+            if place.location_id:
+                body = {"location_id": place.location_id}
+                if place.evse_uids:
+                    body["evse_uids"] = list(place.evse_uids)
+            asker = place.party or self._hub
             answer = await self._client.request(
                 "POST",
                 f"{url}/{quote(uid, safe='')}/authorize",
@@ -45,7 +47,7 @@ class OcpiRealTime:
                 body=dump(body) if body else None,
                 query={"type": type or "RFID"},
                 to=RoutingParty(owner.country_code, owner.party_id),
-                sender=self._hub,
+                sender=RoutingParty(asker.country_code, asker.party_id),
                 timeout=PATIENCE,
             )
         except (OcpiClientError, UrlRefused, StoreUnavailable):

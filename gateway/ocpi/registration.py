@@ -13,20 +13,21 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import uuid4
 
-from commands.base import Command, Meta
+from commands.base import Command, Meta, Refusal
 from commands.partner import (
     TOKEN_DIGEST,
     BeginHandshake,
     FailHandshake,
     Register,
+    RequestRoles,
     Unregister,
     UpdateCredentials,
     hub_party_of,
     roles_of,
     vault_subject,
 )
-from domain.partner import Connection, Endpoint, PartnerRole, Secret
-from gateway.ocpi.client import OcpiAnswer, OcpiClient, OcpiClientError, Peer
+from domain.partner import Connection, Endpoint, Secret
+from gateway.ocpi.client import OcpiClient, OcpiClientError, Peer
 from gateway.ocpi.partners import Contact, PartnerBook, Vault, opened
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import HUB, ReadStore
@@ -65,15 +66,13 @@ class Peers:
         self._client = client
         self._timeout = timeout
 
-    async def discover(
-        self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str] = VERSIONS
-    ) -> Discovery:
-        """The endpoints of the first of the `wanted` versions that is offered; the tokens are tried in order.
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str] = VERSIONS) -> Discovery:
+        """The endpoints of the first of the `wanted` versions that is offered.
 
-        A token is sent in Base64, and raw where that is not accepted (HTTP 401).
+        The token is sent in Base64, and raw where that is not accepted (HTTP 401).
         """
         try:
-            found, peer = await self._versions(versions_url, tokens)
+            found, peer = await self._versions(versions_url, token)
             offered: dict[str, str] = {}
             for one in found:
                 offered.setdefault(ALIASES.get(one.version, one.version), one.url)
@@ -104,18 +103,14 @@ class Peers:
             token_raw=peer.token_raw,
         )
 
-    async def _versions(self, url: str, tokens: Sequence[str]) -> tuple[tuple[v2_3_0.Version, ...], Peer]:
-        answer: OcpiAnswer | None = None
-        for token in tokens:
-            for raw in (False, True):
-                peer = Peer(token, raw)
-                answer = await self._client.request("GET", url, peer, timeout=self._timeout)
-                if answer.http_status != 401:
-                    versions, _ = parse_each(v2_3_0.Version, answer.expect().data)
-                    return versions, peer
-        assert answer is not None, "no token was given"
-        answer.expect()
-        raise OcpiInvalid("", "the versions are not accessible")
+    async def _versions(self, url: str, token: str) -> tuple[tuple[v2_3_0.Version, ...], Peer]:
+        peer = Peer(token)
+        answer = await self._client.request("GET", url, peer, timeout=self._timeout)
+        if answer.http_status == 401:
+            peer = Peer(token, token_raw=True)
+            answer = await self._client.request("GET", url, peer, timeout=self._timeout)
+        versions, _ = parse_each(v2_3_0.Version, answer.expect().data)
+        return versions, peer
 
     async def _get(self, url: str, peer: Peer) -> JSON:
         answer = await self._client.request("GET", url, peer, timeout=self._timeout)
@@ -128,11 +123,8 @@ class Bus(Protocol):
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
 
 
-OurCredentials = Callable[[str, str, str], Awaitable[OcpiModel]]
-"""(version, token, partner id) → the credentials object by which that partner accesses us."""
-
-Claim = Callable[[str, Sequence[PartnerRole]], Awaitable[str]]
-"""(partner id, roles) → what forbids that the partner speaks for them, empty where nothing does."""
+OurCredentials = Callable[[str, str], Awaitable[OcpiModel]]
+"""(version, token) → the credentials object by which a partner accesses us with this token."""
 
 Visible = Callable[[str, str, str, int], Awaitable[object]]
 """(database, collection, id, version) → true once it can be read, or not true after a short while."""
@@ -159,7 +151,6 @@ class Handshakes:
         vault: Vault,
         bus: Bus,
         credentials: OurCredentials,
-        claim: Claim,
         visible: Visible,
         clock: Callable[[], datetime],
         new_token: Callable[[], str],
@@ -171,7 +162,6 @@ class Handshakes:
         self._vault = vault
         self._bus = bus
         self._credentials = credentials
-        self._claim = claim
         self._visible = visible
         self._clock = clock
         self._new_token = new_token
@@ -218,7 +208,7 @@ class Handshakes:
         return contact, str(document["versions_url"]) if document else ""
 
     async def _exchange(self, partner_id: str, method: str, versions_url: str, peer: Peer) -> Result:
-        found = await self._peers.discover(versions_url, [peer.token])
+        found = await self._peers.discover(versions_url, peer.token)
         if found.status_code != StatusCode.SUCCESS:
             return Result(False, f"versions: {found.status_code}: {found.message}")
         peer = Peer(peer.token, found.token_raw)
@@ -249,7 +239,7 @@ class Handshakes:
     ) -> str:
         """Our credentials go, theirs come; returns what went wrong."""
         url = next(e.url for e in found.endpoints if e.identifier == "credentials")
-        ours = await self._credentials(found.version, token, partner_id)
+        ours = await self._credentials(found.version, token)
         try:
             answer = await self._client.request(method, url, peer, body=dump(ours), timeout=30.0)
         except (OcpiClientError, UrlRefused) as error:
@@ -261,8 +251,6 @@ class Handshakes:
         except OcpiInvalid as error:
             return f"their credentials: {error}"
         roles = roles_of(theirs)
-        if taken := await self._claim(partner_id, roles):
-            return f"their credentials: {taken}"
         connection = Connection(
             version=found.version,
             versions_url=theirs.url,
@@ -278,6 +266,9 @@ class Handshakes:
             if method == "POST"
             else UpdateCredentials(partner_id=partner_id, connection=connection, initiator="us")
         )
+        if done.refusal is Refusal.INVALID:
+            await self._ask(RequestRoles(partner_id=partner_id, roles=roles))
+            return f"their credentials: {done.message}"
         if done.refusal is not None:
             return done.message
         await self._visible(HUB, "partners", partner_id, done.version)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
+from uuid import UUID, uuid5
 
 import msgspec
 
-from domain.delivery import AttemptDue
+from domain.delivery import AttemptDue, delivery_id
 from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
 from gateway.ocpi.partners import Contact, PartnerBook, Vault
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 BODY = {"sessions": "session", "cdrs": "cdr"}
 MODELS: dict[str, Any] = {"sessions": v2_3_0.Session, "cdrs": v2_3_0.CDR}
 
+STORIES: Final = UUID("0e6f5b0c-8a53-4b9c-9d7e-64c1f0a5d2b8")
+"""The namespace in which a story of ours has the GUID that partners see as X-Correlation-ID. For ever."""
 
 LOOK_EVERY_S = 0.05
 LOOK_FOR_S = 3.0
@@ -58,6 +61,11 @@ class Lookout:
 
     async def find(self, collection: str, id: str, wanted: int) -> Found | None:
         """None where it has not got there in time. Raises StoreError."""
+        document = await self.until(collection, id, lambda document: _version(document) >= wanted)
+        return Found(document, _version(document)) if document is not None else None
+
+    async def until(self, collection: str, id: str, ready: Callable[[Document], bool]) -> Document | None:
+        """The document once it is as it should be; None where it is not in time. Raises StoreError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         reads = self._collections.get(collection)
@@ -66,14 +74,25 @@ class Lookout:
             self._collections[collection] = reads
         while True:
             document = await reads.get(id)
-            version = document.get("version") if document else None
-            if document is not None and isinstance(version, int) and version >= wanted:
-                return Found(document, version)
+            if document is not None and ready(document):
+                return document
             now = loop.time()
             if now >= until:
                 return None
             # All who wait look again at the same moment.
             await asyncio.sleep(LOOK_EVERY_S - now % LOOK_EVERY_S)
+
+
+def _version(document: Document) -> int:
+    return _int(document.get("version"))
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+class Unsendable(Exception):
+    """An object that can be told to nobody, or not to this partner; the message says which one and why."""
 
 
 class OcpiSender(Sender[Found]):
@@ -94,11 +113,31 @@ class OcpiSender(Sender[Found]):
         self._clock = clock
 
     async def find(self, job: AttemptDue) -> Found | None:
+        """A CDR is found once the end of its session has been told, or that was tried, or takes too long."""
         try:
-            return await self._lookout.find(job.module, job.object_id, job.wanted)
+            found = await self._lookout.find(job.module, job.object_id, job.wanted)
+            if found is not None and job.module == "cdrs" and job.attempt == 1:
+                await self._session_told(job, _object(found.document["cdr"]))
         except StoreUnavailable as error:
             logger.warning("%s %s is not found yet: %s", job.module, job.object_id, error)
             return None
+        return found
+
+    async def _session_told(self, job: AttemptDue, cdr: Mapping[str, Any]) -> None:
+        contact = await self._partners.of_party(job.to)
+        session = cdr.get("session_id")
+        if contact is None or contact.endpoint("sessions", "RECEIVER") is None or session is None:
+            return
+        # The end was decided just before the CDR; between a corrected end and its new CDR stands the credit.
+        replaces = cdr["id"] != session and not cdr.get("credit")
+        end = job.wanted - (2 if replaces else 1)
+
+        def told(delivery: Document) -> bool:
+            tried = _int(delivery.get("wanted")) >= end and delivery.get("last_error") is not None
+            return tried or _int(delivery.get("sent")) >= end
+
+        id = delivery_id(job.to, "sessions", str(session)).partition("|")[2]
+        await self._lookout.until("deliveries", id, told)
 
     async def send(self, job: AttemptDue, content: Found, correlation_id: str) -> Outcome:
         document, version = content
@@ -106,26 +145,37 @@ class OcpiSender(Sender[Found]):
             contact = await self._partners.of_party(job.to)
             if contact is None:
                 return Outcome("unreachable", reason=f"{job.to} is not connected")
-            body = await self._body(job.module, document, contact)
+            if document.get("holder") != contact.holder:
+                name = f"{BODY[job.module]} {job.object_id}"
+                return Outcome("refused", reason=f"{name}: {job.to} has changed hands since it came about")
+            body = await self._body(job, document, contact)
         except StoreUnavailable as error:
             return Outcome("not_ready", reason=str(error))
-        except OcpiInvalid as error:
-            return Outcome("refused", reason=f"our own object is wrong at {error}")
-        if body is None:
-            return Outcome("refused", reason="the token's key was destroyed: nobody can be told any more")
-        return await self._send(job, version, document, contact, body, correlation_id)
+        except Unsendable as error:
+            return Outcome("refused", reason=str(error))
+        return await self._send(job, version, document, contact, body, guid_of(correlation_id))
 
-    async def _body(self, module: str, document: Document, contact: Contact) -> bytes | None:
+    async def _body(self, job: AttemptDue, document: Document, contact: Contact) -> bytes:
+        """The object in the partner's version. Raises Unsendable, StoreUnavailable."""
+        name = f"{BODY[job.module]} {job.object_id}"
         token = await self._vault.open(str(document.get("cdr_token") or ""))
         if token is None:
-            return None
-        value: dict[str, Any] = dict(_object(document[BODY[module]]))
+            raise Unsendable(f"{name}: the key of its token was destroyed: nobody can be told any more")
+        value: dict[str, Any] = dict(_object(document[BODY[job.module]]))
         value["cdr_token"] = msgspec.json.decode(token)
-        wire = parse_json(MODELS[module], exact(value))
-        if contact.version.startswith("2.2"):
-            bridged = downgrade(module, wire).value
-            return dump(bridged) if bridged is not None else None
-        return dump(wire)
+        try:
+            wire = parse_json(MODELS[job.module], exact(value))
+        except OcpiInvalid as error:
+            raise Unsendable(f"{name}: our own object is wrong at {error}") from error
+        if not contact.version.startswith("2.2"):
+            return dump(wire)
+        bridged = downgrade(job.module, wire)
+        if bridged.value is None:
+            why = "; ".join(f"{loss.path}: {loss.why}" if loss.path else loss.why for loss in bridged.lost)
+            raise Unsendable(f"{name} cannot be said in {contact.version}: {why}")
+        for loss in bridged.lost:
+            logger.info("%s in %s: %s is lost: %s", name, contact.version, loss.path, loss.why)
+        return dump(bridged.value)
 
     async def _send(
         self,
@@ -164,6 +214,16 @@ class OcpiSender(Sender[Found]):
         except NotOcpi as error:
             return Outcome("refused", http_status=error.http_status, reason=str(error))
         return _outcome(answer, version)
+
+
+def guid_of(correlation_id: str) -> str:
+    """A story's id as partners see it: always the same GUID, and nothing of ours in it; empty for none."""
+    if not correlation_id:
+        return ""
+    try:
+        return str(UUID(correlation_id))
+    except ValueError:
+        return str(uuid5(STORIES, correlation_id))
 
 
 def _outcome(answer: OcpiAnswer, version: int) -> Outcome:

@@ -195,7 +195,6 @@ def _objects(value: JSON) -> list[tuple[int, dict[str, JSON]]]:
 
 _EXACT: Final = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _FOUR_DECIMALS: Final = Decimal("0.0001")
-_TWELVE_DECIMALS: Final = Decimal("1E-12")
 
 
 def _price_up(bridge: _Bridge, price: dict[str, JSON], path: str) -> None:
@@ -268,13 +267,9 @@ def _without_tax(bridge: _Bridge, component: dict[str, JSON], path: str) -> None
     if factor <= 0:
         bridge.lose(f"{path}.price", price, "includes tax at an unknown rate: passed unchanged")
         return
-    net = _EXACT.divide(price, factor)
-    if (
-        net != (rounded := net.quantize(_FOUR_DECIMALS, context=_EXACT))
-        and _EXACT.multiply(net, factor) != price
-    ):
+    net = _EXACT.divide(price, factor).quantize(_FOUR_DECIMALS, context=_EXACT)
+    if _EXACT.multiply(net, factor) != price:
         bridge.lose(f"{path}.price", price, "without tax it has more than 4 decimals: rounded")
-        net = rounded
     component["price"] = net
 
 

@@ -132,3 +132,15 @@ def test_a_first_claim_that_is_made_again_is_the_one_that_was_made() -> None:
 
 def test_a_prefix_and_its_owner_must_have_a_name() -> None:
     assert case().do(prefix("acme", "")).refusal is Refusal.INVALID
+
+
+def test_more_parties_are_claimed_beside_those_that_a_platform_has() -> None:
+    directory = case().do(claim("tnm", "NL*TNM")).do(claim("other", "FR*OTH"))
+    more = ClaimParties(owner="tnm", roles=(role("BE*TNM"),), more=True)
+    assert directory.do(more).refusal is None
+    assert directory.aggregate is not None
+    held = directory.aggregate.state.claims["tnm"]
+    assert [one.party for one in held] == ["NL*TNM", "BE*TNM"]
+    assert directory.do(more).new == []
+    taken = ClaimParties(owner="tnm", roles=(role("FR*OTH"),), more=True)
+    assert directory.do(taken).refusal is Refusal.ALREADY_EXISTS

@@ -13,9 +13,12 @@ from commands.partner import (
     BeginHandshake,
     CreatePartner,
     FailHandshake,
+    GrantRoles,
+    RefuseRoles,
     Register,
     ReissueTokenA,
     Remove,
+    RequestRoles,
     Resume,
     Suspend,
     Unregister,
@@ -194,3 +197,60 @@ def test_a_suspension_is_said_and_undone_once() -> None:
 def test_nothing_can_be_asked_of_an_unknown_or_removed_partner(command: Command) -> None:
     assert case().do(command).refusal is Refusal.UNKNOWN
     assert planned().do(Remove(partner_id=ID)).do(command).refusal is Refusal.UNKNOWN
+
+
+OTHER = PartnerRole(role="CPO", country_code="DE", party_id="BMW", business_details={"name": "BMW"})
+
+
+def with_roles(*roles: PartnerRole, digest: str = "c1") -> Connection:
+    return msgspec.structs.replace(connection(digest), roles=roles)
+
+
+def roles(case: Decide) -> tuple[list[str], list[str]]:
+    """The parties that count, and those that wait."""
+    assert case.aggregate is not None
+    state = case.aggregate.state
+    return [role.party for role in state.roles], [role.party for role in state.requested]
+
+
+def test_a_registration_with_none_of_the_granted_roles_is_refused() -> None:
+    as_cpo = msgspec.structs.replace(ROLE, role="CPO")
+    for wanted in (OTHER, as_cpo):
+        made = planned().do(Register(partner_id=ID, connection=with_roles(wanted), token_a_digest="a1"))
+        assert (made.refusal, made.new) == (Refusal.INVALID, [])
+        assert f"CPO {wanted.party}" in made.message
+
+
+def test_what_is_granted_counts_and_the_rest_waits_until_it_is_granted_or_refused() -> None:
+    both = with_roles(ROLE, OTHER)
+    made = planned().do(Register(partner_id=ID, connection=both, token_a_digest="a1"))
+    assert roles(made) == (["NL*TNM"], ["DE*BMW"])
+    assert roles(made.do(GrantRoles(partner_id=ID, roles=(OTHER,)))) == (["NL*TNM", "DE*BMW"], [])
+    assert made.do(GrantRoles(partner_id=ID, roles=(OTHER,))).new == []
+    made = planned().do(Register(partner_id=ID, connection=both, token_a_digest="a1"))
+    assert roles(made.do(RefuseRoles(partner_id=ID, roles=(OTHER,), reason="no"))) == (["NL*TNM"], [])
+    assert made.do(RefuseRoles(partner_id=ID, roles=(OTHER,))).refusal is Refusal.UNKNOWN
+    again = UpdateCredentials(partner_id=ID, connection=with_roles(ROLE, OTHER, digest="c2"))
+    assert roles(made.do(again)) == (["NL*TNM"], ["DE*BMW"])
+
+
+def test_a_role_that_was_granted_beforehand_counts_with_the_registration() -> None:
+    made = planned().do(GrantRoles(partner_id=ID, roles=(OTHER,)))
+    assert roles(made) == (["NL*TNM"], [])
+    made.do(Register(partner_id=ID, connection=with_roles(ROLE, OTHER), token_a_digest="a1"))
+    assert roles(made) == (["NL*TNM", "DE*BMW"], [])
+
+
+def test_roles_that_wait_are_asked_for_once() -> None:
+    made = planned().do(RequestRoles(partner_id=ID, roles=(OTHER, ROLE)))
+    assert roles(made) == (["NL*TNM"], ["DE*BMW"])
+    assert made.do(RequestRoles(partner_id=ID, roles=(OTHER,))).new == []
+
+
+def test_a_suspended_partner_neither_registers_nor_changes_its_credentials() -> None:
+    new = UpdateCredentials(partner_id=ID, connection=connection("c2"))
+    assert registered().do(Suspend(partner_id=ID)).do(new).refusal is Refusal.NOT_ALLOWED
+    first = Register(partner_id=ID, connection=connection(), token_a_digest="a1")
+    assert planned().do(Suspend(partner_id=ID)).do(first).refusal is Refusal.NOT_ALLOWED
+    begin = BeginHandshake(partner_id=ID, token_c=Secret(digest="c3", sealed="s1.k.x"))
+    assert planned().do(Suspend(partner_id=ID)).do(begin).refusal is Refusal.NOT_ALLOWED

@@ -343,3 +343,68 @@ def test_a_corrected_session_is_the_same_after_a_fold_of_its_events() -> None:
     for event in events:
         registry.decode(msgspec.json.encode(event)).mutate(again)
     assert again.state == session.state
+
+
+def charge_of(*tariffs: dict[str, Any], **start: Any) -> tuple[dict[str, Any], CdrIssued]:
+    """A charge of 10 kWh in an hour under these tariffs of its connector: its CDR and the fact of it."""
+    command = start_command(tariffs=tariffs, **start)
+    _, events = run(command, end_command(60, 11_000))
+    [issued] = [event for event in events if isinstance(event, CdrIssued)]
+    return issued.cdr, issued
+
+
+def energy_tariff(id: str, price: float, **changes: Any) -> dict[str, Any]:
+    component = {"type": "ENERGY", "price": price, "vat": 19, "step_size": 1}
+    return {**TARIFF, "id": id, "elements": [{"price_components": [component]}], **changes}
+
+
+def test_a_charge_has_the_tariff_of_its_connector_that_is_valid_and_of_its_type() -> None:
+    """Connector.tariff_ids: several, by their type and validity; a CDR holds those that were relevant."""
+    ended = energy_tariff("ENDED", 9, end_date_time="2021-01-01T00:00:00Z")
+    card = energy_tariff("CARD", 0.7, type="AD_HOC_PAYMENT")
+    coming = energy_tariff("COMING", 8, start_date_time="2027-01-01T00:00:00Z")
+    regular = energy_tariff("REGULAR", 0.3, type="REGULAR")
+    made, _ = charge_of(ended, card, coming, regular)
+    assert (made["total_cost"]["before_taxes"], [t["id"] for t in made["tariffs"]]) == (3, ["REGULAR"])
+    assert "remark" not in made
+    ad_hoc = msgspec.structs.replace(start_command().authorization, token_type="AD_HOC_USER")
+    made, _ = charge_of(ended, card, coming, regular, authorization=ad_hoc)
+    assert (made["total_cost"]["before_taxes"], [t["id"] for t in made["tariffs"]]) == (7, ["CARD"])
+
+
+def test_where_a_tariff_follows_another_both_price_and_both_stand_in_the_cdr() -> None:
+    before = energy_tariff("BEFORE", 0.2, end_date_time="2026-03-02T10:30:00Z")
+    after = energy_tariff("AFTER", 0.4, start_date_time="2026-03-02T10:30:00Z")
+    made, _ = charge_of(before, after)
+    assert (made["total_cost"]["before_taxes"], [t["id"] for t in made["tariffs"]]) == (
+        3,
+        ["BEFORE", "AFTER"],
+    )
+    assert [period["tariff_id"] for period in made["charging_periods"]] == ["BEFORE", "AFTER"]
+
+
+def test_a_charge_that_no_tariff_fits_costs_nothing_and_says_why() -> None:
+    made, issued = charge_of(energy_tariff("OLD", 9, end_date_time="2021-01-01T00:00:00Z"))
+    assert (made["total_cost"], "tariffs" in made) == ({"before_taxes": 0, "taxes": []}, False)
+    assert made["remark"].startswith("no tariff is valid from 2026-03-02T10:00:00Z on")
+    assert "OLD until 2021-01-01T00:00:00Z" in made["remark"]
+    assert issued.warnings == (made["remark"],)
+    made, _ = charge_of(energy_tariff("CARD", 9, type="AD_HOC_PAYMENT"))
+    assert (
+        "no tariff of the connector is for a charge of type REGULAR: CARD (AD_HOC_PAYMENT)" in made["remark"]
+    )
+
+
+def test_a_cdr_is_in_the_currency_of_its_tariff() -> None:
+    made, _ = charge_of(energy_tariff("SWISS", 0.3, currency="CHF"))
+    assert (made["currency"], made["total_cost"]["before_taxes"]) == ("CHF", 3)
+
+
+def test_what_is_unknown_is_left_out_of_prices_and_flags_of_ours_are_not_told_to_partners() -> None:
+    _, events = run(start_command(), usage((30, 6000)), end_command(60, 11_000, flags=("late",)))
+    for event in events:
+        if isinstance(event, UsageRecorded | Ended):
+            assert event.total_cost is not None
+            assert [set(tax) for tax in event.total_cost["taxes"]] == [{"name", "amount", "percentage"}] * 2
+        if isinstance(event, CdrIssued):
+            assert ("remark" in event.cdr, event.warnings) == (False, ("flagged: late",))

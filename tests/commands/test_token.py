@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from commands.base import Accepted, Refusal
-from commands.token import ROUTES, NoteAuthorization, PutToken, RemoveToken, TokenReply
-from domain.token import AGGREGATE_EVENTS, Put, Token
+from commands.token import ROUTES, NoteAuthorization, NoteConflict, PutToken, RemoveToken, TokenReply
+from domain.token import AGGREGATE_EVENTS, Contested, Put, Token
 from domain.values import PartyId
 from tests.commands.decide import NOON, Decide
 
@@ -77,3 +77,25 @@ def test_an_older_change_is_acknowledged_whatever_it_was_merged_from() -> None:
 def test_an_authorization_is_no_change_of_the_token() -> None:
     made = case().do(put()).do(NoteAuthorization(owner=OWNER, key=KEY, allowed="ALLOWED"))
     assert made.do(put(1, "f1", merged_from="f0")).outcome == Accepted(TokenReply())
+
+
+def test_what_another_platform_put_for_the_party_counts_for_nothing() -> None:
+    """The party has changed hands: an older date, the same content and a merge are those of another token."""
+    made = case().do(put(5, "f0", holder="before@1"))
+    assert made.do(put(4, "f0", holder="next@1")).outcome == Accepted(TokenReply(created=True))
+    made = case().do(put(5, "f0", holder="before@1"))
+    assert made.do(put(6, "f1", holder="next@1", merged_from="f0")).refusal is Refusal.CONFLICT
+
+
+def test_a_conflict_is_a_fact_once_for_each_of_the_others() -> None:
+    aaa, bbb = (PartyId(country_code="AT", party_id=id) for id in ("AAA", "BBB"))
+
+    def conflict(*others: PartyId) -> NoteConflict:
+        return NoteConflict(owner=OWNER, key=KEY, others=others)
+
+    assert case().do(conflict(aaa)).refusal is Refusal.UNKNOWN
+    made = case().do(put()).do(conflict(aaa)).do(conflict(aaa)).do(conflict(bbb, aaa))
+    assert [e.others for e in made.history if isinstance(e, Contested)] == [(aaa,), (aaa, bbb)]
+    assert [type(event) for event in made.do(put(1, "f1")).do(conflict(bbb)).new] == []
+    made.do(put(2, "f2", holder="next@1")).do(conflict(bbb))
+    assert [type(event) for event in made.new] == [Contested]

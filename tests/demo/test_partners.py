@@ -22,7 +22,7 @@ Body = dict[str, JSON]
 
 
 class Hub(Platform):
-    """Keeps the tokens that it gets; it names itself as hubs do since 2.3.0."""
+    """Keeps the tokens that it gets; it names itself, and the CPO that it reaches, as hubs do since 2.3.0."""
 
     def __init__(self) -> None:
         super().__init__("OTHER", "DE", "HUB", "Hub")
@@ -35,7 +35,16 @@ class Hub(Platform):
         return Answer(self.tokens[asked.path["id"]])
 
     def _ours(self, token: str) -> dict[str, JSON]:
-        return {**super()._ours(token), "hub_party_id": "DEHUB"}
+        ours = super()._ours(token)
+        roles = ours["roles"]
+        assert isinstance(roles, list)
+        cpo: Body = {
+            "role": "CPO",
+            "country_code": "DE",
+            "party_id": "DEM",
+            "business_details": {"name": "Demo"},
+        }
+        return {**ours, "hub_party_id": "DEHUB", "roles": [*roles, cpo]}
 
     def _take(self, theirs: Credentials) -> None:
         role = theirs.roles[0]

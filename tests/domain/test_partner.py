@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.partner import AGGREGATE_EVENTS, Partner
+from domain.partner import AGGREGATE_EVENTS, Partner, Roles
 from tests.domain.golden import held_by_golden_files, story
 
 
@@ -45,6 +45,37 @@ def test_the_old_token_c_is_kept_for_a_grace_after_new_credentials() -> None:
     state = after("created", "registered", "credentials_updated").state
     assert state.previous_c is not None and state.connection is not None
     assert (state.previous_c.digest, state.connection.token_c.digest) == ("cc11", "cc22")
+
+
+def named(roles: Roles) -> list[tuple[str, str]]:
+    return [role.name for role in roles]
+
+
+TNM, BMW = ("EMSP", "NL*TNM"), ("CPO", "DE*BMW")
+
+
+@pytest.mark.parametrize(
+    ("story", "roles", "granted", "requested"),
+    [
+        (("created",), [TNM], [TNM], []),
+        (("created", "roles_requested"), [TNM], [TNM], [BMW]),
+        (("created", "roles_requested", "roles_granted"), [TNM], [TNM, BMW], []),
+        (("created", "registered"), [TNM], [TNM], [BMW]),
+        (("created", "registered", "roles_granted"), [TNM, BMW], [TNM, BMW], []),
+        (("created", "registered", "roles_refused"), [TNM], [TNM], []),
+        (("created", "registered", "roles_refused", "roles_granted"), [TNM], [TNM, BMW], []),
+        (("created", "registered", "unregistered"), [TNM], [TNM], []),
+        (("created", "registered", "removed"), [], [], []),
+    ],
+)
+def test_roles_count_that_are_named_in_the_credentials_and_granted(
+    story: tuple[str, ...],
+    roles: list[tuple[str, str]],
+    granted: list[tuple[str, str]],
+    requested: list[tuple[str, str]],
+) -> None:
+    state = after(*story).state
+    assert (named(state.roles), named(state.granted), named(state.requested)) == (roles, granted, requested)
 
 
 @pytest.mark.parametrize("last", ["unregistered", "removed"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,11 +11,14 @@ import msgspec
 import pytest
 
 from commands.base import Area, command_name
-from commands.token import NoteAuthorization
+from commands.token import NoteAuthorization, NoteConflict
+from domain.tenant import Configuration, TenantParty
 from domain.values import PartyId
 from gateway.authorization import Answer, TagAuthorizer
-from projections.store import HUB, JSON, Document, Page, Put, Query, StoreUnavailable
+from gateway.roaming import Place
+from projections.store import HUB, JSON, Document, Page, Put, Query, Remove, StoreUnavailable
 from projections.store.sqlite import SqliteReadStore
+from projections.tenant import configuration_document
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
 from streams.envelope import decode_command
@@ -43,9 +46,9 @@ class Store(SqliteReadStore):
         self.under_way -= 1
         return page
 
-    async def get(self, db: str, collection: str, id: str) -> Document | None:
+    async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         self._begin(collection)
-        found = await super().get(db, collection, id)
+        found = await super().get_many(db, collection, ids)
         self.under_way -= 1
         return found
 
@@ -63,11 +66,11 @@ class Emsp:
     def __init__(self) -> None:
         self.answer: Answer | None = Answer("ALLOWED", "REF-1")
         self.asked: list[str] = []
+        self.places: list[Place] = []
 
-    async def authorize(
-        self, owner: PartyId, uid: str, type: str, location_id: str, evse_uid: str
-    ) -> Answer | None:
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None:
         self.asked.append(uid)
+        self.places.append(place)
         if self.answer is None:
             await asyncio.Event().wait()
         return self.answer
@@ -82,23 +85,37 @@ class World:
         self.vault = Vault(b"m" * 32, StoreKeys(store))
         self.authorizer = self.process()
 
-    def process(self, vault: Vault | None = None) -> TagAuthorizer:
+    def process(self, vault: Vault | None = None, patience: float = 0.05) -> TagAuthorizer:
         """The authorizer of a process of its own."""
         bus = CommandBus(self.log, LocalChannel("one"))
-        return TagAuthorizer(self.store, vault or self.vault, bus, self.emsp, lambda: self.now, patience=0.05)
+        return TagAuthorizer(
+            self.store, vault or self.vault, bus, self.emsp, lambda: self.now, patience=patience
+        )
 
-    async def token(self, uid: str, version: int = 1, **values: JSON) -> None:
+    async def partner(self, id: str, party: str, version: int = 1) -> None:
+        """A platform that speaks for the party."""
+        document: Document = {"parties": [party], "status": "CONNECTED", "holder": f"{id}@1"}
+        await self.store.apply([Put(HUB, "partners", id, version, document)])
+
+    async def token(self, uid: str, version: int = 1, type: str = "RFID", **values: JSON) -> None:
         """Its document, and the data key that its first PUT made."""
-        key = self.vault.token_key("RFID", uid)
+        key = self.vault.token_key(type, uid)
         await self.vault.seal(key, uid)
         document: Document = {
             "owner": "NL*EMS",
+            "holder": "ems@1",
+            "known_since": "2026-02-01T00:00:00.000Z",
             "key": key,
-            "type": "RFID",
+            "type": type,
             "valid": True,
             **values,
         }
         await self.store.apply([Put(HUB, "tokens", f"{document['owner']}|{key}", version, document)])
+
+    async def tenant(self, id: str, configuration: Configuration) -> None:
+        """Its document, as the projection makes it."""
+        document: Document = {"configuration": configuration_document(configuration)}
+        await self.store.apply([Put(HUB, "tenants", id, 1, document)])
 
     async def noted(self) -> list[dict[str, object]]:
         """The commands in the area of tokens."""
@@ -120,7 +137,9 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
     store, log = Store(tmp_path / "read"), SqliteLog(tmp_path / "log.db")
     await log.start()
     await log.ensure(topics())
-    yield World(store, log)
+    world = World(store, log)
+    await world.partner("ems", "NL*EMS")
+    yield world
     await log.close()
     await store.close()
 
@@ -132,10 +151,11 @@ async def test_a_tag_seen_for_the_first_time_costs_two_reads_at_once_and_then_on
     tag, found = await there.resolve("demo", "CP-1", "alice", False)
     assert (found.status, found.source) == ("Accepted", "stored")
     assert await w.vault.open(tag.sealed) == b"alice"
-    assert (sorted(w.store.reads), w.store.most_at_once) == (["keys", "tokens"], 2)
+    assert (sorted(w.store.reads[:2]), w.store.most_at_once) == (["keys", "tokens"], 2)
+    assert w.store.reads[2:] == ["partners"], "who speaks for its owner is read once in two seconds"
     for for_start in (False, True):
         await there.resolve("demo", "CP-1", "ALICE", for_start)
-    assert w.store.reads[2:] == ["tokens", "tokens"]
+    assert w.store.reads[3:] == ["tokens", "tokens"]
 
 
 async def test_what_is_entered_or_blocked_counts_at_once(w: World) -> None:
@@ -150,9 +170,11 @@ async def test_tags_that_come_together_are_read_together(w: World) -> None:
     for number in range(60):
         await w.token(f"TAG{number}", whitelist="ALWAYS" if number % 2 else "NEVER", valid=number % 3 > 0)
     w.emsp.answer = Answer("BLOCKED")
+    w.authorizer = w.process(patience=5.0)
     w.store.reads.clear()
     found = await asyncio.gather(*(w.status(f"TAG{number}") for number in range(61)))
     assert w.store.reads.count("tokens") <= 2
+    assert w.store.reads.count("tenants") <= 2, "where they stand is read together too"
     assert found == [
         *(
             (("Accepted" if number % 3 else "Invalid"), "stored") if number % 2 else ("Blocked", "real_time")
@@ -199,3 +221,89 @@ async def test_while_the_store_is_away_what_was_read_before_serves(w: World) -> 
     assert await w.status("ALICE") == ("Accepted", "stored")
     tag, found = await w.authorizer.resolve("demo", "CP-1", "BOB", False)
     assert (found.status, found.source, tag.sealed) == ("Invalid", "unavailable", "")
+
+
+async def test_of_two_emsps_with_one_uid_the_first_decides_and_the_conflict_is_a_fact(w: World) -> None:
+    """Who puts another's uid later gains nothing by it, whatever its name and its token say."""
+    await w.partner("aaa", "AT*AAA")
+    await w.token("ALICE", whitelist="ALWAYS", valid=False)
+    await w.token(
+        "ALICE",
+        owner="AT*AAA",
+        holder="aaa@1",
+        whitelist="ALWAYS",
+        known_since="2026-02-01T00:00:00.001Z",
+    )
+    tag, found = await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    assert (found.status, str(found.owner), found.holder) == ("Invalid", "NL*EMS", "ems@1")
+    await w.status("ALICE")
+    (note,) = await w.noted()
+    assert (note["type"], note["owner"]) == (
+        command_name(NoteConflict),
+        {"country_code": "NL", "party_id": "EMS"},
+    )
+    assert (note["key"], note["others"]) == (tag.key, [{"country_code": "AT", "party_id": "AAA"}])
+
+
+async def test_another_type_of_the_same_uid_is_a_conflict_too(w: World) -> None:
+    """An id tag has no type: RFID comes before OTHER for one owner, never before who was first."""
+    await w.partner("aaa", "AT*AAA")
+    await w.token("ALICE", type="OTHER", whitelist="ALWAYS", valid=False)
+    later = "2026-02-02T00:00:00.000Z"
+    await w.token("ALICE", owner="AT*AAA", holder="aaa@1", whitelist="ALWAYS", known_since=later)
+    assert await w.status("ALICE") == ("Invalid", "stored")
+    await w.token("ALICE", whitelist="ALWAYS", known_since=later)
+    assert await w.status("ALICE") == ("Accepted", "stored")
+
+
+async def test_a_conflict_that_the_log_knows_is_not_noted_again(w: World) -> None:
+    await w.partner("aaa", "AT*AAA")
+    await w.token("ALICE", whitelist="ALWAYS", contested_by=["AT*AAA"])
+    later = "2026-02-02T00:00:00.000Z"
+    await w.token("ALICE", owner="AT*AAA", holder="aaa@1", whitelist="ALWAYS", known_since=later)
+    assert await w.status("ALICE") == ("Accepted", "stored")
+    assert await w.noted() == []
+
+
+async def test_the_order_of_a_tenant_comes_before_the_order_of_time(w: World) -> None:
+    await w.partner("aaa", "AT*AAA")
+    await w.token("ALICE", whitelist="ALWAYS")
+    later = "2026-02-02T00:00:00.000Z"
+    await w.token("ALICE", owner="AT*AAA", holder="aaa@1", whitelist="ALWAYS", valid=False, known_since=later)
+    await w.tenant("demo", Configuration(roaming_owners=("AT*AAA", "NL*EMS")))
+    _, here = await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    _, there = await w.authorizer.resolve("other", "CP-1", "ALICE", False)
+    assert (here.status, str(here.owner)) == ("Invalid", "AT*AAA")
+    assert (there.status, str(there.owner)) == ("Accepted", "NL*EMS")
+
+
+async def test_a_token_counts_no_more_once_its_owner_is_another_platform(w: World) -> None:
+    await w.token("ALICE", whitelist="ALWAYS", holder="before@1")
+    assert await w.status("ALICE") == ("Invalid", "unknown")
+    await w.token("BOB", owner="BE*GONE", holder="gone@1", whitelist="ALWAYS")
+    assert await w.status("BOB") == ("Invalid", "unknown")
+
+
+async def test_an_answer_to_the_platform_before_is_not_used_for_the_next_one(w: World) -> None:
+    await w.token("ALICE", whitelist="NEVER")
+    assert await w.status("ALICE") == ("Accepted", "real_time")
+    document: Document = {"parties": ["NL*EMS"], "status": "CONNECTED", "holder": "next@1"}
+    await w.store.apply([Remove(HUB, "partners", "ems", 2), Put(HUB, "partners", "next", 1, document)])
+    await w.token("ALICE", 2, whitelist="NEVER", holder="next@1")
+    w.emsp.answer = None
+    there = w.process()
+    there._recent.update(w.authorizer._recent)
+    _, found = await there.resolve("demo", "CP-1", "ALICE", True)
+    assert (found.status, found.source) == ("Invalid", "unavailable")
+
+
+async def test_an_owner_is_asked_by_the_tenants_party_and_told_the_place(w: World) -> None:
+    """Tokens, real-time authorization: the CPO asks, and LocationReferences say where the driver stands."""
+    party = TenantParty(country_code="DE", party_id="DEM")
+    await w.tenant("demo", Configuration(ocpi=party))
+    place: Document = {"location_id": "LOC1", "evses": [{"uid": "E1"}, {"uid": "E2"}]}
+    await w.store.apply([Put("ocpp_demo", "charge_points", "CP-1", 1, place)])
+    await w.token("ALICE", whitelist="NEVER")
+    await w.status("ALICE")
+    assert w.emsp.places == [Place(party.id, "LOC1", ("E1", "E2"))]
+    assert [note["location_id"] for note in await w.noted()] == ["LOC1"]

@@ -74,3 +74,44 @@ def test_a_removed_partner_is_gone() -> None:
 def test_a_field_named_token_holds_no_token() -> None:
     text = json.dumps(known("created", "registered", "credentials_updated"))
     assert '"token' not in text.replace('"token_raw": false', "")
+
+
+def named(roles: object) -> list[str]:
+    assert isinstance(roles, list)
+    return [f"{role['role']} {role['country_code']}*{role['party_id']}" for role in roles]
+
+
+TNM, BMW = "EMSP NL*TNM", "CPO DE*BMW"
+
+
+@pytest.mark.parametrize(
+    ("story", "roles", "granted", "requested"),
+    [
+        (("created",), [TNM], [TNM], []),
+        (("created", "roles_requested"), [TNM], [TNM], [BMW]),
+        (("created", "roles_requested", "roles_granted"), [TNM], [TNM, BMW], []),
+        (("created", "registered"), [TNM], [TNM], [BMW]),
+        (("created", "registered", "roles_granted"), [TNM, BMW], [TNM, BMW], []),
+        (("created", "registered", "roles_refused"), [TNM], [TNM], []),
+        (("created", "registered", "roles_refused", "roles_granted"), [TNM], [TNM, BMW], []),
+        (("created", "registered", "unregistered"), [TNM], [TNM], []),
+    ],
+)
+def test_roles_are_read_as_they_count_and_those_that_wait_beside_them(
+    story: tuple[str, ...], roles: list[str], granted: list[str], requested: list[str]
+) -> None:
+    partner = known(*story)
+    assert (named(partner["roles"]), named(partner["granted_roles"])) == (roles, granted)
+    assert (named(partner["requested_roles"]), partner["waiting"]) == (requested, bool(requested))
+    assert partner["parties"] == [role.partition(" ")[2] for role in roles]
+
+
+def test_what_it_receives_is_read_by_role_and_module() -> None:
+    assert known("created")["receives"] == []
+    assert known("created", "registered")["receives"] == ["EMSP|sessions"]
+    assert known("created", "registered", "roles_granted")["receives"] == ["CPO|sessions", "EMSP|sessions"]
+    assert known("created", "registered", "unregistered")["receives"] == []
+
+
+def test_each_life_of_a_partner_is_another_holder() -> None:
+    assert known("created", "registered", "credentials_updated")["holder"] == "tnm@2026-03-01T12:00:00+00:00"

@@ -23,8 +23,13 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 from commands.base import Area, Command, Meta
+from commands.partner import CreatePartner
+from commands.token import PutToken
 from domain.charge_point import passwords
+from domain.partner import holder_text
 from streams import checkpoints, topology
 from streams.log import LogUnavailable
 from streams.parking import Parking
@@ -384,11 +389,15 @@ def prepare() -> None:
         while not api.ready:
             await asyncio.sleep(0.1)
         vault = Vault(MASTER_KEY, StoreKeys(SimReadStore(world.shelf)), monotonic=world.loop.time)
-        number = 0
+        number, holder = 0, ""
         async for group in provisioning(vault):
             for command in group:
                 number += 1
                 meta = Meta(command_id=f"genesis|{number}", at=api.clock(), tenant=TENANT)
+                if isinstance(command, CreatePartner):
+                    holder = holder_text(command.partner_id, meta.at)
+                elif isinstance(command, PutToken) and command.owner is not None:
+                    command = msgspec.structs.replace(command, holder=holder)
                 asking = world.loop.spawn(api.node, _ask(api, command, meta))
                 reply = await asking
                 assert reply.refusal is None, reply

@@ -39,7 +39,7 @@ from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
 from projections.base import View
-from projections.store import Document, Put, Remove
+from projections.store import JSON, Document, Put, Remove
 from projections.store.sqlite import SqliteReadStore
 from streams.bus import CommandBus
 from streams.envelope import CommandRegistry, Reply, raw
@@ -141,7 +141,7 @@ class Keys(KeyStore):
 class NoPeers:
     """For tests in which nobody is called back."""
 
-    async def discover(self, versions_url: str, tokens: Sequence[str], wanted: Sequence[str]) -> Any:
+    async def discover(self, versions_url: str, token: str, wanted: Sequence[str]) -> Any:
         raise AssertionError("nobody should be called back")
 
 
@@ -222,16 +222,15 @@ class Hub:
         partner_id: str = "tnm",
         a: str = "token-a",
         parties: Sequence[str] = ("NL*TNM",),
+        role: str = "EMSP",
         **more: Any,
     ) -> None:
-        """A partner that may register with this token A."""
+        """A partner that may register with this token A; all its parties play the same role."""
         roles = tuple(
-            PartnerRole(
-                role="EMSP", country_code=p[:2], party_id=p[3:], business_details={"name": partner_id}
-            )
+            PartnerRole(role=role, country_code=p[:2], party_id=p[3:], business_details={"name": partner_id})
             for p in parties
         )
-        claims = tuple(PartyRole(role="EMSP", country_code=p[:2], party_id=p[3:]) for p in parties)
+        claims = tuple(PartyRole(role=role, country_code=p[:2], party_id=p[3:]) for p in parties)
         await self.do(ClaimParties(owner=partner_id, roles=claims, first=True))
         await self.do(
             CreatePartner(
@@ -246,6 +245,7 @@ class Hub:
     async def connect(self, partner_id: str = "tnm", c: str = "token-c", **more: Any) -> None:
         """A partner that has registered; version 2.3.0 unless said otherwise."""
         version = more.pop("version", "2.3.0")
+        receives: Sequence[str] = more.pop("receives", ())
         await self.plan(partner_id, f"{c}-a", **more)
         document = await self.partner(partner_id)
         await self.do(
@@ -258,6 +258,12 @@ class Hub:
                     endpoints=(
                         partner_events.Endpoint(
                             identifier="credentials", role="SENDER", url="https://tnm.example/credentials"
+                        ),
+                        *(
+                            partner_events.Endpoint(
+                                identifier=module, role="RECEIVER", url=f"https://tnm.example/{module}"
+                            )
+                            for module in receives
                         ),
                     ),
                     roles=msgspec.convert(document["roles"], tuple[PartnerRole, ...]),
@@ -278,6 +284,20 @@ class Hub:
         document = await self.store.get("chargesphere", "partners", partner_id)
         assert document is not None
         return document
+
+    async def change_partner(self, partner_id: str = "tnm", **changes: JSON) -> None:
+        """Its document, as a later version of it would be."""
+        document = await self.partner(partner_id)
+        body = {name: value for name, value in document.items() if name not in ("_id", "version")}
+        version = document["version"]
+        assert isinstance(version, int)
+        await self.store.apply(
+            [Put("chargesphere", "partners", partner_id, version + 1, {**body, **changes})]
+        )
+
+    async def holder(self, partner_id: str = "tnm") -> str:
+        """Whom the objects of its parties belong to."""
+        return str((await self.partner(partner_id))["holder"])
 
     async def visible(self, db: str, collection: str, id: str, version: int) -> object:
         return await wait_visible(self.store, db, collection, id, version)

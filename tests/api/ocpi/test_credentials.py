@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from api.ocpi import Peers
 from commands.base import Command
-from commands.partner import ReissueTokenA, Suspend
+from commands.partner import GrantRoles, ReissueTokenA, Suspend
 from commands.tenant import CreateTenant
+from domain.partner import PartnerRole
 from domain.tenant import Configuration, TenantParty
 from gateway.ocpi import OcpiClient, UrlPolicy
 from gateway.ocpi import Peers as HttpPeers
@@ -97,13 +98,17 @@ async def test_no_token_stands_anywhere_in_the_clear(case: Case) -> None:
 
 async def test_a_second_POST_is_HTTP_405(case: Case) -> None:
     token_c = await case.registered()
-    checked(await case.send("POST", token_c, "token-b2"), 405, 2000)
+    response = await case.send("POST", token_c, "token-b2")
+    checked(response, 405, 2000)
+    assert response.headers["Allow"] == "DELETE, GET, PUT"
     assert checked(await case.hub.client.get(URL, headers=token_header(token_c)))["token"] == token_c
 
 
 async def test_PUT_and_DELETE_before_a_registration_are_HTTP_405(case: Case) -> None:
-    checked(await case.send("PUT", "token-a", "token-b"), 405, 2000)
-    checked(await case.send("DELETE", "token-a"), 405, 2000)
+    for method, token in (("PUT", "token-b"), ("DELETE", "")):
+        response = await case.send(method, "token-a", token)
+        checked(response, 405, 2000)
+        assert response.headers["Allow"] == "GET, POST"
     assert case.peer.seen == []
 
 
@@ -113,12 +118,12 @@ async def test_to_a_2_3_0_partner_the_hub_names_itself_and_who_can_be_reached(ca
     assert [(r["role"], r["country_code"], r["party_id"]) for r in alone["roles"]] == [("OTHER", "DE", "HUB")]
     party = TenantParty(country_code="DE", party_id="DEM")
     await case.hub.do(CreateTenant(tenant="demo", name="Demo", configuration=Configuration(ocpi=party)))
-    await case.hub.connect("cpo", "cpo-c", parties=("FR*CPO",))
+    # Another platform cannot be reached through the hub as long as it does not route.
+    await case.hub.connect("cpo", "cpo-c", parties=("FR*CPO",), role="CPO")
     token_c = await case.registered()
     roles = checked(await case.hub.client.get(URL, headers=token_header(token_c)))["roles"]
     assert [(r["role"], r["country_code"], r["party_id"], r["business_details"]["name"]) for r in roles] == [
         ("CPO", "DE", "DEM", "Demo"),
-        ("EMSP", "FR", "CPO", "cpo"),
     ]
 
 
@@ -147,16 +152,19 @@ async def test_a_PUT_switches_the_version_to_that_of_its_endpoint(case: Case) ->
     assert (await case.hub.partner())["ocpi_version"] == "2.3.0"
 
 
-async def test_in_a_PUT_the_call_back_tries_the_token_before_where_the_new_one_is_not_known_yet(
+async def test_a_PUT_with_a_token_that_the_partner_does_not_accept_itself_is_3001_and_changes_nothing(
     case: Case,
 ) -> None:
+    """It would be called with that token from then on, and refuse every call."""
     old = await case.registered()
+    before = await case.hub.partner()
     response = await case.hub.client.put(
         URL, headers=token_header(old), json=case.peer.credentials("token-b2")
     )
-    checked(response)
-    headers = [header for _, _, header in case.peer.seen[2:]]
-    assert (headers[0], headers[-1]) == (base64_header("token-b2"), base64_header("token-b"))
+    checked(response, 200, 3001)
+    assert base64_header("token-b") not in {header for _, _, header in case.peer.seen[2:]}
+    assert await case.hub.partner() == before
+    checked(await case.hub.client.get(URL, headers=token_header(old)))
 
 
 async def test_the_same_PUT_twice_leaves_tokens_that_work(case: Case) -> None:
@@ -272,13 +280,50 @@ async def test_a_type_must_be_one_of_the_roles(case: Case) -> None:
     checked(await case.hub.client.post(f"{URL}?type=EMSP", headers=A, json=body))
 
 
-async def test_a_party_of_another_platform_cannot_be_claimed(case: Case) -> None:
-    await case.hub.connect("other", "other-c", parties=("FR*OTH",))
-    case.peer.party = "FR*OTH"
-    response = await case.send("POST", "token-a", "token-b")
-    checked(response, 200, 2001)
-    assert "FR*OTH" in response.json()["status_message"]
-    assert (await case.hub.partner())["status"] == "PLANNED"
+def named(roles: Any) -> list[str]:
+    return [f"{role['role']} {role['country_code']}*{role['party_id']}" for role in roles]
+
+
+def bmw(case: Case) -> dict[str, Any]:
+    """The role of a CPO that nobody agreed on."""
+    role: dict[str, Any] = case.peer.credentials("x")["roles"][0]
+    return {**role, "role": "CPO", "country_code": "DE", "party_id": "BMW"}
+
+
+async def test_a_role_that_was_not_agreed_on_is_2001_and_waits_and_token_a_lives_on(case: Case) -> None:
+    """Agreed on as EMSP NL*TNM: neither another party nor another role of its own can be taken by registering."""
+    for role in (bmw(case), {**case.peer.credentials("x")["roles"][0], "role": "CPO"}):
+        response = await case.send("POST", "token-a", "token-b", roles=[role])
+        checked(response, 200, 2001)
+        assert named([role])[0] in response.json()["status_message"]
+    partner = await case.hub.partner()
+    assert (partner["status"], partner["parties"]) == ("PLANNED", ["NL*TNM"])
+    assert named(partner["requested_roles"]) == ["CPO DE*BMW", "CPO NL*TNM"]
+    # The party was not taken: who it belongs to can be connected.
+    await case.hub.connect("bmw", "bmw-c", parties=("DE*BMW",), role="CPO")
+    await case.registered()
+
+
+async def test_of_the_roles_in_credentials_those_count_that_are_granted_and_the_others_wait(
+    case: Case,
+) -> None:
+    ours = case.peer.credentials("x")["roles"][0]
+    token_c = checked(await case.send("POST", "token-a", "token-b", roles=[ours, bmw(case)]))["token"]
+    partner = await case.hub.partner()
+    assert (named(partner["roles"]), named(partner["requested_roles"])) == (["EMSP NL*TNM"], ["CPO DE*BMW"])
+    assert (partner["parties"], partner["waiting"]) == (["NL*TNM"], True)
+    await case.hub.do(GrantRoles(partner_id="tnm", roles=(role_of(bmw(case)),)))
+    partner = await case.hub.partner()
+    assert (partner["parties"], partner["waiting"]) == (["NL*TNM", "DE*BMW"], False)
+    # A PUT adds nothing at will, and what it leaves out counts no more.
+    other = {**bmw(case), "party_id": "VWX"}
+    checked(await case.send("PUT", token_c, "token-b2", roles=[ours, other]))
+    partner = await case.hub.partner()
+    assert (named(partner["roles"]), named(partner["requested_roles"])) == (["EMSP NL*TNM"], ["CPO DE*VWX"])
+
+
+def role_of(role: dict[str, Any]) -> PartnerRole:
+    return PartnerRole(**role)
 
 
 async def test_nobody_can_be_the_hub(case: Case) -> None:
@@ -302,8 +347,14 @@ async def test_of_two_POSTs_at_once_one_registers_and_the_other_is_HTTP_405(case
     assert (await case.hub.partner())["status"] == "CONNECTED"
 
 
-async def test_a_suspended_partner_reaches_its_credentials_and_nothing_else(case: Case) -> None:
+async def test_a_suspended_partner_reads_and_ends_its_registration_and_reaches_nothing_else(
+    case: Case,
+) -> None:
     token_c = await case.registered()
     await case.hub.do(Suspend(partner_id="tnm"))
+    before, calls = await case.hub.partner(), len(case.peer.seen)
     checked(await case.hub.client.get(URL, headers=token_header(token_c)))
+    checked(await case.send("PUT", token_c, "token-b2"), 200, 2000)
+    assert (await case.hub.partner(), len(case.peer.seen)) == (before, calls)
     checked(await case.hub.client.get("/ocpi/2.3.0/sender/cdrs", headers=token_header(token_c)), 200, 2000)
+    checked(await case.send("DELETE", token_c))

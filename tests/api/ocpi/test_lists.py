@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from commands.base import Area
+from commands.directory import ReleaseParties
+from commands.partner import Remove
 from commands.tariff import PutTariff, put_tariff
 from commands.tenant import CreateTenant
 from domain.tenant import Configuration, TenantParty
@@ -61,6 +63,7 @@ async def keep_session(
         "tenant_id": "demo",
         "party": more.pop("party", "DE*DEM"),
         "owner": owner,
+        "holder": more.pop("holder", None) or await hub.holder(),
         "status": status,
         "start_date_time": z(at),
         "last_updated": z(at),
@@ -81,6 +84,24 @@ async def test_a_partner_sees_the_sessions_of_its_parties_and_no_others(hub: Hub
     await keep_session(hub, "s3", NOON, owner="FR*OTH")
     await keep_session(hub, "s4", NOON, owner=None)
     assert await ids(hub, SESSIONS) == ["s1", "s2"]
+
+
+async def test_who_takes_a_party_over_sees_nothing_of_before(hub: Hub) -> None:
+    """The party was another platform's, or the same one's in an earlier life: its charges stay where they were."""
+    await hub.connect("before", "token-b")
+    await keep_session(hub, "s1", NOON, holder=await hub.holder("before"))
+    await hub.do(Remove(partner_id="before"))
+    await hub.do(ReleaseParties(owner="before"))
+    hub.later(60)
+    await hub.connect()
+    await keep_session(hub, "s2", NOON)
+    assert await ids(hub, SESSIONS) == ["s2"]
+    await hub.do(Remove(partner_id="tnm"))
+    hub.later(60)
+    await hub.do(ReleaseParties(owner="tnm"))
+    await hub.connect(c="token-d")
+    response = await hub.client.get(SESSIONS, headers=token_header("token-d"))
+    assert checked(response) == []
 
 
 async def test_a_session_whose_token_was_not_accepted_is_told_to_nobody(hub: Hub) -> None:
@@ -143,11 +164,13 @@ async def test_a_bad_filter_is_2001(hub: Hub, query: str) -> None:
     checked(await hub.client.get(f"{SESSIONS}&{query}", headers=C), 200, 2001)
 
 
-@pytest.mark.parametrize("query", ["", "?limit=1", "?date_to=2026-04-01T00:00:00Z", "?date_from=yesterday"])
-async def test_a_list_of_sessions_needs_a_date_from(hub: Hub, query: str) -> None:
-    """Required in the Sender Interface's GET, other than in every other module."""
+@pytest.mark.parametrize("query", ["", "?limit=1", "?date_to=2026-04-01T00:00:00Z"])
+async def test_a_list_of_sessions_without_date_from_is_the_whole_list(hub: Hub, query: str) -> None:
+    """The standard requires it of who asks; nothing is gained by refusing who leaves it out."""
     await hub.connect()
-    checked(await hub.client.get(f"{PATH}{query}", headers=C), 200, 2001)
+    await keep_session(hub, "s1", NOON - timedelta(seconds=1))
+    assert await ids(hub, f"{PATH}{query}") == ["s1"]
+    checked(await hub.client.get(f"{PATH}?date_from=yesterday", headers=C), 200, 2001)
 
 
 async def test_date_from_is_inclusive_and_date_to_exclusive_to_the_microsecond(hub: Hub) -> None:
@@ -234,6 +257,7 @@ async def test_a_partner_reads_its_CDRs(hub: Hub) -> None:
         }
         document: Document = {
             "owner": owner,
+            "holder": await hub.holder(),
             "party": "DE*DEM",
             "tenant_id": "demo",
             "last_updated": z(NOON),
@@ -248,7 +272,11 @@ async def test_a_partner_reads_its_CDRs(hub: Hub) -> None:
 
 
 def tariff(
-    id: str, party_id: str = "DEM", tenant: str = "demo", at: datetime = datetime(2026, 3, 1, 11, tzinfo=UTC)
+    id: str,
+    party_id: str = "DEM",
+    tenant: str = "demo",
+    at: datetime = datetime(2026, 3, 1, 11, tzinfo=UTC),
+    **changes: Any,
 ) -> PutTariff:
     body = {
         "country_code": "DE",
@@ -258,6 +286,7 @@ def tariff(
         "elements": [{"price_components": [{"type": "ENERGY", "price": 0.25, "vat": 19, "step_size": 1}]}],
         "tax_included": "NO",
         "last_updated": z(at),
+        **changes,
     }
     return put_tariff(parse(v2_3_0.Tariff, msgspec.json.encode(body)), tenant)
 
@@ -275,6 +304,24 @@ async def test_a_partner_reads_the_tariffs_of_our_tenants(hub: Hub) -> None:
     older = checked(await hub.client.get("/ocpi/2.2.1/sender/tariffs", headers=C))
     assert "tax_included" not in older[0]
     assert older[0]["elements"][0]["price_components"][0]["price"] == 0.25
+
+
+async def test_a_list_counts_what_its_version_can_say_and_a_gross_tariff_is_one_of_these(hub: Hub) -> None:
+    """A tariff for bookings alone has no place in 2.2.1; a price with taxes in it has."""
+    await hub.connect()
+    await keep_tenant(hub)
+    gross = [{"price_components": [{"type": "ENERGY", "price": 0.3, "vat": 21, "step_size": 1}]}]
+    fee = {"type": "FLAT", "price": 5, "step_size": 1}
+    booking = [{"price_components": [fee], "restrictions": {"booking": "BOOKING"}}]
+    await hub.do(tariff("GROSS", elements=gross, tax_included="YES"))
+    hub.later(1)
+    await hub.do(tariff("BOOKING", elements=booking))
+    newer = await hub.client.get("/ocpi/2.3.0/sender/tariffs", headers=C)
+    older = await hub.client.get("/ocpi/2.2.1/sender/tariffs", headers=C)
+    assert [one["id"] for one in checked(newer)] == ["GROSS", "BOOKING"]
+    (listed,) = checked(older)
+    assert listed["elements"][0]["price_components"][0]["price"] == 0.2479
+    assert (newer.headers["X-Total-Count"], older.headers["X-Total-Count"]) == ("2", "1")
 
 
 async def test_the_owner_of_a_tariff_is_the_party_that_put_it() -> None:

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from commands.base import Command
+from commands.directory import ReleaseParties
+from commands.partner import Remove
 from commands.tenant import CreateTenant
 from commands.token import PutToken
 from domain.tenant import Configuration, TenantParty
@@ -262,3 +264,35 @@ async def test_while_the_log_is_away_a_token_is_not_acknowledged(hub: Hub, tmp_p
     checked(await put(hub), 503, 3000)
     hub.bus.away = False
     checked(await hub.client.get(URL, headers=C), 404, 2004)
+
+
+async def test_who_takes_a_party_over_has_none_of_its_tokens(hub: Hub) -> None:
+    """A token is that of the platform which put it: the next one neither reads nor changes it, and begins anew."""
+    await hub.connect()
+    await put(hub)
+    await hub.do(Remove(partner_id="tnm"))
+    await hub.do(ReleaseParties(owner="tnm"))
+    hub.later(60)
+    await hub.connect("next", "token-d")
+    theirs = token_header("token-d")
+    checked(await hub.client.get(URL, headers=theirs), 404, 2004)
+    change = {"valid": False, "last_updated": "2026-03-01T12:00:00Z"}
+    checked(await hub.client.patch(URL, headers=theirs, json=change), 404, 2004)
+    older = token(last_updated="2026-02-01T00:00:00Z", visual_number="new")
+    checked(await hub.client.put(URL, headers=theirs, json=older), 201)
+    assert checked(await hub.client.get(URL, headers=theirs)) == older
+
+
+async def test_a_uid_that_another_emsp_has_put_is_taken_and_the_conflict_is_a_fact(hub: Hub) -> None:
+    """Tokens are unique per owner, so that it is no error; the token of the first one holds it, whatever the type."""
+    await hub.connect()
+    await hub.connect("aaa", "token-d", parties=("AT*AAA",))
+    await put(hub)
+    hub.later(1)
+    url = URL.replace("NL/TNM", "AT/AAA")
+    again = token(country_code="AT", party_id="AAA", type="OTHER")
+    for _ in range(2):
+        response = await hub.client.put(f"{url}?type=OTHER", headers=token_header("token-d"), json=again)
+        assert response.json()["status_code"] == 1000
+    contested = {d["owner"]: d["contested_by"] for d in (await hub.store.find(Query(HUB, "tokens"))).items}
+    assert contested == {"NL*TNM": ["AT*AAA"], "AT*AAA": []}

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from api.v1 import indexes
+from api.visible import wait_visible
 from commands.base import Meta
 from commands.charge_point import Connect, Find, Found, StartTransaction
-from commands.partner import Register
+from commands.partner import Register, RequestRoles
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
 from domain.partner import Connection, PartnerRole, Secret
@@ -469,6 +470,42 @@ async def test_a_registered_partner_gets_no_token_a_and_an_unknown_one_is_404(de
 
     assert (registered.status_code, unknown.status_code) == (409, 404)
     assert problem(registered)["code"] == "not_allowed"
+
+
+async def test_roles_that_a_partner_asks_for_are_listed_and_granted_or_refused(demo: World) -> None:
+    def role(name: str, party: str) -> dict[str, Any]:
+        return {"role": name, "country_code": party[:2], "party_id": party[3:], "business_details": {}}
+
+    async def call(method: str, path: str, body: Any = None) -> Any:
+        return await demo.call(method, f"/partners{path}", body, role="platform_admin")
+
+    for id, party in (("p1", "DE*MSP"), ("p2", "FR*OTH")):
+        await call("POST", "", {"id": id, "name": id, "roles": [role("EMSP", party)]})
+    wanted = [role("CPO", "DE*MSP"), role("CPO", "DE*BMW"), role("EMSP", "FR*OTH")]
+    asked = tuple(PartnerRole(**one) for one in wanted)
+    meta = Meta(command_id="asked", at=demo.now)
+    reply = await demo.services.bus.ask(RequestRoles(partner_id="p1", roles=asked), meta)
+    assert await wait_visible(demo.store, HUB, "partners", "p1", reply.version, patience=5)
+
+    waiting = (await call("GET", "?waiting=true")).json()["items"]
+    assert [(one["id"], one["requested_roles"]) for one in waiting] == [("p1", wanted)]
+    granted = await call("POST", "/p1/roles/grant", {"roles": wanted[:1]})
+    taken = await call("POST", "/p1/roles/grant", {"roles": wanted[2:]})
+    refused = await call("POST", "/p1/roles/refuse", {"roles": wanted[1:], "reason": "not theirs"})
+    again = await call("POST", "/p1/roles/refuse", {"roles": wanted[1:]})
+    unknown = await call("POST", "/p9/roles/grant", {"roles": wanted})
+
+    assert (granted.status_code, taken.status_code, refused.status_code) == (200, 409, 200)
+    assert granted.json()["granted_roles"] == [role("EMSP", "DE*MSP"), wanted[0]]
+    assert refused.json()["requested_roles"] == []
+    assert (again.status_code, unknown.status_code) == (404, 404)
+    assert (await call("GET", "?waiting=true")).json()["items"] == []
+    # What was granted is claimed beside what the platform had, and what was refused is free.
+    other = {"id": "p3", "name": "p3", "roles": [role("CPO", "DE*BMW")]}
+    assert (await call("POST", "", other)).status_code == 201
+    for party in ("DE*MSP", "DE*BMW"):
+        body = {"id": "p4", "name": "p4", "roles": [role("CPO", party)]}
+        assert (await call("POST", "", body)).status_code == 409
 
 
 async def test_a_partner_is_suspended_resumed_registered_and_removed(demo: World) -> None:

@@ -46,6 +46,8 @@ LOWEST = {
     "GET /partners/{partner_id}": "platform_admin",
     "POST /partners/{partner_id}/token": "platform_admin",
     "POST /partners/{partner_id}/register": "platform_admin",
+    "POST /partners/{partner_id}/roles/grant": "platform_admin",
+    "POST /partners/{partner_id}/roles/refuse": "platform_admin",
     "POST /partners/{partner_id}/suspend": "platform_admin",
     "POST /partners/{partner_id}/resume": "platform_admin",
     "DELETE /partners/{partner_id}": "platform_admin",

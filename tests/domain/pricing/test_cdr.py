@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
-from domain.pricing import Interval, Price, PricingError, TariffFrom, TaxAmount, Usage, credit_cdr, issue_cdr
+from domain.pricing import (
+    Interval,
+    Price,
+    PricingError,
+    Sample,
+    TariffFrom,
+    TaxAmount,
+    Usage,
+    check_cdr,
+    credit_cdr,
+    issue_cdr,
+    to_json,
+)
 from domain.pricing.charging_period import CdrDimension
 from tests.domain.pricing import worked_tariffs as t
 from tests.domain.pricing.charges import BERLIN, MONDAY, charge, local
@@ -22,8 +35,8 @@ def test_a_cdr_has_the_totals_of_its_charge() -> None:
     assert cdr.currency == "EUR"
     assert cdr.tariffs == (t.TARIFF_10,)
     assert cdr.total_energy == 20
-    assert cdr.total_time == Decimal("1.66666667")
-    assert cdr.total_parking_time == Decimal("0.66666667")
+    assert cdr.total_time == Decimal("1.6667")
+    assert cdr.total_parking_time == Decimal("0.6667")
     assert cdr.total_cost == Price(
         Decimal("7"),
         (
@@ -45,11 +58,38 @@ def test_a_period_carries_kwh_and_hours() -> None:
 
     assert first.dimensions == (
         CdrDimension("ENERGY", Decimal(20)),
-        CdrDimension("TIME", Decimal("0.16666667")),
+        CdrDimension("TIME", Decimal("0.1667")),
     )
-    assert second.dimensions == (CdrDimension("PARKING_TIME", Decimal("0.66666667")),)
+    assert second.dimensions == (CdrDimension("PARKING_TIME", Decimal("0.6667")),)
     assert second.start_date_time == local(MONDAY, "10:10")
     assert second.tariff_id == "T1"
+
+
+def test_every_number_of_a_cdr_has_at_most_four_decimals_and_the_receiver_prices_the_same() -> None:
+    """OCPI, Types, number: four decimals. A meter that is finer is priced as the CDR can say it."""
+    stepped = t.tariff(
+        "(1) ENERGY 0.3333 vat 19 step 100 + TIME 1.1 step 60 [max_kwh 3]; (2) ENERGY 0.5 step 100"
+    )
+    usage = Usage(
+        start=local(MONDAY, "10:00"),
+        end=local(MONDAY, "10:10:01"),
+        samples=(Sample(local(MONDAY, "10:00"), 0, Decimal("11040.123"), Decimal("15.98765")),),
+        # a hundredth of a Wh above 4.1 kWh, where a step ends
+        meter_stop_wh=Decimal("4100.01"),
+    )
+    limited = t.tariff("(1) ENERGY 0.3 step 1 [max_power 11.05]; (2) ENERGY 0.6 step 1 [min_current 10]")
+
+    def numbers(value: object) -> Iterator[Decimal]:
+        if isinstance(value, Decimal):
+            yield value
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from numbers(item)
+
+    for tariff in (stepped, limited):
+        cdr = to_json(issue_cdr(usage, tariff, BERLIN))
+        assert [n for n in numbers(cdr) if int(n.as_tuple().exponent) < -4] == []
+        assert check_cdr(cdr, BERLIN, tolerance=Decimal("0.0001")).differences == ()
+    assert to_json(issue_cdr(usage, stepped, BERLIN))["total_energy"] == Decimal("4.1")
 
 
 def test_a_reservation_is_part_of_the_cdr_and_not_of_the_total_time() -> None:

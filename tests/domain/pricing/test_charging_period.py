@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from domain.pricing import CdrDimension, ChargingPeriod, Period, charging_period, read_periods
+from domain.pricing.charging_period import hours
 from tests.domain.pricing.charges import MONDAY, local
 
 
@@ -23,7 +24,7 @@ def test_a_period_comes_back_as_it_was_written() -> None:
     period = Period(
         start=local(MONDAY, "10:00"),
         end=local(MONDAY, "10:07:01"),
-        energy_wh=Decimal("1234.567"),
+        energy_wh=Decimal("1234.5"),
         charging_s=Decimal(421),
         min_power_kw=Decimal(3),
         max_power_kw=Decimal("22.1"),
@@ -35,10 +36,17 @@ def test_a_period_comes_back_as_it_was_written() -> None:
     assert read_periods([charging_period(period)], period.end) == (period,)
 
 
-def test_hours_have_eight_decimals() -> None:
+def test_hours_have_four_decimals() -> None:
     period = Period(start=local(MONDAY, "10:00"), end=local(MONDAY, "10:10"), parking_s=Decimal(600))
 
-    assert charging_period(period).dimensions == (CdrDimension("PARKING_TIME", Decimal("0.16666667")),)
+    assert charging_period(period).dimensions == (CdrDimension("PARKING_TIME", Decimal("0.1667")),)
+
+
+def test_every_second_of_a_day_comes_back_from_four_decimals() -> None:
+    for seconds in range(86_401):
+        written = hours(Decimal(seconds))
+        assert int(written.as_tuple().exponent) >= -4 or written == 0
+        assert round(written * 3600) == seconds
 
 
 @pytest.mark.parametrize("volume", ["0.1667", "0.167", "0.17", "0.166667"])

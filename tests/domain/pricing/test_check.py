@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -389,3 +391,41 @@ def test_numbers_are_checked_as_well_as_json() -> None:
     usage: Usage = charge(kwh="20")
 
     assert check_cdr(issue_cdr(usage, t.TARIFF_8, BERLIN), BERLIN).equal
+
+
+def test_a_tariff_that_was_not_valid_is_said_and_priced_as_the_issuer_named_it() -> None:
+    ended = msgspec.structs.replace(t.TARIFF_8, end_date_time=dt.datetime(2021, 1, 1, tzinfo=dt.UTC))
+    cdr = to_json(issue_cdr(charge(kwh="20"), t.TARIFF_8, BERLIN)) | {"tariffs": [to_json(ended)]}
+
+    check = check_cdr(cdr, BERLIN)
+
+    assert check.equal
+    assert check.warnings == ("tariff T1 is not valid at 2024-06-03T08:00:00Z",)
+
+
+def test_a_period_without_tariff_beside_others_with_one_costs_nothing() -> None:
+    """ChargingPeriod.tariff_id: if it is not provided, no tariff is relevant during the period."""
+    half = msgspec.structs.replace(t.TARIFF_8, end_date_time=local(MONDAY, "10:30"))
+    cdr = issue_cdr(charge(kwh="20"), half, BERLIN)
+
+    assert [period.tariff_id for period in cdr.charging_periods] == ["T1", None]
+    assert check_cdr(to_json(cdr), BERLIN).equal
+
+
+def test_a_total_whose_dimension_no_period_has_is_not_compared() -> None:
+    """The standard's own cdr_example: a tariff for time alone, and total_energy without ENERGY in a period."""
+    hourly = t.tariff("(1) TIME 2 vat 10 step 300")
+    start, end = "2015-06-29T21:39:09Z", "2015-06-29T23:37:32Z"
+    cdr = foreign(
+        hourly,
+        [(start, {"TIME": "1.973"})],
+        end,
+        "4.00",
+        total_time=Decimal("1.973"),
+        total_energy=Decimal("15.342"),
+    )
+
+    assert check_cdr(cdr, BERLIN).equal
+    with_energy = foreign(hourly, [(start, {"TIME": "1.973", "ENERGY": "15"})], end, "4.00")
+    check = check_cdr(cdr | {"charging_periods": with_energy["charging_periods"]}, BERLIN)
+    assert [difference.path for difference in check.differences] == ["total_energy"]

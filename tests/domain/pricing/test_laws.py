@@ -169,6 +169,33 @@ def test_a_cdr_that_we_issued_always_checks_as_equal(
 
 
 @settings(deadline=None, max_examples=80)
+@given(usages(), st.lists(st.tuples(tariffs(), st.none() | moments, st.none() | moments), max_size=3))
+def test_a_cdr_under_tariffs_that_begin_and_end_checks_as_equal_and_each_prices_in_its_time_only(
+    usage: Usage, given_tariffs: list[tuple[Tariff, dt.datetime | None, dt.datetime | None]]
+) -> None:
+    applied = [
+        msgspec.structs.replace(tariff, id=f"T{index}", start_date_time=since, end_date_time=until)
+        for index, (tariff, since, until) in enumerate(given_tariffs)
+    ]
+    cost = price(usage, applied, BERLIN)
+
+    valid = {tariff.id: tariff for tariff in applied}
+    for period in cost.periods:
+        if period.tariff_id is None:
+            assert not any(_is_valid(tariff, period.start) for tariff in applied)
+        else:
+            assert _is_valid(valid[period.tariff_id], period.start)
+            assert _is_valid(valid[period.tariff_id], max(period.start, period.end - SECOND))
+    cdr = issue_cdr(usage, applied, BERLIN, currency="EUR")
+    assert check_cdr(to_json(cdr), BERLIN).differences == ()
+
+
+def _is_valid(tariff: Tariff, moment: dt.datetime) -> bool:
+    since, until = tariff.start_date_time, tariff.end_date_time
+    return (since is None or since <= moment) and (until is None or moment < until)
+
+
+@settings(deadline=None, max_examples=80)
 @given(usages(), tariffs())
 def test_the_periods_of_a_charge_cost_what_the_charge_costs(usage: Usage, tariff: Tariff) -> None:
     from_usage = price(usage, tariff, BERLIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 from decimal import Decimal
 
@@ -46,10 +47,27 @@ def test_rule_4_energy_is_rounded_up_once_with_the_last_price() -> None:
     assert cost.before == 5
 
 
-def test_rule_4_parking_that_costs_nothing_does_not_spare_the_charging_time_its_rounding() -> None:
-    free = tariff("(1) TIME 6 step 600 + PARKING_TIME 0 step 600")
+def test_rule_4_parking_at_price_0_spares_the_charging_time_its_rounding_and_free_parking_does_not() -> None:
+    """The last time-based component that was active decides, also one at 0; where none is, nothing is decided."""
+    at_0 = tariff("(1) TIME 6 step 600 + PARKING_TIME 0 step 600")
+    without = tariff("(1) TIME 6 step 600")
+    not_then = tariff("(1) TIME 6 step 600; (2) PARKING_TIME 0 step 600 [start_time 20:00]")
 
-    assert price(charge(minutes=11, parked=5), free, BERLIN).before == 2
+    assert price(charge(minutes=11, parked=5), at_0, BERLIN).before == Decimal("1.1")
+    assert price(charge(minutes=11, parked=5), without, BERLIN).before == 2
+    assert price(charge(minutes=11, parked=5), not_then, BERLIN).before == 2
+
+
+def test_rule_4_charging_at_price_0_after_paid_parking_leaves_the_parking_as_it_is() -> None:
+    stepped = tariff("(1) TIME 6 step 600 [max_duration 600]; (2) TIME 0 step 600 + PARKING_TIME 3 step 600")
+    usage = Usage(
+        start=local(MONDAY, "10:00"),
+        end=local(MONDAY, "10:27"),
+        parking=(Interval(local(MONDAY, "10:10"), local(MONDAY, "10:25")),),
+    )
+
+    # 10 + 2 minutes become 20, the extra in the last one's price
+    assert price(usage, stepped, BERLIN).before == Decimal("1.75")
 
 
 def test_rule_4_charging_again_after_paid_parking_is_what_is_rounded() -> None:
@@ -297,3 +315,32 @@ def test_a_moment_beyond_any_calendar_is_refused() -> None:
 
     with pytest.raises(PricingError, match="9999"):
         price(far, t.TARIFF_1, BERLIN)
+
+
+def test_rule_8_a_tariff_prices_only_while_it_is_valid() -> None:
+    """Tariff.start_date_time and end_date_time; a period begins where one ends or begins."""
+    day = tariff("(1) ENERGY 1 step 1", id="DAY")
+    morning = msgspec.structs.replace(day, end_date_time=local(MONDAY, "10:30"))
+    noon = msgspec.structs.replace(day, id="NOON", start_date_time=local(MONDAY, "10:45"))
+
+    cost = price(charge(kwh="4"), (morning, noon), BERLIN)
+
+    assert [period.tariff_id for period in cost.periods] == ["DAY", None, "NOON"]
+    assert cost.before == 3
+    (warning,) = cost.warnings
+    assert warning.startswith("no tariff is valid from 2024-06-03T08:30:00Z on, that time costs 0: ")
+    assert "DAY until 2024-06-03T08:30:00Z" in warning
+    assert "NOON from 2024-06-03T08:45:00Z" in warning
+
+
+def test_rule_8_a_tariff_that_ended_long_ago_prices_nothing_and_is_named() -> None:
+    old = msgspec.structs.replace(
+        tariff("(1) ENERGY 1 step 1", id="OLD"), end_date_time=dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
+    )
+
+    cost = price(charge(kwh="4"), old, BERLIN, currency="CHF")
+
+    assert (cost.before, cost.currency, len(cost.lines)) == (Decimal(0), "CHF", 0)
+    assert cost.warnings == (
+        "no tariff is valid from 2024-06-03T08:00:00Z on, that time costs 0: OLD until 2021-01-01T00:00:00Z",
+    )

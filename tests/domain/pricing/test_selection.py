@@ -6,10 +6,11 @@ import datetime as dt
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
-from domain.pricing import PricingError, TariffFrom
-from domain.pricing.selection import Selector, Situation, Timeline, local_moments, zone_of
+from domain.pricing import PricingError, Tariff, TariffFrom
+from domain.pricing.selection import Selector, Situation, Timeline, fitting, local_moments, zone_of
 from tests.domain.pricing.charges import MONDAY, local
 from tests.domain.pricing.worked_tariffs import TARIFF_17, TARIFF_18, tariff
 
@@ -144,7 +145,8 @@ def test_each_tariff_applies_from_its_moment_on() -> None:
     timeline = Timeline([TariffFrom(second, local(MONDAY, "12:00")), first])
 
     def name(clock: str, tariff_id: str | None = None) -> str | None:
-        found = timeline.at(local(MONDAY, clock), tariff_id)
+        moment = local(MONDAY, clock)
+        found = timeline.at(moment) if tariff_id is None else timeline.named(moment, tariff_id)
         return found.tariff.id if found else None
 
     assert [name("00:00"), name("11:59"), name("12:00")] == ["A", "A", "B"]
@@ -172,3 +174,53 @@ def test_an_unknown_time_zone_is_refused() -> None:
     for name in ("Europe/Atlantis", "../etc/passwd", ""):
         with pytest.raises(PricingError, match="time zone"):
             zone_of(name)
+
+
+def dated(id: str, since: str | None = None, until: str | None = None, type: str | None = None) -> Tariff:
+    """A tariff that is valid between two local times of Monday."""
+    return msgspec.structs.replace(
+        tariff("(1) TIME 1 step 1", id=id),
+        start_date_time=local(MONDAY, since) if since else None,
+        end_date_time=local(MONDAY, until) if until else None,
+        type=type,
+    )
+
+
+def test_a_tariff_holds_while_it_is_valid_its_start_inclusive_and_its_end_exclusive() -> None:
+    timeline = Timeline([dated("B", "12:00"), dated("A", "08:00", "11:00")])
+
+    def name(clock: str) -> str | None:
+        found = timeline.at(local(MONDAY, clock))
+        return found.tariff.id if found else None
+
+    clocks = ("07:59", "08:00", "10:59", "11:00", "11:59", "12:00", "23:00")
+    assert [name(clock) for clock in clocks] == [None, "A", "A", None, None, "B", "B"]
+    switches = timeline.switches(local(MONDAY, "09:00"), local(MONDAY, "12:30"))
+    assert switches == {local(MONDAY, "11:00"), local(MONDAY, "12:00")}
+
+
+def test_of_tariffs_that_hold_at_once_one_with_a_type_comes_before_one_for_every_charge() -> None:
+    timeline = Timeline([dated("TYPED", type="REGULAR", until="12:00"), dated("ANY", "09:00")])
+
+    found = [timeline.at(local(MONDAY, clock)) for clock in ("10:00", "13:00")]
+    assert [one.tariff.id for one in found if one] == ["TYPED", "ANY"]
+
+
+def test_a_charge_is_for_the_tariffs_of_its_type_and_those_without_one() -> None:
+    given = [
+        dated("CARD", type="AD_HOC_PAYMENT"),
+        dated("FAST", type="PROFILE_FAST"),
+        dated("REGULAR", type="REGULAR"),
+        dated("ANY"),
+    ]
+
+    assert [one.id for one in fitting(given, "REGULAR")] == ["ANY", "REGULAR"]
+    assert [one.id for one in fitting(given, "AD_HOC_PAYMENT")] == ["ANY", "CARD"]
+    assert fitting(given[:2], "REGULAR") == ()
+
+
+def test_of_two_alike_the_first_in_the_connectors_list_holds() -> None:
+    found = Timeline(fitting([dated("FIRST"), dated("SECOND")], "REGULAR")).at(local(MONDAY, "10:00"))
+
+    assert found is not None
+    assert found.tariff.id == "FIRST"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.base import Meta
-from commands.directory import ClaimParties
-from domain.directory import PartyRole
-from domain.partner import PartnerRole
 from gateway.ocpi import Handshakes, OcpiClient, Peers, UrlPolicy
 from tests.api.ocpi.hub import Hub, checked, serving, token_header
 from tests.gateway.ocpi.peer import Platform, base64_header, enveloped
@@ -31,7 +27,6 @@ class Case:
             hub.vault,
             hub.bus,
             hub.identity.credentials,
-            self.claim,
             self.visible,
             lambda: hub.now,
             hub.new_token,
@@ -39,14 +34,6 @@ class Case:
 
     async def visible(self, db: str, collection: str, id: str, version: int) -> object:
         return not self.behind and await self.hub.visible(db, collection, id, version)
-
-    async def claim(self, partner_id: str, roles: Sequence[PartnerRole]) -> str:
-        parties = tuple(
-            PartyRole(role=r.role, country_code=r.country_code, party_id=r.party_id) for r in roles
-        )
-        meta = Meta(command_id=f"claim-{len(self.hub.bus.asked)}", at=self.hub.now)
-        reply = await self.hub.bus.ask(ClaimParties(owner=partner_id, roles=parties), meta)
-        return reply.message if reply.refusal else ""
 
     async def plan(self, url: str = "", theirs: str = "their-a") -> None:
         sealed = await self.hub.vault.seal("partner-tnm", theirs)
@@ -144,13 +131,14 @@ async def test_credentials_that_are_none_are_named(case: Case) -> None:
     assert "roles" in result.reason and not result.ok
 
 
-async def test_a_party_of_another_platform_ends_the_handshake(case: Case) -> None:
+async def test_roles_that_the_operator_did_not_grant_end_the_handshake_and_wait(case: Case) -> None:
     await case.plan()
-    await case.hub.connect("other", "other-c", parties=("FR*OTH",))
     case.peer.party = "FR*OTH"
     result = await case.handshakes.register("tnm")
-    assert "FR*OTH belongs to another platform" in result.reason
-    assert (await case.hub.partner())["status"] == "PLANNED"
+    assert "none is granted to this platform, got EMSP FR*OTH" in result.reason
+    partner = await case.hub.partner()
+    assert (partner["status"], partner["digest_pending"]) == ("PLANNED", None)
+    assert [role["party_id"] for role in partner["requested_roles"]] == ["OTH"]  # type: ignore[union-attr, index, call-overload]
 
 
 async def test_without_their_token_and_url_nothing_can_begin(case: Case) -> None:

@@ -124,6 +124,44 @@ def test_a_price_that_has_no_exact_amount_without_tax_is_rounded_and_said_so() -
     assert lost == ["elements[0].price_components[0].price"]
 
 
+def test_a_gross_price_with_any_usual_rate_finds_its_place_with_at_most_four_decimals() -> None:
+    """0.30 with 21 % in it is 0.2479 without; what does not come back to the cent fraction is said to be lossy."""
+    assert down("tariffs", v2_3_0.Tariff, tariff(elements=priced("0.30", "21"), tax_included="YES")) == (
+        tariff(elements=priced("0.2479", "21")),
+        ["elements[0].price_components[0].price"],
+    )
+    rates = (
+        "2.6",
+        "5.2",
+        "7",
+        "7.7",
+        "8.1",
+        "9",
+        "10",
+        "17",
+        "19",
+        "20",
+        "21",
+        "22",
+        "23",
+        "24",
+        "25.5",
+        "27",
+    )
+    for rate in rates:
+        for cents in range(1, 301):
+            gross = D(cents) / 100
+            newer = tariff(elements=priced(str(gross), rate), tax_included="YES")
+            bridged = downgrade("tariffs", parse_json(v2_3_0.Tariff, newer))
+            assert isinstance(bridged.value, v2_2_1.Tariff), (gross, rate, bridged.lost)
+            net = bridged.value.elements[0].price_components[0].price
+            again = net * (1 + D(rate) / 100)
+            assert int(net.as_tuple().exponent) >= -4 and abs(again - gross) <= D("0.00005") * D("1.27")
+            assert [loss.path for loss in bridged.lost] == (
+                [] if again == gross else ["elements[0].price_components[0].price"]
+            )
+
+
 def test_a_price_with_tax_of_unknown_rate_passes_and_is_said_so() -> None:
     value, lost = down("tariffs", v2_3_0.Tariff, tariff(tax_included="YES"))
     assert value == tariff()
@@ -376,6 +414,14 @@ def test_a_cdr_is_carried_over_with_its_tariffs() -> None:
     )
     assert up("cdrs", v2_2_1.CDR, older) == (newer, [])
     assert down("cdrs", v2_3_0.CDR, newer) == (older, [])
+
+
+def test_a_cdr_keeps_its_tariff_with_prices_that_have_taxes_in_them() -> None:
+    periods: list[JSON] = [{"start_date_time": THEN, "dimensions": [ENERGY]}]
+    gross = tariff(elements=priced("0.30", "21"), tax_included="YES")
+    value, lost = down("cdrs", v2_3_0.CDR, cdr({"before_taxes": D(4)}, periods, tariffs=[gross]))
+    assert value == cdr({"excl_vat": D(4)}, periods, tariffs=[tariff(elements=priced("0.2479", "21"))])
+    assert lost == ["tariffs[0].elements[0].price_components[0].price"]
 
 
 def test_what_bookings_adds_to_a_cdr_is_lost_and_said_so() -> None:
