@@ -306,8 +306,9 @@ class Decider(Listener):
     def _read_anew(self) -> None:
         """What is read back is to be another set of partitions."""
         self._reassign.set()
-        if self._reading_until is not None:
-            self._reading_until.reschedule(asyncio.get_running_loop().time())
+        until, self._reading_until = self._reading_until, None
+        if until is not None:
+            until.reschedule(asyncio.get_running_loop().time())
 
     async def _read_back(self) -> None:
         """One reader for the events of all partitions that we hold."""

@@ -131,7 +131,8 @@ async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_deci
     states = TopicPartition(state_topic(CHARGE_POINT), 0)
     async with Node(log) as node:
         await asyncio.gather(*(node.ask(Add(counter=id, amount=1), id) for id in ids))
-        node.decider._checkpoint_every = 0.0
+        for lane in node.decider._lanes.values():
+            lane.saver._every = 0.0
         await until(log.asked.is_set)
         for round in range(2):
             await asyncio.gather(*(node.ask(Add(counter=id, amount=1), f"{id}|{round}") for id in ids))
@@ -292,14 +293,12 @@ async def test_a_decider_that_cannot_read_its_decision_back_answers_only_once_it
     "value",
     [
         b"not json",
-        b'{"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
-        b'"command":{"type":"counter.unheard_of.v1"}}',
         b'{"aggregate":"nobody|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
         b'"command":{"type":"counter.add.v1","counter":"a","amount":1}}',
         b'{"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
         b'"command":{"type":"counter.add.v1","counter":"a","amount":"many"}}',
     ],
-    ids=["damaged", "unknown command", "unknown aggregate", "wrong type"],
+    ids=["damaged", "unknown aggregate", "wrong type"],
 )
 async def test_a_command_that_cannot_be_read_is_failed_and_those_behind_it_go_on(
     log: SqliteLog, value: bytes
@@ -316,6 +315,31 @@ async def test_a_command_that_cannot_be_read_is_failed_and_those_behind_it_go_on
     )
     assert after.reply == reply
     assert result(reply) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"counter.unheard_of.v1"}}',
+        b'{"v":2,"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"counter.add.v1","counter":"a","amount":1}}',
+    ],
+    ids=["unknown command", "newer record"],
+)
+async def test_a_command_of_a_newer_release_halts_its_lane_and_is_decided_by_nobody(
+    log: SqliteLog, caplog: pytest.LogCaptureFixture, value: bytes
+) -> None:
+    other = next(f"c{i}" for i in itertools.count() if place_of(f"counter|c{i}") != place_of("counter|a"))
+    async with Node(log) as node:
+        await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), [Record(b"x", value)])
+        await until(lambda: node.decider.halted)
+        assert result(await node.ask(Add(counter=other, amount=2), "1")) == 2
+        [why] = node.decider.halted.values()
+
+    assert "newer release" in why
+    assert await decisions(log, "counter|a") == []
+    assert len([r for r in caplog.records if "halts" in r.message]) == 1
 
 
 async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others_go_on(
