@@ -104,6 +104,7 @@ class _Gateway(OcppGateway):
     async def begin(self) -> None:
         self._sweeper = asyncio.create_task(self._sweep_forever())
         self._undertaker = asyncio.create_task(end_lost_connections(self._services, self.registry))
+        self._teller = asyncio.create_task(self._knocks.run())
 
 
 class StoreNetwork:
