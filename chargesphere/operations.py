@@ -31,11 +31,11 @@ from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from domain.tenant import Configuration
 from gateway.mqtt.connection import Connection as MqttConnection
-from projections.frame import FrameRecord
-from projections.frame import insert as insert_frame
 from projections.store import HUB, Query, Sort, StoreError, StoreUnavailable, eq
 from projections.store.mongo import MongoReadStore
 from streams.envelope import Decision
+from streams.follower import TransientError
+from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, TopicPartition
 from streams.projector import Projector
@@ -61,7 +61,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[Backbone]:
     backbone = await open_backbone(settings, "operations", options.data, create_topics=False)
     try:
         yield backbone
-    except StoreUnavailable as error:
+    except (StoreUnavailable, TransientError) as error:
         raise CannotBegin(str(error)) from error
     finally:
         await backbone.close()
@@ -208,19 +208,12 @@ async def projections(options: argparse.Namespace) -> int:
 
 async def _frames(backbone: Backbone) -> int:
     """The audit of frames, as far back as its topic reaches."""
-    decoder = msgspec.json.Decoder(FrameRecord)
-    count = 0
+    writer = FrameWriter(backbone.store)
     for number in range(PARTITIONS):
         async with contextlib.aclosing(stretch(backbone.log, TopicPartition(FRAMES, number))) as batches:
             async for batch in batches:
-                writes = [
-                    insert_frame(decoder.decode(stored.value), f"{stored.partition}-{stored.offset}")
-                    for stored in batch
-                    if stored.value is not None
-                ]
-                await backbone.store.apply(writes)
-                count += len(writes)
-    return count
+                await writer.write(batch)
+    return writer.counts["projected"]
 
 
 async def dead_letters(options: argparse.Namespace) -> int:

@@ -52,7 +52,8 @@ from streams.channel import LogChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.faust_app import FaustProjector
-from streams.frames import FrameProjector, FrameRecorder
+from streams.frame_projector import FrameProjector
+from streams.frames import FrameRecorder
 from streams.log import TopicPartition
 from streams.public import PublicTopics
 from streams.topology import REPLIES, partition_of
