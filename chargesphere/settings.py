@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import os
 import re
@@ -11,7 +12,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from domain.tenant import RESERVED, TENANT_ID
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -30,6 +33,11 @@ NAMES = (
     "MAX_DECIDER_LAG_SECONDS",
     "TRUSTED_PROXIES",
 )
+
+_SERVICE_LINK = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""Kubernetes tells every container of every service in such variables: a service `chargesphere` is no setting."""
 
 
 class SettingsError(Exception):
@@ -65,11 +73,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name, value in (environ if environ is not None else os.environ).items()
         if name.startswith(PREFIX) and value.strip()
     }
+    for name in sorted(name for name in values.keys() - set(NAMES) if not _SERVICE_LINK.fullmatch(name)):
+        raise SettingsError(f"{PREFIX}{name} is no setting{_like(name)}")
     return Settings(
         kafka_bootstrap=_bootstrap(values.get("KAFKA_BOOTSTRAP")),
         mongo_url=_url("MONGO_URL", values.get("MONGO_URL"), ("mongodb", "mongodb+srv")),
         redis_url=_url("REDIS_URL", values.get("REDIS_URL"), ("redis", "rediss")),
-        mqtt_url=_url("MQTT_URL", values.get("MQTT_URL"), ("mqtt", "mqtts")),
+        mqtt_url=_mqtt(values.get("MQTT_URL")),
         jwt_secret=_secret("JWT_SECRET", values.get("JWT_SECRET")),
         jwt_secret_previous=_secret("JWT_SECRET_PREVIOUS", values.get("JWT_SECRET_PREVIOUS")),
         master_key=_key("MASTER_KEY", values.get("MASTER_KEY")),
@@ -144,6 +154,24 @@ def _url(name: str, value: str | None, schemes: tuple[str, ...]) -> str | None:
     if not good:
         raise SettingsError(f"{PREFIX}{name} must be a URL that begins with {schemes[0]}://")
     return value
+
+
+def _like(name: str) -> str:
+    """What may have been meant."""
+    found = difflib.get_close_matches(name, NAMES, 1)
+    return f"; {PREFIX}{found[0]} is one" if found else f"; there are {', '.join(NAMES)}"
+
+
+def _mqtt(value: str | None) -> str | None:
+    """Our user at the broker is no tenant's: a tenant's id is its user name there."""
+    url = _url("MQTT_URL", value, ("mqtt", "mqtts"))
+    user = unquote(urlsplit(url).username or "") if url else ""
+    if user and TENANT_ID.fullmatch(user) and user not in RESERVED:
+        raise SettingsError(
+            f"{PREFIX}MQTT_URL: a tenant may be named {user!r} and would have this login; "
+            f"use one of {', '.join(sorted(RESERVED))}"
+        )
+    return url
 
 
 def _secret(name: str, value: str | None) -> bytes | None:

@@ -101,7 +101,7 @@ class Commands:
             await self._refuse(tenant, charge_point_id, command.command_id, refusal)
 
     async def _request(self, tenant: str, charge_point_id: str, command: _Command) -> str | None:
-        wait = 0.1
+        wait, said = 0.1, False
         while True:
             try:
                 return await self._remote_commands.request(
@@ -116,7 +116,9 @@ class Commands:
                     command.override,
                 )
             except (LogUnavailable, StoreUnavailable) as error:
-                logger.warning("a command by MQTT waits: %s", error)
+                if not said:
+                    said = True
+                    logger.warning("commands by MQTT wait: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
             except Exception as error:
