@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from domain.tenant import RESERVED, TENANT_ID
+from projections.store.files import own_folder
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -108,20 +109,28 @@ def need_for_scale_out(settings: Settings) -> None:
 
 
 def local_secrets(folder: Path) -> tuple[bytes, bytes]:
-    """The JWT secret and the master key of an installation on this machine, made at its first start."""
-    out = []
-    for name in ("jwt_secret", "master_key"):
-        path = folder / name
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(base64.b64encode(secrets.token_bytes(32)))
-                file.flush()
-                os.fsync(file.fileno())
-        out.append(path.read_bytes())
+    """The JWT secret and the master key of an installation on this machine, made at its first start.
+
+    Raises SettingsError where they can be neither read nor made.
+    """
+    try:
+        jwt, master = (_local_secret(folder, name) for name in ("jwt_secret", "master_key"))
+    except OSError as error:
+        raise SettingsError(f"the secrets in {folder} cannot be used: {error.strerror or error}") from None
     # The JWT secret is a text, so that it can be handed on in an environment.
-    return out[0], base64.b64decode(out[1])
+    return jwt, base64.b64decode(master)
+
+
+def _local_secret(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.exists():
+        own_folder(folder)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)))
+            file.flush()
+            os.fsync(file.fileno())
+    return path.read_bytes()
 
 
 def is_loopback(host: str) -> bool:
