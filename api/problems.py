@@ -16,6 +16,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from commands.base import Refusal
@@ -149,6 +150,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 422, "a text holds half a surrogate pair, which no encoding can carry", code="invalid"
             )
+        case ClientDisconnect():
+            return Problem(400, "the body did not come")
         case HTTPException() | StarletteHTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers)
         case _:
