@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
             process.add_argument("--ocpp-port", type=_port, default=9000)
 
     commands.add_parser("topics", help="create the topics that are missing, verify the rest")
-    check = commands.add_parser("check", help="try the settings and what they name")
+    check = commands.add_parser("check", help="try the settings and what they name, read the log through")
     check.add_argument("--data", type=Path, default=Path("data"))
 
     token = commands.add_parser("token", help="print a token for /api/v1")

@@ -37,12 +37,16 @@ from streams.envelope import Decision
 from streams.follower import TransientError
 from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
-from streams.log import LogError, TopicPartition
+from streams.log import Log, LogError, TopicPartition
 from streams.projector import Projector
 from streams.ranges import stretch
 from streams.replay import NotRetried, history, places, rebuild, retry, state_at
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics
+from streams.verify import damages
+
+MOST_LINES = 100
+"""How many damages of the log are named."""
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
@@ -296,7 +300,7 @@ async def token(options: argparse.Namespace) -> int:
 
 
 async def check(options: argparse.Namespace) -> int:
-    """Try the settings and what they name, one line each; nothing is made or changed."""
+    """Try the settings and what they name, one line each, and read the log through; nothing is made or changed."""
     settings = read_settings()
     trials: dict[str, Callable[[], Awaitable[str]]] = {}
     if settings.kafka_bootstrap:
@@ -323,11 +327,12 @@ async def _try_kafka(bootstrap: str) -> str:
     log = KafkaLog(bootstrap)
     try:
         await log.start()
-        places = [TopicPartition(spec.name, spec.partitions - 1) for spec in topics()]
-        await log.ends(places)
+        specs = topics()
+        await log.ends([TopicPartition(spec.name, spec.partitions - 1) for spec in specs])
+        await _read_through(log, dense=False)
     finally:
         await log.close()
-    return f"{len(places)} topics"
+    return f"{len(specs)} topics, read through"
 
 
 async def _try_embedded(data: Path) -> str:
@@ -337,9 +342,22 @@ async def _try_embedded(data: Path) -> str:
     try:
         await log.start()
         ends = await log.ends(places(Area))
+        await _read_through(log, dense=True)
     finally:
         await log.close()
-    return f"{sum(ends.values())} records of decisions"
+    return f"{sum(ends.values())} records of decisions, read through"
+
+
+async def _read_through(log: Log, *, dense: bool) -> None:
+    """One line for each damage; raises LogError with how many there are."""
+    count = 0
+    async with contextlib.aclosing(damages(log, nouns.EVENTS, dense=dense)) as found:
+        async for line in found:
+            count += 1
+            if count <= MOST_LINES:
+                print(f"wrong {line}")
+    if count:
+        raise LogError(f"{count} damages" + (f", the first {MOST_LINES} above" if count > MOST_LINES else ""))
 
 
 async def _try_mongo(url: str) -> str:

@@ -189,6 +189,7 @@ class _Process:
     async def start(self) -> Running:
         plan, backbone = self._plan, self._backbone
         backbone.start_channel()
+        backbone.start_probe()
         if plan.roles - {"projector"}:
             backbone.start_lag(read_models="api" in plan.roles)
         if "api" in plan.roles:
@@ -310,6 +311,11 @@ class _Process:
 
         async def log() -> None:
             await backbone.log.ends([TopicPartition(REPLIES, 0)])
+            backbone.log.writes.check()
+
+        async def store() -> None:
+            await backbone.store.ping()
+            backbone.store.writes.check()
 
         async def decider() -> None:
             engine = backbone.engines.get("decider")
@@ -325,7 +331,7 @@ class _Process:
         if "decider" in self._plan.roles:
             checks["decider"] = decider
         if "api" in self._plan.roles or "projector" in self._plan.roles:
-            checks["store"] = backbone.store.ping
+            checks["store"] = store
         return checks
 
     def _routers(self, checks: Mapping[str, Check]) -> Iterator[APIRouter]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -290,6 +293,29 @@ def test_check_tells_what_it_tried_and_makes_nothing(shell: Shell, lived: Path, 
     fresh = tmp_path / "fresh"
     assert main(["check", "--data", str(fresh)]) == 0
     assert not fresh.exists()
+
+
+def test_check_reads_the_log_through_and_names_each_damage(
+    lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = tmp_path / "damaged"
+    shutil.copytree(lived, data)
+    topic, number = events_topic(Area.SESSION), partition_of(f"session|{SESSION}")
+    with contextlib.closing(sqlite3.connect(data / "log.db")) as log, log:
+        (id,) = log.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        place = (id, number)
+        log.execute(
+            "UPDATE log SET value = ? WHERE topic = ? AND partition = ? AND offset = 1", (b"{}", *place)
+        )
+        log.execute("DELETE FROM log WHERE topic = ? AND partition = ? AND offset = 0", place)
+    shell = Shell(data, capsysbinary)
+    said = shell("check", status=1).splitlines()
+    where = f"wrong {topic}[{number}]"
+    assert f"{where}@0: 1 records are missing" in said
+    assert any(line.startswith(f"{where}@1: the decision cannot be read: ") for line in said)
+    assert f"{where}@2: its epoch 0 is no claim before it" in said
+    assert any(f"of session|{SESSION} follows version 0" in line for line in said)
+    assert said[-1] == f"wrong the embedded log in {data}: {len(said) - 1} damages"
 
 
 def test_check_names_what_cannot_be_reached(
