@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chargesphere.lines import print_lines
 from chargesphere.loop import run
 from chargesphere.settings import SettingsError
 from streams.log import LogError
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["bench"]:
         return _bench(arguments[1:])
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    print_lines()
     try:
         return _run(options)
     except (SettingsError, LogError, CannotBegin) as error:
