@@ -116,6 +116,9 @@ def _slice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="received at or after, ISO 8601")
     parser.add_argument("--until", metavar="TIME", help="received before, ISO 8601")
     parser.add_argument("--limit", type=int, default=0, help="0 = all")
+    parser.add_argument(
+        "--addresses", action="store_true", help="with our nodes and the addresses of charge points"
+    )
 
 
 def _port(text: str) -> int:

@@ -87,6 +87,15 @@ def test_replay_twice_prints_the_same_and_adds_nothing_to_the_log(shell: Shell, 
     assert asyncio.run(log_ends(lived)) == before
 
 
+def test_replay_and_states_hold_no_node_and_no_address_unless_asked_for(shell: Shell) -> None:
+    aggregate = "charge_point|demo|CP-1"
+    [connected] = shell.events("replay", "--type", "charge_point.connected.v1")
+    assert connected.keys().isdisjoint({"node", "slot", "boot", "address"})
+    [asked] = shell.events("replay", "--type", "charge_point.connected.v1", "--addresses")
+    assert (asked["node"], asked["boot"]) == ("gw", "b1")
+    assert '"b1"' not in shell("events", "--aggregate", aggregate, "--at", "2100-01-01T00:00:00Z")
+
+
 def test_a_search_by_type_area_tenant_and_limit(shell: Shell) -> None:
     assert types(shell.events("events", "--type", "charge_point.booted.v1")) == ["charge_point.booted.v1"]
     kinds = {event["aggregate"].partition("|")[0] for event in shell.events("events", "--area", "delivery")}
