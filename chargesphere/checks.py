@@ -1,4 +1,4 @@
-"""`chargesphere check`: what the settings name enters, one line for each neighbour and each damage of the log leaves."""
+"""`chargesphere check`: what the settings name enters, a line for each neighbour and each damage leaves."""
 
 from __future__ import annotations
 
