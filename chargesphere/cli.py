@@ -88,6 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
     deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed"))
     deliveries.add_argument("--data", type=Path, default=Path("data"))
 
+    erase = commands.add_parser("erase", help="take away what identifies the person behind a uid, for good")
+    erase.add_argument("uid")
+    erase.add_argument("--tenant", required=True)
+    erase.add_argument("--data", type=Path, default=Path("data"))
+
     commands.add_parser("bench", help="measure the whole system (see --help of bench)", add_help=False)
     return parser
 

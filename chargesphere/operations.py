@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from api.auth import issue_token
-from chargesphere import nouns
+from chargesphere import erasing, nouns
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.checks import check
 from chargesphere.cli import CannotBegin
@@ -292,6 +292,12 @@ async def token(options: argparse.Namespace) -> int:
     return 0
 
 
+async def erase(options: argparse.Namespace) -> int:
+    """Take away what identifies a person behind a uid."""
+    async with _opened(options) as backbone:
+        return await erasing.erase(backbone, options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
     "replay": replay,
     "events": events,
@@ -301,6 +307,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
     "topics": make_topics,
     "token": token,
     "check": check,
+    "erase": erase,
 }
 
 

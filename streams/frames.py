@@ -22,6 +22,7 @@ import msgspec
 
 from domain.charge_point import charge_point_key
 from domain.charge_point.state import is_secret_key
+from domain.token import owner_text
 from projections.frame import FrameRecord
 from projections.store import JSON, StoreError
 from streams.allowance import Allowance
@@ -248,7 +249,8 @@ class FrameRecorder:
                 )  # only what is JSON can be known to hold nothing
                 return payload.decode()
             value: JSON = msgspec.json.decode(payload)
-            cleaned = await self._clean(value, action, self._secret(place))
+            owner = owner_text(None, place.partition("|")[0])
+            cleaned = await self._clean(value, action, owner, self._secret(place))
             return msgspec.json.encode(cleaned).decode()
         except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
             return msgspec.json.encode(await self._seal(self._secret(place), payload)).decode()
@@ -257,24 +259,26 @@ class FrameRecorder:
         """The subject under which a charge point's secrets are sealed."""
         return self._vault.digest("charge_point", place)
 
-    async def _clean(self, value: JSON, action: str, secret: str) -> JSON:
+    async def _clean(self, value: JSON, action: str, owner: str, secret: str) -> JSON:
         """The value with every id tag, secret and vendor's data sealed."""
         if isinstance(value, list):
-            return [await self._clean(item, action, secret) for item in value]
+            return [await self._clean(item, action, owner, secret) for item in value]
         if not isinstance(value, dict):
             return value
         is_secret = is_secret_key(str(value.get("key", "")))
         out: dict[str, JSON] = {}
         for name, item in value.items():
             if name in TAGS and isinstance(item, str):
-                out[name] = await self._seal(self._vault.token_key(TOKEN_TYPES[0], item), item)
+                out[name] = await self._seal(
+                    self._vault.subject(owner, self._vault.token_key(TOKEN_TYPES[0], item)), item
+                )
             elif (name == "data" and action == "DataTransfer") or (name == "value" and is_secret):
                 text = item if isinstance(item, str) else msgspec.json.encode(item)
                 out[name] = None if item is None else await self._seal(secret, text)
             elif name in ADDRESSES and isinstance(item, str) and "@" in item:
                 out[name] = await self._seal(secret, item)
             else:
-                out[name] = await self._clean(item, action, secret)
+                out[name] = await self._clean(item, action, owner, secret)
         return out
 
     async def _seal(self, subject: str, plain: str | bytes) -> str | None:

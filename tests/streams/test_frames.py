@@ -159,11 +159,25 @@ async def test_an_id_tag_is_sealed_under_its_own_key_and_its_parent_too(log: Log
     request, response = await record_one(log, vault, frame("StartTransaction", asked, answered))
     assert (request["connectorId"], request["meterStart"]) == (1, 5)
     assert await opened(vault, request["idTag"]) == b"TAG1"
-    assert str(request["idTag"]).split(".")[1] == vault.tag_keys("TAG1")[0]
+    assert str(request["idTag"]).split(".")[1] == vault.subjects_of("tenant:demo", "TAG1")[0]
     info = response["idTagInfo"]
     assert isinstance(info, dict)
     assert info["status"] == "Accepted"
     assert await opened(vault, info["parentIdTag"]) == b"GROUP"
+
+
+async def test_an_erased_tag_is_read_in_no_frame_of_its_tenant_any_more_and_in_those_of_others(
+    log: Log, keys: Keys, vault: Vault
+) -> None:
+    asked = {"idTag": "TAG1"}
+    mine, _ = await record_one(log, vault, frame("Authorize", asked, cp="CP.7"))
+    subject = vault.subjects_of("tenant:acme", "TAG1")[0]
+    theirs = await vault.seal(subject, "TAG1")
+    for gone in vault.subjects_of("tenant:demo", "TAG1"):
+        keys.kept.pop(gone, None)
+    fresh = Vault(b"m" * 32, keys)
+    assert await opened(fresh, mine["idTag"]) is None
+    assert await opened(fresh, theirs) == b"TAG1"
 
 
 async def test_the_tags_of_a_local_list_are_sealed(log: Log, vault: Vault) -> None:

@@ -37,6 +37,7 @@ LOWEST = {
     "GET /tokens": "viewer",
     "GET /tokens/{uid}": "viewer",
     "DELETE /tokens/{uid}": "operator",
+    "DELETE /tokens/{uid}/personal-data": "tenant_admin",
     "PUT /tariffs/{tariff_id}": "tenant_admin",
     "GET /tariffs": "viewer",
     "GET /tariffs/{tariff_id}": "viewer",
