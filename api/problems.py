@@ -7,6 +7,7 @@ so that the doors beside this one keep their own form. One table says which HTTP
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 LARGEST_BODY: Final = 1_000_000
+DEEPEST: Final = 32
+"""How deep a body may nest: less than what any part behind the door can hold."""
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{\]}]', re.DOTALL)
 RETRY_AFTER: Final = 5
 """Seconds after which it is worth trying again while a neighbour is away."""
 
@@ -116,14 +120,14 @@ def refused(reply: Reply) -> Problem:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose errors are problem details, and whose bodies have a bound."""
+    """A route whose errors are problem details, and whose bodies have bounds: so many bytes, and so deep."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             try:
-                return await handle(Request(request.scope, _bounded(request)))
+                return await handle(Request(request.scope, await _read(request)))
             except Exception as error:
                 return problem_of(error).response()
 
@@ -173,22 +177,40 @@ def _of_validation(error: RequestValidationError) -> Problem:
     return Problem(422, f"{first.path}: {first.message}", code="invalid", errors=found)
 
 
-def _bounded(request: Request) -> Receive:
-    """The body's stream, which ends in a 413 beyond the bound."""
+async def _read(request: Request) -> Receive:
+    """The body, read as a whole, as a stream. Raises HTTPException 413 beyond the bound, Problem beyond the depth."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > LARGEST_BODY:
         raise _too_large()
-    taken = 0
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise _too_large()
+    if nests_deeper(body, DEEPEST):
+        raise invalid("body", "body", f"must not nest deeper than {DEEPEST}")
+    messages = iter(({"type": "http.request", "body": bytes(body), "more_body": False},))
 
     async def receive() -> Message:
-        nonlocal taken
-        message = await request.receive()
-        taken += len(message.get("body", b""))
-        if taken > LARGEST_BODY:
-            raise _too_large()
-        return message
+        return next(messages, None) or await request.receive()
 
     return receive
+
+
+def nests_deeper(json: bytes | bytearray, depth: int) -> bool:
+    """Whether arrays and objects nest deeper than that, whatever else is wrong with the text."""
+    if json.count(b"[") + json.count(b"{") <= depth:
+        return False
+    level = 0
+    for found in _STRUCTURE.finditer(json):
+        match found[0]:
+            case b"[" | b"{":
+                level += 1
+                if level > depth:
+                    return True
+            case b"]" | b"}":
+                level -= 1
+    return False
 
 
 def _too_large() -> HTTPException:

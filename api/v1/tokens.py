@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.moment import Moment
 from api.problems import ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.lists import MASK, Page, answer, empty, listed, newest_first
@@ -34,7 +35,7 @@ class Tag(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: TagStatus
-    expiry_date: AwareDatetime | None = None
+    expiry_date: Moment | None = None
     parent_id_tag: str | None = Field(default=None, min_length=1, max_length=20)
 
 
@@ -95,7 +96,7 @@ async def list_tokens(
 
 
 @routes.get("/tokens/{uid}")
-async def get_token(uid: IdTag, caller: Viewer) -> Response:
+async def get_token(uid: IdTag, caller: Operator) -> Response:
     key = caller.services.vault.token_key(TYPE, uid)
     document = await caller.services.store.get(HUB, "tokens", _id(caller.own_tenant, key))
     if document is None:

@@ -35,7 +35,7 @@ LOWEST = {
     "POST /sessions/orphans/{orphan_id}/settle": "operator",
     "PUT /tokens/{uid}": "operator",
     "GET /tokens": "viewer",
-    "GET /tokens/{uid}": "viewer",
+    "GET /tokens/{uid}": "operator",
     "DELETE /tokens/{uid}": "operator",
     "DELETE /tokens/{uid}/personal-data": "tenant_admin",
     "PUT /tariffs/{tariff_id}": "tenant_admin",
