@@ -55,7 +55,6 @@ def issue_token(
     now: datetime,
     *,
     subject: str = "",
-    lifetime: timedelta = LIFETIME,
 ) -> str:
     """A token for a role. Raises ValueError for an unknown role, or a tenant that is missing or too much."""
     known = ROLES.get(role)
@@ -70,7 +69,7 @@ def issue_token(
         "sub": subject or role,
         "role": role,
         "iat": int(now.timestamp()),
-        "exp": int((now + lifetime).timestamp()),
+        "exp": int((now + LIFETIME).timestamp()),
     }
     if tenant is not None:
         claims["tenant"] = tenant

@@ -7,7 +7,6 @@ so that the doors beside this one keep their own form. One table says which HTTP
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,6 +21,7 @@ from starlette.types import Message, Receive
 
 from commands.base import Refusal
 from projections.store import BadCursor, StoreUnavailable
+from protocols.nesting import DEEPEST, nests_deeper
 from streams.envelope import Reply
 from streams.log import LogUnavailable
 from streams.vault import DestroyedError
@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 LARGEST_BODY: Final = 1_000_000
-DEEPEST: Final = 32
-"""How deep a body may nest: less than what any part behind the door can hold."""
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{\]}]', re.DOTALL)
 RETRY_AFTER: Final = 5
 """Seconds after which it is worth trying again while a neighbour is away."""
 
@@ -187,7 +184,7 @@ async def _read(request: Request) -> Receive:
         body += chunk
         if len(body) > LARGEST_BODY:
             raise _too_large()
-    if nests_deeper(body, DEEPEST):
+    if nests_deeper(body):
         raise invalid("body", "body", f"must not nest deeper than {DEEPEST}")
     messages = iter(({"type": "http.request", "body": bytes(body), "more_body": False},))
 
@@ -195,22 +192,6 @@ async def _read(request: Request) -> Receive:
         return next(messages, None) or await request.receive()
 
     return receive
-
-
-def nests_deeper(json: bytes | bytearray, depth: int) -> bool:
-    """Whether arrays and objects nest deeper than that, whatever else is wrong with the text."""
-    if json.count(b"[") + json.count(b"{") <= depth:
-        return False
-    level = 0
-    for found in _STRUCTURE.finditer(json):
-        match found[0]:
-            case b"[" | b"{":
-                level += 1
-                if level > depth:
-                    return True
-            case b"]" | b"}":
-                level -= 1
-    return False
 
 
 def _too_large() -> HTTPException:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from api.auth import issue_token
-from api.problems import LARGEST_BODY, STATUS_OF, nests_deeper
+from api.problems import LARGEST_BODY, STATUS_OF
 from commands.base import Refusal
 from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
@@ -93,39 +90,6 @@ async def test_a_body_that_nests_too_deep_is_422_wherever_it_goes(world: World, 
         assert response.status_code == 422, path
         assert problem(response)["detail"] == "body: must not nest deeper than 32"
     assert world.bus.asked == []
-
-
-JSONS = st.recursive(
-    st.none() | st.text() | st.text(alphabet='[]{}"\\\\') | st.integers(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='[{"\\\\'), inner, max_size=3)
-    ),
-    max_leaves=30,
-)
-
-
-def depth_of(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max((depth_of(item) for item in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((depth_of(item) for item in value), default=0)
-    return 0
-
-
-@given(JSONS, st.integers(0, 8))
-def test_the_depth_of_a_text_is_that_of_its_value(value: object, depth: int) -> None:
-    """Whatever brackets, quotes and backslashes its texts and names hold."""
-    assert nests_deeper(json.dumps(value).encode(), depth) == (depth_of(value) > depth)
-
-
-@given(st.binary())
-def test_the_depth_of_what_is_no_json_is_told_too(data: bytes) -> None:
-    nests_deeper(data, 0)
-
-
-def test_no_text_makes_the_depth_cost_more_than_its_length() -> None:
-    for text in (b'"' * 900_001, b'"' + b'\\"' * 450_000 + b"\\", b"[]" * 450_000):
-        assert nests_deeper(text + b"[", 1) in (True, False)
 
 
 @pytest.mark.parametrize(
