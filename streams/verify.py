@@ -16,7 +16,7 @@ from domain.aggregate import EventRegistry, UnknownEventError
 from projections.frame import FrameRecord
 from streams.envelope import Claim, DamagedRecordError, Fence, decode_command, decode_entry, decode_events
 from streams.log import Log, LogError, Stored, TopicPartition, TopicSpec
-from streams.replay import BATCH
+from streams.ranges import BATCH
 from streams.topology import FRAMES, PUBLIC, commands_topic, events_topic, topics
 
 Judge = Callable[[Stored], Iterator[str]]
@@ -70,7 +70,7 @@ async def _of_partition(
 async def _batches(
     log: Log, place: TopicPartition, begin: int, end: int
 ) -> AsyncGenerator[Sequence[Stored], None]:
-    """What there is before `end`; stops where nothing comes for a while."""
+    """What there is before `end`; stops where nothing comes for a while, and where nothing is left."""
     if begin >= end:
         return
     reader = log.reader()
@@ -79,10 +79,13 @@ async def _batches(
         silent, at = 0, begin
         while at < end and silent < SILENT_POLLS:
             batch = [s for s in (await reader.poll(1.0, BATCH)).get(place, ()) if s.offset < end]
-            silent = 0 if batch else silent + 1
             if batch:
-                at = batch[-1].offset + 1
+                silent, at = 0, batch[-1].offset + 1
                 yield batch
+            elif await reader.position(place) >= end:
+                return
+            else:
+                silent += 1
     finally:
         await reader.close()
 
