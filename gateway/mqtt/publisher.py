@@ -259,8 +259,8 @@ class Teller:
 class _Follower(Follower):
     """Forgets what it remembers when the group gives partitions: another node may have gone further meanwhile."""
 
-    def __init__(self, log: Log, node: str, teller: Teller, tell: Handle) -> None:
-        super().__init__(log, "mqtt", AREAS, node, tell)
+    def __init__(self, log: Log, node: str, teller: Teller, tell: Handle | None = None) -> None:
+        super().__init__(log, "mqtt", AREAS, node, tell or teller.handle)
         self._teller = teller
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
