@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+logger = logging.getLogger(__name__)
 
 OF_DESCRIPTORS = 4
 """HTTP may have one of so many of the process's descriptors."""
@@ -114,11 +117,14 @@ class HttpServer:
             for connection in list(self._server.server_state.connections):
                 if not isinstance(connection, H11Protocol):
                     continue
-                for what, limit, mark in self._waits(connection):
-                    key = (connection, what, mark)
-                    seen[key] = since.get(key, now)
-                    if now - seen[key] >= limit:
-                        self._end(connection, what)
+                try:
+                    for what, limit, mark in self._waits(connection):
+                        key = (connection, what, mark)
+                        seen[key] = since.get(key, now)
+                        if now - seen[key] >= limit:
+                            self._end(connection, what)
+                except Exception:  # the others are looked at all the same
+                    logger.exception("an HTTP connection cannot be looked at")
             since = seen
 
     def _waits(self, connection: H11Protocol) -> Iterator[tuple[str, float, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from websockets.typing import Subprotocol
 from api.auth import issue_token
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.doors import RemoteCommandDoor
+from chargesphere.http import HttpServer
 from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Meta
@@ -82,6 +84,39 @@ def _numbers(metrics: str) -> dict[str, dict[str, float]]:
             area, _, value = rest.partition('"} ')
             out.setdefault(name, {})[area] = float(value)
     return out
+
+
+async def test_strangers_that_hold_http_open_leave_the_charge_points_door_its_descriptors(
+    tmp_path: Path,
+) -> None:
+    """Connections that send half a request were held for ever, until no charge point could connect."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    held: list[socket.socket] = []
+    try:
+        told = plan(tmp_path, *ALL)
+        async with running(told, read_settings({})) as process:
+            await announce(told, process)
+            port = int(process.http_url.rpartition(":")[2])
+            server = process.backbone.engines["http"]
+            assert isinstance(server, HttpServer)
+            for _ in range(200):
+                stranger = socket.create_connection(("127.0.0.1", port))
+                stranger.send(b"POST /api/v1/tenants HTTP/1.1\r\ncontent-length: 9\r\n")
+                held.append(stranger)
+                await asyncio.sleep(0)
+            await until(lambda: server.counts["busy"] >= 100)
+            with pytest.raises(InvalidStatus) as answered:
+                async with connect(
+                    f"{process.ocpp_url}/ocpp/demo/CP-1", subprotocols=[Subprotocol("ocpp1.6")]
+                ):
+                    pass
+            assert answered.value.response.status_code == 404
+    finally:
+        for stranger in held:
+            stranger.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 class Part:
