@@ -7,6 +7,7 @@ nodes and the addresses of charge points are for who asks for them. Personal dat
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Final
 
 from domain.charge_point.state import is_secret_key
@@ -26,8 +27,8 @@ SECRETS: Final = frozenset(
         "pending_c",
     )
 )
-NETWORK: Final = ("node", "slot", "boot", "address")
-"""Where a charge point is connected; they stand together, and an address alone is that of a street."""
+NODE: Final = ("node", "slot", "boot")
+"""Where a charge point is connected; they stand together. What else is named `slot` is not meant."""
 _LOGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*://)[^/?#\s]*@", re.IGNORECASE)
 
 
@@ -35,11 +36,11 @@ def printable(value: JSON, *, addresses: bool = False) -> JSON:
     """The value without secrets, and without nodes and addresses unless they are asked for."""
     match value:
         case dict():
-            left_out = NETWORK if not addresses and not value.keys().isdisjoint(("node", "boot")) else ()
+            of_node = not value.keys().isdisjoint(("node", "boot"))
             return {
                 name: HIDDEN if item and _is_secret(name, value) else printable(item, addresses=addresses)
                 for name, item in value.items()
-                if name not in left_out
+                if addresses or not ((of_node and name in NODE) or (name == "address" and _is_address(item)))
             }
         case list():
             return [printable(item, addresses=addresses) for item in value]
@@ -47,6 +48,15 @@ def printable(value: JSON, *, addresses: bool = False) -> JSON:
             return _LOGIN.sub(rf"\1{HIDDEN}@", value)
         case _:
             return value
+
+
+def _is_address(item: JSON) -> bool:
+    """Of a machine; a street has one too."""
+    try:
+        ip_address(str(item))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_secret(name: str, beside: dict[str, JSON]) -> bool:

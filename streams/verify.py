@@ -14,7 +14,15 @@ import msgspec
 from commands.base import Area
 from domain.aggregate import EventRegistry, UnknownEventError
 from projections.frame import FrameRecord
-from streams.envelope import Claim, DamagedRecordError, Fence, decode_command, decode_entry, decode_events
+from streams.envelope import (
+    Claim,
+    DamagedRecordError,
+    Fence,
+    NewerReleaseError,
+    decode_command,
+    decode_entry,
+    decode_events,
+)
 from streams.log import Log, LogError, Stored, TopicPartition, TopicSpec
 from streams.ranges import BATCH
 from streams.topology import FRAMES, PUBLIC, commands_topic, events_topic, topics
@@ -101,6 +109,8 @@ def _judge(topic: str, events: EventRegistry) -> Judge:
 def _command(stored: Stored) -> Iterator[str]:
     try:
         decode_command(stored)
+    except NewerReleaseError as error:
+        yield f"it holds what this release does not know: {error}"
     except (DamagedRecordError, ValueError, RecursionError) as error:
         yield f"the command cannot be read: {_cause(error)}"
 
@@ -138,11 +148,11 @@ class _Decisions:
                 yield f"its epoch {entry.epoch} is no claim before it"
             decision = self._fence.admit(stored)
             happened = decode_events(decision, self._events) if decision is not None else []
+        except (UnknownEventError, NewerReleaseError) as error:
+            yield f"it holds what this release does not know: {error}"
+            return
         except (DamagedRecordError, ValueError, RecursionError) as error:
             yield f"the decision cannot be read: {_cause(error)}"
-            return
-        except UnknownEventError as error:
-            yield f"it holds what this release does not know: {error}"
             return
         for event in happened:
             before = self._versions.get(event.originator_id, 0)

@@ -58,6 +58,9 @@ def test_nodes_and_addresses_of_charge_points_are_printed_for_who_asks_and_stree
     assert printable(connected) == {"resumes": 5}
     assert printable(connected, addresses=True) == connected
     assert printable({"id": "yard", "address": "Dock 1"}) == {"id": "yard", "address": "Dock 1"}
+    knock: dict[str, JSON] = {"id": "CP-1", "address": "2001:db8::7", "count": 3}
+    assert printable(knock) == {"id": "CP-1", "count": 3}
+    assert printable(knock, addresses=True) == knock
 
 
 @pytest.mark.parametrize(
