@@ -307,7 +307,7 @@ class Decider(Listener):
         """What is read back is to be another set of partitions."""
         self._reassign.set()
         until, self._reading_until = self._reading_until, None
-        if until is not None:
+        if until is not None and not until.expired():
             until.reschedule(asyncio.get_running_loop().time())
 
     async def _read_back(self) -> None:

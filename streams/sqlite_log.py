@@ -31,6 +31,7 @@ from typing import TypeVar
 
 import msgspec
 
+from projections.store.files import own_database, own_folder
 from streams.log import (
     Listener,
     Log,
@@ -182,7 +183,8 @@ class SqliteLog(Log):
 
     def _prepare(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            own_folder(self._path.parent)
+            own_database(self._path)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error

@@ -273,7 +273,9 @@ class Connection:
         services, queue = self.services, self._queue
         if queue is None:
             queue = self._queue = deque()
-        due = now + services.paces.wait(self.tenant, now)
+        bounds = (services.options.charge_point_bytes, services.options.tenant_bytes)
+        volume = services.volumes.wait(*self.key, len(call.payload), now, *bounds)
+        due = now + max(volume, services.paces.wait(self.tenant, now))
         queue.append(_Waiting(call, services.clock.now(), now, due))
         if self._socket is None:
             return

@@ -23,6 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from projections.store import sqlite_sql as sql
+from projections.store.files import own_database, own_folder
 from projections.store.port import (
     HUB,
     Applied,
@@ -403,7 +404,8 @@ class SqliteReadStore(ReadStore):
     def _connection(self, db: str) -> sqlite3.Connection:
         found = self._writers.get(db)
         if found is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            own_folder(self._folder)
+            own_database(self._path(db))
             found = self._open(self._path(db))
             found.execute("PRAGMA journal_mode = WAL")
             found.execute("PRAGMA synchronous = FULL")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,15 @@ def test_replay_twice_prints_the_same_and_adds_nothing_to_the_log(shell: Shell, 
     before = asyncio.run(log_ends(lived))
     assert shell("replay") == shell("replay")
     assert asyncio.run(log_ends(lived)) == before
+
+
+def test_replay_and_states_hold_no_node_and_no_address_unless_asked_for(shell: Shell) -> None:
+    aggregate = "charge_point|demo|CP-1"
+    [connected] = shell.events("replay", "--type", "charge_point.connected.v1")
+    assert connected.keys().isdisjoint({"node", "slot", "boot", "address"})
+    [asked] = shell.events("replay", "--type", "charge_point.connected.v1", "--addresses")
+    assert (asked["node"], asked["boot"]) == ("gw", "b1")
+    assert '"b1"' not in shell("events", "--aggregate", aggregate, "--at", "2100-01-01T00:00:00Z")
 
 
 def test_a_search_by_type_area_tenant_and_limit(shell: Shell) -> None:
@@ -290,6 +302,29 @@ def test_check_tells_what_it_tried_and_makes_nothing(shell: Shell, lived: Path, 
     fresh = tmp_path / "fresh"
     assert main(["check", "--data", str(fresh)]) == 0
     assert not fresh.exists()
+
+
+def test_check_reads_the_log_through_and_names_each_damage(
+    lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = tmp_path / "damaged"
+    shutil.copytree(lived, data)
+    topic, number = events_topic(Area.SESSION), partition_of(f"session|{SESSION}")
+    with contextlib.closing(sqlite3.connect(data / "log.db")) as log, log:
+        (id,) = log.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        place = (id, number)
+        log.execute(
+            "UPDATE log SET value = ? WHERE topic = ? AND partition = ? AND offset = 1", (b"{}", *place)
+        )
+        log.execute("DELETE FROM log WHERE topic = ? AND partition = ? AND offset = 0", place)
+    shell = Shell(data, capsysbinary)
+    said = shell("check", status=1).splitlines()
+    where = f"wrong {topic}[{number}]"
+    assert f"{where}@0: 1 records are missing" in said
+    assert any(line.startswith(f"{where}@1: the decision cannot be read: ") for line in said)
+    assert f"{where}@2: its epoch 0 is no claim before it" in said
+    assert any(f"of session|{SESSION} follows version 0" in line for line in said)
+    assert said[-1] == f"wrong the embedded log in {data}: {len(said) - 1} damages"
 
 
 def test_check_names_what_cannot_be_reached(

@@ -40,7 +40,8 @@ from streams.envelope import Reply, decode_events
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, RowProjector
 from streams.follower import Follower, TransientError
-from streams.frames import FrameProjector, FrameRecorder
+from streams.frame_projector import FrameProjector
+from streams.frames import FrameRecorder
 from streams.limiter import LocalLimiter
 from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
 from streams.processes import Processes
@@ -304,7 +305,7 @@ class Process:
         )
         frames: Any = _NoFrames()
         if world.shape.frames:
-            frames = FrameRecorder(self.log, self.vault)
+            frames = FrameRecorder(self.log, self.vault, clock=world.loop.time)
             self.keep("frame-recorder", frames.run)
         directory = StoreDirectory(self.store, HUB)
         gateway = _Gateway(
