@@ -1,0 +1,796 @@
+"""Safeguards taken away one at a time, in the test only, and the world that shows what is lost without each.
+
+`ABLATIONS` is the table of docs/guarantees.md: the rule that a safeguard holds, how it is taken away, the nemeses and
+the seed under which the loss is found. `python -m tests.simulation.ablations` looks for seeds anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from commands.base import Accepted, Rejected
+from commands.charge_point import models, transactions
+from commands.delivery import timer_due as delivery_timer
+from domain.charge_point.state import ChargePointState
+from domain.delivery import Delivery
+from gateway.mqtt.publisher import Teller
+from gateway.ocpi.sender import OcpiSender
+from gateway.ocpp import exchange, outbound, registry
+from protocols.ocpp import calls
+from streams import checkpoints, claims, decider, envelope, follower, partition, processes, projector, public
+from streams import faust_rows, states
+from streams.backlog import Backlog
+from streams.follower import Fact
+from streams.log import LogUnavailable, Position
+from streams.ranges import stretch
+
+Patch = tuple[object, str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """One safeguard. `lost` begins the violation that must be found; an empty one: whatever is found."""
+
+    name: str
+    rule: str
+    removed: Callable[[], list[Patch]]
+    faults: tuple[str, ...]
+    seed: int
+    lost: str = ""
+
+
+@contextlib.contextmanager
+def without(ablation: Ablation) -> Iterator[None]:
+    """Inside, this safeguard does not exist."""
+    patches = ablation.removed()
+    before = [
+        (owner, name, owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name))
+        for owner, name, _ in patches
+    ]
+    for owner, name, value in patches:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+# -- the log and the decider ---------------------------------------------------------------------------------------
+
+
+def _no_fence() -> list[Patch]:
+    def admit(self: Any, stored: Any) -> Any:
+        entry = envelope.decode_entry(stored)
+        if isinstance(entry, envelope.Claim):
+            self.epoch = max(self.epoch, stored.offset)
+            return None
+        return entry
+
+    return [(envelope.Fence, "admit", admit)]
+
+
+def _no_read_back() -> list[Patch]:
+    async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
+        found = [d for stored in taken if (d := part.decide(stored, now)) is not None]
+        if found:
+            records = [envelope.record(d.reply.aggregate, d, d.meta.tenant) for d in found]
+            await decider.append_all(self._log, *lane.places.events, records)
+            for one in found:
+                self._emit(one)
+
+    return [(decider.Decider, "_decide_all", decide_all)]
+
+
+def _no_new_claim_after_a_failure() -> list[Patch]:
+    whole = decider.Decider._decide_all
+
+    async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
+        with contextlib.suppress(LogUnavailable):
+            await whole(self, lane, part, taken, now)
+
+    return [(decider.Decider, "_decide_all", decide_all)]
+
+
+def _no_fold_up_to_the_claim() -> list[Patch]:
+    async def fold(self: Any, places: Any, part: Any, until: int, position: int) -> list[Any]:
+        part.folded = until + 1
+        return []
+
+    return [(claims.Claims, "_fold", fold)]
+
+
+def _no_command_ids() -> list[Patch]:
+    return [(states.Entry, "remember", lambda self, command_id, reply: None)]
+
+
+def _no_decided_offset() -> list[Patch]:
+    whole = partition.Partition.decide
+
+    def decide(self: Any, stored: Any, now: Any) -> Any:
+        self.decided_through = min(self.decided_through, stored.offset - 1)
+        return whole(self, stored, now)
+
+    return [(partition.Partition, "decide", decide)]
+
+
+def _no_replies_after_a_claim() -> list[Patch]:
+    whole = claims.Claims._fold
+
+    async def fold(self: Any, *arguments: Any) -> list[Any]:
+        await whole(self, *arguments)
+        return []
+
+    return [(claims.Claims, "_fold", fold)]
+
+
+def _mark_before_its_states() -> list[Patch]:
+    async def write(self: Any, records: Sequence[Any]) -> None:
+        if self._saving is not None:
+            mark = checkpoints.Record(checkpoints.CHECKPOINT_KEY, checkpoints.encode(self._saving.mark))
+            records = [mark, *records]
+        async with self._one_at_a_time:
+            for one in records:
+                await checkpoints.append_all(self._log, *self._place, [one])
+
+    return [(checkpoints.Saver, "_write", write)]
+
+
+def _states_of_whoever_wrote_last() -> list[Patch]:
+    whole = partition.Partition.load
+
+    def load(self: Any, data: bytes) -> int:
+        whole(self, data)
+        return 2**62
+
+    return [(partition.Partition, "load", load)]
+
+
+def _unreadable_state_is_a_blank_one() -> list[Patch]:
+    def entry(self: Any, id: str) -> Any:
+        known = self._hot.get(id)
+        if known is not None:
+            return known
+        data = self._cold.pop(id, None)
+        try:
+            made = self._thaw(data) if data is not None else None
+        except states.UnreadableStateError:
+            made = None
+        if made is None:
+            made = states.Entry(self._registry.aggregate(states.kind_of(id)).blank(id))
+        self._hot[id] = made
+        return made
+
+    return [(states.States, "entry", entry)]
+
+
+def _silence_is_the_end() -> list[Patch]:
+    async def short(log: Any, place: Any, start: int = 0, end: int | None = None) -> Any:
+        if end is None:
+            end = (await log.ends([place]))[place]
+        at = max(start, (await log.beginnings([place]))[place])
+        if at >= end:
+            return
+        reader, silent = log.reader(), 0
+        try:
+            await reader.assign({place: at})
+            while at < end and silent < 3:
+                batch = [s for s in (await reader.poll(1.0)).get(place, ()) if s.offset < end]
+                silent = 0 if batch else silent + 1
+                if batch:
+                    at = batch[-1].offset + 1
+                    yield batch
+        finally:
+            await reader.close()
+
+    return [(claims, "stretch", short)]
+
+
+def _a_lost_end_is_not_looked_for() -> list[Patch]:
+    async def cut(self: Any, places: Any, part: Any) -> None:
+        return None
+
+    return [(claims.Claims, "_cut", cut)]
+
+
+def _nothing_is_sent_again() -> list[Patch]:
+    async def again(self: Any, target: Any, since: Any) -> None:
+        return None
+
+    return [(processes.Processes, "again", again)]
+
+
+def _going_back_is_not_seen() -> list[Patch]:
+    def offer(self: Any, batch: Sequence[Any]) -> None:
+        self._offered = max(self._offered, batch[-1].offset + 1)
+        self._queue.extend(batch)
+        self.wake()
+
+    return [(Backlog, "offer", offer)]
+
+
+def _timers_are_not_asked_again() -> list[Patch]:
+    return [(partition.Partition, "ask_again", lambda self, timers: None)]
+
+
+def _deadlines_do_not_count() -> list[Patch]:
+    whole = partition.Partition.decide
+
+    def decide(self: Any, stored: Any, now: Any) -> Any:
+        return whole(self, stored, partition.datetime.min.replace(tzinfo=partition.UTC))
+
+    return [(partition.Partition, "decide", decide)]
+
+
+# -- followers, processes, read models -----------------------------------------------------------------------------
+
+
+def _caches_outlive_their_partition() -> list[Patch]:
+    whole = projector.Projector._load
+
+    async def load(self: Any, work: Any, cache: Any) -> None:
+        # As one cache for all partitions would: nothing in it is read again.
+        for _, event, meta in work:
+            for view in self._views.get(projector.kind_of(event.originator_id), ()):
+                db, id = view.target(event, meta)
+                known = cache.get((db, view.collection, id))
+                if known is not None and known[0] + 1 < event.originator_version:
+                    cache[(db, view.collection, id)] = known
+        before = {key: held for key, held in cache.items()}
+        await whole(self, work, cache)
+        cache.update(before)
+
+    return [
+        (projector.Projector, "forget", lambda self, place: None),
+        (projector.Projector, "_load", load),
+    ]
+
+
+def _what_was_not_written_stays_in_the_cache() -> list[Patch]:
+    whole = projector.Projector._apply
+
+    async def apply(self: Any, place: Any, batch: Any, told: Any, cache: Any) -> Any:
+        kept = dict(cache)
+        try:
+            return await whole(self, place, batch, told, cache)
+        except BaseException:
+            batch.writes = {}
+            cache.update(kept)
+            raise
+
+    return [
+        (projector.Projector, "_apply", apply),
+        (projector.Projector, "forget", lambda self, place: None),
+    ]
+
+
+def _gaps_are_applied_over() -> list[Patch]:
+    whole = projector.Projector._project
+
+    def project(self: Any, work: Any, cache: Any) -> Any:
+        for _, event, meta in work:
+            for view in self._views.get(projector.kind_of(event.originator_id), ()):
+                db, id = view.target(event, meta)
+                key = (db, view.collection, id)
+                version, document = cache[key]
+                if document is not None and event.originator_version > version + 1:
+                    cache[key] = (event.originator_version - 1, document)
+        return whole(self, work, cache)
+
+    return [
+        (projector.Projector, "_project", project),
+        (projector.Projector, "forget", lambda self, place: None),
+    ]
+
+
+def _any_write_applies() -> list[Patch]:
+    from tests.simulation import shelf
+
+    whole = shelf._Collection.apply
+
+    def apply(self: Any, write: Any) -> bool:
+        held = self.held.get(write.id)
+        if held is not None and isinstance(write, shelf.Put):
+            self.held[write.id] = shelf._Held(-1, held.live, held.document)
+        return whole(self, write)
+
+    return [(shelf._Collection, "apply", apply)]
+
+
+def _positions_move_before_the_work() -> list[Patch]:
+    whole = follower.Follower._take
+
+    async def take(self: Any, place: Any, lane: Any, taken: Any) -> None:
+        lane.position = taken[-1].offset + 1
+        await whole(self, place, lane, taken)
+
+    return [(follower.Follower, "_take", take)]
+
+
+def _positions_forget_the_epoch() -> list[Patch]:
+    async def commit(self: Any, member: Any) -> None:
+        moved = {
+            place: Position(lane.position)
+            for place, lane in self._lanes.items()
+            if lane.position > lane.done and not lane.halted
+        }
+        if moved:
+            await member.commit(moved)
+            for place, position in moved.items():
+                if place in self._lanes:
+                    self._lanes[place].done = position.offset
+
+    return [(follower.Follower, "_commit", commit)]
+
+
+def _what_raises_is_skipped() -> list[Patch]:
+    async def park(self: Any, lane: Any, parked: Any) -> None:
+        return None
+
+    return [(follower.Follower, "_park", park)]
+
+
+def _parked_in_memory_only() -> list[Patch]:
+    async def park(self: Any, lane: Any, parked: Any) -> None:
+        lane.parked[parked.aggregate] = parked
+
+    return [(follower.Follower, "_park", park)]
+
+
+def _nobody_sweeps() -> list[Patch]:
+    whole = projector.Projector.handle
+
+    async def handle(self: Any, place: Any, facts: Sequence[Fact]) -> None:
+        if not self._sweeping:
+            await whole(self, place, facts)
+
+    return [(projector.Projector, "handle", handle)]
+
+
+def _faust_applies_over_gaps() -> list[Patch]:
+    whole = faust_rows.RowProjector.project
+
+    async def project(self: Any, changes: Any, held: Any) -> Any:
+        filled = []
+        for change in changes:
+            filled.append(change)
+            id, version = change.event.originator_id, change.event.originator_version
+            data = held(id)
+            if data is not None:
+                row = faust_rows._decoder.decode(data)
+                if version > row.version + 1:
+                    row.version = version - 1
+                    fresh = faust_rows._encoder.encode(row)
+                    before, held = (
+                        held,
+                        (lambda one, id=id, fresh=fresh, before=held: fresh if one == id else before(one)),
+                    )
+                    del before
+        return await whole(self, filled, held)
+
+    async def resynchronised(self: Any, changes: Any, rows: Any) -> dict[str, Any]:
+        return {}
+
+    return [
+        (faust_rows.RowProjector, "project", project),
+        (faust_rows.RowProjector, "_resynchronised", resynchronised),
+    ]
+
+
+def _positions_of_processes_move_first() -> list[Patch]:
+    async def handle(self: Any, place: Any, batch: Sequence[Fact]) -> None:
+        out: Any = processes.defaultdict(list)
+        self._commands(batch, out)
+
+        async def send() -> None:
+            for target, records in out.items():
+                with contextlib.suppress(LogUnavailable):
+                    await processes.append_all(self._log, *target, records)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(processes.Processes, "_handle", handle)]
+
+
+def _public_records_are_not_waited_for() -> list[Patch]:
+    async def append(self: Any, topic: str, number: int, records: Any) -> None:
+        async def send() -> None:
+            with contextlib.suppress(LogUnavailable):
+                await self._log.append(public.PUBLIC[topic], number, records)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(public.PublicTopics, "_append", append)]
+
+
+def _mqtt_does_not_wait_for_its_broker() -> list[Patch]:
+    async def publish(self: Any, place: Any, messages: Any) -> None:
+        async def send() -> None:
+            with contextlib.suppress(Exception):
+                await self._broker.publish(messages, set())
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(Teller, "_publish", publish)]
+
+
+# -- the edges and what is told ------------------------------------------------------------------------------------
+
+
+def _told_calls_have_no_number() -> list[Patch]:
+    return [(ChargePointState, "was_told", lambda self, call: False)]
+
+
+def _starts_have_no_content_key() -> list[Patch]:
+    def key(command: Any) -> str:
+        return str(uuid.uuid4())
+
+    return [
+        (transactions, "start_key", key),
+        (states.Entry, "remember", lambda self, command_id, reply: None),
+    ]
+
+
+def _told_is_answered_before_it_is_durable() -> list[Patch]:
+    async def tell(self: Any, command: Any, *, correlation_id: str = "") -> None:
+        meta, bus = self.meta(correlation_id), self.connection.services.bus
+
+        async def send() -> None:
+            with contextlib.suppress(LogUnavailable):
+                await bus.tell(command, meta)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(exchange.Exchange, "tell", tell)]
+
+
+def _starts_are_answered_without_the_log() -> list[Patch]:
+    whole = exchange.Exchange.ask
+
+    async def ask(self: Any, command: Any, reply: Any, **options: Any) -> Any:
+        try:
+            return await whole(self, command, reply, **options)
+        except exchange.LogAwayError:
+            if isinstance(command, models.StartTransaction):
+                return models.Started(transaction_id=999, session_id="", status="Accepted")
+            raise
+
+    return [(exchange.Exchange, "ask", ask)]
+
+
+def _timers_of_calls_ask_the_clock() -> list[Patch]:
+    whole = outbound.Outbound._expire
+    armed: dict[int, float] = {}
+
+    def expire(self: Any, message_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = self._timer.when() if self._timer is not None else 0.0
+        if loop.time() >= deadline:
+            whole(self, message_id)
+
+    del armed
+    return [(outbound.Outbound, "_expire", expire)]
+
+
+def _any_connection_takes_a_downlink() -> list[Patch]:
+    async def deliver(self: Any, downlink: Any) -> None:
+        return None
+
+    return [(registry.Registry, "deliver", deliver)]
+
+
+def _attempts_are_not_leased() -> list[Patch]:
+    whole = OcpiSender.send
+
+    async def send(self: Any, job: Any, content: Any, correlation_id: str) -> Any:
+        clock, self._clock = self._clock, lambda: partition.datetime.min.replace(tzinfo=partition.UTC)
+        try:
+            return await whole(self, job, content, correlation_id)
+        finally:
+            self._clock = clock
+
+    from streams import deliveries
+
+    async def wait(self: Any, event: Any, content: Any, correlation_id: str, within: Any) -> Any:
+        try:
+            return await self._sender.send(event, content, correlation_id)
+        except Exception as error:
+            return deliveries.Outcome("refused", reason=str(error))
+
+    return [(OcpiSender, "send", send), (deliveries.Deliveries, "_send", wait)]
+
+
+def _lost_attempts_are_not_repeated() -> list[Patch]:
+    from chargesphere import nouns
+
+    def timer(delivery: Delivery, command: Any, meta: Any) -> Accepted | Rejected:
+        if delivery.state.phase == "in_flight":
+            return Accepted()
+        return delivery_timer(delivery, command, meta)
+
+    return [(nouns.RULES, "timers", {**nouns.RULES.timers, "delivery": timer})]
+
+
+def _cdrs_have_new_ids() -> list[Patch]:
+    from commands import session
+
+    whole = session.cdr_of
+
+    def cdr_of(*arguments: Any, **named: Any) -> Any:
+        made = whole(*arguments, **named)
+        return made
+
+    return [(session, "cdr_of", cdr_of)]
+
+
+_ = (heapq, calls, _cdrs_have_new_ids, stretch)
+
+ABLATIONS: tuple[Ablation, ...] = (
+    Ablation("no fence", "Stale deciders' records never count", _no_fence, ("freeze", "members"), 0),
+    Ablation(
+        "answered before the read-back",
+        "A decision is answered only once it was read back",
+        _no_read_back,
+        ("freeze", "members"),
+        0,
+    ),
+    Ablation(
+        "no new claim after a failed append",
+        "An append of unknown outcome leads back to a claim",
+        _no_new_claim_after_a_failure,
+        ("weather",),
+        0,
+    ),
+    Ablation(
+        "no fold up to the claim",
+        "A decider decides on everything before its claim",
+        _no_fold_up_to_the_claim,
+        ("crash", "members"),
+        0,
+    ),
+    Ablation(
+        "no command ids", "A repeat gets the first decision's reply", _no_command_ids, ("weather", "crash"), 0
+    ),
+    Ablation(
+        "decided offsets do not count",
+        "A command at or below the highest decided offset was decided",
+        _no_decided_offset,
+        ("crash", "step"),
+        0,
+    ),
+    Ablation(
+        "no replies after a claim",
+        "Who takes a partition over answers what its holder had decided",
+        _no_replies_after_a_claim,
+        ("crash", "step", "weather"),
+        0,
+    ),
+    Ablation(
+        "the mark before its states",
+        "A checkpoint's mark stands behind its states",
+        _mark_before_its_states,
+        ("step", "crash"),
+        0,
+    ),
+    Ablation(
+        "states of whoever wrote last",
+        "States of a decider that had lost the partition are not trusted",
+        _states_of_whoever_wrote_last,
+        ("freeze", "members"),
+        0,
+    ),
+    Ablation(
+        "an unreadable state is blank",
+        "A state that cannot be read is folded from the log",
+        _unreadable_state_is_a_blank_one,
+        ("rust",),
+        0,
+    ),
+    Ablation(
+        "silence is the end",
+        "A topic has been read when the reader's position says so",
+        _silence_is_the_end,
+        ("compact", "stall", "step"),
+        0,
+    ),
+    Ablation(
+        "a lost end is not looked for",
+        "Commands count anew where their topic has lost its end",
+        _a_lost_end_is_not_looked_for,
+        ("power",),
+        0,
+    ),
+    Ablation(
+        "nothing is sent again",
+        "What processes had sent into a lost end is sent again",
+        _nothing_is_sent_again,
+        ("power", "crash"),
+        0,
+    ),
+    Ablation(
+        "going back is not seen",
+        "A log that gives again what it gave has lost its end",
+        _going_back_is_not_seen,
+        ("power",),
+        0,
+    ),
+    Ablation(
+        "timers are not asked again",
+        "A timer that could not be told is told later",
+        _timers_are_not_asked_again,
+        ("weather", "full"),
+        0,
+    ),
+    Ablation(
+        "deadlines do not count",
+        "What comes after its deadline is refused",
+        _deadlines_do_not_count,
+        ("weather", "crash", "cut"),
+        0,
+    ),
+    Ablation(
+        "caches outlive their partition",
+        "What is known of a partition's documents ends with it",
+        _caches_outlive_their_partition,
+        ("members",),
+        0,
+    ),
+    Ablation(
+        "what was not written stays cached",
+        "A write that was not made is forgotten",
+        _what_was_not_written_stays_in_the_cache,
+        ("down", "members"),
+        0,
+    ),
+    Ablation(
+        "gaps are applied over",
+        "An event is applied to the version before it only",
+        _gaps_are_applied_over,
+        ("members",),
+        0,
+    ),
+    Ablation(
+        "any write applies",
+        "An older write never replaces a newer one",
+        _any_write_applies,
+        ("members", "freeze"),
+        0,
+    ),
+    Ablation(
+        "positions before the work",
+        "A follower's position moves after its work",
+        _positions_move_before_the_work,
+        ("step", "crash"),
+        0,
+    ),
+    Ablation(
+        "positions without their epoch",
+        "The epoch travels with the position",
+        _positions_forget_the_epoch,
+        ("freeze", "members", "crash"),
+        0,
+    ),
+    Ablation(
+        "what raises is skipped",
+        "A fact on which a follower raises parks its aggregate",
+        _what_raises_is_skipped,
+        ("poison",),
+        0,
+    ),
+    Ablation(
+        "parked in memory only",
+        "What is parked stays so over restarts",
+        _parked_in_memory_only,
+        ("poison", "crash"),
+        0,
+    ),
+    Ablation("nobody sweeps", "The sweeper repairs what Faust skipped", _nobody_sweeps, ("crash",), 0),
+    Ablation(
+        "Faust applies over gaps",
+        "Faust leaves to the sweeper what is not the next version",
+        _faust_applies_over_gaps,
+        ("crash",),
+        0,
+    ),
+    Ablation(
+        "processes do not wait for their appends",
+        "What follows from a fact is durable before its position moves",
+        _positions_of_processes_move_first,
+        ("weather", "step"),
+        0,
+    ),
+    Ablation(
+        "public records are not waited for",
+        "Public topics: in order, nothing left out",
+        _public_records_are_not_waited_for,
+        ("weather", "crash"),
+        0,
+    ),
+    Ablation(
+        "MQTT is not waited for",
+        "MQTT: nothing is lost while the broker is away",
+        _mqtt_does_not_wait_for_its_broker,
+        ("down", "crash"),
+        0,
+    ),
+    Ablation(
+        "told calls have no number",
+        "A told call that is said again has one effect",
+        _told_calls_have_no_number,
+        ("weather",),
+        0,
+    ),
+    Ablation(
+        "starts have no content key",
+        "A repeated start gets the first answer (START-6)",
+        _starts_have_no_content_key,
+        ("weather", "crash"),
+        0,
+    ),
+    Ablation(
+        "told before it is durable",
+        "What is acknowledged is in the log",
+        _told_is_answered_before_it_is_durable,
+        ("weather", "crash"),
+        0,
+    ),
+    Ablation(
+        "starts are answered without the log",
+        "Log away: transactions are not answered",
+        _starts_are_answered_without_the_log,
+        ("down", "cut"),
+        0,
+    ),
+    Ablation(
+        "a call's timer asks the clock",
+        "A call that is never answered keeps no other waiting",
+        _timers_of_calls_ask_the_clock,
+        (),
+        0,
+    ),
+    Ablation(
+        "attempts are not leased",
+        "No older object lands at a partner after a newer one",
+        _attempts_are_not_leased,
+        ("freeze", "weather"),
+        0,
+    ),
+    Ablation(
+        "lost attempts are not repeated",
+        "An attempt that was lost with its process is repeated",
+        _lost_attempts_are_not_repeated,
+        ("crash", "weather"),
+        0,
+    ),
+)
+
+
+def main() -> int:
+    """Look for seeds: `python -m tests.simulation.ablations [NAME …]`."""
+    from tests.simulation.world import World, prepare
+
+    prepare()
+    wanted = sys.argv[2:]
+    for ablation in ABLATIONS:
+        if wanted and not any(word in ablation.name for word in wanted):
+            continue
+        for seed in range(int(sys.argv[1])):
+            with without(ablation):
+                outcome = World(seed, faults=ablation.faults).run()
+            if outcome.violations and not World(seed, faults=ablation.faults).run().violations:
+                print(f"{ablation.name}: {seed} {outcome.violations[0][:140]}", flush=True)
+                break
+        else:
+            print(f"{ablation.name}: not found", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
