@@ -29,11 +29,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
+from projections.store.folders import make_folder
+from projections.store.sqlite_file import DamagedFileError, Tally, connect, is_damage, make_durable
 from streams.log import (
     Listener,
     Log,
+    LogDamaged,
     LogError,
     LogUnavailable,
     Member,
@@ -47,53 +48,20 @@ from streams.log import (
     append_size,
 )
 from streams.sqlite_reading import Cursor, Group, SqliteMember, SqliteReader
+from streams.sqlite_rows import Held, Rows, Span, Written, make_tables
 
 TAIL_BYTES = 32 * 1024 * 1024
 BATCH_RECORDS = 4096
 BATCH_BYTES = 16 * 1024 * 1024
 SWEEP_SECONDS = 600.0
-SWEEP_ROWS = 2000
-
-# sqlite3 gives up the interpreter lock at each statement, and waits for it behind a busy event loop for up to 5 ms:
-# many rows a statement, in a few fixed sizes so that each is prepared once.
-CHUNKS = (512, 64, 8, 1)
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,
-    compacted INTEGER NOT NULL, retention_ms INTEGER
-);
-CREATE TABLE IF NOT EXISTS log (
-    topic INTEGER NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-    key BLOB, headers BLOB, value BLOB, timestamp INTEGER NOT NULL, compacted INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS log_place ON log (topic, partition, offset);
-CREATE INDEX IF NOT EXISTS log_newest ON log (topic, partition, key) WHERE compacted = 1;
-CREATE TABLE IF NOT EXISTS ends (
-    topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS positions (
-    member_group TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,
-    offset INTEGER NOT NULL, note TEXT NOT NULL, PRIMARY KEY (member_group, topic, partition)
-) WITHOUT ROWID;
-"""
-
-decode_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
-encode_headers = msgspec.msgpack.Encoder().encode
+CHECKPOINT_PAGES = 4000
 
 T = TypeVar("T")
-Row = tuple[object, ...]
-
-
-@dataclass(slots=True)
-class _Topic:
-    id: int
-    spec: TopicSpec
 
 
 @dataclass(slots=True)
 class _Append:
-    topic: _Topic
+    topic: Held
     partition: int
     records: Sequence[Record]
     done: asyncio.Future[Sequence[int]]
@@ -135,14 +103,16 @@ class SqliteLog(Log):
         self._timeout = timeout
         self._sweep_seconds = sweep_seconds
         self._work: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
-        self._topics: dict[str, _Topic] = {}
+        self._rows = Rows(path)
+        self._tally = Tally(path)
+        self._topics: dict[str, Held] = {}
         self._tails: dict[TopicPartition, _Tail] = {}
         self._order: deque[tuple[_Tail, int]] = deque()
         self._tail_bytes = 0
         self._committed: dict[tuple[str, TopicPartition], Position] = {}
         self._watchers: defaultdict[TopicPartition, set[Cursor]] = defaultdict(set)
         self._groups: defaultdict[str, Group] = defaultdict(lambda: Group(self))
-        self._next: dict[tuple[int, int], int] = {}
+        self._spans: dict[tuple[int, int], Span] = {}
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._ensuring = asyncio.Lock()
@@ -177,12 +147,13 @@ class SqliteLog(Log):
         await asyncio.to_thread(self._readers.shutdown)
         for connection in self._connections:
             connection.close()
+        self._tally.close()
         assert self._lock_file is not None
         os.close(self._lock_file)
 
     def _prepare(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
@@ -195,39 +166,42 @@ class SqliteLog(Log):
             ) from error
         try:
             connection = self._connect()
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            connection.executescript(SCHEMA)
+            make_durable(connection, CHECKPOINT_PAGES)
+            self._tally.open(connection, make_tables)
             self._load(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, DamagedFileError, LogDamaged) as error:
             for opened in self._connections:
                 opened.close()
             self._connections.clear()
+            self._tally.close()
             os.close(lock)
-            raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
+            raise self._translated("opened", error) from error
         self._lock_file = lock
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(self._path, self._timeout)
         self._connections.append(connection)
         return connection
 
-    def _load(self, connection: sqlite3.Connection) -> None:
-        self._next = {(t, p): n for t, p, n in connection.execute("SELECT topic, partition, next FROM ends")}
-        rows = connection.execute("SELECT id, name, partitions, compacted, retention_ms FROM topics")
-        for id_, name, partitions, compacted, retention in rows:
-            self._know(_Topic(id_, TopicSpec(name, partitions, bool(compacted), retention)))
-        for group, name, partition, offset, note in connection.execute("SELECT * FROM positions"):
-            self._committed[group, TopicPartition(name, partition)] = Position(offset, note)
+    def _translated(self, what: str, error: Exception) -> LogError:
+        if isinstance(error, LogError):
+            return error
+        if isinstance(error, DamagedFileError):
+            return LogDamaged(f"{error}; or restore the log from a backup")
+        if is_damage(error) and what == "read":
+            return LogDamaged(f"the log {self._path} is damaged: {error}; restore it from a backup")
+        return LogUnavailable(f"the log {self._path} cannot be {what}: {error}")
 
-    def _know(self, topic: _Topic) -> None:
+    def _load(self, connection: sqlite3.Connection) -> None:
+        topics, self._spans, self._committed = self._rows.load(connection)
+        for topic in topics:
+            self._know(topic)
+
+    def _know(self, topic: Held) -> None:
         self._topics[topic.spec.name] = topic
         for partition in range(topic.spec.partitions):
-            end = self._next.setdefault((topic.id, partition), 0)
+            end = self._spans.setdefault((topic.id, partition), Span(0, 0)).next
             self._tails.setdefault(TopicPartition(topic.spec.name, partition), _Tail(end))
 
     # --- what the port asks
@@ -237,13 +211,13 @@ class SqliteLog(Log):
             await self._ensure(topics)
 
     async def _ensure(self, topics: Sequence[TopicSpec]) -> None:
-        fresh: list[_Topic] = []
+        fresh: list[Held] = []
         highest = max((topic.id for topic in self._topics.values()), default=0)
         for spec in topics:
             known = self._topics.get(spec.name)
             if known is None:
                 highest += 1
-                fresh.append(_Topic(highest, spec))
+                fresh.append(Held(highest, spec))
                 continue
             if known.spec.partitions != spec.partitions:
                 raise TopologyMismatch(
@@ -253,20 +227,12 @@ class SqliteLog(Log):
             if known.spec.compacted != spec.compacted:
                 raise TopologyMismatch(f"topic {spec.name} in {self._path} differs in being compacted")
             if known.spec.retention_ms != spec.retention_ms:
-                fresh.append(_Topic(known.id, spec))
+                fresh.append(Held(known.id, spec))
         if not fresh:
             return
-        rows = [
-            (topic.id, topic.spec.name, topic.spec.partitions, topic.spec.compacted, topic.spec.retention_ms)
-            for topic in fresh
-        ]
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "INSERT INTO topics VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET retention_ms = excluded.retention_ms",
-                rows,
-            )
+            self._rows.put_topics(connection, fresh)
 
         def know() -> None:
             for topic in fresh:
@@ -289,13 +255,12 @@ class SqliteLog(Log):
         return await done
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        asked = [(place, self._topic(place).id, self._tails[place].end) for place in places]
+        asked = [(place, self._topic(place), self._tails[place].end) for place in places]
 
         def read(connection: sqlite3.Connection) -> dict[TopicPartition, int]:
             found: dict[TopicPartition, int] = {}
             for place, topic, end in asked:
-                query = "SELECT min(offset) FROM log WHERE topic = ? AND partition = ?"
-                (lowest,) = connection.execute(query, (topic, place.partition)).fetchone()
+                lowest = self._rows.beginning(connection, topic, place.partition)
                 found[place] = end if lowest is None else min(lowest, end)
             return found
 
@@ -329,7 +294,7 @@ class SqliteLog(Log):
         if not self._open:
             raise LogUnavailable(f"the log {self._path} is closed")
 
-    def _topic(self, place: TopicPartition) -> _Topic:
+    def _topic(self, place: TopicPartition) -> Held:
         if place not in self._tails:
             raise TopologyMismatch(
                 f"the log {self._path} has no partition {place.partition} of topic {place.topic}"
@@ -355,23 +320,13 @@ class SqliteLog(Log):
         try:
             return await self._loop.run_in_executor(self._readers, on_thread)
         except sqlite3.Error as error:
-            raise LogUnavailable(f"the log {self._path} cannot be read: {error}") from error
+            raise self._translated("read", error) from error
 
     async def read_file(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:
-        topic = self._topic(place).id
-
-        def read(connection: sqlite3.Connection) -> list[Stored]:
-            rows = connection.execute(
-                "SELECT offset, timestamp, key, value, headers FROM log "
-                "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?",
-                (topic, place.partition, offset, end, limit),
-            ).fetchall()
-            return [
-                Stored(*place, at, written, key, value, decode_headers(headers) if headers else ())
-                for at, written, key, value, headers in rows
-            ]
-
-        return await self.read(read)
+        topic = self._topic(place)
+        return await self.read(
+            lambda connection: self._rows.read(connection, topic, place.partition, offset, end, limit)
+        )
 
     def tail(self, place: TopicPartition) -> _Tail:
         self._topic(place)
@@ -392,10 +347,8 @@ class SqliteLog(Log):
         self._watchers[place].discard(cursor)
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        rows: list[Row] = [(group, *place, *position) for place, position in positions.items()]
-
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", rows)
+            self._rows.put_positions(connection, group, positions)
 
         def know() -> None:
             for place, position in positions.items():
@@ -450,11 +403,15 @@ class SqliteLog(Log):
         failure: LogUnavailable | None = None
         try:
             connection.execute("BEGIN IMMEDIATE")
-            ends = self._insert(connection, appends)
+            spans = self._place(appends)
+            self._rows.put(connection, (self._written(item) for item in appends))
+            self._rows.put_spans(connection, spans)
             for job in jobs:
                 job.work(connection)
+            self._tally.count(connection)
             connection.execute("COMMIT")
-            self._next.update(ends)
+            self._spans.update(spans)
+            self._tally.committed()
         except Exception as error:  # whatever it was, those who wait are told and the writer goes on
             failure = LogUnavailable(f"the log {self._path} cannot be written: {error}")
             with contextlib.suppress(sqlite3.Error):
@@ -462,46 +419,20 @@ class SqliteLog(Log):
         with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, appends, jobs, failure)
 
-    def _insert(
-        self, connection: sqlite3.Connection, appends: Iterable[_Append]
-    ) -> dict[tuple[int, int], int]:
-        ends: dict[tuple[int, int], int] = {}
-        rows: list[Row] = []
-        newest: dict[tuple[int, int, bytes | None], Row | None] = {}
+    def _place(self, appends: Iterable[_Append]) -> dict[tuple[int, int], Span]:
+        """Give the appends their offsets; where the partitions then begin and end."""
+        spans: dict[tuple[int, int], Span] = {}
         now = time.time_ns() // 1_000_000
         for item in appends:
             item.timestamp = now
-            topic, partition = place = (item.topic.id, item.partition)
-            compacted = item.topic.spec.compacted
-            item.first = offset = ends.get(place) or self._next[place]
-            for record in item.records:
-                headers = encode_headers(record.headers) if record.headers else None
-                row = (
-                    *place, offset, record.key, headers, record.value, item.timestamp, int(compacted)
-                )  # fmt: skip
-                offset += 1
-                if compacted:
-                    newest[topic, partition, record.key] = None if record.value is None else row
-                else:
-                    rows.append(row)
-            ends[place] = offset
-        if newest:
-            _many(
-                connection,
-                # CROSS JOIN: the keys outside, the index inside; left alone SQLite scans the whole index.
-                "DELETE FROM log WHERE rowid IN (SELECT log.rowid FROM (VALUES {}) AS given CROSS JOIN log "
-                "WHERE log.compacted = 1 AND log.topic = given.column1 "
-                "AND log.partition = given.column2 AND log.key = given.column3)",
-                list(newest),
-            )
-            rows.extend(row for row in newest.values() if row is not None)
-        _many(connection, "INSERT INTO log VALUES {}", rows)
-        _many(
-            connection,
-            "INSERT INTO ends VALUES {} ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
-            [(*place, offset) for place, offset in ends.items()],
-        )
-        return ends
+            place = (item.topic.id, item.partition)
+            first, item.first = spans.get(place) or self._spans[place]
+            spans[place] = Span(first, item.first + len(item.records))
+        return spans
+
+    @staticmethod
+    def _written(item: _Append) -> Written:
+        return Written(item.topic, item.partition, item.first, item.records, item.timestamp)
 
     def _sweep(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Delete what is past its topic's retention, a few rows a step, oldest first."""
@@ -509,21 +440,29 @@ class SqliteLog(Log):
         for topic in list(self._topics.values()):
             if topic.spec.retention_ms is None or topic.spec.compacted:
                 continue
+            before = now - topic.spec.retention_ms
             for partition in range(topic.spec.partitions):
-                while True:
-                    rows = connection.execute(
-                        "SELECT offset, timestamp FROM log WHERE topic = ? AND partition = ? ORDER BY offset LIMIT ?",
-                        (topic.id, partition, SWEEP_ROWS),
-                    ).fetchall()
-                    old = [offset for offset, written in rows if written < now - topic.spec.retention_ms]
-                    if old:
-                        connection.execute(
-                            "DELETE FROM log WHERE topic = ? AND partition = ? AND offset <= ?",
-                            (topic.id, partition, old[-1]),
-                        )
+                more = True
+                while more:
+                    more = self._sweep_some(connection, topic, partition, before)
                     yield
-                    if len(old) < SWEEP_ROWS:
-                        break
+
+    def _sweep_some(self, connection: sqlite3.Connection, topic: Held, partition: int, before: int) -> bool:
+        span = self._spans[topic.id, partition]
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            swept, more = self._rows.sweep(connection, topic, partition, before, span)
+            if swept != span:
+                self._tally.count(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        if swept != span:
+            self._spans[topic.id, partition] = swept
+            self._tally.committed()
+        return more
 
     # --- back on the event loop
 
@@ -564,15 +503,3 @@ class SqliteLog(Log):
             self._tail_bytes -= size
         for cursor in self._watchers.get(place, ()):
             cursor.wake(place)
-
-
-def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Run `statement` over all rows; `{}` in it becomes the rows' parameters."""
-    at = 0
-    for chunk in CHUNKS:
-        while len(rows) - at >= chunk:
-            part = rows[at : at + chunk]
-            marks = f"({', '.join('?' * len(part[0]))})"
-            values = [value for row in part for value in row]
-            connection.execute(statement.format(", ".join([marks] * chunk)), values)
-            at += chunk

@@ -11,7 +11,17 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from streams.log import Listener, LogError, LogUnavailable, Member, Position, Reader, Stored, TopicPartition
+from streams.log import (
+    Listener,
+    LogDamaged,
+    LogError,
+    LogUnavailable,
+    Member,
+    Position,
+    Reader,
+    Stored,
+    TopicPartition,
+)
 
 if TYPE_CHECKING:
     from streams.sqlite_log import SqliteLog
@@ -97,6 +107,8 @@ class Cursor:
             else:
                 try:
                     records = await self._log.read_file(place, offset, end, limit)
+                except LogDamaged:
+                    raise  # said once, and again whenever the partition grows; the others go on
                 except BaseException:
                     self._ready.setdefault(place)
                     raise
