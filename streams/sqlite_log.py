@@ -169,7 +169,7 @@ class SqliteLog(Log):
             make_durable(connection, CHECKPOINT_PAGES)
             self._tally.open(connection, make_tables)
             self._load(connection)
-        except (sqlite3.Error, OSError, DamagedFileError, LogDamaged) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError, DamagedFileError, LogDamaged) as error:
             for opened in self._connections:
                 opened.close()
             self._connections.clear()
@@ -319,7 +319,7 @@ class SqliteLog(Log):
 
         try:
             return await self._loop.run_in_executor(self._readers, on_thread)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._translated("read", error) from error
 
     async def read_file(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:

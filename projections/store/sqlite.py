@@ -317,7 +317,7 @@ class SqliteReadStore(ReadStore):
         self._make_table(write.db, write.collection)
         try:
             return apply_write(self._files.writer(write.db).connection, write)
-        except (DamagedFileError, sqlite3.Error) as error:
+        except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
             raise self._named(write.db, error) from None
 
     def _ensure(self, specs: list[IndexSpec]) -> None:
@@ -398,7 +398,7 @@ class SqliteReadStore(ReadStore):
                 return absent
             try:
                 return read(self._files.reader(db))
-            except (DamagedFileError, sqlite3.Error) as error:
+            except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
                 if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
                     return absent
                 raise self._named(db, error) from None
@@ -413,14 +413,12 @@ class SqliteReadStore(ReadStore):
             raise self._unavailable("closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except (DamagedFileError, sqlite3.Error, OSError) as error:
+        except (DamagedFileError, UnicodeDecodeError, sqlite3.Error, OSError) as error:
             raise self._translated(error) from error
 
     def _named(self, db: str, error: Exception) -> Exception:
         """Damage with the file and the way out; any other error as it is."""
-        if isinstance(error, DamagedFileError) or is_damage(error):
-            return self._files.damaged(db, error)
-        return error
+        return self._files.damaged(db, error) if is_damage(error) else error
 
     def _unavailable(self, cause: str) -> StoreUnavailable:
         return StoreUnavailable(f"sqlite:{self._folder}", cause)
@@ -429,7 +427,7 @@ class SqliteReadStore(ReadStore):
         match error:
             case StoreError():
                 return error
-            case DamagedFileError():
+            case _ if is_damage(error):
                 return StoreDamaged(f"sqlite:{self._folder}", str(error))
             case sqlite3.IntegrityError():
                 return UniqueViolation(f"read store sqlite:{self._folder}: {error}")

@@ -77,7 +77,7 @@ class Databases:
         self._connections: list[sqlite3.Connection] = []
         self._open: dict[str, Database] = {}
         self._damaged: dict[str, DamagedFileError] = {}
-        self._checks: list[threading.Thread] = []
+        self._checks: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._closing = False
 
     def path(self, db: str) -> Path:
@@ -108,10 +108,9 @@ class Databases:
 
     def close(self) -> None:
         self._closing = True
-        for connection in self._connections:
+        for thread, connection in self._checks:
             connection.interrupt()
-        for check in self._checks:
-            check.join()
+            thread.join()
         for database in self._open.values():
             database.close()
         for connection in self._connections:
@@ -153,7 +152,7 @@ class Databases:
             tally.close()
             self._connections.remove(connection)
             connection.close()
-            if isinstance(error, DamagedFileError) or is_damage(error):
+            if is_damage(error):
                 assert isinstance(error, Exception)
                 self._damaged[db] = self.damaged(db, error)
                 raise self._damaged[db] from error
@@ -167,13 +166,14 @@ class Databases:
         def run() -> None:
             try:
                 check(connection, self.path(db))
-            except (DamagedFileError, sqlite3.Error) as error:
-                if not self._closing:
+            except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
+                if not self._closing and is_damage(error):
                     self._damaged[db] = self.damaged(db, error)
                     logger.error("%s", self._damaged[db])
 
-        self._checks.append(threading.Thread(target=run, name=f"readstore-check-{db}", daemon=True))
-        self._checks[-1].start()
+        thread = threading.Thread(target=run, name=f"readstore-check-{db}", daemon=True)
+        self._checks.append((thread, connection))
+        thread.start()
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:

@@ -41,11 +41,16 @@ def checksum(*values: object) -> int:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether SQLite says by this error that the file is damaged."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # Python's own: a text that is no UTF-8, a number that is none
-        return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
-    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    """Whether this error says that the file does not hold what was written."""
+    if isinstance(error, DamagedFileError | UnicodeDecodeError):
+        return True
+    if not isinstance(error, sqlite3.Error):
+        return False
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    # Texts that are no UTF-8, and documents that are no JSON, have no code of their own.
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
+        said in str(error) for said in ("malformed JSON", "decode to UTF-8")
+    )
 
 
 def connect(path: Path, timeout: float) -> sqlite3.Connection:
@@ -115,8 +120,8 @@ class Tally:
                 f"{self._path} is damaged, or was made by another release: it has no tally"
             )
         inspect(connection, self._path, ["tally"])
-        rows = connection.execute("SELECT commits, schema, sum FROM tally").fetchall()
-        if len(rows) != 1 or checksum(*rows[0][:2]) != rows[0][2]:
+        rows = connection.execute("SELECT * FROM tally").fetchall()
+        if len(rows) != 1 or len(rows[0]) != 3 or checksum(*rows[0][:2]) != rows[0][2]:
             raise DamagedFileError(f"{self._path} is damaged in its tally: {rows}")
         self._commits, self._schema, _ = rows[0]
         if self._schema != _schema_of(connection):

@@ -42,15 +42,29 @@ def document(db: str, number: int) -> Put | Remove:
     return Put(db, "sessions", f"d{number}", number, body)
 
 
-async def live(data: Path, recording: Recording, seed: int, *, rounds: int = 2, steps: int = 12) -> None:
+async def live(
+    data: Path,
+    recording: Recording,
+    seed: int,
+    *,
+    rounds: int = 2,
+    steps: int = 12,
+    before_the_end: Callable[[], None] = lambda: None,
+) -> None:
     """Run it; each of its tasks takes `steps` steps a round."""
     chance, numbers = random.Random(seed), count()
     for turn in range(rounds):
-        await _round(data, recording, chance, numbers, turn * steps, steps)
+        await _round(data, recording, chance, numbers, turn * steps, steps, before_the_end)
 
 
 async def _round(
-    data: Path, recording: Recording, chance: random.Random, numbers: Iterator[int], first: int, steps: int
+    data: Path,
+    recording: Recording,
+    chance: random.Random,
+    numbers: Iterator[int],
+    first: int,
+    steps: int,
+    before_the_end: Callable[[], None],
 ) -> None:
     documents_made = count(first)
     log = SqliteLog(data / "log.db", sweep_seconds=0.001)
@@ -112,6 +126,7 @@ async def _round(
             await task()
 
     await asyncio.gather(*(repeat(task) for task in tasks))
+    before_the_end()
     await member.close()
     await log.close()
     await store.close()
