@@ -16,6 +16,7 @@ from chargesphere.settings import Settings, SettingsError, local_secrets
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
 from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
+from projections.store.folders import make_folder
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_of
@@ -238,7 +239,7 @@ async def open_backbone(
         log = KafkaLog(settings.kafka_bootstrap)
         channel = LogChannel(node, log)
     else:
-        await asyncio.to_thread(data.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, data)
         log = SqliteLog(data / "log.db")
         channel = LocalChannel(node)
     store: ReadStore

@@ -35,6 +35,7 @@ from projections.frame import FrameRecord
 from projections.frame import insert as insert_frame
 from projections.store import HUB, Query, Sort, StoreError, StoreUnavailable, eq
 from projections.store.mongo import MongoReadStore
+from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, TopicPartition
@@ -303,7 +304,7 @@ async def token(options: argparse.Namespace) -> int:
 
 
 async def check(options: argparse.Namespace) -> int:
-    """Try the settings and what they name, one line each; nothing is made or changed."""
+    """Try the settings and what they name, and read the embedded files through, one line each; nothing is changed."""
     settings = read_settings()
     trials: dict[str, Callable[[], Awaitable[str]]] = {}
     if settings.kafka_bootstrap:
@@ -344,9 +345,22 @@ async def _try_embedded(data: Path) -> str:
     try:
         await log.start()
         ends = await log.ends(places(Area))
+        damages = await log.damages()
+        if (data / "read").is_dir():
+            damages += await _damages_of_read_models(data / "read")  # while the log keeps others away
     finally:
         await log.close()
-    return f"{sum(ends.values())} records of decisions"
+    if damages:
+        raise CannotBegin(damages[0] + (f" (and {len(damages) - 1} more)" if damages[1:] else ""))
+    return f"{sum(ends.values())} records of decisions; all records and documents are whole"
+
+
+async def _damages_of_read_models(folder: Path) -> list[str]:
+    store = SqliteReadStore(folder)
+    try:
+        return await store.damages()
+    finally:
+        await store.close()
 
 
 async def _try_mongo(url: str) -> str:

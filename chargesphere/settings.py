@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import ipaddress
 import os
 import re
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from projections.store.folders import make_folder, sync_folder
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -103,15 +106,28 @@ def local_secrets(folder: Path) -> tuple[bytes, bytes]:
     for name in ("jwt_secret", "master_key"):
         path = folder / name
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(base64.b64encode(secrets.token_bytes(32)))
-                file.flush()
-                os.fsync(file.fileno())
+            make_folder(folder)
+            _make_durable(path, base64.b64encode(secrets.token_bytes(32)))
         out.append(path.read_bytes())
     # The JWT secret is a text, so that it can be handed on in an environment.
     return out[0], base64.b64decode(out[1])
+
+
+def _make_durable(path: Path, content: bytes) -> None:
+    """A new file with this content, or none: a power loss leaves no half of it, and takes nothing away afterwards."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # unlike a renaming it never replaces what another process made meanwhile
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
 
 
 def is_loopback(host: str) -> bool:

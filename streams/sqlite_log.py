@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from projections.store.folders import make_folder
-from projections.store.sqlite_file import DamagedFileError, Tally, connect, is_damage, make_durable
+from projections.store.sqlite_file import DamagedFileError, Tally, connect, inspect, is_damage, make_durable
 from streams.log import (
     Listener,
     Log,
@@ -55,6 +55,7 @@ BATCH_RECORDS = 4096
 BATCH_BYTES = 16 * 1024 * 1024
 SWEEP_SECONDS = 600.0
 CHECKPOINT_PAGES = 4000
+READ_THROUGH = 2000
 
 T = TypeVar("T")
 
@@ -287,6 +288,22 @@ class SqliteLog(Log):
         self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
     ) -> Member:
         return SqliteMember(self, group, topics, node, listener, gather)
+
+    async def damages(self) -> list[str]:
+        """Read the whole file; one line for each partition that is damaged, and one for the structure of the file."""
+        found: list[str] = []
+        try:
+            await self.read(lambda connection: inspect(connection, self._path))
+        except (LogDamaged, DamagedFileError) as error:
+            found.append(str(error))
+        for place, tail in list(self._tails.items()):
+            at, end = 0, tail.end
+            try:
+                while records := await self.read_file(place, at, end, READ_THROUGH):
+                    at = records[-1].offset + 1
+            except LogDamaged as error:
+                found.append(str(error))
+        return found
 
     # --- within the process
 

@@ -249,6 +249,33 @@ class SqliteReadStore(ReadStore):
     async def ping(self) -> None:
         await self._write(lambda: self._files.writer(HUB).connection.execute("SELECT 1").fetchone())
 
+    async def damages(self) -> list[str]:
+        """Read all files through; one line for each database or collection that is damaged."""
+
+        def read(db: str) -> list[str]:
+            found: list[str] = []
+            connection = self._files.reader(db)
+            for collection in self._tables_of(db):
+                rows = sql.table(collection)
+                try:
+                    for row in connection.execute(f"SELECT {COLUMNS} FROM {rows}"):
+                        document_of(rows, row)
+                except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
+                    found.append(str(self._named(db, error)))
+            return found
+
+        def each() -> list[str]:
+            found: list[str] = []
+            for db in sorted(self._files.names()):
+                try:
+                    self._files.inspect(db)
+                    found.extend(read(db))
+                except (DamagedFileError, sqlite3.Error) as error:
+                    found.append(str(self._named(db, error)))
+            return found
+
+        return await self._off_loop(self._readers, each)
+
     async def close(self) -> None:
         if self._closed:
             return

@@ -106,6 +106,10 @@ class Databases:
         self._refuse_damaged(db)
         return held[db]
 
+    def inspect(self, db: str) -> None:
+        """Check the whole file now, however large it is."""
+        check(self.reader(db), self.path(db))
+
     def close(self) -> None:
         self._closing = True
         for thread, connection in self._checks:

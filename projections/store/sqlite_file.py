@@ -89,16 +89,20 @@ class Tally:
     def open(self, connection: sqlite3.Connection, make: Callable[[sqlite3.Connection], None]) -> None:
         """Verify what the file says of itself, or `make` the tables of a new one; nothing is written before."""
         inspect(connection, self._path, ["sqlite_schema"])
+        there, beside = self._read_beside()  # first: it may be behind the file, never before it
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         fresh = not tables and connection.execute("PRAGMA page_count").fetchone()[0] <= 1
         if not fresh:
             self._verify(connection, tables)
-        beside = self._read_beside(fresh)
+        if not there and not fresh:
+            logger.warning(
+                "%s is missing: whether %s has all of its commits is not known", self._beside, self._path
+            )
         if self._commits < beside:
             self._keep_evidence()
             raise DamagedFileError(
-                f"{self._path} lacks its last {beside - self._commits} commits, which were acknowledged: its -wal "
-                f"is damaged or gone; to go on without them remove {self._beside}"
+                f"{self._path} lacks the newest of its commits ({beside - self._commits}), which were acknowledged: "
+                f"its -wal is damaged or gone; to go on without them remove {self._beside}"
             )
         if fresh:
             connection.execute("BEGIN IMMEDIATE")
@@ -129,15 +133,11 @@ class Tally:
                 f"{self._path} is damaged, or was changed by others, in its table sqlite_schema"
             )
 
-    def _read_beside(self, fresh: bool) -> int:
+    def _read_beside(self) -> tuple[bool, int]:
         there = self._beside.exists()
         self._descriptor = os.open(self._beside, os.O_RDWR | os.O_CREAT, 0o600)
         if not there:
             sync_folder(self._beside.parent)
-            if not fresh:
-                logger.warning(
-                    "%s is missing: whether %s has all of its commits is not known", self._beside, self._path
-                )
         found = 0
         for number in (0, 1):
             data = os.pread(self._descriptor, _slot.size, number * SLOT)
@@ -148,7 +148,7 @@ class Tally:
                 found = max(found, commits)
             else:
                 logger.warning("%s is damaged in slot %d; the other one counts", self._beside, number)
-        return found
+        return there, found
 
     def _keep_evidence(self) -> None:
         """SQLite removes a write-ahead log of which it can read nothing more: keep a copy for whoever repairs it."""

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -290,6 +292,32 @@ def test_check_tells_what_it_tried_and_makes_nothing(shell: Shell, lived: Path, 
     fresh = tmp_path / "fresh"
     assert main(["check", "--data", str(fresh)]) == 0
     assert not fresh.exists()
+
+
+def test_check_reads_the_embedded_files_through_and_names_what_is_damaged(
+    shell: Shell, lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert shell("check").rstrip().endswith("all records and documents are whole")
+    for number, (file, statement, said) in enumerate(
+        [
+            ("log.db", "UPDATE log SET value = x'00' WHERE rowid = 1", "the record at offset 0"),
+            (
+                "read/chargesphere.db",
+                "UPDATE c_tenants SET body = '{}'",
+                "of tenants is not what was written",
+            ),
+        ]
+    ):
+        data = tmp_path / str(number)
+        shutil.copytree(lived, data)
+        connection = sqlite3.connect(data / file)
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+        wrong = Shell(data, capsysbinary)("check", status=1)
+        assert wrong.startswith(f"wrong the embedded log in {data}: {data / file} is damaged")
+        assert said in wrong
+        assert wrong.count("\n") == 1
 
 
 def test_check_names_what_cannot_be_reached(
