@@ -30,7 +30,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from projections.store.folders import make_folder
-from projections.store.sqlite_file import DamagedFileError, Tally, connect, inspect, is_damage, make_durable
+from projections.store.sqlite_file import (
+    DamagedFileError,
+    MissingCommitsError,
+    Tally,
+    connect,
+    inspect,
+    is_damage,
+    make_durable,
+)
 from streams.log import (
     Listener,
     Log,
@@ -189,7 +197,10 @@ class SqliteLog(Log):
         if isinstance(error, LogError):
             return error
         if isinstance(error, DamagedFileError):
-            return LogDamaged(f"{error}; or restore the log from a backup")
+            way_out = "restore the log from a backup"
+            if isinstance(error, MissingCommitsError):
+                way_out += f", or remove {error.beside} to go on without them"
+            return LogDamaged(f"{error}; {way_out}")
         if is_damage(error) and what == "read":
             return LogDamaged(f"the log {self._path} is damaged: {error}; restore it from a backup")
         return LogUnavailable(f"the log {self._path} cannot be {what}: {error}")

@@ -16,7 +16,15 @@ from pathlib import Path
 
 from projections.store import sqlite_sql as sql
 from projections.store.folders import make_folder
-from projections.store.sqlite_file import DamagedFileError, Tally, connect, inspect, is_damage, make_durable
+from projections.store.sqlite_file import (
+    DamagedFileError,
+    MissingCommitsError,
+    Tally,
+    connect,
+    inspect,
+    is_damage,
+    make_durable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +138,10 @@ class Databases:
             return DamagedFileError(
                 f"{what}; stop, remove {path}* and run `chargesphere projections rebuild`"
             )
-        return DamagedFileError(f"{what}; restore it from a backup: no rebuild can make it anew")
+        way_out = "no rebuild can make it anew: restore it from a backup"
+        if isinstance(error, MissingCommitsError):
+            way_out += f", or remove {error.beside} to go on without them"
+        return DamagedFileError(f"{what}; {way_out}")
 
     def _refuse_damaged(self, db: str) -> None:
         if (error := self._damaged.get(db)) is not None:

@@ -35,6 +35,16 @@ class DamagedFileError(Exception):
     """A file does not hold what was written; one line that names it."""
 
 
+class MissingCommitsError(DamagedFileError):
+    """A file has fewer commits than were acknowledged; without `beside` that would not be known."""
+
+    def __init__(self, path: Path, count: int, beside: Path) -> None:
+        super().__init__(
+            f"{path} lacks the newest of its commits ({count}), which were acknowledged: its -wal is damaged or gone"
+        )
+        self.beside = beside
+
+
 def checksum(*values: object) -> int:
     """CRC-32 of a row's values; those of another type or order have another one."""
     return zlib.crc32(_encode(values))
@@ -100,10 +110,7 @@ class Tally:
             )
         if self._commits < beside:
             self._keep_evidence()
-            raise DamagedFileError(
-                f"{self._path} lacks the newest of its commits ({beside - self._commits}), which were acknowledged: "
-                f"its -wal is damaged or gone; to go on without them remove {self._beside}"
-            )
+            raise MissingCommitsError(self._path, beside - self._commits, self._beside)
         if fresh:
             connection.execute("BEGIN IMMEDIATE")
             try:

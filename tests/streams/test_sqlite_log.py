@@ -368,7 +368,7 @@ async def test_commits_that_sqlite_drops_from_a_damaged_write_ahead_log_are_miss
             await SqliteLog(path).start()
         assert str(caught.value) == (
             f"{path} lacks the newest of its commits (1), which were acknowledged: its -wal is damaged or gone; "
-            f"to go on without them remove {path}.commits; or restore the log from a backup"
+            f"restore the log from a backup, or remove {path}.commits to go on without them"
         )
     assert len((tmp_path / "copy" / "log.db-wal.damaged").read_bytes()) == len(whole)
 
