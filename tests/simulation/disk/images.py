@@ -44,6 +44,16 @@ class Disk:
         self._durable: dict[str, _File] = {}
         self._pending: list[tuple[str, _File | None]] = []
 
+    @classmethod
+    def of(cls, folder: Path) -> Disk:
+        """A disk that holds these files for certain."""
+        disk = cls()
+        for path in sorted(folder.rglob("*")):
+            content = bytearray() if path.is_dir() else bytearray(path.read_bytes())
+            disk._durable[str(path.relative_to(folder))] = _File(path.is_dir(), content)
+        disk._names = dict(disk._durable)
+        return disk
+
     def run(self, steps: Iterable[Step]) -> None:
         for step in steps:
             match step:

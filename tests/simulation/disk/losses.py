@@ -20,6 +20,8 @@ from tests.simulation.disk.recording import Fact, Recording, Step
 from tests.simulation.disk.vfs import Unheard, under_sqlite
 from tests.simulation.disk.workload import live
 
+SECOND = 3
+"""Losses of a second life, which began on what a loss had left."""
 PER_RUN = 50
 """Losses from one recording; then another run is recorded."""
 
@@ -46,12 +48,12 @@ def _small_checkpoints() -> Iterator[None]:
             module.CHECKPOINT_PAGES = pages
 
 
-def record(seed: int, folder: Path) -> list[Step]:
+def record(seed: int, folder: Path, *, first: int = 0) -> list[Step]:
     """One run of the product below `folder`."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     recording = Recording(folder)
     with _small_checkpoints(), recording.running():
-        asyncio.run(live(folder / "data", recording, seed))
+        asyncio.run(live(folder / "data", recording, seed, first=first, rounds=1 if first else 2))
     return recording.steps
 
 
@@ -76,18 +78,52 @@ def _from_one_run(
 ) -> None:
     chance = random.Random(seed)
     disk, done = Disk(deaf), 0
-    for at in sorted(chance.choices(range(len(steps) + 1), k=losses)):
+    points = sorted(chance.choices(range(len(steps) + 1), k=losses))
+    while points:
+        at = points.pop(0)
         disk.run(steps[done:at])
         done = at
         image = folder / "image"
         disk.leave(image, chance)
-        story = Story(step for step in steps[:at] if isinstance(step, Fact))
-        outcome.losses += 1
-        outcome.acknowledged += story.acknowledged
-        try:
-            with under_sqlite(Unheard()):
-                found = asyncio.run(broken(image / "data", story))
-        except Exception as error:
-            found = [f"{type(error).__name__}: {error}"]
-        outcome.broken.extend(f"seed {seed}, step {at} of {len(steps)}: {line}" for line in found)
-        shutil.rmtree(image)
+        facts = [step for step in steps[:at] if isinstance(step, Fact)]
+        where = f"seed {seed}, step {at} of {len(steps)}"
+        if len(points) >= SECOND and chance.random() < 0.1:
+            del points[:SECOND]
+            _second_life(image, facts, where, chance, folder, outcome)
+        _hold(image, facts, where, outcome)
+
+
+def _second_life(
+    image: Path, facts: list[Fact], where: str, chance: random.Random, folder: Path, outcome: Outcome
+) -> None:
+    """Start on what a power loss left, and lose power again."""
+    life = folder / "life"
+    shutil.copytree(image, life)
+    disk, done = Disk.of(life), 0
+    try:
+        steps = record(chance.randrange(10**6), life, first=1000)
+    except Exception as error:
+        outcome.broken.append(f"{where}, started again: {type(error).__name__}: {error}")
+        return
+    finally:
+        shutil.rmtree(life)
+    for at in sorted(chance.choices(range(len(steps) + 1), k=SECOND)):
+        disk.run(steps[done:at])
+        done = at
+        disk.leave(life, chance)
+        later = [step for step in steps[:at] if isinstance(step, Fact)]
+        _hold(life, facts + later, f"{where}, then {at} of {len(steps)}", outcome)
+
+
+def _hold(image: Path, facts: list[Fact], where: str, outcome: Outcome) -> None:
+    """Open the files and hold them against the facts."""
+    story = Story(facts)
+    outcome.losses += 1
+    outcome.acknowledged += story.acknowledged
+    try:
+        with under_sqlite(Unheard()):
+            found = asyncio.run(broken(image / "data", story))
+    except Exception as error:
+        found = [f"{type(error).__name__}: {error}"]
+    outcome.broken.extend(f"{where}: {line}" for line in found)
+    shutil.rmtree(image)

@@ -38,13 +38,14 @@ class Story:
         self.under_way: defaultdict[TopicPartition, Counter[Record]] = defaultdict(Counter)
         self.position: dict[TopicPartition, Position] = {}
         self.positions_since: defaultdict[TopicPartition, set[Position]] = defaultdict(set)
-        self.document = self.document_asked = -1
+        self.documents: set[int] = set()
+        self.documents_under_way: set[int] = set()
         for fact in facts:
             self._take(fact)
 
     @property
     def acknowledged(self) -> int:
-        return sum(map(len, self.kept.values())) + len(self.position) + self.document + 1
+        return sum(map(len, self.kept.values())) + len(self.position) + len(self.documents)
 
     def _take(self, fact: Fact) -> None:
         match (fact.kind, *fact.what):
@@ -62,9 +63,10 @@ class Story:
             case ("position", place, position):
                 self.positions_since[place].add(position)
             case ("document", int(number)) if fact.acknowledged:
-                self.document = number
+                self.documents.add(number)
+                self.documents_under_way.discard(number)
             case ("document", int(number)):
-                self.document_asked = number
+                self.documents_under_way.add(number)
 
 
 async def broken(data: Path, story: Story) -> list[str]:
@@ -167,12 +169,14 @@ def _of_state(
 async def _of_store(store: SqliteReadStore, story: Story) -> list[str]:
     wrong: list[str] = []
     position = (await store.positions(PROJECTOR)).get(POSITION, -1)
-    if position < story.document:
-        wrong.append(f"read store: position {story.document} was acknowledged, {position} is there")
+    newest = max(story.documents, default=-1)
+    if position < newest:
+        wrong.append(f"read store: position {newest} was acknowledged, {position} is there")
+    behind = story.documents | ({position} & story.documents_under_way)
     for db in DATABASES:
         items = (await store.find(Query(db, "sessions", limit=500))).items
         there = {str(item["_id"]): item for item in items}
-        for number in range(max(position, story.document) + 1):
+        for number in sorted(behind):
             write = document(db, number)
             held = there.get(write.id, {}).get("text")
             if isinstance(write, Remove):
@@ -184,5 +188,5 @@ async def _of_store(store: SqliteReadStore, story: Story) -> list[str]:
 
 
 def _removed_by(number: int, story: Story) -> bool:
-    """Whether the next batch, if only asked for, takes the document away."""
-    return number <= story.document_asked and isinstance(document(DATABASES[0], number), Remove)
+    """Whether the next batch takes the document away, were it only asked for."""
+    return number in story.documents | story.documents_under_way and isinstance(document(DATABASES[0], number), Remove)

@@ -47,14 +47,15 @@ async def live(
     recording: Recording,
     seed: int,
     *,
+    first: int = 0,
     rounds: int = 2,
     steps: int = 12,
     before_the_end: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run it; each of its tasks takes `steps` steps a round."""
-    chance, numbers = random.Random(seed), count()
+    """Run it; each of its tasks takes `steps` steps a round. `first`: the number of the first document."""
+    chance, numbers = random.Random(seed), count(first * 1000)
     for turn in range(rounds):
-        await _round(data, recording, chance, numbers, turn * steps, steps, before_the_end)
+        await _round(data, recording, chance, numbers, first + turn * steps, steps, before_the_end)
 
 
 async def _round(
@@ -72,9 +73,8 @@ async def _round(
     await log.start()
     await log.ensure(TOPICS)
     recording.acknowledged("topics")
-    if first == 0:
-        await store.ensure([index(db, "sessions", "number") for db in DATABASES])
-        await store.ensure([geo_index(DATABASES[0], "sessions")])
+    await store.ensure([index(db, "sessions", "number") for db in DATABASES])
+    await store.ensure([geo_index(DATABASES[0], "sessions")])
     vault = Vault(MASTER, StoreKeys(store))
     member = log.member(GROUP, [EVENTS], "n1", Told())
     await member.start()
