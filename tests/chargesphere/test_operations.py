@@ -158,6 +158,25 @@ def test_a_rebuild_gives_equal_documents_and_appends_nothing_to_the_log(shell: S
     assert asyncio.run(log_ends(lived)) == ends
 
 
+def test_a_damaged_read_model_is_removed_and_built_again(
+    lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(lived, data)
+    before = asyncio.run(documents(data))
+    file = data / "read" / "ocpp_demo.db"
+    whole = file.read_bytes()
+    at = whole.rindex(b'"status"')
+    file.write_bytes(whole[:at] + b"#" + whole[at + 1 :])
+    shell = Shell(data, capsysbinary)
+    assert f"remove {file}* and run `chargesphere projections rebuild`" in shell("check", status=1)
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
+    shell("projections", "rebuild")
+    assert asyncio.run(documents(data)) == before
+    assert shell("check").startswith("ok ")
+
+
 def test_a_rebuild_repairs_what_was_lost_and_keeps_the_data_keys(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
