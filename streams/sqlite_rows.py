@@ -225,20 +225,29 @@ class Rows:
     ) -> tuple[Span, bool]:
         """Delete the oldest records from before a time, some at once; where the partition begins now, and whether
         there may be more. A damaged record tells no time: it goes with a younger one that is old enough."""
+        place = (topic.id, partition)
         rows = connection.execute(
-            "SELECT * FROM log WHERE topic = ? AND partition = ? ORDER BY offset LIMIT ?",
-            (topic.id, partition, SWEEP_ROWS),
+            "SELECT offset, timestamp FROM log WHERE topic = ? AND partition = ? ORDER BY offset LIMIT ?",
+            (*place, SWEEP_ROWS),
         ).fetchall()
-        old = [row[2] for row in rows if row[6] < before and checksum(*row[:7]) == row[7]]
+        old = [offset for offset, written in rows if written < before]
+        more = len(old) == SWEEP_ROWS
+        while old and not self._is_whole(connection, *place, old[-1]):
+            old.pop()
         if not old:
             return span, False
         connection.execute(
-            "DELETE FROM log WHERE topic = ? AND partition = ? AND offset <= ?",
-            (topic.id, partition, old[-1]),
+            "DELETE FROM log WHERE topic = ? AND partition = ? AND offset <= ?", (*place, old[-1])
         )
         swept = Span(old[-1] + 1, span.next)
-        self.put_spans(connection, {(topic.id, partition): swept})
-        return swept, len(old) == SWEEP_ROWS
+        self.put_spans(connection, {place: swept})
+        return swept, more
+
+    @staticmethod
+    def _is_whole(connection: sqlite3.Connection, topic: int, partition: int, offset: int) -> bool:
+        query = "SELECT * FROM log WHERE topic = ? AND partition = ? AND offset = ?"
+        row = connection.execute(query, (topic, partition, offset)).fetchone()
+        return row is not None and checksum(*row[:7]) == row[7]
 
     def damaged(self, place: TopicPartition, what: str) -> LogDamaged:
         return LogDamaged(

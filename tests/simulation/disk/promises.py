@@ -189,4 +189,6 @@ async def _of_store(store: SqliteReadStore, story: Story) -> list[str]:
 
 def _removed_by(number: int, story: Story) -> bool:
     """Whether the next batch takes the document away, were it only asked for."""
-    return number in story.documents | story.documents_under_way and isinstance(document(DATABASES[0], number), Remove)
+    return number in story.documents | story.documents_under_way and isinstance(
+        document(DATABASES[0], number), Remove
+    )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.simulation.disk.losses import lose_power
+import pytest
 
+from tests.simulation.disk.losses import lose_power
+from tests.simulation.disk.vfs import can_record
+
+pytestmark = pytest.mark.skipif(not can_record(), reason="this Python's SQLite cannot be recorded")
 SEED = 20260
 
 

@@ -91,7 +91,7 @@ class Unheard(Recorder):
 class _Layer:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._library = c.CDLL(_sqlite3.__file__)  # its symbols are those of the SQLite that it is linked to
+        self._library = _library()
         self._library.sqlite3_vfs_find.restype = c.POINTER(_Vfs)
         self._real = self._library.sqlite3_vfs_find(None)
         self._paths: dict[int, str] = {}
@@ -175,6 +175,16 @@ class _Layer:
             self._unsynced_folder.discard(path)
             self._recorder.folder_synced(str(Path(path).parent))
         return 0
+
+
+def can_record() -> bool:
+    """Whether this Python's SQLite can be reached: some are built into the interpreter with hidden names."""
+    return hasattr(_library(), "sqlite3_vfs_register")
+
+
+def _library() -> c.CDLL:
+    """The symbols of the extension module are those of the SQLite that it is linked to."""
+    return c.CDLL(getattr(_sqlite3, "__file__", None))
 
 
 _kept: list[_Layer] = []
