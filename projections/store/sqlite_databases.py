@@ -167,7 +167,9 @@ class Databases:
             tally.close()
             self._connections.remove(connection)
             connection.close()
-            if is_damage(error):
+            # Our own statements are never wrong: where SQLite says so at the start, it cannot read its schema.
+            unread = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+            if unread or is_damage(error):
                 assert isinstance(error, Exception)
                 self._damaged[db] = self.damaged(db, error)
                 raise self._damaged[db] from error

@@ -155,6 +155,14 @@ async def test_what_hides_documents_is_found_before_the_first_answer(
     assert "\n" not in said
 
 
+async def test_a_file_in_a_format_that_sqlite_does_not_know_is_damaged(folder: Path) -> None:
+    path = folder / f"{TENANT}.db"
+    data = path.read_bytes()
+    path.write_bytes(data[:47] + bytes([data[47] ^ 16]) + data[48:])
+    said = await refused(folder, READS["get"])
+    assert said.endswith(f"{path} is damaged: unsupported file format" + REBUILD.format(path=path))
+
+
 async def test_a_file_too_large_to_be_checked_at_once_is_checked_beside_the_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
