@@ -224,7 +224,13 @@ class Decider(Listener):
                 logger.warning("%s[%d] is claimed again: %s", *lane.places.commands, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0) if isinstance(error, LogUnavailable) else 0.5
-            except (UnknownEventError, DamagedRecordError, NewerReleaseError, LogDamaged) as error:
+            except LogDamaged as error:
+                if error.place != lane.places.states or not lane.trusts_states:
+                    self._halt(lane, str(error))
+                    return
+                lane.trusts_states = False
+                logger.error("%s[%d] is folded from its beginning: %s", *lane.places.events, error)
+            except (UnknownEventError, DamagedRecordError, NewerReleaseError) as error:
                 self._halt(lane, str(error))
                 return
             except Exception as error:
@@ -328,7 +334,7 @@ class Decider(Listener):
         """What is read back is to be another set of partitions."""
         self._reassign.set()
         until, self._reading_until = self._reading_until, None
-        if until is not None:
+        if until is not None and not until.expired():
             until.reschedule(asyncio.get_running_loop().time())
 
     async def _read_back(self) -> None:

@@ -26,11 +26,11 @@ async def opened(path: Path) -> AsyncIterator[SqliteLog]:
 def damage(path: Path, place: TopicPartition, offset: int) -> None:
     """Another value stands in one record of a log that is closed."""
     connection = sqlite3.connect(path)
-    changed = connection.execute(
-        "UPDATE log SET value = x'00' WHERE topic = (SELECT id FROM topics WHERE name = ?) "
-        "AND partition = ? AND offset = ?",
-        (*place, offset),
-    ).rowcount
+    of = "topic = (SELECT id FROM topics WHERE name = ?) AND partition = ? AND offset = ?"
+    changed = sum(
+        connection.execute(f"UPDATE {table} SET value = x'00' WHERE {of}", (*place, offset)).rowcount  # noqa: S608
+        for table in ("log", "newest")
+    )
     connection.commit()
     connection.close()
     assert changed == 1

@@ -121,6 +121,27 @@ async def test_states_are_a_cache_and_recovery_from_them_equals_a_fold(log: Sqli
     assert [msgspec.json.decode(reply.result) for reply in replies] == expected
 
 
+async def test_a_state_that_is_damaged_in_the_log_is_folded_from_the_events(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "other.db"
+    async with opened(path) as log, Node(log, checkpoint_every=0.0) as node:
+        await node.ask(Add(counter="a", amount=2), "1")
+        await until(lambda: states_of(log, "counter|a"))
+        [state] = [s for s in await states_of(log, "counter|a") if s.key == b"counter|a"]
+    damage(path, state.place, state.offset)
+    async with opened(path) as log, Node(log) as node:
+        reply = await node.ask(Add(counter="a", amount=3), "2")
+        halted = dict(node.decider.halted)
+
+    assert (result(reply), reply.version) == (5, 2)
+    assert halted == {}
+    [said] = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert (
+        f"{path} is damaged at {state.topic}[{state.partition}]: the record at offset {state.offset}" in said
+    )
+
+
 async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_decided_meanwhile_is_kept(
     tmp_path: Path,
 ) -> None:
