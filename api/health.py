@@ -26,6 +26,7 @@ def health_router(
 ) -> APIRouter:
     """`/ready` is 200 while every check returns within `patience` seconds, else 503 with the names that do not."""
     router = APIRouter(tags=["operations"])
+    said: dict[str, str] = {}
 
     @router.get("/health")
     async def health() -> Response:
@@ -36,8 +37,13 @@ def health_router(
     async def ready() -> Response:
         """The process can serve."""
         missing = await failing(checks, patience)
+        for name in said.keys() - missing.keys():
+            logger.warning("ready again: %s", name)
+            del said[name]
         for name, reason in missing.items():
-            logger.warning("not ready: %s: %s", name, reason)
+            if name not in said:
+                logger.warning("not ready: %s: %s", name, reason)
+            said[name] = reason
         parts = {name: "away" if name in missing else "ok" for name in checks}
         status = "not ready" if missing else "ready"
         return _answer({"status": status, "checks": parts}, 503 if missing else 200)

@@ -16,10 +16,12 @@ from fastapi import Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from commands.base import Refusal
 from projections.store import BadCursor, StoreUnavailable
+from protocols.nesting import DEEPEST, nests_deeper
 from streams.envelope import Reply
 from streams.log import LogUnavailable
 from streams.vault import DestroyedError
@@ -115,14 +117,14 @@ def refused(reply: Reply) -> Problem:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose errors are problem details, and whose bodies have a bound."""
+    """A route whose errors are problem details, and whose bodies have bounds: so many bytes, and so deep."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             try:
-                return await handle(Request(request.scope, _bounded(request)))
+                return await handle(Request(request.scope, await _read(request)))
             except Exception as error:
                 return problem_of(error).response()
 
@@ -149,6 +151,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 422, "a text holds half a surrogate pair, which no encoding can carry", code="invalid"
             )
+        case ClientDisconnect():
+            return Problem(400, "the body did not come")
         case HTTPException() | StarletteHTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers)
         case _:
@@ -170,20 +174,22 @@ def _of_validation(error: RequestValidationError) -> Problem:
     return Problem(422, f"{first.path}: {first.message}", code="invalid", errors=found)
 
 
-def _bounded(request: Request) -> Receive:
-    """The body's stream, which ends in a 413 beyond the bound."""
+async def _read(request: Request) -> Receive:
+    """The body, read as a whole, as a stream. Raises HTTPException 413 beyond the bound, Problem beyond the depth."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > LARGEST_BODY:
         raise _too_large()
-    taken = 0
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise _too_large()
+    if nests_deeper(body):
+        raise invalid("body", "body", f"must not nest deeper than {DEEPEST}")
+    messages = iter(({"type": "http.request", "body": bytes(body), "more_body": False},))
 
     async def receive() -> Message:
-        nonlocal taken
-        message = await request.receive()
-        taken += len(message.get("body", b""))
-        if taken > LARGEST_BODY:
-            raise _too_large()
-        return message
+        return next(messages, None) or await request.receive()
 
     return receive
 

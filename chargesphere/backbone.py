@@ -13,24 +13,21 @@ from typing import Any
 
 from chargesphere import nouns
 from chargesphere.settings import Settings, SettingsError, local_secrets
+from chargesphere.writes import EmbeddedLog, EmbeddedStore, SharedLog, SharedStore, probe
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
-from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
-from projections.store.folders import make_folder
-from projections.store.mongo import MongoReadStore
-from projections.store.sqlite import SqliteReadStore
+from projections.store import HUB, IndexSpec, Query, StoreUnavailable
+from projections.store.files import own_folder
 from projections.tenant import configuration_of
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
 from streams.follower import Follower
-from streams.kafka_log import KafkaLog
 from streams.lag import Lag
 from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
-from streams.log import Log, LogUnavailable
+from streams.log import LogUnavailable
 from streams.processes import Processes
 from streams.projector import Projector
-from streams.sqlite_log import SqliteLog
 from streams.topology import FAUST, topics
 from streams.vault import MasterKeyError, StoreKeys, Vault
 
@@ -55,8 +52,8 @@ class Backbone:
 
     node: str
     settings: Settings
-    log: Log
-    store: ReadStore
+    log: EmbeddedLog | SharedLog
+    store: EmbeddedStore | SharedStore
     channel: Channel
     bus: CommandBus
     vault: Vault
@@ -135,6 +132,14 @@ class Backbone:
 
     def start_channel(self) -> None:
         self.start("channel", self.channel.run)
+
+    def start_probe(self) -> None:
+        """Learn when a log or a store that could not be written can be again."""
+
+        async def run() -> None:
+            await probe(self.log, self.store)
+
+        self.start("write-probe", run)
 
     def start_lag(self, *, read_models: bool) -> None:
         """Learn how far the decider is behind; `read_models`: they too, for who lists from them."""
@@ -233,20 +238,23 @@ async def open_backbone(
 
     Raises LogError or SettingsError with one line where that cannot be.
     """
-    log: Log
+    log: EmbeddedLog | SharedLog
     channel: Channel
     if settings.kafka_bootstrap:
-        log = KafkaLog(settings.kafka_bootstrap)
+        log = SharedLog(settings.kafka_bootstrap)
         channel = LogChannel(node, log)
     else:
-        await asyncio.to_thread(make_folder, data)
-        log = SqliteLog(data / "log.db")
+        try:
+            await asyncio.to_thread(own_folder, data)
+        except OSError as error:
+            raise SettingsError(f"the data folder {data} cannot be made: {error.strerror or error}") from None
+        log = EmbeddedLog(data / "log.db")
         channel = LocalChannel(node)
-    store: ReadStore
+    store: EmbeddedStore | SharedStore
     if settings.mongo_url:
-        store = MongoReadStore(settings.mongo_url, database_prefix=store_prefix)
+        store = SharedStore(settings.mongo_url, database_prefix=store_prefix)
     else:
-        store = SqliteReadStore(data / "read")
+        store = EmbeddedStore(data / "read")
     if settings.jwt_secret is not None and settings.master_key is not None:
         jwt, master = settings.jwt_secret, settings.master_key
     else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chargesphere.lines import print_lines
 from chargesphere.loop import run
 from chargesphere.settings import SettingsError
 from streams.log import LogError
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
             process.add_argument("--ocpp-port", type=_port, default=9000)
 
     commands.add_parser("topics", help="create the topics that are missing, verify the rest")
-    check = commands.add_parser("check", help="try the settings and what they name")
+    check = commands.add_parser("check", help="try the settings and what they name, read the log through")
     check.add_argument("--data", type=Path, default=Path("data"))
 
     token = commands.add_parser("token", help="print a token for /api/v1")
@@ -88,6 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
     deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed"))
     deliveries.add_argument("--data", type=Path, default=Path("data"))
 
+    erase = commands.add_parser("erase", help="take away what identifies the person behind a uid, for good")
+    erase.add_argument("uid")
+    erase.add_argument("--tenant", required=True)
+    erase.add_argument("--data", type=Path, default=Path("data"))
+
     commands.add_parser("bench", help="measure the whole system (see --help of bench)", add_help=False)
     return parser
 
@@ -116,6 +121,9 @@ def _slice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="received at or after, ISO 8601")
     parser.add_argument("--until", metavar="TIME", help="received before, ISO 8601")
     parser.add_argument("--limit", type=int, default=0, help="0 = all")
+    parser.add_argument(
+        "--addresses", action="store_true", help="with our nodes and the addresses of charge points"
+    )
 
 
 def _port(text: str) -> int:
@@ -131,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["bench"]:
         return _bench(arguments[1:])
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    print_lines()
     try:
         return _run(options)
     except (SettingsError, LogError, CannotBegin) as error:

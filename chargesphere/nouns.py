@@ -41,6 +41,7 @@ from projections import (
 from projections import (
     delivery as delivery_view,
 )
+from projections import erasure
 from projections import (
     frame as frame_view,
 )
@@ -128,6 +129,7 @@ VIEWS: tuple[View, ...] = (
     knocking_view.VIEW,
 )
 FEEDS: tuple[Feed, ...] = (
+    erasure.FEED,
     charge_point_view.CREDENTIALS,
     charge_point_view.SAMPLES,
     orphan_view.ORPHANS,

@@ -6,43 +6,37 @@ They read the log and the read models that the settings name (or the embedded on
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import redis.asyncio
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from api.auth import issue_token
-from chargesphere import nouns
+from chargesphere import erasing, nouns
 from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.checks import check
 from chargesphere.cli import CannotBegin
+from chargesphere.printed import printable
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from domain.tenant import Configuration
-from gateway.mqtt.connection import Connection as MqttConnection
-from projections.frame import FrameRecord
-from projections.frame import insert as insert_frame
-from projections.store import HUB, Query, Sort, StoreError, StoreUnavailable, eq
-from projections.store.mongo import MongoReadStore
-from projections.store.sqlite import SqliteReadStore
+from projections.store import HUB, Query, Sort, StoreUnavailable, eq
 from streams.envelope import Decision
+from streams.follower import TransientError
+from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
-from streams.log import LogError, TopicPartition
+from streams.log import TopicPartition
 from streams.projector import Projector
 from streams.ranges import stretch
-from streams.replay import NotRetried, history, places, rebuild, retry, state_at
-from streams.sqlite_log import SqliteLog
+from streams.replay import NotRetried, history, rebuild, retry, state_at
 from streams.topology import FRAMES, PARTITIONS, topics
 
 AREA_OF_KIND = {
@@ -62,7 +56,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[Backbone]:
     backbone = await open_backbone(settings, "operations", options.data, create_topics=False)
     try:
         yield backbone
-    except StoreUnavailable as error:
+    except (StoreUnavailable, TransientError) as error:
         raise CannotBegin(str(error)) from error
     finally:
         await backbone.close()
@@ -89,11 +83,11 @@ def _areas(options: argparse.Namespace) -> list[Area]:
     return list(Area)
 
 
-def _line(decision: Decision, event: msgspec.Raw) -> bytes:
-    """The event as it stands in the log, with what its decision knows."""
+def _line(decision: Decision, event: msgspec.Raw, *, addresses: bool) -> bytes:
+    """The event as it stands in the log, without what is secret, with what its decision knows."""
     meta = decision.meta
     told = {**msgspec.json.decode(event), "tenant": meta.tenant, "correlation_id": meta.correlation_id}
-    return msgspec.json.encode(told)
+    return msgspec.json.encode(printable(told, addresses=addresses))
 
 
 async def replay(options: argparse.Namespace) -> int:
@@ -116,7 +110,8 @@ async def replay(options: argparse.Namespace) -> int:
                     continue
                 if (since and event.timestamp < since) or (until and event.timestamp >= until):
                     continue
-                sys.stdout.buffer.write(_line(fact.decision, raw) + b"\n")
+                line = _line(fact.decision, raw, addresses=options.addresses)
+                sys.stdout.buffer.write(line + b"\n")
                 count += 1
                 if options.limit and count >= options.limit:
                     return 0
@@ -169,7 +164,8 @@ async def _state(options: argparse.Namespace) -> int:
     if aggregate is None:
         print(f"nothing is known of {options.aggregate} at {options.at}", file=sys.stderr)
         return 1
-    body = {"id": aggregate.id, "version": aggregate.version, "state": aggregate.state}
+    state = printable(msgspec.to_builtins(aggregate.state, str_keys=True), addresses=options.addresses)
+    body = {"id": aggregate.id, "version": aggregate.version, "state": state}
     print(msgspec.json.format(msgspec.json.encode(body)).decode())
     return 0
 
@@ -209,19 +205,12 @@ async def projections(options: argparse.Namespace) -> int:
 
 async def _frames(backbone: Backbone) -> int:
     """The audit of frames, as far back as its topic reaches."""
-    decoder = msgspec.json.Decoder(FrameRecord)
-    count = 0
+    writer = FrameWriter(backbone.store)
     for number in range(PARTITIONS):
         async with contextlib.aclosing(stretch(backbone.log, TopicPartition(FRAMES, number))) as batches:
             async for batch in batches:
-                writes = [
-                    insert_frame(decoder.decode(stored.value), f"{stored.partition}-{stored.offset}")
-                    for stored in batch
-                    if stored.value is not None
-                ]
-                await backbone.store.apply(writes)
-                count += len(writes)
-    return count
+                await writer.write(batch)
+    return writer.counts["projected"]
 
 
 async def dead_letters(options: argparse.Namespace) -> int:
@@ -303,96 +292,10 @@ async def token(options: argparse.Namespace) -> int:
     return 0
 
 
-async def check(options: argparse.Namespace) -> int:
-    """Try the settings and what they name, and read the embedded files through, one line each; nothing is changed."""
-    settings = read_settings()
-    trials: dict[str, Callable[[], Awaitable[str]]] = {}
-    if settings.kafka_bootstrap:
-        trials[f"Kafka at {settings.kafka_bootstrap}"] = lambda: _try_kafka(str(settings.kafka_bootstrap))
-    else:
-        trials[f"the embedded log in {options.data}"] = lambda: _try_embedded(options.data)
-    if settings.mongo_url:
-        trials["MongoDB"] = lambda: _try_mongo(str(settings.mongo_url))
-    if settings.redis_url:
-        trials["Redis"] = lambda: _try_redis(str(settings.redis_url))
-    if settings.mqtt_url:
-        trials["MQTT"] = lambda: _try_mqtt(str(settings.mqtt_url))
-    wrong = 0
-    for name, trial in trials.items():
-        try:
-            print(f"ok    {name}: {await trial()}")
-        except (LogError, StoreError, OSError, RedisError, TimeoutError, CannotBegin) as error:
-            wrong += 1
-            print(f"wrong {name}: {str(error) or type(error).__name__}")
-    return 1 if wrong else 0
-
-
-async def _try_kafka(bootstrap: str) -> str:
-    log = KafkaLog(bootstrap)
-    try:
-        await log.start()
-        places = [TopicPartition(spec.name, spec.partitions - 1) for spec in topics()]
-        await log.ends(places)
-    finally:
-        await log.close()
-    return f"{len(places)} topics"
-
-
-async def _try_embedded(data: Path) -> str:
-    if not (data / "log.db").exists():
-        return "not there yet, `serve` makes it"
-    log = SqliteLog(data / "log.db")
-    try:
-        await log.start()
-        ends = await log.ends(places(Area))
-        damages = await log.damages()
-        if (data / "read").is_dir():
-            damages += await _damages_of_read_models(data / "read")  # while the log keeps others away
-    finally:
-        await log.close()
-    if damages:
-        raise CannotBegin(damages[0] + (f" (and {len(damages) - 1} more)" if damages[1:] else ""))
-    return f"{sum(ends.values())} records of decisions; all records and documents are whole"
-
-
-async def _damages_of_read_models(folder: Path) -> list[str]:
-    store = SqliteReadStore(folder)
-    try:
-        return await store.damages()
-    finally:
-        await store.close()
-
-
-async def _try_mongo(url: str) -> str:
-    store = MongoReadStore(url)
-    try:
-        return f"{len(await store.databases())} databases"
-    finally:
-        await store.close()
-
-
-async def _try_redis(url: str) -> str:
-    client = redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
-    try:
-        await client.ping()
-    finally:
-        await client.aclose()
-    return "answers"
-
-
-async def _try_mqtt(url: str) -> str:
-    connection = MqttConnection(url)
-    running = asyncio.create_task(connection.run())
-    try:
-        async with asyncio.timeout(5):
-            await connection.connected.wait()
-    except TimeoutError:
-        raise CannotBegin(f"{connection.address} cannot be reached, or refuses user and password") from None
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-    return "answers"
+async def erase(options: argparse.Namespace) -> int:
+    """Take away what identifies a person behind a uid."""
+    async with _opened(options) as backbone:
+        return await erasing.erase(backbone, options)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
@@ -404,6 +307,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
     "topics": make_topics,
     "token": token,
     "check": check,
+    "erase": erase,
 }
 
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from api.dashboard import dashboard_router
@@ -26,6 +25,7 @@ from chargesphere import nouns
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
+from chargesphere.http import HttpServer
 from chargesphere.loop import settle
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
@@ -52,7 +52,8 @@ from streams.channel import LogChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.faust_app import FaustProjector
-from streams.frames import FrameProjector, FrameRecorder
+from streams.frame_projector import FrameProjector
+from streams.frames import FrameRecorder
 from streams.log import TopicPartition
 from streams.public import PublicTopics
 from streams.topology import REPLIES, partition_of
@@ -181,14 +182,14 @@ class _Process:
             backbone.clock,
         )
         self._gateway: OcppGateway | None = None
-        self._uvicorn: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._http_server: HttpServer | None = None
         self._faust = contextlib.AsyncExitStack()
         self._metrics = Metrics(backbone)
 
     async def start(self) -> Running:
         plan, backbone = self._plan, self._backbone
         backbone.start_channel()
+        backbone.start_probe()
         if plan.roles - {"projector"}:
             backbone.start_lag(read_models="api" in plan.roles)
         if "api" in plan.roles:
@@ -215,10 +216,8 @@ class _Process:
     async def stop(self) -> None:
         if self._gateway is not None:
             await self._gateway.stop()
-        if self._uvicorn is not None and self._serving is not None:
-            self._uvicorn.should_exit = True
-            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(self._serving, 10)
+        if self._http_server is not None:
+            await self._http_server.stop()
         await self._faust.aclose()
         await self._client.aclose()
         self._metrics.close()
@@ -301,21 +300,10 @@ class _Process:
         app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)
         for router in self._routers(checks):
             app.include_router(router)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            lifespan="off",
-            access_log=False,
-            server_header=False,
-            # Never those that uvicorn trusts by itself: this machine, and who is in FORWARDED_ALLOW_IPS.
-            proxy_headers=bool(self._settings.trusted_proxies),
-            forwarded_allow_ips=[str(network) for network in self._settings.trusted_proxies],
-        )
-        self._uvicorn = uvicorn.Server(config)
-        self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        self._serving = asyncio.create_task(self._uvicorn.serve(sockets=[self._http]))
-        while not self._uvicorn.started and not self._serving.done():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # uvicorn tells its start by this flag alone
+        proxies = [str(network) for network in self._settings.trusted_proxies]
+        self._http_server = HttpServer(app, self._http, proxies=proxies)
+        self._backbone.engines["http"] = self._http_server
+        await self._http_server.start()
 
     def _checks(self) -> dict[str, Check]:
         """What must answer for this process to be ready: the log, and in time its own partitions."""
@@ -323,6 +311,11 @@ class _Process:
 
         async def log() -> None:
             await backbone.log.ends([TopicPartition(REPLIES, 0)])
+            backbone.log.writes.check()
+
+        async def store() -> None:
+            await backbone.store.ping()
+            backbone.store.writes.check()
 
         async def decider() -> None:
             engine = backbone.engines.get("decider")
@@ -338,7 +331,7 @@ class _Process:
         if "decider" in self._plan.roles:
             checks["decider"] = decider
         if "api" in self._plan.roles or "projector" in self._plan.roles:
-            checks["store"] = backbone.store.ping
+            checks["store"] = store
         return checks
 
     def _routers(self, checks: Mapping[str, Check]) -> Iterator[APIRouter]:

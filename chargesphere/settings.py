@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import difflib
 import ipaddress
 import os
 import re
@@ -12,9 +13,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from projections.store.folders import make_folder, sync_folder
+from domain.tenant import RESERVED, TENANT_ID
+from projections.store.files import own_folder
+from projections.store.folders import sync_folder
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -33,6 +36,11 @@ NAMES = (
     "MAX_DECIDER_LAG_SECONDS",
     "TRUSTED_PROXIES",
 )
+
+_SERVICE_LINK = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""Kubernetes tells every container of every service in such variables: a service `chargesphere` is no setting."""
 
 
 class SettingsError(Exception):
@@ -68,11 +76,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name, value in (environ if environ is not None else os.environ).items()
         if name.startswith(PREFIX) and value.strip()
     }
+    for name in sorted(name for name in values.keys() - set(NAMES) if not _SERVICE_LINK.fullmatch(name)):
+        raise SettingsError(f"{PREFIX}{name} is no setting{_like(name)}")
     return Settings(
         kafka_bootstrap=_bootstrap(values.get("KAFKA_BOOTSTRAP")),
         mongo_url=_url("MONGO_URL", values.get("MONGO_URL"), ("mongodb", "mongodb+srv")),
         redis_url=_url("REDIS_URL", values.get("REDIS_URL"), ("redis", "rediss")),
-        mqtt_url=_url("MQTT_URL", values.get("MQTT_URL"), ("mqtt", "mqtts")),
+        mqtt_url=_mqtt(values.get("MQTT_URL")),
         jwt_secret=_secret("JWT_SECRET", values.get("JWT_SECRET")),
         jwt_secret_previous=_secret("JWT_SECRET_PREVIOUS", values.get("JWT_SECRET_PREVIOUS")),
         master_key=_key("MASTER_KEY", values.get("MASTER_KEY")),
@@ -101,16 +111,24 @@ def need_for_scale_out(settings: Settings) -> None:
 
 
 def local_secrets(folder: Path) -> tuple[bytes, bytes]:
-    """The JWT secret and the master key of an installation on this machine, made at its first start."""
-    out = []
-    for name in ("jwt_secret", "master_key"):
-        path = folder / name
-        if not path.exists():
-            make_folder(folder)
-            _make_durable(path, base64.b64encode(secrets.token_bytes(32)))
-        out.append(path.read_bytes())
+    """The JWT secret and the master key of an installation on this machine, made at its first start.
+
+    Raises SettingsError where they can be neither read nor made.
+    """
+    try:
+        jwt, master = (_local_secret(folder, name) for name in ("jwt_secret", "master_key"))
+    except OSError as error:
+        raise SettingsError(f"the secrets in {folder} cannot be used: {error.strerror or error}") from None
     # The JWT secret is a text, so that it can be handed on in an environment.
-    return out[0], base64.b64decode(out[1])
+    return jwt, base64.b64decode(master)
+
+
+def _local_secret(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.exists():
+        own_folder(folder)
+        _make_durable(path, base64.b64encode(secrets.token_bytes(32)))
+    return path.read_bytes()
 
 
 def _make_durable(path: Path, content: bytes) -> None:
@@ -160,6 +178,24 @@ def _url(name: str, value: str | None, schemes: tuple[str, ...]) -> str | None:
     if not good:
         raise SettingsError(f"{PREFIX}{name} must be a URL that begins with {schemes[0]}://")
     return value
+
+
+def _like(name: str) -> str:
+    """What may have been meant."""
+    found = difflib.get_close_matches(name, NAMES, 1)
+    return f"; {PREFIX}{found[0]} is one" if found else f"; there are {', '.join(NAMES)}"
+
+
+def _mqtt(value: str | None) -> str | None:
+    """Our user at the broker is no tenant's: a tenant's id is its user name there."""
+    url = _url("MQTT_URL", value, ("mqtt", "mqtts"))
+    user = unquote(urlsplit(url).username or "") if url else ""
+    if user and TENANT_ID.fullmatch(user) and user not in RESERVED:
+        raise SettingsError(
+            f"{PREFIX}MQTT_URL: a tenant may be named {user!r} and would have this login; "
+            f"use one of {', '.join(sorted(RESERVED))}"
+        )
+    return url
 
 
 def _secret(name: str, value: str | None) -> bytes | None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.tenant import (
+    RESERVED,
     TENANT_ID,
     Configuration,
     Configured,
@@ -53,6 +54,8 @@ def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
         return Rejected(Refusal.ALREADY_EXISTS, f"tenant {command.tenant} exists")
     if not TENANT_ID.fullmatch(command.tenant):
         return Rejected(Refusal.INVALID, f"id: must match [a-z0-9-]{{1,32}}, got {command.tenant[:40]!r}")
+    if command.tenant in RESERVED:
+        return Rejected(Refusal.INVALID, f"id: {command.tenant!r} is the platform's own; choose another one")
     if not command.name.strip():
         return Rejected(Refusal.INVALID, "name: must not be empty")
     if wrong := wrong_in(command.configuration):

@@ -6,7 +6,15 @@ from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.token import AuthorizationGiven, Contested, Put, Removed, Token, token_aggregate_id
+from domain.token import (
+    AuthorizationGiven,
+    Contested,
+    PersonalDataErased,
+    Put,
+    Removed,
+    Token,
+    token_aggregate_id,
+)
 from domain.values import PartyId, Sealed, Value
 
 
@@ -69,6 +77,12 @@ class NoteConflict(_OfToken, frozen=True, kw_only=True, tag="token.note_conflict
     others: tuple[PartyId, ...]
 
 
+class ErasePersonalData(_OfToken, frozen=True, kw_only=True, tag="token.erase_personal_data.v1"):
+    """Take away what identifies a person: what is sealed for these subjects of the vault. The uid is used no more."""
+
+    subjects: tuple[str, ...]
+
+
 class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_authorization.v1"):
     """The owner's answer to a real-time authorization."""
 
@@ -82,6 +96,10 @@ class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_aut
 
 def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
     state = token.state
+    if state.erased:
+        return Rejected(
+            Refusal.NOT_ALLOWED, "the personal data of this uid was erased: it can be used no more"
+        )
     created = not state.present or command.holder != state.holder
     if not created and state.last_updated is not None:
         older = command.last_updated < state.last_updated
@@ -129,6 +147,15 @@ def note_conflict(token: Token, command: NoteConflict, meta: Meta) -> Outcome:
     return Accepted()
 
 
+def erase_personal_data(token: Token, command: ErasePersonalData, meta: Meta) -> Outcome:
+    if set(command.subjects) <= set(token.state.erased):
+        return Accepted(TokenReply(applied=False))
+    if token.state.present:
+        token.trigger(Removed, meta.at)
+    token.trigger(PersonalDataErased, meta.at, subjects=command.subjects)
+    return Accepted(TokenReply())
+
+
 def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> Outcome:
     if not token.exists:
         return Rejected(Refusal.UNKNOWN, "no such token")
@@ -149,5 +176,6 @@ ROUTES: dict[type[Command], Route] = {
     PutToken: Route(Token, put),
     RemoveToken: Route(Token, remove),
     NoteConflict: Route(Token, note_conflict),
+    ErasePersonalData: Route(Token, erase_personal_data),
     NoteAuthorization: Route(Token, note_authorization),
 }

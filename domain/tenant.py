@@ -18,6 +18,10 @@ from domain.remote_command import EXPIRY_LONGEST
 from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
+RESERVED: Final = frozenset(
+    ("admin", "backend", "broker", "chargesphere", "hub", "mqtt", "platform", "root", "system")
+)
+"""Ids that no tenant has: a tenant's id is its user name at the MQTT broker, and these are the platform's own."""
 PARTY: Final = re.compile(r"[A-Z]{2}\*[A-Z0-9]{3}")
 CURRENCY: Final = re.compile(r"[A-Z]{3}")
 COUNTRY: Final = re.compile(r"[A-Z]{3}")

@@ -30,6 +30,7 @@ class TokenState(msgspec.Struct, omit_defaults=True):
     contested: tuple[PartyId, ...] = ()
     last_updated: datetime | None = None
     fingerprint: str = ""
+    erased: tuple[str, ...] = ()  # for whom nothing is sealed any more
 
 
 class Token(Aggregate[TokenState]):
@@ -89,6 +90,19 @@ class Contested(Event, frozen=True, kw_only=True, tag="token.contested.v1"):
         aggregate.state.contested = self.others
 
 
+class PersonalDataErased(Event, frozen=True, kw_only=True, tag="token.personal_data_erased.v1"):
+    """Its owner erased what identifies a person: the keys of these subjects of the vault go, and never come back.
+
+    It may be the first fact of a token that was never put: its uid was seen at charge points all the same.
+    """
+
+    subjects: tuple[str, ...]
+
+    def apply(self, aggregate: Token) -> None:
+        state = aggregate.state
+        state.erased = tuple(dict.fromkeys((*state.erased, *self.subjects)))
+
+
 class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorization_given.v1"):
     """Its owner answered a real-time authorization; `allowed` is OCPI's AllowedType."""
 
@@ -103,4 +117,4 @@ class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorizat
         """A fact for readers: the next request within 15 minutes is served from it."""
 
 
-AGGREGATE_EVENTS = (Put, Removed, Contested, AuthorizationGiven)
+AGGREGATE_EVENTS = (Put, Removed, Contested, PersonalDataErased, AuthorizationGiven)

@@ -109,6 +109,13 @@ ABANDONED_AFTER_H = 72
 """For how many hours a transaction may not be heard of, unless its tenant says otherwise."""
 
 
+class CallNumber(Value, frozen=True, kw_only=True):
+    """A call of a charge point: the `number`-th that is answered on its connection of this `epoch`."""
+
+    epoch: int
+    number: int
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """The tenant's settings that a decision needs, and their revision (version of the tenant aggregate)."""
 

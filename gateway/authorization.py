@@ -21,6 +21,7 @@ import msgspec
 
 from commands.base import Meta
 from commands.token import NoteAuthorization, NoteConflict
+from domain.token import owner_text
 from domain.values import Authorization, PartyId, TagRef
 from gateway.roaming import Holders, Place, Tenants
 from gateway.together import Together
@@ -91,22 +92,24 @@ class TagAuthorizer:
         """The tag without its text, and what is known of it now."""
         now = self._clock()
         keys = self._vault.tag_keys(id_tag)
-        if self._vault.at_hand(keys[0]):
+        first = self._vault.subject(owner_text(None, tenant), keys[0])
+        if self._vault.at_hand(first):
             documents, stale = await self._documents(keys)
         else:  # nearly every tag is sealed under its first key
-            (documents, stale), _ = await asyncio.gather(self._documents(keys), self._vault.fetch(keys[0]))
+            (documents, stale), _ = await asyncio.gather(self._documents(keys), self._vault.fetch(first))
         document = await self._choose(documents, tenant, keys, now)
         if document is None:
             status = Authorization(status="Invalid", source="unavailable" if stale else "unknown", as_of=now)
-            return await self._reference(keys[0], id_tag), status
-        tag = await self._reference(str(document["key"]), id_tag)
+            return await self._reference(tenant, keys[0], id_tag), status
+        tag = await self._reference(tenant, str(document["key"]), id_tag)
         if document.get("tenant_id"):
             return tag, _own(document, now)
         return tag, await self._roaming(document, tenant, charge_point_id, id_tag, now, for_start)
 
-    async def _reference(self, key: str, id_tag: str) -> TagRef:
+    async def _reference(self, tenant: str, key: str, id_tag: str) -> TagRef:
+        subject = self._vault.subject(owner_text(None, tenant), key)
         try:
-            return TagRef(key=key, sealed=await self._vault.seal(key, id_tag))
+            return TagRef(key=key, sealed=await self._vault.seal(subject, id_tag))
         except (StoreUnavailable, DestroyedError):
             return TagRef(key=key)
 

@@ -18,8 +18,9 @@ KEEP_S = 30 * 86_400
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One call with its answer as it stands in the frames topic, kept there for 30 days.
 
-    `request` and `response` are the payloads as on the wire with personal data and secrets as sealed texts; what
-    was no JSON is one sealed text. `direction` is `in` (from the charge point) or `out`.
+    `request` and `response` are the payloads as on the wire, as JSON text with personal data and secrets as sealed
+    texts; what was no JSON is one sealed text, and what there was not is empty. Of a text that was too long only the
+    beginning is there, and `cut` says so. `direction` is `in` (from the charge point) or `out`.
     """
 
     v: int = 1
@@ -29,8 +30,9 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     direction: str
     message_id: str
     action: str
-    request: msgspec.Raw
-    response: msgspec.Raw
+    request: str = ""
+    response: str = ""
+    cut: bool = False
     outcome: str
     at: datetime
     seconds: float
@@ -38,7 +40,10 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 def insert(record: FrameRecord, place: str) -> Insert:
-    """The document; `place` (partition and offset) makes a repeat the same one."""
+    """The document; `place` (partition and offset) makes a repeat the same one.
+
+    Payloads stay texts: no number and no name in them is one that a store could refuse.
+    """
     return Insert(
         tenant_database(record.tenant),
         "frames",
@@ -49,8 +54,9 @@ def insert(record: FrameRecord, place: str) -> Insert:
             "direction": record.direction,
             "message_id": record.message_id,
             "action": record.action,
-            "request": msgspec.json.decode(record.request),
-            "response": msgspec.json.decode(record.response),
+            "request": record.request or None,
+            "response": record.response or None,
+            "cut": record.cut,
             "outcome": record.outcome,
             "at": utc_text(record.at),
             "milliseconds": round(record.seconds * 1000, 3),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from commands.base import Meta
-from domain.token import AuthorizationGiven, Contested, Put, Removed, Token, owner_text
+from domain.token import AuthorizationGiven, Contested, PersonalDataErased, Put, Removed, Token, owner_text
 from projections.base import Target, View, utc_text
 from projections.store import HUB, Document, IndexSpec, index
 
-TokenEvent = Put | Removed | Contested | AuthorizationGiven
+TokenEvent = Put | Removed | Contested | PersonalDataErased | AuthorizationGiven
 
 
 def target(event: TokenEvent, meta: Meta) -> Target:
@@ -20,7 +20,7 @@ def target(event: TokenEvent, meta: Meta) -> Target:
 
 
 def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document | None:
-    if isinstance(event, Removed):
+    if isinstance(event, Removed | PersonalDataErased):
         return None
     if isinstance(event, Put):
         before = document if document is not None and document.get("holder") == (event.holder or None) else {}

@@ -19,15 +19,15 @@ READ_SECONDS = 1.0
 class Backlog:
     """`offer` what was polled, `take` what is to be done next.
 
-    `went_back` is set where the log gave again what it had given already: it has lost its end, and was written anew.
+    `position` is where the member reads from. `went_back` is set where the log gave again what it had given already: it has lost its end, and was written anew.
     """
 
-    def __init__(self, log: Log, place: TopicPartition, most: int = MOST) -> None:
+    def __init__(self, log: Log, place: TopicPartition, position: int, most: int = MOST) -> None:
         self._log = log
         self._place = place
         self._most = most
         self._queue: deque[Stored] = deque()
-        self._offered = 0
+        self._offered = position
         self._missed = -1
         self._some = asyncio.Event()
         self.went_back = False

@@ -18,7 +18,7 @@ import msgspec
 
 from commands.base import Downlink
 from streams.envelope import Reply, ReplyTo, encode
-from streams.log import Log, LogError, LogUnavailable, Record, TopicPartition
+from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
 from streams.portions import append_all
 from streams.topology import DOWNLINKS, REPLIES, partition_of
 
@@ -134,15 +134,22 @@ class LogChannel(Channel):
                     continue
                 for place, batch in batches.items():
                     for stored in batch:
-                        if stored.value is None:
-                            continue
-                        if place.topic == REPLIES:
-                            message = self._replies.decode(stored.value)
-                            self.arrived(message.to, message.reply)
-                        else:
-                            await self.landed(self._downlinks.decode(stored.value))
+                        await self._take(place, stored)
         finally:
             await reader.close()
+
+    async def _take(self, place: TopicPartition, stored: Stored) -> None:
+        """One that cannot be taken is left out: whoever waits for it asks again, or gives up in time."""
+        if stored.value is None:
+            return
+        try:
+            if place.topic == REPLIES:
+                message = self._replies.decode(stored.value)
+                self.arrived(message.to, message.reply)
+            else:
+                await self.landed(self._downlinks.decode(stored.value))
+        except Exception:
+            logger.exception("%s[%d]@%d was not taken", place.topic, place.partition, stored.offset)
 
     def reply(self, to: ReplyTo, reply: Reply) -> None:
         if to.boot == self.boot:

@@ -170,7 +170,7 @@ class Decider(Listener):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
             places = Places(self._areas[place.topic], place.partition)
-            backlog = Backlog(self._log, place)
+            backlog = Backlog(self._log, place, position.offset)
             saver = Saver(self._log, places.states, self._checkpoint_every, backlog.wake, self._checkpointing)
             # Not all partitions at the same moment.
             saver.saved_at -= self._checkpoint_every * place.partition / PARTITIONS

@@ -161,7 +161,7 @@ class Follower(Listener):
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
             epoch = int(position.note) if position.note else -1
-            backlog = Backlog(self._log, place, self._most_waiting)
+            backlog = Backlog(self._log, place, position.offset, self._most_waiting)
             lane = _Lane(Fence(epoch), position.offset, epoch, backlog)
             self._lanes[place] = lane
             if self._forget is not None:

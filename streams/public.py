@@ -2,7 +2,8 @@
 
 What enters: charge point, session and token events, as a consumer group of its own. What leaves: one record for each
 event that is public, keyed by its aggregate, at least once and in order for each aggregate; `ce_id` is the same
-whenever it is told again. The position moves after the append.
+whenever it is told again. The position moves after the append. An event that cannot be told parks its aggregate: the
+contract promises every event. The others are told.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from commands.base import Area
-from domain.aggregate import Event, EventRegistry
-from projections.public import TOLD, CloudEvent, cloud_event
+from domain.aggregate import EventRegistry
+from projections.public import TOLD, cloud_event
 from streams.envelope import select_events
-from streams.follower import Fact, Follower, TransientError
+from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition, append_size
 from streams.topology import PUBLIC, partition_of
 
@@ -43,7 +44,7 @@ class PublicTopics:
         out: dict[tuple[str, int], list[Record]] = {}
         for fact in facts:
             for event in select_events(fact.decision, self._events, TOLD):
-                told = self._told(event, fact)
+                told = cloud_event(event, fact.decision.meta)
                 if told is not None:
                     record = Record(told.key.encode(), told.data, told.headers)
                     out.setdefault((told.topic, partition_of(told.key)), []).append(record)
@@ -52,14 +53,6 @@ class PublicTopics:
             await appends[0]
         elif appends:
             await asyncio.gather(*appends)
-
-    def _told(self, event: Event, fact: Fact) -> CloudEvent | None:
-        """A mistake of ours halts the partition, loudly: the contract promises every event."""
-        try:
-            return cloud_event(event, fact.decision.meta)
-        except Exception as error:
-            logger.exception("version %d of %s cannot be told", event.originator_version, event.originator_id)
-            raise TransientError(f"{type(error).__name__} at offset {fact.offset}") from error
 
     async def _append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         for chunk in chunks(records):

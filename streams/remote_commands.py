@@ -32,6 +32,7 @@ from commands.remote_command_request import (
 from commands.remote_command_rules import ParameterError
 from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
+from domain.token import owner_text
 from domain.values import Authorization, JSONObject, TagRef
 from projections.store import HUB, Document, ReadStore, tenant_database
 from projections.tenant import configuration_of
@@ -225,7 +226,8 @@ async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: AskedC
     subject = vault.digest("charge_point", f"{tenant}|{charge_point_id}")
     for text, is_tag in private_texts(asked):
         if is_tag:
-            tags[text] = await vault.seal(vault.token_key("RFID", text), text)
+            whom = vault.subject(owner_text(None, tenant), vault.token_key("RFID", text))
+            tags[text] = await vault.seal(whom, text)
         else:
             secrets[text] = await vault.seal(subject, text)
     return sealed(asked, tags, secrets) if tags or secrets else asked

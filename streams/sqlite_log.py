@@ -29,7 +29,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from projections.store.folders import make_folder
+from projections.store.files import own_database, own_folder
 from projections.store.sqlite_file import (
     DamagedFileError,
     MissingCommitsError,
@@ -63,7 +63,6 @@ BATCH_RECORDS = 4096
 BATCH_BYTES = 16 * 1024 * 1024
 SWEEP_SECONDS = 600.0
 CHECKPOINT_PAGES = 4000
-READ_THROUGH = 2000
 
 T = TypeVar("T")
 
@@ -162,7 +161,8 @@ class SqliteLog(Log):
 
     def _prepare(self) -> sqlite3.Connection:
         try:
-            make_folder(self._path.parent)
+            own_folder(self._path.parent)
+            own_database(self._path)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
@@ -300,21 +300,12 @@ class SqliteLog(Log):
     ) -> Member:
         return SqliteMember(self, group, topics, node, listener, gather)
 
-    async def damages(self) -> list[str]:
-        """Read the whole file; one line for each partition that is damaged, and one for the structure of the file."""
-        found: list[str] = []
+    async def inspect(self) -> None:
+        """SQLite's own check of the whole file. Raises LogDamaged."""
         try:
             await self.read(lambda connection: inspect(connection, self._path))
-        except (LogDamaged, DamagedFileError) as error:
-            found.append(str(error))
-        for place, tail in list(self._tails.items()):
-            at, end = 0, tail.end
-            try:
-                while records := await self.read_file(place, at, end, READ_THROUGH):
-                    at = records[-1].offset + 1
-            except LogDamaged as error:
-                found.append(str(error))
-        return found
+        except DamagedFileError as error:
+            raise self._translated("read", error) from error
 
     # --- within the process
 

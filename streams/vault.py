@@ -1,8 +1,8 @@
 """Personal data and secrets: keyed digests for finding, sealed texts for keeping.
 
-Each subject (a token, a partner, a charge point) has a data key of its own, wrapped by the master key and kept
-outside the log. A sealed text is AES-256-GCM under that key, bound to its subject; destroying the key leaves every
-copy in commands, events, states and read models unreadable. The master key itself encrypts nothing else.
+Each subject (a token of one owner, a partner, a charge point) has a data key of its own, wrapped by the master key
+and kept outside the log. A sealed text is AES-256-GCM under that key, bound to its subject; destroying the key leaves
+every copy in commands, events, states and read models unreadable. The master key itself encrypts nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.values import Sealed
-from projections.store import Insert, ReadStore, Remove, StoreUnavailable
+from projections.erasure import COLLECTION, DATABASE, remove_key
+from projections.store import Insert, ReadStore, StoreUnavailable
 
 CACHED = 100_000
 CACHED_SECONDS = 300.0
@@ -59,18 +60,15 @@ class KeyStore(ABC):
 class StoreKeys(KeyStore):
     """Keys in a database of their own beside the read models, which no rebuild drops."""
 
-    DATABASE = "chargesphere_keys"
-    COLLECTION = "keys"
-
     def __init__(self, store: ReadStore) -> None:
         self._store = store
 
     async def get(self, subject: str) -> str | None:
-        document = await self._store.get(self.DATABASE, self.COLLECTION, subject)
+        document = await self._store.get(DATABASE, COLLECTION, subject)
         return None if document is None else str(document["wrapped"])
 
     async def create(self, subject: str, wrapped: str) -> str:
-        insert = Insert(self.DATABASE, self.COLLECTION, subject, {"wrapped": wrapped})
+        insert = Insert(DATABASE, COLLECTION, subject, {"wrapped": wrapped})
         if (await self._store.apply([insert])).applied:
             return wrapped
         kept = await self.get(subject)
@@ -79,7 +77,7 @@ class StoreKeys(KeyStore):
         return kept
 
     async def destroy(self, subject: str) -> None:
-        await self._store.apply([Remove(self.DATABASE, self.COLLECTION, subject, 1)])
+        await self._store.apply([remove_key(subject)])
 
 
 class Vault:
@@ -107,6 +105,15 @@ class Vault:
     def tag_keys(self, id_tag: str) -> tuple[str, ...]:
         """The keys under which an id tag may be known, RFID first."""
         return tuple(self.token_key(type, id_tag) for type in TOKEN_TYPES)
+
+    def subject(self, owner: str, key: str) -> str:
+        """For whom the texts of a token are sealed: each owner has a key of its own, so that one who erases what it
+        knows of a uid takes nothing from the others. `owner` as `domain.token.owner_text`."""
+        return self.digest("subject", f"{owner}|{key}")
+
+    def subjects_of(self, owner: str, uid: str) -> tuple[str, ...]:
+        """All that an owner may have sealed of a uid, of whatever type."""
+        return tuple(self.subject(owner, key) for key in self.tag_keys(uid))
 
     def at_hand(self, subject: str) -> bool:
         """Whether sealing and opening for the subject needs no read now."""

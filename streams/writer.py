@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from projections.store import Applied, ReadStore, StoreError, StoreUnavailable, Write
+from projections.store import Applied, ReadStore, StoreUnavailable, Write
 from streams.follower import TransientError
 
 
@@ -51,14 +51,12 @@ class StoreWriter:
             applied = await self._store.apply([write for writes, _ in taken for write in writes])
         except StoreUnavailable as error:
             self._settle(taken, error=TransientError(str(error)))
-        except StoreError as error:
+        except Exception as error:  # whose writes it was shows when each goes alone
             if len(taken) == 1:
                 self._settle(taken, error=error)
                 return
             for one in taken:
                 await self._apply([one])
-        except Exception as error:
-            self._settle(taken, error=error)
         else:
             self._settle(taken, applied=applied)
 

@@ -118,6 +118,8 @@ def test_a_command_of_the_operations_page_does_what_it_says(
     monkeypatch.chdir(tmp_path)
     spoken = line.replace("SESSION_OR_CORRELATION_ID", SESSION).replace("SESSION_ID", SESSION)
     spoken = spoken.replace("2026-03-01T12:00:00Z", "2100-01-01T00:00:00Z")
+    if "erase" in line:
+        spoken = spoken.replace("blue", "demo")
     status = main(shlex.split(spoken)[1:])
     out, err = capfd.readouterr()
     if "--retry" in line:

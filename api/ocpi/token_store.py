@@ -87,6 +87,7 @@ class HubTokens:
     ) -> TokenPut:
         vault, key = self._vault, self._vault.token_key(str(token.type), token.uid)
         group = vault.token_key(GROUP, token.group_id) if token.group_id else ""
+        subject = vault.subject(str(owner), key)
         body = dump(token)
         reply = await self._bus.ask(
             PutToken(
@@ -97,9 +98,11 @@ class HubTokens:
                 valid=token.valid,
                 whitelist=token.whitelist.value,
                 group_key=group,
-                group_sealed=await vault.seal(group, token.group_id) if token.group_id else "",
-                cdr_token=await vault.seal(key, cdr_token(token)),
-                body=await vault.seal(key, body),
+                group_sealed=await vault.seal(vault.subject(str(owner), group), token.group_id)
+                if token.group_id
+                else "",
+                cdr_token=await vault.seal(subject, cdr_token(token)),
+                body=await vault.seal(subject, body),
                 last_updated=token.last_updated,
                 fingerprint=self._fingerprint(body),
                 merged_from=merged_from,

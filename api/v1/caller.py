@@ -30,6 +30,10 @@ from streams.envelope import Reply
 PLATFORM_RATE: Final = 100
 """Requests a second of all platform admins that name no tenant."""
 
+BAD_TOKENS: Final = 50
+BAD_TOKENS_RATE: Final = 5
+"""How many requests without a good token one address may send at once, and how many a second over time."""
+
 IDEMPOTENCY_S: Final = 86_400
 """How long an Idempotency-Key is remembered with its request, in seconds."""
 
@@ -139,7 +143,7 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
         tenant: Annotated[str | None, Query(description="Which tenant; for platform admins only.")] = None,
     ) -> Caller:
         services = services_of(request)
-        principal = _authenticated(services, credentials)
+        principal = await _authenticated(services, credentials, request)
         if principal.tenant is not None and tenant not in (None, principal.tenant):
             raise not_found(f"tenant {tenant}")
         about = principal.tenant or tenant
@@ -170,14 +174,21 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def _authenticated(services: Services, credentials: HTTPAuthorizationCredentials | None) -> Principal:
-    challenge = {"WWW-Authenticate": "Bearer"}
-    if credentials is None:
-        raise Problem(401, "a bearer token is needed: Authorization: Bearer …", headers=challenge)
+async def _authenticated(
+    services: Services, credentials: HTTPAuthorizationCredentials | None, request: Request
+) -> Principal:
+    """A good token passes whatever others try from the same address; bad ones are limited by address."""
     try:
+        if credentials is None:
+            raise BadToken("a bearer token is needed: Authorization: Bearer …")
         return verify_token(credentials.credentials, services.jwt_keys, services.clock())
     except BadToken as error:
-        raise Problem(401, str(error), headers=challenge) from None
+        address = request.client.host if request.client else ""
+        verdict = await services.limiter.take(f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE)
+        if not verdict.allowed:
+            wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
+            raise Problem(429, "too many requests without a good token", headers=wait) from None
+        raise Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from None
 
 
 async def _limited(services: Services, tenant: str | None, configuration: Configuration | None) -> None:

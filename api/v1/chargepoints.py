@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 from zoneinfo import available_timezones
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.problems import Problem, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
 from api.v1.knocking import PATH as KNOCKING
-from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, shown
+from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, revealed
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
 from domain.charge_point.identity import wrong_id
@@ -309,8 +311,17 @@ async def messages(
         page,
         where=where,
         sort=newest_first("at"),
-        show=lambda document: shown(caller, document),
+        show=lambda document: _frame(caller, document),
     )
+
+
+async def _frame(caller: Caller, document: Document) -> Document:
+    """The call with its payloads as JSON, or as they are kept: as text, where they were cut or cannot be read."""
+    out = plain(document)
+    for name in ("request", "response"):
+        with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+            out[name] = await revealed(caller, msgspec.json.decode(str(out.get(name) or "null")))
+    return out
 
 
 async def _known(caller: Caller, charge_point_id: str) -> Document:

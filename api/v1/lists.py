@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 import msgspec
 from fastapi import Depends, Query, Response
-from pydantic import AwareDatetime
 
+from api.moment import Moment
 from api.v1.caller import Caller
 from projections import store
 from projections.base import utc_text
@@ -43,8 +43,8 @@ class Paging(msgspec.Struct, frozen=True):
 def _paging(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-    since: Annotated[AwareDatetime | None, Query(alias="from", description="at or after")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to", description="before")] = None,
+    since: Annotated[Moment | None, Query(alias="from", description="at or after")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="before")] = None,
 ) -> Paging:
     return Paging(limit, cursor, since, until)
 

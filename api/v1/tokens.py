@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.moment import Moment
 from api.problems import ProblemRoute, not_found
-from api.v1.caller import Caller, Operator, Viewer, result_of
+from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.lists import MASK, Page, answer, empty, listed, newest_first
-from commands.token import PutToken, RemoveToken, TokenReply
+from commands.token import ErasePersonalData, PutToken, RemoveToken, TokenReply
+from domain.token import owner_text
 from projections.base import utc_text
-from projections.store import HUB, Condition, Document, eq
+from projections.store import HUB, Condition, Document, StoreUnavailable, eq
 
 routes = APIRouter(route_class=ProblemRoute, tags=["tokens"])
 
@@ -22,6 +25,7 @@ TYPE = "RFID"
 IdTag = Annotated[
     str, Path(min_length=1, max_length=20, description="An OCPP idTag; its case does not matter.")
 ]
+AnyTag = Annotated[str, Path(min_length=1, max_length=64, description="A uid; its case does not matter.")]
 TagStatus = Literal["Accepted", "Blocked", "Expired"]
 
 
@@ -31,7 +35,7 @@ class Tag(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: TagStatus
-    expiry_date: AwareDatetime | None = None
+    expiry_date: Moment | None = None
     parent_id_tag: str | None = Field(default=None, min_length=1, max_length=20)
 
 
@@ -49,6 +53,7 @@ async def put_token(uid: IdTag, body: Tag, caller: Operator) -> Response:
     vault, key = services.vault, services.vault.token_key(TYPE, uid)
     text = msgspec.json.encode(_Body(uid, body.status, body.expiry_date, body.parent_id_tag))
     group = vault.token_key(TYPE, body.parent_id_tag) if body.parent_id_tag else ""
+    owner = owner_text(None, tenant)
     meta = await caller.meta()
     command = PutToken(
         tenant=tenant,
@@ -58,8 +63,10 @@ async def put_token(uid: IdTag, body: Tag, caller: Operator) -> Response:
         status=body.status,
         expires_at=body.expiry_date,
         group_key=group,
-        group_sealed=await vault.seal(group, body.parent_id_tag) if body.parent_id_tag else "",
-        body=await vault.seal(key, text),
+        group_sealed=await vault.seal(vault.subject(owner, group), body.parent_id_tag)
+        if body.parent_id_tag
+        else "",
+        body=await vault.seal(vault.subject(owner, key), text),
         last_updated=meta.at,
         fingerprint=vault.digest("token_body", text.decode()),
     )
@@ -89,7 +96,7 @@ async def list_tokens(
 
 
 @routes.get("/tokens/{uid}")
-async def get_token(uid: IdTag, caller: Viewer) -> Response:
+async def get_token(uid: IdTag, caller: Operator) -> Response:
     key = caller.services.vault.token_key(TYPE, uid)
     document = await caller.services.store.get(HUB, "tokens", _id(caller.own_tenant, key))
     if document is None:
@@ -101,6 +108,23 @@ async def get_token(uid: IdTag, caller: Viewer) -> Response:
 async def delete_token(uid: IdTag, caller: Operator) -> Response:
     tenant, key = caller.own_tenant, caller.services.vault.token_key(TYPE, uid)
     await caller.ask(RemoveToken(tenant=tenant, key=key), await caller.meta())
+    await caller.gone(HUB, "tokens", _id(tenant, key))
+    return empty()
+
+
+@routes.delete("/tokens/{uid}/personal-data", status_code=204)
+async def erase_personal_data(uid: AnyTag, caller: TenantAdmin) -> Response:
+    """Takes away what identifies a person behind a uid, whether it is a tag of yours or was only seen: in the log,
+    in read models, in frames. Its charges stay, with amounts, energy and a keyed hash. The uid is used no more."""
+    vault, tenant = caller.services.vault, caller.own_tenant
+    key = vault.token_key(TYPE, uid)
+    subjects = vault.subjects_of(owner_text(None, tenant), uid)
+    command = ErasePersonalData(tenant=tenant, key=key, subjects=subjects)
+    await caller.ask(command, await caller.meta())
+    # What is decided is done by the projector too, and until it is done: here it is done before the answer.
+    with contextlib.suppress(StoreUnavailable):
+        for subject in subjects:
+            await vault.destroy(subject)
     await caller.gone(HUB, "tokens", _id(tenant, key))
     return empty()
 

@@ -72,7 +72,7 @@ class Child:
             elif line.startswith(f"{self.node} is ready: "):
                 self.http_url = line.rpartition(" ")[2]
                 self.ready.set()
-            elif os.environ.get("CHARGESPHERE_DEMO_VERBOSE"):
+            elif os.environ.get("DEMO_VERBOSE"):
                 print(f"{self.node}: {line}", file=sys.stderr)
 
     async def stop(self) -> None:

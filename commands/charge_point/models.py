@@ -13,7 +13,16 @@ import msgspec
 
 from commands.base import Area, Command
 from domain.charge_point import charge_point_key
-from domain.values import Authorization, Evse, JSONObject, RegisterSample, Settings, Site, TagRef
+from domain.values import (
+    Authorization,
+    CallNumber,
+    Evse,
+    JSONObject,
+    RegisterSample,
+    Settings,
+    Site,
+    TagRef,
+)
 
 
 class ChargePointCommand(Command, frozen=True, kw_only=True):
@@ -144,6 +153,7 @@ class ReportStatus(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
     vendor_id: str = ""
     vendor_error_code: str = ""
     timestamp: datetime | None = None
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -187,6 +197,7 @@ class RecordMeterValues(
     samples: tuple[RegisterSample, ...] = ()
     timestamp: datetime | None = None
     relay_every: int = 30
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -242,6 +253,7 @@ class Notify(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.no
     action: str
     content: JSONObject
     timestamp: datetime | None = None
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
 

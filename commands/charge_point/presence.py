@@ -163,6 +163,8 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
     state = charge_point.state
     if not state.provisioned:
         return unknown(command.charge_point_id)
+    if state.was_told(command.call):
+        return Accepted()
     watch_clock(charge_point, command.timestamp, meta.at, queued=False)
     learn_connector(charge_point, command.connector_id, meta.at)
     at = state.corrected(command.timestamp, meta.at)
@@ -186,6 +188,7 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
         vendor_id=command.vendor_id,
         vendor_error_code=command.vendor_error_code,
         stale=last is not None and at < last.at,
+        call=command.call,
         flags=tuple(flags),
     )
     return Accepted()
@@ -228,6 +231,8 @@ def transfer_data(charge_point: ChargePoint, command: TransferData, meta: Meta) 
 def notify(charge_point: ChargePoint, command: Notify, meta: Meta) -> Outcome:
     if not charge_point.state.provisioned:
         return unknown(command.charge_point_id)
+    if charge_point.state.was_told(command.call):
+        return Accepted()
     charge_point.trigger(
         Notified,
         meta.at,
@@ -235,6 +240,7 @@ def notify(charge_point: ChargePoint, command: Notify, meta: Meta) -> Outcome:
         clock_offset_s=charge_point.state.clock_offset_s,
         action=command.action,
         content=command.content,
+        call=command.call,
         flags=command.flags,
     )
     return Accepted()

@@ -164,6 +164,8 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     state = charge_point.state
     if not state.provisioned:
         return unknown(command.charge_point_id)
+    if state.was_told(command.call):
+        return Accepted()
     watch_clock(charge_point, command.timestamp, meta.at, queued=command.transaction_id is not None)
     number, flags = _transaction_of(charge_point, command)
     running = state.open.get(number)
@@ -194,6 +196,7 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
         values=command.values,
         relay=relay,
         held=held,
+        call=command.call,
         flags=(*command.flags, *flags),
     )
     return Accepted()

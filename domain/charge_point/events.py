@@ -49,6 +49,7 @@ from domain.schedules import end_transaction
 from domain.thinning import thinned
 from domain.values import (
     Authorization,
+    CallNumber,
     Connector,
     Evse,
     JSONObject,
@@ -240,10 +241,12 @@ class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_
     vendor_error_code: str = ""
     session_id: str = ""  # of the transaction that runs on this connector
     stale: bool = False
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
+        state.note_told(self.call)
         _watch_clock(state, self)
         if self.stale:
             return
@@ -295,10 +298,12 @@ class Notified(Timed, frozen=True, kw_only=True, tag="charge_point.notified.v1")
 
     action: str
     content: JSONObject
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         """A fact for readers."""
+        aggregate.state.note_told(self.call)
 
 
 class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.meter_values_recorded.v1"):
@@ -316,10 +321,12 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
     values: msgspec.Raw
     relay: tuple[RegisterSample, ...] = ()
     held: tuple[RegisterSample, ...] = ()
+    call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
+        state.note_told(self.call)
         _watch_clock(state, self)
         transaction = state.open.get(self.transaction_id)
         if transaction is None:

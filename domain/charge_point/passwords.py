@@ -53,7 +53,9 @@ def verify_password(password: bytes, stored: str) -> bool:
 
 
 def _scrypt(password: bytes, salt: bytes, cost: int) -> bytes:
-    return hashlib.scrypt(password, salt=salt, n=1 << cost, r=8, p=1, maxmem=1 << 28, dklen=_LENGTH)
+    # scrypt alone takes a password and the same one with zero bytes behind it for equal (HMAC pads its key so).
+    digest = hashlib.sha256(password).digest()
+    return hashlib.scrypt(digest, salt=salt, n=1 << cost, r=8, p=1, maxmem=1 << 28, dklen=_LENGTH)
 
 
 def _text(data: bytes) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from domain.clock import by_our_clock
 from domain.schedules import Installed, ProfileStack, Purpose
-from domain.values import ABANDONED_AFTER_H, Authorization, Evse, RegisterSample, Site, TagRef
+from domain.values import ABANDONED_AFTER_H, Authorization, CallNumber, Evse, RegisterSample, Site, TagRef
 
 KEEP = timedelta(days=7)
 KEEP_MOST = 400
@@ -311,6 +311,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     calls: dict[str, OpenCall] = {}
     overdue: dict[str, OpenCall] = {}  # given up: an answer that comes all the same corrects the result
     own_call_at: datetime | None = None  # when the system last called it by itself
+    told: dict[int, int] = {}  # by epoch: the number of the last call that nobody asked a decision for
     clock_offset_s: int = 0
     drift: Drift | None = None
 
@@ -328,6 +329,18 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         """How many register samples wait to be told."""
         every: list[Open | Ended] = [*self.open.values(), *self.ended.values()]
         return sum(len(one.pending) for one in every)
+
+    def was_told(self, call: CallNumber | None) -> bool:
+        """Whether this call, or one after it on its connection, has been taken: its edge says it again, because it
+        never learnt that the log had it."""
+        return call is not None and call.number <= self.told.get(call.epoch, 0)
+
+    def note_told(self, call: CallNumber | None) -> None:
+        """It was taken; of the last two connections that is remembered."""
+        if call is not None:
+            self.told[call.epoch] = max(call.number, self.told.get(call.epoch, 0))
+            while len(self.told) > 2:
+                del self.told[min(self.told)]
 
     def accepted(self) -> bool:
         """Whether the last BootNotification was accepted."""

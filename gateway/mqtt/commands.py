@@ -19,10 +19,11 @@ from uuid import uuid4
 import msgspec
 
 from domain.values import JSONObject
-from gateway.mqtt.connection import Outgoing
+from gateway.mqtt.connection import BrokerAway, Outgoing
 from gateway.mqtt.subscription import Subscription
 from projections.mqtt import response, response_topic
 from projections.store import StoreUnavailable
+from protocols.nesting import DEEPEST, nests_deeper
 from streams.log import LogUnavailable
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Commands:
         self._remote_commands = remote_commands
         self._clock = clock
         self.connection = Subscription(url, f"chargesphere-commands-{node}", SUBSCRIPTION, self._handle)
-        self.outcomes = {"taken": 0, "refused": 0, "malformed": 0}
+        self.outcomes = {"taken": 0, "refused": 0, "malformed": 0, "failed": 0}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,6 +87,16 @@ class Commands:
         await self.connection.run()
 
     async def _handle(self, topic: str, payload: bytes) -> None:
+        """A message on which we fail is counted and done with: it would come again for ever, before all others."""
+        try:
+            await self._take_in(topic, payload)
+        except BrokerAway:
+            raise
+        except Exception:
+            self.outcomes["failed"] += 1
+            logger.exception("a message by MQTT on %s was not taken", topic[:200])
+
+    async def _take_in(self, topic: str, payload: bytes) -> None:
         _, _, tenant, charge_point_id = topic.split("/")
         tenant, charge_point_id = unquote(tenant), unquote(charge_point_id)
         command = _read(payload)
@@ -101,7 +112,7 @@ class Commands:
             await self._refuse(tenant, charge_point_id, command.command_id, refusal)
 
     async def _request(self, tenant: str, charge_point_id: str, command: _Command) -> str | None:
-        wait = 0.1
+        wait, said = 0.1, False
         while True:
             try:
                 return await self._remote_commands.request(
@@ -116,7 +127,9 @@ class Commands:
                     command.override,
                 )
             except (LogUnavailable, StoreUnavailable) as error:
-                logger.warning("a command by MQTT waits: %s", error)
+                if not said:
+                    said = True
+                    logger.warning("commands by MQTT wait: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
             except Exception as error:
@@ -133,6 +146,8 @@ def _read(payload: bytes) -> _Command | str:
     """The command, or what is wrong with it."""
     if len(payload) > MAX_PAYLOAD:
         return f"the message has {len(payload)} bytes; at most {MAX_PAYLOAD} are taken"
+    if nests_deeper(payload):
+        return f"the message nests deeper than {DEEPEST}"
     try:
         command = msgspec.json.decode(payload, type=_Command)
     except msgspec.ValidationError as error:
@@ -149,6 +164,6 @@ def _read(payload: bytes) -> _Command | str:
 def _command_id(payload: bytes) -> str | None:
     try:
         id = msgspec.json.decode(payload, type=_Id).command_id if len(payload) <= MAX_PAYLOAD else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return id if id is None or len(id) <= MAX_ID else None

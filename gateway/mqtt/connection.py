@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 IN_FLIGHT = 100
 """Unacknowledged messages at once: enough for a broker that takes 50 ms to acknowledge under load."""
 
+MOST_REASONS = 3
+"""How many reasons of one absence are said."""
+
 PATIENCE = 10.0
 """Seconds for the broker to accept a connection, and to acknowledge what it was sent."""
 
@@ -72,12 +75,14 @@ class Connection(Broker):
         self.connected = asyncio.Event()
         self.away = asyncio.Event()
         self.away.set()
-        self.counts = {"connects": 0, "losses": 0, "published": 0, "received": 0}
+        self._said: set[str] = set()
+        """Why it is away, as it was said: each reason once, however long it lasts."""
+        self.counts = {"connects": 0, "losses": 0, "published": 0, "received": 0, "refused": 0}
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         shortest, longest = self._backoff
-        wait, reported = shortest, ""
+        wait = shortest
         while True:
             try:
                 async with self._make_client() as client:
@@ -89,10 +94,11 @@ class Connection(Broker):
             except aiomqtt.MqttError as error:
                 if self.connected.is_set():
                     self.counts["losses"] += 1
-                    wait, reported = shortest, ""
-                if str(error) != reported:
-                    reported = str(error)
-                    logger.warning("MQTT broker %s: %s; trying again", self.address, error)
+                    wait = shortest
+                reason = str(error)
+                if reason not in self._said and len(self._said) < MOST_REASONS:
+                    self._said.add(reason)
+                    logger.warning("MQTT broker %s: %s; trying again until it answers", self.address, reason)
             finally:
                 self._client = None
                 self.connected.clear()
@@ -137,17 +143,23 @@ class Connection(Broker):
     async def _publish_one(self, client: aiomqtt.Client, message: Outgoing, acknowledged: set[str]) -> None:
         properties = copy(_JSON)
         properties.UserProperty = ("event_id", message.event_id)
-        async with self._room:
-            await client.publish(
-                message.topic,
-                message.payload,
-                qos=1,
-                retain=message.retain,
-                properties=properties,
-                timeout=PATIENCE,
-            )
+        try:
+            async with self._room:
+                await client.publish(
+                    message.topic,
+                    message.payload,
+                    qos=1,
+                    retain=message.retain,
+                    properties=properties,
+                    timeout=PATIENCE,
+                )
+        except (ValueError, TypeError) as error:
+            # No broker could take it, ever: it must not keep those beside it from being told.
+            self.counts["refused"] += 1
+            logger.error("a message for %r is not told: %s", message.topic[:200], error)
+        else:
+            self.counts["published"] += 1
         acknowledged.add(message.event_id)
-        self.counts["published"] += 1
 
     # -- what a subscription does otherwise ------------------------------------------------------------------------
 
@@ -194,7 +206,9 @@ class Connection(Broker):
         self.counts["connects"] += 1
         self.away.clear()
         self.connected.set()
-        logger.info("MQTT broker %s: connected", self.address)
+        if self._said:
+            self._said.clear()
+            logger.warning("MQTT broker %s: connected again", self.address)
 
 
 def _heed_cancellation() -> None:

@@ -31,9 +31,18 @@ from projections.mqtt import (
     status_message,
     tell,
 )
-from projections.store import Document, Put, Query, ReadStore, StoreError, StoreUnavailable, expiry
+from projections.store import (
+    Document,
+    Put,
+    Query,
+    ReadStore,
+    StoreError,
+    StoreRejected,
+    StoreUnavailable,
+    expiry,
+)
 from streams.envelope import select_events
-from streams.follower import Fact, Follower, TransientError
+from streams.follower import Fact, Follower, Handle, TransientError
 from streams.log import Log, Position, TopicPartition
 from streams.topology import events_topic, partition_of
 from streams.writer import StoreWriter
@@ -57,11 +66,24 @@ class Publisher:
         self.connection = connection
         self._store = store
         self.teller = Teller(store, events, connection)
-        self.follower = _Follower(log, node, self.teller)
+        self.follower = _Follower(log, node, self.teller, self._tell)
 
     @property
     def counts(self) -> dict[str, int]:
         return {**self.teller.counts, **self.connection.counts}
+
+    async def _tell(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        """Waits for the broker, however long it is away; the connection says so, once."""
+        wait = 0.05
+        while True:
+            if not self.connection.connected.is_set():
+                self.teller.counts["waited"] += 1
+                await self.connection.connected.wait()
+            try:
+                return await self.teller.handle(place, facts)
+            except BrokerAway:
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
 
     async def run(self) -> None:
         await self._prepare()
@@ -75,13 +97,16 @@ class Publisher:
         await self.connection.connected.wait()
         while True:
             await self.connection.away.wait()
+            said = False
             while True:
                 await self.connection.connected.wait()
                 try:
                     await self.teller.retell(frozenset(self.follower.positions))
                     break
                 except (StoreError, TransientError) as error:
-                    logger.warning("the retained status is not told anew yet: %s", error)
+                    if not said and not isinstance(error, BrokerAway):
+                        said = True
+                        logger.warning("the retained status is not told anew yet: %s", error)
                     await asyncio.sleep(1.0)
 
     async def _prepare(self) -> None:
@@ -125,15 +150,24 @@ class Teller:
         views = await self._load(remembered(event for event, _ in work))
         messages, changed = self._fold(work, views)
         await self._publish(place, [_outgoing(message) for message in messages])
-        try:
-            await self._writer.apply([_put(id, view) for id, view in changed.items()])
-        except StoreError as error:
-            raise TransientError(str(error)) from error
+        await self._remember([_put(id, view) for id, view in changed.items()])
         self._acknowledged.pop(place, None)
         for id, view in changed.items():
             self._views[id] = view
         while len(self._views) > CACHED:
             self._views.popitem(last=False)
+
+    async def _remember(self, puts: Sequence[Put]) -> None:
+        """One that the store refuses is said, and is remembered by this process alone; the others are kept."""
+        try:
+            await self._writer.apply(puts)
+        except StoreRejected as error:
+            if len(puts) == 1:
+                logger.error("what MQTT was told of %s is not remembered: %s", puts[0].id, error)
+                self.counts["failed"] += 1
+                return
+            for put in puts:
+                await self._remember([put])
 
     async def retell(self, places: Collection[TopicPartition]) -> None:
         """Tell the status of every charge point of these partitions, as it is now, in order with what is handled."""
@@ -225,8 +259,8 @@ class Teller:
 class _Follower(Follower):
     """Forgets what it remembers when the group gives partitions: another node may have gone further meanwhile."""
 
-    def __init__(self, log: Log, node: str, teller: Teller) -> None:
-        super().__init__(log, "mqtt", AREAS, node, teller.handle)
+    def __init__(self, log: Log, node: str, teller: Teller, tell: Handle | None = None) -> None:
+        super().__init__(log, "mqtt", AREAS, node, tell or teller.handle)
         self._teller = teller
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -18,7 +18,56 @@ import httpcore
 import httpx
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+# Both lists are IANA's registries of special-purpose addresses, also of those blocks that are reachable from
+# everywhere (nobody's partner lives there), and what was such a block once:
+# https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
+SPECIAL_V4: Final = tuple(
+    IPv4Network(block)
+    for block in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private use
+        "100.64.0.0/10",  # shared between a carrier and its customers
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local
+        "172.16.0.0/12",  # private use
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # automatic multicast tunnels
+        "192.88.99.0/24",  # 6to4 relays, deprecated
+        "192.168.0.0/16",  # private use
+        "192.175.48.0/24",  # AS112, delegated directly
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and the limited broadcast
+    )
+)
+SPECIAL_V6: Final = tuple(
+    IPv6Network(block)
+    for block in (
+        "::/96",  # unspecified, loopback, and IPv4-compatible, deprecated
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "64:ff9b:1::/48",  # translation for local use
+        "100::/64",  # discard only
+        "100:0:0:1::/64",  # dummy prefix
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID, AS112 and others
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",  # AS112, delegated directly
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+        "fc00::/7",  # unique local
+        "fe80::/10",  # link-local
+        "fec0::/10",  # site-local, deprecated
+        "ff00::/8",  # multicast
+    )
+)
+GLOBAL_V6: Final = IPv6Network("2000::/3")
+"""All that was ever given out for use between networks."""
+NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 class UrlRefused(Exception):
@@ -63,18 +112,16 @@ class UrlPolicy:
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the public internet, also where it is wrapped in an IPv6 one."""
-    ip = ip_address(address.partition("%")[0])
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
     if isinstance(ip, IPv6Address):
-        inner = _inside(ip)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-def _inside(ip: IPv6Address) -> IPv4Address | None:
-    if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
+        inner = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else ip.ipv4_mapped
+        if inner is None:
+            return ip in GLOBAL_V6 and not any(ip in block for block in SPECIAL_V6)
+        ip = inner
+    return not any(ip in block for block in SPECIAL_V4)
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):

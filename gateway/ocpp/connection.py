@@ -69,6 +69,7 @@ class Connection:
         "_outbound",
         "_queue",
         "_reason",
+        "_seen_numbers",
         "_seen_told",
         "_socket",
         "_worker",
@@ -110,6 +111,7 @@ class Connection:
         self._worker: asyncio.Task[None] | None = None
         self._outbound: Outbound | None = None
         self._numbers = itertools.count(1)
+        self._seen_numbers = itertools.count(1)
         self._faults: deque[float] | None = None
         self._reason = ""
         self._ended = False
@@ -271,7 +273,9 @@ class Connection:
         services, queue = self.services, self._queue
         if queue is None:
             queue = self._queue = deque()
-        due = now + services.paces.wait(self.tenant, now)
+        bounds = (services.options.charge_point_bytes, services.options.tenant_bytes)
+        volume = services.volumes.wait(*self.key, len(call.payload), now, *bounds)
+        due = now + max(volume, services.paces.wait(self.tenant, now))
         queue.append(_Waiting(call, services.clock.now(), now, due))
         if self._socket is None:
             return
@@ -317,7 +321,7 @@ class Connection:
             await self.send(encode_refusal(call.id, decoded))
             self._finish(call, at, began, decoded.code.value, b"", "")
             return
-        exchange = Exchange(self, f"{self.prefix}|{next(self._numbers)}", at, decoded.raw, decoded.flags)
+        exchange = Exchange(self, next(self._numbers), at, decoded.raw, decoded.flags)
         gone, payload = False, b""
         try:
             self._admit(call.action)
@@ -382,7 +386,7 @@ class Connection:
         now = self.last_seen = asyncio.get_running_loop().time()
         self.answers_pings = True
         if now - self._seen_told >= max(self.services.options.seen_every, self.interval):
-            self._begin_see(now, self.services.clock.now(), f"{self.prefix}|{next(self._numbers)}")
+            self._begin_see(now, self.services.clock.now(), f"{self.prefix}|seen|{next(self._seen_numbers)}")
 
     def _tell_seen(self, at: datetime, command_id: str) -> None:
         now = asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ import msgspec
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand
 from domain.charge_point import session_id
+from domain.values import CallNumber
 from gateway.ocpp.ports import Listed, Tenant, opened
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
@@ -47,15 +48,16 @@ class RefusedError(Exception):
 
 
 class Exchange:
-    """The call being answered. `at` is when it was received, `payload` its bytes, `flags` what was odd about it."""
+    """The call being answered, and its number on this connection. `at` is when it was received, `payload` its bytes, `flags` what was odd about it."""
 
-    __slots__ = ("_began", "at", "command_id", "connection", "flags", "payload")
+    __slots__ = ("_began", "at", "call", "command_id", "connection", "flags", "payload")
 
     def __init__(
-        self, connection: Connection, command_id: str, at: datetime, payload: bytes, flags: tuple[str, ...]
+        self, connection: Connection, number: int, at: datetime, payload: bytes, flags: tuple[str, ...]
     ) -> None:
         self.connection = connection
-        self.command_id = command_id
+        self.call = CallNumber(epoch=connection.epoch, number=number)
+        self.command_id = f"{connection.prefix}|{number}"
         self.at = at
         self.payload = payload
         self.flags = flags

@@ -142,6 +142,7 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
         samples=samples,
         timestamp=newest(message.meter_value),
         relay_every=exchange.tenant.relay_every,
+        call=exchange.call,
         flags=(*exchange.flags, *flags),
     )
     await exchange.tell(fitting(command), correlation_id=exchange.story(message.transaction_id))
@@ -193,6 +194,7 @@ async def status_notification(exchange: Exchange, message: core.StatusNotificati
             vendor_id=message.vendor_id or "",
             vendor_error_code=message.vendor_error_code or "",
             timestamp=message.timestamp,
+            call=exchange.call,
             flags=exchange.flags,
         )
     )
@@ -227,6 +229,7 @@ def notification(action: str, answer: Confirmation) -> Handler:
                 action=action,
                 content=_CONTENT.decode(exchange.payload),
                 timestamp=timestamp,
+                call=exchange.call,
                 flags=exchange.flags,
             )
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.limits import Paces, Shares
 from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Tariffs, Vault
+from gateway.ocpp.volume import CHARGE_POINT, TENANT, Volume, Volumes
 from protocols.ocpp.frames import Limits
 from streams.channel import Channel
 
@@ -24,6 +25,7 @@ class Options:
     answers, `most_outbound` of ours for their turn. `ping_every` of silence sends a ping; three of them without any
     sign end a connection that answers pings, `silent_after` or three heartbeat intervals any other (J-19).
     `lost_after` the start, connections of the process before this one are ended, `lost_per_second` of them.
+    What is beyond `charge_point_bytes` and `tenant_bytes` waits.
     `evictions` of one charge point within `eviction_window` are taken for two devices with one id (J-20).
     `most_handshakes` wait for their turn at the log, `most_hashes` for that of their password. Of passwords that
     are not known to be right, `guess_burst` and then `guesses_per_charge_point` a second are tried at one charge
@@ -63,6 +65,8 @@ class Options:
     knocks_every: float = 60.0
     proxies: Proxies = field(default_factory=Proxies)
     drain: float = 10.0
+    charge_point_bytes: Volume = CHARGE_POINT
+    tenant_bytes: Volume = TENANT
     limits: Limits = field(default_factory=Limits)
 
 
@@ -101,5 +105,6 @@ class Services:
     health: LogHealth = field(default_factory=LogHealth)
     shares: Shares = field(default_factory=Shares)
     paces: Paces = field(default_factory=Paces)
+    volumes: Volumes = field(default_factory=Volumes)
     busy: Callable[[str, str], bool] = lambda tenant, charge_point_id: False
     """Whether new work of a charge point should be refused, e.g. because its decider lags."""

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, mode: int = 0o777) -> None:
     """Make the folder, and those above it that are missing; each name is durable when this returns."""
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode, exist_ok=True)
     sync_folder(path.parent)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from projections.store import sqlite_sql as sql
-from projections.store.folders import make_folder
+from projections.store.files import own_database, own_folder
 from projections.store.sqlite_file import (
     DamagedFileError,
     MissingCommitsError,
@@ -153,7 +153,8 @@ class Databases:
         return connection
 
     def _start(self, db: str) -> Database:
-        make_folder(self._folder)
+        own_folder(self._folder)
+        own_database(self.path(db))
         path, tally = self.path(db), Tally(self.path(db))
         connection = self._connect(db)
         try:

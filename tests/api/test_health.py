@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
@@ -51,6 +52,31 @@ async def test_what_fails_or_is_silent_is_named_without_its_address() -> None:
     assert response.status_code == 503
     assert response.json()["checks"] == {"log": "ok", "store": "away", "cache": "away"}
     assert "10.0.0.7" not in response.text
+
+
+async def test_what_is_missing_is_said_once_and_once_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However often and by however many it is asked."""
+    away = True
+
+    async def log() -> None:
+        if away:
+            raise OSError("database or disk is full")
+
+    app = FastAPI()
+    app.include_router(health_router({"log": log}, CollectorRegistry()))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        statuses = [(await http.get("/ready")).status_code for _ in range(5)]
+        away = False
+        statuses += [(await http.get("/ready")).status_code for _ in range(5)]
+
+    assert statuses == [503] * 5 + [200] * 5
+    assert [record.message for record in caplog.records] == [
+        "not ready: log: database or disk is full",
+        "ready again: log",
+    ]
 
 
 async def test_metrics_are_prometheus_text() -> None:

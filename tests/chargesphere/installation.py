@@ -25,7 +25,8 @@ from domain.values import Authorization, PartyId, RegisterSample
 from gateway.ocpp.ports import Frame
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
-from streams.frames import FrameProjector, FrameRecorder
+from streams.frame_projector import FrameProjector
+from streams.frames import FrameRecorder
 from streams.log import TopicPartition
 from streams.replay import places
 from streams.sqlite_log import SqliteLog

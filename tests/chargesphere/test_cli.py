@@ -31,6 +31,20 @@ def test_serve_says_where_it_listens_once_it_is_ready(serving: Serving) -> None:
         assert httpx.get(serving.url + path).status_code == (401 if path == "/ocpi/versions" else 200), path
 
 
+def test_the_data_of_serve_is_its_owners_alone(serving: Serving) -> None:
+    """Log and read models with what SQLite has beside them, keys and locks."""
+    files = [serving.data, *serving.data.rglob("*")]
+    assert {path.name for path in files} > {
+        "log.db",
+        "log.db-wal",
+        "log.db-shm",
+        "read",
+        "chargesphere.db-wal",
+    }
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in files}
+    assert modes == {(True, 0o700), (False, 0o600)}
+
+
 def test_a_second_serve_on_the_same_folder_is_refused(serving: Serving) -> None:
     line = cannot_begin(run("serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(serving.data)))
     assert "is in use by another process" in line
@@ -86,6 +100,28 @@ def test_a_process_without_settings_names_all_that_it_needs(
 def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
     line = cannot_begin(run("serve", "--data", str(tmp_path / "data"), HUB_PARTY="x"))
     assert line.startswith("CHARGESPHERE_HUB_PARTY: 'x'")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_data_folder_that_cannot_be_made_is_one_line(command: str, tmp_path: Path) -> None:
+    """As on a disk that is read-only."""
+    (tmp_path / "file").touch()
+    data = tmp_path / "file" / "data"
+    line = cannot_begin(run(command, "--http-port", "0", "--ocpp-port", "0", "--data", str(data)))
+    assert str(data) in line
+    assert line.endswith(": Not a directory")
+
+
+def test_secrets_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "jwt_secret").mkdir()
+    line = cannot_begin(run("serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(tmp_path)))
+    assert line == f"the secrets in {tmp_path} cannot be used: Is a directory"
+
+
+def test_an_unknown_setting_is_one_line_too(tmp_path: Path) -> None:
+    line = cannot_begin(run("serve", "--data", str(tmp_path / "data"), HUB_PARTIES="DEHUB"))
+    assert line == "CHARGESPHERE_HUB_PARTIES is no setting; CHARGESPHERE_HUB_PARTY is one"
     assert not (tmp_path / "data").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -84,6 +85,15 @@ def test_replay_twice_prints_the_same_and_adds_nothing_to_the_log(shell: Shell, 
     before = asyncio.run(log_ends(lived))
     assert shell("replay") == shell("replay")
     assert asyncio.run(log_ends(lived)) == before
+
+
+def test_replay_and_states_hold_no_node_and_no_address_unless_asked_for(shell: Shell) -> None:
+    aggregate = "charge_point|demo|CP-1"
+    [connected] = shell.events("replay", "--type", "charge_point.connected.v1")
+    assert connected.keys().isdisjoint({"node", "slot", "boot", "address"})
+    [asked] = shell.events("replay", "--type", "charge_point.connected.v1", "--addresses")
+    assert (asked["node"], asked["boot"]) == ("gw", "b1")
+    assert '"b1"' not in shell("events", "--aggregate", aggregate, "--at", "2100-01-01T00:00:00Z")
 
 
 def test_a_search_by_type_area_tenant_and_limit(shell: Shell) -> None:
@@ -313,30 +323,25 @@ def test_check_tells_what_it_tried_and_makes_nothing(shell: Shell, lived: Path, 
     assert not fresh.exists()
 
 
-def test_check_reads_the_embedded_files_through_and_names_what_is_damaged(
-    shell: Shell, lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+def test_check_reads_the_embedded_files_through_and_names_each_damage(
+    lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    assert shell("check").rstrip().endswith("all records and documents are whole")
-    for number, (file, statement, said) in enumerate(
-        [
-            ("log.db", "UPDATE log SET value = x'00' WHERE rowid = 1", "the record at offset 0"),
-            (
-                "read/chargesphere.db",
-                "UPDATE c_tenants SET body = '{}'",
-                "of tenants is not what was written",
-            ),
-        ]
-    ):
-        data = tmp_path / str(number)
-        shutil.copytree(lived, data)
-        connection = sqlite3.connect(data / file)
-        connection.execute(statement)
-        connection.commit()
-        connection.close()
-        wrong = Shell(data, capsysbinary)("check", status=1)
-        assert wrong.startswith(f"wrong the embedded log in {data}: {data / file} is damaged")
-        assert said in wrong
-        assert wrong.count("\n") == 1
+    data = tmp_path / "damaged"
+    shutil.copytree(lived, data)
+    topic, number = events_topic(Area.SESSION), partition_of(f"session|{SESSION}")
+    with contextlib.closing(sqlite3.connect(data / "log.db")) as log, log:
+        (id,) = log.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        log.execute(
+            "UPDATE log SET value = ? WHERE topic = ? AND partition = ? AND offset = 1", (b"{}", id, number)
+        )
+    with contextlib.closing(sqlite3.connect(data / "read" / "chargesphere.db")) as store, store:
+        store.execute("UPDATE c_tenants SET body = '{}'")
+    said = Shell(data, capsysbinary)("check", status=1).splitlines()
+    of_store, of_log, total = said
+    assert of_store.startswith(f"wrong {data / 'read' / 'chargesphere.db'} is damaged: the document")
+    assert of_log.startswith(f"wrong {topic}[{number}]@")
+    assert f"{data / 'log.db'} is damaged at {topic}[{number}]: the record at offset 1" in of_log
+    assert total == f"wrong the embedded log in {data}: 2 damages"
 
 
 def test_check_names_what_cannot_be_reached(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -16,6 +18,7 @@ from websockets.typing import Subprotocol
 from api.auth import issue_token
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.doors import RemoteCommandDoor
+from chargesphere.http import HttpServer
 from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Meta
@@ -23,8 +26,9 @@ from commands.charge_point import See
 from commands.tenant import CreateTenant
 from domain.charge_point import charge_point_key
 from gateway.authorization import TagAuthorizer
-from projections.store import StoreUnavailable
-from streams.topology import partition_of
+from projections.store import HUB, Insert, StoreUnavailable
+from streams.log import LogUnavailable, Record
+from streams.topology import REPLIES, partition_of
 from tests.streams.harness import until
 
 
@@ -80,6 +84,39 @@ def _numbers(metrics: str) -> dict[str, dict[str, float]]:
             area, _, value = rest.partition('"} ')
             out.setdefault(name, {})[area] = float(value)
     return out
+
+
+async def test_strangers_that_hold_http_open_leave_the_charge_points_door_its_descriptors(
+    tmp_path: Path,
+) -> None:
+    """Connections that send half a request were held for ever, until no charge point could connect."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    held: list[socket.socket] = []
+    try:
+        told = plan(tmp_path, *ALL)
+        async with running(told, read_settings({})) as process:
+            await announce(told, process)
+            port = int(process.http_url.rpartition(":")[2])
+            server = process.backbone.engines["http"]
+            assert isinstance(server, HttpServer)
+            for _ in range(200):
+                stranger = socket.create_connection(("127.0.0.1", port))
+                stranger.send(b"POST /api/v1/tenants HTTP/1.1\r\ncontent-length: 9\r\n")
+                held.append(stranger)
+                await asyncio.sleep(0)
+            await until(lambda: server.counts["busy"] >= 100)
+            with pytest.raises(InvalidStatus) as answered:
+                async with connect(
+                    f"{process.ocpp_url}/ocpp/demo/CP-1", subprotocols=[Subprotocol("ocpp1.6")]
+                ):
+                    pass
+            assert answered.value.response.status_code == 404
+    finally:
+        for stranger in held:
+            stranger.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 class Part:
@@ -143,6 +180,41 @@ async def test_a_process_that_says_it_is_ready_is_so_for_whoever_asks(
             200,
             {"log": "ok", "replies": "ok", "decider": "ok", "store": "ok"},
         )
+
+
+@pytest.mark.parametrize(("part", "file"), [("log", "log.db"), ("store", "read/chargesphere.db")])
+async def test_a_process_that_cannot_write_is_not_ready_until_it_can(
+    tmp_path: Path, part: str, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a full disk: all can be read, nothing be written. Somebody else holds the file here."""
+    told = plan(tmp_path, *ALL)
+    async with running(told, read_settings({})) as process, httpx.AsyncClient() as http:
+        await announce(told, process)
+        backbone = process.backbone
+
+        async def ready() -> tuple[int, str]:
+            answer = await http.get(f"{process.http_url}/ready")
+            return answer.status_code, answer.json()["checks"][part]
+
+        other = sqlite3.connect(tmp_path / file, isolation_level=None, timeout=20)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises((LogUnavailable, StoreUnavailable)):
+            if part == "log":
+                await backbone.log.append(REPLIES, 0, [Record(None, None)])
+            else:
+                await backbone.store.apply([Insert(HUB, "x", "1", {})])
+        assert await ready() == (503, "away")
+
+        other.execute("ROLLBACK")
+        other.close()
+        async with asyncio.timeout(20):
+            while (now := await ready()) != (200, "ok"):
+                assert now == (503, "away")
+                await asyncio.sleep(0.05)
+    said = [record.message for record in caplog.records if record.name == "chargesphere.writes"]
+    assert len(said) == 2
+    assert "cannot be written: " in said[0]
+    assert said[1].endswith("can be written again")
 
 
 async def test_a_command_by_MQTT_is_asked_again_where_the_store_is_away(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ GOOD = {
     "KAFKA_BOOTSTRAP": "one:9092,two:9092",
     "MONGO_URL": "mongodb://m:27017/?replicaSet=rs0",
     "REDIS_URL": "redis://r:6379",
-    "MQTT_URL": "mqtt://user:password@q:1883",
+    "MQTT_URL": "mqtt://backend:password@q:1883",
     "JWT_SECRET": SECRET,
     "JWT_SECRET_PREVIOUS": "p" * 32,
     "MASTER_KEY": KEY,
@@ -80,6 +80,8 @@ def test_an_empty_value_is_as_good_as_none() -> None:
         ("MONGO_URL", "mongodb://[::1"),
         ("REDIS_URL", "http://r"),
         ("MQTT_URL", "mqtt://"),
+        ("MQTT_URL", "mqtt://blue:secret@q:1883"),
+        ("MQTT_URL", "mqtts://bl%75e:secret@q:1883"),
         ("JWT_SECRET", "short"),
         ("JWT_SECRET_PREVIOUS", "short"),
         ("MASTER_KEY", "not base64!"),
@@ -98,6 +100,36 @@ def test_a_wrong_value_is_one_line_that_names_its_setting(name: str, value: str)
     message = str(caught.value)
     assert message.startswith(PREFIX + name)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("url", ["mqtt://q:1883", "mqtt://platform:p@q", "mqtt://Charge_Sphere:p@q"])
+def test_a_login_at_the_broker_that_no_tenant_can_have_is_taken(url: str) -> None:
+    assert read(MQTT_URL=url).mqtt_url == url
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("KAFKA_BOOTSTRAPS", "CHARGESPHERE_KAFKA_BOOTSTRAP is one"), ("COLOUR", "there are KAFKA_BOOTSTRAP, ")],
+)
+def test_an_unknown_setting_is_one_line_that_names_it_and_not_its_value(name: str, way_out: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(**{name: "hunter2", "HUB_PARTY": "nonsense"})
+    assert str(caught.value).startswith(f"{PREFIX}{name} is no setting; {way_out}")
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_kubernetes_says_of_a_service_named_chargesphere_is_no_setting_and_no_mistake() -> None:
+    """https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables"""
+    read(
+        SERVICE_HOST="10.0.0.11",
+        SERVICE_PORT="8080",
+        SERVICE_PORT_HTTP="8080",
+        PORT="tcp://10.0.0.11:8080",
+        PORT_8080_TCP="tcp://10.0.0.11:8080",
+        PORT_8080_TCP_ADDR="10.0.0.11",
+        API_SERVICE_HOST="10.0.0.12",
+    )
 
 
 @pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_PREVIOUS", "MASTER_KEY"])

@@ -36,6 +36,13 @@ def test_an_id_is_of_lower_case_letters_digits_and_dashes(id: str) -> None:
     assert case().do(CreateTenant(tenant=id, name="Demo")).refusal is Refusal.INVALID
 
 
+@pytest.mark.parametrize("id", ["backend", "platform", "hub", "chargesphere", "admin"])
+def test_no_tenant_has_the_name_of_a_login_of_the_platform(id: str) -> None:
+    refused = case().do(CreateTenant(tenant=id, name="Demo"))
+    assert (refused.refusal, refused.new) == (Refusal.INVALID, [])
+    assert refused.message == f"id: {id!r} is the platform's own; choose another one"
+
+
 def test_a_name_is_needed() -> None:
     assert case().do(CreateTenant(tenant="demo", name=" ")).message == "name: must not be empty"
 

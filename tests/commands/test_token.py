@@ -8,8 +8,16 @@ from typing import Any
 import msgspec
 
 from commands.base import Accepted, Refusal
-from commands.token import ROUTES, NoteAuthorization, NoteConflict, PutToken, RemoveToken, TokenReply
-from domain.token import AGGREGATE_EVENTS, Contested, Put, Token
+from commands.token import (
+    ROUTES,
+    ErasePersonalData,
+    NoteAuthorization,
+    NoteConflict,
+    PutToken,
+    RemoveToken,
+    TokenReply,
+)
+from domain.token import AGGREGATE_EVENTS, Contested, PersonalDataErased, Put, Removed, Token
 from domain.values import PartyId
 from tests.commands.decide import NOON, Decide
 
@@ -39,6 +47,26 @@ def test_a_token_is_created_and_then_replaced() -> None:
     assert made.outcome == Accepted(TokenReply(created=True))
     assert made.do(put(1, "f1")).outcome == Accepted(TokenReply())
     assert [type(event) for event in made.history] == [Put, Put]
+
+
+ERASE = ErasePersonalData(owner=OWNER, key=KEY, subjects=("s1", "s2"))
+
+
+def test_a_token_whose_personal_data_is_erased_is_removed_and_is_never_put_again() -> None:
+    made = case().do(put()).do(ERASE)
+    assert [type(event) for event in made.new] == [Removed, PersonalDataErased]
+    assert made.new[-1].subjects == ("s1", "s2")  # type: ignore[attr-defined]
+    again = made.do(put(5, "f5"))
+    assert (again.refusal, again.new) == (Refusal.NOT_ALLOWED, [])
+
+
+def test_the_personal_data_of_a_uid_that_was_never_put_is_erased_too_and_once() -> None:
+    made = case().do(ERASE)
+    assert [type(event) for event in made.new] == [PersonalDataErased]
+    again = made.do(ERASE)
+    assert (again.outcome, again.new) == (Accepted(TokenReply(applied=False)), [])
+    more = again.do(msgspec.structs.replace(ERASE, subjects=("s2", "s3")))
+    assert [type(event) for event in more.new] == [PersonalDataErased]
 
 
 def test_an_older_token_and_the_same_one_again_are_not_applied() -> None:

@@ -25,6 +25,20 @@ def test_a_wrong_password_is_refused(wrong: bytes) -> None:
     assert not verify_password(wrong, hash_password(b"secret", SALT))
 
 
+@pytest.mark.parametrize("password", [b"secret", b"secret\0", b"\0" * 8, KEY, b"x" * 100])
+def test_zero_bytes_and_a_digest_of_its_own_are_no_other_spelling_of_a_password(password: bytes) -> None:
+    """RFC 2104: HMAC pads a short key with zeros, and hashes a long one."""
+    stored = hash_password(password, SALT)
+    assert verify_password(password, stored)
+    for other in (
+        password + b"\0",
+        password + bytes(20),
+        password.rstrip(b"\0"),
+        hashlib.sha256(password).digest(),
+    ):
+        assert other == password or not verify_password(other, stored)
+
+
 def test_the_text_is_salted_and_holds_no_password_SEC_04() -> None:
     one, other = hash_password(b"secret", SALT), hash_password(b"secret", SALT[::-1])
     assert one != other

@@ -24,7 +24,7 @@ from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
 from tests.servers.process import Unavailable
 from tests.servers.run import Run
 
-RUN_VARIABLE = "CHARGESPHERE_TEST_RUN"
+RUN_VARIABLE = "TEST_RUN_FOLDER"
 
 # fixture → marker; the same marker for the server that a test has for itself
 MARKERS = {

@@ -271,6 +271,8 @@ def _charges(world: World, facts: Facts) -> Iterator[str]:
                 yield f"{point.id}: answered transaction {number}, the log has {mine[0]['transaction_id']}"
             yield from _charge(world, facts, point, charge, number)
         for said in point.said:
+            if _was_lost(world, said):
+                continue
             if said.action == "MeterValues" and said.answer is not None and said.times == 1:
                 at = said.payload["meterValue"][0]["timestamp"]
                 found = sum(
@@ -288,6 +290,15 @@ def _charges(world: World, facts: Facts) -> Iterator[str]:
                 )
                 if found != 1:
                     yield f"{point.id}: a status of {at} that was said once stands {found} times in the log"
+
+
+def _was_lost(world: World, said: Any) -> bool:
+    """Whether the servers lost with their power what they had acknowledged of this message."""
+    if not world.broker.lost or said.action not in ("MeterValues", "StatusNotification"):
+        return False
+    payload = said.payload
+    at = payload["timestamp"] if "timestamp" in payload else payload["meterValue"][0]["timestamp"]
+    return any(at.encode() in value for _, value in world.broker.lost)
 
 
 def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) -> Iterator[str]:
@@ -315,6 +326,9 @@ def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) ->
         yield f"{id} has {len(issued)} CDRs"
         return
     cdr = issued[0]["cdr"]
+    if any("no tariff" in warning for warning in issued[0].get("warnings", ())):
+        # The read store was away when it began: it costs nothing, and says so.
+        return
     cost = PRICE_FLAT + Decimal(energy) / 1000 * PRICE_PER_KWH
     cost = cost.quantize(CENT, ROUND_HALF_UP).normalize()
     said = Decimal(repr(cdr["total_cost"]["excl_vat" if "excl_vat" in cdr["total_cost"] else "before_taxes"]))

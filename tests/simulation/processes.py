@@ -40,7 +40,8 @@ from streams.envelope import Reply, decode_events
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, RowProjector
 from streams.follower import Follower, TransientError
-from streams.frames import FrameProjector, FrameRecorder
+from streams.frame_projector import FrameProjector
+from streams.frames import FrameRecorder
 from streams.limiter import LocalLimiter
 from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
 from streams.processes import Processes
@@ -104,6 +105,7 @@ class _Gateway(OcppGateway):
     async def begin(self) -> None:
         self._sweeper = asyncio.create_task(self._sweep_forever())
         self._undertaker = asyncio.create_task(end_lost_connections(self._services, self.registry))
+        self._teller = asyncio.create_task(self._knocks.run())
 
 
 class StoreNetwork:
@@ -303,7 +305,7 @@ class Process:
         )
         frames: Any = _NoFrames()
         if world.shape.frames:
-            frames = FrameRecorder(self.log, self.vault)
+            frames = FrameRecorder(self.log, self.vault, clock=world.loop.time)
             self.keep("frame-recorder", frames.run)
         directory = StoreDirectory(self.store, HUB)
         gateway = _Gateway(

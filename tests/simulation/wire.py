@@ -50,7 +50,7 @@ class GatewaySocket:
 
     def __init__(self, line: Line, address: str) -> None:
         self._line = line
-        self.remote_address = (address, 40_000)
+        self.address = address
         self.transport = _Transport(self)
         self.connection: Any = None
         self.served = False
@@ -114,7 +114,7 @@ class Line:
         self.charge_point = charge_point
         self.gateway = gateway
         self.broken = False
-        self.socket = GatewaySocket(self, charge_point.name)
+        self.socket = GatewaySocket(self, "192.0.2.1")
         self._receive = receive
         self._closed = closed
         self._up = self._down = 0.0

@@ -237,7 +237,10 @@ class World:
             for id in sorted(await parking.all()):
                 await parking.retry(id)
 
+        deadline = self.loop.now + LONGEST_CALM
         while not self.processes["api-0"].ready or any(not point.idle for point in self.charge_points):
+            if self.loop.now > deadline:
+                return
             await asyncio.sleep(1.0)
         await asyncio.sleep(6.0)
         await self.loop.spawn(self.processes["api-0"].node, retry())

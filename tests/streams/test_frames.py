@@ -15,10 +15,20 @@ import pytest
 from domain.charge_point import charge_point_key
 from gateway.ocpp.ports import Frame
 from projections.frame import FrameRecord
-from projections.store import Applied, PositionKey, Query, ReadStore, StoreUnavailable, Write
+from projections.store import (
+    Applied,
+    Insert,
+    PositionKey,
+    Query,
+    ReadStore,
+    StoreRejected,
+    StoreUnavailable,
+    Write,
+)
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import record as log_record
-from streams.frames import GATHER_SECONDS, FrameProjector, FrameRecorder
+from streams.frame_projector import GATHER_SECONDS, FrameProjector
+from streams.frames import LONGEST_TEXT, FrameRecorder
 from streams.log import Log, LogUnavailable, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, partition_of, topics
@@ -149,11 +159,25 @@ async def test_an_id_tag_is_sealed_under_its_own_key_and_its_parent_too(log: Log
     request, response = await record_one(log, vault, frame("StartTransaction", asked, answered))
     assert (request["connectorId"], request["meterStart"]) == (1, 5)
     assert await opened(vault, request["idTag"]) == b"TAG1"
-    assert str(request["idTag"]).split(".")[1] == vault.tag_keys("TAG1")[0]
+    assert str(request["idTag"]).split(".")[1] == vault.subjects_of("tenant:demo", "TAG1")[0]
     info = response["idTagInfo"]
     assert isinstance(info, dict)
     assert info["status"] == "Accepted"
     assert await opened(vault, info["parentIdTag"]) == b"GROUP"
+
+
+async def test_an_erased_tag_is_read_in_no_frame_of_its_tenant_any_more_and_in_those_of_others(
+    log: Log, keys: Keys, vault: Vault
+) -> None:
+    asked = {"idTag": "TAG1"}
+    mine, _ = await record_one(log, vault, frame("Authorize", asked, cp="CP.7"))
+    subject = vault.subjects_of("tenant:acme", "TAG1")[0]
+    theirs = await vault.seal(subject, "TAG1")
+    for gone in vault.subjects_of("tenant:demo", "TAG1"):
+        keys.kept.pop(gone, None)
+    fresh = Vault(b"m" * 32, keys)
+    assert await opened(fresh, mine["idTag"]) is None
+    assert await opened(fresh, theirs) == b"TAG1"
 
 
 async def test_the_tags_of_a_local_list_are_sealed(log: Log, vault: Vault) -> None:
@@ -199,7 +223,7 @@ async def test_what_is_no_json_is_sealed_as_a_whole(log: Log, vault: Vault) -> N
         await eventually(lambda: recorder.counts["recorded"] == 1)
     [found] = await recorded(log)
     assert await opened(vault, msgspec.json.decode(found.request)) == b'{"idTag": "TAG1"'
-    assert bytes(found.response) == b"null"
+    assert found.response == ""
 
 
 async def test_what_cannot_be_sealed_is_left_out(log: Log, vault: Vault, keys: Keys) -> None:
@@ -263,6 +287,185 @@ async def test_frames_are_dropped_while_the_log_is_away_and_recorded_afterwards(
     await log.close()
 
 
+class Raising(Vault):
+    """Raises what nobody foresaw while sealing the tag BAD."""
+
+    async def seal(self, subject: str, plain: bytes | str) -> str:
+        if plain == "BAD":
+            raise RuntimeError("unforeseen")
+        return await super().seal(subject, plain)
+
+
+async def test_a_frame_on_which_the_recorder_raises_costs_itself_only(
+    log: Log, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = FrameRecorder(log, Raising(b"m" * 32, keys))
+    for number in range(5):
+        tag = "BAD" if number in (2, 3) else "TAG"
+        recorder.record(frame("Authorize", {"idTag": tag}, number=number))
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 3)
+    assert [one.message_id for one in await recorded(log)] == ["m-0", "m-1", "m-4"]
+    assert recorder.counts["failed"] == 2
+    assert len(caplog.records) == 1
+
+
+async def test_a_log_that_raises_what_nobody_foresaw_drops_its_frames_and_the_next_ones_are_recorded(
+    vault: Vault, tmp_path: Path
+) -> None:
+    class Odd(SqliteLog):
+        odd = True
+
+        async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+            if self.odd:
+                raise RuntimeError("unforeseen")
+            return await super().append(topic, partition, records)
+
+    log = Odd(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    recorder = FrameRecorder(log, vault)
+    async with running(recorder.run()):
+        recorder.record(frame(number=1))
+        await eventually(lambda: recorder.counts["dropped"] == 1)
+        log.odd = False
+        recorder.record(frame(number=2))
+        await eventually(lambda: recorder.counts["recorded"] == 1)
+    await log.close()
+
+
+async def test_a_frame_that_is_too_long_is_cut_with_a_flag_and_its_neighbours_are_whole(
+    log: Log, vault: Vault
+) -> None:
+    """Whatever its payload, its ids or its action are: MESSAGE sizes of OCPP-J have no bound of their own."""
+    recorder = FrameRecorder(log, vault)
+    recorder.record(frame(number=1))
+    recorder.record(frame("Firmware", {"x": "\\" * 1_000_000}, {"y": "é" * 400_000}, number=2))
+    recorder.record(frame("A" * 1_100_000, number=3))
+    recorder.record(frame(number=4))
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 4)
+    one, two, three, four = await recorded(log)
+    assert [one.cut, two.cut, three.cut, four.cut] == [False, True, False, False]
+    assert len(two.request.encode()) == LONGEST_TEXT
+    assert 0 <= LONGEST_TEXT - len(two.response.encode()) <= 1
+    assert two.request.startswith('{"x":"\\\\')
+    assert (one.request, four.request) == ("{}", "{}")
+    assert three.action == "A" * 200
+
+
+async def test_a_long_text_is_cut_after_its_tags_were_sealed(log: Log, vault: Vault) -> None:
+    entries = [{"idTag": f"TAG-{number}"} for number in range(2000)]
+    recorder = FrameRecorder(log, vault)
+    recorder.record(frame("SendLocalList", {"localAuthorizationList": entries}))
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 1)
+    [found] = await recorded(log)
+    assert found.cut
+    assert "TAG-" not in found.request
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"a":' + b"9" * 40 + b"}",
+        b'{"a":1e400}',
+        b'{"a\\u0000b":1}',
+        b'{"$set":{"":1,"a.b":2}}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\xff"}',
+        b"[" * 900 + b"]" * 900,
+        b"[" * 100_000,
+        b'{"a":1,"a":2}',
+        b'{"idTag":"T","a":' + b"9" * 5_000 + b"}",
+    ],
+    ids=["int", "float", "nul", "names", "surrogate", "no utf-8", "deep", "deepest", "twice", "long int"],
+)
+async def test_no_payload_stops_the_audit_of_others(
+    log: SqliteLog, vault: Vault, store: SqliteReadStore, payload: bytes
+) -> None:
+    recorder, projector = FrameRecorder(log, vault), FrameProjector(log, store, "one")
+    async with running(recorder.run()), running(projector.run()):
+        for number, tenant in ((1, "demo"), (2, "acme")):
+            recorder.record(frame(number=number, tenant=tenant))
+        recorder.record(frame("X", payload, payload, number=3))
+        await eventually(lambda: projector.counts["projected"] == 3)
+    assert len(await documents(store, "demo")) == 2
+    assert len(await documents(store, "acme")) == 1
+    assert all(isinstance(item["request"], str) for item in await documents(store, "demo"))
+
+
+async def test_a_charge_point_beyond_its_bytes_costs_no_other_one_and_is_one_line_a_minute(
+    log: Log, vault: Vault, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    recorder = FrameRecorder(log, vault, charge_point_bytes=(100, 5_000), clock=lambda: now)
+    with caplog.at_level(logging.WARNING):
+        for number in range(100):
+            recorder.record(frame("X", {"x": "x" * 600}, number=number, cp="LOUD"))
+        recorder.record(frame(cp="CP.1"))
+    assert recorder.counts["refused"] == 95
+    assert [record.message for record in caplog.records] == [
+        "1 frames are not recorded, the last one of charge point demo/LOUD: it sends more than 100 bytes a second"
+    ]
+    now = 60.0
+    for number in range(10):
+        recorder.record(frame("X", {"x": "x" * 600}, number=number, cp="LOUD"))
+    assert recorder.counts["refused"] == 100
+    assert caplog.records[-1].message.startswith("95 frames are not recorded")
+    assert len(caplog.records) == 2
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 11)
+    assert len(await recorded(log)) == 1
+
+
+async def test_a_tenant_beyond_its_bytes_costs_no_other_tenant(log: Log, vault: Vault) -> None:
+    recorder = FrameRecorder(log, vault, tenant_bytes=(100, 3_000), clock=lambda: 0.0)
+    for number in range(20):
+        recorder.record(frame(number=number, cp=f"CP.{number}"))
+    recorder.record(frame(tenant="acme"))
+    assert recorder.counts["refused"] == 11
+    async with running(recorder.run()):
+        await eventually(lambda: recorder.counts["recorded"] == 10)
+
+
+async def test_frames_that_wait_have_a_bound_in_bytes(log: Log, vault: Vault) -> None:
+    recorder = FrameRecorder(log, vault, most_waiting_bytes=10_000)
+    for number in range(20):
+        recorder.record(frame("X", {"x": "x" * 700}, number=number))
+    assert recorder.counts["dropped"] == 11
+
+
+async def test_an_end_in_the_middle_of_an_append_loses_and_doubles_nothing(
+    vault: Vault, tmp_path: Path
+) -> None:
+    class Slow(SqliteLog):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+            self.begun.set()
+            await self.go_on.wait()
+            return await super().append(topic, partition, records)
+
+    log = Slow(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    recorder = FrameRecorder(log, vault)
+    task = asyncio.create_task(recorder.run())
+    recorder.record(frame(number=1))
+    await log.begun.wait()
+    recorder.record(frame(number=2))
+    task.cancel()
+    await asyncio.sleep(0)
+    log.go_on.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [one.message_id for one in await recorded(log)] == ["m-1", "m-2"]
+    await log.close()
+
+
 async def test_a_clean_shutdown_appends_what_waits(log: Log, vault: Vault) -> None:
     recorder = FrameRecorder(log, vault)
     task = asyncio.create_task(recorder.run())
@@ -297,8 +500,9 @@ async def test_frames_become_documents_of_their_tenant(
         "direction": "in",
         "message_id": "m-1",
         "action": "Heartbeat",
-        "request": {},
-        "response": {"currentTime": "2026-03-01T12:00:01.000Z"},
+        "request": "{}",
+        "response": '{"currentTime":"2026-03-01T12:00:01.000Z"}',
+        "cut": False,
         "outcome": "ok",
         "at": "2026-03-01T12:00:01.000Z",
         "milliseconds": 12.3,
@@ -329,8 +533,8 @@ async def append_one(log: Log, number: int) -> None:
         direction="in",
         message_id=f"m-{number}",
         action="Heartbeat",
-        request=msgspec.Raw(b"{}"),
-        response=msgspec.Raw(b"{}"),
+        request="{}",
+        response="{}",
         outcome="ok",
         at=NOON,
         seconds=0.01,
@@ -384,3 +588,40 @@ async def test_frames_go_away_after_thirty_days(log: SqliteLog, vault: Vault, st
         await eventually(lambda: projector.counts["projected"] == 1)
     assert await store.purge(NOON + timedelta(days=29)) == 0
     assert await store.purge(NOON + timedelta(days=30, seconds=2)) == 1
+
+
+class Refusing(SqliteReadStore):
+    """Refuses every batch that holds the message m-7, as a server refuses a document, for ever."""
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        if any(isinstance(write, Insert) and write.document.get("message_id") == "m-7" for write in writes):
+            raise StoreRejected("this document cannot be")
+        return await super().apply(writes, positions)
+
+
+async def test_a_refused_document_costs_no_other_frame_of_its_batch(
+    log: SqliteLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Refusing(tmp_path / "refusing")
+    for number in range(20):
+        await append_one(log, number)
+    projector = FrameProjector(log, store, "one")
+    async with running(projector.run()):
+        await eventually(lambda: projector.counts["projected"] == 19)
+    assert projector.counts["refused"] == 1
+    assert len(await documents(store, "demo")) == 19
+    [said] = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+    assert said.endswith(" of ocpp_demo left out: this document cannot be")
+    await store.close()
+
+
+async def test_a_damaged_record_costs_no_other_frame(log: SqliteLog, store: SqliteReadStore) -> None:
+    for value in (b"no json", b'{"v":1}', b"\xff" * 10, b"[" * 100_000):
+        await log.append(FRAMES, 0, [Record(b"k", value)])
+    await append_one(log, 1)
+    projector = FrameProjector(log, store, "one")
+    async with running(projector.run()):
+        await eventually(lambda: projector.counts["projected"] == 1)
+    assert projector.counts["refused"] == 4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
 from streams.public import APPEND_BYTES, PublicTopics, chunks
 from streams.sqlite_log import SqliteLog
 from streams.topology import PUBLIC, partition_of, topics
@@ -98,6 +98,34 @@ async def test_after_a_restart_it_goes_on_where_it_was(log: SqliteLog) -> None:
     second = PublicTopics(log, EVENTS, "one")
     async with running(second):
         found = await read(log, "sessions", KEY, 2)
+    assert types(found) == ["session.started.v1", "session.ended.v1"]
+
+
+class Refusing(SqliteLog):
+    """Takes no append that holds a record of the session s-bad, as where one is too large for any."""
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        if topic in PUBLIC.values() and any(record.key == b"session|s-bad" for record in records):
+            raise LogError("an append of 1 records has 1000001 bytes, over 1000000")
+        return await super().append(topic, partition, records)
+
+
+async def test_an_event_that_cannot_be_told_parks_its_aggregate_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    log = Refusing(tmp_path / "log.db")
+    await log.start()
+    await log.ensure(topics())
+    beside = next(
+        id for n in range(999) if partition_of(f"session|{(id := f's-{n}')}") == partition_of("session|s-bad")
+    )
+    await write(log, started(id="s-bad"), started(id=beside), ended(2, 60, 20, id=beside), meta=meta())
+    engine = PublicTopics(log, EVENTS, "one")
+    async with running(engine):
+        found = await read(log, "sessions", f"session|{beside}", 2)
+        await eventually(lambda: len(engine.follower.parked) == 1)
+        assert engine.follower.parked[0].aggregate == "session|s-bad"
+    await log.close()
     assert types(found) == ["session.started.v1", "session.ended.v1"]
 
 

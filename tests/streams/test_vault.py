@@ -50,6 +50,17 @@ async def test_two_processes_that_create_one_key_at_once_open_each_others_texts(
         assert [await reader.open(text) for text in sealed] == [b"0", b"1", b"2", b"3"]
 
 
+async def test_what_one_owner_seals_of_a_uid_is_not_under_another_owners_key(store: ReadStore) -> None:
+    here = vault(store)
+    mine, theirs = (here.subjects_of(owner, "04A1") for owner in ("tenant:demo", "DE*MSP"))
+    assert not set(mine) & set(theirs)
+    assert mine == here.subjects_of("tenant:demo", "04a1")
+    assert mine[0] == here.subject("tenant:demo", here.token_key("RFID", "04A1"))
+    sealed = [await here.seal(subject, "x") for subject in (mine[0], theirs[0])]
+    await here.destroy(mine[0])
+    assert [await here.open(text) for text in sealed] == [None, b"x"]
+
+
 async def test_a_destroyed_key_opens_nothing_and_never_comes_back(store: ReadStore) -> None:
     here = vault(store)
     sealed = await here.seal("t1", "x")

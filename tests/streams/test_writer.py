@@ -41,6 +41,8 @@ class Noting(SqliteReadStore):
             raise StoreUnavailable("memory", "away")
         if any(write.id == "bad" for write in writes):
             raise StoreRejected("bad")
+        if any(write.id == "odd" for write in writes):
+            raise RuntimeError("unforeseen")
         return await super().apply(writes, positions)
 
 
@@ -103,6 +105,20 @@ async def test_what_the_store_refuses_fails_alone(store: Noting) -> None:
     assert (good, other) == (Applied(1, 0), Applied(1, 0))
     assert isinstance(bad, StoreRejected)
     assert await store.count(Query(HUB, "x")) == 2
+    await store.close()
+
+
+async def test_writes_on_which_the_store_raises_what_nobody_foresaw_fail_alone(store: Noting) -> None:
+    writer = StoreWriter(store)
+    good, odd, other = await asyncio.gather(
+        writer.apply([insert("a")]),
+        writer.apply([insert("odd")]),
+        writer.apply([insert("b")]),
+        return_exceptions=True,
+    )
+
+    assert (good, other) == (Applied(1, 0), Applied(1, 0))
+    assert isinstance(odd, RuntimeError)
     await store.close()
 
 

@@ -72,6 +72,30 @@ def test_claims_that_cannot_be_are_refused(claims: dict[str, object]) -> None:
         verify_token(jwt.encode(whole, KEY, "HS256"), [KEY], NOW)
 
 
+@pytest.mark.parametrize(
+    ("issued", "expires", "good"),
+    [
+        (0, 12 * 3600, True),
+        (30, 30 + 12 * 3600, True),
+        (0, 12 * 3600 + 1, False),
+        (-11 * 3600, 3600, True),
+        (-20 * 3600, 3600, False),
+        (0, 10 * 365 * 86_400, False),
+        (-10, True, False),
+    ],
+)
+def test_a_token_lives_12_hours_at_most_whoever_signed_it(issued: int, expires: int, good: bool) -> None:
+    start = int(NOW.timestamp())
+    claims = {"iss": "chargesphere", "sub": "ann", "role": "viewer", "tenant": "demo"}
+    end = expires if expires is True else start + expires
+    token = jwt.encode({**claims, "iat": start + issued, "exp": end}, KEY, "HS256")
+    if good:
+        assert verify_token(token, [KEY], NOW).subject == "ann"
+    else:
+        with pytest.raises(BadToken):
+            verify_token(token, [KEY], NOW)
+
+
 @pytest.mark.parametrize("role", ["platform_admin", "viewer"])
 def test_a_token_without_a_signature_is_refused(role: str) -> None:
     claims = {"iss": "chargesphere", "sub": "x", "role": role, "iat": 1, "exp": 9_999_999_999}
@@ -103,6 +127,24 @@ async def test_a_bad_token_is_401_and_a_low_role_403(world: World) -> None:
     assert (bad.status_code, low.status_code) == (401, 403)
     assert "tenant_admin" in str(problem(low)["detail"])
     assert world.bus.asked == []
+
+
+async def test_requests_without_a_good_token_are_limited_by_address_and_good_ones_pass(world: World) -> None:
+    world.limiter.empty = {"api|unknown|127.0.0.1"}
+
+    bad = await world.http.get("/sessions", headers={"authorization": "Bearer nonsense"})
+    none = await world.http.get("/sessions")
+    good = await world.call("GET", "/sessions")
+
+    assert (bad.status_code, none.status_code, good.status_code) == (429, 429, 200)
+    assert bad.headers["retry-after"] == "1"
+    problem(bad)
+
+
+async def test_a_viewer_cannot_try_id_tags(world: World) -> None:
+    """It sees no uid in a list: it may not ask for one either."""
+    for uid in ("KNOWN", "UNKNOWN"):
+        assert (await world.call("GET", f"/tokens/{uid}", role="viewer")).status_code == 403
 
 
 async def test_a_foreign_tenant_looks_exactly_like_an_unknown_one(world: World) -> None:

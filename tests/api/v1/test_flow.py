@@ -339,6 +339,33 @@ async def test_a_tag_is_put_read_listed_and_deleted_and_stands_nowhere_in_the_cl
     assert (deleted.status_code, gone.status_code) == (204, 404)
 
 
+async def test_the_personal_data_of_a_tag_is_erased_for_good_and_for_its_tenant_alone(demo: World) -> None:
+    vault = demo.vault
+    await demo.call("PUT", "/tokens/Tag1", {"status": "Accepted"}, role="operator")
+    document = await demo.store.get(HUB, "tokens", _token_id(demo, "tag1"))
+    assert document is not None
+    elsewhere = await vault.seal(vault.subjects_of("tenant:acme", "TAG1")[0], "Tag1")
+    other = await vault.seal(vault.subjects_of("tenant:demo", "TAG2")[0], "Tag2")
+
+    erased = await demo.call("DELETE", "/tokens/TAG1/personal-data")
+    again = await demo.call("DELETE", "/tokens/tag1/personal-data")
+    got = await demo.call("GET", "/tokens/tag1", role="operator")
+    put = await demo.call("PUT", "/tokens/tag1", {"status": "Accepted"}, role="operator")
+
+    assert (erased.status_code, again.status_code, got.status_code) == (204, 204, 404)
+    assert await vault.open(str(document["body"])) is None
+    assert (await vault.open(elsewhere), await vault.open(other)) == (b"Tag1", b"Tag2")
+    assert put.status_code == 409
+
+
+async def test_a_uid_that_was_only_seen_is_erased_too(demo: World) -> None:
+    """A guest whose card was refused, or whose provider is another."""
+    vault = demo.vault
+    sealed = await vault.seal(vault.subjects_of("tenant:demo", "GUEST")[4], "guest")
+    assert (await demo.call("DELETE", "/tokens/guest/personal-data")).status_code == 204
+    assert await vault.open(sealed) is None
+
+
 def _token_id(world: World, uid: str) -> str:
     return f"tenant:demo|{world.vault.token_key('RFID', uid)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,11 @@ async def test_messages_are_newest_first_and_only_for_operators(world: World) ->
     sealed = await world.vault.seal("k", "TAG1")
     for number, action in ((1, "Authorize"), (2, "Heartbeat")):
         frame: dict[str, Any] = {"charge_point_id": "CP1", "action": action, "direction": "in"}
-        frame |= {"at": f"2026-05-01T12:00:0{number}Z", "request": {"idTag": sealed}}
+        frame |= {
+            "at": f"2026-05-01T12:00:0{number}Z",
+            "request": f'{{"idTag":"{sealed}"}}',
+            "response": "{}",
+        }
         await world.keep(DEMO_DB, "frames", str(number), frame)
 
     items = (await world.call("GET", "/chargepoints/CP1/messages", role="operator")).json()["items"]
@@ -221,6 +226,22 @@ async def test_messages_are_newest_first_and_only_for_operators(world: World) ->
     assert await ids(world, "/chargepoints/CP1/messages?action=Authorize") == ["1"]
     assert (await world.call("GET", "/chargepoints/CP1/messages", role="viewer")).status_code == 403
     assert (await world.call("GET", "/chargepoints/CP1/messages", tenant="acme")).status_code == 404
+
+
+async def test_a_message_that_is_no_readable_JSON_is_shown_as_its_text(world: World) -> None:
+    await world.add_charge_point()
+    deep = "[" * 600 + "]" * 600
+    huge = '{"a":' + "1" * 40 + "}"
+    for number, text in enumerate(('{"cut off', deep, huge, None)):
+        frame: dict[str, Any] = {"charge_point_id": "CP1", "at": f"2026-05-01T12:00:0{number}Z"}
+        await world.keep(DEMO_DB, "frames", str(number), {**frame, "request": text, "response": None})
+
+    items = (await world.call("GET", "/chargepoints/CP1/messages", role="operator")).json()["items"]
+
+    assert items[3]["request"] == '{"cut off'
+    assert items[2]["request"] in (deep, json.loads(deep))
+    assert items[1]["request"] == {"a": int("1" * 40)}
+    assert items[0]["request"] is None
 
 
 async def test_a_story_is_told_in_order_of_time_to_its_own_tenant(world: World) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 import pytest
 
+from api.auth import issue_token
 from api.problems import LARGEST_BODY, STATUS_OF
 from commands.base import Refusal
 from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
-from tests.api.v1.world import World, problem
+from tests.api.v1.world import KEY, NOW, World, problem
 
 
 def test_every_refusal_has_a_status() -> None:
@@ -67,6 +70,62 @@ async def test_a_body_beyond_the_bound_is_413(world: World, declared: bool) -> N
 
     assert response.status_code == 413
     problem(response)
+
+
+@pytest.mark.parametrize("depth", [33, 400, 3_000, 100_000])
+async def test_a_body_that_nests_too_deep_is_422_wherever_it_goes(world: World, depth: int) -> None:
+    """MongoDB holds 100 levels, SQLite's JSON 1,000, Python's readers about as many."""
+    deep = b"[" * depth + b"]" * depth
+    bodies = {
+        ("PUT", "/tariffs/T1"): b'{"currency":"EUR","elements":%s}' % deep,
+        ("PUT", "/tenants/demo/config"): b'{"ocpi":{"business_details":{"a":%s}}}' % deep,
+        ("POST", "/chargepoints/CP1/commands"): b'{"command_type":"reset","parameters":{"a":%s}}' % deep,
+        ("POST", "/chargepoints"): deep,
+        ("PUT", "/tokens/T"): b'{"status":"Accepted","x":%s' % deep,
+    }
+    bearer = issue_token(KEY, "tenant_admin", "demo", NOW)
+    for (method, path), body in bodies.items():
+        headers = {"authorization": f"Bearer {bearer}", "content-type": "application/json"}
+        response = await world.http.request(method, path, content=body, headers=headers)
+        assert response.status_code == 422, path
+        assert problem(response)["detail"] == "body: must not nest deeper than 32"
+    assert world.bus.asked == []
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2026-01-01T00:00:00",
+        "10000-01-01T00:00:00Z",
+    ],
+)
+async def test_a_time_that_cannot_be_is_422_with_its_name(world: World, time: str) -> None:
+    for path in ("/sessions", "/commands", "/tokens", "/cdrs", "/deliveries"):
+        for name in ("from", "to"):
+            response = await world.call("GET", f"{path}?{name}={quote(time)}")
+            assert response.status_code == 422, path
+            errors = problem(response)["errors"]
+            assert isinstance(errors, list)
+            assert [error["path"] for error in errors if isinstance(error, dict)] == [name]
+    put = await world.call("PUT", "/tokens/T", {"status": "Accepted", "expiry_date": time})
+    assert put.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59+14:00"]
+)
+async def test_times_at_the_edges_of_the_calendar_are_times(world: World, time: str) -> None:
+    assert (await world.call("GET", f"/sessions?from={quote(time)}")).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["12345678\0", "\0" * 8, "1234 5678", "1234567é"])
+async def test_a_password_is_of_printable_ASCII(world: World, password: str) -> None:
+    await world.add_charge_point()
+    response = await world.call("POST", "/chargepoints/CP1/credentials", {"password": password})
+    assert response.status_code == 422
+    assert world.bus.asked == []
 
 
 async def test_over_the_rate_is_429_with_the_time_to_wait(world: World) -> None:

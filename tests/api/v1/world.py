@@ -172,15 +172,16 @@ class FakeBus:
 
 
 class Allowance(RateLimiter):
-    """Lets everything through until it is told how long to wait."""
+    """Lets everything through until it is told how long to wait, or which keys are `empty`."""
 
     def __init__(self) -> None:
         self.wait = 0.0
+        self.empty: set[str] = set()
         self.taken: list[tuple[str, float, float]] = []
 
     async def take(self, key: str, capacity: float, rate: float, amount: float = 1.0) -> Verdict:
         self.taken.append((key, capacity, rate))
-        return Verdict(self.wait == 0, self.wait)
+        return Verdict(self.wait == 0 and key not in self.empty, self.wait)
 
     async def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiomqtt
 import pytest
@@ -62,6 +62,19 @@ def client(url: str, **options: str) -> aiomqtt.Client:
         protocol=aiomqtt.ProtocolVersion.V5,
         **options,  # type: ignore[arg-type]
     )
+
+
+class Choosy(aiomqtt.Client):
+    """Takes a message as the library does, but for the network: a topic with a wildcard is a ValueError."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", 1)
+        self.taken: list[tuple[str, bytes]] = []
+
+    async def publish(self, topic: str, payload: Any = b"", *_: Any, **__: Any) -> None:
+        if "+" in topic:
+            raise ValueError("Publish topic cannot contain wildcards.")
+        self.taken.append((topic, payload))
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from domain.values import JSONObject
 from gateway.mqtt import Commands
 from projections.store import StoreUnavailable
 from streams.log import LogUnavailable
-from tests.gateway.mqtt.conftest import client, eventually, listening, running
+from tests.gateway.mqtt.conftest import Choosy, client, eventually, listening, running
 from tests.servers import Mosquitto
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -78,6 +78,32 @@ async def ask(mosquitto: Mosquitto, door: Door, cp: str, payload: bytes) -> dict
         [seen] = await ear.until(lambda one: True)
     assert isinstance(seen.payload, dict)
     return seen.payload
+
+
+@pytest.mark.parametrize("depth", [33, 900, 3_000, 30_000])
+async def test_a_message_that_nests_too_deep_is_answered_and_done_with(depth: int) -> None:
+    """It would come again after each failure, before the commands of all tenants."""
+    door, taker = Door(), Choosy()
+    engine = commands("mqtt://127.0.0.1:1", door, "one")
+    engine.connection._opened(taker)
+    deep = b"[" * depth + b"]" * depth
+    payload = unlock().replace(b'{"connector_id": 1}', b'{"a": %s}' % deep)
+    await engine.connection._handle("ocpp/commands/demo/CP-1", payload)
+    [(topic, answer)] = taker.taken
+    assert topic == "ocpp/responses/demo/CP-1"
+    assert json.loads(answer)["reason"] == "the message nests deeper than 32"
+    assert (door.asked, engine.counts["malformed"]) == ([], 1)
+
+
+async def test_a_message_on_which_we_fail_is_counted_and_done_with(caplog: pytest.LogCaptureFixture) -> None:
+    def clock() -> datetime:
+        raise RuntimeError("a mistake of ours")
+
+    engine = Commands("mqtt://127.0.0.1:1", Door(refusal="no"), "one", clock)
+    engine.connection._opened(Choosy())
+    await engine.connection._handle("ocpp/commands/demo/CP-1", unlock())
+    assert engine.counts["failed"] == 1
+    assert len(caplog.records) == 1
 
 
 async def test_a_command_is_asked_for_as_its_tenants_operator(

@@ -9,7 +9,7 @@ import pytest
 
 from chargesphere.loop import run
 from gateway.mqtt.connection import IN_FLIGHT, BrokerAway, Connection, Outgoing
-from tests.gateway.mqtt.conftest import eventually, listening, running
+from tests.gateway.mqtt.conftest import Choosy, eventually, listening, running
 from tests.servers import Mosquitto
 
 QUICK = (0.02, 0.1)
@@ -37,6 +37,17 @@ async def test_without_a_connection_nothing_is_kept() -> None:
     connection = Connection("mqtt://127.0.0.1:1")
     with pytest.raises(BrokerAway):
         await connection.publish(messages("t", 1), set())
+
+
+async def test_a_message_that_no_broker_can_take_costs_no_other_one() -> None:
+    connection, taker = Connection("mqtt://127.0.0.1:1"), Choosy()
+    connection._opened(taker)
+    done: set[str] = set()
+    bad = Outgoing("ocpp/events/demo/+/x", b"{}", "bad")
+    await connection.publish([*messages("a", 2), bad, *messages("b", 1, 2)], done)
+    assert [topic for topic, _ in taker.taken] == ["a", "a", "b"]
+    assert done == {"e-0", "e-1", "e-2", "bad"}
+    assert (connection.counts["published"], connection.counts["refused"]) == (3, 1)
 
 
 async def test_what_was_acknowledged_before_the_connection_broke_is_known(own_mosquitto: Mosquitto) -> None:

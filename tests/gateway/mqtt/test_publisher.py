@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import aiomqtt
+import pytest
 
 from gateway.mqtt import Broker, BrokerAway, Connection, Publisher
 from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.mqtt import message_id
+from projections.store import Applied, PositionKey, StoreRejected, Write
 from projections.store.sqlite import SqliteReadStore
 from streams.sqlite_log import SqliteLog
 from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, running
@@ -194,6 +198,58 @@ async def test_a_broker_that_lost_what_it_retained_is_told_the_status_anew(
         async with listening(own_mosquitto.url_of("demo"), "ocpp/status/demo/#") as ear:
             seen = await ear.until(lambda one: True)
     assert (_field(seen[-1], "status"), _field(seen[-1], "connected")) == ("Available", True)
+
+
+class Nowhere(Connection):
+    """Tries a port on which nobody listens, again and again."""
+
+    tries = 0
+
+    def _make_client(self) -> aiomqtt.Client:
+        self.tries += 1
+        return super()._make_client()
+
+
+async def test_a_broker_that_stays_away_is_one_line_for_all_partitions_together(
+    log: SqliteLog, store: SqliteReadStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = [
+        event for number in range(40) for event in (registered(id=f"CP-{number}"), requested(f"{number}"))
+    ]
+    await write(log, *facts, meta=meta())
+    connection = Nowhere("mqtt://127.0.0.1:1", backoff_s=(0.05, 0.05))
+    engine = Publisher(log, store, EVENTS, connection, "one")
+    async with running(engine.run()):
+        await eventually(lambda: connection.tries >= 20 and engine.counts["waited"] >= 10)
+    assert engine.follower.handled == 0
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "MQTT broker mqtt://127.0.0.1:1: [Errno 111] Connection refused; trying again until it answers"
+    ]
+
+
+class Refusing(SqliteReadStore):
+    """Refuses to remember the session s-bad."""
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        if any(write.id == "session|s-bad" for write in writes):
+            raise StoreRejected("this document cannot be")
+        return await super().apply(writes, positions)
+
+
+async def test_what_cannot_be_remembered_of_one_session_stops_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, broker = Refusing(tmp_path / "refusing"), Unsteady(-1)
+    teller = Teller(store, EVENTS, broker)
+    facts = [fact(decision(started(id=id), meta=meta())) for id in ("s-1", "s-bad", "s-2")]
+    await teller.handle(facts[0].place, facts)
+    assert len(broker.taken) == 3
+    assert teller.counts["failed"] == 1
+    kept = await store.get_many("chargesphere_mqtt", "sessions", [f"session|{id}" for id in ("s-1", "s-2")])
+    assert len(kept) == 2
+    await store.close()
 
 
 class Unsteady(Broker):

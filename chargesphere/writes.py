@@ -1,0 +1,123 @@
+"""Whether what was written last was kept: the log and the read store of a process, with the outcome of their writes.
+
+A disk that is full lets everything be read and nothing be written. The newest failure stands until a write succeeds;
+while nothing else writes, `probe` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from projections.store import Applied, PositionKey, StoreUnavailable, Write
+from projections.store.mongo import MongoReadStore
+from projections.store.sqlite import SqliteReadStore
+from streams.kafka_log import KafkaLog
+from streams.log import LogUnavailable, Record
+from streams.sqlite_log import SqliteLog
+from streams.topology import REPLIES
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 2.0
+PROBE = Record(None, None, (("probe", bytes(65_536)),))
+"""Readers of replies skip what is empty. Its size is what a full disk has no room for."""
+PLACE = PositionKey("write-probe", "probe", 0)
+
+
+class Writes:
+    """The newest outcome: `failure` is empty, or why it failed. One line when it changes."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.failure = ""
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Around a write."""
+        try:
+            yield
+        except (LogUnavailable, StoreUnavailable) as error:
+            if not self.failure:
+                logger.error(
+                    "the %s cannot be written: %s; this process is not ready until it can", self._what, error
+                )
+            self.failure = str(error)
+            raise
+        if self.failure:
+            self.failure = ""
+            logger.warning("the %s can be written again", self._what)
+
+    def check(self) -> None:
+        """Raises OSError with the newest failure."""
+        if self.failure:
+            raise OSError(self.failure)
+
+
+class EmbeddedLog(SqliteLog):
+    """The log in the data folder."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("log")
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        with self.writes.noted():
+            return await super().append(topic, partition, records)
+
+
+class SharedLog(KafkaLog):
+    """The log on Kafka."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("log")
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        with self.writes.noted():
+            return await super().append(topic, partition, records)
+
+
+class EmbeddedStore(SqliteReadStore):
+    """The read models in the data folder."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("read store")
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        with self.writes.noted():
+            return await super().apply(writes, positions)
+
+
+class SharedStore(MongoReadStore):
+    """The read models in MongoDB."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("read store")
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        with self.writes.noted():
+            return await super().apply(writes, positions)
+
+
+async def probe(
+    log: EmbeddedLog | SharedLog, store: EmbeddedStore | SharedStore, every: float = PROBE_SECONDS
+) -> None:
+    """Try a write now and then while the newest one failed; until cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        if log.writes.failure:
+            with contextlib.suppress(LogUnavailable):
+                await log.append(REPLIES, 0, [PROBE])
+        if store.writes.failure:
+            with contextlib.suppress(StoreUnavailable):
+                await store.apply((), {PLACE: 1})

@@ -1,0 +1,129 @@
+"""Frames of the log become documents (`ocpp_{tenant}.frames`): records enter batch by batch, inserts leave.
+
+A record that cannot be read, or that the store refuses, is left out with one line and counted; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from projections.frame import FrameRecord, indexes, insert
+from projections.store import Insert, ReadStore, StoreRejected, StoreUnavailable, tenant_database
+from streams.follower import TransientError
+from streams.log import Listener, Log, LogUnavailable, Position, Stored, TopicPartition
+from streams.topology import FRAMES
+from streams.writer import StoreWriter
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.2
+"""How far apart a busy projector takes what has come: each time costs a write a tenant, and a position."""
+
+
+class FrameWriter:
+    """Writes batches of the frames topic into the read store; a record that cannot be written costs no other one."""
+
+    def __init__(self, store: ReadStore) -> None:
+        self._store = store
+        self._writer = StoreWriter(store)
+        self._ready: set[str] = set()
+        self._decoder = msgspec.json.Decoder(FrameRecord)
+        self.counts = {"projected": 0, "refused": 0}
+
+    async def write(self, batch: Sequence[Stored]) -> None:
+        """Raises TransientError or StoreUnavailable while the store is away: the same batch can be written again."""
+        records: list[tuple[FrameRecord, str]] = []
+        for stored in batch:
+            if stored.value is None:
+                continue
+            place = f"{stored.partition}-{stored.offset}"
+            try:
+                records.append((self._decoder.decode(stored.value), place))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                self._refuse(1, f"frame {place}", error)
+        for tenant in {record.tenant for record, _ in records} - self._ready:
+            try:
+                await self._store.ensure(indexes(tenant_database(tenant)))
+            except StoreRejected as error:
+                left = [one for one in records if one[0].tenant != tenant]
+                self._refuse(len(records) - len(left), f"frames of tenant {tenant!r}", error)
+                records = left
+            else:
+                self._ready.add(tenant)
+        await self._apply([insert(record, place) for record, place in records])
+
+    async def _apply(self, writes: Sequence[Insert]) -> None:
+        try:
+            await self._writer.apply(writes)
+        except StoreRejected as error:
+            if len(writes) == 1:
+                self._refuse(1, f"frame {writes[0].id} of {writes[0].db}", error)
+                return
+            middle = len(writes) // 2
+            await self._apply(writes[:middle])
+            await self._apply(writes[middle:])
+        else:
+            self.counts["projected"] += len(writes)
+
+    def _refuse(self, count: int, what: str, error: Exception) -> None:
+        self.counts["refused"] += count
+        logger.error("%s left out: %s", what, str(error)[:300])
+
+
+class FrameProjector(Listener):
+    """Frames into `ocpp_{tenant}.frames`, batch by batch, as a member of the group `frames`; `run` until cancelled.
+
+    The position moves after the write; what is written again has the same id and changes nothing.
+    """
+
+    def __init__(self, log: Log, store: ReadStore, node: str) -> None:
+        self._log = log
+        self._writer = FrameWriter(store)
+        self._node = node
+        self.counts = self._writer.counts
+
+    async def run(self) -> None:
+        member = self._log.member("frames", [FRAMES], self._node, self)
+        try:
+            await member.start()
+            loop, next_at = asyncio.get_running_loop(), 0.0
+            while True:
+                try:
+                    await asyncio.sleep(max(0.0, next_at - loop.time()))
+                    batches = await member.poll(1.0, 2000)
+                    if batches:
+                        next_at = loop.time() + GATHER_SECONDS
+                        await self._project([stored for batch in batches.values() for stored in batch])
+                        await member.commit(
+                            {
+                                place: Position(batch[-1].offset + 1)
+                                for place, batch in batches.items()
+                                if batch
+                            }
+                        )
+                except LogUnavailable as error:
+                    logger.warning("frames: %s", error)
+                    await asyncio.sleep(0.5)
+        finally:
+            await member.close()
+
+    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Nothing is kept of a partition."""
+
+    async def lost(self, places: frozenset[TopicPartition]) -> None:
+        """What is written after the loss is written once more by the next holder, with the same ids."""
+
+    async def _project(self, batch: Sequence[Stored]) -> None:
+        wait = 0.05
+        while True:
+            try:
+                await self._writer.write(batch)
+                return
+            except (TransientError, StoreUnavailable) as error:
+                logger.warning("frames wait: %s", error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
