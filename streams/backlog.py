@@ -54,6 +54,12 @@ class Backlog:
         self._queue.extendleft(reversed(records))
         self.wake()
 
+    def read_again(self, offset: int) -> None:
+        """What waits may not stand in the log any more: everything from here on is read from it again."""
+        self._queue.clear()
+        self._missed = offset if offset < self._offered else -1
+        self.wake()
+
     def clear(self) -> None:
         """Forget everything; nothing is read again."""
         self._queue.clear()
@@ -82,8 +88,13 @@ class Backlog:
         try:
             await reader.assign({self._place: self._missed})
             batch = (await reader.poll(READ_SECONDS, self._most)).get(self._place, ())
+            ended = not batch and self._missed >= (await self._log.ends([self._place]))[self._place]
         finally:
             await reader.close()
+        if ended:
+            # The member had come further before the log lost its end.
+            self._missed = -1
+            return
         if not batch:
             raise LogUnavailable(
                 f"{self._place.topic}[{self._place.partition}]@{self._missed} cannot be read again"

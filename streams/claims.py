@@ -62,8 +62,8 @@ class Places:
 
 @dataclass(slots=True)
 class Claimed:
-    """A partition of ours. `states_since`: where its state topic ended; `missed`: commands that nobody will give us,
-    from before the group's position or, with `cut`, from where the topic had lost its end."""
+    """A partition of ours. `states_since`: where its state topic ended; `missed`: commands before the group's position
+    that were never decided; `cut`: what was given of the commands may not stand there any more."""
 
     partition: Partition
     states_since: int = 0
@@ -104,9 +104,7 @@ class Claims:
             commands_from = cut
         first = claimed.partition.decided_through + 1
         claimed.cut = commands_from >= 0
-        if claimed.cut:
-            position = (await self._log.ends([places.commands]))[places.commands]
-        if first < position:
+        if first < position and not claimed.cut:
             async with contextlib.aclosing(stretch(self._log, places.commands, first, position)) as batches:
                 async for batch in batches:
                     claimed.missed.extend(batch)

@@ -262,7 +262,7 @@ class Decider(Listener):
         lane.tail.clear()
         lane.backlog.went_back = False
         if claimed.cut:
-            lane.backlog.clear()
+            lane.backlog.read_again(claimed.partition.decided_through + 1)
         lane.backlog.put_back(claimed.missed)
         lane.reading_from = claimed.partition.epoch + 1
         self._read_anew()

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from commands.base import Area, Command, Meta, Policy, Refusal
-from domain.aggregate import Event, EventRegistry
-from streams.envelope import CommandRecord, decode_events, raw, record
+from domain.aggregate import Event, EventRegistry, UnknownEventError
+from streams.envelope import CommandRecord, DamagedRecordError, decode_events, raw, record
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
 from streams.portions import append_all
 from streams.replay import facts, places
 from streams.topology import commands_topic, partition_of
+
+logger = logging.getLogger(__name__)
 
 LONGEST_LAG = timedelta(minutes=10)
 """By so much a command may have come after its cause."""
@@ -68,8 +71,16 @@ class Processes:
         for place in places(self._areas):
             async with contextlib.aclosing(facts(self._log, place)) as batches:
                 async for batch in batches:
-                    recent = [f for f in batch if since is None or f.written_at >= since - LONGEST_LAG]
-                    self._commands(recent, out)
+                    for fact in batch:
+                        if since is not None and fact.written_at < since - LONGEST_LAG:
+                            continue
+                        try:
+                            self._commands([fact], out)
+                        except (UnknownEventError, DamagedRecordError):
+                            raise
+                        except Exception:
+                            # Its aggregate is parked: what it lacks is sent when that is tried again.
+                            logger.exception("nothing is sent again for offset %d of %s", fact.offset, place)
         await append_all(self._log, *target, out[target])
 
     def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:

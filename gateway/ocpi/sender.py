@@ -153,6 +153,9 @@ class OcpiSender(Sender[Found]):
             return Outcome("not_ready", reason=str(error))
         except Unsendable as error:
             return Outcome("refused", reason=str(error))
+        if self._clock() >= job.lease:
+            # This process stood still meanwhile: the attempt after this one may have told something newer.
+            return Outcome("unreachable", reason="its time was over before it could be sent")
         return await self._send(job, version, document, contact, body, guid_of(correlation_id))
 
     async def _body(self, job: AttemptDue, document: Document, contact: Contact) -> bytes:

@@ -48,23 +48,28 @@ class SimOcpiClient:
         timeout: float | None = None,
     ) -> OcpiAnswer:
         loop, network = self._network.loop, self._network
-        await asyncio.sleep(network.delay("partner"))
         if not network.reaches(self._node, "partner"):
             await asyncio.sleep(1.0)
             raise Unreachable("the partner cannot be reached")
         fate = network.fate("partner")
-        if fate is Fate.REFUSED:
+        if fate is not Fate.REFUSED:
+            # On its way, whatever becomes of this process; a late one is taken when the caller has given up.
+            late = 2.0 * loop.chance.random() if fate is Fate.LATE else 0.0
+            loop.call_at(
+                loop.now + network.delay("partner") + late,
+                self._take,
+                url,
+                json.loads(body or b"{}"),
+                context=loop.world_context,
+            )
+        else:
             self._inbox.refused += 1
-            await asyncio.sleep(network.delay("partner"))
-            return OcpiAnswer(500, 3000, "not now", None, {})
-        if fate is Fate.LATE:
-            # It is taken after the caller has given up.
-            await asyncio.sleep(2.0 * loop.chance.random())
-        self._take(url, json.loads(body or b"{}"))
-        if fate is not Fate.DONE:
+        if fate in (Fate.UNANSWERED, Fate.LATE):
             await asyncio.sleep(5.0)
             raise TimedOut("the partner did not answer in time")
-        await asyncio.sleep(network.delay("partner"))
+        await asyncio.sleep(2 * network.delay("partner"))
+        if fate is Fate.REFUSED:
+            return OcpiAnswer(500, 3000, "not now", None, {})
         return OcpiAnswer(200, 1000, "", None, {})
 
     def _take(self, url: str, body: dict[str, Any]) -> None:
