@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import redis.asyncio
@@ -18,6 +18,7 @@ from commands.base import Area
 from gateway.mqtt.connection import Connection as MqttConnection
 from projections.store import StoreError
 from projections.store.mongo import MongoReadStore
+from projections.store.sqlite import SqliteReadStore
 from streams.kafka_log import KafkaLog
 from streams.log import Log, LogError, TopicPartition
 from streams.replay import places
@@ -72,15 +73,28 @@ async def _try_embedded(data: Path) -> str:
     try:
         await log.start()
         ends = await log.ends(places(Area))
-        await _read_through(log, dense=True)
+        await log.inspect()
+        # While we hold the log, nobody else writes read models.
+        store = await _damages_of_read_models(data / "read") if (data / "read").is_dir() else []
+        await _read_through(log, dense=True, beside=store)
     finally:
         await log.close()
     return f"{sum(ends.values())} records of decisions, read through"
 
 
-async def _read_through(log: Log, *, dense: bool) -> None:
-    """One line for each damage; raises LogError with how many there are."""
-    count = 0
+async def _damages_of_read_models(folder: Path) -> list[str]:
+    store = SqliteReadStore(folder)
+    try:
+        return await store.damages()
+    finally:
+        await store.close()
+
+
+async def _read_through(log: Log, *, dense: bool, beside: Sequence[str] = ()) -> None:
+    """One line for each damage, those found beside the log first; raises LogError with how many there are."""
+    count = len(beside)
+    for line in beside[:MOST_LINES]:
+        print(f"wrong {line}")
     async with contextlib.aclosing(damages(log, nouns.EVENTS, dense=dense)) as found:
         async for line in found:
             count += 1

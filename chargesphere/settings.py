@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import difflib
 import ipaddress
 import os
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from domain.tenant import RESERVED, TENANT_ID
 from projections.store.files import own_folder
+from projections.store.folders import sync_folder
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -125,12 +127,25 @@ def _local_secret(folder: Path, name: str) -> bytes:
     path = folder / name
     if not path.exists():
         own_folder(folder)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(32)))
-            file.flush()
-            os.fsync(file.fileno())
+        _make_durable(path, base64.b64encode(secrets.token_bytes(32)))
     return path.read_bytes()
+
+
+def _make_durable(path: Path, content: bytes) -> None:
+    """A new file with this content, or none: a power loss leaves no half of it, and takes nothing away afterwards."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # unlike a renaming it never replaces what another process made meanwhile
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
 
 
 def is_loopback(host: str) -> bool:

@@ -35,7 +35,17 @@ from streams.envelope import (
     raw,
     record,
 )
-from streams.log import Listener, Log, LogUnavailable, Position, Reader, Record, Stored, TopicPartition
+from streams.log import (
+    Listener,
+    Log,
+    LogDamaged,
+    LogUnavailable,
+    Position,
+    Reader,
+    Record,
+    Stored,
+    TopicPartition,
+)
 from streams.partition import Partition, Rules, Told
 from streams.portions import append_all
 from streams.states import UnreadableStateError
@@ -133,6 +143,9 @@ class Decider(Listener):
                     logger.warning("decider: %s", error)
                     await asyncio.sleep(0.5)
                     continue
+                except LogDamaged as error:
+                    self._halt_damaged(self._lanes, error)
+                    continue
                 for task in tasks:
                     if task.done():
                         task.result()
@@ -211,6 +224,12 @@ class Decider(Listener):
                 logger.warning("%s[%d] is claimed again: %s", *lane.places.commands, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0) if isinstance(error, LogUnavailable) else 0.5
+            except LogDamaged as error:
+                if error.place != lane.places.states or not lane.trusts_states:
+                    self._halt(lane, str(error))
+                    return
+                lane.trusts_states = False
+                logger.error("%s[%d] is folded from its beginning: %s", *lane.places.events, error)
             except (UnknownEventError, DamagedRecordError, NewerReleaseError) as error:
                 self._halt(lane, str(error))
                 return
@@ -226,6 +245,14 @@ class Decider(Listener):
         lane.halted = why
         lane.backlog.clear()
         lane.tail.clear()
+
+    def _halt_damaged(self, lanes: Mapping[TopicPartition, _Lane], error: LogDamaged) -> None:
+        lane = None if error.place is None else lanes.get(error.place)
+        if lane is None:
+            raise error
+        if not lane.halted:
+            lane.stop()
+            self._halt(lane, str(error))
 
     async def _claim(self, lane: _Lane) -> Partition:
         self.claims += 1
@@ -331,6 +358,9 @@ class Decider(Listener):
                 except LogUnavailable as error:
                     logger.warning("decider, reading back: %s", error)
                     await asyncio.sleep(0.2)
+                    continue
+                except LogDamaged as error:
+                    self._halt_damaged(self._tails, error)
                     continue
                 finally:
                     self._reading_until = None

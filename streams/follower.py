@@ -22,7 +22,7 @@ from commands.base import Area
 from domain.aggregate import UnknownEventError
 from streams.backlog import Backlog
 from streams.envelope import DamagedRecordError, Decision, Fence
-from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
+from streams.log import Listener, Log, LogDamaged, LogUnavailable, Member, Position, Stored, TopicPartition
 from streams.parking import Parked, Parking
 from streams.ranges import stretch
 from streams.topology import events_topic
@@ -137,6 +137,12 @@ class Follower(Listener):
                     logger.warning("%s: %s", self.group, error)
                     await asyncio.sleep(0.5)
                     continue
+                except LogDamaged as error:
+                    lane = None if error.place is None else self._lanes.get(error.place)
+                    if error.place is None or lane is None:
+                        raise
+                    self._halt(error.place, lane, error)
+                    continue
                 for place, batch in records.items():
                     lane = self._lanes.get(place)
                     if lane is not None and not lane.halted:
@@ -205,10 +211,15 @@ class Follower(Listener):
                 taken = lane.backlog.take(self._batch)
                 if taken:
                     await self._take(place, lane, taken)
-        except (UnknownEventError, DamagedRecordError, HaltError) as error:
-            lane.halted = str(error)
+        except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError) as error:
+            self._halt(place, lane, error)
+
+    def _halt(self, place: TopicPartition, lane: _Lane, error: Exception) -> None:
+        """This partition waits for a person or another release; the others go on."""
+        if not lane.halted:
             logger.error("%s halts at %s[%d]: %s", self.group, place.topic, place.partition, error)
-            lane.backlog.clear()
+        lane.halted = str(error)
+        lane.backlog.clear()
 
     async def _begin(self, place: TopicPartition, lane: _Lane) -> None:
         """Learn what is parked here, and see that the log still holds what our position stands on."""
@@ -246,7 +257,7 @@ class Follower(Listener):
             try:
                 await self._hand_over(place, facts)
                 return
-            except (UnknownEventError, DamagedRecordError):
+            except (UnknownEventError, DamagedRecordError, LogDamaged):
                 raise
             except Exception as error:
                 self._failed(place, error)
@@ -279,7 +290,7 @@ class Follower(Listener):
                 try:
                     await self._hand_over(place, [fact])
                     break
-                except (UnknownEventError, DamagedRecordError):
+                except (UnknownEventError, DamagedRecordError, LogDamaged):
                     raise
                 except Exception as error:
                     self._failed(place, error)

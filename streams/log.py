@@ -5,6 +5,7 @@ Two adapters: Kafka (`streams.kafka_log`) and one SQLite file (`streams.sqlite_l
 
     LogError
      ├── LogUnavailable      the log cannot be reached or did not answer in time; the outcome may be unknown
+     ├── LogDamaged          the log does not hold what was appended: its reader halts
      └── TopologyMismatch    the topics are not as this release needs them
 """
 
@@ -34,6 +35,14 @@ class TopologyMismatch(LogError):
 class TopicPartition(NamedTuple):
     topic: str
     partition: int
+
+
+class LogDamaged(LogError):
+    """Records are damaged or missing; of `place`, where it is known, nothing more is read. Waiting does not help."""
+
+    def __init__(self, message: str, place: TopicPartition | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)

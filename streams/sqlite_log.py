@@ -8,7 +8,7 @@ One thread writes. All that waits when it turns to its queue becomes one transac
 commit is synced), so that a lone append costs one fsync and a thousand concurrent ones cost one together. Readers
 that keep up are served from memory, the others from the file, on threads of their own.
 
-It is one module because writer, memory and cursors share one rule: what a caller or a reader sees is committed.
+It is one module because writer and memory share one rule: what a caller or a reader sees is committed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from projections.store.files import own_database, own_folder
+from projections.store.sqlite_file import (
+    DamagedFileError,
+    MissingCommitsError,
+    Tally,
+    connect,
+    inspect,
+    is_damage,
+    make_durable,
+)
 from streams.log import (
     Listener,
     Log,
+    LogDamaged,
     LogError,
     LogUnavailable,
     Member,
@@ -47,54 +55,21 @@ from streams.log import (
     TopologyMismatch,
     append_size,
 )
+from streams.sqlite_reading import Cursor, Group, SqliteMember, SqliteReader
+from streams.sqlite_rows import Held, Rows, Span, Written, make_tables
 
 TAIL_BYTES = 32 * 1024 * 1024
 BATCH_RECORDS = 4096
 BATCH_BYTES = 16 * 1024 * 1024
 SWEEP_SECONDS = 600.0
-SWEEP_ROWS = 2000
-
-# sqlite3 gives up the interpreter lock at each statement, and waits for it behind a busy event loop for up to 5 ms:
-# many rows a statement, in a few fixed sizes so that each is prepared once.
-CHUNKS = (512, 64, 8, 1)
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,
-    compacted INTEGER NOT NULL, retention_ms INTEGER
-);
-CREATE TABLE IF NOT EXISTS log (
-    topic INTEGER NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-    key BLOB, headers BLOB, value BLOB, timestamp INTEGER NOT NULL, compacted INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS log_place ON log (topic, partition, offset);
-CREATE INDEX IF NOT EXISTS log_newest ON log (topic, partition, key) WHERE compacted = 1;
-CREATE TABLE IF NOT EXISTS ends (
-    topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS positions (
-    member_group TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,
-    offset INTEGER NOT NULL, note TEXT NOT NULL, PRIMARY KEY (member_group, topic, partition)
-) WITHOUT ROWID;
-"""
-
-decode_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
-encode_headers = msgspec.msgpack.Encoder().encode
+CHECKPOINT_PAGES = 4000
 
 T = TypeVar("T")
-Batch = Mapping[TopicPartition, Sequence[Stored]]
-Row = tuple[object, ...]
-
-
-@dataclass(slots=True)
-class _Topic:
-    id: int
-    spec: TopicSpec
 
 
 @dataclass(slots=True)
 class _Append:
-    topic: _Topic
+    topic: Held
     partition: int
     records: Sequence[Record]
     done: asyncio.Future[Sequence[int]]
@@ -136,14 +111,16 @@ class SqliteLog(Log):
         self._timeout = timeout
         self._sweep_seconds = sweep_seconds
         self._work: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
-        self._topics: dict[str, _Topic] = {}
+        self._rows = Rows(path)
+        self._tally = Tally(path)
+        self._topics: dict[str, Held] = {}
         self._tails: dict[TopicPartition, _Tail] = {}
         self._order: deque[tuple[_Tail, int]] = deque()
         self._tail_bytes = 0
         self._committed: dict[tuple[str, TopicPartition], Position] = {}
-        self._watchers: defaultdict[TopicPartition, set[_Cursor]] = defaultdict(set)
-        self._groups: defaultdict[str, _Group] = defaultdict(lambda: _Group(self))
-        self._next: dict[tuple[int, int], int] = {}
+        self._watchers: defaultdict[TopicPartition, set[Cursor]] = defaultdict(set)
+        self._groups: defaultdict[str, Group] = defaultdict(lambda: Group(self))
+        self._spans: dict[tuple[int, int], Span] = {}
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._ensuring = asyncio.Lock()
@@ -178,6 +155,7 @@ class SqliteLog(Log):
         await asyncio.to_thread(self._readers.shutdown)
         for connection in self._connections:
             connection.close()
+        self._tally.close()
         assert self._lock_file is not None
         os.close(self._lock_file)
 
@@ -197,39 +175,45 @@ class SqliteLog(Log):
             ) from error
         try:
             connection = self._connect()
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            connection.executescript(SCHEMA)
+            make_durable(connection, CHECKPOINT_PAGES)
+            self._tally.open(connection, make_tables)
             self._load(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError, DamagedFileError, LogDamaged) as error:
             for opened in self._connections:
                 opened.close()
             self._connections.clear()
+            self._tally.close()
             os.close(lock)
-            raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
+            raise self._translated("opened", error) from error
         self._lock_file = lock
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(self._path, self._timeout)
         self._connections.append(connection)
         return connection
 
-    def _load(self, connection: sqlite3.Connection) -> None:
-        self._next = {(t, p): n for t, p, n in connection.execute("SELECT topic, partition, next FROM ends")}
-        rows = connection.execute("SELECT id, name, partitions, compacted, retention_ms FROM topics")
-        for id_, name, partitions, compacted, retention in rows:
-            self._know(_Topic(id_, TopicSpec(name, partitions, bool(compacted), retention)))
-        for group, name, partition, offset, note in connection.execute("SELECT * FROM positions"):
-            self._committed[group, TopicPartition(name, partition)] = Position(offset, note)
+    def _translated(self, what: str, error: Exception) -> LogError:
+        if isinstance(error, LogError):
+            return error
+        if isinstance(error, DamagedFileError):
+            way_out = "restore the log from a backup"
+            if isinstance(error, MissingCommitsError):
+                way_out += f", or remove {error.beside} to go on without them"
+            return LogDamaged(f"{error}; {way_out}")
+        if is_damage(error) and what == "read":
+            return LogDamaged(f"the log {self._path} is damaged: {error}; restore it from a backup")
+        return LogUnavailable(f"the log {self._path} cannot be {what}: {error}")
 
-    def _know(self, topic: _Topic) -> None:
+    def _load(self, connection: sqlite3.Connection) -> None:
+        topics, self._spans, self._committed = self._rows.load(connection)
+        for topic in topics:
+            self._know(topic)
+
+    def _know(self, topic: Held) -> None:
         self._topics[topic.spec.name] = topic
         for partition in range(topic.spec.partitions):
-            end = self._next.setdefault((topic.id, partition), 0)
+            end = self._spans.setdefault((topic.id, partition), Span(0, 0)).next
             self._tails.setdefault(TopicPartition(topic.spec.name, partition), _Tail(end))
 
     # --- what the port asks
@@ -239,13 +223,13 @@ class SqliteLog(Log):
             await self._ensure(topics)
 
     async def _ensure(self, topics: Sequence[TopicSpec]) -> None:
-        fresh: list[_Topic] = []
+        fresh: list[Held] = []
         highest = max((topic.id for topic in self._topics.values()), default=0)
         for spec in topics:
             known = self._topics.get(spec.name)
             if known is None:
                 highest += 1
-                fresh.append(_Topic(highest, spec))
+                fresh.append(Held(highest, spec))
                 continue
             if known.spec.partitions != spec.partitions:
                 raise TopologyMismatch(
@@ -255,20 +239,12 @@ class SqliteLog(Log):
             if known.spec.compacted != spec.compacted:
                 raise TopologyMismatch(f"topic {spec.name} in {self._path} differs in being compacted")
             if known.spec.retention_ms != spec.retention_ms:
-                fresh.append(_Topic(known.id, spec))
+                fresh.append(Held(known.id, spec))
         if not fresh:
             return
-        rows = [
-            (topic.id, topic.spec.name, topic.spec.partitions, topic.spec.compacted, topic.spec.retention_ms)
-            for topic in fresh
-        ]
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "INSERT INTO topics VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET retention_ms = excluded.retention_ms",
-                rows,
-            )
+            self._rows.put_topics(connection, fresh)
 
         def know() -> None:
             for topic in fresh:
@@ -291,13 +267,12 @@ class SqliteLog(Log):
         return await done
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        asked = [(place, self._topic(place).id, self._tails[place].end) for place in places]
+        asked = [(place, self._topic(place), self._tails[place].end) for place in places]
 
         def read(connection: sqlite3.Connection) -> dict[TopicPartition, int]:
             found: dict[TopicPartition, int] = {}
             for place, topic, end in asked:
-                query = "SELECT min(offset) FROM log WHERE topic = ? AND partition = ?"
-                (lowest,) = connection.execute(query, (topic, place.partition)).fetchone()
+                lowest = self._rows.beginning(connection, topic, place.partition)
                 found[place] = end if lowest is None else min(lowest, end)
             return found
 
@@ -318,12 +293,19 @@ class SqliteLog(Log):
         }
 
     def reader(self, gather: float = 0.0) -> Reader:
-        return _SqliteReader(self, gather)
+        return SqliteReader(self, gather)
 
     def member(
         self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
     ) -> Member:
-        return _SqliteMember(self, group, topics, node, listener, gather)
+        return SqliteMember(self, group, topics, node, listener, gather)
+
+    async def inspect(self) -> None:
+        """SQLite's own check of the whole file. Raises LogDamaged."""
+        try:
+            await self.read(lambda connection: inspect(connection, self._path))
+        except DamagedFileError as error:
+            raise self._translated("read", error) from error
 
     # --- within the process
 
@@ -331,7 +313,7 @@ class SqliteLog(Log):
         if not self._open:
             raise LogUnavailable(f"the log {self._path} is closed")
 
-    def _topic(self, place: TopicPartition) -> _Topic:
+    def _topic(self, place: TopicPartition) -> Held:
         if place not in self._tails:
             raise TopologyMismatch(
                 f"the log {self._path} has no partition {place.partition} of topic {place.topic}"
@@ -356,24 +338,14 @@ class SqliteLog(Log):
 
         try:
             return await self._loop.run_in_executor(self._readers, on_thread)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"the log {self._path} cannot be read: {error}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self._translated("read", error) from error
 
     async def read_file(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:
-        topic = self._topic(place).id
-
-        def read(connection: sqlite3.Connection) -> list[Stored]:
-            rows = connection.execute(
-                "SELECT offset, timestamp, key, value, headers FROM log "
-                "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?",
-                (topic, place.partition, offset, end, limit),
-            ).fetchall()
-            return [
-                Stored(*place, at, written, key, value, decode_headers(headers) if headers else ())
-                for at, written, key, value, headers in rows
-            ]
-
-        return await self.read(read)
+        topic = self._topic(place)
+        return await self.read(
+            lambda connection: self._rows.read(connection, topic, place.partition, offset, end, limit)
+        )
 
     def tail(self, place: TopicPartition) -> _Tail:
         self._topic(place)
@@ -384,20 +356,18 @@ class SqliteLog(Log):
             raise TopologyMismatch(f"the log {self._path} has no topic {topic}")
         return self._topics[topic].spec.partitions
 
-    def group(self, name: str) -> _Group:
+    def group(self, name: str) -> Group:
         return self._groups[name]
 
-    def watch(self, place: TopicPartition, cursor: _Cursor) -> None:
+    def watch(self, place: TopicPartition, cursor: Cursor) -> None:
         self._watchers[place].add(cursor)
 
-    def unwatch(self, place: TopicPartition, cursor: _Cursor) -> None:
+    def unwatch(self, place: TopicPartition, cursor: Cursor) -> None:
         self._watchers[place].discard(cursor)
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        rows: list[Row] = [(group, *place, *position) for place, position in positions.items()]
-
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", rows)
+            self._rows.put_positions(connection, group, positions)
 
         def know() -> None:
             for place, position in positions.items():
@@ -452,11 +422,15 @@ class SqliteLog(Log):
         failure: LogUnavailable | None = None
         try:
             connection.execute("BEGIN IMMEDIATE")
-            ends = self._insert(connection, appends)
+            spans = self._place(appends)
+            self._rows.put(connection, (self._written(item) for item in appends))
+            self._rows.put_spans(connection, spans)
             for job in jobs:
                 job.work(connection)
+            self._tally.count(connection)
             connection.execute("COMMIT")
-            self._next.update(ends)
+            self._spans.update(spans)
+            self._tally.committed()
         except Exception as error:  # whatever it was, those who wait are told and the writer goes on
             failure = LogUnavailable(f"the log {self._path} cannot be written: {error}")
             with contextlib.suppress(sqlite3.Error):
@@ -464,46 +438,20 @@ class SqliteLog(Log):
         with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, appends, jobs, failure)
 
-    def _insert(
-        self, connection: sqlite3.Connection, appends: Iterable[_Append]
-    ) -> dict[tuple[int, int], int]:
-        ends: dict[tuple[int, int], int] = {}
-        rows: list[Row] = []
-        newest: dict[tuple[int, int, bytes | None], Row | None] = {}
+    def _place(self, appends: Iterable[_Append]) -> dict[tuple[int, int], Span]:
+        """Give the appends their offsets; where the partitions then begin and end."""
+        spans: dict[tuple[int, int], Span] = {}
         now = time.time_ns() // 1_000_000
         for item in appends:
             item.timestamp = now
-            topic, partition = place = (item.topic.id, item.partition)
-            compacted = item.topic.spec.compacted
-            item.first = offset = ends.get(place) or self._next[place]
-            for record in item.records:
-                headers = encode_headers(record.headers) if record.headers else None
-                row = (
-                    *place, offset, record.key, headers, record.value, item.timestamp, int(compacted)
-                )  # fmt: skip
-                offset += 1
-                if compacted:
-                    newest[topic, partition, record.key] = None if record.value is None else row
-                else:
-                    rows.append(row)
-            ends[place] = offset
-        if newest:
-            _many(
-                connection,
-                # CROSS JOIN: the keys outside, the index inside; left alone SQLite scans the whole index.
-                "DELETE FROM log WHERE rowid IN (SELECT log.rowid FROM (VALUES {}) AS given CROSS JOIN log "
-                "WHERE log.compacted = 1 AND log.topic = given.column1 "
-                "AND log.partition = given.column2 AND log.key = given.column3)",
-                list(newest),
-            )
-            rows.extend(row for row in newest.values() if row is not None)
-        _many(connection, "INSERT INTO log VALUES {}", rows)
-        _many(
-            connection,
-            "INSERT INTO ends VALUES {} ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
-            [(*place, offset) for place, offset in ends.items()],
-        )
-        return ends
+            place = (item.topic.id, item.partition)
+            first, item.first = spans.get(place) or self._spans[place]
+            spans[place] = Span(first, item.first + len(item.records))
+        return spans
+
+    @staticmethod
+    def _written(item: _Append) -> Written:
+        return Written(item.topic, item.partition, item.first, item.records, item.timestamp)
 
     def _sweep(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Delete what is past its topic's retention, a few rows a step, oldest first."""
@@ -511,21 +459,29 @@ class SqliteLog(Log):
         for topic in list(self._topics.values()):
             if topic.spec.retention_ms is None or topic.spec.compacted:
                 continue
+            before = now - topic.spec.retention_ms
             for partition in range(topic.spec.partitions):
-                while True:
-                    rows = connection.execute(
-                        "SELECT offset, timestamp FROM log WHERE topic = ? AND partition = ? ORDER BY offset LIMIT ?",
-                        (topic.id, partition, SWEEP_ROWS),
-                    ).fetchall()
-                    old = [offset for offset, written in rows if written < now - topic.spec.retention_ms]
-                    if old:
-                        connection.execute(
-                            "DELETE FROM log WHERE topic = ? AND partition = ? AND offset <= ?",
-                            (topic.id, partition, old[-1]),
-                        )
+                more = True
+                while more:
+                    more = self._sweep_some(connection, topic, partition, before)
                     yield
-                    if len(old) < SWEEP_ROWS:
-                        break
+
+    def _sweep_some(self, connection: sqlite3.Connection, topic: Held, partition: int, before: int) -> bool:
+        span = self._spans[topic.id, partition]
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            swept, more = self._rows.sweep(connection, topic, partition, before, span)
+            if swept != span:
+                self._tally.count(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        if swept != span:
+            self._spans[topic.id, partition] = swept
+            self._tally.committed()
+        return more
 
     # --- back on the event loop
 
@@ -566,248 +522,3 @@ class SqliteLog(Log):
             self._tail_bytes -= size
         for cursor in self._watchers.get(place, ()):
             cursor.wake(place)
-
-
-def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Run `statement` over all rows; `{}` in it becomes the rows' parameters."""
-    at = 0
-    for chunk in CHUNKS:
-        while len(rows) - at >= chunk:
-            part = rows[at : at + chunk]
-            marks = f"({', '.join('?' * len(part[0]))})"
-            values = [value for row in part for value in row]
-            connection.execute(statement.format(", ".join([marks] * chunk)), values)
-            at += chunk
-
-
-class _Cursor:
-    """Positions in the log, and what to read next. All on the event loop."""
-
-    def __init__(self, log: SqliteLog, gather: float) -> None:
-        self._log = log
-        self._gather = gather
-        self._next = 0.0
-        self.positions: dict[TopicPartition, int] = {}
-        self._ready: dict[TopicPartition, None] = {}
-        self.woken = asyncio.Event()
-        self.gate = asyncio.Lock()  # held while records are taken, and by a member while its listener is told
-
-    def put(self, place: TopicPartition, offset: int) -> None:
-        self._log.tail(place)
-        self.positions[place] = offset
-        self._log.watch(place, self)
-        self.wake(place)
-
-    def drop(self, place: TopicPartition) -> None:
-        self.positions.pop(place, None)
-        self._ready.pop(place, None)
-        self._log.unwatch(place, self)
-
-    def clear(self) -> None:
-        for place in list(self.positions):
-            self.drop(place)
-
-    def wake(self, place: TopicPartition) -> None:
-        self._ready[place] = None
-        self.woken.set()
-
-    async def poll(self, timeout: float, limit: int, check: Callable[[], None]) -> Batch:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        await asyncio.sleep(min(self._next - loop.time(), timeout))
-        try:
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    await self.gate.acquire()
-                try:
-                    check()
-                    self.woken.clear()
-                    if found := await self._take(limit):
-                        self._next = loop.time() + self._gather
-                        return found
-                finally:
-                    self.gate.release()
-                if not self._ready:
-                    async with asyncio.timeout_at(deadline):
-                        await self.woken.wait()
-        except TimeoutError:
-            return {}
-
-    async def _take(self, limit: int) -> Batch:
-        found: dict[TopicPartition, Sequence[Stored]] = {}
-        later: list[TopicPartition] = []
-        while self._ready and limit > 0:
-            place = next(iter(self._ready))
-            del self._ready[place]
-            if place in found:
-                # An append made it ready again while the file was read: its next records come with the next poll.
-                later.append(place)
-                continue
-            offset = self.positions[place]
-            tail = self._log.tail(place)
-            end = tail.end
-            if offset >= end:
-                continue
-            if offset >= tail.start:
-                records = tail.slice(offset, limit)
-                after = records[-1].offset + 1
-            elif found:
-                # No waiting with records in hand: a cancelled poll must not lose them.
-                later.append(place)
-                continue
-            else:
-                try:
-                    records = await self._log.read_file(place, offset, end, limit)
-                except BaseException:
-                    self._ready.setdefault(place)
-                    raise
-                if self.positions.get(place) != offset:
-                    continue
-                after = records[-1].offset + 1 if len(records) == limit else end
-            self.positions[place] = after
-            if after < tail.end:
-                later.append(place)
-            if records:
-                found[place] = records
-                limit -= len(records)
-        for place in later:
-            self._ready.setdefault(place)
-        return found
-
-
-class _SqliteReader(Reader):
-    def __init__(self, log: SqliteLog, gather: float) -> None:
-        self._log = log
-        self._cursor = _Cursor(log, gather)
-
-    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        self._cursor.clear()
-        for place, offset in positions.items():
-            self._cursor.put(place, offset)
-
-    async def poll(self, timeout: float, limit: int = 500) -> Batch:
-        return await self._cursor.poll(timeout, limit, self._log.check_open)
-
-    async def position(self, place: TopicPartition) -> int:
-        self._log.check_open()
-        return self._cursor.positions[place]
-
-    async def close(self) -> None:
-        self._cursor.clear()
-
-
-class _Group:
-    """The living members of one group, and who holds what."""
-
-    def __init__(self, log: SqliteLog) -> None:
-        self._log = log
-        self.members: dict[str, _SqliteMember] = {}
-        self.holders: dict[TopicPartition, _SqliteMember] = {}
-
-    def share(self, node: str) -> set[TopicPartition]:
-        """What a node shall hold: of each topic an even run of neighbouring partitions."""
-        mine: set[TopicPartition] = set()
-        for topic in self.members[node].topics:
-            nodes = sorted(name for name, member in self.members.items() if topic in member.topics)
-            count = self._log.partitions(topic)
-            mine |= {TopicPartition(topic, p) for p in range(count) if nodes[p * len(nodes) // count] == node}
-        return mine
-
-    def turn(self) -> None:
-        for member in self.members.values():
-            member.turn.set()
-
-
-class _SqliteMember(Member):
-    def __init__(
-        self, log: SqliteLog, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float
-    ) -> None:
-        self.topics = frozenset(topics)
-        self.turn = asyncio.Event()
-        self._log = log
-        self._name = group
-        self._node = node
-        self._listener = listener
-        self._cursor = _Cursor(log, gather)
-        self._task: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
-
-    async def start(self) -> None:
-        self._log.check_open()
-        for topic in self.topics:
-            self._log.partitions(topic)
-        self._group = self._log.group(self._name)
-        if self._node in self._group.members:
-            raise LogError(f"group {self._name} has a living member named {self._node} already")
-        self._group.members[self._node] = self
-        self._task = asyncio.create_task(self._follow(), name=f"member-{self._name}-{self._node}")
-        self._group.turn()
-
-    async def poll(self, timeout: float, limit: int = 500) -> Batch:
-        return await self._cursor.poll(timeout, limit, self._check)
-
-    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
-        for place in positions:
-            self._check_held(place)
-        await self._log.commit(self._name, positions)
-
-    async def close(self) -> None:
-        if self._task is None:
-            return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
-        self._cursor.clear()
-        del self._group.members[self._node]
-        for place in [place for place, holder in self._group.holders.items() if holder is self]:
-            del self._group.holders[place]
-        self._group.turn()
-
-    def _check(self) -> None:
-        self._log.check_open()
-        if self._failure is not None:
-            raise self._failure
-
-    def _check_held(self, place: TopicPartition) -> None:
-        self._check()
-        if self._task is None or self._group.holders.get(place) is not self:
-            raise LogUnavailable(
-                f"{place.topic}/{place.partition} is not held by {self._node} of group {self._name}"
-            )
-
-    async def _follow(self) -> None:
-        """Give up what is another's now, take what is ours and free, and tell the listener of both."""
-        try:
-            while True:
-                await self.turn.wait()
-                self.turn.clear()
-                holders = self._group.holders
-                mine = self._group.share(self._node)
-                losing = frozenset(p for p, holder in holders.items() if holder is self and p not in mine)
-                if losing:
-                    async with self._cursor.gate:
-                        for place in losing:
-                            self._cursor.drop(place)
-                        await self._listener.lost(losing)
-                    for place in losing:
-                        del holders[place]
-                    self._group.turn()
-                gaining = sorted(place for place in mine if place not in holders)
-                if gaining:
-                    holders.update(dict.fromkeys(gaining, self))
-                    async with self._cursor.gate:
-                        await self._gain(gaining)
-                    self._cursor.woken.set()
-        except Exception as error:
-            self._failure = error
-            self._cursor.woken.set()
-
-    async def _gain(self, places: Sequence[TopicPartition]) -> None:
-        positions = dict(await self._log.committed(self._name, places))
-        fresh = [place for place in places if place not in positions]
-        for place, offset in (await self._log.beginnings(fresh)).items():
-            positions[place] = Position(offset)
-        for place, position in positions.items():
-            self._cursor.put(place, position.offset)
-        await self._listener.gained(positions)

@@ -6,13 +6,15 @@ import contextlib
 import os
 from pathlib import Path
 
+from projections.store.folders import make_folder
+
 BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite makes beside a database, with the mode of the database."""
 
 
 def own_folder(folder: Path) -> None:
-    """Make the folder where it is missing, for its owner alone; one that is there stays as it is."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the folder where it is missing, for its owner alone and durably; one that is there stays as it is."""
+    make_folder(folder, 0o700)
 
 
 def own_database(path: Path) -> None:

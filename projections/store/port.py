@@ -8,6 +8,7 @@ those that begin with `_` are the store's; `geo` is a GeoJSON point or null.
 
     StoreError
     ├── StoreUnavailable    the connection, the server or the disk: try again later
+    │   └── StoreDamaged    what is stored is not what was written: away until a person repairs it
     ├── StoreRejected       this write or query can never succeed: trying again is useless
     │   └── UniqueViolation another document holds the same unique fields
     └── BadCursor           a cursor that this store did not make for this query
@@ -44,6 +45,10 @@ class StoreUnavailable(StoreError):
     def __init__(self, url: str, cause: str) -> None:
         super().__init__(f"read store {url} is unavailable: {cause}")
         self.url = url
+
+
+class StoreDamaged(StoreUnavailable):
+    """A file of the store is damaged; nothing is answered from what is. The line says what to do."""
 
 
 class StoreRejected(StoreError):

@@ -3,27 +3,27 @@
 
 Writes enter through one writer thread, which commits whatever has queued up together (`synchronous=FULL`, so
 that a saved position never outlives its data); reads run on threads of their own and see committed data only.
+Each row carries a checksum, verified whenever it is read; what is damaged is named, and nothing is answered from it.
 A batch over several files is committed file by file, `chargesphere.db` with the positions last. It never
 blocks the event loop and never makes a file or table for a read. The module is long because the port's methods
-and the two kinds of thread that serve them are one thing; rows and statements are in `sqlite_rows`, `sqlite_sql`.
+and the two kinds of thread that serve them are one thing; rows and statements are in `sqlite_rows`
+and `sqlite_sql`, files in `sqlite_databases`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from projections.store import sqlite_sql as sql
-from projections.store.files import own_database, own_folder
 from projections.store.port import (
     HUB,
     Applied,
@@ -34,6 +34,7 @@ from projections.store.port import (
     PositionKey,
     Query,
     ReadStore,
+    StoreDamaged,
     StoreError,
     StoreRejected,
     StoreUnavailable,
@@ -50,17 +51,20 @@ from projections.store.shapes import (
     is_database,
     make_cursor,
 )
-from projections.store.sqlite_rows import apply_write, document_of, exists, make_index
+from projections.store.sqlite_databases import Database, Databases
+from projections.store.sqlite_file import DamagedFileError, checksum, is_damage
+from projections.store.sqlite_rows import COLUMNS, apply_write, document_of, exists, make_index
 
 T = TypeVar("T")
 
 _GROUP = 256
 _READERS = 3
 _POSITIONS = (
-    "CREATE TABLE IF NOT EXISTS positions (projector TEXT, topic TEXT, part INTEGER, place INTEGER NOT NULL,"
-    " PRIMARY KEY (projector, topic, part)) WITHOUT ROWID"
+    "CREATE TABLE positions (projector TEXT, topic TEXT, part INTEGER, place INTEGER NOT NULL,"
+    " sum INTEGER NOT NULL, PRIMARY KEY (projector, topic, part)) WITHOUT ROWID"
 )
 _REFUSED = (
+    DamagedFileError,
     StoreRejected,
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -85,9 +89,7 @@ class SqliteReadStore(ReadStore):
         self._jobs: deque[_Job] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="readstore-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="readstore-reader")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._writers: dict[str, sqlite3.Connection] = {}
+        self._files = Databases(folder)
         self._tables: set[tuple[str, str]] = set()
         self._declared: dict[IndexSpec, None] = {}
         self._closed = False
@@ -107,10 +109,12 @@ class SqliteReadStore(ReadStore):
 
     async def positions(self, projector: str) -> dict[PositionKey, int]:
         def read(connection: sqlite3.Connection) -> dict[PositionKey, int]:
-            rows = connection.execute(
-                "SELECT topic, part, place FROM positions WHERE projector = ?", (projector,)
-            )
-            return {PositionKey(projector, topic, part): place for topic, part, place in rows}
+            found: dict[PositionKey, int] = {}
+            for *row, sum_ in connection.execute("SELECT * FROM positions WHERE projector = ?", (projector,)):
+                if checksum(*row) != sum_:
+                    raise DamagedFileError(f"the position {row} is not what was written")
+                found[PositionKey(projector, row[1], row[2])] = row[3]
+            return found
 
         return await self._read(HUB, read, {})
 
@@ -119,8 +123,8 @@ class SqliteReadStore(ReadStore):
 
     async def forget_positions(self, projector: str) -> None:
         def forget() -> None:
-            with self._transaction(HUB) as connection:
-                connection.execute(_POSITIONS)
+            with self._files.writer(HUB).transaction() as connection:
+                self._make_positions()
                 connection.execute("DELETE FROM positions WHERE projector = ?", (projector,))
 
         await self._write(forget)
@@ -130,31 +134,35 @@ class SqliteReadStore(ReadStore):
 
     async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         check_place(db, collection)
-        wanted = msgspec.json.encode(list(ids)).decode()
+        found = self._among(collection, ids)
 
         def read(connection: sqlite3.Connection) -> dict[str, Document]:
-            rows = connection.execute(
-                f"SELECT id, body FROM {sql.table(collection)}"
-                " WHERE live = 1 AND id IN (SELECT value FROM json_each(?))",
-                (wanted,),
-            )
-            return {id: document_of(body) for id, body in rows}
+            return {str(row[0]): document_of(sql.table(collection), row) for row in found(connection)}
 
         return await self._read(db, read, {})
 
     async def versions(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, int]:
         check_place(db, collection)
-        wanted = msgspec.json.encode(list(ids)).decode()
+        found = self._among(collection, ids)
 
         def read(connection: sqlite3.Connection) -> dict[str, int]:
-            rows = connection.execute(
-                f"SELECT id, version FROM {sql.table(collection)}"
-                " WHERE live = 1 AND id IN (SELECT value FROM json_each(?))",
-                (wanted,),
-            )
-            return dict(rows.fetchall())
+            versions: dict[str, int] = {}
+            for row in found(connection):
+                document_of(sql.table(collection), row)
+                versions[str(row[0])] = row[1]
+            return versions
 
         return await self._read(db, read, {})
+
+    @staticmethod
+    def _among(collection: str, ids: Iterable[str]) -> Callable[[sqlite3.Connection], list[tuple[Any, ...]]]:
+        """Asks for the rows of the visible documents among these ids."""
+        wanted = msgspec.json.encode(list(ids)).decode()
+        statement = (
+            f"SELECT {COLUMNS} FROM {sql.table(collection)}"
+            " WHERE live = 1 AND id IN (SELECT value FROM json_each(?))"
+        )
+        return lambda connection: connection.execute(statement, (wanted,)).fetchall()
 
     async def find(self, query: Query) -> Page:
         check_place(query.db, query.collection)
@@ -198,7 +206,7 @@ class SqliteReadStore(ReadStore):
         clause = sql.where(where)
         rows, tree = sql.table(collection), sql.geo_table(collection)
         statement = (
-            "SELECT body->>'$.geo.coordinates[0]', body->>'$.geo.coordinates[1]', id, body"
+            f"SELECT body->>'$.geo.coordinates[0]', body->>'$.geo.coordinates[1]', {COLUMNS}"
             f" FROM {rows} WHERE k IN (SELECT k FROM {tree} WHERE maxx >= ? AND minx <= ?"
             f" AND maxy >= ? AND miny <= ?) AND {clause.text}"
         )
@@ -208,14 +216,14 @@ class SqliteReadStore(ReadStore):
                 return []
             if not exists(connection, tree):
                 raise StoreRejected(f"{db}.{collection} has no geo index: declare one with geo_index()")
-            found: dict[str, tuple[float, str]] = {}
+            found: dict[str, tuple[float, tuple[Any, ...]]] = {}
             for box in sql.boxes(lon, lat, radius):
-                for x, y, id, body in connection.execute(statement, (*box, *clause.values)):
+                for x, y, *row in connection.execute(statement, (*box, *clause.values)):
                     away = distance_m(lon, lat, x, y)
                     if away <= radius:
-                        found[id] = (away, body)
+                        found[row[0]] = (away, tuple(row))
             nearest = sorted(found.items(), key=lambda item: (item[1][0], item[0]))[:limit]
-            return [{**document_of(body), "distance_m": round(away, 1)} for _, (away, body) in nearest]
+            return [{**document_of(rows, row), "distance_m": round(away, 1)} for _, (away, row) in nearest]
 
         return await self._read(db, read, [])
 
@@ -229,18 +237,44 @@ class SqliteReadStore(ReadStore):
         return await self._write(lambda: self._purge(now))
 
     async def drop_all(self, databases: Iterable[str]) -> None:
-        names = [name for name in databases if self._path(name).exists()]
+        names = [name for name in databases if self._files.path(name).exists()]
         await self._write(lambda: self._drop(names))
 
     async def databases(self) -> list[str]:
         def read() -> list[str]:
-            names = (path.stem for path in self._folder.glob("*.db"))
-            return sorted(name for name in names if is_database(name) and self._tables_of(name))
+            return sorted(name for name in self._files.names() if is_database(name) and self._tables_of(name))
 
         return await self._off_loop(self._readers, read)
 
     async def ping(self) -> None:
-        await self._write(lambda: self._connection(HUB).execute("SELECT 1").fetchone())
+        await self._write(lambda: self._files.writer(HUB).connection.execute("SELECT 1").fetchone())
+
+    async def damages(self) -> list[str]:
+        """Read all files through; one line for each database or collection that is damaged."""
+
+        def read(db: str) -> list[str]:
+            found: list[str] = []
+            connection = self._files.reader(db)
+            for collection in self._tables_of(db):
+                rows = sql.table(collection)
+                try:
+                    for row in connection.execute(f"SELECT {COLUMNS} FROM {rows}"):
+                        document_of(rows, row)
+                except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
+                    found.append(str(self._named(db, error)))
+            return found
+
+        def each() -> list[str]:
+            found: list[str] = []
+            for db in sorted(self._files.names()):
+                try:
+                    self._files.inspect(db)
+                    found.extend(read(db))
+                except (DamagedFileError, sqlite3.Error) as error:
+                    found.append(str(self._named(db, error)))
+            return found
+
+        return await self._off_loop(self._readers, each)
 
     async def close(self) -> None:
         if self._closed:
@@ -248,8 +282,7 @@ class SqliteReadStore(ReadStore):
         self._closed = True
         for pool in (self._writer, self._readers):
             await asyncio.to_thread(pool.shutdown)
-        for connection in self._connections:
-            connection.close()
+        await asyncio.to_thread(self._files.close)
 
     def _drain(self) -> None:
         """Takes what has queued up, runs each batch in its own savepoint and commits all together."""
@@ -259,7 +292,7 @@ class SqliteReadStore(ReadStore):
             if job.future.set_running_or_notify_cancel():
                 jobs.append(job)
         done: list[tuple[_Job, Applied]] = []
-        begun: list[str] = []
+        begun: dict[str, Database] = {}
         try:
             for job in jobs:
                 try:
@@ -267,12 +300,11 @@ class SqliteReadStore(ReadStore):
                 except _REFUSED as error:
                     job.future.set_exception(self._translated(error))
             for db in sorted(begun, key=lambda name: name == HUB):
-                self._connection(db).execute("COMMIT")
+                begun[db].commit()
         except Exception as error:
             self._tables.clear()
-            for db in begun:
-                if self._connection(db).in_transaction:
-                    self._connection(db).execute("ROLLBACK")
+            for database in begun.values():
+                database.rollback()
             for job in jobs:
                 if not job.future.done():
                     job.future.set_exception(self._translated(error))
@@ -280,51 +312,56 @@ class SqliteReadStore(ReadStore):
         for job, applied in done:
             job.future.set_result(applied)
 
-    def _run(self, job: _Job, begun: list[str]) -> Applied:
+    def _run(self, job: _Job, begun: dict[str, Database]) -> Applied:
         touched = {write.db for write in job.writes} | ({HUB} if job.positions else set())
-        for db in touched:
-            connection = self._connection(db)
+        databases = [self._files.writer(db) for db in touched]
+        for db, database in zip(touched, databases, strict=True):
             if db not in begun:
-                connection.execute("BEGIN IMMEDIATE")
-                begun.append(db)
-            connection.execute("SAVEPOINT job")
+                database.begin()
+                begun[db] = database
+            database.connection.execute("SAVEPOINT job")
         try:
             applied = sum(self._write_one(write) for write in job.writes)
             if job.positions:
-                hub = self._connection(HUB)
-                hub.execute(_POSITIONS)
-                hub.executemany(
-                    "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
-                    [(k.projector, k.topic, k.partition, place) for k, place in job.positions.items()],
+                self._make_positions()
+                rows = [(k.projector, k.topic, k.partition, place) for k, place in job.positions.items()]
+                self._files.writer(HUB).connection.executemany(
+                    "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
+                    [(*row, checksum(*row)) for row in rows],
                 )
         except _REFUSED:
             self._tables.clear()
-            for db in touched:
-                self._connection(db).execute("ROLLBACK TO job")
+            for database in databases:
+                database.connection.execute("ROLLBACK TO job")
             raise
         finally:
-            for db in touched:
-                if self._connection(db).in_transaction:
-                    self._connection(db).execute("RELEASE job")
+            for database in databases:
+                if database.connection.in_transaction:
+                    database.connection.execute("RELEASE job")
         return Applied(applied, len(job.writes) - applied)
 
     def _write_one(self, write: Write) -> bool:
         self._make_table(write.db, write.collection)
-        return apply_write(self._connection(write.db), write)
+        try:
+            return apply_write(self._files.writer(write.db).connection, write)
+        except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
+            raise self._named(write.db, error) from None
 
     def _ensure(self, specs: list[IndexSpec]) -> None:
         for db in {spec.db for spec in specs}:
-            with self._transaction(db) as connection:
+            with self._files.writer(db).transaction() as connection:
                 for spec in specs:
                     if spec.db != db:
                         continue
                     self._make_table(db, spec.collection)
                     if spec.geo:
                         if not exists(connection, sql.geo_table(spec.collection)):
+                            self._files.writer(db).schema_changes()
                             for statement in sql.geo_statements(spec.collection):
                                 connection.execute(statement)
                     else:
-                        make_index(connection, *sql.index_statement(spec))
+                        if make_index(connection, *sql.index_statement(spec)):
+                            self._files.writer(db).schema_changes()
         self._declared = declared(self._declared, specs)
 
     def _purge(self, now: datetime) -> int:
@@ -333,18 +370,19 @@ class SqliteReadStore(ReadStore):
             if spec.expire_after is None:
                 continue
             before = (now.astimezone(UTC) - timedelta(seconds=spec.expire_after)).replace(microsecond=0)
-            with self._transaction(spec.db) as connection:
+            rows, bound = sql.table(spec.collection), (before.isoformat().replace("+00:00", "Z"),)
+            expired = f"FROM {rows} WHERE live = 1 AND {sql.field(spec.fields[0].field)} < ?"
+            with self._files.writer(spec.db).transaction() as connection:
                 self._make_table(spec.db, spec.collection)
-                gone += connection.execute(
-                    f"DELETE FROM {sql.table(spec.collection)}"
-                    f" WHERE live = 1 AND {sql.field(spec.fields[0].field)} < ?",
-                    (before.isoformat().replace("+00:00", "Z"),),
-                ).rowcount
+                for row in connection.execute(f"SELECT {COLUMNS} {expired}", bound):
+                    document_of(rows, row)  # a damaged time takes nothing away
+                gone += connection.execute(f"DELETE {expired}", bound).rowcount
         return gone
 
     def _drop(self, names: list[str]) -> None:
         for db in names:
-            with self._transaction(db) as connection:
+            with self._files.writer(db).transaction() as connection:
+                self._files.writer(db).schema_changes()
                 for name in self._tables_of(db):
                     connection.execute(f"DROP TABLE IF EXISTS {sql.geo_table(name)}")
                     connection.execute(f"DROP TABLE {sql.table(name)}")
@@ -352,38 +390,45 @@ class SqliteReadStore(ReadStore):
         self._ensure([spec for spec in self._declared if spec.db in names])
 
     def _tables_of(self, db: str) -> list[str]:
-        rows = self._reader(db).execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        rows = self._files.reader(db).execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         return [name.removeprefix("c_") for (name,) in rows.fetchall() if name.startswith("c_")]
 
     def _make_table(self, db: str, collection: str) -> None:
         if (db, collection) not in self._tables:
-            self._connection(db).execute(sql.make_table(collection))
+            database = self._files.writer(db)
+            if not exists(database.connection, sql.table(collection)):
+                database.schema_changes()
+                database.connection.execute(sql.make_table(collection))
             self._tables.add((db, collection))
 
-    def _transaction(self, db: str) -> _Transaction:
-        return _Transaction(self._connection(db))
+    def _make_positions(self) -> None:
+        hub = self._files.writer(HUB)
+        if not exists(hub.connection, "positions"):
+            hub.schema_changes()
+            hub.connection.execute(_POSITIONS)
 
     async def _select(self, query: Query, where: sql.Sql, limit: int, offset: int) -> list[Document]:
         statement = (
-            f"SELECT body FROM {sql.table(query.collection)} WHERE {where.text}"
+            f"SELECT {COLUMNS} FROM {sql.table(query.collection)} WHERE {where.text}"
             f" ORDER BY {sql.order(query)} LIMIT {limit} OFFSET {offset}"
         )
 
         def read(connection: sqlite3.Connection) -> list[Document]:
-            return [document_of(body) for (body,) in connection.execute(statement, where.values)]
+            rows = connection.execute(statement, where.values)
+            return [document_of(sql.table(query.collection), row) for row in rows]
 
         return await self._read(query.db, read, [])
 
     async def _read(self, db: str, read: Callable[[sqlite3.Connection], T], absent: T) -> T:
         def run() -> T:
-            if not self._path(db).exists():
+            if not self._files.path(db).exists():
                 return absent
             try:
-                return read(self._reader(db))
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
+                return read(self._files.reader(db))
+            except (DamagedFileError, UnicodeDecodeError, sqlite3.Error) as error:
+                if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
                     return absent
-                raise
+                raise self._named(db, error) from None
 
         return await self._off_loop(self._readers, run)
 
@@ -395,34 +440,12 @@ class SqliteReadStore(ReadStore):
             raise self._unavailable("closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except (sqlite3.Error, OSError) as error:
+        except (DamagedFileError, UnicodeDecodeError, sqlite3.Error, OSError) as error:
             raise self._translated(error) from error
 
-    def _path(self, db: str) -> Path:
-        return self._folder / f"{db}.db"
-
-    def _connection(self, db: str) -> sqlite3.Connection:
-        found = self._writers.get(db)
-        if found is None:
-            own_folder(self._folder)
-            own_database(self._path(db))
-            found = self._open(self._path(db))
-            found.execute("PRAGMA journal_mode = WAL")
-            found.execute("PRAGMA synchronous = FULL")
-            self._writers[db] = found
-        return found
-
-    def _reader(self, db: str) -> sqlite3.Connection:
-        held: dict[str, sqlite3.Connection] = self._local.__dict__
-        if db not in held:
-            held[db] = self._open(self._path(db))
-            held[db].execute("PRAGMA query_only = 1")
-        return held[db]
-
-    def _open(self, path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        self._connections.append(connection)
-        return connection
+    def _named(self, db: str, error: Exception) -> Exception:
+        """Damage with the file and the way out; any other error as it is."""
+        return self._files.damaged(db, error) if is_damage(error) else error
 
     def _unavailable(self, cause: str) -> StoreUnavailable:
         return StoreUnavailable(f"sqlite:{self._folder}", cause)
@@ -431,6 +454,8 @@ class SqliteReadStore(ReadStore):
         match error:
             case StoreError():
                 return error
+            case _ if is_damage(error):
+                return StoreDamaged(f"sqlite:{self._folder}", str(error))
             case sqlite3.IntegrityError():
                 return UniqueViolation(f"read store sqlite:{self._folder}: {error}")
             case _ if isinstance(error, _REFUSED):
@@ -439,17 +464,3 @@ class SqliteReadStore(ReadStore):
                 return self._unavailable(str(error) or type(error).__name__)
             case _:
                 return error
-
-
-class _Transaction:
-    """`BEGIN IMMEDIATE`, then `COMMIT`, or `ROLLBACK` when the block raises."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connection.execute("BEGIN IMMEDIATE")
-        return self._connection
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")

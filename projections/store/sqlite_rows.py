@@ -7,12 +7,17 @@ It neither begins nor commits; whoever calls it holds the only writing connectio
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from projections.store import sqlite_sql as sql
 from projections.store.port import JSON, Append, Document, Insert, Put, PutPart, Remove, Write
+from projections.store.sqlite_file import DamagedFileError, checksum
+
+COLUMNS = "id, version, live, body, sum"
+"""What a read must ask for to be able to verify a document."""
 
 _decode = msgspec.json.Decoder(dict[str, object])
 
@@ -27,8 +32,8 @@ def apply_write(connection: sqlite3.Connection, write: Write) -> bool:
             return _put(connection, rows, write.id, 0, document)
         case Remove(version=version):
             return _put(connection, rows, write.id, version, {"_deleted": True}, live=0)
-    found = connection.execute(f"SELECT version, live, body FROM {rows} WHERE id = ?", (write.id,)).fetchone()
-    version, live, stored = (-1, 0, {}) if found is None else (found[0], found[1], document_of(found[2]))
+    found = connection.execute(f"SELECT {COLUMNS} FROM {rows} WHERE id = ?", (write.id,)).fetchone()
+    version, live, stored = (-1, 0, {}) if found is None else (found[1], found[2], document_of(rows, found))
     match write:
         case Put():
             kept = {name: stored[name] for name in write.keep if name in stored}
@@ -61,10 +66,10 @@ def _put(
 ) -> bool:
     body = msgspec.json.encode({**document, "_id": id, "version": version}).decode()
     done = connection.execute(
-        f"INSERT INTO {rows}(id, version, live, body) VALUES (?, ?, ?, ?) ON CONFLICT(id) DO UPDATE"
-        " SET version = excluded.version, live = excluded.live, body = excluded.body"
+        f"INSERT INTO {rows}({COLUMNS}) VALUES (?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE"
+        " SET version = excluded.version, live = excluded.live, body = excluded.body, sum = excluded.sum"
         f" WHERE excluded.version > coalesce({rows}.version, -1)",
-        (id, version, live, body),
+        (id, version, live, body, checksum(rows, id, version, live, body)),
     )
     return done.rowcount == 1
 
@@ -74,21 +79,22 @@ def _replace(
 ) -> bool:
     body = msgspec.json.encode({**document, "_id": id}).decode()
     connection.execute(
-        f"INSERT INTO {rows}(id, version, live, body) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT(id) DO UPDATE SET body = excluded.body",
-        (id, version, live, body),
+        f"INSERT INTO {rows}({COLUMNS}) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT(id) DO UPDATE SET body = excluded.body, sum = excluded.sum",
+        (id, version, live, body, checksum(rows, id, version, live, body)),
     )
     return True
 
 
-def make_index(connection: sqlite3.Connection, name: str, statement: str) -> None:
-    """Makes the index, anew where one of this name was made by another statement."""
+def make_index(connection: sqlite3.Connection, name: str, statement: str) -> bool:
+    """Makes the index, anew where one of this name was made by another statement; whether it did."""
     row = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-    if row is not None and row[0] != statement:
+    if row is not None and row[0] == statement:
+        return False
+    if row is not None:
         connection.execute(f"DROP INDEX {name}")
-        row = None
-    if row is None:
-        connection.execute(statement)
+    connection.execute(statement)
+    return True
 
 
 def exists(connection: sqlite3.Connection, name: str) -> bool:
@@ -96,6 +102,11 @@ def exists(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
 
 
-def document_of(body: str) -> Document:
-    """The document that a row holds."""
-    return _decode.decode(body)  # type: ignore[return-value]
+def document_of(rows: str, row: Sequence[Any]) -> Document:
+    """The document that a row of `COLUMNS` holds."""
+    *values, sum_ = row
+    if checksum(rows, *values) != sum_:
+        raise DamagedFileError(
+            f"the document {row[0]!r} of {rows.removeprefix('c_')} is not what was written"
+        )
+    return _decode.decode(row[3])  # type: ignore[return-value]

@@ -131,7 +131,7 @@ def make_table(collection: str) -> str:
     """The statement that makes a collection's table when it is missing."""
     return (
         f"CREATE TABLE IF NOT EXISTS {table(collection)} (k INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-        " version INTEGER, live INTEGER NOT NULL, body TEXT NOT NULL)"
+        " version INTEGER, live INTEGER NOT NULL, body TEXT NOT NULL, sum INTEGER NOT NULL)"
     )
 
 
@@ -145,6 +145,25 @@ def index_statement(spec: IndexSpec) -> tuple[str, str]:
     return name, f"CREATE {kind} {name} ON {table(spec.collection)}({', '.join(keys)}) WHERE live = 1"
 
 
+def geo_differs(collection: str) -> str:
+    """Asks whether the R*Tree lacks a placed document, holds it elsewhere, or holds another number of them."""
+    rows, tree = table(collection), geo_table(collection)
+    x, y = (f"body->>'$.geo.coordinates[{n}]'" for n in (0, 1))
+    placed = f"SELECT k, {x} AS x, {y} AS y FROM {rows} WHERE live = 1 AND {_placed('')}"
+    return (
+        f"WITH placed AS MATERIALIZED ({placed})"
+        f" SELECT (SELECT count(*) FROM placed) <> (SELECT count(*) FROM {tree})"
+        f" OR EXISTS (SELECT 1 FROM placed JOIN {tree} AS t ON t.k = placed.k"
+        " WHERE NOT (t.minx <= x AND t.maxx >= x AND t.miny <= y AND t.maxy >= y)"
+        " OR t.maxx - t.minx > 0.0001 OR t.maxy - t.miny > 0.0001)"
+        f" OR EXISTS (SELECT 1 FROM placed WHERE k NOT IN (SELECT k FROM {tree}))"
+    )
+
+
+def _placed(row: str) -> str:
+    return f"json_type({row}body, '$.geo.coordinates[1]') IN ('real', 'integer')"
+
+
 def geo_statements(collection: str) -> list[str]:
     """What makes the R*Tree, keeps it in step with the table and takes in what is there already."""
     rows, tree = table(collection), geo_table(collection)
@@ -154,7 +173,7 @@ def geo_statements(collection: str) -> list[str]:
         return f"SELECT {row}k, {x}, {x}, {y}, {y}"
 
     def placed(row: str) -> str:
-        return f"{row}live = 1 AND json_type({row}body, '$.geo.coordinates[1]') IN ('real', 'integer')"
+        return f"{row}live = 1 AND {_placed(row)}"
 
     new = f"INSERT INTO {tree} {point('NEW.')} WHERE {placed('NEW.')};"
     return [

@@ -168,6 +168,25 @@ def test_a_rebuild_gives_equal_documents_and_appends_nothing_to_the_log(shell: S
     assert asyncio.run(log_ends(lived)) == ends
 
 
+def test_a_damaged_read_model_is_removed_and_built_again(
+    lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(lived, data)
+    before = asyncio.run(documents(data))
+    file = data / "read" / "ocpp_demo.db"
+    whole = file.read_bytes()
+    at = whole.rindex(b'"status"')
+    file.write_bytes(whole[:at] + b"#" + whole[at + 1 :])
+    shell = Shell(data, capsysbinary)
+    assert f"remove {file}* and run `chargesphere projections rebuild`" in shell("check", status=1)
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
+    shell("projections", "rebuild")
+    assert asyncio.run(documents(data)) == before
+    assert shell("check").startswith("ok ")
+
+
 def test_a_rebuild_repairs_what_was_lost_and_keeps_the_data_keys(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -304,7 +323,7 @@ def test_check_tells_what_it_tried_and_makes_nothing(shell: Shell, lived: Path, 
     assert not fresh.exists()
 
 
-def test_check_reads_the_log_through_and_names_each_damage(
+def test_check_reads_the_embedded_files_through_and_names_each_damage(
     lived: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     data = tmp_path / "damaged"
@@ -312,19 +331,17 @@ def test_check_reads_the_log_through_and_names_each_damage(
     topic, number = events_topic(Area.SESSION), partition_of(f"session|{SESSION}")
     with contextlib.closing(sqlite3.connect(data / "log.db")) as log, log:
         (id,) = log.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-        place = (id, number)
         log.execute(
-            "UPDATE log SET value = ? WHERE topic = ? AND partition = ? AND offset = 1", (b"{}", *place)
+            "UPDATE log SET value = ? WHERE topic = ? AND partition = ? AND offset = 1", (b"{}", id, number)
         )
-        log.execute("DELETE FROM log WHERE topic = ? AND partition = ? AND offset = 0", place)
-    shell = Shell(data, capsysbinary)
-    said = shell("check", status=1).splitlines()
-    where = f"wrong {topic}[{number}]"
-    assert f"{where}@0: 1 records are missing" in said
-    assert any(line.startswith(f"{where}@1: the decision cannot be read: ") for line in said)
-    assert f"{where}@2: its epoch 0 is no claim before it" in said
-    assert any(f"of session|{SESSION} follows version 0" in line for line in said)
-    assert said[-1] == f"wrong the embedded log in {data}: {len(said) - 1} damages"
+    with contextlib.closing(sqlite3.connect(data / "read" / "chargesphere.db")) as store, store:
+        store.execute("UPDATE c_tenants SET body = '{}'")
+    said = Shell(data, capsysbinary)("check", status=1).splitlines()
+    of_store, of_log, total = said
+    assert of_store.startswith(f"wrong {data / 'read' / 'chargesphere.db'} is damaged: the document")
+    assert of_log.startswith(f"wrong {topic}[{number}]@")
+    assert f"{data / 'log.db'} is damaged at {topic}[{number}]: the record at offset 1" in of_log
+    assert total == f"wrong the embedded log in {data}: 2 damages"
 
 
 def test_check_names_what_cannot_be_reached(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -158,6 +161,32 @@ def test_local_secrets_are_made_once_and_are_the_owners_alone(
     assert local_secrets(folder) == first
     assert [len(base64.b64decode(first[0])), len(first[1])] == [32, 32]
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_local_secrets_are_whole_and_durable_before_they_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master key that a power loss takes away would leave every sealed text unreadable."""
+    folder, steps = tmp_path / "data", list[str]()
+    fsync, link = os.fsync, os.link
+
+    def synced(descriptor: int) -> None:
+        steps.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        fsync(descriptor)
+
+    def linked(draft: Path, path: Path) -> None:
+        steps.append(path.name)
+        link(draft, path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    local_secrets(folder)
+    assert steps == [
+        "sync folder",
+        *("sync file", "jwt_secret", "sync folder"),
+        *("sync file", "master_key", "sync folder"),
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == ["jwt_secret", "master_key"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from streams.log import Log, LogUnavailable, Position, Record, Stored, TopicPart
 from streams.sqlite_log import SqliteLog
 from streams.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
 from tests.streams.counter import EVENTS, Add, SetAlarm
+from tests.streams.damaged import damage, opened
 from tests.streams.harness import (
     AREA_TOPICS,
     CHARGE_POINT,
@@ -118,6 +119,27 @@ async def test_states_are_a_cache_and_recovery_from_them_equals_a_fold(log: Sqli
 
     expected = [len([i for i in range(50) if i % 7 == n]) + 100 for n in range(7)]
     assert [msgspec.json.decode(reply.result) for reply in replies] == expected
+
+
+async def test_a_state_that_is_damaged_in_the_log_is_folded_from_the_events(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "other.db"
+    async with opened(path) as log, Node(log, checkpoint_every=0.0) as node:
+        await node.ask(Add(counter="a", amount=2), "1")
+        await until(lambda: states_of(log, "counter|a"))
+        [state] = [s for s in await states_of(log, "counter|a") if s.key == b"counter|a"]
+    damage(path, state.place, state.offset)
+    async with opened(path) as log, Node(log) as node:
+        reply = await node.ask(Add(counter="a", amount=3), "2")
+        halted = dict(node.decider.halted)
+
+    assert (result(reply), reply.version) == (5, 2)
+    assert halted == {}
+    [said] = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert (
+        f"{path} is damaged at {state.topic}[{state.partition}]: the record at offset {state.offset}" in said
+    )
 
 
 async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_decided_meanwhile_is_kept(
@@ -367,6 +389,29 @@ async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others
     assert result(reply) == 2
     [why] = halted.values()
     assert "counter.rewound.v9" in why
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        f"{place.topic}[{place.partition}] halts: {why}"
+    ]
+
+
+async def test_a_partition_whose_decisions_are_damaged_decides_nothing_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = next(f"c{i}" for i in itertools.count() if place_of(f"counter|c{i}") != place_of("counter|a"))
+    path, place = tmp_path / "other.db", place_of("counter|a")
+    async with opened(path) as log, Node(log) as node:
+        await node.ask(Add(counter="a", amount=2), "1")
+        await node.ask(Add(counter=other, amount=2), "2")
+    damage(path, place, 1)
+    async with opened(path) as log, Node(log, patience=0.3) as node:
+        reply = await node.ask(Add(counter=other, amount=3), "3")
+        with pytest.raises(LogUnavailable):
+            await node.ask(Add(counter="a", amount=2), "4")
+        halted = dict(node.decider.halted)
+
+    assert result(reply) == 5
+    [why] = halted.values()
+    assert f"{path} is damaged at {place.topic}[{place.partition}]: the record at offset 1" in why
     assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
         f"{place.topic}[{place.partition}] halts: {why}"
     ]

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of
 from tests.streams.counter import EVENTS
 from tests.streams.counting import added, claim, write
+from tests.streams.damaged import damage, opened
 from tests.streams.harness import place_of, until
 
 A = place_of("counter|a")
@@ -157,6 +159,28 @@ async def test_a_damaged_record_halts_its_partition_however_much_comes_behind_it
         halted = list(follower.halted)
 
     assert halted == [place]
+
+
+async def test_a_partition_that_is_damaged_in_the_log_halts_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as log:
+        await write(log, added("a", 1, 1), added("a", 2, 1), added(ELSEWHERE, 1, 1))
+    damage(path, A, 1)
+    taker = Taker()
+    async with opened(path) as log:
+        async with following(log, taker) as follower:
+            await until(lambda: follower.halted and taker.ids)
+            await write(log, added(ELSEWHERE, 2, 1))
+            await until(lambda: len(taker.ids) == 2)
+            halted = dict(follower.halted)
+        assert await committed(log) == (0, "")
+
+    assert taker.ids == [f"{ELSEWHERE}-1", f"{ELSEWHERE}-2"]
+    assert list(halted) == [A]
+    assert f"{path} is damaged at {A.topic}[{A.partition}]: the record at offset 1" in halted[A]
+    assert [r.levelname for r in caplog.records].count("ERROR") == 1
 
 
 @pytest.mark.parametrize("behind", [0.3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from streams.log import Log, LogError, LogUnavailable, Position, Record, Stored, TopicPartition, TopicSpec
+from streams.log import (
+    Log,
+    LogDamaged,
+    LogError,
+    LogUnavailable,
+    Position,
+    Record,
+    Stored,
+    TopicPartition,
+    TopicSpec,
+)
 from streams.sqlite_log import SqliteLog
 from tests.streams.log_contract import LogContract, Told, read, read_place
 
@@ -235,6 +246,160 @@ async def test_records_past_their_retention_are_swept_and_events_stay(tmp_path: 
             pass
     assert await log.ends([frames]) == {frames: 3}
     assert await log.beginnings([events]) == {events: 0}
+    await log.close()
+
+
+def damage(path: Path, statement: str, *values: object) -> None:
+    """Change the closed file behind the log's back."""
+    connection = sqlite3.connect(path)
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+async def three_records(path: Path) -> None:
+    """Three records in each of two partitions, and an end."""
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("t", 2)])
+    for partition in (0, 1):
+        await log.append("t", partition, [Record(b"k", b"value %d" % n) for n in range(3)])
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE log SET value = x'00' WHERE partition = 0 AND offset = 1", "the record at offset 1"),
+        (
+            "UPDATE log SET timestamp = timestamp + 1 WHERE partition = 0 AND offset = 1",
+            "the record at offset 1",
+        ),
+        ("UPDATE log SET key = NULL WHERE partition = 0 AND offset = 1", "the record at offset 1"),
+        ("DELETE FROM log WHERE partition = 0 AND offset = 1", "offset 1 is missing"),
+        ("DELETE FROM log WHERE partition = 0 AND offset = 2", "offset 2 is missing"),
+        ("DELETE FROM log WHERE partition = 0", "offset 0 is missing"),
+    ],
+)
+async def test_a_damaged_or_missing_record_halts_its_reader_by_name_and_the_other_partitions_go_on(
+    tmp_path: Path, statement: str, said: str
+) -> None:
+    path, places = tmp_path / "log.db", [TopicPartition("t", 0), TopicPartition("t", 1)]
+    await three_records(path)
+    damage(path, statement)
+    log = SqliteLog(path)
+    await log.start()
+    reader = log.reader()
+    await reader.assign(dict.fromkeys(places, 0))
+    found: list[Stored] = []
+    errors: list[LogDamaged] = []
+    for _ in range(4):
+        try:
+            found += [stored for batch in (await reader.poll(0.05)).values() for stored in batch]
+        except LogDamaged as error:
+            errors.append(error)
+    assert [(stored.partition, stored.offset) for stored in found] == [(1, 0), (1, 1), (1, 2)]
+    assert [error.place for error in errors] == [places[0]]
+    assert str(errors[0]) == (
+        f"{path} is damaged at t[0]: {said}; nothing is read beyond it: restore the file from a backup"
+    )
+    await log.close()
+
+
+async def test_records_that_changed_places_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    await three_records(path)
+    damage(
+        path,
+        "UPDATE log SET offset = CASE offset WHEN 0 THEN -1 ELSE 0 END WHERE partition = 0 AND offset < 2",
+    )
+    damage(path, "UPDATE log SET offset = 1 WHERE offset = -1")
+    log = SqliteLog(path)
+    await log.start()
+    with pytest.raises(LogDamaged, match=r"t\[0\]: the record at offset 0"):
+        await log.read_file(TopicPartition("t", 0), 0, 3, 10)
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ends SET next = next - 1",
+        "DELETE FROM ends WHERE partition = 1",
+        "UPDATE positions SET offset = 0",
+        "UPDATE topics SET partitions = 3",
+        "UPDATE tally SET commits = commits + 1",
+        "DROP INDEX log_place",
+    ],
+)
+async def test_a_log_with_damaged_books_does_not_start(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "log.db"
+    await three_records(path)
+    log = SqliteLog(path)
+    await log.start()
+    await log.commit("g", {TopicPartition("t", 0): Position(2)})
+    await log.close()
+    damage(path, statement)
+    with pytest.raises(LogDamaged, match=r"log\.db is damaged"):
+        await SqliteLog(path).start()
+
+
+async def copied_while_open(path: Path, copy: Path) -> None:
+    """The files of a log that was not ended: its newest commits are in the write-ahead log only."""
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("t", 1)])
+    for n in range(10):
+        await log.append("t", 0, [Record(b"k", b"%d" % n)])
+    await asyncio.to_thread(shutil.copytree, path.parent, copy)
+    await log.close()
+
+
+async def test_commits_that_sqlite_drops_from_a_damaged_write_ahead_log_are_missed(tmp_path: Path) -> None:
+    """SQLite reads a write-ahead log up to the first frame that is wrong, and says nothing of the rest."""
+    await copied_while_open(tmp_path / "data" / "log.db", tmp_path / "copy")
+    wal = tmp_path / "copy" / "log.db-wal"
+    whole = wal.read_bytes()
+    wal.write_bytes(whole[:-2000] + bytes([whole[-2000] ^ 1]) + whole[-1999:])
+    (tmp_path / "copy" / "log.db-shm").unlink()
+    path = tmp_path / "copy" / "log.db"
+    for _ in range(2):
+        with pytest.raises(LogDamaged) as caught:
+            await SqliteLog(path).start()
+        assert str(caught.value) == (
+            f"{path} lacks the newest of its commits (1), which were acknowledged: its -wal is damaged or gone; "
+            f"restore the log from a backup, or remove {path}.commits to go on without them"
+        )
+    assert len((tmp_path / "copy" / "log.db-wal.damaged").read_bytes()) == len(whole)
+
+    (tmp_path / "copy" / "log.db.commits").unlink()
+    log = SqliteLog(path)
+    await log.start()
+    assert await log.ends([TopicPartition("t", 0)]) == {TopicPartition("t", 0): 9}
+    await log.close()
+
+
+async def test_a_missing_write_ahead_log_is_missed(tmp_path: Path) -> None:
+    await copied_while_open(tmp_path / "data" / "log.db", tmp_path / "copy")
+    (tmp_path / "copy" / "log.db-wal").unlink()
+    (tmp_path / "copy" / "log.db-shm").unlink()
+    with pytest.raises(LogDamaged, match=r"log\.db lacks the newest of its commits"):
+        await SqliteLog(tmp_path / "copy" / "log.db").start()
+
+
+async def test_a_damaged_time_sweeps_nothing_away(tmp_path: Path) -> None:
+    path, frames = tmp_path / "log.db", TopicPartition("frames", 0)
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure([TopicSpec("frames", 1, retention_ms=3_600_000)])
+    await log.append("frames", 0, [Record(None, b"1"), Record(None, b"2")])
+    await log.close()
+    damage(path, "UPDATE log SET timestamp = 0 WHERE offset = 1")
+    log = SqliteLog(path, sweep_seconds=0.001)
+    await log.start()
+    for n in range(20):
+        await log.append("frames", 0, [Record(None, b"%d" % n)])
+    assert await log.beginnings([frames]) == {frames: 0}
     await log.close()
 
 

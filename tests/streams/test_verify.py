@@ -14,6 +14,7 @@ from projections.frame import FrameRecord
 from streams.envelope import Claim, CommandRecord, Decision, Reply, encode
 from streams.log import Record
 from streams.sqlite_log import SqliteLog
+from streams.sqlite_rows import Span
 from streams.topology import FRAMES, commands_topic, events_topic, topics
 from streams.verify import damages
 from tests.projections.facts import EVENTS, NOON, connected, registered, status
@@ -121,21 +122,23 @@ async def test_records_that_are_missing_are_lines_but_not_what_retention_deleted
     await append(log, claim(), topic=TOPIC)
     await append(log, *(claim() for _ in range(4)), topic=FRAMES)
 
-    def spoil(offsets: str, topic: str) -> None:
+    def spoil(offsets: str, topic: str) -> int:
         connection = log._connect()
         (id,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
         connection.execute(f"DELETE FROM log WHERE topic = {id} AND offset IN ({offsets})")  # noqa: S608
+        return int(id)
 
-    spoil("0, 2, 3", TOPIC)
-    spoil("0, 1", FRAMES)
+    spoil("2, 3", TOPIC)
+    swept = spoil("0, 1", FRAMES)
+    log._rows.put_spans(log._connect(), {(swept, 0): Span(2, 4)})
     await log.close()
     again = SqliteLog(log._path)
     await again.start()
     found = await lines(again)
     await again.close()
-    assert f"{TOPIC}[0]@0: 1 records are missing" in found
-    assert f"{TOPIC}[0]@2: 2 records are missing" in found
-    assert not any(line.startswith(FRAMES) and "records are missing" in line for line in found)
+    [line] = [line for line in found if line.startswith(TOPIC)]
+    assert f"{log._path} is damaged at {TOPIC}[0]: offset 2 is missing" in line
+    assert not any(line.startswith(FRAMES) and "is missing;" in line for line in found)
 
 
 async def test_records_that_are_missing_at_the_end_are_a_line(log: SqliteLog) -> None:
@@ -144,5 +147,6 @@ async def test_records_that_are_missing_at_the_end_are_a_line(log: SqliteLog) ->
     await log.close()
     again = SqliteLog(log._path)
     await again.start()
-    assert await lines(again) == [f"{TOPIC}[0]@2: nothing more comes, though it reaches to 3"]
+    [line] = await lines(again)
+    assert f"{log._path} is damaged at {TOPIC}[0]: offset 2 is missing" in line
     await again.close()
