@@ -30,7 +30,7 @@ from projections.store import ReadStore, StoreUnavailable
 from streams.envelope import DamagedRecordError, decode_events
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, Outcome, RowProjector
-from streams.faust_transport import SparingTransport
+from streams.faust_transport import SparingTransport, has_failed
 from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
@@ -149,7 +149,7 @@ class FaustProjector:
             await asyncio.sleep(GATHER_SECONDS)
         waiting: list[Any] = []
         # An error in the queue is the stream's: it stops the agent once this batch is done.
-        while queue.qsize() and len(waiting) < BATCH and not queue._errors:
+        while queue.qsize() and len(waiting) < BATCH and not has_failed(queue):
             event = queue.get_nowait()
             generation = event.message.generation_id
             if self.app.flow_control.is_active() and generation == self.app.consumer_generation_id:

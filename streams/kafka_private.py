@@ -1,4 +1,4 @@
-"""All that is used of aiokafka's private parts, and nowhere else; `tests/streams/test_private_hooks.py` holds it."""
+"""All that is used of aiokafka's private parts, and nowhere else; `tests/test_private_hooks.py` holds it."""
 
 from __future__ import annotations
 
