@@ -24,6 +24,7 @@ GOOD = {
     "MONGO_URL": "mongodb://m:27017/?replicaSet=rs0",
     "REDIS_URL": "redis://r:6379",
     "MQTT_URL": "mqtt://backend:password@q:1883",
+    "MQTT_HISTORY": "yes",
     "JWT_SECRET": SECRET,
     "JWT_SECRET_PREVIOUS": "p" * 32,
     "MASTER_KEY": KEY,
