@@ -50,6 +50,7 @@ def test_every_setting_is_read() -> None:
     assert settings.master_key == b"k" * 32
     assert settings.jwt_secret == SECRET.encode()
     assert settings.public_url == "https://hub.example"
+    assert settings.mqtt_history is True
     assert settings.hub_party == ("DE", "ABC")
     assert settings.allow_private_urls is True
     assert settings.max_decider_lag == 2.5
