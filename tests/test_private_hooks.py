@@ -125,7 +125,7 @@ async def test_aiokafka_the_connections_of_a_client_and_the_metadata_that_it_pro
         assert await inside.ready(1)
         [connection] = inside._conns.values()
         assert isinstance(connection, AIOKafkaConnection)
-        assert callable(connection._writer.transport.abort)
+        assert callable(connection._protocol._transport.abort)
         waiting = asyncio.ensure_future(inside.force_metadata_update())
         assert isinstance(inside._md_update_fut, asyncio.Future)
         await waiting
