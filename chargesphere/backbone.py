@@ -42,6 +42,16 @@ POSITIONS_EVERY = 0.25
 """Seconds between two positions of who writes read models: lists by time end where they stand."""
 
 
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 10.0
+RAN_WELL = 60.0
+"""Seconds after which an engine that ends did not fail at its start."""
+
+
+def restart_wait(before: float, ran: float) -> float:
+    """How long an engine that has ended waits to be started again: longer each time, until it has run well."""
+    return SHORTEST_WAIT if ran >= RAN_WELL else min(max(2 * before, SHORTEST_WAIT), LONGEST_WAIT)
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -77,8 +87,10 @@ class Backbone:
         self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
 
     async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        wait = 0.5
+        loop = asyncio.get_running_loop()
+        wait = 0.0
         while True:
+            begun = loop.time()
             try:
                 await run()
                 return
@@ -88,8 +100,8 @@ class Backbone:
                 logger.warning("%s starts again: %s", name, error)
             except Exception:
                 logger.exception("%s starts again", name)
+            wait = restart_wait(wait, ran=loop.time() - begun)
             await asyncio.sleep(wait)
-            wait = min(wait * 2, 10.0)
 
     def observe(self, kind: str) -> Callable[[str, float], None]:
         """Keeps the newest delays of an engine, for metrics and the bench."""

@@ -258,16 +258,23 @@ async def _list(
 
 
 async def make_topics(options: argparse.Namespace) -> int:
-    """Create the topics that are missing and verify the rest."""
+    """Create the topics that are missing and verify all; a line for each setting that is wrong, with the way out."""
     settings = read_settings()
     if not settings.kafka_bootstrap:
         raise CannotBegin("CHARGESPHERE_KAFKA_BOOTSTRAP is not set; the embedded log makes its topics itself")
     log = KafkaLog(settings.kafka_bootstrap)
     try:
         await log.start()
-        await log.ensure(topics())
+        faults = await log.topic_faults(topics())
+        replicas = log.fewest_replicas
     finally:
         await log.close()
+    for fault in faults:
+        print(f"chargesphere: {fault}; {fault.way_out(settings.kafka_bootstrap)}", file=sys.stderr)
+    if replicas < 3:
+        print(f"{replicas} of 3 replicas: what an acknowledged record survives is in docs/guarantees.md")
+    if faults:
+        return 1
     print(f"{len(topics())} topics are as they should be")
     return 0
 

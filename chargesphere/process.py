@@ -257,7 +257,14 @@ class _Process:
         backbone.start("public", public.run)
         if self._settings.mqtt_url is not None:
             connection = MqttConnection(self._settings.mqtt_url, identifier=f"chargesphere-{backbone.node}")
-            publisher = MqttPublisher(backbone.log, backbone.store, nouns.EVENTS, connection, backbone.node)
+            publisher = MqttPublisher(
+                backbone.log,
+                backbone.store,
+                nouns.EVENTS,
+                connection,
+                backbone.node,
+                tell_history=self._settings.mqtt_history,
+            )
             door = RemoteCommandDoor(backbone, self._authorizer)
             commands = MqttCommands(self._settings.mqtt_url, door, backbone.node, backbone.clock)
             backbone.engines["mqtt"], backbone.engines["mqtt-commands"] = publisher, commands
@@ -330,6 +337,9 @@ class _Process:
         checks: dict[str, Check] = {"log": log, "replies": replies}
         if "decider" in self._plan.roles:
             checks["decider"] = decider
+        publisher = backbone.engines.get("mqtt")
+        if isinstance(publisher, MqttPublisher):
+            checks["mqtt"] = publisher.ready
         if "api" in self._plan.roles or "projector" in self._plan.roles:
             checks["store"] = store
         return checks

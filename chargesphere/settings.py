@@ -27,6 +27,7 @@ NAMES = (
     "MONGO_URL",
     "REDIS_URL",
     "MQTT_URL",
+    "MQTT_HISTORY",
     "JWT_SECRET",
     "JWT_SECRET_PREVIOUS",
     "MASTER_KEY",
@@ -59,6 +60,7 @@ class Settings:
     mongo_url: str | None
     redis_url: str | None
     mqtt_url: str | None
+    mqtt_history: bool
     jwt_secret: bytes | None
     jwt_secret_previous: bytes | None
     master_key: bytes | None
@@ -83,6 +85,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         mongo_url=_url("MONGO_URL", values.get("MONGO_URL"), ("mongodb", "mongodb+srv")),
         redis_url=_url("REDIS_URL", values.get("REDIS_URL"), ("redis", "rediss")),
         mqtt_url=_mqtt(values.get("MQTT_URL")),
+        mqtt_history=_flag("MQTT_HISTORY", values.get("MQTT_HISTORY")) or False,
         jwt_secret=_secret("JWT_SECRET", values.get("JWT_SECRET")),
         jwt_secret_previous=_secret("JWT_SECRET_PREVIOUS", values.get("JWT_SECRET_PREVIOUS")),
         master_key=_key("MASTER_KEY", values.get("MASTER_KEY")),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from faust.contrib.asgi import faust_app_running
+from faust.contrib.asgi import bind_to_running_loop
 from faust.exceptions import ProducerSendError
 
 from commands.base import Area
@@ -30,7 +30,7 @@ from projections.store import ReadStore, StoreUnavailable
 from streams.envelope import DamagedRecordError, decode_events
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, Outcome, RowProjector
-from streams.faust_transport import SparingTransport
+from streams.faust_transport import SparingTransport, has_failed
 from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
@@ -43,6 +43,7 @@ BATCH = 200
 GATHER_SECONDS = 0.02
 """How long a batch that is not full waits for more: a write for each event costs more than the events."""
 RETRY_SECONDS = 0.5
+STOP_SECONDS = 10.0
 ROWS_BYTES = 262_144
 """Of rows that one partition's changelog takes at once."""
 
@@ -128,8 +129,14 @@ class FaustProjector:
                 break
             except LogUnavailable as error:
                 logger.warning("faust waits: %s", error)
-        async with faust_app_running(self.app, stop_timeout=10.0):
+        bind_to_running_loop(self.app)
+        self.app.finalize()
+        try:
+            # Not by Faust's own context, which leaves its clients open where its start is cancelled.
+            await self.app.maybe_start()
             yield
+        finally:
+            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
 
     def _agent(self, area: Area) -> None:
         topic = self.app.topic(events_topic(area), key_type=bytes, value_type=bytes)
@@ -149,7 +156,7 @@ class FaustProjector:
             await asyncio.sleep(GATHER_SECONDS)
         waiting: list[Any] = []
         # An error in the queue is the stream's: it stops the agent once this batch is done.
-        while queue.qsize() and len(waiting) < BATCH and not queue._errors:
+        while queue.qsize() and len(waiting) < BATCH and not has_failed(queue):
             event = queue.get_nowait()
             generation = event.message.generation_id
             if self.app.flow_control.is_active() and generation == self.app.consumer_generation_id:

@@ -86,12 +86,15 @@ class Clients:
             aiokafka.AIOKafkaConsumer(
                 bootstrap_servers=self._bootstrap,
                 enable_auto_commit=False,
-                auto_offset_reset="earliest",
                 fetch_min_bytes=1,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
                 max_partition_fetch_bytes=2 * 1024 * 1024,
                 consumer_timeout_ms=1000,
-                **{"request_timeout_ms": int(self._timeout * 1000)} | settings,
+                **{
+                    "auto_offset_reset": "earliest",
+                    "request_timeout_ms": int(self._timeout * 1000),
+                    **settings,
+                },
             )
         )
 

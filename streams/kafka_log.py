@@ -77,6 +77,8 @@ class KafkaLog(Log):
         self.timeout = timeout
         self.session_timeout = session_timeout
         self._replication = replication
+        self.fewest_replicas = 0
+        """Of the topics that were compared last."""
         self._partitions: dict[str, int] = {}
         self._compacted: set[str] = set()
         self._open = False
@@ -164,6 +166,7 @@ class KafkaLog(Log):
         found = await self.within("describe its topics", lambda: find_faults(self._admin, topics, shapes))
         self._partitions |= {name: shape.partitions for name, shape in shapes.items()}
         self._compacted |= {spec.name for spec in topics if spec.compacted}
+        self.fewest_replicas = min((shape.replicas for shape in shapes.values()), default=0)
         return found
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:

@@ -1,9 +1,8 @@
-"""All that is used of aiokafka's private parts, and nowhere else; `tests/streams/test_private_hooks.py` holds it."""
+"""All that is used of aiokafka's private parts, and nowhere else; `tests/test_private_hooks.py` holds it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -72,9 +71,10 @@ async def cut(network: aiokafka.AIOKafkaClient, task: asyncio.Future[None] | Non
     """End the connections at once, and let `task` end, which works with them: no request and no metadata shall be
     waited for any more."""
     for connection in network._conns.values():
-        # A close waits until the broker has read what was written.
-        with contextlib.suppress(AttributeError):
-            connection._writer.transport.abort()
+        # A close, also one that has begun, waits until the broker has read what was written.
+        transport = connection._protocol and connection._protocol._transport
+        if transport is not None:
+            transport.abort()
     await network.close()
     while task is not None and not task.done():
         # A closed client still promises metadata, to everybody who asks, and never gets any.

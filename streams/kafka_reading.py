@@ -3,6 +3,8 @@
 What enters: positions by partition. What leaves: records in order within a partition. What it never does: wait
 without bound, give a record of positions that were changed, or stop reading in silence. Whatever ends a consumer's
 work, `poll` raises it once, and the next one reads on, with a new consumer, from the first record that nobody took.
+Where a position is not in the log, reading goes on at the nearest that is: at the first record that retention has
+left, or at the end of a log that has lost its tail, never again at the beginning of all.
 
 A fetch of aiokafka names every partition of its consumer, in the request and in the answer, and costs the same for
 one record as for hundreds. So quiet topics have consumers of their own beside the busy one, and the next fetch begins
@@ -20,7 +22,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Protocol
 
 import aiokafka
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.kafka_clients import describe, end_of
 from streams.kafka_private import Client, keep_distance, tasks_behind
@@ -54,6 +56,7 @@ class Broker(Protocol):
         self, group: str, places: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Position]: ...
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]: ...
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]: ...
     def check_open(self) -> None: ...
     def check_away(self, since: float) -> None: ...
     def register(self, owner: object, close: Closable) -> None: ...
@@ -167,6 +170,8 @@ class Topics:
         self._topics: dict[str, _Topic] = {}
         self._ended: dict[str, Mapping[TopicPartition, int]] = {}
         """Topics whose consumer has failed, and from where on another one shall read."""
+        self._astray: set[str] = set()
+        """Those of them that have a position which is not in the log."""
         self._assignment = 0
         self._wake = asyncio.Event()
         self._closed = False
@@ -198,6 +203,7 @@ class Topics:
         """Give nothing more before the next `read`."""
         self._assignment += 1
         self._ended.clear()
+        self._astray.clear()
         for topic in self._topics.values():
             topic.drop()
 
@@ -237,7 +243,7 @@ class Topics:
             await asyncio.wait(ending)
 
     async def _open(self, name: str) -> None:
-        consumer = await self._broker.new_consumer()
+        consumer = await self._broker.new_consumer(auto_offset_reset="none")
         if self._closed or name in self._topics:
             self._broker.end(consumer)
         if self._closed:
@@ -247,28 +253,49 @@ class Topics:
 
     def _give_up_failed(self) -> None:
         """Keep from where on to read what has failed; raises its failure."""
-        failed = {name: topic for name, topic in self._topics.items() if topic.failure is not None}
-        if not failed:
-            return
-        for name, topic in failed.items():
+        failure: tuple[str, BaseException] | None = None
+        for name, topic in list(self._topics.items()):
+            if topic.failure is None:
+                continue
             del self._topics[name]
             if topic.positions:
                 self._ended[name] = topic.positions
             topic.end()
-        name, topic = next(iter(failed.items()))
-        failure = topic.failure
-        if not isinstance(failure, KafkaError):
-            logger.error("reading %s has ended", name, exc_info=failure)
-        raise LogUnavailable(
-            f"{name} on Kafka at {self._broker.bootstrap} cannot be read: {describe(failure)}"
-        ) from failure
+            if isinstance(topic.failure, OffsetOutOfRangeError):
+                self._astray.add(name)
+                continue
+            failure = failure or (name, topic.failure)
+            if not isinstance(topic.failure, KafkaError):
+                logger.error("reading %s has ended", name, exc_info=topic.failure)
+        if failure is not None:
+            name, error = failure
+            raise LogUnavailable(
+                f"{name} on Kafka at {self._broker.bootstrap} cannot be read: {describe(error)}"
+            ) from error
 
     async def _read_again(self) -> None:
         """Go on with new consumers where the former ones have failed. Raises LogUnavailable."""
-        for name in list(self._ended):
+        for name, positions in list(self._ended.items()):
+            if name in self._astray:
+                positions = await self._nearest(positions)
             await self._open(name)
-            if name in self._ended:  # nobody dropped it meanwhile
-                self._topics[name].read(self._ended.pop(name))
+            if self._ended.pop(name, None) is not None:  # nobody dropped it meanwhile
+                self._astray.discard(name)
+                self._topics[name].read(positions)
+
+    async def _nearest(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        places = list(positions)
+        first, end = await self._broker.beginnings(places), await self._broker.ends(places)
+        for place, at in positions.items():
+            if at > end[place]:
+                logger.error(
+                    "%s[%d] on Kafka at %s ends at %d, and %d was read already: the log has lost its tail",
+                    *place,
+                    self._broker.bootstrap,
+                    end[place],
+                    at,
+                )
+        return {place: min(max(at, first[place]), end[place]) for place, at in positions.items()}
 
 
 class KafkaReader(Reader):

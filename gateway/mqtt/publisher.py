@@ -3,7 +3,8 @@
 What enters: charge point, session and remote command events, as a consumer group of its own. What leaves: messages of
 `projections.mqtt`, acknowledged by the broker before the position moves. What it must remember of an aggregate it
 keeps in a database of its own beside the read models, which no rebuild drops. It never disturbs anybody: while the
-broker is away its position stands still.
+broker is away its position stands still. Nor does it tell history: what had happened before MQTT was switched on is
+remembered only (`gateway.mqtt.beginning`), unless it was asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
+from gateway.mqtt.beginning import Beginning
 from gateway.mqtt.connection import Broker, BrokerAway, Connection, Outgoing
 from projections.base import utc_text
 from projections.mqtt import (
@@ -53,20 +55,35 @@ DATABASE = "chargesphere_mqtt"
 KEEP_S = 86_400
 """How long the view of what has ended is kept, so that an event told again tells the same."""
 
+GROUP = "mqtt"
 CACHED = 50_000
 AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND)
 
 
 class Publisher:
-    """`run` until cancelled. `counts` holds what was told, and `connection` how the broker is."""
+    """`run` until cancelled. `counts` holds what was told, and `connection` how the broker is.
+
+    `tell_history`: also what had happened before MQTT was switched on.
+    """
 
     def __init__(
-        self, log: Log, store: ReadStore, events: EventRegistry, connection: Connection, node: str
+        self,
+        log: Log,
+        store: ReadStore,
+        events: EventRegistry,
+        connection: Connection,
+        node: str,
+        *,
+        tell_history: bool = False,
     ) -> None:
         self.connection = connection
         self._store = store
-        self.teller = Teller(store, events, connection)
-        self.follower = _Follower(log, node, self.teller, self._tell)
+        self.beginning = Beginning(log, store, DATABASE, GROUP)
+        self._tell_history = tell_history
+        self.teller = Teller(store, events, connection, self.beginning)
+        self.follower = _Follower(
+            log, node, self.teller, self._tell, None if tell_history else self.beginning
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,6 +108,25 @@ class Publisher:
             tasks.create_task(self.connection.run())
             tasks.create_task(self.follower.run())
             tasks.create_task(self._retell_after_losses())
+            tasks.create_task(self._begin())
+
+    async def ready(self) -> None:
+        """Raises where it is not known yet from where on this process tells: what happens now may not be told."""
+        if not (self._tell_history or self.beginning.known.is_set()):
+            raise RuntimeError("it is not known yet from where on MQTT tells")
+
+    async def _begin(self) -> None:
+        """Where all that was there before has been taken in, each charge point's status is told as it is then."""
+        while True:
+            await self.beginning.awaited.wait()
+            await self.connection.connected.wait()
+            if reached := frozenset(self.beginning.reached(self.follower.positions)):
+                try:
+                    await self.teller.retell(reached)
+                    await self.beginning.begun(reached)
+                except (StoreError, TransientError) as error:
+                    logger.warning("the status as it is now is not told yet: %s", error)
+            await asyncio.sleep(0.25)
 
     async def _retell_after_losses(self) -> None:
         """A broker that comes back may have lost what it retained: the status of each charge point is told anew."""
@@ -123,8 +159,11 @@ class Publisher:
 class Teller:
     """What the publisher does with one batch, without any loop of its own."""
 
-    def __init__(self, store: ReadStore, events: EventRegistry, broker: Broker) -> None:
+    def __init__(
+        self, store: ReadStore, events: EventRegistry, broker: Broker, beginning: Beginning | None = None
+    ) -> None:
         self._store = store
+        self._beginning = beginning
         self._writer = StoreWriter(store)
         self._events = events
         self._broker = broker
@@ -136,10 +175,12 @@ class Teller:
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Tell one batch; raises TransientError with the batch to be handed over again, whose acknowledged
         messages are then not repeated."""
+        begin = 0 if self._beginning is None else self._beginning.of(place)
         async with self._lock(place):
-            await self._handle(place, facts)
+            await self._handle(place, [fact for fact in facts if fact.offset < begin], silent=True)
+            await self._handle(place, [fact for fact in facts if fact.offset >= begin])
 
-    async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+    async def _handle(self, place: TopicPartition, facts: Sequence[Fact], *, silent: bool = False) -> None:
         work = [
             (event, fact.decision.meta)
             for fact in facts
@@ -149,7 +190,8 @@ class Teller:
             return
         views = await self._load(remembered(event for event, _ in work))
         messages, changed = self._fold(work, views)
-        await self._publish(place, [_outgoing(message) for message in messages])
+        if not silent:
+            await self._publish(place, [_outgoing(message) for message in messages])
         await self._remember([_put(id, view) for id, view in changed.items()])
         self._acknowledged.pop(place, None)
         for id, view in changed.items():
@@ -259,13 +301,28 @@ class Teller:
 class _Follower(Follower):
     """Forgets what it remembers when the group gives partitions: another node may have gone further meanwhile."""
 
-    def __init__(self, log: Log, node: str, teller: Teller, tell: Handle | None = None) -> None:
-        super().__init__(log, "mqtt", AREAS, node, tell or teller.handle)
+    def __init__(
+        self,
+        log: Log,
+        node: str,
+        teller: Teller,
+        tell: Handle | None = None,
+        beginning: Beginning | None = None,
+    ) -> None:
+        super().__init__(log, GROUP, AREAS, node, tell or teller.handle)
         self._teller = teller
+        self._beginning = beginning
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         self._teller.forget(positions)
+        if self._beginning is not None:
+            await self._beginning.gained(positions)
         await super().gained(positions)
+
+    async def lost(self, places: frozenset[TopicPartition]) -> None:
+        await super().lost(places)
+        if self._beginning is not None:
+            self._beginning.forget(places)
 
 
 _encoder = msgspec.json.Encoder()

@@ -9,11 +9,13 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from api.auth import Role, verify_token
 from chargesphere.cli import main
@@ -23,8 +25,10 @@ from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
 from streams.sqlite_log import SqliteLog
-from streams.topology import events_topic, partition_of
+from streams.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
 from tests.chargesphere.installation import SESSION, STORY, documents, live, log_ends
+from tests.servers import Kafka
+from tests.servers.kafka import java
 
 
 @pytest.fixture(autouse=True)
@@ -356,6 +360,38 @@ def test_check_names_what_cannot_be_reached(
 def test_topics_are_kafkas(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["topics"]) == 2
     assert capsys.readouterr().err.startswith("chargesphere: CHARGESPHERE_KAFKA_BOOTSTRAP is not set")
+
+
+def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
+    own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"retention.ms": "1000", "unclean.leader.election.enable": "true", "max.message.bytes": "1000"}
+
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.url)
+        await admin.start()
+        await admin.create_topics([NewTopic(FRAMES, PARTITIONS, 1, topic_configs=wrong)])
+        await admin.close()
+
+    asyncio.run(make())
+    monkeypatch.setenv("CHARGESPHERE_KAFKA_BOOTSTRAP", own_kafka.url)
+    assert main(["topics"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    said = [line.removeprefix("chargesphere: topic ").split("; ") for line in lines]
+    needed = ["2592000000", "false", "1048576"]
+    assert [what for what, _ in said] == [
+        f"{FRAMES} has {name}={value}, this release needs {good}"
+        for (name, value), good in zip(wrong.items(), needed, strict=True)
+    ]
+    for _, way_out in said:
+        program, *arguments = way_out.split()
+        assert program == "kafka-configs.sh"
+        subprocess.run([*java(), "kafka.admin.ConfigCommand", *arguments], check=True, capture_output=True)
+    assert main(["topics"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 3 replicas: what an acknowledged record survives is in docs/guarantees.md",
+        f"{len(topics())} topics are as they should be",
+    ]
 
 
 def test_what_operations_read_is_not_shared_with_a_running_serve(shell: Shell, lived: Path) -> None:

@@ -27,6 +27,7 @@ GOOD = {
     "MONGO_URL": "mongodb://m:27017/?replicaSet=rs0",
     "REDIS_URL": "redis://r:6379",
     "MQTT_URL": "mqtt://backend:password@q:1883",
+    "MQTT_HISTORY": "yes",
     "JWT_SECRET": SECRET,
     "JWT_SECRET_PREVIOUS": "p" * 32,
     "MASTER_KEY": KEY,
@@ -52,6 +53,7 @@ def test_every_setting_is_read() -> None:
     assert settings.master_key == b"k" * 32
     assert settings.jwt_secret == SECRET.encode()
     assert settings.public_url == "https://hub.example"
+    assert settings.mqtt_history is True
     assert settings.hub_party == ("DE", "ABC")
     assert settings.allow_private_urls is True
     assert settings.max_decider_lag == 2.5

@@ -111,7 +111,7 @@ class Kafka(Server):
             properties.write_text(
                 PROPERTIES.format(port=self.port, controller_port=self._controller.port, data=data)
             )
-        return [*_java(*JVMS[self.jvm]), "kafka.Kafka", str(properties)]
+        return [*java(*JVMS[self.jvm]), "kafka.Kafka", str(properties)]
 
     def _answers(self) -> bool:
         return brokers(self.port) == 1
@@ -146,12 +146,12 @@ def _formatted() -> Path:
             properties = CACHE / "format.properties"
             properties.write_text(PROPERTIES.format(port=9092, controller_port=9093, data=partly))
             tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-            _run([*_java(*QUICK), *tool], "format Kafka's data folder")
+            _run([*java(*QUICK), *tool], "format Kafka's data folder")
             partly.rename(FORMATTED)
     return FORMATTED
 
 
-def _java(*options: str) -> list[str]:
+def java(*options: str) -> list[str]:
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return [program("java") or "java", *options, quiet, "-cp", f"{JARS}/*"]
 

@@ -43,6 +43,11 @@ class FakeBroker:
     def connections(self) -> int:
         return len(self._connections)
 
+    def stop_reading(self) -> None:
+        """What is written to it from now on waits in the sockets."""
+        for writer in self._connections:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a socket
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[FakeBroker]:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)

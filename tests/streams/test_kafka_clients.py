@@ -262,3 +262,62 @@ async def test_what_goes_wrong_while_nobody_waits_is_logged(caplog: pytest.LogCa
     chores.begin(fails())
     await chores.finish()
     assert "did not end well" in caplog.text
+
+
+# -- tasks of the adapter's own --------------------------------------------------------------------------------------
+
+
+class Broken:
+    """An admin client that fails as none of Kafka's errors does."""
+
+    async def describe_topics(self, names: list[str]) -> list[object]:
+        raise ZeroDivisionError
+
+
+async def test_a_probe_that_fails_in_any_way_says_that_the_broker_is_away_and_goes_on(log: KafkaLog) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def until(away: bool) -> None:
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    log.check_away(loop.time())
+                    found = False
+                except LogUnavailable:
+                    found = True
+                if found is away:
+                    return
+                await asyncio.sleep(0.02)
+
+    admin, log._admin = log._admin, Broken()
+    await until(away=True)
+    log._admin = admin
+    await until(away=False)
+
+
+async def test_an_append_whose_work_is_broken_off_fails_and_blocks_no_later_one(
+    broker: FakeBroker, log: KafkaLog
+) -> None:
+    await log.partitions("a")
+    broker.silent_after = broker.answers
+    appending = [asyncio.create_task(log.append("a", 0, [Record(b"k", b"v")])) for _ in range(3)]
+    await broker.silent.wait()
+    for pump in list(log._appender._pumps.values()):
+        pump.cancel()
+    for outcome in await asyncio.gather(*appending, return_exceptions=True):
+        assert isinstance(outcome, LogUnavailable)
+        assert "broken off" in str(outcome)
+    assert not log._appender._pumps
+
+
+async def test_a_connection_that_nobody_reads_from_is_cut_and_not_waited_for(broker: FakeBroker) -> None:
+    """What was written waits in the socket for ever: its close would wait with it."""
+    chores = Chores()
+    clients = Clients(broker.url, 30.0, chores)
+    producer = await clients.producer()
+    [*_, connection] = producer.client._conns.values()
+    broker.stop_reading()
+    connection._writer.write(bytes(50_000_000))
+    async with asyncio.timeout(10):
+        await clients.end(producer)
+    assert clients.alive == 0

@@ -25,7 +25,7 @@ from streams.log import (
 )
 from streams.topology import LOG_TIME
 from tests.servers import Kafka
-from tests.streams.log_contract import LogContract, Told, poll_until_held, read, read_place
+from tests.streams.log_contract import LogContract, Told, read, read_place
 
 pytestmark = pytest.mark.kafka
 
@@ -118,6 +118,30 @@ async def test_a_command_has_the_time_at_which_the_log_took_it_whatever_its_edge
     assert all(before <= record.timestamp <= time.time_ns() // 1_000_000 for record in found)
 
 
+async def test_where_the_log_has_lost_its_tail_a_member_goes_on_at_the_end_and_reads_no_history(
+    log: KafkaLog, unique: Unique, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its position is behind the end of the log: one broker alone lost power."""
+    topic, group = unique("t"), unique("g")
+    await log.ensure([TopicSpec(topic, 1)])
+    place = TopicPartition(topic, 0)
+    await log.append(topic, 0, [Record(b"k", b"%d" % number) for number in range(5)])
+    member = log.member(group, [topic], "n1", Told())
+    await member.start()
+    await read(member, 5)
+    await member.commit({place: Position(9)})
+    await member.close()
+    again = log.member(group, [topic], "n1", Told())
+    await again.start()
+    async with asyncio.timeout(20):
+        while "has lost its tail" not in caplog.text:
+            assert await again.poll(0.2) == {}
+    await again.poll(0.1)
+    await log.append(topic, 0, [Record(b"k", b"new")])
+    assert [record.value for record in await read(again, 1)] == [b"new"]
+    await again.close()
+
+
 @pytest.mark.parametrize("which", range(3))
 async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
     log: KafkaLog, unique: Unique, which: int
@@ -132,10 +156,9 @@ async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
     tasks_behind(member._consumer)[which].cancel()
     with pytest.raises(LogUnavailable, match="ended membership"):
         await read(member, 1)
-    await member.poll(0.1)
-    await poll_until_held({member: told}, 4)
+    assert [record.value for record in await read(member, 1, within=40)] == [b"1"]
     assert [what for what, _ in told.history] == ["gained", "lost", "gained"]
-    assert [record.value for record in await read(member, 1)] == [b"1"]
+    assert len(told.held) == 4
     await member.close()
 
 

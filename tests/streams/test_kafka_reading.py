@@ -9,7 +9,7 @@ from typing import Any
 
 import aiokafka
 import pytest
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
 from streams.kafka_reading import KafkaReader
 from streams.log import LogUnavailable, Position, TopicPartition
@@ -36,7 +36,7 @@ class Holder:
 class Consumer:
     """A consumer of one partition in which record n has the value n, up to `end`; it does what a test says next."""
 
-    def __init__(self, topic: str, end: int) -> None:
+    def __init__(self, end: int) -> None:
         self.behind = {name: asyncio.create_task(asyncio.sleep(3600)) for name in ("sync", "fetch", "reset")}
         self._client = Holder(self.behind["sync"])
         self._fetcher = Fetcher(self.behind["fetch"])
@@ -89,14 +89,16 @@ class FakeKafka:
         self.made: list[Consumer] = []
         self.ended: list[Consumer] = []
         self.away = 0
-        self.end_offset = 5
+        self.first_offset, self.end_offset = 0, 5
+        self.grow = 5
+        """Where consumers made from now on end."""
 
     async def new_consumer(self, **settings: object) -> Any:
         await asyncio.sleep(0)
         if self.away:
             self.away -= 1
             raise LogUnavailable("Kafka at kafka:9092 did not be reached")
-        self.made.append(Consumer("t", self.end_offset))
+        self.made.append(Consumer(self.grow))
         return self.made[-1]
 
     def end(self, client: Any, *, abandon: bool = False) -> asyncio.Task[None]:
@@ -119,7 +121,10 @@ class FakeKafka:
         return {}
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return dict.fromkeys(places, 0)
+        return dict.fromkeys(places, self.first_offset)
+
+    async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return dict.fromkeys(places, self.end_offset)
 
     def check_open(self) -> None: ...
     def check_away(self, since: float) -> None: ...
@@ -242,3 +247,21 @@ async def test_an_error_that_is_none_of_kafkas_is_logged_with_where_it_was(
     await Heard(reader).until(0, failures=1)
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None and isinstance(record.exc_info[1], ValueError)
+
+
+@pytest.mark.parametrize(("first", "at", "expected"), [(0, 9, 5), (3, 1, 3), (0, 2, 2)])
+async def test_a_position_that_is_not_in_the_log_becomes_the_nearest_that_is(
+    kafka: FakeKafka, first: int, at: int, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka.first_offset = first
+    reader = KafkaReader(kafka, 0.0)
+    await reader.assign({PLACE: at})
+    kafka.made[0].fail(OffsetOutOfRangeError("out of range"))
+    assert await reader.poll(0.05) == {}
+    kafka.grow = 6
+    heard = Heard(reader)
+    await heard.until(6 - expected)
+    assert heard.values == [("t", number) for number in range(expected, 6)]
+    assert ("has lost its tail" in caplog.text) == (at > 5)
+    assert heard.failures == []
+    await reader.close()

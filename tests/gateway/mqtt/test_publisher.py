@@ -40,7 +40,8 @@ QUICK = (0.05, 0.2)
 
 
 def publisher(log: SqliteLog, store: SqliteReadStore, url: str, node: str = "one") -> Publisher:
-    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), node)
+    """One that tells what stands in the log already."""
+    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), node, tell_history=True)
 
 
 async def test_a_charge_is_told_from_start_to_end_with_event_ids(
@@ -149,7 +150,7 @@ async def test_a_broker_killed_in_the_middle_loses_nothing(
     sessions = [started(id=f"s-{number:04}", cp=f"CP-{number % 50}") for number in range(600)]
     ids = {message_id(event, "session") for event in sessions}
     connection = Gated(own_mosquitto.url)
-    engine = Publisher(log, store, EVENTS, connection, "one")
+    engine = Publisher(log, store, EVENTS, connection, "one", tell_history=True)
     async with running(engine.run()):
         writing = asyncio.create_task(write(log, *sessions, meta=meta()))
         await eventually(lambda: len(connection.acknowledged) >= 100)
