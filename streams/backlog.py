@@ -39,14 +39,19 @@ class Backlog:
         """Take in a batch of the member; what does not fit is read again later."""
         if batch[0].offset < self._offered:
             # What waits here may not stand in the log any more.
-            self.clear()
-            self.went_back = True
+            self.shortened()
         self._offered = batch[-1].offset + 1
         if self._missed < 0:
             room = max(0, self._most - len(self._queue))
             self._queue.extend(batch[:room])
             if room < len(batch):
                 self._missed = batch[room].offset
+        self.wake()
+
+    def shortened(self) -> None:
+        """The log holds less than was offered."""
+        self.clear()
+        self.went_back = True
         self.wake()
 
     def put_back(self, records: Sequence[Stored]) -> None:

@@ -39,6 +39,7 @@ from streams.log import (
     Listener,
     Log,
     LogDamaged,
+    LogShortened,
     LogUnavailable,
     Position,
     Reader,
@@ -139,6 +140,11 @@ class Decider(Listener):
             while True:
                 try:
                     records = await member.poll(1.0, 2000)
+                except LogShortened as error:
+                    for place in error.places:
+                        if (shortened := self._lanes.get(place)) is not None:
+                            shortened.backlog.shortened()
+                    continue
                 except LogUnavailable as error:
                     logger.warning("decider: %s", error)
                     await asyncio.sleep(0.5)

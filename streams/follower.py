@@ -22,7 +22,17 @@ from commands.base import Area
 from domain.aggregate import UnknownEventError
 from streams.backlog import Backlog
 from streams.envelope import DamagedRecordError, Decision, Fence
-from streams.log import Listener, Log, LogDamaged, LogUnavailable, Member, Position, Stored, TopicPartition
+from streams.log import (
+    Listener,
+    Log,
+    LogDamaged,
+    LogShortened,
+    LogUnavailable,
+    Member,
+    Position,
+    Stored,
+    TopicPartition,
+)
 from streams.parking import Parked, Parking
 from streams.ranges import stretch
 from streams.topology import events_topic
@@ -133,6 +143,11 @@ class Follower(Listener):
             while True:
                 try:
                     records = await member.poll(1.0, 2000)
+                except LogShortened as error:
+                    for place in error.places:
+                        if (shortened := self._lanes.get(place)) is not None:
+                            shortened.backlog.shortened()
+                    continue
                 except LogUnavailable as error:
                     logger.warning("%s: %s", self.group, error)
                     await asyncio.sleep(0.5)

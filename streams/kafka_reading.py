@@ -26,7 +26,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.kafka_clients import describe, end_of
 from streams.kafka_private import Client, keep_distance, tasks_behind
-from streams.log import LogUnavailable, Position, Reader, Stored, TopicPartition
+from streams.log import LogShortened, LogUnavailable, Position, Reader, Stored, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +173,7 @@ class Topics:
         self._astray: set[str] = set()
         """Those of them that have a position which is not in the log."""
         self._assignment = 0
+        self._shortened: set[TopicPartition] = set()
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -211,6 +212,9 @@ class Topics:
         """The next records; empty after `timeout` seconds, and when closed meanwhile. Raises LogUnavailable where
         reading has ended, before anything is taken."""
         await self._read_again()
+        if self._shortened:
+            shortened, self._shortened = frozenset(self._shortened), set()
+            raise LogShortened(shortened)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, timeout)):
                 while not self._closed and not any(t.ready or t.failure for t in self._topics.values()):
@@ -295,6 +299,7 @@ class Topics:
                     end[place],
                     at,
                 )
+                self._shortened.add(place)
         return {place: min(max(at, first[place]), end[place]) for place, at in positions.items()}
 
 

@@ -5,6 +5,7 @@ Two adapters: Kafka (`streams.kafka_log`) and one SQLite file (`streams.sqlite_l
 
     LogError
      ├── LogUnavailable      the log cannot be reached or did not answer in time; the outcome may be unknown
+     │    └── LogShortened   the log holds less than was read from it
      ├── LogDamaged          the log does not hold what was appended: its reader halts
      └── TopologyMismatch    the topics are not as this release needs them
 """
@@ -26,6 +27,16 @@ class LogError(Exception):
 
 class LogUnavailable(LogError):
     """The log is away or silent. For an append: whether it happened is unknown."""
+
+
+class LogShortened(LogUnavailable):
+    """The log holds less of these places than was read: it was restored, or has lost its end. Said once by `poll`,
+    which then goes on at the end that there is."""
+
+    def __init__(self, places: frozenset[TopicPartition]) -> None:
+        names = ", ".join(f"{place.topic}[{place.partition}]" for place in sorted(places))
+        super().__init__(f"the log holds less than was read of {names}")
+        self.places = places
 
 
 class TopologyMismatch(LogError):
@@ -116,7 +127,7 @@ class Reader(ABC):
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
         """The next records, in order within a partition; empty after `timeout` seconds without any.
 
-        Raises LogUnavailable when the log has been away for the whole of `timeout`.
+        Raises LogUnavailable when the log has been away for the whole of `timeout`, LogShortened.
         """
 
     @abstractmethod

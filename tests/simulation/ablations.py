@@ -24,8 +24,19 @@ from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpp import exchange, outbound, registry
 from protocols.ocpp import calls
-from streams import checkpoints, claims, decider, envelope, follower, partition, processes, projector, public
-from streams import faust_rows, states
+from streams import (
+    checkpoints,
+    claims,
+    decider,
+    envelope,
+    faust_rows,
+    follower,
+    partition,
+    processes,
+    projector,
+    public,
+    states,
+)
 from streams.backlog import Backlog
 from streams.follower import Fact
 from streams.log import LogUnavailable, Position

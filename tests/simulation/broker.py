@@ -283,7 +283,7 @@ class Broker:
             partition.end = end
             for cursor in partition.watchers:
                 # Whoever had read further asks for what is not there, before others have written it anew.
-                cursor.cut_off(place, end, partition.begin)
+                cursor.cut_off(place, end)
             for cursor in list(partition.watchers):
                 cursor.wake()
         return cut

@@ -20,6 +20,7 @@ from streams.log import (
     Listener,
     Log,
     LogError,
+    LogShortened,
     LogUnavailable,
     Member,
     Position,
@@ -287,6 +288,7 @@ class Cursor:
         self._arrives = 0.0
         self._generation = 0
         self.positions: dict[TopicPartition, int] = {}
+        self.shortened: set[TopicPartition] = set()
         self._waiter: asyncio.Future[None] | None = None
         self._waking = False
 
@@ -307,11 +309,12 @@ class Cursor:
         for place in list(self.positions):
             self.drop(place)
 
-    def cut_off(self, place: TopicPartition, end: int, begin: int) -> None:
+    def cut_off(self, place: TopicPartition, end: int) -> None:
         """The partition has lost its end: what is on its way from there does not arrive."""
         self._generation += 1
         if self.positions[place] > end:
-            self.positions[place] = begin
+            self.positions[place] = end
+            self.shortened.add(place)
 
     def wake(self) -> None:
         """From the broker: something came. The process hears of it after the network's delay."""
@@ -332,6 +335,9 @@ class Cursor:
         heard = False
         while True:
             check()
+            if self.shortened:
+                shortened, self.shortened = frozenset(self.shortened), set()
+                raise LogShortened(shortened)
             if log.network.reaches(log.node, "log"):
                 heard = True
                 generation = self._generation
@@ -374,9 +380,12 @@ class Cursor:
             partition = partitions[place]
             if offset == partition.end or limit <= 0:
                 continue
-            if offset > partition.end or offset < partition.begin:
-                # Kafka's `auto_offset_reset=earliest`.
-                offset = self.positions[place] = partition.begin
+            if offset > partition.end:
+                # As the Kafka adapter: at the nearest offset that there is, and said.
+                self.positions[place] = partition.end
+                self.shortened.add(place)
+                continue
+            offset = max(offset, partition.begin)
             records = partition.read(offset, limit if chance.random() < 0.7 else 1 + int(3 * chance.random()))
             records = records[:limit]
             if records:

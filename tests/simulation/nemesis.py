@@ -122,6 +122,22 @@ class Nemeses:
                 world.loop.thaw(node)
                 self._say(f"thaw {name}")
 
+    async def zombie(self) -> None:
+        """A decider stands still past its session, while others decide, and goes on in the middle of its work."""
+        world = self.world
+        while True:
+            await self._pause(0.5, 3)
+            name = self._pick("decider")
+            if not name:
+                continue
+            node = world.processes[name].node
+            world.loop.freeze(node)
+            self._say(f"zombie {name}")
+            await self._pause(6, 12)
+            if node.alive and node.frozen:
+                world.loop.thaw(node)
+                self._say(f"wakes {name}")
+
     async def cut(self) -> None:
         """Between one process and one server nothing passes."""
         world = self.world
@@ -314,6 +330,7 @@ KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {
     "crash": Nemeses.crash,
     "step": Nemeses.step,
     "freeze": Nemeses.freeze,
+    "zombie": Nemeses.zombie,
     "cut": Nemeses.cut,
     "down": Nemeses.down,
     "weather": Nemeses.weather,
