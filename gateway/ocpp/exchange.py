@@ -48,7 +48,10 @@ class RefusedError(Exception):
 
 
 class Exchange:
-    """The call being answered, and its number on this connection. `at` is when it was received, `payload` its bytes, `flags` what was odd about it."""
+    """The call being answered, and its number on this connection.
+
+    `at` is when it was received, `payload` its bytes, `flags` what was odd about it.
+    """
 
     __slots__ = ("_began", "at", "call", "command_id", "connection", "flags", "payload")
 

@@ -1,61 +1,157 @@
-"""Runs worlds: `python -m tests.simulation --seeds 0:1000`, or one in detail: `--seed 42`.
+"""`python -m tests.simulation --seeds 0:1000 [--jobs 2]` runs worlds; `--seed 42` runs one in detail and shrinks it.
 
-The hash seed of Python must be fixed, so that sets of texts have one order; this module starts itself anew with it.
+Exits with 0 only where nothing was found wrong. Python's own hash seed is fixed, so that sets of texts have one order
+in every process: this module starts itself anew with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Outcome, Shape
+
+say = Console(soft_wrap=True, highlight=False, markup=False).print
+PORTION = 50
+
+
+class Portion(NamedTuple):
+    """What some seeds came to: a hash of all their traces, and what was wrong by seed."""
+
+    first: int
+    count: int
+    seconds: float
+    trace: str
+    wrong: list[tuple[int, tuple[str, ...], str]]
+
+
+def run_portion(first: int, last: int, faults: tuple[str, ...] | None) -> Portion:
+    """Run the seeds from `first` to before `last` in this process."""
+    from tests.simulation.world import World, prepare
+
+    prepare()
+    began = time.process_time()
+    traces = hashlib.blake2b(digest_size=8)
+    wrong: list[tuple[int, tuple[str, ...], str]] = []
+    for seed in range(first, last):
+        outcome = World(seed, faults=faults).run()
+        traces.update(outcome.trace.encode())
+        if outcome.violations:
+            wrong.append((seed, outcome.shape.faults, outcome.violations[0]))
+    return Portion(first, last - first, time.process_time() - began, traces.hexdigest(), wrong)
+
+
+def run_seeds(first: int, last: int, jobs: int, faults: tuple[str, ...] | None) -> bool:
+    """All of them on `jobs` processes; whether nothing was wrong."""
+    began = time.perf_counter()
+    starts = range(first, last, PORTION)
+    ends = [min(start + PORTION, last) for start in starts]
+    portions: list[Portion] = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for portion in pool.map(run_portion, starts, ends, [faults] * len(ends)):
+            portions.append(portion)
+            for seed, met, violation in portion.wrong:
+                say(f"seed {seed} at {commit()} under {', '.join(met) or 'no nemesis'}: {violation[:400]}")
+    wrong = [one for portion in portions for one in portion.wrong]
+    kinds = Counter(violation.partition(":")[0] for _, _, violation in wrong)
+    traces = hashlib.blake2b("".join(portion.trace for portion in portions).encode(), digest_size=8)
+    seconds, cpu = time.perf_counter() - began, sum(portion.seconds for portion in portions)
+    count = last - first
+    say(
+        f"{count:,} worlds from seed {first} at {commit()}: {len(wrong)} with violations {dict(kinds) or ''}"
+        f" in {seconds:.0f} s on {jobs} processes, {count / seconds:.1f} a second, "
+        f"{cpu / count * 1000:.0f} ms of CPU each; traces {traces.hexdigest()}"
+    )
+    return not wrong
+
+
+def run_one(seed: int, faults: tuple[str, ...] | None) -> bool:
+    """One seed, in detail; where it finds something, the smallest world near it that does too."""
+    from tests.simulation.world import World, prepare
+
+    prepare()
+    outcome = World(seed, faults=faults).run()
+    say(str(outcome.shape))
+    for line in (*outcome.events, *outcome.notes, *(outcome.violations or ["nothing is wrong"])):
+        say(line)
+    say(f"trace {outcome.trace}, {outcome.steps} steps, at {commit()}")
+    if not outcome.violations:
+        return True
+    small = shrink(outcome)
+    say("\nthe smallest world near it that shows something:")
+    say(str(small.shape))
+    for line in (*small.events, *small.violations):
+        say(line)
+    return False
+
+
+def shrink(outcome: Outcome) -> Outcome:
+    """Leave out nemeses and parts one after another, as long as something is still found."""
+    from tests.simulation.world import World
+
+    best = outcome
+    progress = True
+    while progress:
+        progress = False
+        for smaller in _smaller(best.shape):
+            found = World(best.seed, shape=smaller).run()
+            if found.violations:
+                best, progress = found, True
+                break
+    return best
+
+
+def _smaller(shape: Shape) -> list[Shape]:
+    """Worlds with one thing less."""
+    worlds = [
+        replace(shape, faults=tuple(one for one in shape.faults if one != left)) for left in shape.faults
+    ]
+    for name in ("faust", "mqtt", "public", "frames", "operators"):
+        if getattr(shape, name):
+            worlds.append(replace(shape, **{name: False}))
+    for name in ("gateways", "deciders", "projectors", "effects", "charge_points", "charges"):
+        if getattr(shape, name) > 1:
+            worlds.append(replace(shape, **{name: getattr(shape, name) - 1}))
+    if shape.storm > 4:
+        worlds.append(replace(shape, storm=shape.storm * 0.7))
+    return worlds
+
+
+def commit() -> str:
+    """The commit that is checked out, for whoever wants to see the same."""
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return git.stdout.strip() or "no commit"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
-    parser.add_argument("--seeds", default="", help="FIRST:LAST, the last not included")
+    parser.add_argument("--seeds", default="0:200", metavar="FIRST:LAST", help="the last is not included")
     parser.add_argument("--seed", type=int, help="one seed, in detail")
-    parser.add_argument("--faults", help="only these nemeses, with commas")
-    parser.add_argument("--most", type=int, default=10, help="stop after so many worlds with violations")
+    parser.add_argument("--faults", help="only these nemeses, with commas; empty for none")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         return subprocess.run(
             [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
             env={**os.environ, "PYTHONHASHSEED": "0"},
+            check=False,
         ).returncode
-    from tests.simulation.world import World, prepare
-
-    faults = options.faults.split(",") if options.faults else None
-    prepare()
+    faults = None if options.faults is None else tuple(filter(None, options.faults.split(",")))
     if options.seed is not None:
-        outcome = World(options.seed, faults=faults).run()
-        print(outcome.shape)
-        print("\n".join(outcome.events))
-        print("\n".join(outcome.notes))
-        print("\n".join(outcome.violations) or "nothing wrong")
-        print(f"trace {outcome.trace}, {outcome.steps} steps")
-        return bool(outcome.violations)
+        return 0 if run_one(options.seed, faults) else 1
     first, _, last = options.seeds.partition(":")
-    began = time.perf_counter()
-    bad: list[int] = []
-    kinds: Counter[str] = Counter()
-    count = 0
-    for seed in range(int(first), int(last)):
-        outcome = World(seed, faults=faults).run()
-        count += 1
-        if outcome.violations:
-            bad.append(seed)
-            kinds[outcome.violations[0].partition(":")[0]] += 1
-            print(f"seed {seed} {outcome.shape.faults}: {outcome.violations[0][:300]}", flush=True)
-            if len(bad) >= options.most:
-                break
-    seconds = time.perf_counter() - began
-    print(
-        f"{count} worlds in {seconds:.1f} s, {count / seconds:.1f} a second; {len(bad)} with violations {dict(kinds)}"
-    )
-    return bool(bad)
+    return 0 if run_seeds(int(first), int(last), options.jobs, faults) else 1
 
 
 if __name__ == "__main__":

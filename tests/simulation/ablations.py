@@ -544,12 +544,12 @@ def _cdrs_have_new_ids() -> list[Patch]:
 _ = (heapq, calls, _cdrs_have_new_ids, stretch)
 
 ABLATIONS: tuple[Ablation, ...] = (
-    Ablation("no fence", "Stale deciders' records never count", _no_fence, ("freeze", "members"), 0),
+    Ablation("no fence", "Stale deciders' records never count", _no_fence, ("zombie",), 0),
     Ablation(
         "answered before the read-back",
         "A decision is answered only once it was read back",
         _no_read_back,
-        ("freeze", "members"),
+        ("zombie", "members"),
         0,
     ),
     Ablation(
@@ -573,7 +573,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "decided offsets do not count",
         "A command at or below the highest decided offset was decided",
         _no_decided_offset,
-        ("crash", "step"),
+        ("step", "weather"),
         0,
     ),
     Ablation(
@@ -594,7 +594,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "states of whoever wrote last",
         "States of a decider that had lost the partition are not trusted",
         _states_of_whoever_wrote_last,
-        ("freeze", "members"),
+        ("compact", "zombie"),
         0,
     ),
     Ablation(
@@ -657,7 +657,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "what was not written stays cached",
         "A write that was not made is forgotten",
         _what_was_not_written_stays_in_the_cache,
-        ("down", "members"),
+        ("down", "weather"),
         0,
     ),
     Ablation(
@@ -671,7 +671,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "any write applies",
         "An older write never replaces a newer one",
         _any_write_applies,
-        ("members", "freeze"),
+        ("freeze", "members", "weather"),
         0,
     ),
     Ablation(
@@ -685,7 +685,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "positions without their epoch",
         "The epoch travels with the position",
         _positions_forget_the_epoch,
-        ("freeze", "members", "crash"),
+        ("zombie", "crash"),
         0,
     ),
     Ablation(

@@ -172,6 +172,7 @@ def check(world: World) -> None:
         _documents,
         _letters,
         _halted,
+        _connections,
         _public,
         _mqtt,
     ):
@@ -426,6 +427,18 @@ def _halted(world: World, facts: Facts) -> Iterator[str]:
             for owner in (engine, getattr(engine, "follower", None)):
                 for place, why in getattr(owner, "halted", {}).items():
                     yield f"{name}: {engine_name} halts at {place.topic}[{place.partition}]: {why}"
+
+
+def _connections(world: World, facts: Facts) -> Iterator[str]:
+    """The log knows of each connection that a gateway holds, and takes no other for the present one."""
+    for node, gateway in world.gateways():
+        for connection in gateway.registry:
+            if not connection.is_open:
+                continue
+            document = _one(world.shelf, DATABASE, "charge_points", connection.key[1])
+            known: Any = (document or {}).get("connection") or {}
+            if known.get("epoch") != connection.epoch:
+                yield f"{node} holds {connection.prefix}, the log knows {known}"
 
 
 def _public(world: World, facts: Facts) -> Iterator[str]:
