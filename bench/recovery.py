@@ -171,7 +171,7 @@ async def start(log: Log, tokens: int, *, checkpoint: bool) -> Start:
         )
         if checkpoint:
             pauses[0], asked = 0.0, time.perf_counter()
-            decider._checkpoint_every = 0.0
+            decider.checkpoint()
             await _checkpointed(log)
             result.checkpoint_seconds = round(time.perf_counter() - asked, 2)
             result.checkpoint_pause_ms = round(pauses[0] * 1000, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,11 @@ class Saver:
             records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
         saving.writing = asyncio.create_task(self._write(records))
         saving.writing.add_done_callback(lambda _: self._wake())
+
+    def begin(self) -> None:
+        """Begin a checkpoint as soon as can be."""
+        self.saved_at = -math.inf
+        self._wake()
 
     def stop(self) -> None:
         """Forget what is under way: the partition is another's, or begins anew."""

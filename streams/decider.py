@@ -207,6 +207,11 @@ class Decider(Listener):
     def held(self) -> int:
         return len(self._lanes)
 
+    def checkpoint(self) -> None:
+        """Begin a checkpoint of every partition that we hold."""
+        for lane in self._lanes.values():
+            lane.saver.begin()
+
     # -- one partition -----------------------------------------------------------------------------------------
 
     async def _work(self, lane: _Lane) -> None:

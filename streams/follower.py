@@ -228,6 +228,9 @@ class Follower(Listener):
                     await self._take(place, lane, taken)
         except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError) as error:
             self._halt(place, lane, error)
+        except Exception as error:
+            logger.exception("%s at %s[%d]", self.group, place.topic, place.partition)
+            self._halt(place, lane, error)
 
     def _halt(self, place: TopicPartition, lane: _Lane, error: Exception) -> None:
         """This partition waits for a person or another release; the others go on."""

@@ -153,8 +153,7 @@ async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_deci
     states = TopicPartition(state_topic(CHARGE_POINT), 0)
     async with Node(log) as node:
         await asyncio.gather(*(node.ask(Add(counter=id, amount=1), id) for id in ids))
-        for lane in node.decider._lanes.values():
-            lane.saver._every = 0.0
+        node.decider.checkpoint()
         await until(log.asked.is_set)
         for round in range(2):
             await asyncio.gather(*(node.ask(Add(counter=id, amount=1), f"{id}|{round}") for id in ids))

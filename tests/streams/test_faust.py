@@ -31,7 +31,7 @@ from streams.kafka_log import KafkaLog
 from streams.log import Log, Record, Stored, TopicPartition
 from streams.projector import Projector
 from streams.replay import facts, places
-from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic, partition_of, topics
+from streams.topology import DEAD, FAUST, FAUST_TABLES, PARTITIONS, events_topic, partition_of, topics
 from tests.projections.facts import EVENTS, decision, meta, put_token, started, used
 from tests.servers import Kafka, Mongo
 from tests.servers.plugin import _own
@@ -44,7 +44,7 @@ AREAS = (Area.SESSION, Area.TOKEN)
 TOPICS = tuple(
     spec
     for spec in topics()
-    if spec.name in {events_topic(area) for area in AREAS} or spec.name.startswith(f"{FAUST}-")
+    if spec.name in {DEAD, *(events_topic(area) for area in AREAS)} or spec.name.startswith(f"{FAUST}-")
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -166,7 +166,7 @@ def job(wanted: int = 1, attempt: int = 1) -> AttemptDue:
         tenant="demo",
         attempt=attempt,
         wanted=wanted,
-        lease=NOON,
+        lease=NOON + timedelta(seconds=60),
     )
 
 
