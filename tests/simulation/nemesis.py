@@ -21,7 +21,7 @@ from tests.simulation.network import Weather
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-PACE: Final = 0.6
+PACE: Final = 0.45
 """What the pauses of the nemeses are multiplied with, so that a short storm holds some of them."""
 SERVICES: Final = ("log", "store", "wire", "partner", "mqtt")
 

@@ -200,6 +200,7 @@ class Process:
             self.clock,
             areas=world.areas,
             checkpoint_every=world.shape.checkpoint_every,
+            commit_every=1.0,
             hot=world.shape.hot,
             resend=processes.again,
         )
@@ -225,7 +226,12 @@ class Process:
     async def projector(self) -> None:
         world = self.world
         projector = Projector(
-            self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, reread_every=1.0
+            self.store,
+            nouns.EVENTS,
+            nouns.VIEWS,
+            nouns.FEEDS,
+            stories=nouns.told if world.shape.stories else None,
+            reread_every=1.0,
         )
         swept = (Area.SESSION, Area.TOKEN) if world.shape.faust else ()
         first = [area for area in world.areas if area not in swept]
@@ -235,7 +241,7 @@ class Process:
             first,
             self.name,
             projector.handle,
-            commit_every=0.5,
+            commit_every=1.0,
             forget=projector.forget,
         )
         self.engines["projector"], self.engines["projector-follower"] = projector, follower
@@ -251,7 +257,7 @@ class Process:
             nouns.EVENTS,
             nouns.VIEWS,
             nouns.FEEDS,
-            stories=nouns.told,
+            stories=nouns.told if world.shape.stories else None,
             sweeping=True,
             reread_every=1.0,
         )
@@ -262,7 +268,7 @@ class Process:
             self.name,
             sweeper.handle,
             behind=SWEEP_BEHIND,
-            commit_every=0.5,
+            commit_every=1.0,
             forget=sweeper.forget,
         )
         self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep

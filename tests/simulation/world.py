@@ -65,6 +65,7 @@ class Shape:
     public: bool = False
     frames: bool = False
     operators: bool = False
+    stories: bool = False
     checkpoint_every: float = 5.0
     hot: int = 4
     areas: tuple[Area, ...] = tuple(Area)
@@ -316,27 +317,29 @@ def draw_shape(chance: Random) -> Shape:
     def yes(share: float) -> bool:
         return chance.random() < share
 
-    operators = yes(0.35)
-    faust = yes(0.3)
+    whole = yes(0.45)  # else the log's side alone: cheaper, and most of what can be lost is lost there
+    operators = yes(0.25)
+    faust = whole and yes(0.3)
     areas = [Area.CHARGE_POINT, Area.SESSION, Area.DELIVERY]
-    areas += [Area.REMOTE_COMMAND] * operators + [Area.TOKEN] * faust + [Area.PARTY] * yes(0.1)
+    areas += [Area.REMOTE_COMMAND] * operators + [Area.TOKEN] * faust + [Area.PARTY] * yes(0.08)
     return Shape(
-        gateways=1 + yes(0.4),
-        deciders=1 + yes(0.6) + yes(0.1),
-        projectors=1 + yes(0.4),
-        effects=1 + yes(0.3),
-        charge_points=1 + yes(0.2),
-        charges=1 + yes(0.4),
+        gateways=1 + yes(0.25),
+        deciders=1 + yes(0.5),
+        projectors=whole and 1 + yes(0.25),
+        effects=whole and 1 + yes(0.2),
+        charge_points=1 + yes(0.12),
+        charges=1 + yes(0.25),
         faust=faust,
         areas=tuple(areas),
         faust_skips=0.2 if yes(0.3) else 0.0,
-        mqtt=yes(0.2),
-        public=yes(0.2),
-        frames=yes(0.15),
+        mqtt=whole and yes(0.15),
+        public=whole and yes(0.15),
+        frames=whole and yes(0.1),
         operators=operators,
+        stories=yes(0.2),
         checkpoint_every=1.0 + chance.random() * 6,
         hot=1 + int(chance.random() * 6),
-        storm=4.0 + chance.random() * 10,
+        storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
     )
 
