@@ -105,7 +105,9 @@ class Claims:
         first = claimed.partition.decided_through + 1
         claimed.cut = commands_from >= 0
         if first < position and not claimed.cut:
-            async with contextlib.aclosing(stretch(self._log, places.commands, first, position)) as batches:
+            # A topic that has lost its end may be shorter than the group's position.
+            end = min(position, (await self._log.ends([places.commands]))[places.commands])
+            async with contextlib.aclosing(stretch(self._log, places.commands, first, end)) as batches:
                 async for batch in batches:
                     claimed.missed.extend(batch)
         return claimed
