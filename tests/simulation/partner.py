@@ -51,12 +51,13 @@ class SimOcpiClient:
         if not network.reaches(self._node, "partner"):
             await asyncio.sleep(1.0)
             raise Unreachable("the partner cannot be reached")
-        fate = network.fate("partner")
+        fate, arrives = network.fate("partner"), network.delay("partner")
         if fate is not Fate.REFUSED:
             # On its way, whatever becomes of this process; a late one is taken when the caller has given up.
             late = 2.0 * loop.chance.random() if fate is Fate.LATE else 0.0
+            arrives = network.delay("partner") + late
             loop.call_at(
-                loop.now + network.delay("partner") + late,
+                loop.now + arrives,
                 self._take,
                 url,
                 json.loads(body or b"{}"),
@@ -67,7 +68,7 @@ class SimOcpiClient:
         if fate in (Fate.UNANSWERED, Fate.LATE):
             await asyncio.sleep(5.0)
             raise TimedOut("the partner did not answer in time")
-        await asyncio.sleep(2 * network.delay("partner"))
+        await asyncio.sleep(arrives + network.delay("partner"))
         if fate is Fate.REFUSED:
             return OcpiAnswer(500, 3000, "not now", None, {})
         return OcpiAnswer(200, 1000, "", None, {})
