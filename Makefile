@@ -10,12 +10,13 @@ STAMP := $(VENV)/.installed
 UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test servers stop-servers bench lock
+.PHONY: help install demo test drills servers stop-servers bench lock
 
 help:
 	@echo "make install        .venv with everything that requirements.lock names"
 	@echo "make demo           a small living charging network; ARGS=\"--for 60\" ends it after a minute"
 	@echo "make test           lint, types, then all tests; ARGS goes to pytest"
+	@echo "make drills         what lasts longer: seeds never run before, ablations, power losses, kills; SEEDS=100000"
 	@echo "make servers        starts a real Kafka, MongoDB, Redis and mosquitto; settings in .servers/env"
 	@echo "make stop-servers   ends exactly those"
 	@echo "make bench          measures; ARGS goes to chargesphere bench"
@@ -41,6 +42,16 @@ test: install
 	$(BIN)/mypy
 	@$(BIN)/python -m tests.servers fetch || true
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# Before an issue ends: some of it takes an hour.
+SEEDS ?= 100000
+KILLS ?= 20
+drills: install
+	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --seeds $(SEEDS)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations 400
+	$(BIN)/python -m tests.simulation.disk --losses 1000 --flips 3000
+	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --runtime embedded
+	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --gateways 2 --deciders 2
 
 servers: install
 	@$(BIN)/python -m tests.servers start

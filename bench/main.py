@@ -1,4 +1,4 @@
-"""`chargesphere bench`: the load run; `--idle` and `--kills N` instead measure what their modules say."""
+"""`chargesphere bench`: the load run; `--idle`, `--kills N` and `--seeds N` instead do what their modules say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import idle, kills, system
+from bench import idle, kills, seeds, system
 from bench.backend import BackendFailed
 from tests.servers import ServerFailed
 
@@ -17,6 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     system.add_options(parser)
     idle.add_options(parser)
     kills.add_options(parser)
+    seeds.add_options(parser)
     return parser
 
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
     """Run what is asked for; the exit status is 0 where everything that was measured went well."""
     options = build_parser().parse_args(argv)
     try:
+        if options.seeds:
+            return seeds.run(options)
         if options.kills:
             return kills.run(options)
         return idle.run(options) if options.idle else system.run(options)

@@ -19,7 +19,8 @@ READ_SECONDS = 1.0
 class Backlog:
     """`offer` what was polled, `take` what is to be done next.
 
-    `position` is where the member reads from. `went_back` is set where the log gave again what it had given already: it has lost its end, and was written anew.
+    `position` is where the member reads from. `went_back` is set where the log gave again what it had given already:
+    it has lost its end, and was written anew.
     """
 
     def __init__(self, log: Log, place: TopicPartition, position: int, most: int = MOST) -> None:

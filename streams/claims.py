@@ -2,7 +2,7 @@
 
 What enters: the number of a partition that the group gave to this node. What leaves: its state, ready to be decided
 on, and the decisions whose commands may not have been answered. The commands topic is held against what was decided:
-where it has lost its end, commands count anew from there, and what processes had sent into the lost end is sent again.
+where it has lost its end, commands count anew from there, and what processes had sent into that end is sent again.
 """
 
 from __future__ import annotations
@@ -62,8 +62,11 @@ class Places:
 
 @dataclass(slots=True)
 class Claimed:
-    """A partition of ours. `states_since`: where its state topic ended; `missed`: commands before the group's position
-    that were never decided; `cut`: what was given of the commands may not stand there any more."""
+    """A partition of ours.
+
+    `states_since`: where its state topic ended; `missed`: commands before the group's position that were never
+    decided; `cut`: what was given of the commands may not stand there any more.
+    """
 
     partition: Partition
     states_since: int = 0
@@ -193,7 +196,7 @@ class Claims:
     # -- a commands topic that has lost its end --------------------------------------------------------------------
 
     async def _cut(self, places: Places, partition: Partition) -> int | None:
-        """The first offset of the commands topic that holds a new command where a decided one stood; None as a rule."""
+        """The first offset of the commands topic with a new command where a decided one stood; None as a rule."""
         if not partition.decided:
             return None
         end = (await self._log.ends([places.commands]))[places.commands]

@@ -87,8 +87,8 @@ class Decision(
 class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="kind"):
     """Who decides this partition from here on. Its epoch is its offset.
 
-    With `commands_from` the commands topic had lost its end (a broker's power loss, a restore): what stands there from
-    this offset on is new and undecided, whatever was decided under such offsets before.
+    With `commands_from` the commands topic had lost its end (a broker's power loss, a restore): what stands there
+    from this offset on is new and undecided, whatever was decided under such offsets before.
     """
 
     v: int = 1

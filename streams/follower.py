@@ -2,8 +2,8 @@
 
 What enters: the partitions that the group gives to this node. What leaves: batches of admitted decisions, in order
 within a partition, handed to one function until it succeeds; only then the position moves. Stale deciders' records
-never get through (`envelope.Fence`; the epoch travels in the position's note). An aggregate on whose fact the function
-raises is parked, durably, and everybody else's facts go on (`streams.parking`).
+never get through (`envelope.Fence`; the epoch travels in the position's note). An aggregate on whose fact the
+function raises is parked, durably, and everybody else's facts go on (`streams.parking`).
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Follower(Listener):
     """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
 
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
-    seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition that
-    comes or goes: another node may have gone further meanwhile.
+    seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
+    that comes or goes: another node may have gone further meanwhile.
     """
 
     def __init__(

@@ -133,7 +133,8 @@ class Reader(ABC):
     @abstractmethod
     async def position(self, place: TopicPartition) -> int:
         """The offset up to which everything that there is of this partition was given. It is the only sign of an
-        end: compaction may leave nothing of the last offsets, and silence may mean anything. Raises LogUnavailable."""
+        end: compaction may leave nothing of the last offsets, and silence may mean anything. Raises
+        LogUnavailable."""
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -1,8 +1,9 @@
 """Aggregates that a follower cannot go on with: their facts wait in the log, and everybody else's go on.
 
-What enters: an aggregate whose fact raised, with its offset. What leaves: a record in the compacted topic of the dead,
-which says to every later holder of the partition where that aggregate stands. A retry is a record too: the holder then
-reads the facts that waited from the log and hands them over in order. Nothing is skipped, and nothing is kept twice.
+What enters: an aggregate whose fact raised, with its offset. What leaves: a record in the compacted topic of the
+dead, which says to every later holder of the partition where that aggregate stands. A retry is a record too: the
+holder then reads the facts that waited from the log and hands them over in order. Nothing is skipped, and nothing
+is kept twice.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class States:
         return None if entry.aggregate.ended else _packed(id, self._freeze(entry, epoch))
 
     def load(self, data: bytes) -> tuple[str, datetime | None, int]:
-        """Take a stored state; returns its id, when it is due, and its writer's epoch. Raises UnreadableStateError."""
+        """Take a stored state; returns its id, when it is due, and its writer's epoch. Raises
+        UnreadableStateError."""
         try:
             if data.startswith(_PACKED):
                 data = zlib.decompress(data[len(_PACKED) :])

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
@@ -29,8 +29,6 @@ PORTION = 50
 class Portion(NamedTuple):
     """What some seeds came to: a hash of all their traces, and what was wrong by seed."""
 
-    first: int
-    count: int
     seconds: float
     trace: str
     wrong: list[tuple[int, tuple[str, ...], str]]
@@ -49,7 +47,7 @@ def run_portion(first: int, last: int, faults: tuple[str, ...] | None) -> Portio
         traces.update(outcome.trace.encode())
         if outcome.violations:
             wrong.append((seed, outcome.shape.faults, outcome.violations[0]))
-    return Portion(first, last - first, time.process_time() - began, traces.hexdigest(), wrong)
+    return Portion(time.process_time() - began, traces.hexdigest(), wrong)
 
 
 def run_seeds(first: int, last: int, jobs: int, faults: tuple[str, ...] | None) -> bool:
@@ -114,15 +112,18 @@ def shrink(outcome: Outcome) -> Outcome:
 
 def _smaller(shape: Shape) -> list[Shape]:
     """Worlds with one thing less."""
+    less: dict[str, Any]
     worlds = [
         replace(shape, faults=tuple(one for one in shape.faults if one != left)) for left in shape.faults
     ]
     for name in ("faust", "mqtt", "public", "frames", "operators"):
         if getattr(shape, name):
-            worlds.append(replace(shape, **{name: False}))
+            less = {name: False}
+            worlds.append(replace(shape, **less))
     for name in ("gateways", "deciders", "projectors", "effects", "charge_points", "charges"):
         if getattr(shape, name) > 1:
-            worlds.append(replace(shape, **{name: getattr(shape, name) - 1}))
+            less = {name: getattr(shape, name) - 1}
+            worlds.append(replace(shape, **less))
     if shape.storm > 4:
         worlds.append(replace(shape, storm=shape.storm * 0.7))
     return worlds

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import sys
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+
+from rich.console import Console
 
 from commands.base import Accepted, Rejected
 from commands.charge_point import models, transactions
 from commands.delivery import timer_due as delivery_timer
+from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
-from gateway.ocpp import exchange, outbound, registry
-from protocols.ocpp import calls
+from gateway.ocpp import exchange, outbound
+from projections.store import Put
 from streams import (
     checkpoints,
     claims,
@@ -39,9 +43,11 @@ from streams import (
 )
 from streams.backlog import Backlog
 from streams.follower import Fact
-from streams.log import LogUnavailable, Position
-from streams.ranges import stretch
+from streams.log import LogUnavailable, Position, Record
+from streams.portions import append_all
+from streams.topology import PUBLIC
 
+say = Console(soft_wrap=True, highlight=False, markup=False).print
 Patch = tuple[object, str, Any]
 
 
@@ -93,7 +99,7 @@ def _no_read_back() -> list[Patch]:
         found = [d for stored in taken if (d := part.decide(stored, now)) is not None]
         if found:
             records = [envelope.record(d.reply.aggregate, d, d.meta.tenant) for d in found]
-            await decider.append_all(self._log, *lane.places.events, records)
+            await append_all(self._log, lane.places.events.topic, lane.places.events.partition, records)
             for one in found:
                 self._emit(one)
 
@@ -145,11 +151,11 @@ def _no_replies_after_a_claim() -> list[Patch]:
 def _mark_before_its_states() -> list[Patch]:
     async def write(self: Any, records: Sequence[Any]) -> None:
         if self._saving is not None:
-            mark = checkpoints.Record(checkpoints.CHECKPOINT_KEY, checkpoints.encode(self._saving.mark))
+            mark = Record(checkpoints.CHECKPOINT_KEY, envelope.encode(self._saving.mark))
             records = [mark, *records]
         async with self._one_at_a_time:
             for one in records:
-                await checkpoints.append_all(self._log, *self._place, [one])
+                await append_all(self._log, self._place.topic, self._place.partition, [one])
 
     return [(checkpoints.Saver, "_write", write)]
 
@@ -175,7 +181,7 @@ def _unreadable_state_is_a_blank_one() -> list[Patch]:
         except states.UnreadableStateError:
             made = None
         if made is None:
-            made = states.Entry(self._registry.aggregate(states.kind_of(id)).blank(id))
+            made = states.Entry(self._registry.aggregate(kind_of(id)).blank(id))
         self._hot[id] = made
         return made
 
@@ -235,7 +241,7 @@ def _deadlines_do_not_count() -> list[Patch]:
     whole = partition.Partition.decide
 
     def decide(self: Any, stored: Any, now: Any) -> Any:
-        return whole(self, stored, partition.datetime.min.replace(tzinfo=partition.UTC))
+        return whole(self, stored, datetime.min.replace(tzinfo=UTC))
 
     return [(partition.Partition, "decide", decide)]
 
@@ -247,14 +253,7 @@ def _caches_outlive_their_partition() -> list[Patch]:
     whole = projector.Projector._load
 
     async def load(self: Any, work: Any, cache: Any) -> None:
-        # As one cache for all partitions would: nothing in it is read again.
-        for _, event, meta in work:
-            for view in self._views.get(projector.kind_of(event.originator_id), ()):
-                db, id = view.target(event, meta)
-                known = cache.get((db, view.collection, id))
-                if known is not None and known[0] + 1 < event.originator_version:
-                    cache[(db, view.collection, id)] = known
-        before = {key: held for key, held in cache.items()}
+        before = dict(cache)
         await whole(self, work, cache)
         cache.update(before)
 
@@ -287,7 +286,7 @@ def _gaps_are_applied_over() -> list[Patch]:
 
     def project(self: Any, work: Any, cache: Any) -> Any:
         for _, event, meta in work:
-            for view in self._views.get(projector.kind_of(event.originator_id), ()):
+            for view in self._views.get(kind_of(event.originator_id), ()):
                 db, id = view.target(event, meta)
                 key = (db, view.collection, id)
                 version, document = cache[key]
@@ -308,7 +307,7 @@ def _any_write_applies() -> list[Patch]:
 
     def apply(self: Any, write: Any) -> bool:
         held = self.held.get(write.id)
-        if held is not None and isinstance(write, shelf.Put):
+        if held is not None and isinstance(write, Put):
             self.held[write.id] = shelf._Held(-1, held.live, held.document)
         return whole(self, write)
 
@@ -397,13 +396,13 @@ def _faust_applies_over_gaps() -> list[Patch]:
 
 def _positions_of_processes_move_first() -> list[Patch]:
     async def handle(self: Any, place: Any, batch: Sequence[Fact]) -> None:
-        out: Any = processes.defaultdict(list)
+        out: Any = defaultdict(list)
         self._commands(batch, out)
 
         async def send() -> None:
             for target, records in out.items():
                 with contextlib.suppress(LogUnavailable):
-                    await processes.append_all(self._log, *target, records)
+                    await append_all(self._log, target.topic, target.partition, records)
 
         asyncio.create_task(send())  # noqa: RUF006
 
@@ -414,7 +413,7 @@ def _public_records_are_not_waited_for() -> list[Patch]:
     async def append(self: Any, topic: str, number: int, records: Any) -> None:
         async def send() -> None:
             with contextlib.suppress(LogUnavailable):
-                await self._log.append(public.PUBLIC[topic], number, records)
+                await self._log.append(PUBLIC[topic], number, records)
 
         asyncio.create_task(send())  # noqa: RUF006
 
@@ -478,7 +477,6 @@ def _starts_are_answered_without_the_log() -> list[Patch]:
 
 def _timers_of_calls_ask_the_clock() -> list[Patch]:
     whole = outbound.Outbound._expire
-    armed: dict[int, float] = {}
 
     def expire(self: Any, message_id: str) -> None:
         loop = asyncio.get_running_loop()
@@ -486,22 +484,14 @@ def _timers_of_calls_ask_the_clock() -> list[Patch]:
         if loop.time() >= deadline:
             whole(self, message_id)
 
-    del armed
     return [(outbound.Outbound, "_expire", expire)]
-
-
-def _any_connection_takes_a_downlink() -> list[Patch]:
-    async def deliver(self: Any, downlink: Any) -> None:
-        return None
-
-    return [(registry.Registry, "deliver", deliver)]
 
 
 def _attempts_are_not_leased() -> list[Patch]:
     whole = OcpiSender.send
 
     async def send(self: Any, job: Any, content: Any, correlation_id: str) -> Any:
-        clock, self._clock = self._clock, lambda: partition.datetime.min.replace(tzinfo=partition.UTC)
+        clock, self._clock = self._clock, lambda: datetime.min.replace(tzinfo=UTC)
         try:
             return await whole(self, job, content, correlation_id)
         finally:
@@ -528,20 +518,6 @@ def _lost_attempts_are_not_repeated() -> list[Patch]:
 
     return [(nouns.RULES, "timers", {**nouns.RULES.timers, "delivery": timer})]
 
-
-def _cdrs_have_new_ids() -> list[Patch]:
-    from commands import session
-
-    whole = session.cdr_of
-
-    def cdr_of(*arguments: Any, **named: Any) -> Any:
-        made = whole(*arguments, **named)
-        return made
-
-    return [(session, "cdr_of", cdr_of)]
-
-
-_ = (heapq, calls, _cdrs_have_new_ids, stretch)
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation("no fence", "Stale deciders' records never count", _no_fence, ("zombie",), 0),
@@ -783,24 +759,34 @@ ABLATIONS: tuple[Ablation, ...] = (
 )
 
 
+def found_at(ablation: Ablation, first: int, last: int) -> tuple[int, str] | None:
+    """The first seed under which something is lost without the safeguard, and nothing with it; and what."""
+    from tests.simulation.world import World
+
+    for seed in range(first, last):
+        with without(ablation):
+            outcome = World(seed, faults=ablation.faults).run()
+        if outcome.violations and not World(seed, faults=ablation.faults).run().violations:
+            return seed, outcome.violations[0]
+    return None
+
+
 def main() -> int:
-    """Look for seeds: `python -m tests.simulation.ablations [NAME …]`."""
-    from tests.simulation.world import World, prepare
+    """`python -m tests.simulation.ablations [SEEDS] [WORD …]`: where each safeguard's absence is found."""
+    from tests.simulation.world import prepare
 
     prepare()
-    wanted = sys.argv[2:]
+    last = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    words = sys.argv[2:]
+    missed = 0
     for ablation in ABLATIONS:
-        if wanted and not any(word in ablation.name for word in wanted):
+        if words and not any(word in ablation.name for word in words):
             continue
-        for seed in range(int(sys.argv[1])):
-            with without(ablation):
-                outcome = World(seed, faults=ablation.faults).run()
-            if outcome.violations and not World(seed, faults=ablation.faults).run().violations:
-                print(f"{ablation.name}: {seed} {outcome.violations[0][:140]}", flush=True)
-                break
-        else:
-            print(f"{ablation.name}: not found", flush=True)
-    return 0
+        found = found_at(ablation, 0, last)
+        missed += found is None
+        seed, lost = found if found is not None else ("-", f"not found in {last} seeds")
+        say(f"| {ablation.rule} | {ablation.name} | {', '.join(ablation.faults)} | {seed} | {lost[:110]} |")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

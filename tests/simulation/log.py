@@ -381,7 +381,8 @@ class Cursor:
                 self._waking = False
 
     def _look(self, limit: int) -> tuple[dict[TopicPartition, Sequence[Stored]], dict[TopicPartition, int]]:
-        """What a fetch brings now, and where reading goes on after it; how much comes at once is the seed's choice."""
+        """What a fetch brings now, and where reading goes on after it; how much comes at once is the seed's
+        choice."""
         found: dict[TopicPartition, Sequence[Stored]] = {}
         after: dict[TopicPartition, int] = {}
         partitions = self._log.broker.partitions

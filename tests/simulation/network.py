@@ -1,4 +1,5 @@
-"""The network between the processes and the servers, and the processes' clocks: who reaches whom, how fast, how surely.
+"""The network between the processes and the servers, and the processes' clocks: who reaches whom, how fast, how
+surely.
 
 What enters: questions from the adapters. What leaves: delays and fates that the seed chooses. Nemeses change its
 weather; `calm` is the weather of a good day.

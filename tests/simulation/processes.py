@@ -1,7 +1,7 @@
 """The processes of a world: the real engines, put together as the front door does, over simulated adapters.
 
-Faust itself cannot run here; its part is played by `SimFaust`: the product's own rows and epochs, driven by a stand-in
-that skips records after a kill, as Faust was measured to do.
+Faust itself cannot run here; its part is played by `SimFaust`: the product's own rows and epochs, driven by a
+stand-in that skips records after a kill, as Faust was measured to do.
 """
 
 from __future__ import annotations
