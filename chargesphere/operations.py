@@ -34,6 +34,7 @@ from streams.follower import TransientError
 from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
 from streams.log import TopicPartition
+from streams.parking import Parking
 from streams.projector import Projector
 from streams.ranges import stretch
 from streams.replay import NotRetried, history, rebuild, retry, state_at
@@ -214,11 +215,16 @@ async def _frames(backbone: Backbone) -> int:
 
 
 async def dead_letters(options: argparse.Namespace) -> int:
-    """What a projection could not take in; with --retry, its document is made anew."""
+    """What a projection could not take in, and the aggregates that a follower has parked; with --retry, a document is
+    made anew, or the follower is asked to try again."""
     if options.retry is None:
-        names = ("_id", "projection", "document", "reason", "parked_at")
-        return await _list(options, "dead_letters", names, sort=Sort("parked_at"))
+        return await _list_letters(options)
     async with _opened(options) as backbone:
+        if await Parking(backbone.log).retry(options.retry) is not None:
+            print(
+                "whoever follows that partition tries again within some seconds; list them to see how it went"
+            )
+            return 0
         # Beside an embedded log that we hold nobody projects who would have to learn of it first.
         settle = {} if backbone.settings.kafka_bootstrap else {"settle": 0.0}
         try:
@@ -229,6 +235,20 @@ async def dead_letters(options: argparse.Namespace) -> int:
             print(f"chargesphere: {error}", file=sys.stderr)
             return 1
     print(f"made anew at version {version}")
+    return 0
+
+
+async def _list_letters(options: argparse.Namespace) -> int:
+    table = Table(*(Column(name, overflow="fold") for name in ("id", "what", "reason", "parked at")))
+    async with _opened(options) as backbone:
+        query = Query(HUB, "dead_letters", (), (Sort("parked_at"),), limit=500)
+        for letter in (await backbone.store.find(query)).items:
+            table.add_row(*(str(letter.get(name, "")) for name in ("_id", "document", "reason", "parked_at")))
+        for id, parked in sorted((await Parking(backbone.log).all()).items()):
+            what = f"{parked.aggregate} waits for {parked.group} from offset {parked.offset}"
+            table.add_row(id, what, parked.reason, parked.at.isoformat(timespec="seconds"))
+    console = Console(width=None if sys.stdout.isatty() else 400)
+    console.print(table if table.row_count else "no dead letters")
     return 0
 
 

@@ -392,7 +392,7 @@ def prepare() -> None:
         for name in ("decider", "projector", "api"):
             world.start(f"genesis-{name}", name)
         api = world.processes["genesis-api"]
-        while not api.ready:
+        while not api.ready:  # noqa: ASYNC110  # virtual time
             await asyncio.sleep(0.1)
         vault = Vault(MASTER_KEY, StoreKeys(SimReadStore(world.shelf)), monotonic=world.loop.time)
         number, holder = 0, ""
