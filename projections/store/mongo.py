@@ -12,8 +12,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Final
 
+from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from bson.errors import BSONError
+from bson.int64 import Int64
 from pymongo import AsyncMongoClient, IndexModel, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -62,6 +65,18 @@ _NO_COLLECTION = 26
 _NO_INDEX = {27, 291}
 _RETRY = {13, 18, 50, 91, 189, 10107, 11600, 11602, 13435, 13436}
 _POSITIONS = "_positions"
+
+
+class _WholeNumbers(TypeDecoder):
+    """Numbers beyond 32 bits come back as what they were, not as BSON's own class, which no encoder of ours takes."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: int) -> int:
+        return int(value)
+
+
+_OPTIONS: Final[CodecOptions[dict[str, JSON]]] = CodecOptions(type_registry=TypeRegistry([_WholeNumbers()]))
 
 
 class MongoReadStore(ReadStore):
@@ -261,7 +276,7 @@ class MongoReadStore(ReadStore):
         return [name for name in await self._database(db).list_collection_names() if name != _POSITIONS]
 
     def _database(self, db: str) -> AsyncDatabase[dict[str, JSON]]:
-        return self._client[self._prefix + db]
+        return self._client.get_database(self._prefix + db, codec_options=_OPTIONS)
 
     def _collection(self, db: str, collection: str) -> Collection:
         return self._database(db)[collection]

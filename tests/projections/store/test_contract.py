@@ -95,6 +95,16 @@ async def test_a_put_document_is_read_back_with_its_id_and_version(store: ReadSt
     }
 
 
+async def test_a_number_beyond_32_bits_comes_back_as_one_that_json_can_say(store: ReadStore) -> None:
+    await store.apply([put("s1", 0, energy=2**31, nested={"most": 2**63 - 1})])
+    document = await seen(store)
+    assert document is not None
+    assert (
+        msgspec.json.encode([document["energy"], document["nested"]])
+        == b'[2147483648,{"most":9223372036854775807}]'
+    )
+
+
 async def test_names_with_dots_and_dollars_inside_a_document_survive(store: ReadStore) -> None:
     await store.apply([put("s1", 0, configuration={"a.b": 1, "$c": "$version", "d": {"$literal": 1}})])
     assert (await seen(store) or {})["configuration"] == {"a.b": 1, "$c": "$version", "d": {"$literal": 1}}
