@@ -145,7 +145,7 @@ def undone(world: World) -> list[str]:
     left.extend(
         f"remote command {document['_id']} is {document['status']}"
         for document in _all(world.shelf, DATABASE, "commands")
-        if document["status"] not in FINAL and not lost
+        if document["status"] not in FINAL and not lost and world.shape.projectors
     )
     left.extend(
         f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)

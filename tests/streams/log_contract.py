@@ -285,6 +285,8 @@ class LogContract:
                 await one.commit({place: Position(1, "handed over") for place in places})
                 await super().lost(places)
 
+        for partition in range(4):
+            await log.append(topic, partition, [Record(b"k", b"%d" % partition)])
         told1, told2 = Commits(), Told()
         one = log.member(f"g.{topic}", [topic], "n1", told1)
         two = log.member(f"g.{topic}", [topic], "n2", told2)

@@ -16,6 +16,7 @@ from streams.kafka_log import KafkaLog
 from streams.kafka_members import KafkaMember
 from streams.kafka_private import tasks_behind
 from streams.log import (
+    LogShortened,
     LogUnavailable,
     Position,
     Record,
@@ -134,8 +135,11 @@ async def test_where_the_log_has_lost_its_tail_a_member_goes_on_at_the_end_and_r
     again = log.member(group, [topic], "n1", Told())
     await again.start()
     async with asyncio.timeout(20):
-        while "has lost its tail" not in caplog.text:
-            assert await again.poll(0.2) == {}
+        with pytest.raises(LogShortened) as said:
+            while True:
+                assert await again.poll(0.2) == {}
+    assert said.value.places == {place}
+    assert "has lost its tail" in caplog.text
     await again.poll(0.1)
     await log.append(topic, 0, [Record(b"k", b"new")])
     assert [record.value for record in await read(again, 1)] == [b"new"]

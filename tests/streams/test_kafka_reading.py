@@ -12,7 +12,7 @@ import pytest
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
 from streams.kafka_reading import KafkaReader
-from streams.log import LogUnavailable, Position, TopicPartition
+from streams.log import LogShortened, LogUnavailable, Position, TopicPartition
 
 PLACE = TopicPartition("t", 0)
 OTHER = TopicPartition("u", 0)
@@ -257,9 +257,15 @@ async def test_a_position_that_is_not_in_the_log_becomes_the_nearest_that_is(
     reader = KafkaReader(kafka, 0.0)
     await reader.assign({PLACE: at})
     kafka.made[0].fail(OffsetOutOfRangeError("out of range"))
-    assert await reader.poll(0.05) == {}
-    kafka.grow = 6
     heard = Heard(reader)
+    if at > 5:
+        async with asyncio.timeout(5):
+            with pytest.raises(LogShortened):
+                while True:
+                    assert await reader.poll(0.05) == {}
+    else:
+        assert await reader.poll(0.05) == {}
+    kafka.grow = 6
     await heard.until(6 - expected)
     assert heard.values == [("t", number) for number in range(expected, 6)]
     assert ("has lost its tail" in caplog.text) == (at > 5)
