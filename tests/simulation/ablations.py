@@ -522,7 +522,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "A decision is answered only once it was read back",
         _no_read_back,
         ("zombie", "members"),
-        26,
+        210,
     ),
     Ablation(
         "no new claim after a failed append",
@@ -638,7 +638,6 @@ ABLATIONS: tuple[Ablation, ...] = (
         "An older write never replaces a newer one",
         _any_write_applies,
         ("freeze", "members", "weather"),
-        94,
     ),
     Ablation(
         "positions before the work",

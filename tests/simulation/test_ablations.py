@@ -43,4 +43,4 @@ def test_the_table_of_the_guarantees_names_every_safeguard() -> None:
         for a in ABLATIONS
     }
     assert expected <= table, sorted(expected - table)
-    assert len(table) == len(expected) + len(("head", "rule"))
+    assert len(table) == len(expected) + len(("the head", "the line under it"))
