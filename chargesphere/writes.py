@@ -12,11 +12,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
-from projections.store import Applied, PositionKey, StoreUnavailable, Write
+from projections.store import Applied, PositionKey, ReadStore, StoreUnavailable, Write
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.kafka_log import KafkaLog
-from streams.log import LogUnavailable, Record
+from streams.log import Log, LogUnavailable, Record
 from streams.sqlite_log import SqliteLog
 from streams.topology import REPLIES
 
@@ -57,56 +57,46 @@ class Writes:
             raise OSError(self.failure)
 
 
-class EmbeddedLog(SqliteLog):
+class _NotedLog(Log):
+    """Before an adapter: the outcome of its appends."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("log")
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        with self.writes.noted():
+            return await super().append(topic, partition, records)  # type: ignore[safe-super]
+
+
+class _NotedStore(ReadStore):
+    """Before an adapter: the outcome of its writes."""
+
+    @cached_property
+    def writes(self) -> Writes:
+        return Writes("read store")
+
+    async def apply(
+        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+    ) -> Applied:
+        with self.writes.noted():
+            return await super().apply(writes, positions)  # type: ignore[safe-super]
+
+
+class EmbeddedLog(_NotedLog, SqliteLog):
     """The log in the data folder."""
 
-    @cached_property
-    def writes(self) -> Writes:
-        return Writes("log")
 
-    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
-        with self.writes.noted():
-            return await super().append(topic, partition, records)
-
-
-class SharedLog(KafkaLog):
+class SharedLog(_NotedLog, KafkaLog):
     """The log on Kafka."""
 
-    @cached_property
-    def writes(self) -> Writes:
-        return Writes("log")
 
-    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
-        with self.writes.noted():
-            return await super().append(topic, partition, records)
-
-
-class EmbeddedStore(SqliteReadStore):
+class EmbeddedStore(_NotedStore, SqliteReadStore):
     """The read models in the data folder."""
 
-    @cached_property
-    def writes(self) -> Writes:
-        return Writes("read store")
 
-    async def apply(
-        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
-    ) -> Applied:
-        with self.writes.noted():
-            return await super().apply(writes, positions)
-
-
-class SharedStore(MongoReadStore):
+class SharedStore(_NotedStore, MongoReadStore):
     """The read models in MongoDB."""
-
-    @cached_property
-    def writes(self) -> Writes:
-        return Writes("read store")
-
-    async def apply(
-        self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
-    ) -> Applied:
-        with self.writes.noted():
-            return await super().apply(writes, positions)
 
 
 async def probe(

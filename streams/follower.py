@@ -271,21 +271,22 @@ class Follower(Listener):
     async def _until_done(
         self, place: TopicPartition, lane: _Lane, facts: Sequence[Fact], epoch: int
     ) -> None:
-        while facts := [fact for fact in facts if fact.aggregate not in lane.parked]:
-            try:
-                await self._hand_over(place, facts)
-                return
-            except (UnknownEventError, DamagedRecordError, LogDamaged):
-                raise
-            except Exception as error:
-                self._failed(place, error)
-            for aggregate in dict.fromkeys(fact.aggregate for fact in facts):
-                own = [fact for fact in facts if fact.aggregate == aggregate]
-                refused = await self._one_by_one(place, own)
-                if refused is not None:
-                    fact, why = refused
-                    await self._park(lane, self._parked(place, fact, epoch, why))
+        facts = [fact for fact in facts if fact.aggregate not in lane.parked]
+        if not facts:
             return
+        try:
+            await self._hand_over(place, facts)
+            return
+        except (UnknownEventError, DamagedRecordError, LogDamaged):
+            raise
+        except Exception as error:
+            self._failed(place, error)
+        for aggregate in dict.fromkeys(fact.aggregate for fact in facts):
+            own = [fact for fact in facts if fact.aggregate == aggregate]
+            refused = await self._one_by_one(place, own)
+            if refused is not None:
+                fact, why = refused
+                await self._park(lane, self._parked(place, fact, epoch, why))
 
     async def _hand_over(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Until they were taken; raises what is neither a neighbour away nor the log."""

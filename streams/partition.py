@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ TIMER_AGAIN, TIMER_AGAIN_MOST = 5.0, 3600.0
 """Seconds until a timer whose handler raised is told again: doubling from the first to the last."""
 
 
+@cache
 def release_of_folds() -> str:
     """Stands for what this release makes of events: the text of the whole domain. A stored state of another release
     may be what this one would never have made of the same events."""
