@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from domain.tenant import Configuration
@@ -32,11 +32,18 @@ class Holders:
     def __init__(self, store: ReadStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
+        self._reads = Together(self._read)
         self._kept: Mapping[str, str] = {}
         self._until = 0.0
 
     async def now(self) -> Mapping[str, str]:
         """Party → holder (`domain.partner.holder_text`). Raises StoreUnavailable where it has to be read."""
+        if self._clock() < self._until:
+            return self._kept
+        return await self._reads.get("") or {}
+
+    async def _read(self, asked: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """The partners, once for all who ask while it is read."""
         if self._clock() >= self._until:
             found: dict[str, str] = {}
             query = Query(HUB, "partners", limit=PAGE)
@@ -50,7 +57,7 @@ class Holders:
                     break
                 query = Query(HUB, "partners", limit=PAGE, cursor=page.next_cursor)
             self._kept, self._until = found, self._clock() + KEPT_FOR
-        return self._kept
+        return dict.fromkeys(asked, self._kept)
 
 
 class Tenants:

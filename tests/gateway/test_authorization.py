@@ -176,8 +176,9 @@ async def test_tags_that_come_together_are_read_together(w: World) -> None:
     w.authorizer = w.process(patience=5.0)
     w.store.reads.clear()
     found = await asyncio.gather(*(w.status(f"TAG{number}") for number in range(61)))
-    assert w.store.reads.count("tokens") <= 4
-    assert w.store.reads.count("tenants") <= 4, "where they stand is read together too"
+    assert w.store.reads.count("tokens") <= 2
+    assert w.store.reads.count("tenants") <= 2, "where they stand is read together too"
+    assert w.store.reads.count("partners") <= 1, "who speaks for whom is read once for all"
     assert found == [
         *(
             (("Accepted" if number % 3 else "Invalid"), "stored") if number % 2 else ("Blocked", "real_time")
