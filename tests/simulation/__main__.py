@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
@@ -36,9 +38,8 @@ class Portion(NamedTuple):
 
 def run_portion(first: int, last: int, faults: tuple[str, ...] | None) -> Portion:
     """Run the seeds from `first` to before `last` in this process."""
-    from tests.simulation.world import World, prepare
+    from tests.simulation.world import World
 
-    prepare()
     began = time.process_time()
     traces = hashlib.blake2b(digest_size=8)
     wrong: list[tuple[int, tuple[str, ...], str]] = []
@@ -50,17 +51,56 @@ def run_portion(first: int, last: int, faults: tuple[str, ...] | None) -> Portio
     return Portion(time.process_time() - began, traces.hexdigest(), wrong)
 
 
+def run_portions(
+    spans: Sequence[tuple[int, int]], jobs: int, faults: tuple[str, ...] | None
+) -> Iterator[Portion]:
+    """Each portion by a child of its own, `jobs` at a time, in the order of `spans`.
+
+    A child begins with the genesis of this process and ends without collecting what its worlds have left behind.
+    """
+    from tests.simulation.world import prepare
+
+    prepare()
+    forked = multiprocessing.get_context("fork")
+
+    def work(sender: Connection, first: int, last: int) -> None:
+        sender.send(run_portion(first, last, faults))
+
+    waiting = deque(enumerate(spans))
+    running: dict[Any, tuple[int, Any]] = {}
+    done: dict[int, Portion] = {}
+    told = 0
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            number, span = waiting.popleft()
+            receiver, sender = forked.Pipe(duplex=False)
+            child = forked.Process(target=work, args=(sender, *span))
+            child.start()
+            sender.close()
+            running[receiver] = number, child
+        ended: list[Any] = wait(list(running))
+        for receiver in ended:
+            number, child = running.pop(receiver)
+            try:
+                done[number] = receiver.recv()
+            except EOFError:
+                child.join()
+                sys.exit(f"the seeds {spans[number]} ended with exit status {child.exitcode}")
+            child.join()
+        while told in done:
+            yield done.pop(told)
+            told += 1
+
+
 def run_seeds(first: int, last: int, jobs: int, faults: tuple[str, ...] | None) -> bool:
     """All of them on `jobs` processes; whether nothing was wrong."""
     began = time.perf_counter()
-    starts = range(first, last, PORTION)
-    ends = [min(start + PORTION, last) for start in starts]
+    spans = [(start, min(start + PORTION, last)) for start in range(first, last, PORTION)]
     portions: list[Portion] = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for portion in pool.map(run_portion, starts, ends, [faults] * len(ends)):
-            portions.append(portion)
-            for seed, met, violation in portion.wrong:
-                say(f"seed {seed} at {commit()} under {', '.join(met) or 'no nemesis'}: {violation[:400]}")
+    for portion in run_portions(spans, jobs, faults):
+        portions.append(portion)
+        for seed, met, violation in portion.wrong:
+            say(f"seed {seed} at {commit()} under {', '.join(met) or 'no nemesis'}: {violation[:400]}")
     wrong = [one for portion in portions for one in portion.wrong]
     kinds = Counter(violation.partition(":")[0] for _, _, violation in wrong)
     traces = hashlib.blake2b("".join(portion.trace for portion in portions).encode(), digest_size=8)
