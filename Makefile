@@ -48,7 +48,7 @@ SEEDS ?= 100000
 KILLS ?= 20
 drills: install
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --seeds $(SEEDS)
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations 400
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations --seeds 400
 	$(BIN)/python -m tests.simulation.disk --losses 1000 --flips 3000
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --runtime embedded
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --gateways 2 --deciders 2

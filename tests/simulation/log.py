@@ -126,9 +126,16 @@ class SimLog(Log):
         if pump is None:
             pump = self._pumps[place] = _Pump()
         pump.waiting.append(item)
+        trap = self.node.trap
+        if trap is not None and trap(topic.removeprefix("chargesphere.").partition(".")[0]):
+            self.loop.call_soon(self._go_on, place, pump)
+        else:
+            self._go_on(place, pump)
+        return await item.done
+
+    def _go_on(self, place: TopicPartition, pump: _Pump) -> None:
         if not pump.sent:
             self._send(place, pump)
-        return await item.done
 
     def _send(self, place: TopicPartition, pump: _Pump) -> None:
         batch: list[_Append] = []

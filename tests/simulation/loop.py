@@ -29,7 +29,7 @@ EARLY: Final = 0.0005
 class Node:
     """One life of one process; a restart is a new node."""
 
-    __slots__ = ("alive", "context", "frozen", "name", "queued", "ready", "skew", "tasks")
+    __slots__ = ("alive", "context", "frozen", "name", "queued", "ready", "skew", "tasks", "trap", "watch")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -38,6 +38,11 @@ class Node:
         self.queued = False
         self.ready: deque[Handle] = deque()
         self.skew = 0.0
+        self.watch: Callable[[], None] | None = None
+        """Called before each step; it may kill or freeze the process."""
+        self.trap: Callable[[str], bool] | None = None
+        """Asked before the process writes or sends something, by the place where it goes; it may kill or freeze the
+        process, and says so."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.context = contextvars.copy_context()
         """In which what arrives from outside runs."""
@@ -116,7 +121,6 @@ class SimLoop(
         self.now = start
         self.steps = 0
         self.exceptions: list[tuple[str, BaseException | str]] = []
-        self.before_step: Callable[[Node], None] | None = None
         self._nodes: list[Node] = []
         self._timers: list[tuple[float, int, Handle]] = []
         self._serial = 0
@@ -192,18 +196,18 @@ class SimLoop(
             draw = self.chance.random() * len(nodes)
             index = int(draw)
             node, burst = nodes[index], 1 + int((draw - index) * BURST)
-        ready, watch = node.ready, self.before_step
+        ready, watch = node.ready, node.watch
         for _ in range(burst):
             if not ready:
                 break
+            if watch is not None:
+                watch()
+                if node.frozen or not node.alive:
+                    return
             handle = ready.popleft()
             if handle.dead:
                 continue
             self.steps += 1
-            if watch is not None:
-                watch(node)
-                if not node.alive:
-                    return
             try:
                 handle.context.run(handle.callback, *handle.args)
             except (SystemExit, KeyboardInterrupt):

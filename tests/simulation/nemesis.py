@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,12 +18,15 @@ from streams.topology import commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.loop import Node
 from tests.simulation.network import Weather
+from tests.simulation.processes import MISTAKEN
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PACE: Final = 0.45
 """What the pauses of the nemeses are multiplied with, so that a short storm holds some of them."""
+PLACES: Final = ("commands", "events", "state", "store", "reads", "partner")
+"""Where a process writes, reads or sends something."""
 SERVICES: Final = ("log", "store", "wire", "partner", "mqtt")
 
 
@@ -33,8 +37,6 @@ class Nemeses:
         self.world = world
         self.done: list[str] = []
         self._skews: dict[str, float] = {}
-        self._countdown = 0
-        self._victim = ""
 
     @staticmethod
     def draw(chance: Random) -> tuple[str, ...]:
@@ -62,9 +64,9 @@ class Nemeses:
         world.network.cut.clear()
         world.network.stalled.clear()
         world.broker.full.clear()
-        world.loop.before_step = None
         for name, role in list(world.wanted.items()):
             process = world.processes[name]
+            process.node.watch = process.node.trap = None
             if process.node.frozen:
                 world.loop.thaw(process.node)
             if not process.node.alive:
@@ -80,7 +82,7 @@ class Nemeses:
             name = self._pick()
             if name:
                 self._kill(name)
-                await self._pause(0.2, 3)
+                await self._last(0.2, 3)
                 self._restart(name)
 
     async def step(self) -> None:
@@ -88,23 +90,14 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(0.5, 5)
-            self._victim = self._pick()
-            if not self._victim:
+            name = self._pick()
+            if not name:
                 continue
-            node = world.processes[self._victim].node
-            left = [1 + int(world.chance.random() ** 2 * 600)]
-
-            def before(current: Node, node: Node = node, left: list[int] = left) -> None:
-                if current is node:
-                    left[0] -= 1
-                    if left[0] <= 0:
-                        world.loop.before_step = None
-                        self._kill(node.name)
-
-            world.loop.before_step = before
-            await self._pause(1, 4)
-            world.loop.before_step = None
-            self._restart(self._victim)
+            node = world.processes[name].node
+            self._catch(node, 600, partial(self._kill, name))
+            await self._last(1, 4)
+            node.watch = node.trap = None
+            self._restart(name)
 
     async def freeze(self) -> None:
         """A process stands still, perhaps past its session, and goes on as if nothing had been."""
@@ -117,7 +110,7 @@ class Nemeses:
             node = world.processes[name].node
             world.loop.freeze(node)
             self._say(f"freeze {name}")
-            await self._pause(0.5, 12)
+            await self._last(0.5, 12)
             if node.alive and node.frozen:
                 world.loop.thaw(node)
                 self._say(f"thaw {name}")
@@ -131,9 +124,20 @@ class Nemeses:
             if not name:
                 continue
             node = world.processes[name].node
-            world.loop.freeze(node)
-            self._say(f"zombie {name}")
-            await self._pause(6, 12)
+
+            def freeze(node: Node = node) -> None:
+                world.loop.freeze(node)
+                self._say(f"zombie {node.name}")
+
+            self._catch(node, 400, freeze)
+            for _ in range(8):
+                if node.frozen:
+                    break
+                await self._pause(0.2, 0.6)
+            node.watch = node.trap = None
+            if not node.frozen:
+                freeze()
+            await self._last(6, 12)
             if node.alive and node.frozen:
                 world.loop.thaw(node)
                 self._say(f"wakes {name}")
@@ -143,12 +147,12 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(0.5, 6)
-            names = [*world.processes, *(point.id for point in world.charge_points)]
+            names = [*self._names(), *(point.id for point in world.charge_points)]
             name = names[int(world.chance.random() * len(names))]
-            service = "wire" if name.startswith("CP-") else SERVICES[int(world.chance.random() * 4)]
+            service = "wire" if name.startswith("CP-") else self._server(4)
             world.network.cut.add((name, service))
             self._say(f"cut {name} {service}")
-            await self._pause(0.3, 10)
+            await self._last(0.3, 10)
             world.network.cut.discard((name, service))
             self._say(f"mend {name} {service}")
 
@@ -157,12 +161,12 @@ class Nemeses:
         world = self.world
         while True:
             await self._pause(1, 8)
-            service = SERVICES[int(world.chance.random() * len(SERVICES))]
+            service = self._server(5)
             if service == "wire":
                 continue
             world.network.down.add(service)
             self._say(f"{service} down")
-            await self._pause(0.5, 8)
+            await self._last(0.5, 8)
             world.network.down.discard(service)
             self._say(f"{service} up")
 
@@ -171,8 +175,8 @@ class Nemeses:
         world = self.world
         chance = world.chance
         while True:
-            service = SERVICES[int(chance.random() * 4)]
-            share = chance.random() ** 2 * 0.4
+            service = self._server(4)
+            share = min(0.9, chance.random() ** 2 * 0.4 * world.shape.severity)
             world.network.weather[service] = Weather(
                 refused=share * chance.random(),
                 unanswered=share * chance.random(),
@@ -181,7 +185,7 @@ class Nemeses:
                 slowest=chance.random() ** 2 * 8.0,
             )
             self._say(f"weather {service}")
-            await self._pause(2, 8)
+            await self._last(2, 8)
             world.network.weather.pop(service, None)
 
     async def members(self) -> None:
@@ -190,12 +194,13 @@ class Nemeses:
         number = 0
         while True:
             await self._pause(0.5, 5)
-            role = ("decider", "projector", "projector", "effects")[int(world.chance.random() * 4)]
+            roles = world.shape.victims or ("decider", "projector", "projector", "effects")
+            role = roles[int(world.chance.random() * len(roles))]
             number += 1
             name = f"{role}-guest{number}"
             world.start(name, role)
             self._say(f"{name} comes")
-            await self._pause(3, 12)
+            await self._last(3, 12)
             del world.wanted[name]
             self._kill(name)
 
@@ -214,7 +219,7 @@ class Nemeses:
             ]
             gone = world.broker.cut_tail(places)
             self._say(f"power lost, {gone} commands gone")
-            await self._pause(0.5, 3)
+            await self._last(0.5, 3)
             world.network.down.discard("log")
 
     async def skew(self) -> None:
@@ -261,7 +266,7 @@ class Nemeses:
                 name = self._pick("decider")
                 if name:
                     self._kill(name)
-                    await self._pause(0.2, 2)
+                    await self._last(0.2, 2)
                     self._restart(name)
 
     async def stall(self) -> None:
@@ -273,17 +278,18 @@ class Nemeses:
             if not name:
                 continue
             self._kill(name)
-            await self._pause(0.1, 1)
+            await self._last(0.1, 1)
             self._restart(name)
-            await self._pause(0.0, 0.1)
+            await self._last(0.0, 0.1)
             world.network.stalled.add(name)
             self._say(f"stall {name}")
-            await self._pause(5, 10)
+            await self._last(5, 10)
             world.network.stalled.discard(name)
 
     async def poison(self) -> None:
-        """A mistake of ours: what follows from the readings of one charge point cannot be worked out."""
-        self.world.poisoned.add(charge_point_key(TENANT, CHARGE_POINTS[1]))
+        """A mistake of ours: what follows from one kind of event of one charge point cannot be worked out."""
+        mistaken = MISTAKEN[int(self.world.chance.random() * len(MISTAKEN))]
+        self.world.poisoned[charge_point_key(TENANT, CHARGE_POINTS[1])] = mistaken
         self._say("poison")
 
     async def full(self) -> None:
@@ -296,21 +302,71 @@ class Nemeses:
                 set(world.broker.specs) if world.chance.random() < 0.3 else {commands_topic(area)}
             )
             self._say("disk full")
-            await self._pause(1, 6)
+            await self._last(1, 6)
             world.broker.full = set()
 
     # -- how -----------------------------------------------------------------------------------------------------
 
     async def _pause(self, least: float, most: float) -> None:
-        await asyncio.sleep(PACE * (least + (most - least) * self.world.chance.random()))
+        """Until the next harm."""
+        await asyncio.sleep(
+            PACE * self.world.shape.pace * (least + (most - least) * self.world.chance.random())
+        )
+
+    async def _last(self, least: float, most: float) -> None:
+        """As long as the harm lasts."""
+        lasting = PACE * self.world.shape.lasting
+        await asyncio.sleep(lasting * (least + (most - least) * self.world.chance.random()))
+
+    def _catch(self, node: Node, most: int, work: Callable[[], None]) -> None:
+        """Do this in the middle of what a process does: between two of its next `most` steps, or just before it
+        writes, reads or sends something."""
+        chance = self.world.chance
+        places = self.world.shape.places
+        if not places and chance.random() < 0.5:
+            steps = 1 + int(chance.random() ** 2 * most)
+
+            def watch() -> None:
+                nonlocal steps
+                steps -= 1
+                if steps <= 0:
+                    node.watch = None
+                    work()
+
+            node.watch = watch
+            return
+        places, times = places or PLACES, 1 + int(chance.random() * 3)
+        place = places[int(chance.random() * len(places))]
+
+        def trap(reached: str) -> bool:
+            nonlocal times
+            times -= reached == place
+            if times > 0:
+                return False
+            node.trap = None
+            work()
+            return True
+
+        node.trap = trap
 
     def _pick(self, role: str = "") -> str:
+        processes = self.world.processes
         names = [
             name
-            for name, process in self.world.processes.items()
-            if process.node.alive and name in self.world.wanted and (not role or process.role == role)
+            for name in self._names()
+            if processes[name].node.alive
+            and name in self.world.wanted
+            and (not role or processes[name].role == role)
         ]
         return names[int(self.world.chance.random() * len(names))] if names else ""
+
+    def _names(self) -> list[str]:
+        victims = self.world.shape.victims
+        return [name for name, one in self.world.processes.items() if not victims or one.role in victims]
+
+    def _server(self, most: int) -> str:
+        servers = self.world.shape.targets or SERVICES[:most]
+        return servers[int(self.world.chance.random() * len(servers))]
 
     def _kill(self, name: str) -> None:
         self.world.kill(name)

@@ -48,6 +48,8 @@ class SimOcpiClient:
         timeout: float | None = None,
     ) -> OcpiAnswer:
         loop, network = self._network.loop, self._network
+        if self._node.trap is not None and self._node.trap("partner"):
+            await asyncio.sleep(0)
         if not network.reaches(self._node, "partner"):
             await asyncio.sleep(1.0)
             raise Unreachable("the partner cannot be reached")

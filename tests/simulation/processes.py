@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chargesphere import nouns
 from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
 from commands.base import Area, Command, Meta
 from commands.processes import POLICIES, REFUSALS, Policies
-from domain.charge_point.events import MeterValuesRecorded
+from domain.aggregate import Event
+from domain.charge_point.events import MeterValuesRecorded, TransactionStarted, TransactionStopped
 from domain.values import PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.mqtt.connection import Broker as MqttBroker
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HUB = PartyId(country_code="DE", party_id="HUB")
+MISTAKEN: Final = (MeterValuesRecorded, TransactionStarted, TransactionStopped)
+"""From one of them nothing can be worked out in a poisoned world."""
 OPTIONS = Options(lost_after=1.0, ping_every=20.0, silent_after=60.0, sweep_every=5.0)
 
 
@@ -116,6 +119,9 @@ class StoreNetwork:
         self._node = node
 
     async def request(self, kind: str) -> None:
+        trap = self._node.trap
+        if trap is not None and trap("store" if kind == "apply" else "reads"):
+            await asyncio.sleep(0)
         await self._world.store_request(self._node)
 
     async def response(self, kind: str) -> None:
@@ -213,14 +219,14 @@ class Process:
         if "poison" not in self.world.shape.faults:
             return POLICIES
 
-        def mistaken(event: MeterValuesRecorded, meta: Meta) -> Sequence[Command]:
-            if event.originator_id in self.world.poisoned:
+        def mistaken(event: Event, meta: Meta) -> Sequence[Command]:
+            if self.world.poisoned.get(event.originator_id) is type(event):
                 raise ZeroDivisionError("a mistake of ours")
             return ()
 
         return {
             **POLICIES,
-            MeterValuesRecorded: (*POLICIES.get(MeterValuesRecorded, ()), ("mistaken", mistaken)),
+            **{event: (*POLICIES.get(event, ()), ("mistaken", mistaken)) for event in MISTAKEN},
         }
 
     async def projector(self) -> None:

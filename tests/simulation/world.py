@@ -30,6 +30,7 @@ import msgspec
 from commands.base import Area, Command, Meta
 from commands.partner import CreatePartner
 from commands.token import PutToken
+from domain.aggregate import Event
 from domain.charge_point import passwords
 from domain.partner import holder_text
 from streams import checkpoints, topology
@@ -74,6 +75,20 @@ class Shape:
     """What is worked on; the rest of the log stays as it was provisioned."""
     storm: float = 20.0
     faults: tuple[str, ...] = ()
+    pace: float = 1.0
+    """What the pauses between the harm that nemeses do are multiplied with."""
+    lasting: float = 1.0
+    """What the time is multiplied with for which their harm lasts."""
+    severity: float = 1.0
+    """What the share of requests is multiplied with that go wrong in bad weather."""
+    victims: tuple[str, ...] = ()
+    """The roles of the processes that they harm; empty for all."""
+    places: tuple[str, ...] = ()
+    """Before what a process is killed or stands still; empty for anything."""
+    targets: tuple[str, ...] = ()
+    """The servers that they harm; empty for all."""
+    longest_calm: float = LONGEST_CALM
+    """Seconds after the storm in which everything has to come to rest."""
 
 
 @dataclass(slots=True)
@@ -93,7 +108,14 @@ class Outcome:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, shape: Shape | None = None, faults: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        shape: Shape | None = None,
+        faults: Sequence[str] | None = None,
+        wanted: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`faults` and `wanted` (fields of the shape) stand instead of what the seed draws."""
         self.seed = seed
         self.chance = Random(seed)
         self.loop: SimLoop = SimLoop(self.chance)  # type: ignore[abstract]
@@ -104,6 +126,10 @@ class World:
         self.shape = shape or draw_shape(self.chance)
         if faults is not None:
             self.shape.faults = tuple(faults)
+        for name, value in (wanted or {}).items():
+            setattr(self.shape, name, value)
+        needed = [Area.REMOTE_COMMAND] * self.shape.operators + [Area.TOKEN] * self.shape.faust
+        self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults:
             self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = self.shape.areas
@@ -115,7 +141,8 @@ class World:
         self.notes: list[str] = []
         self.commands: list[str] = []
         """Ids of the remote commands that operators asked for and were told of."""
-        self.poisoned: set[str] = set()
+        self.poisoned: dict[str, type[Event]] = {}
+        """Aggregates, with the kind of event from which nothing can be worked out."""
         self.nemeses = Nemeses(self)
         self.wanted: dict[str, str] = {}
         """Processes that shall run, by name, with their roles."""
@@ -241,7 +268,7 @@ class World:
             for id in sorted(await parking.all()):
                 await parking.retry(id)
 
-        deadline = self.loop.now + LONGEST_CALM
+        deadline = self.loop.now + self.shape.longest_calm
         while not self.processes["api-0"].ready or any(not point.idle for point in self.charge_points):
             if self.loop.now > deadline:
                 return
@@ -303,13 +330,15 @@ class World:
         """Until nothing is left to be done and nothing has happened for a while."""
         from tests.simulation.checker import undone
 
-        deadline = self.loop.now + LONGEST_CALM
+        deadline = self.loop.now + self.shape.longest_calm
         while True:
             left = undone(self)
             if not left:
                 return
             if self.loop.now > deadline:
-                self.violation(f"not quiet {LONGEST_CALM:g} s after the storm: {'; '.join(left[:5])}")
+                self.violation(
+                    f"not quiet {self.shape.longest_calm:g} s after the storm: {'; '.join(left[:5])}"
+                )
                 return
             await asyncio.sleep(1.0)
 
