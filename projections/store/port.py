@@ -75,7 +75,7 @@ class Put(msgspec.Struct, frozen=True):
 
     `base` spares an adapter work and changes no outcome: the version below `version` at which the writer believes
     the stored document to be, ABSENT for none; `changed` are the fields in which `document` differs from that one,
-    which has no others and none of `keep`.
+    which has no others; neither holds any of `keep`.
     """
 
     db: str

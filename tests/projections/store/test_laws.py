@@ -114,10 +114,12 @@ def believing(model: Model, batch: list[Write]) -> list[Write]:
             shown = {
                 name: value for name, value in old.items() if name not in ("_id", "version", *write.keep)
             }
-            body = {name: value for name, value in write.document.items() if name not in write.keep}
+            body = write.document
             version = old.get("version", ABSENT)
             assert isinstance(version, int)
-            if version < write.version and shown.keys() <= body.keys():
+            # Who writes a part that is to be kept, if it is there, does not know which of the two it will be.
+            known = not body.keys() & set(write.keep)
+            if known and version < write.version and shown.keys() <= body.keys():
                 changed = {k: v for k, v in body.items() if k not in shown or shown[k] != v}
                 write = msgspec.structs.replace(write, base=version, changed=changed)
             elif version >= write.version > 0:
