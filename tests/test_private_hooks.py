@@ -26,6 +26,7 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator, NoGroupCoordinator
 from aiokafka.producer.sender import Sender
 from eventsourcing.domain import BaseAggregate
+from faust.tables.recovery import Recovery
 from faust.transport.consumer import ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from websockets.asyncio.server import ServerConnection
@@ -147,7 +148,20 @@ def test_faust_the_thread_that_reads() -> None:
     assert issubclass(Consumer, ThreadDelegateConsumer)
     assert Transport.Consumer is Consumer
     assert callable(AIOKafkaConsumerThread._ensure_consumer)
+    for name in ("getmany", "seek_to_committed", "seek_to_beginning"):
+        assert inspect.iscoroutinefunction(getattr(AIOKafkaConsumerThread, name)), name
     assert "self._consumer = self._create_consumer(" in inspect.getsource(AIOKafkaConsumerThread.on_start)
+
+
+def test_faust_how_a_recovery_ends_and_how_partitions_are_read() -> None:
+    recovered = inspect.getsource(Recovery.on_recovery_completed)
+    steps = ("resume_partitions(", "perform_seek()", "flow_control.resume()", "resume_flow()")
+    places = [recovered.index(f".{step}") for step in steps]
+    assert places == sorted(places)
+    assert "await self._getmany(" in inspect.getsource(Consumer._wait_next_records)
+    assert "self._read_offset\n" in inspect.getsource(Consumer.perform_seek)
+    assert "self._buffered_partitions" in inspect.getsource(Consumer.on_buffer_drop)
+    assert callable(Consumer._is_changelog_tp)
 
 
 def test_faust_what_an_agent_takes_by_itself() -> None:
