@@ -1,10 +1,10 @@
 """The Faust application: the read-side folds of sessions, their CDRs and token authorizations.
 
 What enters: the events topics of sessions and tokens. What leaves: the same guarded writes as the projector engine
-makes, from tables that hold each aggregate's documents. What it never does: decide, send, or be the only one: after a
-kill Faust may skip records, and the sweeper repairs in order what it skipped (ADR 4). Events are taken in batches and
-acknowledged after their writes (`noack`); what is not exactly the next version of a document is left to the sweeper
-and counted (`streams.faust_rows`). An event of a newer release halts its partition, and no other.
+makes, from tables that hold each aggregate's documents. What it never does: decide, send, or be the only one: what
+Faust leaves or may skip, the sweeper repairs in order (ADR 4). Events are taken in batches and acknowledged after
+their writes (`noack`); what is not exactly the next version of a document is left to the sweeper and counted
+(`streams.faust_rows`). An event of a newer release, or that fails to be taken in, halts its partition and no other.
 """
 
 from __future__ import annotations
@@ -226,8 +226,13 @@ class FaustProjector:
                 await asyncio.sleep(RETRY_SECONDS)
             except (UnknownEventError, DamagedRecordError) as error:
                 logger.error("faust halts at %s[%d]: %s", stored.topic, stored.partition, error)
-                self._halted.add(stored.place)
-                return None
+                break
+            except Exception:
+                # Not to Faust: it would begin the agent anew behind the batch, and may commit what it lost.
+                logger.exception("faust halts at %s[%d]", stored.topic, stored.partition)
+                break
+        self._halted.add(stored.place)
+        return None
 
     async def _changes(self, stored: Stored) -> list[Change]:
         decision = await self._epochs.admit(stored)

@@ -337,33 +337,60 @@ async def committed_all(log: Log, besides: TopicPartition | None = None) -> bool
     }
 
 
+@contextlib.asynccontextmanager
+async def traffic(writer: Writer) -> AsyncIterator[None]:
+    """Turn after turn, at a pace that Faust can keep; now and then partitions change hands."""
+    going = True
+
+    async def write() -> None:
+        while going:
+            await writer.turn()
+            if random.random() < 0.1:
+                await writer.hand_over()
+            await asyncio.sleep(0.1)
+
+    writing = asyncio.create_task(write())
+    try:
+        yield
+    finally:
+        going = False
+        await writing
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(240)
+async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path: Path) -> None:
+    """No sweeper stands behind it, and no event of an aggregate comes without the one before it."""
+    writer = Writer(world.log)
+    gaps = 0
+    async with traffic(writer):
+        for _ in range(3):
+            with world.faust():
+                await until(lambda: world.counts()[0] > 100, 60)
+                await asyncio.sleep(random.random())
+                gaps += world.counts()[1]
+    with world.faust():
+        wanted = await folded(world.log, tmp_path / "fold")
+        await until(lambda: equal(world.store, wanted), 60)
+        assert gaps + world.counts()[1] == 0
+
+
 @pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_the_sweeper_repairs_what_a_killed_faust_skipped(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     writer = Writer(world.log)
-    going = True
-
-    async def traffic() -> None:
-        while going:
-            await writer.turn()
-            if random.random() < 0.1:
-                await writer.hand_over()
-            await asyncio.sleep(0.1)  # a pace that Faust can keep
-
     sweeper = Projector(world.store, EVENTS, VIEWS, (), sweeping=True)
     follower = Follower(world.log, "sweeper", AREAS, "one", sweeper.handle, behind=2.0)
     sweeping = asyncio.create_task(follower.run())
-    writing = asyncio.create_task(traffic())
     gaps = 0
-    for _ in range(3):
-        with world.faust():
-            await until(lambda: world.counts()[0] > 100, 60)
-            await asyncio.sleep(random.random())
-            gaps += world.counts()[1]
-    going = False
-    await writing
+    async with traffic(writer):
+        for _ in range(3):
+            with world.faust():
+                await until(lambda: world.counts()[0] > 100, 60)
+                await asyncio.sleep(random.random())
+                gaps += world.counts()[1]
     ends = await world.log.ends(places(AREAS))
     await until(lambda: all(follower.positions.get(p, 0) >= end for p, end in ends.items()), 60)
     sweeping.cancel()
