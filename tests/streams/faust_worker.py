@@ -1,4 +1,4 @@
-"""A process with Faust, to be killed: `python -m tests.streams.faust_worker KAFKA MONGO PREFIX COUNTS`.
+"""A process with Faust, to be killed: `python -m tests.streams.faust_worker KAFKA MONGO PREFIX COUNTS NODE`.
 
 What it has counted stands in the file COUNTS, five times a second.
 """
@@ -28,11 +28,11 @@ def tell(path: str, faust: FaustProjector) -> None:
     part.rename(path)
 
 
-async def main(bootstrap: str, mongo: str, prefix: str, path: str) -> None:
+async def main(bootstrap: str, mongo: str, prefix: str, path: str, node: str) -> None:
     log = KafkaLog(bootstrap)
     await log.start()
     store = MongoReadStore(mongo, database_prefix=prefix)
-    faust = FaustProjector(bootstrap, log, store, EVENTS, VIEWS, "one")
+    faust = FaustProjector(bootstrap, log, store, EVENTS, VIEWS, node)
     async with faust.running():
         while True:
             tell(path, faust)

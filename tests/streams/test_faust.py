@@ -56,9 +56,10 @@ class World:
     folder: Path
 
     @contextlib.contextmanager
-    def faust(self) -> Iterator[None]:
+    def faust(self, node: str = "one") -> Iterator[None]:
         """The application in a process of its own, killed at the end."""
-        command = [sys.executable, "-m", "tests.streams.faust_worker", *self.arguments, str(self.counts_file)]
+        counts = self.counts_file(node)
+        command = [sys.executable, "-m", "tests.streams.faust_worker", *self.arguments, str(counts), node]
         with self.told_file.open("ab") as told:
             process = subprocess.Popen(command, stderr=told)
         try:
@@ -66,11 +67,10 @@ class World:
         finally:
             process.kill()
             process.wait()
-            self.counts_file.unlink(missing_ok=True)
+            counts.unlink(missing_ok=True)
 
-    @property
-    def counts_file(self) -> Path:
-        return self.folder / "counts"
+    def counts_file(self, node: str) -> Path:
+        return self.folder / f"counts-{node}"
 
     @property
     def told_file(self) -> Path:
@@ -80,11 +80,12 @@ class World:
         """The lines of its log that say this."""
         return [line for line in self.told_file.read_text().splitlines() if what in line]
 
-    def counts(self) -> tuple[int, int, int]:
+    def counts(self, node: str = "one") -> tuple[int, int, int]:
         """Handled, gaps and stale ones of the process that runs."""
-        if not self.counts_file.exists():
+        counts = self.counts_file(node)
+        if not counts.exists():
             return 0, 0, 0
-        return cast("tuple[int, int, int]", tuple(msgspec.json.decode(self.counts_file.read_bytes())))
+        return cast("tuple[int, int, int]", tuple(msgspec.json.decode(counts.read_bytes())))
 
 
 @contextlib.asynccontextmanager
@@ -370,6 +371,24 @@ async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path
                 await asyncio.sleep(random.random())
                 gaps += world.counts()[1]
     with world.faust():
+        wanted = await folded(world.log, tmp_path / "fold")
+        await until(lambda: equal(world.store, wanted), 60)
+        assert gaps + world.counts()[1] == 0
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(240)
+async def test_partitions_that_move_to_another_node_and_back_lose_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    """The other one joins under traffic, and is killed."""
+    writer = Writer(world.log)
+    with world.faust():
+        async with traffic(writer):
+            await until(lambda: world.counts()[0] > 100, 60)
+            with world.faust("two"):
+                await until(lambda: world.counts("two")[0] > 100, 90)
+                gaps = world.counts("two")[1]
         wanted = await folded(world.log, tmp_path / "fold")
         await until(lambda: equal(world.store, wanted), 60)
         assert gaps + world.counts()[1] == 0
