@@ -141,6 +141,9 @@ def undone(world: World) -> list[str]:
         for document in _all(world.shelf, HUB, "deliveries")
         if document["state"] not in ("delivered", "failed") and world.shape.effects
     )
+    if broker.lost:
+        # A position behind a lost end says nothing of the commands that were written there anew.
+        left.extend(f"{command} is not decided" for command in _undecided(world, read(world)))
     lost = bereft(world) if left or world.broker.lost else set()
     left.extend(
         f"remote command {document['_id']} is {document['status']}"
@@ -193,13 +196,8 @@ def _versions(world: World, facts: Facts) -> Iterator[str]:
 
 def _commands(world: World, facts: Facts) -> Iterator[str]:
     """Every command has been decided, and none has had its effect twice."""
-    for area in Area:
-        topic = commands_topic(area)
-        for number in range(world.broker.count(topic)):
-            for stored in world.broker.partitions[TopicPartition(topic, number)].records:
-                command = _json(stored.value or b"{}")["meta"]["command_id"]
-                if command not in facts.by_command:
-                    yield f"{command} in {topic}[{number}]@{stored.offset} was never decided"
+    for undecided in _undecided(world, facts):
+        yield f"{undecided} was never decided"
     for command, decisions in facts.by_command.items():
         effective = [valid for valid in decisions if valid.entry.get("events")]
         if len(effective) > 1:
@@ -208,6 +206,17 @@ def _commands(world: World, facts: Facts) -> Iterator[str]:
             refusal = valid.entry["reply"].get("refusal")
             if refusal == "failed":
                 yield f"{command} failed: {valid.entry['reply'].get('message')}"
+
+
+def _undecided(world: World, facts: Facts) -> Iterator[str]:
+    """The commands in the log on which there is no decision."""
+    for area in Area:
+        topic = commands_topic(area)
+        for number in range(world.broker.count(topic)):
+            for stored in world.broker.partitions[TopicPartition(topic, number)].records:
+                command = _json(stored.value or b"{}")["meta"]["command_id"]
+                if command not in facts.by_command:
+                    yield f"{command} in {topic}[{number}]@{stored.offset}"
 
 
 def _replies(world: World, facts: Facts) -> Iterator[str]:
