@@ -92,7 +92,8 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
 
     With a `site` it is the first handshake of one that nobody knows: it is taken in there, or refused ALREADY_EXISTS.
     A `password_hash` is the one to keep from now on, empty for none: a first one, refused CONFLICT once it is not new
-    any more, or the one of two that it used. Our own calls leave it alone for `quiet_s` seconds.
+    any more, or the one of two that it used. Our own calls leave it alone for `quiet_s` seconds. `asked_at` is when
+    its gateway asked: one that was asked before the connection that stands is refused CONFLICT.
     """
 
     node: str
@@ -102,6 +103,7 @@ class Connect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.c
     site: Site | None = None
     password_hash: str | None = None
     quiet_s: int = 0
+    asked_at: datetime | None = None
 
 
 class Disconnect(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.disconnect.v1"):

@@ -50,9 +50,12 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
     """The newest connection wins; what was asked of an older one has failed (J-20).
 
     What its first handshake brings, a place and a password, is decided with it. A password that comes later is
-    nobody's to set by a handshake.
+    nobody's to set by a handshake. A handshake that its gateway had given up, and that the log took late, is not the
+    newest: nobody would hold its connection.
     """
     state = charge_point.state
+    if _overtaken(state, command, meta):
+        return Rejected(Refusal.CONFLICT, f"charge point {command.charge_point_id} has connected since")
     if command.site is not None:
         if state.provisioned:
             return already_known(command.charge_point_id)
@@ -81,6 +84,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         address=command.address,
         unconfigured=state.accepted() and not state.configuration,
         quiet_s=command.quiet_s,
+        asked_at=command.asked_at,
     )
     epoch = charge_point.version
     _fail_calls(charge_point, "replaced", meta.at, before=epoch)
@@ -92,6 +96,14 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             interval=registration.interval if registration else 0,
         )
     )
+
+
+def _overtaken(state: ChargePointState, command: Connect, meta: Meta) -> bool:
+    """Whether a handshake that was asked for later has been decided. One that seems to be asked for after this one's
+    deadline says only that its gateway's clock is ahead."""
+    if state.handshake_at is None or command.asked_at is None or meta.deadline is None:
+        return False
+    return command.asked_at < state.handshake_at <= meta.deadline
 
 
 def _may_keep(state: ChargePointState, password_hash: str) -> bool:

@@ -143,7 +143,8 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
 
     `resumes` is the epoch of a connection that was thought silent and is alive all the same, 0 for a new one.
     `unconfigured`: it was accepted at an earlier boot, and nothing of its configuration is known. For `quiet_s`
-    seconds it is left alone with the system's own calls, as many others connected with it.
+    seconds it is left alone with the system's own calls, as many others connected with it. `asked_at` is when its
+    gateway asked for it.
     """
 
     node: str
@@ -153,6 +154,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     resumes: int = 0
     unconfigured: bool = False
     quiet_s: int = 0
+    asked_at: datetime | None = None
 
     @property
     def epoch(self) -> int:
@@ -171,6 +173,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
             quiet_s=self.quiet_s,
         )
         state.lost = state.drift = state.offline_since = None
+        state.handshake_at = self.asked_at or state.handshake_at
         if self.unconfigured:
             state.configuration_wanted = True
 

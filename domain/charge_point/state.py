@@ -293,6 +293,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     connection: Connection | None = None
     lost: Connection | None = None  # thought silent: a sign of life on it brings it back
     offline_since: datetime | None = None
+    handshake_at: datetime | None = None  # when its last connection was asked for
     connectors: dict[int, LastStatus] = {}
     configuration: dict[str, str] = {}  # keys in lower case
     configuration_wanted: bool = False  # it is to be asked for it

@@ -263,6 +263,8 @@ class Admission:
     async def _connect(self, guest: _Guest, address: str) -> Connection:
         tenant, listed, channel = guest.tenant, guest.listed, self._services.channel
         now = asyncio.get_running_loop().time()
+        # Decided later than its deadline, it would be a connection that nobody holds.
+        meta = self._meta(tenant, listed.charge_point_id)
         command = Connect(
             tenant=tenant.id,
             charge_point_id=listed.charge_point_id,
@@ -273,15 +275,14 @@ class Admission:
             site=guest.site,
             password_hash=guest.password_hash,
             quiet_s=int(self._own_calls.next(now, OWN_CALLS_PER_SECOND) - now),
+            asked_at=meta.at,
         )
-        # Decided later than this, it would be a connection that nobody holds.
-        meta = self._meta(tenant, listed.charge_point_id)
         reply = await self._services.bus.ask(command, meta, self._patience)
         self._services.health.answered()
         if reply.refusal in (Refusal.UNKNOWN, Refusal.INVALID):
             raise _not_found(Reason.UNKNOWN, tenant)
         if reply.refusal in (Refusal.ALREADY_EXISTS, Refusal.CONFLICT):
-            # Taken in meanwhile, maybe with a password: the directory will know soon.
+            # Taken in or connected meanwhile, maybe with a password: the directory will know soon.
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "meanwhile", "Try again later.")
         if reply.refusal is not None:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "failed", "Try again later.")

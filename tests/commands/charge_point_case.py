@@ -106,9 +106,12 @@ class Case:
         """Decide one command; its events."""
         return self.decide(command(tenant=TENANT, charge_point_id=CP, **values), received)
 
-    def decide(self, command: ChargePointCommand | TimerDue, received: float = 0) -> Sequence[Event]:
+    def decide(
+        self, command: ChargePointCommand | TimerDue, received: float = 0, deadline: float | None = None
+    ) -> Sequence[Event]:
         self.numbers += 1
-        meta = Meta(command_id=f"c{self.numbers}", at=after(received), tenant=TENANT)
+        until = None if deadline is None else after(deadline)
+        meta = Meta(command_id=f"c{self.numbers}", at=after(received), tenant=TENANT, deadline=until)
         handler: Handler = TIMER if isinstance(command, TimerDue) else ROUTES[type(command)].handler
         self.outcome = handler(self.charge_point, command, meta)
         events: list[Event] = list(self.charge_point.collect_events())  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ from domain.charge_point import (
     TransactionStarted,
 )
 from streams.envelope import CommandRegistry
-from tests.commands.charge_point_case import ALICE, EVSES, SITE, Case, after, known
+from tests.commands.charge_point_case import ALICE, CP, EVSES, SITE, TENANT, Case, after, known
 
 
 def test_a_charge_point_is_registered_once() -> None:
@@ -147,6 +147,37 @@ def test_the_newest_connection_wins_and_the_late_end_of_the_old_changes_nothing_
     assert not case.do(Disconnect, 6, epoch=old.epoch, reason="closed 1000")
     assert case.state.connection is not None
     assert case.state.connection.node == "gw-2"
+
+
+def shake_hands(case: Case, asked: float, taken: float, node: str = "gw-1") -> Sequence[Event]:
+    """A handshake that its gateway waits four seconds for, taken by the log at `taken`."""
+    values: dict[str, Any] = {"node": node, "slot": 3, "boot": f"boot of {node}", "asked_at": after(asked)}
+    return case.decide(Connect(tenant=TENANT, charge_point_id=CP, **values), taken, deadline=asked + 4)
+
+
+@pytest.mark.parametrize("other", ["gw-1", "gw-2"])
+def test_a_handshake_that_was_given_up_and_comes_late_takes_no_connection_over_J_20(other: str) -> None:
+    case = Case.registered()
+    shake_hands(case, asked=2.5, taken=2.5)
+    held = case.state.connection
+    assert not shake_hands(case, asked=0, taken=3, node=other)
+    assert (case.refusal, case.state.connection) == (Refusal.CONFLICT, held)
+
+
+def test_a_handshake_that_was_given_up_and_comes_after_the_end_of_a_newer_one_connects_nobody_J_20() -> None:
+    case = Case.registered()
+    shake_hands(case, asked=2.5, taken=2.5)
+    case.do(Disconnect, 2.8, epoch=case.last(Connected).epoch, reason="closed 1000")
+    shake_hands(case, asked=0, taken=3)
+    assert (case.refusal, case.state.connection) == (Refusal.CONFLICT, None)
+
+
+def test_a_gateway_whose_clock_is_ahead_locks_no_charge_point_out_of_another() -> None:
+    case = Case.registered()
+    shake_hands(case, asked=3600, taken=3600, node="ahead")
+    shake_hands(case, asked=10, taken=10, node="right")
+    assert case.state.connection is not None
+    assert case.state.connection.node == "right"
 
 
 def test_the_end_of_the_connection_fails_what_was_asked_over_it_J_10() -> None:

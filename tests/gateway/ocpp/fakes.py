@@ -84,6 +84,9 @@ class FakeBus:
         self.channel = channel
         self.away = False
         self.refuse: type[Command] | None = None
+        self.late: type[Command] | None = None
+        self.stuck: list[tuple[Command, Meta]] = []
+        """Commands of the kind `late`: given up by who asked, and still on their way."""
         self.aggregates: dict[str, ChargePoint] = {}
         self.log: list[Event] = []
         self.told: list[Command] = []
@@ -98,6 +101,9 @@ class FakeBus:
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         if self.away or type(command) is self.refuse:
             raise LogUnavailable("the fake log is away")
+        if type(command) is self.late:
+            self.stuck.append((command, meta))
+            raise LogUnavailable("the fake log takes it later")
         if type(command) in self.slow:
             await asyncio.sleep(self.slow[type(command)])
         self.told.append(command)

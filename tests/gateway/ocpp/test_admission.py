@@ -312,6 +312,20 @@ async def test_the_second_connection_of_a_charge_point_wins_J_20() -> None:
         await w.bus.until(Disconnected)
 
 
+async def test_a_handshake_that_the_log_takes_after_the_next_one_leaves_that_one_connected_J_20() -> None:
+    async with world() as w:
+        w.bus.late = Connect
+        assert_put_off(await refused(w))
+        w.bus.late = None
+        w.gateway._services.health.answered()
+        w.clock.move(0.3)
+        async with w.connected():
+            [(given_up, meta)] = w.bus.stuck
+            await w.bus.ask(given_up, meta)
+            [held] = w.gateway.registry
+            assert w.state().connection.epoch == held.epoch
+
+
 async def test_a_stranger_cannot_evict_a_charge_point_J_20() -> None:
     async with world() as w, w.connected() as cp:
         assert (await refused(w, password="guess"))[0] == 401
