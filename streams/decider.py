@@ -267,14 +267,20 @@ class Decider(Listener):
 
     async def _claim(self, lane: _Lane) -> Partition:
         self.claims += 1
-        claimed = await self._claims.claim(lane.places, lane.committed, trust_states=lane.trusts_states)
+        backlog = lane.backlog
+        went_back, backlog.went_back = backlog.went_back, False
+        try:
+            claimed = await self._claims.claim(lane.places, lane.committed, trust_states=lane.trusts_states)
+        except BaseException:
+            backlog.went_back = backlog.went_back or went_back
+            raise
         lane.trusts_states = True
         lane.saver.since = claimed.states_since
         lane.tail.clear()
-        lane.backlog.went_back = False
-        if claimed.cut:
-            lane.backlog.read_again(claimed.partition.decided_through + 1)
-        lane.backlog.put_back(claimed.missed)
+        if claimed.cut or went_back:
+            # What waited may be gone, and what was forgotten may still stand there.
+            backlog.read_again(min(lane.position, claimed.partition.decided_through + 1))
+        backlog.put_back(claimed.missed)
         lane.reading_from = claimed.partition.epoch + 1
         self._read_anew()
         for decision in claimed.unanswered:
