@@ -444,8 +444,17 @@ class SimFaust(Listener):
             if outcome.rows:
                 changelog = self._changelog(place)
                 records = [Record(id.encode(), row) for id, row in outcome.rows.items()]
-                await self._log.append(changelog.topic, changelog.partition, records)
+                await self._surely(changelog, records)
         self._done[place] = batch[-1].offset + 1
+
+    async def _surely(self, place: TopicPartition, records: Sequence[Record]) -> None:
+        """Append them, however often it takes: what was polled is not polled again."""
+        while True:
+            try:
+                await self._log.append(place.topic, place.partition, records)
+                return
+            except LogUnavailable:
+                await asyncio.sleep(0.5)
 
     def _changelog(self, place: TopicPartition) -> TopicPartition:
         table = FAUST_TABLES[self._areas[place.topic]]
