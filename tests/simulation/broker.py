@@ -11,7 +11,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.log import Position, Record, Stored, TopicPartition, TopicSpec
 from tests.simulation.network import Network
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 SESSION_SECONDS: Final = 3.0
 REBALANCE_SECONDS: Final = 7.0
 HEARTBEAT_SECONDS: Final = 1.0
+
+
+class Lost(NamedTuple):
+    """A record that was lost `at` a time, in ms since 1970."""
+
+    place: TopicPartition
+    offset: int
+    at: int
+    value: bytes
 
 
 @dataclass(slots=True)
@@ -201,8 +210,8 @@ class Broker:
         self.groups: dict[str, Group] = {}
         self.trace = hashlib.blake2b(digest_size=8)
         self.appended = 0
-        self.lost: set[tuple[TopicPartition, bytes]] = set()
-        """Values that the servers lost after they had acknowledged them."""
+        self.lost: list[Lost] = []
+        """What the servers lost after they had acknowledged it, in order."""
         self.full: set[str] = set()
         """Topics for which there is no room on the disk."""
 
@@ -248,7 +257,7 @@ class Broker:
                 Stored(
                     *place,
                     offset,
-                    int(self.network.wall(self.loop.world) * 1000),
+                    self.wall_ms(),
                     record.key,
                     record.value,
                     record.headers,
@@ -261,6 +270,10 @@ class Broker:
         for cursor in list(partition.watchers):
             cursor.wake()
         return first
+
+    def wall_ms(self) -> int:
+        """The servers' clock, in ms since 1970."""
+        return int(self.network.wall(self.loop.world) * 1000)
 
     def flush(self) -> None:
         """Everything lies on the disk now."""
@@ -278,7 +291,7 @@ class Broker:
             end = partition.end - self.loop.chance.randint(1, unflushed)
             while partition.records and partition.records[-1].offset >= end:
                 gone = partition.records.pop()
-                self.lost.add((place, gone.value or b""))
+                self.lost.append(Lost(place, gone.offset, self.wall_ms(), gone.value or b""))
                 cut += 1
             partition.end = end
             for cursor in partition.watchers:

@@ -6,6 +6,7 @@ its own, all slow and simple.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
+MOST_SKEW: Final = 1.0
+"""Seconds by which the clocks of two processes differ at most, and some more."""
 CENT: Final = Decimal("0.0001")
 
 
@@ -80,13 +83,19 @@ def read(world: World) -> Facts:
 
 
 def bereft(world: World) -> set[str]:
-    """Aggregates for which a command of ours was lost with the servers' power and never came again: what a single
-    broker promises no more (docs/guarantees.md)."""
+    """Aggregates for which a command of ours was lost with the servers' power and never came again, because no
+    decider could see that an end was lost: what a single broker promises no more (docs/guarantees.md)."""
     gone: dict[str, str] = {}
-    for place, value in world.broker.lost:
-        if place.topic.startswith("chargesphere.commands."):
-            command = _json(value)
-            if command["meta"].get("principal") == "process":
+    seen: dict[TopicPartition, list[tuple[int, int]]] = {}
+    for lost in world.broker.lost:
+        if lost.place.topic.startswith("chargesphere.commands."):
+            command = _json(lost.value)
+            if command["meta"].get("principal") != "process":
+                continue
+            if lost.place not in seen:
+                seen[lost.place] = list(_ends_seen(world, lost.place))
+            gone.pop(command["meta"]["command_id"], None)
+            if not any(first <= lost.offset and at > lost.at for at, first in seen[lost.place]):
                 gone[command["meta"]["command_id"]] = command["aggregate"]
     if not gone:
         return set()
@@ -96,6 +105,15 @@ def bereft(world: World) -> set[str]:
                 gone.pop(_json(stored.value or b"{}")["meta"]["command_id"], None)
     facts = read(world)
     return {aggregate for command, aggregate in gone.items() if command not in facts.by_command}
+
+
+def _ends_seen(world: World, place: TopicPartition) -> Iterator[tuple[int, int]]:
+    """When a decider said that this commands partition had lost its end, and from where on it counts anew."""
+    events = TopicPartition(place.topic.replace(".commands.", ".events."), place.partition)
+    for stored in world.broker.partitions[events].records:
+        entry = _json(stored.value or b"{}")
+        if entry["kind"] == "claim" and entry.get("commands_from", -1) >= 0:
+            yield stored.timestamp, entry["commands_from"]
 
 
 def undone(world: World) -> list[str]:
@@ -172,6 +190,7 @@ def check(world: World) -> None:
     for judge in (
         _versions,
         _commands,
+        _deadlines,
         _replies,
         _order,
         _charges,
@@ -219,9 +238,28 @@ def _undecided(world: World, facts: Facts) -> Iterator[str]:
                     yield f"{command} in {topic}[{number}]@{stored.offset}"
 
 
+def _deadlines(world: World, facts: Facts) -> Iterator[str]:
+    """What came to the log after its deadline is refused, unless it was decided before."""
+    for area in Area:
+        topic = commands_topic(area)
+        for number in range(world.broker.count(topic)):
+            for stored in world.broker.partitions[TopicPartition(topic, number)].records:
+                if b'"deadline"' not in (stored.value or b""):
+                    continue
+                meta = _json(stored.value or b"")["meta"]
+                deadline = _instant(meta["deadline"])
+                if deadline is None or stored.timestamp / 1000 < deadline.timestamp() + MOST_SKEW:
+                    continue
+                for valid in facts.by_command.get(meta["command_id"], ()):
+                    entry = valid.entry
+                    late = entry["command_offset"] == stored.offset and not entry.get("repeat")
+                    if late and entry["reply"].get("refusal") != "expired":
+                        yield f"{meta['command_id']} came after its deadline and was decided: {entry['command']}"
+
+
 def _replies(world: World, facts: Facts) -> Iterator[str]:
     """What was answered or acknowledged stands in the log, as it was answered."""
-    lost = {value for _, value in world.broker.lost}
+    lost = {one.value for one in world.broker.lost}
     gone = {_json(value)["meta"]["command_id"] for value in lost if b'"command_id"' in value}
     for asked in world.asked:
         decisions = facts.by_command.get(asked.command_id)
@@ -312,7 +350,7 @@ def _was_lost(world: World, said: Any) -> bool:
         return False
     payload = said.payload
     at = payload["timestamp"] if "timestamp" in payload else payload["meterValue"][0]["timestamp"]
-    return any(at.encode() in value for _, value in world.broker.lost)
+    return any(at.encode() in lost.value for lost in world.broker.lost)
 
 
 def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) -> Iterator[str]:
@@ -386,6 +424,10 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
             told = sessions.get(id, [])
             if not told or told[-1]["status"] != "COMPLETED":
                 yield f"the last of {len(told)} sessions {id} that arrived is not its end"
+            updates = [_instant(session["last_updated"]) for session in told]
+            for before, after in itertools.pairwise(updates):
+                if before is not None and after is not None and after < before:
+                    yield f"the session {id} of {after} arrived after that of {before}"
             document = _one(world.shelf, HUB, "sessions", id)
             if told and document is not None:
                 session: Any = document["session"]

@@ -127,7 +127,7 @@ class SimLog(Log):
             pump = self._pumps[place] = _Pump()
         pump.waiting.append(item)
         trap = self.node.trap
-        if trap is not None and trap(topic.removeprefix("chargesphere.").partition(".")[0]):
+        if trap is not None and trap(_kind(topic)):
             self.loop.call_soon(self._go_on, place, pump)
         else:
             self._go_on(place, pump)
@@ -370,6 +370,9 @@ class Cursor:
                     self._arrives, self._came = 0.0, False
                     if generation == self._generation and log.network.reaches(log.node, "log"):
                         self.positions.update(after)
+                        if log.node.trap is not None:
+                            for place in found:
+                                log.node.trap(f"{_kind(place.topic)} read")
                         self._next = loop.time() + self._gather
                         return found
                     continue
@@ -404,7 +407,9 @@ class Cursor:
                 self.shortened.add(place)
                 continue
             offset = max(offset, partition.begin)
-            records = partition.read(offset, limit if chance.random() < 0.7 else 1 + int(3 * chance.random()))
+            records = partition.read(
+                offset, limit if chance.random() < self._log.network.whole else 1 + int(3 * chance.random())
+            )
             records = records[:limit]
             if records:
                 found[place] = records
@@ -415,6 +420,10 @@ class Cursor:
             else:
                 self.positions[place] = partition.end
         return found, after
+
+
+def _kind(topic: str) -> str:
+    return topic.removeprefix("chargesphere.").partition(".")[0]
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -41,8 +41,8 @@ class Node:
         self.watch: Callable[[], None] | None = None
         """Called before each step; it may kill or freeze the process."""
         self.trap: Callable[[str], bool] | None = None
-        """Asked before the process writes or sends something, by the place where it goes; it may kill or freeze the
-        process, and says so."""
+        """Asked when the process writes, reads or sends something, by the place; it may kill or freeze the process,
+        and says so."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.context = contextvars.copy_context()
         """In which what arrives from outside runs."""

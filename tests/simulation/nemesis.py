@@ -108,12 +108,9 @@ class Nemeses:
             if not name:
                 continue
             node = world.processes[name].node
-            world.loop.freeze(node)
-            self._say(f"freeze {name}")
+            await self._freeze(node, 600)
             await self._last(0.5, 12)
-            if node.alive and node.frozen:
-                world.loop.thaw(node)
-                self._say(f"thaw {name}")
+            self._thaw(node)
 
     async def zombie(self) -> None:
         """A decider stands still past its session, while others decide, and goes on in the middle of its work."""
@@ -124,23 +121,9 @@ class Nemeses:
             if not name:
                 continue
             node = world.processes[name].node
-
-            def freeze(node: Node = node) -> None:
-                world.loop.freeze(node)
-                self._say(f"zombie {node.name}")
-
-            self._catch(node, 400, freeze)
-            for _ in range(8):
-                if node.frozen:
-                    break
-                await self._pause(0.2, 0.6)
-            node.watch = node.trap = None
-            if not node.frozen:
-                freeze()
+            await self._freeze(node, 400)
             await self._last(6, 12)
-            if node.alive and node.frozen:
-                world.loop.thaw(node)
-                self._say(f"wakes {name}")
+            self._thaw(node)
 
     async def cut(self) -> None:
         """Between one process and one server nothing passes."""
@@ -277,13 +260,23 @@ class Nemeses:
             name = self._pick("decider")
             if not name:
                 continue
-            self._kill(name)
+            await self._when_caught(world.processes[name].node, 600, partial(self._kill, name))
             await self._last(0.1, 1)
             self._restart(name)
-            await self._last(0.0, 0.1)
-            world.network.stalled.add(name)
-            self._say(f"stall {name}")
+            node = world.processes[name].node
+
+            def stall(name: str = name) -> None:
+                world.network.stalled.add(name)
+                self._say(f"stall {name}")
+
+            if world.chance.random() < 0.5:
+                await self._last(0.0, 0.1)
+                stall()
+            else:
+                # In the middle of its states.
+                node.trap = _before(node, "state read", 1 + int(world.chance.random() * 3), stall)
             await self._last(5, 10)
+            node.trap = None
             world.network.stalled.discard(name)
 
     async def poison(self) -> None:
@@ -318,6 +311,31 @@ class Nemeses:
         lasting = PACE * self.world.shape.lasting
         await asyncio.sleep(lasting * (least + (most - least) * self.world.chance.random()))
 
+    async def _freeze(self, node: Node, most: int) -> None:
+        """In the middle of its work, if it comes to any soon."""
+
+        def freeze() -> None:
+            self.world.loop.freeze(node)
+            self._say(f"freeze {node.name}")
+
+        await self._when_caught(node, most, freeze)
+
+    def _thaw(self, node: Node) -> None:
+        if node.alive and node.frozen:
+            self.world.loop.thaw(node)
+            self._say(f"thaw {node.name}")
+
+    async def _when_caught(self, node: Node, most: int, work: Callable[[], None]) -> None:
+        """Returns once this was done to a process, in the middle of what it does if it comes to any soon."""
+        self._catch(node, most, work)
+        patient = bool(self.world.shape.places)
+        for _ in range(100 if patient else 8):
+            if node.frozen or not node.alive:
+                return
+            await (self._last(0.1, 0.3) if patient else self._pause(0.2, 0.6))
+        node.watch = node.trap = None
+        work()
+
     def _catch(self, node: Node, most: int, work: Callable[[], None]) -> None:
         """Do this in the middle of what a process does: between two of its next `most` steps, or just before it
         writes, reads or sends something."""
@@ -335,25 +353,15 @@ class Nemeses:
 
             node.watch = watch
             return
-        places, times = places or PLACES, 1 + int(chance.random() * 3)
+        places, times = places or PLACES, self.world.shape.times or 1 + int(chance.random() * 3)
         place = places[int(chance.random() * len(places))]
-
-        def trap(reached: str) -> bool:
-            nonlocal times
-            times -= reached == place
-            if times > 0:
-                return False
-            node.trap = None
-            work()
-            return True
-
-        node.trap = trap
+        node.trap = _before(node, place, times, work)
 
     def _pick(self, role: str = "") -> str:
         processes = self.world.processes
         names = [
             name
-            for name in self._names()
+            for name in (processes if role else self._names())
             if processes[name].node.alive
             and name in self.world.wanted
             and (not role or processes[name].role == role)
@@ -380,6 +388,22 @@ class Nemeses:
 
     def _say(self, text: str) -> None:
         self.done.append(f"{self.world.loop.now - 1000:8.3f} {text}")
+
+
+def _before(node: Node, place: str, times: int, work: Callable[[], None]) -> Callable[[str], bool]:
+    """A trap: once the process gets to this place for the so many-th time, this is done."""
+    left = times
+
+    def trap(reached: str) -> bool:
+        nonlocal left
+        left -= reached == place
+        if left > 0:
+            return False
+        node.trap = None
+        work()
+        return True
+
+    return trap
 
 
 KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {

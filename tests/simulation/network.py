@@ -53,6 +53,8 @@ class Network:
     """Servers that answer nobody."""
     stalled: set[str] = field(default_factory=set)
     """Processes that get nothing from the log's topics, though the log answers them."""
+    whole: float = 0.7
+    """How often a fetch brings all that there is; else it brings one to three records."""
     cut: set[tuple[str, str]] = field(default_factory=set)
     """Pairs of a process's and a server's name between which nothing passes."""
 

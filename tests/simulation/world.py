@@ -21,7 +21,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ import msgspec
 
 from commands.base import Area, Command, Meta
 from commands.partner import CreatePartner
+from commands.remote_command import RequestRemoteCommand
 from commands.token import PutToken
 from domain.aggregate import Event
 from domain.charge_point import passwords
@@ -50,6 +51,7 @@ from tests.simulation.store import Shelf, SimReadStore
 PARTITIONS: Final = 2
 QUIET_SECONDS: Final = 4.0
 LONGEST_CALM: Final = 400.0
+ANSWERED_WITHIN: Final = 100.0
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Shape:
     effects: int = 1
     charge_points: int = 1
     charges: int = 2
+    readings: int = 4
+    """Of a charge; always fewer."""
     faust: bool = False
     faust_skips: float = 0.0
     mqtt: bool = False
@@ -71,6 +75,7 @@ class Shape:
     stories: bool = False
     checkpoint_every: float = 5.0
     hot: int = 4
+    whole_fetches: float = 0.7
     areas: tuple[Area, ...] = tuple(Area)
     """What is worked on; the rest of the log stays as it was provisioned."""
     storm: float = 20.0
@@ -85,6 +90,8 @@ class Shape:
     """The roles of the processes that they harm; empty for all."""
     places: tuple[str, ...] = ()
     """Before what a process is killed or stands still; empty for anything."""
+    times: int = 0
+    """At the so many-th time that it gets there; 0 for one of the first three."""
     targets: tuple[str, ...] = ()
     """The servers that they harm; empty for all."""
     longest_calm: float = LONGEST_CALM
@@ -128,6 +135,7 @@ class World:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
             setattr(self.shape, name, value)
+        self.network.whole = self.shape.whole_fetches
         needed = [Area.REMOTE_COMMAND] * self.shape.operators + [Area.TOKEN] * self.shape.faust
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults:
@@ -258,6 +266,31 @@ class World:
         if self.poisoned:
             await self._mend()
         await self._quiet()
+        if shape.operators and not self.violations:
+            await self._call_once_more()
+            await self._quiet()
+
+    async def _call_once_more(self) -> None:
+        """On a quiet day a call gets to its charge point, whatever calls before it were never answered."""
+        point, api = self.charge_points[0], self.processes["api-0"]
+        connection = self._connection_of(point)
+        before = len(point.calls)
+        if connection is None:
+            return
+        await self._command(api, "rc-last", "ClearCache", {}, ANSWERED_WITHIN)
+        deadline = self.loop.now + ANSWERED_WITHIN
+        while len(point.calls) == before and self._connection_of(point) is connection:
+            if self.loop.now > deadline:
+                self.violation(f"calls: {point.id} was not called in {ANSWERED_WITHIN:g} s of calm")
+                return
+            await asyncio.sleep(1.0)
+
+    def _connection_of(self, point: ChargePoint) -> Any:
+        for _, gateway in self.gateways():
+            for connection in gateway.registry:
+                if connection.key[1] == point.id and connection.is_open:
+                    return connection
+        return None
 
     async def _mend(self) -> None:
         """The mistake is found, and who was parked for it is tried again."""
@@ -283,14 +316,13 @@ class World:
             tag = TAGS[int(chance.random() * len(TAGS))]
             pause = self.shape.storm / (4 * self.shape.charges)
             await charge_point.charge(
-                1 + (number % 2), tag, int(chance.random() * 4), pause * (0.3 + chance.random())
+                1 + (number % 2),
+                tag,
+                int(chance.random() * self.shape.readings),
+                pause * (0.3 + chance.random()) * 4 / self.shape.readings,
             )
 
     async def _operators(self) -> None:
-        from datetime import timedelta
-
-        from commands.remote_command import RequestRemoteCommand
-
         chance = self.chance
         actions: tuple[tuple[str, dict[str, Any]], ...] = (
             ("ClearCache", {}),
@@ -303,28 +335,34 @@ class World:
             if process is None or not process.node.alive or process.bus is None:
                 continue
             action, payload = actions[int(chance.random() * len(actions))]
-            now = process.clock()
-            command = RequestRemoteCommand(
-                tenant=TENANT,
-                command_id=f"rc-{number}",
-                charge_point_id=self.charge_points[0].id,
-                command_type=action,
-                parameters={},
-                action=action,
-                payload=payload,
-                fingerprint=f"f{number}",
-                by="operator:ann",
-                expires_at=now + timedelta(seconds=30),
-            )
-            meta = Meta(command_id=f"remote|{number}", at=now, tenant=TENANT, principal="operator:ann")
-            bus = process.bus
+            self._command(process, f"rc-{number}", action, payload, 30.0)
 
-            async def ask(bus: Any = bus, command: Command = command, meta: Meta = meta) -> None:
-                with contextlib.suppress(LogUnavailable):
-                    await bus.ask(command, meta)
-                    self.commands.append(command.command_id)  # type: ignore[attr-defined]
+    def _command(
+        self, process: Process, id: str, action: str, payload: dict[str, Any], within: float
+    ) -> asyncio.Task[None]:
+        """An operator asks for it, through this process; within so many seconds or not at all."""
+        bus, now = process.bus, process.clock()
+        assert bus is not None
+        command = RequestRemoteCommand(
+            tenant=TENANT,
+            command_id=id,
+            charge_point_id=self.charge_points[0].id,
+            command_type=action,
+            parameters={},
+            action=action,
+            payload=payload,
+            fingerprint=id,
+            by="operator:ann",
+            expires_at=now + timedelta(seconds=within),
+        )
+        meta = Meta(command_id=f"remote|{id}", at=now, tenant=TENANT, principal="operator:ann")
 
-            self.loop.spawn(process.node, ask())
+        async def ask() -> None:
+            with contextlib.suppress(LogUnavailable):
+                await bus.ask(command, meta)
+                self.commands.append(id)
+
+        return self.loop.spawn(process.node, ask())
 
     async def _quiet(self) -> None:
         """Until nothing is left to be done and nothing has happened for a while."""

@@ -1,0 +1,514 @@
+"""What stands in a safeguard's place when it is taken away, in the test only.
+
+Each function names what is no more, and gives the patches that make it so: whose attribute, its name, its new value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from commands.base import Accepted, Rejected
+from commands.charge_point import models, transactions
+from commands.delivery import timer_due as delivery_timer
+from domain.aggregate import kind_of
+from domain.charge_point.state import ChargePointState
+from domain.delivery import Delivery
+from gateway.mqtt.publisher import Teller
+from gateway.ocpi.sender import OcpiSender
+from gateway.ocpp import exchange, handlers, outbound
+from projections.store import Put
+from streams import (
+    checkpoints,
+    claims,
+    decider,
+    envelope,
+    faust_rows,
+    follower,
+    partition,
+    processes,
+    projector,
+    public,
+    states,
+)
+from streams.backlog import Backlog
+from streams.follower import Fact
+from streams.log import LogUnavailable, Position, Record
+from streams.portions import append_all
+from streams.topology import PUBLIC
+
+Patch = tuple[object, str, Any]
+
+
+# -- the log and the decider ---------------------------------------------------------------------------------------
+
+
+def no_fence() -> list[Patch]:
+    def admit(self: Any, stored: Any) -> Any:
+        entry = envelope.decode_entry(stored)
+        if isinstance(entry, envelope.Claim):
+            self.epoch = max(self.epoch, stored.offset)
+            return None
+        return entry
+
+    return [(envelope.Fence, "admit", admit)]
+
+
+def no_read_back() -> list[Patch]:
+    async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
+        found = [d for stored in taken if (d := part.decide(stored, now)) is not None]
+        if found:
+            records = [envelope.record(d.reply.aggregate, d, d.meta.tenant) for d in found]
+            await append_all(self._log, lane.places.events.topic, lane.places.events.partition, records)
+            for one in found:
+                self._emit(one)
+
+    return [(decider.Decider, "_decide_all", decide_all)]
+
+
+def no_new_claim_after_a_failure() -> list[Patch]:
+    whole = decider.Decider._decide_all
+
+    async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
+        with contextlib.suppress(LogUnavailable):
+            await whole(self, lane, part, taken, now)
+
+    return [(decider.Decider, "_decide_all", decide_all)]
+
+
+def no_fold_up_to_the_claim() -> list[Patch]:
+    async def fold(self: Any, places: Any, part: Any, until: int, position: int) -> list[Any]:
+        part.folded = until + 1
+        return []
+
+    return [(claims.Claims, "_fold", fold)]
+
+
+def no_command_ids() -> list[Patch]:
+    return [(states.Entry, "remember", lambda self, command_id, reply: None)]
+
+
+def no_decided_offset() -> list[Patch]:
+    whole = partition.Partition.decide
+
+    def decide(self: Any, stored: Any, now: Any) -> Any:
+        self.decided_through = min(self.decided_through, stored.offset - 1)
+        return whole(self, stored, now)
+
+    return [(partition.Partition, "decide", decide)]
+
+
+def no_replies_after_a_claim() -> list[Patch]:
+    whole = claims.Claims._fold
+
+    async def fold(self: Any, *arguments: Any) -> list[Any]:
+        await whole(self, *arguments)
+        return []
+
+    return [(claims.Claims, "_fold", fold)]
+
+
+def mark_before_its_states() -> list[Patch]:
+    async def write(self: Any, records: Sequence[Any]) -> None:
+        if self._saving is not None:
+            mark = Record(checkpoints.CHECKPOINT_KEY, envelope.encode(self._saving.mark))
+            records = [mark, *records]
+        async with self._one_at_a_time:
+            for one in records:
+                await append_all(self._log, self._place.topic, self._place.partition, [one])
+
+    return [(checkpoints.Saver, "_write", write)]
+
+
+def states_of_whoever_wrote_last() -> list[Patch]:
+    whole = partition.Partition.load
+
+    def load(self: Any, data: bytes) -> int:
+        whole(self, data)
+        return 2**62
+
+    return [(partition.Partition, "load", load)]
+
+
+def unreadable_state_is_a_blank_one() -> list[Patch]:
+    def entry(self: Any, id: str) -> Any:
+        known = self._hot.get(id)
+        if known is not None:
+            return known
+        data = self._cold.pop(id, None)
+        try:
+            made = self._thaw(data) if data is not None else None
+        except states.UnreadableStateError:
+            made = None
+        if made is None:
+            made = states.Entry(self._registry.aggregate(kind_of(id)).blank(id))
+        self._hot[id] = made
+        return made
+
+    return [(states.States, "entry", entry)]
+
+
+def silence_is_the_end() -> list[Patch]:
+    async def short(log: Any, place: Any, start: int = 0, end: int | None = None) -> Any:
+        if end is None:
+            end = (await log.ends([place]))[place]
+        at = max(start, (await log.beginnings([place]))[place])
+        if at >= end:
+            return
+        reader, silent = log.reader(), 0
+        try:
+            await reader.assign({place: at})
+            while at < end and silent < 3:
+                batch = [s for s in (await reader.poll(1.0)).get(place, ()) if s.offset < end]
+                silent = 0 if batch else silent + 1
+                if batch:
+                    at = batch[-1].offset + 1
+                    yield batch
+        finally:
+            await reader.close()
+
+    return [(claims, "stretch", short)]
+
+
+def folds_take_any_version() -> list[Patch]:
+    whole = partition.Partition.fold
+
+    def fold(self: Any, stored: Any) -> Any:
+        entry = envelope.decode_entry(stored)
+        if isinstance(entry, envelope.Decision) and entry.epoch >= self.fence.epoch and entry.events:
+            event = self.rules.events.decode(entry.events[0])
+            aggregate = self.states.entry(event.originator_id).aggregate
+            aggregate.version = max(aggregate.version, event.originator_version - 1)
+        return whole(self, stored)
+
+    return [(partition.Partition, "fold", fold)]
+
+
+def a_lost_end_is_not_looked_for() -> list[Patch]:
+    async def cut(self: Any, places: Any, part: Any) -> None:
+        return None
+
+    return [(claims.Claims, "_cut", cut)]
+
+
+def nothing_is_sent_again() -> list[Patch]:
+    async def again(self: Any, target: Any, since: Any) -> None:
+        return None
+
+    return [(processes.Processes, "again", again)]
+
+
+def going_back_is_not_seen() -> list[Patch]:
+    def offer(self: Any, batch: Sequence[Any]) -> None:
+        self._offered = max(self._offered, batch[-1].offset + 1)
+        self._queue.extend(batch)
+        self.wake()
+
+    return [(Backlog, "offer", offer)]
+
+
+def timers_are_not_asked_again() -> list[Patch]:
+    return [(partition.Partition, "ask_again", lambda self, timers: None)]
+
+
+def deadlines_do_not_count() -> list[Patch]:
+    whole = partition.Partition.decide
+
+    def decide(self: Any, stored: Any, now: Any) -> Any:
+        return whole(self, stored, datetime.min.replace(tzinfo=UTC))
+
+    return [(partition.Partition, "decide", decide)]
+
+
+# -- followers, processes, read models -----------------------------------------------------------------------------
+
+
+def caches_outlive_their_partition() -> list[Patch]:
+    whole = projector.Projector._load
+
+    async def load(self: Any, work: Any, cache: Any) -> None:
+        before = dict(cache)
+        await whole(self, work, cache)
+        cache.update(before)
+
+    return [
+        (projector.Projector, "forget", lambda self, place: None),
+        (projector.Projector, "_load", load),
+    ]
+
+
+def what_was_not_written_stays_in_the_cache() -> list[Patch]:
+    whole = projector.Projector._apply
+
+    async def apply(self: Any, place: Any, batch: Any, told: Any, cache: Any) -> Any:
+        kept = dict(cache)
+        try:
+            return await whole(self, place, batch, told, cache)
+        except BaseException:
+            batch.writes = {}
+            cache.update(kept)
+            raise
+
+    return [
+        (projector.Projector, "_apply", apply),
+        (projector.Projector, "forget", lambda self, place: None),
+    ]
+
+
+def a_write_broken_off_is_believed() -> list[Patch]:
+    """As in the release in which a write under way was never made where its partition was lost and the store away."""
+    whole = projector.Projector._apply
+
+    async def apply(self: Any, place: Any, batch: Any, told: Any, cache: Any) -> Any:
+        try:
+            return await whole(self, place, batch, told, cache)
+        except asyncio.CancelledError:
+            batch.writes = {}
+            raise
+
+    return [(projector.Projector, "_apply", apply), *caches_outlive_their_partition()]
+
+
+def gaps_are_applied_over() -> list[Patch]:
+    whole = projector.Projector._project
+
+    def project(self: Any, work: Any, cache: Any) -> Any:
+        for _, event, meta in work:
+            for view in self._views.get(kind_of(event.originator_id), ()):
+                db, id = view.target(event, meta)
+                key = (db, view.collection, id)
+                version, document = cache[key]
+                if document is not None and event.originator_version > version + 1:
+                    cache[key] = (event.originator_version - 1, document)
+        return whole(self, work, cache)
+
+    return [
+        (projector.Projector, "_project", project),
+        (projector.Projector, "forget", lambda self, place: None),
+    ]
+
+
+def any_write_applies() -> list[Patch]:
+    from tests.simulation import shelf
+
+    whole = shelf._Collection.apply
+
+    def apply(self: Any, write: Any) -> bool:
+        held = self.held.get(write.id)
+        if held is not None and isinstance(write, Put):
+            self.held[write.id] = shelf._Held(-1, held.live, held.document)
+        return whole(self, write)
+
+    return [(shelf._Collection, "apply", apply)]
+
+
+def positions_move_before_the_work() -> list[Patch]:
+    whole = follower.Follower._take
+
+    async def take(self: Any, place: Any, lane: Any, taken: Any) -> None:
+        lane.position = taken[-1].offset + 1
+        await whole(self, place, lane, taken)
+
+    return [(follower.Follower, "_take", take)]
+
+
+def positions_forget_the_epoch() -> list[Patch]:
+    async def commit(self: Any, member: Any) -> None:
+        moved = {
+            place: Position(lane.position)
+            for place, lane in self._lanes.items()
+            if lane.position > lane.done and not lane.halted
+        }
+        if moved:
+            await member.commit(moved)
+            for place, position in moved.items():
+                if place in self._lanes:
+                    self._lanes[place].done = position.offset
+
+    return [(follower.Follower, "_commit", commit)]
+
+
+def what_raises_is_skipped() -> list[Patch]:
+    async def park(self: Any, lane: Any, parked: Any) -> None:
+        return None
+
+    return [(follower.Follower, "_park", park)]
+
+
+def parked_in_memory_only() -> list[Patch]:
+    async def park(self: Any, lane: Any, parked: Any) -> None:
+        lane.parked[parked.aggregate] = parked
+
+    return [(follower.Follower, "_park", park)]
+
+
+def nobody_sweeps() -> list[Patch]:
+    whole = projector.Projector.handle
+
+    async def handle(self: Any, place: Any, facts: Sequence[Fact]) -> None:
+        if not self._sweeping:
+            await whole(self, place, facts)
+
+    return [(projector.Projector, "handle", handle)]
+
+
+def faust_applies_over_gaps() -> list[Patch]:
+    whole = faust_rows.RowProjector.project
+
+    async def project(self: Any, changes: Any, held: Any) -> Any:
+        filled = []
+        for change in changes:
+            filled.append(change)
+            id, version = change.event.originator_id, change.event.originator_version
+            data = held(id)
+            if data is not None:
+                row = faust_rows._decoder.decode(data)
+                if version > row.version + 1:
+                    row.version = version - 1
+                    fresh = faust_rows._encoder.encode(row)
+                    before, held = (
+                        held,
+                        (lambda one, id=id, fresh=fresh, before=held: fresh if one == id else before(one)),
+                    )
+                    del before
+        return await whole(self, filled, held)
+
+    async def resynchronised(self: Any, changes: Any, rows: Any) -> dict[str, Any]:
+        return {}
+
+    return [
+        (faust_rows.RowProjector, "project", project),
+        (faust_rows.RowProjector, "_resynchronised", resynchronised),
+    ]
+
+
+def positions_of_processes_move_first() -> list[Patch]:
+    async def handle(self: Any, place: Any, batch: Sequence[Fact]) -> None:
+        out: Any = defaultdict(list)
+        self._commands(batch, out)
+
+        async def send() -> None:
+            for target, records in out.items():
+                with contextlib.suppress(LogUnavailable):
+                    await append_all(self._log, target.topic, target.partition, records)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(processes.Processes, "_handle", handle)]
+
+
+def public_records_are_not_waited_for() -> list[Patch]:
+    async def append(self: Any, topic: str, number: int, records: Any) -> None:
+        async def send() -> None:
+            with contextlib.suppress(LogUnavailable):
+                await self._log.append(PUBLIC[topic], number, records)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(public.PublicTopics, "_append", append)]
+
+
+def mqtt_does_not_wait_for_its_broker() -> list[Patch]:
+    async def publish(self: Any, place: Any, messages: Any) -> None:
+        async def send() -> None:
+            with contextlib.suppress(Exception):
+                await self._broker.publish(messages, set())
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(Teller, "_publish", publish)]
+
+
+# -- the edges and what is told ------------------------------------------------------------------------------------
+
+
+def told_calls_have_no_number() -> list[Patch]:
+    return [(ChargePointState, "was_told", lambda self, call: False)]
+
+
+def starts_have_no_content_key() -> list[Patch]:
+    return [(transactions, "start_key", lambda command: str(uuid.uuid4()))]
+
+
+def starts_have_no_id_of_their_content() -> list[Patch]:
+    return [(handlers, "start_id", lambda command: f"start|{uuid.uuid4()}")]
+
+
+def told_is_answered_before_it_is_durable() -> list[Patch]:
+    async def tell(self: Any, command: Any, *, correlation_id: str = "") -> None:
+        meta, bus = self.meta(correlation_id), self.connection.services.bus
+
+        async def send() -> None:
+            with contextlib.suppress(LogUnavailable):
+                await bus.tell(command, meta)
+
+        asyncio.create_task(send())  # noqa: RUF006
+
+    return [(exchange.Exchange, "tell", tell)]
+
+
+def starts_are_answered_without_the_log() -> list[Patch]:
+    whole = exchange.Exchange.ask
+
+    async def ask(self: Any, command: Any, reply: Any, **options: Any) -> Any:
+        try:
+            return await whole(self, command, reply, **options)
+        except exchange.LogAwayError:
+            if isinstance(command, models.StartTransaction):
+                return models.Started(transaction_id=999, session_id="", status="Accepted")
+            raise
+
+    return [(exchange.Exchange, "ask", ask)]
+
+
+def timers_of_calls_ask_the_clock() -> list[Patch]:
+    whole = outbound.Outbound._expire
+
+    def expire(self: Any, message_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = self._timer.when() if self._timer is not None else 0.0
+        if loop.time() >= deadline:
+            whole(self, message_id)
+
+    return [(outbound.Outbound, "_expire", expire)]
+
+
+def attempts_are_not_leased() -> list[Patch]:
+    whole = OcpiSender.send
+
+    async def send(self: Any, job: Any, content: Any, correlation_id: str) -> Any:
+        clock, self._clock = self._clock, lambda: datetime.min.replace(tzinfo=UTC)
+        try:
+            return await whole(self, job, content, correlation_id)
+        finally:
+            self._clock = clock
+
+    from streams import deliveries
+
+    async def wait(self: Any, event: Any, content: Any, correlation_id: str, within: Any) -> Any:
+        try:
+            return await self._sender.send(event, content, correlation_id)
+        except Exception as error:
+            return deliveries.Outcome("refused", reason=str(error))
+
+    return [
+        (OcpiSender, "send", send),
+        (deliveries.Deliveries, "_send", wait),
+        (deliveries, "SHORTEST_SEND", timedelta.min),
+    ]
+
+
+def lost_attempts_are_not_repeated() -> list[Patch]:
+    from chargesphere import nouns
+
+    def timer(delivery: Delivery, command: Any, meta: Any) -> Accepted | Rejected:
+        if delivery.state.phase == "in_flight":
+            return Accepted()
+        return delivery_timer(delivery, command, meta)
+
+    return [(nouns.RULES, "timers", {**nouns.RULES.timers, "delivery": timer})]
