@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
@@ -44,10 +43,7 @@ class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
-    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown.
-
-    `held_until`: whoever had the attempt before may be at it as well until then.
-    """
+    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown."""
 
     attempt: int
     outcome: str
@@ -55,7 +51,6 @@ class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report
     http_status: int = 0
     reason: str = ""
     remote_url: str = ""
-    held_until: datetime | None = None
 
 
 class Retry(_OfDelivery, frozen=True, kw_only=True, tag="delivery.retry.v1"):
@@ -72,14 +67,12 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
         return Accepted()
     due = None
     busy = state.phase in ("in_flight", "waiting")
-    if not busy:
-        earliest = state.earliest(meta.at)
-        spacing = SPACING.get(command.module)
-        if not command.urgent and spacing is not None and state.delivered_at is not None:
-            earliest = max(earliest, state.delivered_at + spacing)
+    spacing = SPACING.get(command.module)
+    if not busy and not command.urgent and spacing is not None and state.delivered_at is not None:
+        earliest = state.delivered_at + spacing
         due = earliest if earliest > meta.at else None
-    elif state.phase == "waiting" and command.urgent and state.attempt == 0:
-        due = state.earliest(meta.at)
+    if state.phase == "waiting" and command.urgent and state.attempt == 0:
+        due = meta.at
     delivery.trigger(
         Wanted,
         meta.at,
@@ -104,7 +97,6 @@ def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Ou
         due = None
         if state.wanted > command.sent:
             due = meta.at if state.urgent else meta.at + SPACING.get(state.module, LEASE * 0)
-            due = max(due, command.held_until or due)
         delivery.trigger(
             Delivered,
             meta.at,
@@ -113,12 +105,11 @@ def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Ou
             http_status=command.http_status,
             remote_url=command.remote_url,
             due=due,
-            held_until=command.held_until,
         )
         return Accepted()
     if state.phase != "in_flight" or command.attempt != state.attempt:
         return Rejected(Refusal.STALE, f"attempt {command.attempt} is not the one under way")
-    _failed(delivery, command.outcome, command.reason, meta, command.held_until)
+    _failed(delivery, command.outcome, command.reason, meta)
     return Accepted()
 
 
@@ -127,12 +118,8 @@ def retry(delivery: Delivery, command: Retry, meta: Meta) -> Outcome:
         return Rejected(Refusal.UNKNOWN, f"nothing of {command.module} {command.object_id} is on its way")
     if delivery.state.phase == "in_flight":
         return Rejected(Refusal.NOT_ALLOWED, "an attempt is under way")
-    due = delivery.state.earliest(meta.at)
-    if due > meta.at:
-        delivery.trigger(RetryRequested, meta.at, by=command.by, due=due)
-    else:
-        delivery.trigger(RetryRequested, meta.at, by=command.by)
-        _attempt(delivery, meta)
+    delivery.trigger(RetryRequested, meta.at, by=command.by)
+    _attempt(delivery, meta)
     return Accepted()
 
 
@@ -162,23 +149,15 @@ def _attempt(delivery: Delivery, meta: Meta) -> None:
     )
 
 
-def _failed(
-    delivery: Delivery, outcome: str, reason: str, meta: Meta, held_until: datetime | None = None
-) -> None:
+def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
     state = delivery.state
     wait = NOT_READY_WAIT if outcome == "not_ready" else wait_before(state.attempt + 1)
-    due = max(meta.at + wait, held_until or meta.at)
+    due = meta.at + wait
     if state.first_tried_at is not None and due > state.first_tried_at + GIVE_UP_AFTER:
         delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)
     else:
         delivery.trigger(
-            AttemptFailed,
-            meta.at,
-            attempt=state.attempt,
-            outcome=outcome,
-            reason=reason,
-            due=due,
-            held_until=held_until,
+            AttemptFailed, meta.at, attempt=state.attempt, outcome=outcome, reason=reason, due=due
         )
 
 

@@ -2,8 +2,7 @@
 
 The state is keyed by (party, module, object): which version is wanted, which was sent, how often it was tried, when
 it is due again. Sessions are sent as they are now, so a newer version replaces an older one that still waits; a CDR
-has one version. Attempts are leased: one whose outcome nobody reported in time counts as unknown and is repeated. One
-that a former holder of the partition may have begun as well keeps the next one waiting until its lease is over.
+has one version. Attempts are leased: one whose outcome nobody reported in time counts as unknown and is repeated.
 """
 
 from __future__ import annotations
@@ -48,11 +47,6 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     due: datetime | None = None
     urgent: bool = False
     delivered_at: datetime | None = None
-    held_until: datetime | None = None  # an attempt may be under way elsewhere until then
-
-    def earliest(self, at: datetime) -> datetime:
-        """When an attempt may begin that would begin at `at`."""
-        return at if self.held_until is None else max(at, self.held_until)
 
 
 class Delivery(Aggregate[DeliveryState]):
@@ -114,19 +108,16 @@ class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"
 
 
 class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
-    """The partner acknowledged the version `sent`. `due` is set where a newer version waits already, `held_until`
-    where the same attempt may be under way elsewhere."""
+    """The partner acknowledged the version `sent`. `due` is set where a newer version waits already."""
 
     attempt: int
     sent: int
     http_status: int = 0
     remote_url: str = ""  # the Location header of a CDR's receiver
     due: datetime | None = None
-    held_until: datetime | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.held_until = self.held_until
         state.sent = max(state.sent, self.sent)
         state.attempt, state.first_tried_at, state.delivered_at = 0, None, self.timestamp
         state.phase, state.due = ("waiting" if self.due else "idle"), self.due
@@ -134,18 +125,15 @@ class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_failed.v1"):
-    """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, not_ready or unknown.
-    `held_until` is set where the same attempt may be under way elsewhere."""
+    """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, not_ready or unknown."""
 
     attempt: int
     outcome: str
     reason: str
     due: datetime
-    held_until: datetime | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.held_until = self.held_until
         state.phase, state.due = "waiting", self.due
         if self.outcome == "not_ready":
             state.attempt -= 1  # our own delay is none of the partner's failures
@@ -164,15 +152,13 @@ class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
 
 
 class RetryRequested(Event, frozen=True, kw_only=True, tag="delivery.retry_requested.v1"):
-    """Somebody asked for another try, now; `due` is set where it has to wait."""
+    """Somebody asked for another try, now."""
 
     by: str = ""
-    due: datetime | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.phase, state.attempt, state.first_tried_at = "waiting", 0, None
-        state.due = self.due or self.timestamp
+        state.phase, state.attempt, state.first_tried_at, state.due = "waiting", 0, None, self.timestamp
 
 
 AGGREGATE_EVENTS = (Wanted, AttemptDue, Delivered, AttemptFailed, GivenUp, RetryRequested)

@@ -58,7 +58,7 @@ def evolve(document: Document | None, event: DeliveryEvent, meta: Meta) -> Docum
     elif isinstance(event, GivenUp):
         out |= {"state": "failed", "next_attempt_at": None, "last_error": event.reason}
     else:
-        out |= {"state": "waiting", "next_attempt_at": utc_text(event.due or event.timestamp)}
+        out |= {"state": "waiting", "next_attempt_at": at}
     return out
 
 

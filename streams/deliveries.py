@@ -3,22 +3,20 @@
 What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
 Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
 nobody else; what is to be sent is found before it takes a place there, so that our own delay delays nobody either.
-Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends. One that whoever
-held the partition before may be at as well is said so in its report, and the next one waits until its lease ends.
+Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
@@ -66,19 +64,11 @@ class Sender(ABC, Generic[Content]):
     async def send(self, job: AttemptDue, content: Content, correlation_id: str) -> Outcome: ...
 
 
-class _Attempt(NamedTuple):
-    """What is due, and until when somebody else may be at it too."""
-
-    event: AttemptDue
-    meta: Meta
-    held_until: datetime | None
-
-
 @dataclass(slots=True)
 class _Line(Generic[Content]):
     """One party's queue; the breaker opens after five failures in a row, for up to a minute."""
 
-    queue: asyncio.Queue[tuple[_Attempt, Content]]
+    queue: asyncio.Queue[tuple[AttemptDue, Content, Meta]]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     failures: int = 0
     closed_until: float = 0.0
@@ -107,38 +97,17 @@ class Deliveries(Generic[Content]):
         self._limit = queue
         self._lines: dict[str, _Line[Content]] = {}
         self._finding: set[asyncio.Task[None]] = set()
-        self._log = log
-        self._ends: dict[TopicPartition, asyncio.Task[int]] = {}
-        """Where each of the partitions held ended when it was gained."""
-        self.follower = Follower(
-            log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S, forget=self._moved
-        )
+        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S)
         self.counts: dict[str, int] = {}
 
     async def run(self) -> None:
         try:
             await self.follower.run()
         finally:
-            beside = [*self._finding, *self._ends.values()]
-            for task in itertools.chain(beside, *(line.tasks for line in self._lines.values())):
+            for task in self._finding.union(*(line.tasks for line in self._lines.values())):
                 task.cancel()
 
-    def _moved(self, place: TopicPartition) -> None:
-        if (reading := self._ends.pop(place, None)) is not None:
-            reading.cancel()
-        if place in self.follower.positions:
-            self._ends[place] = asyncio.create_task(self._end(place))
-
-    async def _end(self, place: TopicPartition) -> int:
-        while True:
-            try:
-                return (await self._log.ends([place]))[place]
-            except LogUnavailable:
-                await asyncio.sleep(0.5)
-
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
-        # Whoever held this partition before may have begun what stands before its end then, and may be at it still.
-        end = await asyncio.shield(self._ends[place])
         now = self._clock()
         for fact in facts:
             for event in select_events(fact.decision, self._events, _DUE):
@@ -146,13 +115,11 @@ class Deliveries(Generic[Content]):
                     continue
                 # What does not fit is not lost: its lease ends, and it comes again.
                 if len(self._finding) < self._limit:
-                    held_until = event.lease if fact.offset < end else None
-                    finding = asyncio.create_task(self._find(_Attempt(event, fact.decision.meta, held_until)))
+                    finding = asyncio.create_task(self._find(event, fact.decision.meta))
                     self._finding.add(finding)
                     finding.add_done_callback(self._finding.discard)
 
-    async def _find(self, attempt: _Attempt) -> None:
-        event = attempt.event
+    async def _find(self, event: AttemptDue, meta: Meta) -> None:
         try:
             content = await self._sender.find(event)
         except Exception as error:
@@ -161,10 +128,10 @@ class Deliveries(Generic[Content]):
         else:
             if content is not None:
                 with contextlib.suppress(asyncio.QueueFull):
-                    self._line(str(event.to)).queue.put_nowait((attempt, content))
+                    self._line(str(event.to)).queue.put_nowait((event, content, meta))
                 return
             outcome = Outcome("not_ready", reason="the read model has not got there yet")
-        await self._ended(attempt, outcome)
+        await self._ended(event, outcome, meta)
 
     def _line(self, party: str) -> _Line[Content]:
         line = self._lines.get(party)
@@ -176,8 +143,8 @@ class Deliveries(Generic[Content]):
 
     async def _serve(self, line: _Line[Content]) -> None:
         while True:
-            attempt, content = await line.queue.get()
-            left = attempt.event.lease - self._clock()
+            event, content, meta = await line.queue.get()
+            left = event.lease - self._clock()
             if left < SHORTEST_SEND:
                 continue
             if line.closed_until > time.monotonic():
@@ -185,16 +152,17 @@ class Deliveries(Generic[Content]):
                     "unreachable", reason="not tried: the partner did not answer several times in a row"
                 )
             else:
-                outcome = await self._send(attempt, content, min(LONGEST_SEND, left))
+                outcome = await self._send(event, content, meta.correlation_id, min(LONGEST_SEND, left))
                 self._judge(line, outcome)
-            await self._ended(attempt, outcome)
+            await self._ended(event, outcome, meta)
 
-    async def _send(self, attempt: _Attempt, content: Content, within: timedelta) -> Outcome:
+    async def _send(
+        self, event: AttemptDue, content: Content, correlation_id: str, within: timedelta
+    ) -> Outcome:
         """Never longer than the lease: the attempt after it may not meet this one at the partner."""
-        event = attempt.event
         try:
             async with asyncio.timeout(within.total_seconds()):
-                return await self._sender.send(event, content, attempt.meta.correlation_id)
+                return await self._sender.send(event, content, correlation_id)
         except TimeoutError:
             return Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
         except Exception as error:
@@ -210,12 +178,11 @@ class Deliveries(Generic[Content]):
         elif outcome.outcome != "not_ready":
             line.failures, line.closed_until = 0, 0.0
 
-    async def _ended(self, attempt: _Attempt, outcome: Outcome) -> None:
+    async def _ended(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
         self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
-        await self._report(attempt, outcome)
+        await self._report(event, outcome, meta)
 
-    async def _report(self, attempt: _Attempt, outcome: Outcome) -> None:
-        event, meta = attempt.event, attempt.meta
+    async def _report(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
         command = ReportAttempt(
             to=event.to,
             module=event.module,
@@ -226,7 +193,6 @@ class Deliveries(Generic[Content]):
             http_status=outcome.http_status,
             reason=outcome.reason[:500],
             remote_url=outcome.remote_url,
-            held_until=attempt.held_until,
         )
         follow = Meta(
             command_id=f"report|{event.originator_id}|{event.originator_version}",

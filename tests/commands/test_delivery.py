@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.base import Command, Meta, Refusal, Rejected, TimerDue
 from commands.delivery import ROUTES, TIMER, ReportAttempt, Retry, Want
 from domain.aggregate import event_name
-from domain.delivery import LEASE, Delivery, delivery_id, wait_before
+from domain.delivery import Delivery, delivery_id, wait_before
 from domain.values import PartyId
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -39,17 +38,11 @@ class Story:
     def want(self, version: int, urgent: bool = False) -> None:
         self.ask(Want(to=MSP, module=self.module, object_id="x", tenant="t", version=version, urgent=urgent))
 
-    def report(self, outcome: str, sent: int = 0, held_until: datetime | None = None) -> object:
+    def report(self, outcome: str, sent: int = 0) -> object:
         attempt = self.delivery.state.attempt
         return self.ask(
             ReportAttempt(
-                to=MSP,
-                module=self.module,
-                object_id="x",
-                attempt=attempt,
-                outcome=outcome,
-                sent=sent,
-                held_until=held_until,
+                to=MSP, module=self.module, object_id="x", attempt=attempt, outcome=outcome, sent=sent
             )
         )
 
@@ -73,28 +66,6 @@ def test_what_is_wanted_is_tried_at_once() -> None:
     story.report("delivered", 1)
     assert story.names[-1] == "delivered"
     assert story.delivery.next_due() is None
-
-
-@pytest.mark.parametrize("outcome", ["delivered", "refused"])
-@pytest.mark.parametrize("next_one", ["wanted before", "wanted urgently", "by hand"])
-def test_while_an_attempt_may_be_under_way_elsewhere_the_next_one_waits(outcome: str, next_one: str) -> None:
-    """An older object would land after a newer one: the lease of the first attempt has to end before the second."""
-    story = Story("tokens")
-    story.want(1)
-    lease = story.delivery.state.due
-    assert lease == T0 + LEASE
-    if next_one == "wanted before":
-        story.want(2)
-    story.now += timedelta(seconds=1)
-    story.report(outcome, 1 if outcome == "delivered" else 0, held_until=lease)
-    if next_one == "by hand":
-        story.ask(Retry(to=MSP, module=story.module, object_id="x", by="ann"))
-    elif next_one == "wanted urgently":
-        story.want(2, urgent=True)
-    assert story.names.count("attempt_due") == 1
-    assert story.delivery.next_due() == lease
-    story.wait()
-    assert story.names[-1] == "attempt_due"
 
 
 def test_waits_grow_from_5_seconds_to_15_minutes() -> None:

@@ -88,11 +88,9 @@ class Effects:
         async with _running(engine.run()):
             yield engine
 
-    async def want(self, to: PartyId, object_id: str, version: int = 1) -> None:
-        command: Command = Want(to=to, module="cdrs", object_id=object_id, tenant="t", version=version)
-        await self.bus.ask(
-            command, Meta(command_id=f"{to}|{object_id}|{version}", at=self.clock(), tenant="t")
-        )
+    async def want(self, to: PartyId, object_id: str) -> None:
+        command: Command = Want(to=to, module="cdrs", object_id=object_id, tenant="t", version=1)
+        await self.bus.ask(command, Meta(command_id=f"{to}|{object_id}", at=self.clock(), tenant="t"))
 
     async def happened(self, to: PartyId, object_id: str) -> list[str]:
         """The names of the events of one delivery."""
@@ -217,24 +215,6 @@ async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same
         "AttemptDue",
         "Delivered",
     ]
-
-
-async def test_what_whoever_held_the_partition_before_may_be_at_keeps_the_next_attempt_until_its_lease_ends(
-    embedded: SqliteLog,
-) -> None:
-    """Found by a process that stood still within its lease while another one sent the same attempt, and the next."""
-    sender = FakeSender()
-    effects = Effects(embedded, sender)
-    async with effects.deciding():
-        await effects.want(GOOD, "1")
-        async with effects.delivering():
-            await until(lambda: delivered(effects, GOOD, "1"))
-            await effects.want(GOOD, "1", 2)
-            await effects.want(GOOD, "2")
-            await until(lambda: delivered(effects, GOOD, "2"))
-            assert sender.sent == [(GOOD, "1", 1), (GOOD, "2", 1)]
-            effects.clock.ahead = timedelta(seconds=31)
-            await until(lambda: sender.sent == [(GOOD, "1", 1), (GOOD, "2", 1), (GOOD, "1", 1)])
 
 
 async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
