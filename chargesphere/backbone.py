@@ -161,7 +161,9 @@ class Backbone:
 
     def start_decider(self) -> Decider:
         """Decide commands, and let processes follow events."""
-        processes = Processes(self.log, POLICIES, REFUSALS, nouns.EVENTS, self.node, self.clock)
+        processes = Processes(
+            self.log, POLICIES, REFUSALS, nouns.EVENTS, nouns.RULES.commands, self.node, self.clock
+        )
         decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again)
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.start("decider", decider.run)

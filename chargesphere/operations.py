@@ -29,7 +29,7 @@ from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from domain.tenant import Configuration
 from projections.store import HUB, Query, Sort, StoreUnavailable, eq
-from streams.envelope import Decision
+from streams.envelope import Decision, NewerReleaseError, halt_at_newer
 from streams.follower import TransientError
 from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
@@ -210,6 +210,8 @@ async def _frames(backbone: Backbone) -> int:
     for number in range(PARTITIONS):
         async with contextlib.aclosing(stretch(backbone.log, TopicPartition(FRAMES, number))) as batches:
             async for batch in batches:
+                for stored in batch:
+                    halt_at_newer(stored)
                 await writer.write(batch)
     return writer.counts["projected"]
 
@@ -342,6 +344,6 @@ async def run(options: argparse.Namespace) -> int:
     """Run the command that the options name; 1 where the log holds what this release does not know."""
     try:
         return await COMMANDS[options.command](options)
-    except UnknownEventError as error:
+    except (UnknownEventError, NewerReleaseError) as error:
         print(f"chargesphere: {error}", file=sys.stderr)
         return 1

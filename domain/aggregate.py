@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, Self, TypeVar, Union, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import msgspec
 from eventsourcing.domain import BaseAggregate, CanMutateAggregate
+
+from domain.upcasting import Forms, current_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,13 +104,9 @@ class UnknownEventError(Exception):
         self.name = name
 
 
-class _Typed(msgspec.Struct):
-    type: str
-
-
 def event_name(event: type[Event] | Event) -> str:
     """The stable name of an event, such as `session.started.v1`."""
-    return str(event.__struct_config__.tag)
+    return current_name(event if isinstance(event, type) else type(event))
 
 
 def kind_of(aggregate_id: str) -> str:
@@ -117,37 +115,30 @@ def kind_of(aggregate_id: str) -> str:
 
 
 class EventRegistry:
-    """Every aggregate by its kind and every event by its name."""
+    """Every aggregate by its kind and every event by its name, older forms included (`domain.upcasting`)."""
 
     def __init__(self, aggregates: Mapping[type[Aggregate[Any]], tuple[type[Event], ...]]) -> None:
         self._kinds = {aggregate.kind: aggregate for aggregate in aggregates}
-        self._events: dict[str, type[Event]] = {}
         for aggregate, events in aggregates.items():
             for event in events:
-                name = event_name(event)
-                if not name.startswith(f"{aggregate.kind}."):
-                    raise ValueError(f"event {name!r} does not begin with {aggregate.kind!r}")
-                if name in self._events:
-                    raise ValueError(f"two events are named {name!r}")
-                self._events[name] = event
-        union = Union[tuple(self._events.values())]  # type: ignore[valid-type]  # noqa: UP007
-        self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(union)
-        self._typed = msgspec.json.Decoder(_Typed)
+                if not event_name(event).startswith(f"{aggregate.kind}."):
+                    raise ValueError(f"event {event_name(event)!r} does not begin with {aggregate.kind!r}")
+        self._forms: Forms[Event] = Forms(event for events in aggregates.values() for event in events)
 
     @property
     def events(self) -> Mapping[str, type[Event]]:
-        """Every event class by its name, in order of declaration."""
-        return self._events
+        """Every event class by the name under which it is written, in order of declaration."""
+        return self._forms.current
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The current name of each name under which an event may stand in the log."""
+        return self._forms.names
 
     def decode(self, data: bytes | msgspec.Raw) -> Event:
-        """The event from its JSON; raises `UnknownEventError`, or `msgspec.ValidationError` where it is damaged."""
-        try:
-            return self._decoder.decode(data)
-        except msgspec.ValidationError:
-            name = self._typed.decode(data).type
-            if name not in self._events:
-                raise UnknownEventError(name) from None
-            raise
+        """The event from its JSON, whatever form it has there; raises `UnknownEventError`, or
+        `msgspec.ValidationError` where it is damaged."""
+        return self._forms.decode(data, UnknownEventError)
 
     def aggregate(self, kind: str) -> type[Aggregate[Any]]:
         """The aggregate class of a kind; raises `UnknownEventError`."""

@@ -19,7 +19,17 @@ from eventsourcing.domain import OriginatorVersionError
 
 from commands.base import Area
 from streams.checkpoints import CHECKPOINT_KEY, Checkpoint
-from streams.envelope import Claim, DamagedRecordError, Decision, Fence, decode_command, decode_entry, encode
+from streams.envelope import (
+    VERSION,
+    Claim,
+    DamagedRecordError,
+    Decision,
+    Fence,
+    NewerReleaseError,
+    decode_command,
+    decode_entry,
+    encode,
+)
 from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
 from streams.partition import Partition, Rules
 from streams.ranges import stretch
@@ -153,6 +163,8 @@ class Claims:
             checkpoint = msgspec.json.decode(mark.value, type=Checkpoint)
         except msgspec.DecodeError as error:
             raise _StaleStatesError(f"its checkpoint cannot be read: {error}") from error
+        if checkpoint.v > VERSION:
+            raise _StaleStatesError(f"its checkpoint is of version {checkpoint.v}")
         if checkpoint.release != self._rules.release:
             raise _StaleStatesError("its states were made by another release")
         if checkpoint.folded > epoch:
@@ -241,7 +253,10 @@ class Claims:
 
 
 def _id_of(stored: Stored) -> str:
+    """Raises NewerReleaseError: whether it is what was decided there, only a newer release can tell."""
     try:
         return decode_command(stored).meta.command_id
+    except NewerReleaseError:
+        raise
     except DamagedRecordError:
         return f"offset:{stored.offset}"

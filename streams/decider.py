@@ -307,13 +307,24 @@ class Decider(Listener):
     async def _decide_all(
         self, lane: _Lane, partition: Partition, taken: Sequence[Stored], now: datetime
     ) -> None:
-        decisions = [decision for stored in taken if (decision := partition.decide(stored, now)) is not None]
-        if not decisions:
-            return
-        self.lag_seconds = max(0.0, (now - decisions[0].meta.at).total_seconds())
-        records = [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions]
-        offsets = await append_all(self._log, *lane.places.events, records)
-        await self._confirm(lane, partition, offsets[-1])
+        """Raises NewerReleaseError where only a newer release knows one of them; those before it are decided then."""
+        decisions: list[Decision] = []
+        newer: NewerReleaseError | None = None
+        for stored in taken:
+            try:
+                decision = partition.decide(stored, now)
+            except NewerReleaseError as error:
+                newer = error
+                break
+            if decision is not None:
+                decisions.append(decision)
+        if decisions:
+            self.lag_seconds = max(0.0, (now - decisions[0].meta.at).total_seconds())
+            records = [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions]
+            offsets = await append_all(self._log, *lane.places.events, records)
+            await self._confirm(lane, partition, offsets[-1])
+        if newer is not None:
+            raise newer
 
     async def _confirm(self, lane: _Lane, partition: Partition, last: int) -> None:
         """Read our own records back; replies, downlinks and the position follow from what was read."""

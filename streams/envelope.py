@@ -6,14 +6,16 @@ A decision is one record: the command's id and offset, the epoch of the decider 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Union
 
 import msgspec
 
-from commands.base import Command, Downlink, Meta, Refusal, command_name
+from commands.base import Command, Downlink, Meta, Refusal
 from domain.aggregate import Event, EventRegistry, UnknownEventError
+from domain.upcasting import Forms
 from streams.log import LogError, Record, Stored
 
 LATE: Final = timedelta(seconds=0.3)
@@ -100,10 +102,12 @@ class DamagedRecordError(LogError):
     """A record of ours that cannot be read: the reader halts there, it never skips."""
 
 
-class NewerReleaseError(LogError):
+class NewerReleaseError(DamagedRecordError):
     """A record or a command that only a newer release knows: its lane halts, and nothing is decided about it."""
 
 
+UNREADABLE: Final = "unreadable"
+"""What a decision calls a command that could not be read."""
 VERSION: Final = 1
 """Of every record of ours; a higher one was written by a newer release."""
 
@@ -156,13 +160,16 @@ _recent = _Recent(2048)
 
 
 def decode_entry(stored: Stored) -> Decision | Claim:
-    """A record of an events topic; who asks for it again soon may get the same object."""
+    """A record of an events topic; who asks for it again soon may get the same object.
+
+    Raises DamagedRecordError, NewerReleaseError.
+    """
     try:
         entry = _recent.decode(stored)
     except msgspec.DecodeError as error:
-        raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
+        raise damaged(stored, error) from None
     if entry.v > VERSION:
-        raise DamagedRecordError(_newer(stored, entry.v))
+        raise NewerReleaseError(_newer(stored, entry.v))
     return entry
 
 
@@ -176,13 +183,37 @@ def decode_command(stored: Stored) -> CommandRecord:
     try:
         command = _commands.decode(stored.value or b"")
     except msgspec.DecodeError as error:
-        raise DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}") from None
+        raise damaged(stored, error) from None
     if command.v > VERSION:
         raise NewerReleaseError(_newer(stored, command.v))
     earliest = datetime.fromtimestamp(stored.timestamp / 1000, UTC) - LATE
     if command.meta.at >= earliest:
         return command
     return msgspec.structs.replace(command, meta=msgspec.structs.replace(command.meta, at=earliest))
+
+
+class _Versioned(msgspec.Struct):
+    v: int = 1
+
+
+_versioned = msgspec.json.Decoder(_Versioned)
+
+
+def halt_at_newer(stored: Stored) -> None:
+    """Raises NewerReleaseError for a record of a higher `VERSION`, whatever else it holds."""
+    with contextlib.suppress(msgspec.DecodeError):
+        version = _versioned.decode(stored.value or b"").v
+        if version > VERSION:
+            raise NewerReleaseError(_newer(stored, version))
+
+
+def damaged(stored: Stored, error: Exception) -> DamagedRecordError:
+    """Why a record cannot be read: a newer release wrote it in a form of its own, or it is damaged."""
+    try:
+        halt_at_newer(stored)
+    except NewerReleaseError as newer:
+        return newer
+    return DamagedRecordError(f"{stored.topic}[{stored.partition}]@{stored.offset}: {error}")
 
 
 def _newer(stored: Stored, version: int) -> str:
@@ -217,24 +248,25 @@ class Fence:
 
 
 class CommandRegistry:
-    """Every command class by its name."""
+    """Every command class by its name, older forms included (`domain.upcasting`)."""
 
     def __init__(self, commands: Iterable[type[Command]]) -> None:
-        classes = tuple(commands)
-        self._names = frozenset(command_name(command) for command in classes)
-        self._decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Union[classes])  # noqa: UP007
+        self._forms: Forms[Command] = Forms(commands)
 
     def decode(self, data: msgspec.Raw) -> Command:
         """Raises NewerReleaseError where the name is unknown, msgspec.ValidationError for damaged content."""
-        try:
-            return self._decoder.decode(data)
-        except msgspec.ValidationError:
-            name = _named.decode(data).type
-            if name not in self._names:
-                raise NewerReleaseError(
-                    f"unknown command {name!r} in the log: written by a newer release, upgrade this process"
-                ) from None
-            raise
+        return self._forms.decode(data, _unknown_command)
+
+    def check(self, name: str) -> None:
+        """Whether a decision's command is one of ours. Raises NewerReleaseError."""
+        if name not in self._forms.names and name != UNREADABLE:
+            raise _unknown_command(name)
+
+
+def _unknown_command(name: str) -> NewerReleaseError:
+    return NewerReleaseError(
+        f"unknown command {name!r} in the log: written by a newer release, upgrade this process"
+    )
 
 
 def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
@@ -246,7 +278,7 @@ def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
 
 
 def select_events(decision: Decision, registry: EventRegistry, names: Container[str]) -> list[Event]:
-    """Those of the decision's events that have one of these names, in order; only they are decoded, and once.
+    """Those of the decision's events that have one of these current names, in order; only they are decoded, and once.
 
     Who selects the same from the same decision gets the same objects, which nobody may change.
     Raises DamagedRecordError, and UnknownEventError whatever is selected.
@@ -254,7 +286,10 @@ def select_events(decision: Decision, registry: EventRegistry, names: Container[
     found: list[Event] = []
     selected = decision._selected
     for index, name in enumerate(decision.event_names):
-        if name in names:
+        current = registry.names.get(name)
+        if current is None:
+            raise UnknownEventError(name)
+        if current in names:
             key = (registry, index)
             event = selected.get(key)
             if event is None:
@@ -263,8 +298,6 @@ def select_events(decision: Decision, registry: EventRegistry, names: Container[
                 except msgspec.DecodeError as error:
                     raise _damaged_event(decision, error) from None
             found.append(event)
-        elif name not in registry.events:
-            raise UnknownEventError(name)
     return found
 
 

@@ -257,11 +257,13 @@ class Follower(Listener):
 
     async def _take(self, place: TopicPartition, lane: _Lane, taken: Sequence[Stored]) -> None:
         before = lane.fence.epoch
-        facts = _admitted(place, lane.fence, taken)
+        facts, halt = _admitted(place, lane.fence, taken)
         if facts and self._behind:
             age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
             await asyncio.sleep(max(0.0, self._behind - age))
         await self._until_done(place, lane, facts, before)
+        if halt is not None:
+            raise halt
         self.handled += len(facts)
         now = datetime.now(UTC)
         self.delays.extend((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
@@ -277,7 +279,14 @@ class Follower(Listener):
         try:
             await self._hand_over(place, facts)
             return
-        except (UnknownEventError, DamagedRecordError, LogDamaged):
+        except (UnknownEventError, DamagedRecordError):
+            if len(facts) == 1:
+                raise
+            # Those before the one at which the partition halts are taken.
+            for fact in facts:
+                await self._until_done(place, lane, [fact], epoch)
+            return
+        except LogDamaged:
             raise
         except Exception as error:
             self._failed(place, error)
@@ -359,12 +368,11 @@ class Follower(Listener):
                     stretch(self._log, place, parked.offset, lane.position)
                 ) as batches:
                     async for batch in batches:
-                        facts = [
-                            fact
-                            for fact in _admitted(place, fence, batch)
-                            if fact.aggregate == parked.aggregate
-                        ]
-                        refused = await self._one_by_one(place, facts)
+                        facts, halt = _admitted(place, fence, batch)
+                        if halt is not None:
+                            raise halt
+                        own = [fact for fact in facts if fact.aggregate == parked.aggregate]
+                        refused = await self._one_by_one(place, own)
                         if refused is not None:
                             fact, why = refused
                             again = self._parked(place, fact, epoch, why)
@@ -395,8 +403,8 @@ class Follower(Listener):
             if not any(lane.parked for lane in self._lanes.values()):
                 continue
             try:
-                known = await self._parking.all()
-            except LogUnavailable as error:
+                known = await self._parking.of_group(self.group)
+            except (LogUnavailable, DamagedRecordError) as error:
                 logger.warning("%s: %s", self.group, error)
                 continue
             for lane in self._lanes.values():
@@ -436,9 +444,17 @@ _LOST_END = (
 )
 
 
-def _admitted(place: TopicPartition, fence: Fence, records: Sequence[Stored]) -> list[Fact]:
-    return [
-        Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)
-        for stored in records
-        if (decision := fence.admit(stored)) is not None
-    ]
+def _admitted(
+    place: TopicPartition, fence: Fence, records: Sequence[Stored]
+) -> tuple[list[Fact], DamagedRecordError | None]:
+    """The facts up to a record that cannot be read, and why it cannot."""
+    facts: list[Fact] = []
+    for stored in records:
+        try:
+            decision = fence.admit(stored)
+        except DamagedRecordError as error:
+            return facts, error
+        if decision is not None:
+            written_at = datetime.fromtimestamp(stored.timestamp / 1000, UTC)
+            facts.append(Fact(place, stored.offset, written_at, decision))
+    return facts, None

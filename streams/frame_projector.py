@@ -13,6 +13,7 @@ import msgspec
 
 from projections.frame import FrameRecord, indexes, insert
 from projections.store import Insert, ReadStore, StoreRejected, StoreUnavailable, tenant_database
+from streams.envelope import NewerReleaseError, halt_at_newer
 from streams.follower import TransientError
 from streams.log import Listener, Log, LogUnavailable, Position, Stored, TopicPartition
 from streams.topology import FRAMES
@@ -77,13 +78,15 @@ class FrameWriter:
 class FrameProjector(Listener):
     """Frames into `ocpp_{tenant}.frames`, batch by batch, as a member of the group `frames`; `run` until cancelled.
 
-    The position moves after the write; what is written again has the same id and changes nothing.
+    The position moves after the write; what is written again has the same id and changes nothing. A frame of a newer
+    release halts its partition, and no other.
     """
 
     def __init__(self, log: Log, store: ReadStore, node: str) -> None:
         self._log = log
         self._writer = FrameWriter(store)
         self._node = node
+        self._halted: set[TopicPartition] = set()
         self.counts = self._writer.counts
 
     async def run(self) -> None:
@@ -94,8 +97,9 @@ class FrameProjector(Listener):
             while True:
                 try:
                     await asyncio.sleep(max(0.0, next_at - loop.time()))
-                    batches = await member.poll(1.0, 2000)
-                    if batches:
+                    polled = await member.poll(1.0, 2000)
+                    batches = {place: self._known(place, batch) for place, batch in polled.items()}
+                    if any(batches.values()):
                         next_at = loop.time() + GATHER_SECONDS
                         await self._project([stored for batch in batches.values() for stored in batch])
                         await member.commit(
@@ -111,8 +115,21 @@ class FrameProjector(Listener):
         finally:
             await member.close()
 
+    def _known(self, place: TopicPartition, batch: Sequence[Stored]) -> Sequence[Stored]:
+        """The frames up to one of a newer release."""
+        if place in self._halted:
+            return ()
+        for index, stored in enumerate(batch):
+            try:
+                halt_at_newer(stored)
+            except NewerReleaseError as error:
+                logger.error("frames halt at %s[%d]: %s", place.topic, place.partition, error)
+                self._halted.add(place)
+                return batch[:index]
+        return batch
+
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Nothing is kept of a partition."""
+        self._halted -= positions.keys()
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         """What is written after the loss is written once more by the next holder, with the same ids."""

@@ -13,7 +13,8 @@ from datetime import datetime
 
 import msgspec
 
-from streams.log import Log, Record, TopicPartition
+from streams.envelope import damaged, halt_at_newer
+from streams.log import Log, Record, Stored, TopicPartition
 from streams.ranges import stretch
 from streams.topology import DEAD
 
@@ -38,7 +39,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def id(self) -> str:
         """Its name for a person, and its key in the topic."""
-        return f"{self.group}|{self.topic}|{self.partition}|{self.aggregate}"
+        return _id(self.group, self.topic, self.partition, self.aggregate)
 
     @property
     def place(self) -> TopicPartition:
@@ -49,32 +50,50 @@ _decoder = msgspec.json.Decoder(Parked)
 _encoder = msgspec.json.Encoder()
 
 
+def _id(group: str, topic: str, partition: int, aggregate: str) -> str:
+    return f"{group}|{topic}|{partition}|{aggregate}"
+
+
+def _decode(stored: Stored) -> Parked:
+    halt_at_newer(stored)
+    try:
+        return _decoder.decode(stored.value or b"")
+    except msgspec.DecodeError as error:
+        raise damaged(stored, error) from None
+
+
 class Parking:
-    """The parked aggregates of every group. All methods raise LogUnavailable."""
+    """The parked aggregates of every group. All methods raise LogUnavailable; those that read raise
+    DamagedRecordError and NewerReleaseError."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     async def all(self) -> dict[str, Parked]:
         """Whatever waits now, by its id."""
-        found: dict[str, Parked] = {}
+        return await self._waiting("")
+
+    async def of_group(self, group: str) -> dict[str, Parked]:
+        """What waits for this group, by its id."""
+        return await self._waiting(f"{group}|")
+
+    async def of(self, group: str, place: TopicPartition) -> dict[str, Parked]:
+        """What waits for this group in this partition, by aggregate."""
+        found = await self._waiting(_id(group, place.topic, place.partition, ""))
+        return {parked.aggregate: parked for parked in found.values()}
+
+    async def _waiting(self, begins: str) -> dict[str, Parked]:
+        """Those whose ids begin so; nobody halts at what a newer release has parked for somebody else."""
+        found: dict[str, Stored] = {}
         async with contextlib.aclosing(stretch(self._log, PLACE)) as batches:
             async for batch in batches:
                 for stored in batch:
                     key = (stored.key or b"").decode()
                     if stored.value is None:
                         found.pop(key, None)
-                    else:
-                        found[key] = _decoder.decode(stored.value)
-        return found
-
-    async def of(self, group: str, place: TopicPartition) -> dict[str, Parked]:
-        """What waits for this group in this partition, by aggregate."""
-        return {
-            parked.aggregate: parked
-            for parked in (await self.all()).values()
-            if parked.group == group and parked.place == place
-        }
+                    elif key.startswith(begins):
+                        found[key] = stored
+        return {key: _decode(stored) for key, stored in found.items()}
 
     async def put(self, parked: Parked) -> None:
         """It waits from now on, or again."""

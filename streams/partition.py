@@ -32,7 +32,9 @@ from commands.base import (
     command_name,
 )
 from domain.aggregate import EventRegistry, UnknownEventError, kind_of
+from domain.upcasting import names
 from streams.envelope import (
+    UNREADABLE,
     Claim,
     CommandRecord,
     CommandRegistry,
@@ -79,14 +81,20 @@ class Rules:
         self.timers = timers
         self.events = events
         self.commands = CommandRegistry((*routes, TimerDue))
-        self.forgettable = frozenset(command_name(c) for c in routes if not c.remembered)
+        self.forgettable = frozenset(name for c in routes if not c.remembered for name in names(c))
         self.release = release_of_folds()
 
     def handler(self, command: Command) -> Handler:
-        """The function that decides this command; KeyError where there is none."""
-        if isinstance(command, TimerDue):
-            return self.timers[kind_of(command.aggregate)]
-        return self.routes[type(command)].handler
+        """The function that decides this command. Raises NewerReleaseError for a timer that this release does not
+        set."""
+        if not isinstance(command, TimerDue):
+            return self.routes[type(command)].handler
+        handler = self.timers.get(kind_of(command.aggregate))
+        if handler is None:
+            raise NewerReleaseError(
+                f"unknown timer of {command.aggregate} in the log: set by a newer release, upgrade this process"
+            )
+        return handler
 
 
 class Told(NamedTuple):
@@ -163,7 +171,7 @@ class Partition:
             entry = self.states.entry(record.aggregate)
         except NewerReleaseError:
             raise
-        except (msgspec.DecodeError, LogError, KeyError, UnknownEventError) as error:
+        except (msgspec.DecodeError, LogError, UnknownEventError) as error:
             decision = self._unreadable(stored, record, error)
             self._passed(stored.offset, decision.meta.command_id)
             return decision
@@ -291,7 +299,7 @@ class Partition:
         when = datetime.fromtimestamp(stored.timestamp / 1000, UTC)
         reply = Reply(refusal=Refusal.FAILED, message=f"the command cannot be read: {error}")
         return Decision(
-            command="unreadable",
+            command=UNREADABLE,
             command_offset=stored.offset,
             epoch=self.epoch,
             meta=record.meta if record else Meta(command_id=f"offset:{stored.offset}", at=when),

@@ -16,7 +16,15 @@ from datetime import datetime, timedelta
 
 from commands.base import Area, Command, Meta, Policy, Refusal
 from domain.aggregate import Event, EventRegistry, UnknownEventError
-from streams.envelope import CommandRecord, DamagedRecordError, decode_events, raw, record
+from domain.upcasting import names
+from streams.envelope import (
+    CommandRecord,
+    CommandRegistry,
+    DamagedRecordError,
+    decode_events,
+    raw,
+    record,
+)
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
 from streams.portions import append_all
@@ -38,8 +46,9 @@ class Processes:
         self,
         log: Log,
         policies: Mapping[type[Event], Sequence[tuple[str, Policy]]],
-        refusals: Mapping[str, Refused],
+        refusals: Mapping[type[Command], Refused],
         events: EventRegistry,
+        commands: CommandRegistry,
         node: str,
         clock: Callable[[], datetime],
         areas: Sequence[Area] = tuple(Area),
@@ -47,8 +56,9 @@ class Processes:
         self._log = log
         self._areas = areas
         self._policies = policies
-        self._refusals = refusals
+        self._refusals = {name: refused for command, refused in refusals.items() for name in names(command)}
         self._events = events
+        self._known = commands
         self._clock = clock
         self.follower = Follower(log, "processes", areas, node, self._handle, gather=0.02)
         self.commanded = 0
@@ -88,11 +98,13 @@ class Processes:
         now = self._clock()
         for fact in batch:
             decision = fact.decision
-            refused = self._refusals.get(decision.command) if decision.reply.refusal is not None else None
-            if refused is not None and decision.reply.refusal is not None and not decision.repeat:
-                cause = decision.meta.command_id
-                commands = refused(cause, decision.reply.refusal, decision.reply.message)
-                self._send(out, commands, f"refused|{cause}", decision.meta, now)
+            if decision.reply.refusal is not None and not decision.repeat:
+                self._known.check(decision.command)
+                refused = self._refusals.get(decision.command)
+                if refused is not None:
+                    cause = decision.meta.command_id
+                    commands = refused(cause, decision.reply.refusal, decision.reply.message)
+                    self._send(out, commands, f"refused|{cause}", decision.meta, now)
             for event in decode_events(decision, self._events):
                 for name, policy in self._policies.get(type(event), ()):
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"

@@ -22,6 +22,7 @@ from streams.envelope import (
     decode_command,
     decode_entry,
     decode_events,
+    halt_at_newer,
 )
 from streams.log import Log, LogError, Stored, TopicPartition, TopicSpec
 from streams.ranges import BATCH
@@ -120,7 +121,10 @@ _frames = msgspec.json.Decoder(FrameRecord)
 
 def _frame(stored: Stored) -> Iterator[str]:
     try:
+        halt_at_newer(stored)
         _frames.decode(stored.value or b"")
+    except NewerReleaseError as error:
+        yield f"it holds what this release does not know: {error}"
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         yield f"the frame cannot be read: {_cause(error)}"
 

@@ -6,9 +6,10 @@ same effect. The table of all policies stands here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from commands.base import Policy
+from commands.base import Command, Policy, Refusal
+from commands.charge_point.models import RequestCall
 from commands.processes import charging_session, deliveries, remote_command, tenant
 from domain.aggregate import Event
 
@@ -29,5 +30,7 @@ POLICIES = _together(
     deliveries=deliveries.POLICIES,
     tenant=tenant.POLICIES,
 )
-REFUSALS = {"charge_point.request_call.v1": remote_command.call_refused}
-"""What follows when a command that a policy sent is refused, by the command's name."""
+REFUSALS: Mapping[type[Command], Callable[[str, Refusal, str], Sequence[Command]]] = {
+    RequestCall: remote_command.call_refused
+}
+"""What follows when a command that a policy sent is refused."""

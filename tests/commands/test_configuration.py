@@ -178,7 +178,7 @@ def test_our_own_call_is_nobodys_remote_command() -> None:
     assert case.last(CallConcluded).own
     assert not following(case.last(CallRequested))
     assert not following(case.last(CallConcluded))
-    refused = REFUSALS["charge_point.request_call.v1"]
+    refused = REFUSALS[RequestCall]
     assert not refused("another process", Refusal.NOT_CONNECTED, "charge point CP-1 is not connected")
     (sent,) = refused("remote_command|remote_command|demo|r1|1|0", Refusal.NOT_CONNECTED, "not connected")
     assert (sent.command_id, sent.status) == ("r1", "failed")  # type: ignore[attr-defined]

@@ -19,12 +19,13 @@ def test_the_code_of_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     names = runpy.run_path(str(example))
     assert names["works"].kind == "REPAVING"
     assert names["message"].charging_station.model == "Uno"
+    assert names["old"] == names["new"]
 
 
 def test_every_block_begins_with_the_file_where_such_code_belongs() -> None:
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 9
     for block in BLOCKS:
-        assert re.match(r"# (?:protocols|tests/protocols)/\S+\.py\n", block), block[:80]
+        assert re.match(r"# (?:protocols|domain|tests/protocols|tests/domain)/\S+\.py\n", block), block[:80]
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,14 @@ class Process:
     async def decider(self) -> None:
         world = self.world
         processes = Processes(
-            self.log, self._policies(), REFUSALS, nouns.EVENTS, self.name, self.clock, areas=world.areas
+            self.log,
+            self._policies(),
+            REFUSALS,
+            nouns.EVENTS,
+            nouns.RULES.commands,
+            self.name,
+            self.clock,
+            areas=world.areas,
         )
         decider = Decider(
             self.log,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from commands.base import Meta, Refusal
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
+from streams.checkpoints import CHECKPOINT_KEY, Checkpoint
 from streams.envelope import Claim, Decision, Reply, ReplyTo, decode_events, encode
 from streams.log import Log, LogUnavailable, Position, Record, Stored, TopicPartition
 from streams.sqlite_log import SqliteLog
@@ -345,8 +346,11 @@ async def test_a_command_that_cannot_be_read_is_failed_and_those_behind_it_go_on
         b'"command":{"type":"counter.unheard_of.v1"}}',
         b'{"v":2,"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
         b'"command":{"type":"counter.add.v1","counter":"a","amount":1}}',
+        b'{"v":2,"what":["nobody","knows"]}',
+        b'{"aggregate":"gauge|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},'
+        b'"command":{"type":"timer.due.v1","aggregate":"gauge|a","due":"2026-01-01T00:00:00Z"}}',
     ],
-    ids=["unknown command", "newer record"],
+    ids=["unknown command", "newer record", "newer record of another form", "timer of an unknown noun"],
 )
 async def test_a_command_of_a_newer_release_halts_its_lane_and_is_decided_by_nobody(
     log: SqliteLog, caplog: pytest.LogCaptureFixture, value: bytes
@@ -361,6 +365,37 @@ async def test_a_command_of_a_newer_release_halts_its_lane_and_is_decided_by_nob
     assert "newer release" in why
     assert await decisions(log, "counter|a") == []
     assert len([r for r in caplog.records if "halts" in r.message]) == 1
+
+
+async def test_what_stands_before_a_command_of_a_newer_release_is_decided_though_it_came_with_it(
+    log: SqliteLog,
+) -> None:
+    def stored(id: str, command: bytes) -> Record:
+        meta = b'{"command_id":"%b","at":"2026-01-01T00:00:00Z"}' % id.encode()
+        return Record(b"x", b'{"aggregate":"counter|a","meta":%b,"command":%b}' % (meta, command))
+
+    known = b'{"type":"counter.add.v1","counter":"a","amount":2}'
+    batch = [stored("1", known), stored("2", b'{"type":"counter.unheard_of.v1"}'), stored("3", known)]
+    await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), batch)
+    async with Node(log) as node:
+        await until(lambda: node.decider.halted)
+
+    assert [decision.meta.command_id for decision in await decisions(log, "counter|a")] == ["1"]
+
+
+async def test_a_checkpoint_of_a_higher_version_is_not_trusted(log: SqliteLog) -> None:
+    """A release that folds alike may still keep its checkpoints otherwise; a decider rolled back meets one."""
+    async with Node(log, checkpoint_every=0.05) as node:
+        await node.ask(Add(counter="a", amount=2), "1")
+        await until(lambda: mark_of(log, "counter|a"))
+    place = TopicPartition(state_topic(CHARGE_POINT), partition_of("counter|a"))
+    [mark] = await mark_of(log, "counter|a")
+    newer = msgspec.structs.replace(msgspec.json.decode(mark.value or b"", type=Checkpoint), v=2)
+    await log.append(*place, [Record(b"counter|a", None), Record(CHECKPOINT_KEY, encode(newer))])
+
+    async with Node(log) as node:
+        reply = await node.ask(Add(counter="a", amount=3), "2")
+    assert result(reply) == 5
 
 
 async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others_go_on(
@@ -560,6 +595,12 @@ class Recorder(LocalChannel):
 
 async def states_of(log: Log, key: str) -> list[Stored]:
     return await records(log, TopicPartition(state_topic(CHARGE_POINT), partition_of(key)))
+
+
+async def mark_of(log: Log, key: str) -> list[Stored]:
+    """The newest checkpoint of this aggregate's partition, if there is one."""
+    place = TopicPartition(state_topic(CHARGE_POINT), partition_of(key))
+    return [stored for stored in await records(log, place) if stored.key == CHECKPOINT_KEY][-1:]
 
 
 async def newer(log: Log, key: str, offset: int) -> bool:

@@ -6,9 +6,21 @@ import msgspec
 import pytest
 
 from domain.aggregate import UnknownEventError
-from streams.envelope import Claim, DamagedRecordError, Decision, decode_entry, encode, select_events
+from streams.envelope import (
+    Claim,
+    DamagedRecordError,
+    Decision,
+    NewerReleaseError,
+    decode_command,
+    decode_entry,
+    encode,
+    select_events,
+)
 from streams.log import Stored
 from tests.projections.facts import EVENTS, decision, ended, meta, priced, started
+from tests.streams.counting import added
+from tests.streams.releases import EVENTS as RELEASED
+from tests.streams.releases import Added
 
 END = decision(ended(4, 60, 20), priced(5, 60), meta=meta())
 
@@ -73,3 +85,38 @@ def test_what_was_read_long_ago_is_read_anew() -> None:
     again = decode_entry(stored(END, offset=0, topic="long"))
     assert again == first
     assert again is not first
+
+
+def test_an_event_of_an_older_form_is_selected_by_its_current_name() -> None:
+    old = added("a", 1, 7)
+    [event] = select_events(old, RELEASED, {"counter.added.v2"})
+    assert isinstance(event, Added)
+    assert event.thousandths == 7000
+    assert select_events(old, RELEASED, {"counter.rang.v1"}) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"v":2,"aggregate":"counter|a","meta":{"command_id":"x","at":"2026-01-01T00:00:00Z"},"command":{}}',
+        b'{"v":2,"what":["nobody","knows"]}',
+        b'{"kind":"merger","v":3}',
+    ],
+    ids=["readable", "another form", "another kind"],
+)
+def test_a_record_of_a_higher_version_is_of_a_newer_release_whatever_it_holds(value: bytes) -> None:
+    record = Stored("t", 3, 7, 0, b"k", value)
+    for decode in (decode_command, decode_entry):
+        with pytest.raises(
+            NewerReleaseError, match=r"t\[3\]@7 is of version [23]: written by a newer release"
+        ):
+            decode(record)
+
+
+@pytest.mark.parametrize("value", [b"no json", b"{}", b'{"v":"two"}', b'{"v":1,"what":7}'])
+def test_a_damaged_record_is_not_said_to_be_of_a_newer_release(value: bytes) -> None:
+    record = Stored("t", 3, 7, 0, b"k", value)
+    for decode in (decode_command, decode_entry):
+        with pytest.raises(DamagedRecordError) as found:
+            decode(record)
+        assert not isinstance(found.value, NewerReleaseError)

@@ -147,6 +147,26 @@ async def test_an_unknown_event_halts_its_partition_and_the_others_go_on(embedde
     assert await committed(embedded) == (0, "")
 
 
+@pytest.mark.parametrize("form", ["event", "record"])
+async def test_what_stands_before_a_fact_of_a_newer_release_is_taken_though_it_came_with_it(
+    embedded: SqliteLog, form: str
+) -> None:
+    newer = added("a", 3, 1)
+    if form == "event":
+        event = bytes(newer.events[0]).replace(b"counter.added.v1", b"counter.added.v2")
+        newer = msgspec.structs.replace(newer, events=[msgspec.Raw(event)])
+    else:
+        newer = msgspec.structs.replace(newer, v=2)
+    await write(embedded, added("a", 1, 1), added("a", 2, 1), newer, added("a", 4, 1))
+    taker = Taker()
+    async with following(embedded, taker) as follower:
+        await until(lambda: follower.halted)
+        [why] = follower.halted.values()
+
+    assert why.endswith("written by a newer release, upgrade this process")
+    assert taker.ids == ["a-1", "a-2"]
+
+
 async def test_a_damaged_record_halts_its_partition_however_much_comes_behind_it(embedded: SqliteLog) -> None:
     """Its queue may not stop the reading of the others."""
     place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of("counter|a"))

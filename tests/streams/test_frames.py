@@ -560,6 +560,33 @@ async def test_frames_of_all_partitions_that_come_within_a_moment_are_written_to
     await store.close()
 
 
+async def test_a_frame_of_a_newer_release_halts_its_partition_and_waits_for_who_knows_it(
+    log: SqliteLog, store: SqliteReadStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_one(log, 1)
+    place = TopicPartition(FRAMES, partition_of(charge_point_key("demo", "CP.1")))
+    await log.append(*place, [Record(b"x", b'{"v":2,"what":["nobody","knows"]}')])
+    await append_one(log, 1)
+    elsewhere = next(
+        n for n in range(2, 99) if partition_of(charge_point_key("demo", f"CP.{n}")) != place.partition
+    )
+    projector = FrameProjector(log, store, "one")
+    async with running(projector.run()):
+        await eventually(lambda: projector.counts["projected"] == 1)
+        await append_one(log, elsewhere)
+        await eventually(lambda: projector.counts["projected"] == 2)
+        async with asyncio.timeout(20):
+            while place not in (found := await log.committed("frames", [place])):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    assert found[place].offset == 1
+    assert projector.counts["refused"] == 0
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        f"frames halt at {FRAMES}[{place.partition}]: {FRAMES}[{place.partition}]@1 is of version 2: "
+        "written by a newer release, upgrade this process"
+    ]
+
+
 async def test_a_frame_projected_twice_is_one_document(
     log: SqliteLog, vault: Vault, store: SqliteReadStore
 ) -> None:

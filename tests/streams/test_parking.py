@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 from commands.base import Area
 from streams.follower import Fact, Follower
-from streams.log import Log, TopicPartition
+from streams.log import Log, Record, TopicPartition
 from streams.parking import Parking
 from streams.sqlite_log import SqliteLog
-from streams.topology import PARTITIONS
+from streams.topology import DEAD, PARTITIONS
 from tests.streams.counting import added, write
 from tests.streams.harness import place_of, until
 
@@ -87,6 +87,25 @@ async def test_it_stays_parked_over_a_restart_and_a_retry_hands_over_all_that_wa
 
     assert second.ids == ["a-1", "a-2", "a-3"]
     assert await Parking(embedded).all() == {}
+
+
+async def test_what_a_newer_release_has_parked_halts_those_alone_that_it_was_parked_for(
+    embedded: SqliteLog,
+) -> None:
+    """Its record has a form of its own; another group's, and another partition's, are nobody's business here."""
+    elsewhere = next(f"c{i}" for i in range(10_000) if place_of(f"counter|c{i}") != A)
+    for group, place in (("g", A), ("other", place_of(f"counter|{elsewhere}"))):
+        id = f"{group}|{place.topic}|{place.partition}|counter|a"
+        await embedded.append(DEAD, 0, [Record(id.encode(), b'{"v":2,"what":["nobody","knows"]}')])
+    await write(embedded, added("a", 1, 1), added(elsewhere, 1, 1))
+    taker = Taker()
+    async with following(embedded, taker) as follower:
+        await until(lambda: follower.halted and taker.ids)
+        halted = dict(follower.halted)
+
+    assert taker.ids == [f"{elsewhere}-1"]
+    assert list(halted) == [A]
+    assert halted[A].endswith("is of version 2: written by a newer release, upgrade this process")
 
 
 async def test_a_retry_that_fails_leaves_it_parked_at_what_is_left(embedded: SqliteLog) -> None:

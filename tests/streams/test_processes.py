@@ -13,7 +13,7 @@ from streams.log import Log, Position, TopicPartition
 from streams.processes import Processes
 from streams.sqlite_log import SqliteLog
 from streams.topology import commands_topic, partition_of
-from tests.streams.counter import EVENTS, Add, Added
+from tests.streams.counter import EVENTS, RULES, Add, Added
 from tests.streams.counting import added, write
 from tests.streams.harness import Node, decisions, now, place_of, records, totals, until
 
@@ -35,8 +35,9 @@ async def running(log: Log) -> AsyncIterator[Processes]:
     processes = Processes(
         log,
         {Added: [("mirror", mirror)]},
-        {"counter.add.v1": sorry},
+        {Add: sorry},
         EVENTS,
+        RULES.commands,
         "one",
         now,
         areas=[Area.CHARGE_POINT],
@@ -94,7 +95,14 @@ async def test_more_commands_than_one_append_takes_go_in_portions(embedded: Sqli
 
     await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
     processes = Processes(
-        embedded, {Added: [("heavy", heavy)]}, {}, EVENTS, "one", now, areas=[Area.CHARGE_POINT]
+        embedded,
+        {Added: [("heavy", heavy)]},
+        {},
+        EVENTS,
+        RULES.commands,
+        "one",
+        now,
+        areas=[Area.CHARGE_POINT],
     )
     task = asyncio.create_task(processes.run())
     await until(lambda: processes.follower.handled == 10)

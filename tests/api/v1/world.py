@@ -323,7 +323,14 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     projector = Projector(store, EVENTS, VIEWS, FEEDS, stories=audit_view.audit_writes)
     follower = Follower(log, "projector", areas, "one", projector.handle)
     processes = Processes(
-        log, POLICIES, {}, EVENTS, "one", lambda: world.now, areas=[Area.CHARGE_POINT, Area.PARTY]
+        log,
+        POLICIES,
+        {},
+        EVENTS,
+        RULES.commands,
+        "one",
+        lambda: world.now,
+        areas=[Area.CHARGE_POINT, Area.PARTY],
     )
     engines = (decider.run, follower.run, processes.run)
     tasks = [asyncio.create_task(run()) for run in engines]
