@@ -13,7 +13,15 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from msgspec import Struct
 
-from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact, plain, require_finite
+from domain.pricing.numbers import (
+    SECONDS_PER_HOUR,
+    WH_PER_KWH,
+    ZERO,
+    PricingError,
+    exact,
+    plain,
+    require_finite,
+)
 from domain.pricing.usage import SECOND, Period, utc
 
 PLACES = 4
@@ -78,13 +86,17 @@ def charging_period(period: Period) -> ChargingPeriod:
 def read_periods(periods: Sequence[ChargingPeriod], end: dt.datetime) -> tuple[Period, ...]:
     """The periods of a CDR that ends at ``end``, in the order of time.
 
-    Reserved time in a CDR without anything else is a reservation that expired.
+    Reserved time in a CDR without anything else is a reservation that expired. PricingError: a volume that no meter
+    holds.
     """
     ordered = sorted(periods, key=lambda period: utc(period.start_date_time))
     starts = [_nearest_second(period.start_date_time) for period in ordered]
     ends = [*starts[1:], max(_nearest_second(end), starts[-1])] if starts else []
-    with exact():
-        found = [_read(*each) for each in zip(ordered, starts, ends, strict=True)]
+    try:
+        with exact():
+            found = [_read(*each) for each in zip(ordered, starts, ends, strict=True)]
+    except ValueError as error:
+        raise PricingError(str(error)) from None
     if all(period.is_reservation for period in found):
         found = [_expired(period) for period in found]
     return tuple(found)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.pricing import (
@@ -359,6 +359,7 @@ SOUND = to_json(issue_cdr(charge(kwh="20", parked=40, reserved=10, amps=16), t.T
 
 
 @settings(deadline=None, max_examples=200)
+@example(("charging_periods", 1, "dimensions", 0, "volume"), 10**10)
 @given(st.sampled_from(_places(SOUND)), JSON)
 def test_whatever_stands_in_a_cdr_the_answer_is_a_check(path: tuple[str | int, ...], by: object) -> None:
     changed = _replaced(SOUND, path, by)
