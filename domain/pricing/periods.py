@@ -17,14 +17,15 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import Struct
 
+from domain.pricing.borders import LONGEST, Borders, band
 from domain.pricing.curve import Curve
 from domain.pricing.numbers import ZERO, exact
 from domain.pricing.selection import Selector, Situation, Timeline, zone_of
 from domain.pricing.tariff import Tariff, TariffFrom
-from domain.pricing.usage import SECOND, Period, Usage, whole_second
+from domain.pricing.usage import SECOND, Period, Sample, Usage, whole_second
 
-LONGEST = dt.timedelta(days=3660)
 _Key = tuple[object, ...]
 
 
@@ -56,15 +57,45 @@ def periods_and_warnings(
         return tuple(reserved + _charged(curve, timeline, zone)), tuple(warnings)
 
 
-def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
-    start, end = curve.start, curve.end
-    cuts = _cuts(curve, timeline, zone)
-    periods: list[Period] = []
-    keys: list[_Key] = []
-    moments = sorted(cuts)
-    if len(moments) == 1:
-        moments.append(end)
-    for since, until in pairwise(moments):
+class Stretch(Struct, frozen=True, kw_only=True):
+    """A part of a charge in which nothing changes, and the energy used before it."""
+
+    period: Period
+    used_wh: Decimal
+
+    @property
+    def parking(self) -> bool:
+        """Whether the vehicle asks for no power."""
+        return bool(self.period.parking_s)
+
+
+class Stand(Struct, frozen=True, kw_only=True):
+    """How far a charge was followed: to its last reading, in a stretch that may go on.
+
+    ``reached_wh``: the threshold that was reached in the very second of that reading.
+    """
+
+    read: Sample
+    stretch: Stretch
+    reached_wh: Decimal | None = None
+
+
+def stretches(
+    curve: Curve, timeline: Timeline, borders: Borders, zone: ZoneInfo, before: Stand | None
+) -> tuple[list[Stretch], Decimal | None]:
+    """The stretches of a curve from its start, and the threshold that was reached in its last second.
+
+    Where the curve goes on from ``before`` (it starts at that reading), the first stretch is the one that it stood
+    in, longer than it was.
+    """
+    cuts, reached = _cuts(curve, borders, before)
+    ordered = sorted(cuts)
+    if len(ordered) == 1 and before is None:
+        ordered.append(curve.end)
+    found: list[Stretch] = []
+    if before is not None:
+        found.append(_until(before.stretch, ordered[0], cuts[ordered[0]]))
+    for since, until in pairwise(ordered):
         used = cuts[since] if since < until else ZERO
         selector = timeline.at(since)
         parking = curve.is_parking(since)
@@ -83,10 +114,35 @@ def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
             max_current_a=current,
             tariff_id=selector.tariff.id if selector else None,
         )
-        elapsed = Decimal((since - start) // SECOND)
-        situation = Situation(since.astimezone(zone), used, elapsed, power, current)
-        key = (id(selector), parking, *_charging_key(selector, situation, parking))
-        _append(periods, keys, period, key)
+        found.append(Stretch(period=period, used_wh=used))
+    return found, reached
+
+
+def _until(stretch: Stretch, end: dt.datetime, energy_wh: Decimal) -> Stretch:
+    period = stretch.period
+    length = Decimal((end - period.start) // SECOND)
+    longer = msgspec.structs.replace(
+        period,
+        end=end,
+        energy_wh=energy_wh - stretch.used_wh,
+        charging_s=ZERO if stretch.parking else length,
+        parking_s=length if stretch.parking else ZERO,
+    )
+    return Stretch(period=longer, used_wh=stretch.used_wh)
+
+
+def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
+    periods: list[Period] = []
+    keys: list[_Key] = []
+    borders = Borders(timeline, zone, curve.start)
+    for stretch in stretches(curve, timeline, borders, zone, None)[0]:
+        period = stretch.period
+        selector = timeline.at(period.start)
+        elapsed = Decimal((period.start - curve.start) // SECOND)
+        local = period.start.astimezone(zone)
+        situation = Situation(local, stretch.used_wh, elapsed, period.max_power_kw, period.max_current_a)
+        parking = curve.is_parking(period.start)
+        _append(periods, keys, period, (id(selector), parking, *_charging_key(selector, situation, parking)))
     return periods
 
 
@@ -99,39 +155,37 @@ def _charging_key(selector: Selector | None, situation: Situation, parking: bool
         time,
         selection.get("ENERGY"),
         selection.get("FLAT"),
-        _band(selector.power_bands, situation.power_kw),
-        _band(selector.current_bands, situation.current_a),
+        band(selector.power_bands, situation.power_kw),
+        band(selector.current_bands, situation.current_a),
     )
 
 
-def _band(bounds: Sequence[Decimal], value: Decimal | None) -> int | None:
-    return None if value is None else bisect_right(bounds, value)
-
-
-def _cuts(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> dict[dt.datetime, Decimal]:
-    """Every moment at which something may change, with the energy used until then."""
+def _cuts(
+    curve: Curve, borders: Borders, before: Stand | None
+) -> tuple[dict[dt.datetime, Decimal], Decimal | None]:
+    """Every moment at which something may change, with the energy used until then, and the end; and what threshold
+    is reached at the end. What goes on from a stand may also change at its reading."""
     start, end = curve.start, curve.end
-    moments = {m for gap in curve.parking for m in (gap.start, gap.end)} | timeline.switches(start, end)
+    since = start if before is None else start - SECOND
+    moments = {m for gap in curve.parking for m in (gap.start, gap.end)} | borders.moments(since, end)
+    if borders.momentary:
+        moments |= curve.sample_moments()
+        moments.add(start)
     reached: dict[dt.datetime, Decimal] = {}
-    for selector in timeline.selectors:
-        moments |= _local_moments(selector, start, end, zone)
-        moments.update(start + seconds * SECOND for seconds in selector.durations_s)
-        if selector.power_bands or selector.current_bands:
-            moments |= curve.sample_moments()
-        for threshold in selector.energy_thresholds_wh:
-            moment = curve.moment_of(threshold)
-            if moment is not None:
-                reached[moment] = max(threshold, reached.get(moment, ZERO))
+    if before is not None and before.reached_wh is not None:
+        reached[start] = before.reached_wh
+    passed = -1 if before is None else curve.energy_at(start)
+    for threshold in borders.energies_wh[bisect_right(borders.energies_wh, passed) :]:
+        moment = curve.moment_of(threshold)
+        if moment is not None:
+            reached[moment] = max(threshold, reached.get(moment, ZERO))
     cuts = {moment: curve.energy_at(moment) for moment in moments}
     cuts |= reached
-    cuts = {moment: energy for moment, energy in cuts.items() if start < moment < end}
-    return cuts | {end: curve.total_wh} | {start: ZERO}
-
-
-def _local_moments(
-    selector: Selector, start: dt.datetime, end: dt.datetime, zone: ZoneInfo
-) -> set[dt.datetime]:
-    return selector.moments(start, end, zone) if end - start <= LONGEST else set()
+    cuts = {moment: energy for moment, energy in cuts.items() if since < moment < end}
+    cuts[end] = curve.total_wh
+    if before is None:
+        cuts[start] = ZERO
+    return cuts, reached.get(end)
 
 
 def _reserved(usage: Usage, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
@@ -142,11 +196,7 @@ def _reserved(usage: Usage, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
         end = min(end, whole_second(usage.start))
     if end <= start:
         return []
-    moments = {start, end} | timeline.switches(start, end)
-    for selector in timeline.selectors:
-        moments |= _local_moments(selector, start, end, zone)
-        moments |= {m for s in selector.durations_s if start < (m := start + s * SECOND) < end}
-    ordered = sorted(moments)
+    ordered = sorted({start, end} | Borders(timeline, zone, start).moments(start, end))
     periods: list[Period] = []
     keys: list[_Key] = []
     for since, until in pairwise(ordered):
