@@ -63,38 +63,39 @@ class Stretch(Struct, frozen=True, kw_only=True):
     period: Period
     used_wh: Decimal
 
-    @property
-    def parking(self) -> bool:
-        """Whether the vehicle asks for no power."""
-        return bool(self.period.parking_s)
-
 
 class Stand(Struct, frozen=True, kw_only=True):
-    """How far a charge was followed: to its last reading, in a stretch that may go on.
+    """How far a charge was followed: to a reading, at which its last stretch ends.
 
-    ``reached_wh``: the threshold that was reached in the very second of that reading.
+    ``reached_wh``: the threshold that was reached in the very second of that reading; what lies above it belongs to
+    what comes next.
     """
 
     read: Sample
     stretch: Stretch
     reached_wh: Decimal | None = None
 
+    def closed(self) -> Stretch:
+        """The last stretch, now that the charge goes on."""
+        if self.reached_wh is None:
+            return self.stretch
+        energy = self.reached_wh - self.stretch.used_wh
+        period = msgspec.structs.replace(self.stretch.period, energy_wh=energy)
+        return Stretch(period=period, used_wh=self.stretch.used_wh)
+
 
 def stretches(
     curve: Curve, timeline: Timeline, borders: Borders, zone: ZoneInfo, before: Stand | None
 ) -> tuple[list[Stretch], Decimal | None]:
-    """The stretches of a curve from its start, and the threshold that was reached in its last second.
+    """The stretches of a curve, and the threshold that was reached in its last second.
 
-    Where the curve goes on from ``before`` (it starts at that reading), the first stretch is the one that it stood
-    in, longer than it was.
+    The curve begins with the charge, or at the reading at which the charge stands ``before``.
     """
     cuts, reached = _cuts(curve, borders, before)
     ordered = sorted(cuts)
-    if len(ordered) == 1 and before is None:
+    if len(ordered) == 1:
         ordered.append(curve.end)
     found: list[Stretch] = []
-    if before is not None:
-        found.append(_until(before.stretch, ordered[0], cuts[ordered[0]]))
     for since, until in pairwise(ordered):
         used = cuts[since] if since < until else ZERO
         selector = timeline.at(since)
@@ -116,19 +117,6 @@ def stretches(
         )
         found.append(Stretch(period=period, used_wh=used))
     return found, reached
-
-
-def _until(stretch: Stretch, end: dt.datetime, energy_wh: Decimal) -> Stretch:
-    period = stretch.period
-    length = Decimal((end - period.start) // SECOND)
-    longer = msgspec.structs.replace(
-        period,
-        end=end,
-        energy_wh=energy_wh - stretch.used_wh,
-        charging_s=ZERO if stretch.parking else length,
-        parking_s=length if stretch.parking else ZERO,
-    )
-    return Stretch(period=longer, used_wh=stretch.used_wh)
 
 
 def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
@@ -163,17 +151,13 @@ def _charging_key(selector: Selector | None, situation: Situation, parking: bool
 def _cuts(
     curve: Curve, borders: Borders, before: Stand | None
 ) -> tuple[dict[dt.datetime, Decimal], Decimal | None]:
-    """Every moment at which something may change, with the energy used until then, and the end; and what threshold
-    is reached at the end. What goes on from a stand may also change at its reading."""
+    """Start, end and every moment between them at which something may change, with the energy used until then; and
+    what threshold is reached at the end."""
     start, end = curve.start, curve.end
-    since = start if before is None else start - SECOND
-    moments = {m for gap in curve.parking for m in (gap.start, gap.end)} | borders.moments(since, end)
+    moments = {m for gap in curve.parking for m in (gap.start, gap.end)} | borders.moments(start, end)
     if borders.momentary:
         moments |= curve.sample_moments()
-        moments.add(start)
     reached: dict[dt.datetime, Decimal] = {}
-    if before is not None and before.reached_wh is not None:
-        reached[start] = before.reached_wh
     passed = -1 if before is None else curve.energy_at(start)
     for threshold in borders.energies_wh[bisect_right(borders.energies_wh, passed) :]:
         moment = curve.moment_of(threshold)
@@ -181,10 +165,12 @@ def _cuts(
             reached[moment] = max(threshold, reached.get(moment, ZERO))
     cuts = {moment: curve.energy_at(moment) for moment in moments}
     cuts |= reached
-    cuts = {moment: energy for moment, energy in cuts.items() if since < moment < end}
+    cuts = {moment: energy for moment, energy in cuts.items() if start < moment < end}
     cuts[end] = curve.total_wh
     if before is None:
         cuts[start] = ZERO
+    else:
+        cuts[start] = curve.energy_at(start) if before.reached_wh is None else before.reached_wh
     return cuts, reached.get(end)
 
 

@@ -52,7 +52,7 @@ def price(
     timeline = Timeline(tariffs)
     periods, warnings = periods_and_warnings(what, timeline, zone)
     with exact():
-        return _Run(timeline, zone, periods, None).cost(currency, warnings)
+        return Run(timeline, zone).cost(periods, currency, warnings)
 
 
 def price_periods(
@@ -67,73 +67,48 @@ def price_periods(
     ordered = tuple(sorted(periods, key=lambda period: (utc(period.start), utc(period.end))))
     straddles = Straddles(zone, ordered) if look_inside else None
     with exact():
-        return _Run(Timeline(tariffs), zone, ordered, straddles).cost(currency, ())
+        return Run(Timeline(tariffs), zone, straddles).cost(ordered, currency, ())
 
 
-class _Run:
-    """One pass over the periods."""
+class Run:
+    """One pass over the periods of a charge, in the order of time."""
 
     def __init__(
-        self, timeline: Timeline, zone: ZoneInfo, periods: tuple[Period, ...], straddles: Straddles | None
+        self,
+        timeline: Timeline,
+        zone: ZoneInfo,
+        straddles: Straddles | None = None,
+        drafts: Sequence[Draft] = (),
+        first: Selector | None = None,
     ) -> None:
-        self.timeline, self.zone, self.periods = timeline, zone, periods
-        self.drafts: list[Draft] = []
+        self.timeline, self.zone, self.straddles = timeline, zone, straddles
+        self.drafts = list(drafts)
+        self.first = first
+        """The tariff of the first period that has one: its currency and its limits are the charge's."""
         self.warnings: dict[str, None] = {}
-        self.straddles = straddles
-        self.first = self._first_selector()
 
-    def cost(self, currency: str | None, warnings: tuple[str, ...]) -> Cost:
-        self._walk()
-        round_up(self.drafts)
-        total, parts = self._add_up()
-        amount, names = limited(total, self.first.tariff if self.first and self.periods else None)
-        if not self.timeline.selectors:
-            self._warn("no tariff: the cost is 0")
-        if amount.before is None:
-            self._warn("prices include taxes of unknown percentage: the split is unknown")
-        return Cost(
-            currency=self.first.tariff.currency if self.first else currency,
-            time_zone=self.zone.key,
-            total=amount,
-            fixed=parts["fixed"].amount(),
-            energy=parts["energy"].amount(),
-            time=parts["time"].amount(),
-            parking=parts["parking"].amount(),
-            reservation=parts["reservation"].amount(),
-            lines=tuple(self._line(draft) for draft in self.drafts),
-            periods=self.periods,
-            limited_by=names,
-            warnings=(*warnings, *self.warnings),
-        )
-
-    def _walk(self) -> None:
+    def walk(self, periods: Sequence[Period]) -> None:
+        """Take in the periods of a whole charge."""
         energy = ZERO
         charge_start: dt.datetime | None = None
         reserved_start: dt.datetime | None = None
-        for index, period in enumerate(self.periods):
+        for index, period in enumerate(periods):
             start = utc(period.start)
-            selector = self._selector(period)
-            local = start.astimezone(self.zone)
             if period.is_reservation:
                 reserved_start = reserved_start or start
-                if selector is not None:
-                    self._reserved(index, selector, Situation(local, ZERO, _seconds(reserved_start, start)))
-                continue
-            charge_start = charge_start or start
-            if selector is not None:
-                elapsed = _seconds(charge_start, start)
-                now = Situation(local, energy, elapsed, period.max_power_kw, period.max_current_a)
-                self._charged(index, selector, now)
-            energy += period.energy_wh
+                self._reserved(index, period, _seconds(reserved_start, start))
+            else:
+                charge_start = charge_start or start
+                self.charged(index, period, energy, _seconds(charge_start, start))
+                energy += period.energy_wh
 
-    def _reserved(self, index: int, selector: Selector, now: Situation) -> None:
-        period = self.periods[index]
-        selection = selector.reserved(now, period.reservation_expired)
-        self._fee("reservation", index, selector, selection)
-        self._draft("reservation", "TIME", index, selector, selection, period.reserved_s)
-
-    def _charged(self, index: int, selector: Selector, now: Situation) -> None:
-        period = self.periods[index]
+    def charged(self, index: int, period: Period, energy_wh: Decimal, elapsed_s: Decimal) -> None:
+        """Take in one period, so much energy and time after the start of the charge."""
+        selector = self._selector(period)
+        if selector is None:
+            return
+        local = utc(period.start).astimezone(self.zone)
+        now = Situation(local, energy_wh, elapsed_s, period.max_power_kw, period.max_current_a)
         selection = selector.charging(now)
         self._fee("fixed", index, selector, selection)
         self._draft("energy", "ENERGY", index, selector, selection, period.energy_wh)
@@ -144,6 +119,45 @@ class _Run:
                 self._warn(text)
         for text in unmeasured(period, selector):
             self._warn(text)
+
+    def total(self) -> tuple[Sum, dict[Part, Sum]]:
+        """All of it, and by part, with what a step_size adds; before any limit."""
+        round_up(self.drafts)
+        return self._add_up()
+
+    def cost(self, periods: tuple[Period, ...], currency: str | None, warnings: tuple[str, ...]) -> Cost:
+        """The cost of a charge with these periods."""
+        self.walk(periods)
+        total, parts = self.total()
+        first = self.first if periods else next(iter(self.timeline.selectors), None)
+        amount, names = limited(total, first.tariff if first and periods else None)
+        if not self.timeline.selectors:
+            self._warn("no tariff: the cost is 0")
+        if amount.before is None:
+            self._warn("prices include taxes of unknown percentage: the split is unknown")
+        return Cost(
+            currency=first.tariff.currency if first else currency,
+            time_zone=self.zone.key,
+            total=amount,
+            fixed=parts["fixed"].amount(),
+            energy=parts["energy"].amount(),
+            time=parts["time"].amount(),
+            parking=parts["parking"].amount(),
+            reservation=parts["reservation"].amount(),
+            lines=tuple(self._line(draft, periods[draft.period]) for draft in self.drafts),
+            periods=periods,
+            limited_by=names,
+            warnings=(*warnings, *self.warnings),
+        )
+
+    def _reserved(self, index: int, period: Period, elapsed_s: Decimal) -> None:
+        selector = self._selector(period)
+        if selector is None:
+            return
+        now = Situation(utc(period.start).astimezone(self.zone), ZERO, elapsed_s)
+        selection = selector.reserved(now, period.reservation_expired)
+        self._fee("reservation", index, selector, selection)
+        self._draft("reservation", "TIME", index, selector, selection, period.reserved_s)
 
     def _fee(self, part: Part, index: int, selector: Selector, selection: Selection) -> None:
         if not any(draft.part == part and draft.dimension == "FLAT" for draft in self.drafts):
@@ -160,32 +174,24 @@ class _Run:
     ) -> None:
         choice = selection.get(dimension)
         if choice is not None and quantity:
-            self.drafts.append(Draft(part, dimension, index, selector.tariff, choice, quantity))
-
-    def _first_selector(self) -> Selector | None:
-        """The tariff of the first period that has one: its currency and its limits are the charge's."""
-        if not self.periods:
-            return self.timeline.selectors[0] if self.timeline.selectors else None
-        found = (self._tariff_of(period) for period in self.periods)
-        return next((selector for selector in found if selector is not None), None)
-
-    def _tariff_of(self, period: Period) -> Selector | None:
-        start = utc(period.start)
-        if period.tariff_id is None:
-            return self.timeline.at(start)
-        return self.timeline.named(start, period.tariff_id)
+            self.drafts.append(Draft(part, dimension, index, selector, choice, quantity))
 
     def _selector(self, period: Period) -> Selector | None:
-        selector = self._tariff_of(period)
-        if selector is None or self.first is None:
+        start = utc(period.start)
+        if period.tariff_id is None:
+            selector = self.timeline.at(start)
+        else:
+            selector = self.timeline.named(start, period.tariff_id)
+        if selector is None:
             if self.timeline.selectors and period.tariff_id is None:
-                since = f"{utc(period.start):%Y-%m-%dT%H:%M:%SZ}"
+                since = f"{start:%Y-%m-%dT%H:%M:%SZ}"
                 self._warn(f"no tariff is valid from {since} on, that time costs 0: {self.timeline}")
             elif self.timeline.selectors and period.tariff_id:
                 self._warn(f"tariff {period.tariff_id} is not given: its periods cost 0")
             return None
-        if period.tariff_id and outside(selector.tariff, utc(period.start)):
-            self._warn(f"tariff {selector.tariff.id} is not valid at {utc(period.start):%Y-%m-%dT%H:%M:%SZ}")
+        self.first = self.first or selector
+        if period.tariff_id and outside(selector.tariff, start):
+            self._warn(f"tariff {selector.tariff.id} is not valid at {start:%Y-%m-%dT%H:%M:%SZ}")
         if selector.tariff.currency != self.first.tariff.currency:
             self._warn(
                 f"tariff {selector.tariff.id} is in {selector.tariff.currency}, the charge in "
@@ -195,10 +201,10 @@ class _Run:
         return selector
 
     def _add_up(self) -> tuple[Sum, dict[Part, Sum]]:
-        billed: dict[tuple[int, Part, int], Decimal] = {}
-        of: dict[tuple[int, Part, int], Draft] = {}
+        billed: dict[tuple[int, int, int, Part], Decimal] = {}
+        of: dict[tuple[int, int, int, Part], Draft] = {}
         for draft in self.drafts:
-            key = (id(draft.choice), draft.part, id(draft.tariff))
+            key = draft.key
             billed[key] = billed.get(key, ZERO) + draft.billed
             of[key] = draft
         total = Sum()
@@ -207,20 +213,20 @@ class _Run:
             draft, component = of[key], of[key].choice.price
             stated = Fraction(quantity) * Fraction(component.price) / UNITS[draft.dimension]
             for into in (total, parts[draft.part]):
-                into.add(stated, draft.tariff.tax_included, component.vat)
+                into.add(stated, draft.selector.tariff.tax_included, component.vat)
         return total, parts
 
-    def _line(self, draft: Draft) -> Line:
-        component, period = draft.choice.price, self.periods[draft.period]
+    def _line(self, draft: Draft, period: Period) -> Line:
+        component, tariff = draft.choice.price, draft.selector.tariff
         stated = draft.billed * component.price / UNITS[draft.dimension]
-        before, tax, after = _taxed(stated, draft.tariff.tax_included, component.vat)
+        before, tax, after = _taxed(stated, tariff.tax_included, component.vat)
         return Line(
             part=draft.part,
             dimension=draft.dimension,
             period=draft.period,
             start=period.start,
             end=period.end,
-            tariff_id=draft.tariff.id,
+            tariff_id=tariff.id,
             element=draft.choice.element,
             component=draft.choice.component,
             quantity=draft.quantity,

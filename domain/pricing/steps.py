@@ -15,30 +15,35 @@ from typing import Final
 
 from domain.pricing.cost import Part
 from domain.pricing.numbers import ZERO
-from domain.pricing.selection import Choice
-from domain.pricing.tariff import Tariff, TariffDimension
+from domain.pricing.selection import Choice, Selector
+from domain.pricing.tariff import TariffDimension
 
 _TIMES: Final = ("time", "parking")
 
 
 class Draft:
-    """A line before it is priced; drafts stand in the order of time."""
+    """A line before it is priced; drafts stand in the order of time, `period` counts the charge's from 0."""
 
-    __slots__ = ("billed", "choice", "dimension", "part", "period", "quantity", "step_total", "tariff")
+    __slots__ = ("billed", "choice", "dimension", "part", "period", "quantity", "selector", "step_total")
 
     def __init__(
         self,
         part: Part,
         dimension: TariffDimension,
         period: int,
-        tariff: Tariff,
+        selector: Selector,
         choice: Choice,
         quantity: Decimal,
     ) -> None:
         self.part, self.dimension, self.period = part, dimension, period
-        self.tariff, self.choice = tariff, choice
+        self.selector, self.choice = selector, choice
         self.quantity = self.billed = quantity
         self.step_total: Decimal | None = None
+
+    @property
+    def key(self) -> tuple[int, int, int, Part]:
+        """The same for all that one component of a tariff prices as the same part."""
+        return id(self.selector), self.choice.element, self.choice.component, self.part
 
 
 def round_up(drafts: Sequence[Draft]) -> None:
