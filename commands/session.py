@@ -5,16 +5,24 @@ The end is priced and its CDR issued in the same decision, from the session's ow
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.clock import by_our_clock, shift
+from domain.kept import Keeper, Kept, evenly, merged
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER
+from domain.parking import parked
 from domain.pricing import (
+    Amount,
     Cost,
     Interval,
     PricingError,
@@ -26,7 +34,11 @@ from domain.pricing import (
     tariff_from_json,
 )
 from domain.pricing import to_json as pricing_json
+from domain.pricing.borders import Borders
 from domain.pricing.cdr import cdr_of
+from domain.pricing.running import follow, total_of
+from domain.pricing.selection import Timeline, zone_of
+from domain.pricing.usage import whole_second
 from domain.session import (
     CdrIssued,
     ConnectorChanged,
@@ -36,6 +48,7 @@ from domain.session import (
     EndHeld,
     Session,
     Started,
+    Tally,
     UsageRecorded,
     credit_id,
     replacement_id,
@@ -51,8 +64,6 @@ from domain.values import (
     TagRef,
     plain_json,
 )
-
-PARKING = frozenset({"SuspendedEV", "Finishing"})
 
 
 class _OfSession(Command, frozen=True, kw_only=True):
@@ -151,11 +162,7 @@ def record_usage(session: Session, command: RecordUsage, meta: Meta) -> Outcome:
     state = session.state
     if state.ended_at is not None:
         return Rejected(Refusal.STALE, "the session has ended")
-    known = {sample.at for sample in state.samples}
-    fresh = tuple(sample for sample in command.samples if sample.at not in known)
-    if not fresh:
-        return Accepted()
-    _record(session, fresh, command.clock_offset_s, meta)
+    _record(session, command.samples, command.clock_offset_s, meta)
     return Accepted()
 
 
@@ -179,10 +186,7 @@ def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
         return Accepted()
     if held is not None and command.end.certainty <= held.certainty:
         return Accepted()
-    known = {sample.at for sample in state.samples}
-    fresh = tuple(sample for sample in command.samples if sample.at not in known)
-    if fresh:
-        _record(session, fresh, command.end.clock_offset_s, meta)
+    _record(session, command.samples, command.end.clock_offset_s, meta)
     if not state.started:
         session.trigger(EndHeld, meta.at, end=command.end)
     else:
@@ -200,25 +204,115 @@ def _times(at: datetime, clock_offset_s: int) -> dict[str, Any]:
     }
 
 
-def _record(session: Session, fresh: tuple[RegisterSample, ...], clock_offset_s: int, meta: Meta) -> None:
+def _record(session: Session, samples: Sequence[RegisterSample], clock_offset_s: int, meta: Meta) -> None:
+    """Take in the samples that are new. A running session's price is provisional: its end prices it anew."""
     state = session.state
-    times = _times(fresh[-1].at, clock_offset_s)
-    if not state.started or state.start is None:
-        session.trigger(UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, **times)
+    off, rates = shift(clock_offset_s), _rates(session)
+    keeper = None if state.start is None else _keeper(session, rates, off)
+    fresh = _fresh(state.samples, samples, keeper)
+    if not fresh:
         return
-    samples = [*state.samples, *fresh]
-    until = max(state.start, *(sample.at for sample in samples))
-    energy = _energy(session, samples, None)
-    cost = _price(session, _usage(session, samples, energy, until, shift(clock_offset_s)))
+    times = _times(fresh[-1].at, clock_offset_s)
+    kept = merged(state.samples, fresh)
+    if keeper is None or state.start is None:
+        less = evenly(kept)
+        session.trigger(
+            UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, thinned=less, **times
+        )
+        return
+    tally = _follow(session, rates, kept, fresh, off)
     session.trigger(
         UsageRecorded,
         meta.at,
         **times,
         samples=fresh,
-        energy_wh=energy.wh,
-        total_cost=_cost_json(cost),
+        energy_wh=tally.energy_wh,
+        total_cost=_price_json(total_of(tally.running, *rates)),
         owner=session.told_to,
+        thinned=keeper.thin(kept, fresh, state.judged),
+        tally=None if kept[-1].at < state.start else tally,
     )
+
+
+def _fresh(
+    kept: Sequence[Kept], samples: Sequence[RegisterSample], keeper: Keeper | None
+) -> tuple[RegisterSample, ...]:
+    """Those that the session was not told, in the order of time; of one moment the last one."""
+    found: list[RegisterSample] = []
+    for at, sample in sorted({sample.at: sample for sample in samples}.items()):
+        place = bisect_left(kept, at, key=lambda one: one.at)
+        known = place < len(kept) and kept[place].at == at
+        if not known and not (keeper is not None and keeper.fits(kept, sample)):
+            found.append(sample)
+    return tuple(found)
+
+
+def _follow(
+    session: Session, rates: _Rates, kept: Sequence[Kept], fresh: Sequence[RegisterSample], off: timedelta
+) -> Tally:
+    """The price until the newest sample: of what is new where it goes on from the tally, else of all that is kept."""
+    state, tally = session.state, session.state.tally
+    if tally is not None and _goes_on(tally, fresh, off):
+        running = follow(tally.running, _more(session, tally, fresh, off), *rates)
+        return msgspec.structs.replace(tally, running=running, register_wh=fresh[-1].energy_wh)
+    assert state.start is not None
+    energy, until = _energy(session, kept, None), max(state.start, kept[-1].at)
+    return Tally(
+        running=follow(None, _usage(session, kept, energy, until, off), *rates),
+        register_wh=kept[-1].energy_wh,
+        until_wh=energy.until_wh,
+        shift_s=round(off.total_seconds()),
+    )
+
+
+def _goes_on(tally: Tally, fresh: Sequence[RegisterSample], off: timedelta) -> bool:
+    """Whether the samples are later than all before and change nothing that was counted before."""
+    registers = [tally.register_wh, *(sample.energy_wh for sample in fresh)]
+    return (
+        tally.shift_s == off.total_seconds()
+        and tally.second(fresh[0].at) > tally.running.read.at
+        and all(a <= b for a, b in pairwise(registers))
+        and (tally.until_wh is None or registers[-1] < tally.until_wh)
+    )
+
+
+def _more(session: Session, tally: Tally, fresh: Sequence[RegisterSample], off: timedelta) -> Usage:
+    """What is new, from the second on in which the tally stands."""
+    state = session.state
+    assert state.start is not None
+    since, until = tally.running.read.at + off, fresh[-1].at
+    return Usage(
+        start=state.start - off,
+        end=until - off,
+        samples=tuple(
+            Sample(
+                sample.at - off,
+                tally.energy_wh + sample.energy_wh - tally.register_wh,
+                power_w=sample.power_w,
+                current_a=sample.current_a,
+            )
+            for sample in fresh
+        ),
+        parking=tuple(Interval(a - off, b - off) for a, b in parked(state.states, since, until)),
+    )
+
+
+class _Rates(NamedTuple):
+    """The tariffs of a session, ready to price, and where."""
+
+    timeline: Timeline
+    zone: ZoneInfo
+
+
+def _rates(session: Session) -> _Rates:
+    return _Rates(Timeline(_tariffs(session)[0]), zone_of(_time_zone(session)))
+
+
+def _keeper(session: Session, rates: _Rates, off: timedelta) -> Keeper:
+    state = session.state
+    assert state.start is not None
+    borders = Borders(*rates, whole_second(state.start - off))
+    return Keeper(borders, state.states, off, Decimal(state.meter_start))
 
 
 class _Sum(NamedTuple):
@@ -231,14 +325,11 @@ class _Sum(NamedTuple):
     cost: Cost
     shift: timedelta
     flags: list[str]
-
-    @property
-    def notes(self) -> list[str]:
-        """What the CDR warns of, its reader too; flags are for the tenant alone."""
-        return [repair.text for repair in self.energy.repairs]
+    notes: list[str]
+    """What the CDR warns of, its reader too; flags are for the tenant alone."""
 
 
-def _sum(session: Session, end: End, samples: Sequence[RegisterSample]) -> _Sum:
+def _sum(session: Session, end: End, samples: Sequence[Kept]) -> _Sum:
     state = session.state
     assert state.start is not None
     flags = list(end.flags)
@@ -251,7 +342,26 @@ def _sum(session: Session, end: End, samples: Sequence[RegisterSample]) -> _Sum:
     cost = _price(session, _usage(session, samples, energy, until, off))
     status = "INVALID" if state.status == "INVALID" else "COMPLETED"
     stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
-    return _Sum(until, status, stop, energy, cost, off, flags)
+    notes = [*_thinned(session, samples, until, energy, off), *(repair.text for repair in energy.repairs)]
+    return _Sum(until, status, stop, energy, cost, off, flags, notes)
+
+
+def _thinned(
+    session: Session, samples: Sequence[Kept], until: datetime, energy: Energy, off: timedelta
+) -> list[str]:
+    """What is said where not all readings were kept."""
+    state = session.state
+    if not state.left_out and not state.rough:
+        return []
+    cut = any(repair.code == "meter_stop_below_samples" for repair in energy.repairs)
+    unsure = state.rough or _keeper(session, _rates(session), off).unsure(
+        samples, dict(energy.series), until, energy.wh if cut else None
+    )
+    all = len(samples) + state.left_out
+    return [
+        f"thinned: {len(samples)} of {all} readings were kept, "
+        + ("the price may differ from that of all" if unsure else "the price is that of all")
+    ]
 
 
 def _end(session: Session, end: End, meta: Meta) -> None:
@@ -265,7 +375,7 @@ def _end(session: Session, end: End, meta: Meta) -> None:
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
         reason=end.reason,
-        total_cost=_cost_json(sum.cost),
+        total_cost=_price_json(sum.cost.total),
         owner=session.told_to,
         flags=tuple(sum.flags),
         provisional=not end.reported,
@@ -281,9 +391,10 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
     """The true end of a session that had to be ended without it. A CDR never changes: it is credited, and one more
     is issued."""
     state, end = session.state, command.end
-    known = {sample.at for sample in state.samples}
-    fresh = tuple(sample for sample in command.samples if sample.at not in known)
-    sum = _sum(session, end, [*state.samples, *fresh])
+    keeper = _keeper(session, _rates(session), shift(end.clock_offset_s))
+    fresh = _fresh(state.samples, command.samples, keeper)
+    kept = merged(state.samples, fresh)
+    sum = _sum(session, end, kept)
     credited = state.cdr
     session.trigger(
         EndCorrected,
@@ -296,11 +407,12 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
         reason=end.reason,
-        total_cost=_cost_json(sum.cost),
+        total_cost=_price_json(sum.cost.total),
         owner=session.told_to,
         samples=fresh,
         flags=tuple(sum.flags),
         assumed=end.assumed,
+        thinned=keeper.thin(kept, fresh, state.judged),
     )
     if credited is not None:
         _credit(session, credited, meta)
@@ -446,23 +558,14 @@ def _time_zone(session: Session) -> str:
 
 
 def _usage(
-    session: Session,
-    samples: Sequence[RegisterSample],
-    energy: Energy,
-    until: datetime,
-    off: timedelta,
+    session: Session, samples: Sequence[Kept], energy: Energy, until: datetime, off: timedelta
 ) -> Usage:
     """What pricing needs, from the repaired series: Wh since the start, times by our clock."""
     state = session.state
     assert state.start is not None
     known = {sample.at: sample for sample in samples}
     series = [
-        Sample(
-            at - off,
-            wh,
-            power_w=known[at].power_w if at in known else None,
-            current_a=known[at].current_a if at in known else None,
-        )
+        Sample(at - off, wh, power_w=known[at].power_w, current_a=known[at].current_a)
         for at, wh in energy.series
         if state.start <= at <= until
     ]
@@ -470,32 +573,13 @@ def _usage(
         start=state.start - off,
         end=until - off,
         samples=tuple(series),
-        parking=tuple(_parking(session, until, off)),
+        parking=tuple(Interval(a - off, b - off) for a, b in parked(state.states, state.start, until)),
         meter_start_wh=0,
         meter_stop_wh=energy.wh,
     )
 
 
-def _parking(session: Session, until: datetime, off: timedelta) -> list[Interval]:
-    """While the vehicle asked for no power: from SuspendedEV or Finishing to the next status or the end."""
-    state = session.state
-    assert state.start is not None
-    out: list[Interval] = []
-    since: datetime | None = None
-    for change in sorted(state.states, key=lambda change: change.at):
-        at = min(max(change.at, state.start), until)
-        if change.status in PARKING:
-            since = since if since is not None else at
-        elif since is not None:
-            if at > since:
-                out.append(Interval(since - off, at - off))
-            since = None
-    if since is not None and until > since:
-        out.append(Interval(since - off, until - off))
-    return out
-
-
-def _energy(session: Session, samples: Sequence[RegisterSample], meter_stop: int | None) -> Energy:
+def _energy(session: Session, samples: Sequence[Kept], meter_stop: int | None) -> Energy:
     readings = [
         Reading(
             at=sample.at,
@@ -516,8 +600,8 @@ def _price(session: Session, usage: Usage) -> Cost:
     return price(usage, tariffs, _time_zone(session), currency=settings.currency if settings else None)
 
 
-def _cost_json(cost: Cost) -> JSONObject:
-    price: JSONObject = plain_json(pricing_json(cost.total.as_price()))
+def _price_json(amount: Amount) -> JSONObject:
+    price: JSONObject = plain_json(pricing_json(amount.as_price()))
     return price
 
 

@@ -7,7 +7,7 @@ charge point did not report can be corrected, by a surer one: the CDR is credite
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID, uuid5
@@ -16,6 +16,9 @@ import msgspec
 
 from domain.aggregate import Aggregate, Event
 from domain.clock import by_our_clock
+from domain.kept import Judged, Kept, Thinned, merged
+from domain.parking import StatusChange, fewer, flips, with_change
+from domain.pricing.running import Running
 from domain.values import (
     Authorization,
     Connector,
@@ -47,13 +50,6 @@ def session_aggregate_id(session_id: str) -> str:
     return f"session|{session_id}"
 
 
-class StatusChange(Value, frozen=True, kw_only=True):
-    """What the connector said while the session ran: OCPP's ChargePointStatus."""
-
-    at: datetime
-    status: str
-
-
 class End(Value, frozen=True, kw_only=True):
     """How the transaction ended, as the charge point said it, at a time by its own clock.
 
@@ -81,8 +77,34 @@ class End(Value, frozen=True, kw_only=True):
         return 2 if self.reported else int(self.assumed)
 
 
+class Tally(Value, frozen=True, kw_only=True):
+    """What a running charge came to at its newest reading, to be followed on: how far, by which register, with what
+    correction of its times.
+
+    A register that falls, or comes up to `until_wh`, changes what was counted before: then it is counted anew.
+    """
+
+    running: Running
+    register_wh: Decimal
+    until_wh: Decimal | None = None
+    shift_s: int = 0
+
+    @property
+    def energy_wh(self) -> Decimal:
+        """Since the start."""
+        return Decimal(self.running.read.energy_wh)
+
+    def second(self, at: datetime) -> datetime:
+        """The whole second of a time of the charge point's, by our clock as it was known."""
+        return (at - timedelta(seconds=self.shift_s)).replace(microsecond=0)
+
+
 class SessionState(msgspec.Struct, omit_defaults=True):
-    """Times are the charge point's own, uncorrected; `clock_offset_s` is what was told last of its clock."""
+    """Times are the charge point's own, uncorrected; `clock_offset_s` is what was told last of its clock.
+
+    It is bounded, however long the charge: `samples` are the readings that are kept, `tally` is what the others came
+    to; `rough` where that may not be said exactly.
+    """
 
     started: bool = False
     tenant: str = ""
@@ -101,7 +123,11 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     connector: Connector | None = None
     authorization: Authorization | None = None
     tariffs: list[JSONObject] = []
-    samples: list[RegisterSample] = []
+    samples: list[Kept] = []
+    left_out: int = 0
+    judged: Judged | None = None
+    rough: bool = False
+    tally: Tally | None = None
     states: list[StatusChange] = []
     held_end: End | None = None
     ended_at: datetime | None = None
@@ -116,6 +142,21 @@ class Session(Aggregate[SessionState]):
 
     kind: ClassVar[str] = "session"
     state_type = SessionState
+
+    def keep(self, samples: tuple[RegisterSample, ...], less: Thinned | None) -> None:
+        """Take in readings, and leave out what is not kept any longer."""
+        state = self.state
+        state.samples = merged(state.samples, samples, () if less is None else less.left_out)
+        if less is not None:
+            state.left_out += len(less.left_out)
+            state.judged = less.judged
+            state.rough = state.rough or less.rough
+
+    def forget(self) -> None:
+        """Nothing will be priced any more: let go of what would have been needed."""
+        state = self.state
+        state.samples, state.states, state.tariffs = [], [], []
+        state.judged = state.tally = None
 
     @property
     def told_to(self) -> PartyId | None:
@@ -178,17 +219,23 @@ class Started(Timed, frozen=True, kw_only=True, tag="session.started.v1"):
 
 
 class UsageRecorded(Timed, frozen=True, kw_only=True, tag="session.usage_recorded.v1"):
-    """Register samples, oldest first. `energy_wh` and `total_cost` (OCPI Price) are those of the whole session."""
+    """Register samples, oldest first. `energy_wh` and `total_cost` (OCPI Price) are those of the whole session.
+
+    `thinned` are readings that are not kept any longer, `tally` is what the next ones are priced with.
+    """
 
     samples: tuple[RegisterSample, ...]
     energy_wh: Decimal
     total_cost: JSONObject | None = None
     owner: PartyId | None = None  # whom it is told to
     early: bool = False  # it came before the start
+    thinned: Thinned | None = None
+    tally: Tally | None = None
 
     def apply(self, aggregate: Session) -> None:
-        state = aggregate.state
-        state.samples, state.clock_offset_s = [*state.samples, *self.samples], self.clock_offset_s
+        aggregate.keep(self.samples, self.thinned)
+        aggregate.state.tally = self.tally
+        aggregate.state.clock_offset_s = self.clock_offset_s
 
 
 class ConnectorChanged(Timed, frozen=True, kw_only=True, tag="session.connector_changed.v1"):
@@ -197,8 +244,16 @@ class ConnectorChanged(Timed, frozen=True, kw_only=True, tag="session.connector_
     status: str
 
     def apply(self, aggregate: Session) -> None:
-        change = StatusChange(at=self.shown_at, status=self.status)
-        aggregate.state.states = [*aggregate.state.states, change]
+        state = aggregate.state
+        before = flips(state.states)
+        changes = with_change(state.states, StatusChange(at=self.shown_at, status=self.status))
+        state.states = fewer(changes)
+        state.rough = state.rough or len(state.states) < len(changes)
+        tally = state.tally
+        if tally is not None and any(
+            tally.second(at) < tally.running.read.at for at in set(before) ^ set(flips(state.states))
+        ):
+            state.tally = None  # what was priced without it
 
 
 class EndHeld(Event, frozen=True, kw_only=True, tag="session.end_held.v1"):
@@ -235,6 +290,8 @@ class Ended(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
         state.status, state.ended_at = self.status, self.happened_at
         state.provisional, state.assumed = self.provisional, self.assumed
         state.clock_offset_s = self.clock_offset_s
+        if self.status == "INVALID" and not self.provisional:
+            aggregate.forget()
 
 
 class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
@@ -257,12 +314,16 @@ class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.
     samples: tuple[RegisterSample, ...] = ()
     flags: tuple[str, ...] = ()
     assumed: bool = False
+    thinned: Thinned | None = None
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
         state.status, state.ended_at = self.status, self.happened_at
         state.provisional = state.assumed = self.assumed
-        state.samples, state.clock_offset_s = [*state.samples, *self.samples], self.clock_offset_s
+        state.clock_offset_s = self.clock_offset_s
+        aggregate.keep(self.samples, self.thinned)
+        if self.status == "INVALID" and not self.assumed:
+            aggregate.forget()
 
 
 class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
@@ -291,8 +352,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
         state.cdr_id = self.cdr_id
         state.cdr = self.cdr if state.provisional else None
         if not state.provisional:
-            # What priced it is not needed any more.
-            state.samples, state.states, state.tariffs = [], [], []
+            aggregate.forget()
 
 
 AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, EndCorrected, CdrIssued)

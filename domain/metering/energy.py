@@ -32,11 +32,15 @@ class Repair(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Energy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`wh` since the start, `series` of (moment, Wh since the start) that never falls, and the repairs."""
+    """`wh` since the start, `series` of (moment, Wh since the start) that never falls, and the repairs.
+
+    `until_wh`: a later register that comes up to it is no reset after all, and `wh` must be counted anew.
+    """
 
     wh: Decimal
     series: tuple[tuple[datetime, Decimal], ...] = ()
     repairs: tuple[Repair, ...] = ()
+    until_wh: Decimal | None = None
 
 
 def session_energy(
@@ -56,12 +60,12 @@ def session_energy(
 
     repairs: list[Repair] = []
     points = _without_spikes(start, points, stop, repairs)
-    wh, last, series, was_reset = _count(start, points, stop, repairs)
+    wh, last, series, fell_from = _count(start, points, stop, repairs)
     if stop is None:
-        return Energy(wh, series, tuple(repairs))
+        return Energy(wh, series, tuple(repairs), fell_from)
     if stop >= last:
         return Energy(wh + stop - last, series, tuple(repairs))
-    if was_reset or stop < start:
+    if fell_from is not None or stop < start:
         text = f"meter stop {stop} Wh is below {last} Wh; the energy up to {last} Wh stands"
         return Energy(wh, series, (*repairs, Repair("meter_stop_backwards", text)))
     total = stop - start
@@ -101,8 +105,8 @@ def _without_spikes(start: Decimal, points: _Points, stop: Decimal | None, repai
 
 def _count(
     start: Decimal, points: _Points, stop: Decimal | None, repairs: list[Repair]
-) -> tuple[Decimal, Decimal, tuple[tuple[datetime, Decimal], ...], bool]:
-    """Wh counted, the last register, the series, and whether a reset was seen.
+) -> tuple[Decimal, Decimal, tuple[tuple[datetime, Decimal], ...], Decimal | None]:
+    """Wh counted, the last register, the series, and the lowest register that a reset fell from, if there was one.
 
     A fall is a reset only when no later register comes back to where it fell from.
     """
@@ -110,7 +114,8 @@ def _count(
     for _, value in reversed(points):
         later.append(max(later[-1], value))
     later.reverse()
-    wh, last, was_reset = Decimal(0), start, False
+    wh, last = Decimal(0), start
+    fell_from: Decimal | None = None
     series: _Points = []
     for i, (at, value) in enumerate(points):
         if value >= last:
@@ -125,7 +130,7 @@ def _count(
                 f"register fell from {last} to {value} Wh and did not come back; counting goes on from there"
             )
             repairs.append(Repair("register_reset", text, at))
-            was_reset = True
+            fell_from = last if fell_from is None else min(fell_from, last)
         last = value
         series.append((at, wh))
-    return wh, last, tuple(series), was_reset
+    return wh, last, tuple(series), fell_from

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from domain.pricing.numbers import ZERO, PricingError, exact, plain, require_finite
+from domain.pricing.numbers import SECONDS_PER_HOUR, ZERO, PricingError, exact, plain, require_finite
 from domain.pricing.usage import SECOND, Interval, Usage, utc, whole_second
 
 _TENTHS = 10
@@ -100,9 +100,7 @@ class Curve:
             return ZERO
         following = self._readings[index + 1]
         seconds = self._asked(reading.second, following.second) or following.second - reading.second
-        mean = Fraction(following.energy - reading.energy) * 3600 / seconds
-        with exact():
-            return Decimal(round(mean)) / 1000
+        return mean_kw(following.energy - reading.energy, seconds)
 
     def current_at(self, moment: dt.datetime) -> Decimal | None:
         """A over all phases: the reading that holds; zero while parking; None where nobody measured it."""
@@ -119,13 +117,13 @@ class Curve:
                 continue
             readings[self._second(at)] = _Reading(
                 self._second(at),
-                _tenths(_register("energy_wh", sample.energy_wh) - zero),
+                tenths(_register("energy_wh", sample.energy_wh) - zero),
                 None if sample.power_w is None else _register("power_w", sample.power_w) / 1000,
                 None if sample.current_a is None else _register("current_a", sample.current_a),
             )
         last = readings[max(readings)]
         if usage.meter_stop_wh is not None:
-            stop = _tenths(_register("meter_stop_wh", usage.meter_stop_wh) - zero)
+            stop = tenths(_register("meter_stop_wh", usage.meter_stop_wh) - zero)
             readings[self._length] = _Reading(self._length, stop, last.power_kw, last.current_a)
         elif last.second < self._length:
             readings[self._length] = _Reading(self._length, last.energy, last.power_kw, last.current_a)
@@ -171,6 +169,12 @@ class Curve:
         return self.start + second * SECOND
 
 
+def mean_kw(energy_wh: Decimal, seconds: int) -> Decimal:
+    """The mean power of so much energy in so much time, to a watt."""
+    with exact():
+        return Decimal(round(Fraction(energy_wh) * SECONDS_PER_HOUR / seconds)) / 1000
+
+
 def _register(name: str, value: int | Decimal) -> Decimal:
     number = Decimal(value)
     try:
@@ -180,7 +184,7 @@ def _register(name: str, value: int | Decimal) -> Decimal:
     return number
 
 
-def _tenths(energy_wh: Decimal) -> Decimal:
+def tenths(energy_wh: Decimal) -> Decimal:
     """A charge is priced as finely as its CDR can say it: kWh with four decimals."""
     return plain(energy_wh, 1)
 

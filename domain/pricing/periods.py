@@ -24,7 +24,7 @@ from domain.pricing.curve import Curve
 from domain.pricing.numbers import ZERO, exact
 from domain.pricing.selection import Selector, Situation, Timeline, zone_of
 from domain.pricing.tariff import Tariff, TariffFrom
-from domain.pricing.usage import SECOND, Period, Sample, Usage, whole_second
+from domain.pricing.usage import SECOND, Period, Usage, whole_second
 
 _Key = tuple[object, ...]
 
@@ -64,34 +64,14 @@ class Stretch(Struct, frozen=True, kw_only=True):
     used_wh: Decimal
 
 
-class Stand(Struct, frozen=True, kw_only=True):
-    """How far a charge was followed: to a reading, at which its last stretch ends.
-
-    ``reached_wh``: the threshold that was reached in the very second of that reading; what lies above it belongs to
-    what comes next.
-    """
-
-    read: Sample
-    stretch: Stretch
-    reached_wh: Decimal | None = None
-
-    def closed(self) -> Stretch:
-        """The last stretch, now that the charge goes on."""
-        if self.reached_wh is None:
-            return self.stretch
-        energy = self.reached_wh - self.stretch.used_wh
-        period = msgspec.structs.replace(self.stretch.period, energy_wh=energy)
-        return Stretch(period=period, used_wh=self.stretch.used_wh)
-
-
 def stretches(
-    curve: Curve, timeline: Timeline, borders: Borders, zone: ZoneInfo, before: Stand | None
+    curve: Curve, timeline: Timeline, borders: Borders, zone: ZoneInfo, used_wh: Decimal | None = None
 ) -> tuple[list[Stretch], Decimal | None]:
     """The stretches of a curve, and the threshold that was reached in its last second.
 
-    The curve begins with the charge, or at the reading at which the charge stands ``before``.
+    The curve begins with the charge, or at a later reading: ``used_wh`` is what was used before it then.
     """
-    cuts, reached = _cuts(curve, borders, before)
+    cuts, reached = _cuts(curve, borders, used_wh)
     ordered = sorted(cuts)
     if len(ordered) == 1:
         ordered.append(curve.end)
@@ -123,7 +103,7 @@ def _charged(curve: Curve, timeline: Timeline, zone: ZoneInfo) -> list[Period]:
     periods: list[Period] = []
     keys: list[_Key] = []
     borders = Borders(timeline, zone, curve.start)
-    for stretch in stretches(curve, timeline, borders, zone, None)[0]:
+    for stretch in stretches(curve, timeline, borders, zone)[0]:
         period = stretch.period
         selector = timeline.at(period.start)
         elapsed = Decimal((period.start - curve.start) // SECOND)
@@ -149,7 +129,7 @@ def _charging_key(selector: Selector | None, situation: Situation, parking: bool
 
 
 def _cuts(
-    curve: Curve, borders: Borders, before: Stand | None
+    curve: Curve, borders: Borders, used_wh: Decimal | None
 ) -> tuple[dict[dt.datetime, Decimal], Decimal | None]:
     """Start, end and every moment between them at which something may change, with the energy used until then; and
     what threshold is reached at the end."""
@@ -158,7 +138,7 @@ def _cuts(
     if borders.momentary:
         moments |= curve.sample_moments()
     reached: dict[dt.datetime, Decimal] = {}
-    passed = -1 if before is None else curve.energy_at(start)
+    passed = -1 if used_wh is None else curve.energy_at(start)
     for threshold in borders.energies_wh[bisect_right(borders.energies_wh, passed) :]:
         moment = curve.moment_of(threshold)
         if moment is not None:
@@ -167,10 +147,7 @@ def _cuts(
     cuts |= reached
     cuts = {moment: energy for moment, energy in cuts.items() if start < moment < end}
     cuts[end] = curve.total_wh
-    if before is None:
-        cuts[start] = ZERO
-    else:
-        cuts[start] = curve.energy_at(start) if before.reached_wh is None else before.reached_wh
+    cuts[start] = used_wh or ZERO
     return cuts, reached.get(end)
 
 

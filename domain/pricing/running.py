@@ -22,14 +22,14 @@ from msgspec import Struct
 from domain.pricing.amounts import limited
 from domain.pricing.borders import Borders
 from domain.pricing.cost import Amount, Part
-from domain.pricing.curve import Curve
-from domain.pricing.numbers import exact
-from domain.pricing.periods import Stand, Stretch, stretches
+from domain.pricing.curve import Curve, tenths
+from domain.pricing.numbers import ZERO, exact
+from domain.pricing.periods import Stretch, stretches
 from domain.pricing.price import Run
 from domain.pricing.selection import Choice, Selector, Timeline
 from domain.pricing.steps import Draft
 from domain.pricing.tariff import TariffDimension
-from domain.pricing.usage import MICROSECOND, Sample, Usage, whole_second
+from domain.pricing.usage import SECOND, Period, Sample, Usage, whole_second
 
 
 class Used(Struct, frozen=True, array_like=True):
@@ -43,26 +43,48 @@ class Used(Struct, frozen=True, array_like=True):
     quantity: Decimal
 
 
-class Running(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A charge folded until its last reading; as large as its tariffs, never as it is long.
+class Open(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stretch that ends at the last reading: since when, by what nothing changed in it, and the energy used
+    before it. ``reached_wh``: the threshold that was reached in the very second of the reading; what lies above it
+    belongs to what comes next.
+    """
 
-    ``tariff`` is the place of the one whose currency and limits are the charge's.
+    since: dt.datetime
+    used_wh: Decimal = ZERO
+    parking: bool = False
+    power_kw: Decimal | None = None
+    current_a: Decimal | None = None
+    tariff_id: str | None = None
+    reached_wh: Decimal | None = None
+
+    def until(self, end: dt.datetime, energy_wh: Decimal) -> Stretch:
+        """As it is until then, and until so much energy."""
+        length = Decimal((end - self.since) // SECOND)
+        period = Period(
+            start=self.since,
+            end=end,
+            energy_wh=energy_wh - self.used_wh,
+            charging_s=ZERO if self.parking else length,
+            parking_s=length if self.parking else ZERO,
+            min_power_kw=self.power_kw,
+            max_power_kw=self.power_kw,
+            min_current_a=self.current_a,
+            max_current_a=self.current_a,
+            tariff_id=self.tariff_id,
+        )
+        return Stretch(period=period, used_wh=self.used_wh)
+
+
+class Running(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A charge folded until its last reading, which has the energy since the start; as large as its tariffs, never
+    as it is long. ``tariff`` is the place of the one whose currency and limits are the charge's.
     """
 
     start: dt.datetime
-    stand: Stand
+    read: Sample
+    open: Open
     used: tuple[Used, ...] = ()
     tariff: int | None = None
-
-    @property
-    def read(self) -> Sample:
-        """The last reading, its energy in Wh since the start."""
-        return self.stand.read
-
-    @property
-    def second(self) -> dt.datetime:
-        """The whole second of the last reading: what goes on begins here."""
-        return self.stand.stretch.period.end
 
 
 def follow(running: Running | None, usage: Usage, timeline: Timeline, zone: ZoneInfo) -> Running:
@@ -72,29 +94,35 @@ def follow(running: Running | None, usage: Usage, timeline: Timeline, zone: Zone
     PricingError: as for ``price``.
     """
     start = whole_second(usage.start)
-    before = None if running is None or running.second == start else running.stand
-    read = None if running is None else running.read
-    samples = usage.samples if read is None else (read, *usage.samples)
+    samples = usage.samples if running is None else (running.read, *usage.samples)
+    before = None if running is None or running.read.at == start else running
     with exact():
         curve = Curve(
             msgspec.structs.replace(
-                usage,
-                start=usage.start if before is None else before.stretch.period.end,
-                samples=samples,
-                meter_start_wh=0,
+                usage, start=start if before is None else before.read.at, samples=samples, meter_start_wh=0
             )
         )
-        found, reached = stretches(curve, timeline, Borders(timeline, zone, start), zone, before)
-        closed = found[:-1] if before is None else [before.closed(), *found[:-1]]
-        used, tariff = _folded(None if before is None else running, start, closed, timeline, zone)
-    last = max(samples, key=lambda sample: sample.at, default=None)
-    stop = usage.meter_stop_wh
-    energy = stop if stop is not None else last.energy_wh if last is not None else 0
+        closed = [] if before is None else [_closed(before)]
+        used_wh = closed[0].used_wh + closed[0].period.energy_wh if closed else None
+        found, reached = stretches(curve, timeline, Borders(timeline, zone, start), zone, used_wh)
+        used, tariff = _folded(before, start, closed + found[:-1], timeline, zone)
+    last = max(samples, key=lambda sample: sample.at, default=Sample(curve.end, ZERO))
+    period = found[-1].period
     return Running(
         start=start,
-        stand=Stand(
-            read=Sample(curve.end, energy, last.power_w if last else None, last.current_a if last else None),
-            stretch=found[-1],
+        read=Sample(
+            curve.end,
+            last.energy_wh if usage.meter_stop_wh is None else usage.meter_stop_wh,
+            last.power_w,
+            last.current_a,
+        ),
+        open=Open(
+            since=period.start,
+            used_wh=found[-1].used_wh,
+            parking=bool(period.parking_s),
+            power_kw=period.max_power_kw,
+            current_a=period.max_current_a,
+            tariff_id=period.tariff_id,
             reached_wh=reached,
         ),
         used=used,
@@ -106,9 +134,16 @@ def total_of(running: Running, timeline: Timeline, zone: ZoneInfo) -> Amount:
     """What the charge comes to if it ends at its last reading, within the limits of its tariff."""
     with exact():
         run = _run(running, timeline, zone)
-        _take(run, running.start, [running.stand.stretch])
+        last = running.open.until(running.read.at, tenths(Decimal(running.read.energy_wh)))
+        _take(run, running.start, [last])
         amount, _ = limited(run.total()[0], run.first.tariff if run.first else None)
     return amount
+
+
+def _closed(running: Running) -> Stretch:
+    """The last stretch, now that the charge goes on."""
+    reached, read = running.open.reached_wh, running.read
+    return running.open.until(read.at, tenths(Decimal(read.energy_wh)) if reached is None else reached)
 
 
 def _folded(
@@ -143,7 +178,7 @@ def _folded(
 
 def _take(run: Run, start: dt.datetime, found: Iterable[Stretch]) -> None:
     for stretch in found:
-        elapsed = Decimal((stretch.period.start - start) // MICROSECOND) / 1_000_000
+        elapsed = Decimal((stretch.period.start - start) // SECOND)
         run.charged(0, stretch.period, stretch.used_wh, elapsed)
 
 

@@ -24,7 +24,7 @@ class Interval(Struct, frozen=True):
     end: dt.datetime
 
 
-class Sample(Struct, frozen=True):
+class Sample(Struct, frozen=True, omit_defaults=True):
     """A reading: the energy register in Wh (on the same scale as Usage.meter_start_wh), and, where known, the
     momentary power (W) and current (A, summed over phases), which hold until the next sample."""
 

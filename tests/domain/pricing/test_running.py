@@ -79,8 +79,8 @@ def since(usage: Usage, running: Running | None, count: int) -> Usage:
     whole = until(usage, count)
     return msgspec.structs.replace(
         whole,
-        samples=tuple(sample for sample in whole.samples if sample.at > running.second),
-        parking=tuple(gap for gap in whole.parking if gap.end > running.second),
+        samples=tuple(sample for sample in whole.samples if sample.at > running.read.at),
+        parking=tuple(gap for gap in whole.parking if gap.end > running.read.at),
     )
 
 
