@@ -325,8 +325,12 @@ class _Sum(NamedTuple):
     cost: Cost
     shift: timedelta
     flags: list[str]
-    notes: list[str]
-    """What the CDR warns of, its reader too; flags are for the tenant alone."""
+    thinned: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the CDR warns of, its reader too; flags are for the tenant alone."""
+        return [repair.text for repair in self.energy.repairs]
 
 
 def _sum(session: Session, end: End, samples: Sequence[Kept]) -> _Sum:
@@ -342,8 +346,8 @@ def _sum(session: Session, end: End, samples: Sequence[Kept]) -> _Sum:
     cost = _price(session, _usage(session, samples, energy, until, off))
     status = "INVALID" if state.status == "INVALID" else "COMPLETED"
     stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
-    notes = [*_thinned(session, samples, until, energy, off), *(repair.text for repair in energy.repairs)]
-    return _Sum(until, status, stop, energy, cost, off, flags, notes)
+    thinned = _thinned(session, samples, until, energy, off)
+    return _Sum(until, status, stop, energy, cost, off, flags, thinned)
 
 
 def _thinned(
@@ -474,7 +478,7 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
     tariffs, problems = _tariffs(session)
     numbers = cdr_of(cost, tariffs)
     used = {tariff.id for tariff in numbers.tariffs or ()}
-    warnings = [*problems, *numbers.warnings]
+    warnings = [*sum.thinned, *problems, *numbers.warnings]
     if off:
         warnings.append(
             f"the charge point's clock was {off.total_seconds():+.0f} s off: times are corrected by it"

@@ -84,8 +84,8 @@ def merged(kept: Sequence[Kept], news: Iterable[Register], without: Sequence[dat
             found.insert(place, reading)
     for at in without:
         place = bisect_left(found, at, key=_at)
-        del found[place]
-        if not found[place].gap:
+        if place < len(found) - 1 and found[place].at == at:
+            del found[place]
             found[place] = replace(found[place], gap=True)
     return found
 
@@ -111,7 +111,7 @@ class Keeper:
         Each reading is judged once, so that the work is as much as what came; all are judged again where one came
         late.
         """
-        late = [] if judged is None else [one.at for one in news if one.at <= judged.through]
+        late = [] if judged is None else [at for one in news if self._late(kept, at := one.at, judged)]
         rough = any(self._upsets(kept, at) for at in late)
         if len(kept) <= READINGS_MOST:
             return Thinned(judged=judged, rough=True) if rough else None
@@ -140,6 +140,8 @@ class Keeper:
             return False
         before, after = kept[place - 1], kept[place]
         if self._borders.power_bands and one.power_w is None:
+            return False
+        if self._second(before.at) == self._second(one.at):
             return False
         return before.energy_wh <= one.energy_wh <= after.energy_wh and self._same_bands(before, one)
 
@@ -192,10 +194,11 @@ class Keeper:
         return Judged(through=one.at, base_wh=base, regained_wh=regained)
 
     def _needed(self, kept: Sequence[Kept], place: int, judged: Judged) -> bool:
-        before, one, after = kept[place - 1 : place + 2]
+        before, one, after, then = kept[place - 1 : place + 3]
         first, second, last = self._second(before.at), self._second(one.at), self._second(after.at)
         return (
             first == second
+            or second != last == self._second(then.at)  # the last reading of a second counts
             or self._falls(kept, place)
             or self._crossed(before.energy_wh, after.energy_wh, judged)
             or (second != last and not self._alike(before, one, after, judged.base_wh))
@@ -242,10 +245,20 @@ class Keeper:
         seconds = int((self._second(until.at) - self._second(since.at)).total_seconds())
         return mean_kw(tenths(until.energy_wh - base) - tenths(since.energy_wh - base), seconds)
 
+    def _late(self, kept: Sequence[Kept], at: datetime, judged: Judged) -> bool:
+        return at <= judged.through or self._in_gap(kept, at)
+
     def _upsets(self, kept: Sequence[Kept], at: datetime) -> bool:
         """Whether a late reading does not fit where readings were judged without it."""
+        return self._in_gap(kept, at) or self._falls(kept, bisect_left(kept, at, key=_at))
+
+    def _in_gap(self, kept: Sequence[Kept], at: datetime) -> bool:
+        """Whether others next to the reading were left out; of one second the last reading counts."""
         place = bisect_left(kept, at, key=_at)
-        return kept[place].gap or self._falls(kept, place)
+        before = kept[place - 1] if place else None
+        return kept[place].gap or (
+            before is not None and before.gap and self._second(before.at) == self._second(at)
+        )
 
     def _second(self, at: datetime) -> datetime:
         return (at - self._off).replace(microsecond=0)

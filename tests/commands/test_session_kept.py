@@ -3,23 +3,29 @@ that of the whole series, or its CDR says that it may not be."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commands.base import Command
-from commands.session import EndSession, RecordConnector, RecordUsage
+from commands.base import Command, Meta
+from commands.session import ROUTES, EndSession, RecordConnector, RecordUsage
 from domain import kept
-from domain.pricing import to_json
-from domain.session import End, UsageRecorded
+from domain.aggregate import EventRegistry
+from domain.parking import CHANGES_MOST
+from domain.pricing import Usage, to_json
+from domain.pricing.curve import Curve
+from domain.session import AGGREGATE_EVENTS, End, Session, UsageRecorded
 from domain.values import RegisterSample, plain_json
-from tests.commands.test_session import cdr, run, start_command
+from tests.commands.test_session import T0, cdr, run, start_command
 from tests.domain.pricing.strategies import DAY_STARTS, tariffs
 
 METER_START = 1000
@@ -202,3 +208,224 @@ def test_as_samples_come_each_relay_tells_the_price_of_the_series_until_then(
         whole = of_the_whole_series(until)
         assert event.total_cost == whole["total_cost"]
         assert event.energy_wh / 1000 == Decimal(str(whole["total_energy"]))
+
+
+EVERY = timedelta(seconds=30)
+DAY = 2880
+"""Readings in 24 hours, one every 30 s."""
+
+ENERGY = {"type": "ENERGY", "vat": 20, "step_size": 1}
+HOUR = {"type": "TIME", "vat": 20, "step_size": 60}
+PARKED = {"type": "PARKING_TIME", "vat": 20, "step_size": 300, "price": 2}
+
+
+def tariff_of(*elements: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "country_code": "DE",
+        "party_id": "DMO",
+        "id": "T1",
+        "currency": "EUR",
+        "tax_included": "NO",
+        "elements": list(elements),
+        "last_updated": "2024-01-01T00:00:00Z",
+        **changes,
+    }
+
+
+def restricted(price: float, **restrictions: Any) -> dict[str, Any]:
+    """An element with energy, time and parking; the last one of a tariff has no restrictions."""
+    components = [{**ENERGY, "price": price}, {**HOUR, "price": price}, PARKED]
+    found: dict[str, Any] = {"price_components": components}
+    return {**found, "restrictions": restrictions} if restrictions else found
+
+
+DAYS: dict[str, dict[str, Any]] = {
+    "one price": tariff_of(restricted(0.3)),
+    "by day and night": tariff_of(restricted(0.5, start_time="06:10", end_time="22:00"), restricted(0.3)),
+    "by the day of the week": tariff_of(restricted(0.5, day_of_week=["SATURDAY"]), restricted(0.3)),
+    "by energy": tariff_of(restricted(0.5, max_kwh=33.333), restricted(0.3, max_kwh=66), restricted(0.2)),
+    "by duration": tariff_of(restricted(0.5, max_duration=3601), restricted(0.3)),
+    "by power": tariff_of(restricted(0.5, min_power=8), restricted(0.3)),
+    "by current": tariff_of(restricted(0.5, min_current=20), restricted(0.3)),
+    "within limits": tariff_of(
+        restricted(0.3), min_price={"before_taxes": 1}, max_price={"before_taxes": 20, "after_taxes": 24}
+    ),
+}
+
+
+def day(tariff: dict[str, Any], resets: bool = False) -> Charge:
+    """24 hours in which the vehicle takes 11 kW, 4 kW from the 7th hour on, and nothing from the 13th to the 20th."""
+    start = DAY_STARTS[1]
+    register, samples = Decimal(METER_START), []
+    for number in range(1, DAY + 1):
+        hour = number // 120
+        watts = Decimal(11_000 if hour < 7 else 0 if 13 <= hour < 20 else 4_000)
+        register += (watts / 120).quantize(Decimal("0.1")) + number % 3
+        if resets and number == 1234:
+            register = Decimal(0)
+        at = start + number * EVERY
+        samples.append(
+            RegisterSample(
+                at=at, energy_wh=register, power_w=watts, current_a=(watts / 230).quantize(Decimal(1))
+            )
+        )
+    parking = ((13 * 3600 + 7, "SuspendedEV"), (20 * 3600 + 11, "Charging"))
+    changes = tuple(
+        RecordConnector(session_id="s1", at=start + timedelta(seconds=second), status=status)
+        for second, status in parking
+    )
+    end = End(at=samples[-1].at + timedelta(seconds=5), meter_stop=int(register) + 1)
+    return Charge(start, end, tuple(samples), changes, (tariff,))
+
+
+def in_relays(charge: Charge, count: int) -> list[Command]:
+    cuts = [charge.samples[i : i + count] for i in range(0, len(charge.samples), count)]
+    return as_it_comes(charge, cuts, 0)
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_a_day_of_readings_is_priced_as_all_of_them_by_at_most_a_thousand(name: str) -> None:
+    charge = day(DAYS[name])
+    session, events = run(*in_relays(charge, 10))
+    assert len(session.state.samples) == kept.READINGS_MOST
+    _, ended = run(*in_relays(charge, 10), charge.ended())
+    body = cdr(ended)
+    assert body["remark"].startswith(f"thinned: 1000 of 2880 readings were kept, {SAME}")
+    assert told(body) == told(of_the_whole_series(charge))
+    assert max(len(msgspec.json.encode(event)) for event in events) < 6_000
+    assert len(msgspec.json.encode(session.state)) < 80_000
+
+
+def test_a_day_with_a_register_that_began_anew_is_priced_as_all_of_it() -> None:
+    charge = day(DAYS["by day and night"], resets=True)
+    _, events = run(*in_relays(charge, 10), charge.ended())
+    body = cdr(events)
+    assert SAME in body["remark"]
+    assert told(body) == told(of_the_whole_series(charge))
+
+
+def test_a_clock_corrected_after_a_day_is_said_where_readings_next_to_a_border_were_left_out() -> None:
+    charge = day(DAYS["by day and night"])
+    late = msgspec.structs.replace(charge, end=msgspec.structs.replace(charge.end, clock_offset_s=3600))
+    _, events = run(*in_relays(charge, 10), late.ended())
+    assert DIFFERS in cdr(events)["remark"]
+
+
+def test_a_change_of_status_that_comes_a_day_late_is_said() -> None:
+    charge = day(DAYS["one price"])
+    late = RecordConnector(
+        session_id="s1", at=charge.start + timedelta(hours=2, seconds=10), status="Finishing"
+    )
+    _, events = run(*in_relays(charge, 10), late, charge.ended())
+    assert DIFFERS in cdr(events)["remark"]
+
+
+def calls_of(session: Session, command: Command) -> int:
+    """How many functions of Python a decision calls."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        ROUTES[type(command)].handler(session, command, Meta(command_id="x", at=T0))
+    finally:
+        sys.setprofile(before)
+    session.collect_events()
+    return count
+
+
+@pytest.mark.parametrize("name", ["by day and night", "by power", "by energy"])
+def test_the_work_of_a_relay_does_not_depend_on_the_length_of_the_charge(name: str) -> None:
+    """The most that one of 20 relays does after half an hour, and after a day in which readings are left out."""
+    charge = day(DAYS[name])
+
+    def work_of(last: int) -> int:
+        """The most that one of the 20 relays until then does."""
+        before = msgspec.structs.replace(charge, samples=charge.samples[: last - 20])
+        session, _ = run(*in_relays(before, 10))
+        return max(calls_of(session, relay([sample])) for sample in charge.samples[last - 20 : last])
+
+    assert work_of(DAY) < 2 * work_of(60)
+
+
+def test_a_relay_looks_at_no_reading_but_what_is_new_and_the_last_one() -> None:
+    charge = day(DAYS["one price"])
+    session, _ = run(*in_relays(msgspec.structs.replace(charge, samples=charge.samples[:100]), 10))
+    seen: list[int] = []
+    whole = Curve._read
+
+    def counted(self: Curve, usage: Usage) -> Any:
+        seen.append(len(usage.samples))
+        return whole(self, usage)
+
+    with patch.object(Curve, "_read", counted):
+        command = relay(charge.samples[100:103])
+        ROUTES[type(command)].handler(session, command, Meta(command_id="x", at=T0))
+    assert seen == [4]
+
+
+def test_readings_and_changes_of_a_charge_point_gone_mad_are_bounded() -> None:
+    """Each reading enters another band of power, each second has another status; it is priced all the same."""
+    start = DAY_STARTS[1]
+    samples = [
+        RegisterSample(
+            at=start + number * EVERY,
+            energy_wh=Decimal(METER_START + 10 * number),
+            power_w=Decimal(11_000 if number % 2 else 1_000),
+        )
+        for number in range(1, 1101)
+    ]
+    changes = [
+        RecordConnector(
+            session_id="s1",
+            at=start + timedelta(seconds=second),
+            status="SuspendedEV" if second % 2 else "Charging",
+        )
+        for second in range(1, 600)
+    ]
+    charge = Charge(
+        start, End(at=samples[-1].at, meter_stop=12_000), tuple(samples), tuple(changes), (DAYS["by power"],)
+    )
+    said = as_it_comes(charge, [samples[i : i + 50] for i in range(0, 1100, 50)], 0)
+    session, _ = run(*said)
+    assert len(session.state.samples) <= kept.READINGS_MOST
+    assert len(session.state.states) <= CHANGES_MOST
+    _, events = run(*said, charge.ended())
+    body = cdr(events)
+    assert DIFFERS in body["remark"]
+    assert body["total_energy"] == 11
+
+
+def test_usage_that_comes_before_the_start_is_bounded_too() -> None:
+    charge = day(DAYS["one price"])
+    early = [relay(charge.samples[i : i + 100]) for i in range(0, DAY, 100)]
+    session, _ = run(*early)
+    assert len(session.state.samples) == kept.READINGS_MOST
+    _, events = run(*early, charge.begun(), charge.ended())
+    assert DIFFERS in cdr(events)["remark"]
+    assert cdr(events)["total_energy"] == of_the_whole_series(charge)["total_energy"]
+
+
+def test_a_thinned_session_is_the_same_after_a_fold_of_its_events() -> None:
+    charge = day(DAYS["by power"])
+    session, events = run(*in_relays(charge, 50))
+    registry = EventRegistry({Session: AGGREGATE_EVENTS})
+    again = Session.blank("session|s1")
+    for event in events:
+        registry.decode(msgspec.json.encode(event)).mutate(again)
+    assert again.state == session.state
+
+
+def test_an_invalid_session_keeps_nothing_once_it_has_ended() -> None:
+    session, _ = run(start_command("Invalid"), relay(day(DAYS["one price"]).samples[:5]))
+    assert len(session.state.samples) == 5
+    session, _ = run(
+        start_command("Invalid"),
+        relay(day(DAYS["one price"]).samples[:5]),
+        EndSession(session_id="s1", end=End(at=T0, meter_stop=1000)),
+    )
+    assert (session.state.samples, session.state.tally, session.state.tariffs) == ([], None, [])
