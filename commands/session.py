@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
@@ -36,7 +37,7 @@ from domain.pricing import (
 from domain.pricing import to_json as pricing_json
 from domain.pricing.borders import Borders
 from domain.pricing.cdr import cdr_of
-from domain.pricing.running import follow, total_of
+from domain.pricing.running import follow
 from domain.pricing.selection import Timeline, zone_of
 from domain.pricing.usage import whole_second
 from domain.session import (
@@ -220,14 +221,14 @@ def _record(session: Session, samples: Sequence[RegisterSample], clock_offset_s:
             UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, thinned=less, **times
         )
         return
-    tally = _follow(session, rates, kept, fresh, off)
+    tally, total = _follow(session, rates, kept, fresh, off)
     session.trigger(
         UsageRecorded,
         meta.at,
         **times,
         samples=fresh,
         energy_wh=tally.energy_wh,
-        total_cost=_price_json(total_of(tally.running, *rates)),
+        total_cost=_price_json(total),
         owner=session.told_to,
         thinned=keeper.thin(kept, fresh, state.judged),
         tally=None if kept[-1].at < state.start else tally,
@@ -249,20 +250,18 @@ def _fresh(
 
 def _follow(
     session: Session, rates: _Rates, kept: Sequence[Kept], fresh: Sequence[RegisterSample], off: timedelta
-) -> Tally:
+) -> tuple[Tally, Amount]:
     """The price until the newest sample: of what is new where it goes on from the tally, else of all that is kept."""
     state, tally = session.state, session.state.tally
     if tally is not None and _goes_on(tally, fresh, off):
-        running = follow(tally.running, _more(session, tally, fresh, off), *rates)
-        return msgspec.structs.replace(tally, running=running, register_wh=fresh[-1].energy_wh)
+        running, total = follow(tally.running, _more(session, tally, fresh, off), *rates)
+        return msgspec.structs.replace(tally, running=running, register_wh=fresh[-1].energy_wh), total
     assert state.start is not None
     energy, until = _energy(session, kept, None), max(state.start, kept[-1].at)
-    return Tally(
-        running=follow(None, _usage(session, kept, energy, until, off), *rates),
-        register_wh=kept[-1].energy_wh,
-        until_wh=energy.until_wh,
-        shift_s=round(off.total_seconds()),
-    )
+    running, total = follow(None, _usage(session, kept, energy, until, off), *rates)
+    shift_s = round(off.total_seconds())
+    found = Tally(running=running, register_wh=kept[-1].energy_wh, until_wh=energy.until_wh, shift_s=shift_s)
+    return found, total
 
 
 def _goes_on(tally: Tally, fresh: Sequence[RegisterSample], off: timedelta) -> bool:
@@ -305,7 +304,7 @@ class _Rates(NamedTuple):
 
 
 def _rates(session: Session) -> _Rates:
-    return _Rates(Timeline(_tariffs(session)[0]), zone_of(_time_zone(session)))
+    return _Rates(_tariffs(session).timeline, zone_of(_time_zone(session)))
 
 
 def _keeper(session: Session, rates: _Rates, off: timedelta) -> Keeper:
@@ -475,7 +474,7 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
     state, cost, off = session.state, sum.cost, sum.shift
     site, authorization, settings = state.site, state.authorization, state.settings
     assert site is not None and authorization is not None and settings is not None and state.start is not None
-    tariffs, problems = _tariffs(session)
+    tariffs, problems, _ = _tariffs(session)
     numbers = cdr_of(cost, tariffs)
     used = {tariff.id for tariff in numbers.tariffs or ()}
     warnings = [*sum.thinned, *problems, *numbers.warnings]
@@ -535,23 +534,35 @@ def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
     )
 
 
-def _tariffs(session: Session) -> tuple[tuple[Tariff, ...], list[str]]:
+class _Ready(NamedTuple):
     """The connector's tariffs for this kind of charge, and what was wrong with others."""
-    tariffs: list[Tariff] = []
-    problems: list[str] = []
-    for value in session.state.tariffs:
-        try:
-            tariffs.append(tariff_from_json(value))
-        except PricingError as error:
-            problems.append(str(error))
+
+    tariffs: tuple[Tariff, ...]
+    problems: tuple[str, ...]
+    timeline: Timeline
+
+
+def _tariffs(session: Session) -> _Ready:
     authorization = session.state.authorization
     ad_hoc = authorization is not None and authorization.token_type == "AD_HOC_USER"
-    kind = "AD_HOC_PAYMENT" if ad_hoc else "REGULAR"
-    found = fitting(tariffs, kind)
-    if tariffs and not found:
-        others = ", ".join(f"{tariff.id} ({tariff.type})" for tariff in tariffs)
+    return _ready(msgspec.json.encode(session.state.tariffs), "AD_HOC_PAYMENT" if ad_hoc else "REGULAR")
+
+
+@lru_cache(maxsize=256)
+def _ready(tariffs: bytes, kind: str) -> _Ready:
+    """Sessions at one price share what was read of it."""
+    found: list[Tariff] = []
+    problems: list[str] = []
+    for value in msgspec.json.decode(tariffs, type=list[JSONObject]):
+        try:
+            found.append(tariff_from_json(value))
+        except PricingError as error:
+            problems.append(str(error))
+    fit = fitting(found, kind)
+    if found and not fit:
+        others = ", ".join(f"{tariff.id} ({tariff.type})" for tariff in found)
         problems.append(f"no tariff of the connector is for a charge of type {kind}: {others}")
-    return found, problems
+    return _Ready(fit, tuple(problems), Timeline(fit))
 
 
 def _time_zone(session: Session) -> str:
@@ -600,8 +611,12 @@ def _energy(session: Session, samples: Sequence[Kept], meter_stop: int | None) -
 
 def _price(session: Session, usage: Usage) -> Cost:
     settings = session.state.settings
-    tariffs, _ = _tariffs(session)
-    return price(usage, tariffs, _time_zone(session), currency=settings.currency if settings else None)
+    return price(
+        usage,
+        _tariffs(session).tariffs,
+        _time_zone(session),
+        currency=settings.currency if settings else None,
+    )
 
 
 def _price_json(amount: Amount) -> JSONObject:

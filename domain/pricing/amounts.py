@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from domain.pricing.cost import Amount, LimitName, TaxAmount
 from domain.pricing.numbers import to_decimal
@@ -58,8 +59,14 @@ def split(
     if tax_included == "N/A" or not stated:
         return stated, stated
     if tax_included == "YES":
-        return (None if vat is None else stated / (1 + Fraction(vat) / 100)), stated
-    return stated, (None if vat is None else stated * (1 + Fraction(vat) / 100))
+        return (None if vat is None else stated / _with_tax(vat)), stated
+    return stated, (None if vat is None else stated * _with_tax(vat))
+
+
+@lru_cache(maxsize=64)
+def _with_tax(vat: Decimal) -> Fraction:
+    """What 1 before taxes is after them."""
+    return 1 + Fraction(vat) / 100
 
 
 def limited(total: Sum, tariff: Tariff | None) -> tuple[Amount, tuple[LimitName, ...]]:

@@ -8,13 +8,13 @@ running charge is priced by a usage that ends now. Facts: OCPI 2.3.0, chapters T
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from domain.pricing.amounts import Sum, limited
-from domain.pricing.cost import PARTS, Cost, Line, Part
+from domain.pricing.cost import PARTS, Amount, Cost, Line, Part
 from domain.pricing.numbers import SECONDS_PER_HOUR, WH_PER_KWH, ZERO, exact, short
 from domain.pricing.periods import periods_and_warnings
 from domain.pricing.selection import Selection, Selector, Situation, Timeline, outside, zone_of
@@ -120,17 +120,20 @@ class Run:
         for text in unmeasured(period, selector):
             self._warn(text)
 
-    def total(self) -> tuple[Sum, dict[Part, Sum]]:
-        """All of it, and by part, with what a step_size adds; before any limit."""
+    def total(self) -> Amount:
+        """All of it with what a step_size adds, within the limits of its tariff."""
         round_up(self.drafts)
-        return self._add_up()
+        total = _added(self._stated())
+        return limited(total, self.first.tariff if self.first else None)[0]
 
     def cost(self, periods: tuple[Period, ...], currency: str | None, warnings: tuple[str, ...]) -> Cost:
         """The cost of a charge with these periods."""
         self.walk(periods)
-        total, parts = self.total()
+        round_up(self.drafts)
+        stated = self._stated()
+        parts = {part: _added(one for one in stated if one[0].part == part).amount() for part in PARTS}
         first = self.first if periods else next(iter(self.timeline.selectors), None)
-        amount, names = limited(total, first.tariff if first and periods else None)
+        amount, names = limited(_added(stated), first.tariff if first and periods else None)
         if not self.timeline.selectors:
             self._warn("no tariff: the cost is 0")
         if amount.before is None:
@@ -139,11 +142,11 @@ class Run:
             currency=first.tariff.currency if first else currency,
             time_zone=self.zone.key,
             total=amount,
-            fixed=parts["fixed"].amount(),
-            energy=parts["energy"].amount(),
-            time=parts["time"].amount(),
-            parking=parts["parking"].amount(),
-            reservation=parts["reservation"].amount(),
+            fixed=parts["fixed"],
+            energy=parts["energy"],
+            time=parts["time"],
+            parking=parts["parking"],
+            reservation=parts["reservation"],
             lines=tuple(self._line(draft, periods[draft.period]) for draft in self.drafts),
             periods=periods,
             limited_by=names,
@@ -200,21 +203,17 @@ class Run:
             return None
         return selector
 
-    def _add_up(self) -> tuple[Sum, dict[Part, Sum]]:
+    def _stated(self) -> list[tuple[Draft, Fraction]]:
+        """What each component comes to for each part, as its tariff states it; with any draft of the two."""
         billed: dict[tuple[int, int, int, Part], Decimal] = {}
         of: dict[tuple[int, int, int, Part], Draft] = {}
         for draft in self.drafts:
-            key = draft.key
-            billed[key] = billed.get(key, ZERO) + draft.billed
-            of[key] = draft
-        total = Sum()
-        parts = {part: Sum() for part in PARTS}
-        for key, quantity in billed.items():
-            draft, component = of[key], of[key].choice.price
-            stated = Fraction(quantity) * Fraction(component.price) / UNITS[draft.dimension]
-            for into in (total, parts[draft.part]):
-                into.add(stated, draft.selector.tariff.tax_included, component.vat)
-        return total, parts
+            billed[draft.key] = billed.get(draft.key, ZERO) + draft.billed
+            of[draft.key] = draft
+        return [
+            (of[key], Fraction(quantity) * Fraction(of[key].choice.price.price) / UNITS[of[key].dimension])
+            for key, quantity in billed.items()
+        ]
 
     def _line(self, draft: Draft, period: Period) -> Line:
         component, tariff = draft.choice.price, draft.selector.tariff
@@ -242,6 +241,13 @@ class Run:
 
     def _warn(self, text: str) -> None:
         self.warnings[text] = None
+
+
+def _added(stated: Iterable[tuple[Draft, Fraction]]) -> Sum:
+    total = Sum()
+    for draft, amount in stated:
+        total.add(amount, draft.selector.tariff.tax_included, draft.choice.price.vat)
+    return total
 
 
 def _taxed(

@@ -1,9 +1,8 @@
 """The price of a charge that goes on: what it came to so far is folded, so that what comes next is priced alone,
 however long the charge has been. The sum is that of `price` for the whole charge until its last reading.
 
-    running = follow(None, usage, timeline, zone)       # from the start
-    running = follow(running, more, timeline, zone)     # only what is new
-    total = total_of(running, timeline, zone)
+    running, total = follow(None, usage, timeline, zone)       # from the start
+    running, total = follow(running, more, timeline, zone)     # only what is new
 
 Folded is what no later reading can change: quantities by component in the order of their last use, which decides
 where a step_size is rounded up. Open stays the stretch that ends at the last reading.
@@ -19,7 +18,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from domain.pricing.amounts import limited
 from domain.pricing.borders import Borders
 from domain.pricing.cost import Amount, Part
 from domain.pricing.curve import Curve, tenths
@@ -87,8 +85,11 @@ class Running(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tariff: int | None = None
 
 
-def follow(running: Running | None, usage: Usage, timeline: Timeline, zone: ZoneInfo) -> Running:
-    """The charge with what is new: samples in later seconds than the last reading, the last one at the end of the
+def follow(
+    running: Running | None, usage: Usage, timeline: Timeline, zone: ZoneInfo
+) -> tuple[Running, Amount]:
+    """The charge with what is new, and what it comes to if it ends at its last reading, within the limits of its
+    tariff. New are samples in later seconds than the last reading, the last one at the end of the
     usage, and the parking from that reading on. Without ``running`` the usage is the whole charge.
 
     PricingError: as for ``price``.
@@ -105,10 +106,14 @@ def follow(running: Running | None, usage: Usage, timeline: Timeline, zone: Zone
         closed = [] if before is None else [_closed(before)]
         used_wh = closed[0].used_wh + closed[0].period.energy_wh if closed else None
         found, reached = stretches(curve, timeline, Borders(timeline, zone, start), zone, used_wh)
-        used, tariff = _folded(before, start, closed + found[:-1], timeline, zone)
+        run = _run(before, timeline, zone)
+        _take(run, start, closed + found[:-1])
+        used, tariff = _folded(run)
+        _take(run, start, found[-1:])
+        total = run.total()
     last = max(samples, key=lambda sample: sample.at, default=Sample(curve.end, ZERO))
     period = found[-1].period
-    return Running(
+    now = Running(
         start=start,
         read=Sample(
             curve.end,
@@ -128,16 +133,7 @@ def follow(running: Running | None, usage: Usage, timeline: Timeline, zone: Zone
         used=used,
         tariff=tariff,
     )
-
-
-def total_of(running: Running, timeline: Timeline, zone: ZoneInfo) -> Amount:
-    """What the charge comes to if it ends at its last reading, within the limits of its tariff."""
-    with exact():
-        run = _run(running, timeline, zone)
-        last = running.open.until(running.read.at, tenths(Decimal(running.read.energy_wh)))
-        _take(run, running.start, [last])
-        amount, _ = limited(run.total()[0], run.first.tariff if run.first else None)
-    return amount
+    return now, total
 
 
 def _closed(running: Running) -> Stretch:
@@ -146,22 +142,16 @@ def _closed(running: Running) -> Stretch:
     return running.open.until(read.at, tenths(Decimal(read.energy_wh)) if reached is None else reached)
 
 
-def _folded(
-    running: Running | None,
-    start: dt.datetime,
-    closed: Iterable[Stretch],
-    timeline: Timeline,
-    zone: ZoneInfo,
-) -> tuple[tuple[Used, ...], int | None]:
-    run = _run(running, timeline, zone)
-    _take(run, start, closed)
+def _folded(run: Run) -> tuple[tuple[Used, ...], int | None]:
+    """What the pass has taken in, by component; and the place of the tariff that it found first."""
     merged: dict[tuple[int, int, int, Part], Draft] = {}
     for draft in run.drafts:
         before = merged.pop(draft.key, None)
         if before is not None:
-            draft.quantity += before.quantity
+            draft.lengthen(before.quantity)
         merged[draft.key] = draft
-    places = {id(selector): place for place, selector in enumerate(timeline.selectors)}
+    run.drafts = list(merged.values())
+    places = {id(selector): place for place, selector in enumerate(run.timeline.selectors)}
     used = tuple(
         Used(
             draft.part,
@@ -171,7 +161,7 @@ def _folded(
             draft.choice.component,
             draft.quantity,
         )
-        for draft in merged.values()
+        for draft in run.drafts
     )
     return used, None if run.first is None else places[id(run.first)]
 

@@ -45,6 +45,11 @@ class Draft:
         """The same for all that one component of a tariff prices as the same part."""
         return id(self.selector), self.choice.element, self.choice.component, self.part
 
+    def lengthen(self, quantity: Decimal) -> None:
+        """By what the same component priced before."""
+        self.quantity += quantity
+        self.billed += quantity
+
 
 def round_up(drafts: Sequence[Draft]) -> None:
     """Lengthen the last line of each group so that its total is a multiple of that line's step_size."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.pricing import Interval, Sample, Tariff, TariffFrom, Usage, price
-from domain.pricing.running import Running, follow, total_of
+from domain.pricing.running import Running, follow
 from domain.pricing.selection import Timeline
 from tests.domain.pricing.strategies import BERLIN, GRID_WH, SECOND, moments, tariffs
 
@@ -96,6 +96,6 @@ def test_after_each_reading_the_sum_is_the_price_of_the_charge_until_then(
     count = 0
     while count < len(usage.samples):
         count = data.draw(st.integers(count + 1, len(usage.samples)))
-        running = follow(running, since(usage, running, count), timeline, ZONE)
+        running, total = follow(running, since(usage, running, count), timeline, ZONE)
         running = msgspec.json.decode(msgspec.json.encode(running), type=Running)
-        assert total_of(running, timeline, ZONE) == price(until(usage, count), given_tariffs, BERLIN).total
+        assert total == price(until(usage, count), given_tariffs, BERLIN).total
