@@ -27,7 +27,8 @@ from streams.envelope import Decision, decode_command
 from streams.log import Log, TopicPartition
 from streams.projector import Projector
 from streams.ranges import stretch
-from streams.replay import facts, places, rebuild
+from streams.rebuild import Rebuild
+from streams.replay import facts, places
 from streams.topology import PARTITIONS, commands_topic
 
 COLLECTIONS = sorted(
@@ -200,7 +201,7 @@ async def check_read_models(log: Log, store: ReadStore, folder: Path, found: Fin
     fresh = SqliteReadStore(folder / "folded")
     try:
         projector = Projector(fresh, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
-        await rebuild(log, projector, lambda done, total: None)
+        await Rebuild(log, projector).go_on()
         for parked in projector.parked:
             found.problem("a document that cannot be folded", "/".join(parked))
         for database in await fresh.databases():

@@ -13,16 +13,26 @@ from typing import Any
 
 from chargesphere import nouns
 from chargesphere.settings import Settings, SettingsError, local_secrets
-from chargesphere.writes import EmbeddedLog, EmbeddedStore, SharedLog, SharedStore, probe
+from chargesphere.writes import (
+    EmbeddedLog,
+    SharedLog,
+    WatchedStore,
+    embedded_store,
+    probe,
+    shared_store,
+)
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
-from projections.store import HUB, IndexSpec, Query, StoreUnavailable
+from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
 from projections.store.files import own_folder
+from projections.store.generations import Generation
 from projections.tenant import configuration_of
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
 from streams.follower import Follower
+from streams.frame_projector import FrameProjector
+from streams.generations import in_each_generation
 from streams.lag import Lag
 from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
 from streams.log import LogUnavailable
@@ -63,7 +73,7 @@ class Backbone:
     node: str
     settings: Settings
     log: EmbeddedLog | SharedLog
-    store: EmbeddedStore | SharedStore
+    store: WatchedStore
     channel: Channel
     bus: CommandBus
     vault: Vault
@@ -80,7 +90,12 @@ class Backbone:
     def __post_init__(self) -> None:
         beside_faust = self.settings.kafka_bootstrap is not None
         sessions = (FAUST, SWEEPER) if beside_faust else (PROJECTOR,)
-        self.lag = Lag(self.log, self.clock, {Area.SESSION: sessions, Area.PARTY: (PROJECTOR,)})
+        self.lag = Lag(
+            self.log,
+            self.clock,
+            {Area.SESSION: sessions, Area.PARTY: (PROJECTOR,)},
+            generations=self.store,
+        )
 
     def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run an engine until the end; one that raises is started again, and said."""
@@ -132,7 +147,7 @@ class Backbone:
         while True:
             try:
                 await self.prepare_store()
-                async for db, days in self.readings_days():
+                async for db, days in readings_days(self.store):
                     await self.prepare_store([db])
                     await self.keep_readings(db, days)
                 await self.store.purge(self.clock())
@@ -193,7 +208,7 @@ class Backbone:
             forget=projector.forget,
         )
         self.engines["projector-follower"] = follower
-        self.start("projector", follower.run)
+        self._start_projecting("projector", projector, follower)
         if swept:
             sweeper = Projector(
                 self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, sweeping=True
@@ -209,25 +224,30 @@ class Backbone:
                 forget=sweeper.forget,
             )
             self.engines["sweeper"], self.engines["sweeper-follower"] = sweeper, sweep
-            self.start("sweeper", sweep.run)
+            self._start_projecting("sweeper", sweeper, sweep)
         return projector
+
+    def _start_projecting(self, name: str, projector: Projector, follower: Follower) -> None:
+        """Into the read models of the generation that is read."""
+
+        def take(generation: Generation, store: ReadStore) -> None:
+            projector.use(store)
+            follower.generation = generation
+
+        self.start(name, lambda: in_each_generation(name, self.store, take, follower.run))
+
+    def start_frames(self) -> FrameProjector:
+        """Project the audit of frames."""
+        frames = FrameProjector(self.log, self.store, self.node)
+        self.engines["frames"] = frames
+        self.start("frames", lambda: in_each_generation("frames", self.store, frames.use, frames.run))
+        return frames
 
     async def keep_readings(self, db: str, days: int) -> None:
         """Readings expire after the tenant's own time, which may change."""
         if self._readings_days.get(db) != days:
             await self.store.ensure([nouns.READINGS_EXPIRY(db, days)])
             self._readings_days[db] = days
-
-    async def readings_days(self) -> AsyncIterator[tuple[str, int]]:
-        """Each tenant's database, and for how many days its readings can be read."""
-        query = Query(HUB, "tenants", limit=500)
-        while True:
-            page = await self.store.find(query)
-            for tenant in page.items:
-                yield str(tenant["database_name"]), configuration_of(tenant).readings_days
-            if page.next_cursor is None:
-                return
-            query = Query(HUB, "tenants", limit=500, cursor=page.next_cursor)
 
     async def prepare_store(self, tenants: Iterable[str] = ()) -> None:
         """Make the indexes that are missing: the hub's once, a tenant's when it is first seen."""
@@ -243,6 +263,18 @@ class Backbone:
         if specs:
             await self.store.ensure(specs)
             self._prepared.update(names)
+
+
+async def readings_days(store: ReadStore) -> AsyncIterator[tuple[str, int]]:
+    """Each tenant's database, and for how many days its readings can be read."""
+    query = Query(HUB, "tenants", limit=500)
+    while True:
+        page = await store.find(query)
+        for tenant in page.items:
+            yield str(tenant["database_name"]), configuration_of(tenant).readings_days
+        if page.next_cursor is None:
+            return
+        query = Query(HUB, "tenants", limit=500, cursor=page.next_cursor)
 
 
 async def open_backbone(
@@ -264,11 +296,8 @@ async def open_backbone(
             raise SettingsError(f"the data folder {data} cannot be made: {error.strerror or error}") from None
         log = EmbeddedLog(data / "log.db")
         channel = LocalChannel(node)
-    store: EmbeddedStore | SharedStore
-    if settings.mongo_url:
-        store = SharedStore(settings.mongo_url, database_prefix=store_prefix)
-    else:
-        store = EmbeddedStore(data / "read")
+    url = settings.mongo_url
+    store = shared_store(url, store_prefix) if url else embedded_store(data / "read")
     if settings.jwt_secret is not None and settings.master_key is not None:
         jwt, master = settings.jwt_secret, settings.master_key
     else:

@@ -76,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     projections = commands.add_parser("projections", help="read models")
     actions = projections.add_subparsers(dest="action", required=True)
-    rebuild = actions.add_parser("rebuild", help="drop every read model and build it from the log")
+    rebuild = actions.add_parser(
+        "rebuild", help="build every read model from the log, while those before are read"
+    )
     rebuild.add_argument("--data", type=Path, default=Path("data"))
 
     letters = commands.add_parser("dead-letters", help="what a projection could not take in")

@@ -8,14 +8,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from api.auth import issue_token
@@ -24,21 +22,17 @@ from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.checks import check
 from chargesphere.cli import CannotBegin
 from chargesphere.printed import printable
+from chargesphere.rebuilding import rebuild
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
-from domain.tenant import Configuration
 from projections.store import HUB, Query, Sort, StoreUnavailable, eq
-from streams.envelope import Decision, NewerReleaseError, halt_at_newer
+from streams.envelope import Decision, NewerReleaseError
 from streams.follower import TransientError
-from streams.frame_projector import FrameWriter
 from streams.kafka_log import KafkaLog
-from streams.log import TopicPartition
 from streams.parking import Parking
-from streams.projector import Projector
-from streams.ranges import stretch
-from streams.replay import NotRetried, history, rebuild, retry, state_at
-from streams.topology import FRAMES, PARTITIONS, topics
+from streams.replay import NotRetried, history, retry, state_at
+from streams.topology import topics
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
@@ -172,48 +166,9 @@ async def _state(options: argparse.Namespace) -> int:
 
 
 async def projections(options: argparse.Namespace) -> int:
-    """Drop every read model and build it from the log; nothing is sent to anybody."""
-    console = Console(stderr=True)
+    """Build every read model from the log, beside those that are read meanwhile."""
     async with _opened(options) as backbone:
-        databases = [db for db in await backbone.store.databases() if db == HUB or db.startswith("ocpp_")]
-        days = {db: days async for db, days in backbone.readings_days()}
-        await backbone.store.drop_all(databases)
-        for db in databases:
-            if db != HUB:
-                await backbone.prepare_store([db])
-                await backbone.keep_readings(db, days.get(db, Configuration().readings_days))
-        projector = Projector(backbone.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
-        started = time.monotonic()
-        columns = (TextColumn("rebuilding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("rebuild", total=None)
-            decisions = await rebuild(
-                backbone.log, projector, lambda done, all: bar.update(task, completed=done, total=all)
-            )
-        frames = await _frames(backbone)
-        seconds = time.monotonic() - started
-        rate = decisions / seconds if seconds else 0.0
-        print(
-            f"{decisions} decisions in {seconds:.1f} s, {rate:.0f}/s; {projector.applied} writes, {frames} frames"
-        )
-        if projector.parked:
-            print(
-                f"{len(projector.parked)} documents are parked: see `chargesphere dead-letters`",
-                file=sys.stderr,
-            )
-        return 1 if projector.parked else 0
-
-
-async def _frames(backbone: Backbone) -> int:
-    """The audit of frames, as far back as its topic reaches."""
-    writer = FrameWriter(backbone.store)
-    for number in range(PARTITIONS):
-        async with contextlib.aclosing(stretch(backbone.log, TopicPartition(FRAMES, number))) as batches:
-            async for batch in batches:
-                for stored in batch:
-                    halt_at_newer(stored)
-                await writer.write(batch)
-    return writer.counts["projected"]
+        return await rebuild(backbone)
 
 
 async def dead_letters(options: argparse.Namespace) -> int:

@@ -52,7 +52,6 @@ from streams.channel import LogChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.faust_app import FaustProjector
-from streams.frame_projector import FrameProjector
 from streams.frames import FrameRecorder
 from streams.log import TopicPartition
 from streams.public import PublicTopics
@@ -228,9 +227,7 @@ class _Process:
         backbone.start("indexes", backbone.keep_indexes)
         beside_faust = settings.kafka_bootstrap is not None
         backbone.start_projector(behind_faust=beside_faust)
-        frames = FrameProjector(backbone.log, backbone.store, backbone.node)
-        backbone.engines["frames"] = frames
-        backbone.start("frames", frames.run)
+        backbone.start_frames()
         if settings.kafka_bootstrap is not None:
             faust = FaustProjector(
                 settings.kafka_bootstrap,

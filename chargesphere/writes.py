@@ -11,8 +11,10 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from projections.store import Applied, PositionKey, ReadStore, StoreUnavailable, Write
+from projections.store.generations import GenerationStore
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.kafka_log import KafkaLog
@@ -91,17 +93,33 @@ class SharedLog(_NotedLog, KafkaLog):
     """The log on Kafka."""
 
 
-class EmbeddedStore(_NotedStore, SqliteReadStore):
+class _EmbeddedFiles(_NotedStore, SqliteReadStore):
+    """Every generation of the read models in the data folder."""
+
+
+class _SharedDatabases(_NotedStore, MongoReadStore):
+    """Every generation of the read models in MongoDB."""
+
+
+class WatchedStore(GenerationStore):
+    """The read models of a process, and the outcome of their `writes`."""
+
+    def __init__(self, inner: _EmbeddedFiles | _SharedDatabases) -> None:
+        super().__init__(inner)
+        self.writes = inner.writes
+
+
+def embedded_store(folder: Path) -> WatchedStore:
     """The read models in the data folder."""
+    return WatchedStore(_EmbeddedFiles(folder))
 
 
-class SharedStore(_NotedStore, MongoReadStore):
+def shared_store(url: str, database_prefix: str = "") -> WatchedStore:
     """The read models in MongoDB."""
+    return WatchedStore(_SharedDatabases(url, database_prefix=database_prefix))
 
 
-async def probe(
-    log: EmbeddedLog | SharedLog, store: EmbeddedStore | SharedStore, every: float = PROBE_SECONDS
-) -> None:
+async def probe(log: EmbeddedLog | SharedLog, store: WatchedStore, every: float = PROBE_SECONDS) -> None:
     """Try a write now and then while the newest one failed; until cancelled."""
     while True:
         await asyncio.sleep(every)

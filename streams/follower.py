@@ -20,6 +20,7 @@ import msgspec
 
 from commands.base import Area
 from domain.aggregate import UnknownEventError
+from projections.store.generations import Generation
 from streams.backlog import Backlog
 from streams.envelope import DamagedRecordError, Decision, Fence
 from streams.log import (
@@ -92,7 +93,8 @@ class Follower(Listener):
 
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
     seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
-    that comes or goes: another node may have gone further meanwhile.
+    that comes or goes: another node may have gone further meanwhile. The attribute `generation` is that of the read
+    models which the facts go into; a position that holds for another one counts as its floor.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Follower(Listener):
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.group = group
+        self.generation = Generation()
         self._log = log
         self._topics = tuple(events_topic(area) for area in areas)
         self._node = node
@@ -163,21 +166,27 @@ class Follower(Listener):
                     if lane is not None and not lane.halted:
                         lane.backlog.offer(batch)
         finally:
+            beside.extend(lane.task for lane in self._lanes.values() if lane.task is not None)
             for task in beside:
                 task.cancel()
-            for lane in self._lanes.values():
-                if lane.task is not None:
-                    lane.task.cancel()
-            with contextlib.suppress(LogUnavailable, asyncio.CancelledError):
-                await asyncio.wait_for(self._commit(member), 2)
-            self._lanes.clear()
-            await member.close()
+            try:
+                await asyncio.gather(*beside, return_exceptions=True)
+                with contextlib.suppress(LogUnavailable, TimeoutError):
+                    await asyncio.wait_for(self._commit(member), 2)
+            finally:
+                # Whatever else fails: a member that stays open would hand on to us what it is given.
+                self._lanes.clear()
+                await member.close()
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
-            epoch = int(position.note) if position.note else -1
             backlog = Backlog(self._log, place, position.offset, self._most_waiting)
-            lane = _Lane(Fence(epoch), position.offset, epoch, backlog)
+            offset, epoch = standing(position, place, self.generation)
+            if offset < position.offset:
+                backlog.read_again(offset)
+            else:
+                offset, epoch = position.offset, _epoch(position)
+            lane = _Lane(Fence(epoch), offset, epoch, backlog)
             self._lanes[place] = lane
             if self._forget is not None:
                 self._forget(place)
@@ -257,7 +266,7 @@ class Follower(Listener):
 
     async def _take(self, place: TopicPartition, lane: _Lane, taken: Sequence[Stored]) -> None:
         before = lane.fence.epoch
-        facts, halt = _admitted(place, lane.fence, taken)
+        facts, halt = admitted(place, lane.fence, taken)
         if facts and self._behind:
             age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
             await asyncio.sleep(max(0.0, self._behind - age))
@@ -368,7 +377,7 @@ class Follower(Listener):
                     stretch(self._log, place, parked.offset, lane.position)
                 ) as batches:
                     async for batch in batches:
-                        facts, halt = _admitted(place, fence, batch)
+                        facts, halt = admitted(place, fence, batch)
                         if halt is not None:
                             raise halt
                         own = [fact for fact in facts if fact.aggregate == parked.aggregate]
@@ -427,7 +436,7 @@ class Follower(Listener):
 
     async def _commit(self, member: Member) -> None:
         moved = {
-            place: Position(lane.position, str(lane.epoch) if lane.epoch >= 0 else "")
+            place: Position(lane.position, noted(lane.epoch, self.generation))
             for place, lane in self._lanes.items()
             if lane.position > lane.done and not lane.halted
         }
@@ -438,13 +447,32 @@ class Follower(Listener):
                     self._lanes[place].done = position.offset
 
 
+def noted(epoch: int, generation: Generation) -> str:
+    """What stands beside a position: the fence's epoch, and of the later generations the number."""
+    if generation.number:
+        return f"{epoch}/{generation.number}"
+    return str(epoch) if epoch >= 0 else ""
+
+
+def standing(position: Position, place: TopicPartition, generation: Generation) -> tuple[int, int]:
+    """The first offset that is not in these read models, where a group has this position; and the epoch there."""
+    number = position.note.partition("/")[2]
+    if int(number or 0) == generation.number:
+        return position.offset, _epoch(position)
+    return generation.floor(*place)
+
+
+def _epoch(position: Position) -> int:
+    return int(position.note.partition("/")[0] or -1)
+
+
 _LOST_END = (
     "the log is shorter than what we have followed: it was restored or has lost its end; "
     "rebuild what follows from it (docs/operations.md)"
 )
 
 
-def _admitted(
+def admitted(
     place: TopicPartition, fence: Fence, records: Sequence[Stored]
 ) -> tuple[list[Fact], DamagedRecordError | None]:
     """The facts up to a record that cannot be read, and why it cannot."""

@@ -6,6 +6,7 @@ A record that cannot be read, or that the store refuses, is left out with one li
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +14,11 @@ import msgspec
 
 from projections.frame import FrameRecord, indexes, insert
 from projections.store import Insert, ReadStore, StoreRejected, StoreUnavailable, tenant_database
+from projections.store.generations import Generation
 from streams.envelope import NewerReleaseError, halt_at_newer
-from streams.follower import TransientError
-from streams.log import Listener, Log, LogUnavailable, Position, Stored, TopicPartition
+from streams.follower import TransientError, noted, standing
+from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
+from streams.ranges import stretch
 from streams.topology import FRAMES
 from streams.writer import StoreWriter
 
@@ -34,6 +37,12 @@ class FrameWriter:
         self._ready: set[str] = set()
         self._decoder = msgspec.json.Decoder(FrameRecord)
         self.counts = {"projected": 0, "refused": 0}
+
+    def use(self, store: ReadStore) -> None:
+        """Write into this store from now on."""
+        self._store = store
+        self._writer = StoreWriter(store)
+        self._ready.clear()
 
     async def write(self, batch: Sequence[Stored]) -> None:
         """Raises TransientError or StoreUnavailable while the store is away: the same batch can be written again."""
@@ -86,8 +95,15 @@ class FrameProjector(Listener):
         self._log = log
         self._writer = FrameWriter(store)
         self._node = node
+        self.generation = Generation()
+        self._missing: dict[TopicPartition, tuple[int, int]] = {}
         self._halted: set[TopicPartition] = set()
         self.counts = self._writer.counts
+
+    def use(self, generation: Generation, store: ReadStore) -> None:
+        """Project into this generation's store from now on."""
+        self.generation = generation
+        self._writer.use(store)
 
     async def run(self) -> None:
         member = self._log.member("frames", [FRAMES], self._node, self)
@@ -96,6 +112,7 @@ class FrameProjector(Listener):
             loop, next_at = asyncio.get_running_loop(), 0.0
             while True:
                 try:
+                    await self._project_missing(member)
                     await asyncio.sleep(max(0.0, next_at - loop.time()))
                     polled = await member.poll(1.0, 2000)
                     batches = {place: self._known(place, batch) for place, batch in polled.items()}
@@ -104,9 +121,9 @@ class FrameProjector(Listener):
                         await self._project([stored for batch in batches.values() for stored in batch])
                         await member.commit(
                             {
-                                place: Position(batch[-1].offset + 1)
+                                place: Position(batch[-1].offset + 1, noted(-1, self.generation))
                                 for place, batch in batches.items()
-                                if batch
+                                if batch and place not in self._missing
                             }
                         )
                 except LogUnavailable as error:
@@ -130,9 +147,27 @@ class FrameProjector(Listener):
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         self._halted -= positions.keys()
+        for place, position in positions.items():
+            begin, _ = standing(position, place, self.generation)
+            if begin < position.offset:
+                self._missing[place] = (begin, position.offset)
+
+    async def _project_missing(self, member: Member) -> None:
+        """What stands before a position that holds for another generation, from this one's floor on."""
+        while self._missing:
+            place, (begin, end) = next(iter(self._missing.items()))
+            async with contextlib.aclosing(stretch(self._log, place, begin, end)) as batches:
+                async for batch in batches:
+                    await self._project(self._known(place, batch))
+            if self._missing.get(place) == (begin, end):
+                if place not in self._halted:
+                    await member.commit({place: Position(end, noted(-1, self.generation))})
+                del self._missing[place]
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         """What is written after the loss is written once more by the next holder, with the same ids."""
+        for place in places:
+            self._missing.pop(place, None)
 
     async def _project(self, batch: Sequence[Stored]) -> None:
         wait = 0.05

@@ -27,9 +27,12 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from commands.base import Area
+from projections.store import StoreUnavailable
+from projections.store.generations import Generation
 from streams.envelope import LATE
+from streams.follower import standing
 from streams.log import LogUnavailable, Position, TopicPartition
-from streams.topology import PARTITIONS, commands_topic, events_topic
+from streams.topology import FAUST, PARTITIONS, commands_topic, events_topic
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ UNDER_WAY: Final = LATE + APART
 SOONEST: Final = 0.1
 """Between two samples, in seconds, while somebody waits."""
 MOST_MARKS: Final = 256
+SETTLED: Final = timedelta(seconds=15)
+"""After a new generation nobody writes into the one before any more, but who was frozen."""
 
 
 class Offsets(Protocol):
@@ -85,11 +90,32 @@ def _passed(positions: Sequence[int], ends: Sequence[int]) -> bool:
     return all(position >= end for position, end in zip(positions, ends, strict=True))
 
 
+class Generations(Protocol):
+    """Which read models are read; `projections.store.generations.GenerationStore`."""
+
+    known: Generation
+
+    async def newest(self) -> Generation:
+        """Asked anew; `known` is the same then. Raises StoreUnavailable."""
+        ...
+
+
+class _One:
+    """Read models without generations."""
+
+    known = Generation()
+
+    async def newest(self) -> Generation:
+        return self.known
+
+
 class Lag:
     """`run` until cancelled. `readers` says for an area which groups write its read models.
 
     Where several do, one partition is as far as the furthest of them: the sweeper repairs within seconds what a
-    killed Faust skipped.
+    killed Faust skipped. `generations` says which read models are read: a position that holds for others
+    counts as the floor of these, and Faust's, which note none, count once the sweeper has passed where the log ended
+    `SETTLED` after the change.
     """
 
     def __init__(
@@ -99,11 +125,16 @@ class Lag:
         readers: Mapping[Area, Sequence[str]] | None = None,
         *,
         every: float = 1.0,
+        generations: Generations | None = None,
     ) -> None:
         self._log = log
         self._clock = clock
         self._readers = dict(readers or {})
         self._every = every
+        self._generations = generations or _One()
+        self._number: int | None = None
+        self._changed_at: datetime | None = None
+        self._settled: Mapping[TopicPartition, int] = {}
         self._commands = {area: Course() for area in Area}
         self._events = {area: Course() for area in self._readers}
         self._behind: dict[Area, Sequence[float]] = {}
@@ -142,8 +173,14 @@ class Lag:
         positions = dict(zip(groups, found, strict=True))
         now = self._clock()
         ends = await self._log.ends(list({place for asked in groups.values() for place in asked}))
+        generation = await self._generation_read()
+        number = None if generation is None else generation.number
+        if number != self._number:
+            self._number, self._changed_at, self._settled = number, now, {}
+        elif self._changed_at is not None and now - self._changed_at > SETTLED:
+            self._changed_at, self._settled = None, ends
         for area in Area:
-            self._measure(area, now, ends, positions)
+            self._measure(area, now, ends, positions, generation or self._generations.known)
         self._sampled.set()
         self._sampled = asyncio.Event()
 
@@ -153,6 +190,7 @@ class Lag:
         now: datetime,
         ends: Mapping[TopicPartition, int],
         positions: Mapping[str, Mapping[TopicPartition, Position]],
+        generation: Generation,
     ) -> None:
         course, places = self._commands[area], _places(commands_topic(area))
         at = [_offset(positions[DECIDER], place) for place in places]
@@ -168,9 +206,29 @@ class Lag:
         course, places = self._events[area], _places(events_topic(area))
         if decided is not None:
             course.set(decided, [ends[place] for place in places])
-        read = [max(_offset(positions[name], place) for name in self._readers[area]) for place in places]
+        read = [
+            self._projected(
+                {name: positions[name].get(place) for name in self._readers[area]}, place, generation
+            )
+            for place in places
+        ]
         reached = course.reached(read)
         self._until[area] = None if reached is None else reached - UNDER_WAY
+
+    def _projected(
+        self, positions: Mapping[str, Position | None], place: TopicPartition, generation: Generation
+    ) -> int:
+        """How far this partition stands in the read models that are read."""
+        known = {name: position for name, position in positions.items() if position is not None}
+        furthest = max((position.offset for position in known.values()), default=0)
+        if not generation.number:
+            return furthest
+        noted = [
+            standing(position, place, generation)[0] for name, position in known.items() if name != FAUST
+        ]
+        sure = max(noted, default=generation.floor(*place)[0])
+        settled = self._changed_at is None and sure >= self._settled.get(place, 0)
+        return furthest if settled else sure
 
     @property
     def measured(self) -> Iterable[Area]:
@@ -189,8 +247,20 @@ class Lag:
         return self._records.get(area, 0)
 
     def projected_until(self, area: Area) -> datetime | None:
-        """Everything received before this time can be read; None where that is not known."""
-        return self._until.get(area)
+        """Everything received before this time can be read; None where that is not known, as after a sample of read
+        models that are read no more."""
+        return self._until.get(area) if self.holds() else None
+
+    def holds(self) -> bool:
+        """Whether the newest sample is of the read models that are read now."""
+        return self._generations.known.number == self._number
+
+    async def _generation_read(self) -> Generation | None:
+        """Asked after the positions: none of them is of a newer one. None while the store is away."""
+        try:
+            return await self._generations.newest()
+        except StoreUnavailable:
+            return None
 
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         """`projected_until` once it is `moment` or later, or after `patience` seconds as far as it is.

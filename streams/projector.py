@@ -108,6 +108,14 @@ class Projector:
         self.applied = 0
         self.stale = 0
 
+    def use(self, store: ReadStore) -> None:
+        """Project into this store from now on, of which nothing is known yet."""
+        self._store = store
+        self._writer = StoreWriter(store, gather=GATHER_SECONDS)
+        self._caches.clear()
+        self._parked = frozenset()
+        self._letters_at = -math.inf
+
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Project one batch; raises TransientError while the store is away, and nothing has been lost then."""
         work: list[tuple[Fact, Event, Meta]] = [

@@ -18,7 +18,7 @@ from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.envelope import Decision, Fence, decode_events
 from streams.follower import Fact
 from streams.log import Log, TopicPartition
-from streams.projector import LETTERS, REREAD_SECONDS, Projector, writes_of
+from streams.projector import LETTERS, REREAD_SECONDS, writes_of
 from streams.ranges import stretch
 from streams.topology import PARTITIONS, events_topic
 
@@ -62,26 +62,6 @@ def state_at(events: Iterable[Event], registry: EventRegistry, at: datetime | No
             aggregate = registry.aggregate(kind_of(event.originator_id)).blank(event.originator_id)
         event.mutate(aggregate)
     return aggregate
-
-
-async def rebuild(log: Log, projector: Projector, progress: Callable[[int, int], None]) -> int:
-    """Project everything from the beginning; returns how many decisions. `progress(done, all)` in offsets."""
-    every = places(Area)
-    ends = await log.ends(every)
-    begins = await log.beginnings(every)
-    total = sum(ends[place] - begins[place] for place in every)
-    done = decisions = 0
-    for place in every:
-        before = begins[place]
-        async with contextlib.aclosing(facts(log, place)) as batches:
-            async for batch in batches:
-                if batch:
-                    await projector.handle(place, batch)
-                    decisions += len(batch)
-                    progress(done + batch[-1].offset + 1 - before, total)
-        done += ends[place] - before
-        progress(done, total)
-    return decisions
 
 
 class NotRetried(Exception):

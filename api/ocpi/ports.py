@@ -59,6 +59,10 @@ class Readable(Protocol):
         `patience` seconds as far as it is. Raises LogUnavailable where it is not known."""
         ...
 
+    def holds(self) -> bool:
+        """Whether what was said is true of what is read now: other read models may have taken their place."""
+        ...
+
 
 class Peers(Protocol):
     """Calls back in a registration."""

@@ -34,6 +34,8 @@ BAD_TOKENS: Final = 50
 BAD_TOKENS_RATE: Final = 5
 """How many requests without a good token one address may send at once, and how many a second over time."""
 
+IDEMPOTENCY: Final = "chargesphere_idempotency"
+"""The database beside the read models that no rebuild drops."""
 IDEMPOTENCY_S: Final = 86_400
 """How long an Idempotency-Key is remembered with its request, in seconds."""
 
@@ -90,8 +92,8 @@ class Caller:
             id = services.vault.digest("idempotency", f"{self.tenant}|{self.by}|{id}")
             mark = await self.fingerprint()
             document: Document = {"fingerprint": mark, "at": utc_text(now)}
-            await services.store.apply([Insert(HUB, "idempotency", id, document)])
-            kept = await services.store.get(HUB, "idempotency", id)
+            await services.store.apply([Insert(IDEMPOTENCY, "idempotency", id, document)])
+            kept = await services.store.get(IDEMPOTENCY, "idempotency", id)
             if kept is not None and kept["fingerprint"] != mark:
                 raise Problem(
                     409, "this Idempotency-Key was used for another request", code=Refusal.CONFLICT.value
@@ -119,7 +121,7 @@ class Caller:
 
 def indexes() -> tuple[IndexSpec, ...]:
     """What the API keeps of its own."""
-    return (expiry(HUB, "idempotency", "at", IDEMPOTENCY_S),)
+    return (expiry(IDEMPOTENCY, "idempotency", "at", IDEMPOTENCY_S),)
 
 
 def result_of(reply: Reply, type: type[T]) -> T:

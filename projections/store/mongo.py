@@ -247,6 +247,11 @@ class MongoReadStore(ReadStore):
                     await self._database(db).drop_collection(collection)
         await self.ensure([spec for spec in self._declared if spec.db in names])
 
+    async def discard(self, databases: Iterable[str]) -> None:
+        names = set(databases)
+        self._declared = {spec: None for spec in self._declared if spec.db not in names}
+        await self.drop_all(names)
+
     async def databases(self) -> list[str]:
         async with self._translating():
             held = await self._client.list_database_names()

@@ -353,6 +353,10 @@ class ReadStore(ABC):
         """Empties these databases; positions stay, and indexes declared through this store come back."""
 
     @abstractmethod
+    async def discard(self, databases: Iterable[str]) -> None:
+        """Takes these databases away for good, which nobody uses any more, with their indexes; positions may stay."""
+
+    @abstractmethod
     async def databases(self) -> list[str]:
         """The databases that hold anything, sorted."""
 

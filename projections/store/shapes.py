@@ -33,7 +33,8 @@ from projections.store.port import (
     Write,
 )
 
-_DATABASE = re.compile(r"chargesphere(_[a-z]{1,20})?|ocpp_[a-z0-9-]{1,32}")
+_DATABASE = re.compile(r"chargesphere_[a-z]{1,20}|(chargesphere|ocpp_[a-z0-9-]{1,32})(~[1-9][0-9]{0,8})?")
+"""With the number of a generation (`generations`)."""
 _COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MAX_INT = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -148,7 +149,8 @@ def ordering(query: Query) -> tuple[Sort, ...]:
 
 def _shape(query: Query) -> int:
     keys = [(key.field, key.descending) for key in ordering(query)]
-    return zlib.crc32(msgspec.json.encode([query.db, query.collection, keys]))
+    # A page goes on in another generation of its database.
+    return zlib.crc32(msgspec.json.encode([query.db.partition("~")[0], query.collection, keys]))
 
 
 def make_cursor(query: Query, last: Document) -> str:

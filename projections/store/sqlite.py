@@ -240,6 +240,17 @@ class SqliteReadStore(ReadStore):
         names = [name for name in databases if self._files.path(name).exists()]
         await self._write(lambda: self._drop(names))
 
+    async def discard(self, databases: Iterable[str]) -> None:
+        names = set(databases)
+
+        def discard() -> None:
+            self._declared = {spec: None for spec in self._declared if spec.db not in names}
+            self._tables = {known for known in self._tables if known[0] not in names}
+            for db in names:
+                self._files.discard(db)
+
+        await self._write(discard)
+
     async def databases(self) -> list[str]:
         def read() -> list[str]:
             return sorted(name for name in self._files.names() if is_database(name) and self._tables_of(name))

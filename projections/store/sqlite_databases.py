@@ -16,6 +16,7 @@ from pathlib import Path
 
 from projections.store import sqlite_sql as sql
 from projections.store.files import own_database, own_folder
+from projections.store.generations import DATABASE as GENERATIONS
 from projections.store.sqlite_file import (
     DamagedFileError,
     MissingCommitsError,
@@ -86,6 +87,7 @@ class Databases:
         self._open: dict[str, Database] = {}
         self._damaged: dict[str, DamagedFileError] = {}
         self._checks: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._lives: dict[str, int] = {}
         self._closing = False
 
     def path(self, db: str) -> Path:
@@ -107,16 +109,32 @@ class Databases:
     def reader(self, db: str) -> sqlite3.Connection:
         """This thread's connection to a file that exists."""
         held: dict[str, sqlite3.Connection] = self._local.__dict__
-        if db not in held:
+        life = f"{db}#{self._lives.get(db, 0)}"
+        if life not in held:
             self.writer(db)
-            held[db] = self._connect(db)
-            held[db].execute("PRAGMA query_only = 1")
+            held[life] = self._connect(db)
+            held[life].execute("PRAGMA query_only = 1")
         self._refuse_damaged(db)
-        return held[db]
+        return held[life]
 
     def inspect(self, db: str) -> None:
         """Check the whole file now, however large it is."""
         check(self.reader(db), self.path(db))
+
+    def discard(self, db: str) -> None:
+        """Remove the file of a database that nobody uses any more; its name may come again."""
+        with self._opening:
+            database = self._open.pop(db, None)
+            if database is not None:
+                database.close()
+                self._connections.remove(database.connection)
+                database.connection.close()
+            self._damaged.pop(db, None)
+            self._lives[db] = self._lives.get(db, 0) + 1
+            path = self.path(db)
+            # The count of its commits first: without a file it would miss them.
+            for name in (f"{path.name}.commits", f"{path.name}-wal", f"{path.name}-shm", path.name):
+                path.with_name(name).unlink(missing_ok=True)
 
     def close(self) -> None:
         self._closing = True
@@ -210,4 +228,5 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _can_be_built_again(db: str) -> bool:
-    return not db.startswith("chargesphere_")
+    """Without the file that says which generation is read, it is the first one, which is empty then."""
+    return not db.startswith("chargesphere_") or db == GENERATIONS

@@ -23,9 +23,9 @@ from commands.tenant import CreateTenant
 from domain.charge_point import session_id
 from domain.values import Authorization, PartyId, RegisterSample
 from gateway.ocpp.ports import Frame
-from projections.store import HUB, Document, Query
+from projections.store import HUB, Document, Query, ReadStore
+from projections.store.generations import GenerationStore
 from projections.store.sqlite import SqliteReadStore
-from streams.frame_projector import FrameProjector
 from streams.frames import FrameRecorder
 from streams.log import TopicPartition
 from streams.replay import places
@@ -49,7 +49,7 @@ async def open_installation(data: Path) -> Backbone:
     backbone.start_channel()
     backbone.start_decider()
     backbone.start_projector()
-    backbone.start("frames", FrameProjector(backbone.log, backbone.store, backbone.node).run)
+    backbone.start_frames()
     return backbone
 
 
@@ -145,7 +145,7 @@ async def _until_settled(backbone: Backbone) -> None:
 
 async def documents(data: Path) -> dict[str, dict[str, Document]]:
     """Every document of every read model, by database and collection."""
-    store = SqliteReadStore(data / "read")
+    store = GenerationStore(SqliteReadStore(data / "read"))
     try:
         return {
             f"{db}.{collection}": {str(found["_id"]): found for found in await _all(store, db, collection)}
@@ -156,7 +156,7 @@ async def documents(data: Path) -> dict[str, dict[str, Document]]:
         await store.close()
 
 
-async def _all(store: SqliteReadStore, db: str, collection: str) -> list[Document]:
+async def _all(store: ReadStore, db: str, collection: str) -> list[Document]:
     return list((await store.find(Query(db, collection, limit=500))).items)
 
 

@@ -20,7 +20,7 @@ from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
 from streams.projector import Projector
-from streams.replay import rebuild
+from streams.rebuild import Rebuild
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
 from tests.projections.facts import (
@@ -275,7 +275,7 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
     await write(log, *events, meta=meta())
     await store.drop_all([HUB])
 
-    await rebuild(log, Projector(store, EVENTS, [], [LOCATIONS]), lambda done, all: None)
+    await Rebuild(log, Projector(store, EVENTS, [], [LOCATIONS])).go_on()
 
     assert await documents(store) == live
     await log.close()

@@ -20,7 +20,8 @@ from projections.store.sqlite import SqliteReadStore
 from streams.envelope import record
 from streams.follower import Fact
 from streams.projector import Projector
-from streams.replay import facts, places, rebuild
+from streams.rebuild import Rebuild
+from streams.replay import facts, places
 from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of, topics
 from tests.domain.golden import golden
@@ -164,7 +165,7 @@ async def test_every_collection_is_the_same_after_a_rebuild(log: SqliteLog, stor
     await store.drop_all([HUB, "ocpp_demo"])
     assert await kept(store) == {}
 
-    await rebuild(log, projector(store), lambda done, all: None)
+    await Rebuild(log, projector(store)).go_on()
 
     assert await kept(store) == live
     names = {collection for _, collection in live}
@@ -183,7 +184,7 @@ async def test_every_collection_is_the_same_after_a_rebuild(log: SqliteLog, stor
 
 async def test_the_last_partition_may_come_first(log: SqliteLog, store: SqliteReadStore) -> None:
     """No read model depends on the order between aggregates: a CDR's delivery may be known before the CDR."""
-    await rebuild(log, projector(store), lambda done, all: None)
+    await Rebuild(log, projector(store)).go_on()
     before = await kept(store)
     await store.drop_all([HUB, "ocpp_demo"])
 
@@ -206,7 +207,7 @@ async def test_what_comes_again_changes_nothing(log: SqliteLog, store: SqliteRea
 async def test_the_story_of_a_session_ends_with_its_delivered_cdr(
     log: SqliteLog, store: SqliteReadStore
 ) -> None:
-    await rebuild(log, projector(store), lambda done, all: None)
+    await Rebuild(log, projector(store)).go_on()
 
     lines = [one for one in (await kept(store))[HUB, "stories"] if one["correlation_id"] == SESSION]
 

@@ -145,6 +145,11 @@ class SimReadStore(ReadStore):
         await self._call("drop_all", lambda: self._shelf.drop(names))
         await self.ensure([spec for spec in self._declared if spec.db in names])
 
+    async def discard(self, databases: Iterable[str]) -> None:
+        names = set(databases)
+        await self._call("discard", lambda: self._shelf.drop(names))
+        self._declared = {spec: None for spec in self._declared if spec.db not in names}
+
     async def databases(self) -> list[str]:
         return await self._call("databases", self._shelf.databases)
 

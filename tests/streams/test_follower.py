@@ -14,9 +14,10 @@ import pytest
 
 from commands.base import Area
 from domain.aggregate import UnknownEventError
+from projections.store.generations import Generation
 from streams.envelope import decode_events
 from streams.follower import Fact, Follower, TransientError
-from streams.log import Log, Record, TopicPartition
+from streams.log import Log, Member, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of
 from tests.streams.counter import EVENTS
@@ -47,11 +48,17 @@ class Taker:
 
 @asynccontextmanager
 async def following(
-    log: Log, taker: Taker, *, behind: float = 0.0, batch: int = 500
+    log: Log,
+    taker: Taker,
+    *,
+    behind: float = 0.0,
+    batch: int = 500,
+    generation: Generation | None = None,
 ) -> AsyncIterator[Follower]:
     follower = Follower(
         log, "g", [Area.CHARGE_POINT], "one", taker, batch=batch, commit_every=0.02, behind=behind
     )
+    follower.generation = generation or Generation()
     task = asyncio.create_task(follower.run())
     try:
         yield follower
@@ -219,3 +226,47 @@ async def test_a_sweeper_hands_over_nothing_younger_than_it_was_told(
         await until(lambda: len(ages) == 2)
 
     assert min(ages) >= behind
+
+
+async def test_a_follower_whose_last_position_is_not_committed_in_time_leaves_its_group_all_the_same(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that stayed open would hand on to it what it is given, beside the one of its next run."""
+
+    async def hang(self: Follower, member: Member) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as away:
+        away.setattr(Follower, "_commit", hang)
+        async with following(embedded, Taker()) as follower:
+            await until(lambda: follower.positions)
+    await write(embedded, added("a", 1, 1))
+    taker = Taker()
+    async with following(embedded, taker):
+        await until(lambda: taker.ids)
+
+    assert taker.ids == ["a-1"]
+
+
+async def test_a_position_of_other_read_models_counts_as_the_floor_of_those_that_are_followed_into(
+    embedded: SqliteLog,
+) -> None:
+    await write(embedded, *(added("a", version, 1) for version in range(1, 6)))
+    first = Taker()
+    async with following(embedded, first):
+        await until(lambda: _is_at(embedded, (5, "0")))
+    taker = Taker()
+    generation = Generation(3, {(A.topic, A.partition): (2, 0)})
+    async with following(embedded, taker, generation=generation):
+        await until(lambda: _is_at(embedded, (5, "0/3")))
+    again = Taker()
+    async with following(embedded, again, generation=generation):
+        await write(embedded, added("a", 6, 1))
+        await until(lambda: again.ids)
+
+    assert taker.ids == ["a-3", "a-4", "a-5"]
+    assert again.ids == ["a-6"]
+
+
+async def _is_at(log: Log, place: tuple[int, str]) -> bool:
+    return await committed(log) == place

@@ -25,11 +25,12 @@ from projections.store import (
     StoreUnavailable,
     Write,
 )
+from projections.store.generations import Generation, GenerationStore
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import record as log_record
 from streams.frame_projector import GATHER_SECONDS, FrameProjector
 from streams.frames import LONGEST_TEXT, FrameRecorder
-from streams.log import Log, LogUnavailable, Record, TopicPartition
+from streams.log import Log, LogUnavailable, Position, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, partition_of, topics
 from streams.vault import DestroyedError, KeyStore, Vault
@@ -584,6 +585,34 @@ async def test_a_frame_of_a_newer_release_halts_its_partition_and_waits_for_who_
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
         f"frames halt at {FRAMES}[{place.partition}]: {FRAMES}[{place.partition}]@1 is of version 2: "
         "written by a newer release, upgrade this process"
+    ]
+
+
+async def test_frames_are_projected_into_other_read_models_from_their_floor_on(
+    log: SqliteLog, store: SqliteReadStore
+) -> None:
+    for _ in range(3):
+        await append_one(log, 1)
+    place = TopicPartition(FRAMES, partition_of(charge_point_key("demo", "CP.1")))
+    first = FrameProjector(log, store, "one")
+
+    async def is_at(offset: int, note: str) -> None:
+        async with asyncio.timeout(20):
+            while (await log.committed("frames", [place])).get(place) != Position(offset, note):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async with running(first.run()):
+        await is_at(3, "")
+    other = GenerationStore(store).fixed(Generation(2, {(place.topic, place.partition): (1, -1)}))
+    for _ in range(2):
+        second = FrameProjector(log, store, "one")
+        second.use(other.generation, other)
+        async with running(second.run()):
+            await is_at(3, "-1/2")
+
+    assert sorted(str(item["_id"]) for item in (await other.find(Query("ocpp_demo", "frames"))).items) == [
+        f"{place.partition}-1",
+        f"{place.partition}-2",
     ]
 
 

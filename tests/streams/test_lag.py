@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.base import Area, Meta
+from projections.store import StoreUnavailable
+from projections.store.generations import Generation
 from streams.envelope import LATE, CommandRecord, decode_command, encode, raw
 from streams.lag import APART, UNDER_WAY, Course, Lag
 from streams.log import LogUnavailable, Position, Stored, TopicPartition
-from streams.topology import commands_topic, events_topic
+from streams.topology import FAUST, commands_topic, events_topic
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COMMANDS = TopicPartition(commands_topic(Area.SESSION), 3)
 EVENTS = TopicPartition(events_topic(Area.SESSION), 5)
-FAUST, SWEEPER = "faust", "sweeper"
+SWEEPER = "sweeper"
+SWITCHED = Generation(2, {EVENTS: (30, 0)})
 
 
 class Offsets:
@@ -28,6 +31,7 @@ class Offsets:
     def __init__(self) -> None:
         self.end: dict[TopicPartition, int] = {}
         self.at: dict[tuple[str, TopicPartition], int] = {}
+        self.notes: dict[tuple[str, TopicPartition], str] = {}
         self.asked = 0
         self.away = False
 
@@ -35,7 +39,11 @@ class Offsets:
         self, group: str, places: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Position]:
         self._ask()
-        return {place: Position(self.at[group, place]) for place in places if (group, place) in self.at}
+        return {
+            place: Position(self.at[group, place], self.notes.get((group, place), ""))
+            for place in places
+            if (group, place) in self.at
+        }
 
     async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         self._ask()
@@ -47,13 +55,28 @@ class Offsets:
             raise LogUnavailable("the log is away")
 
 
+class Read:
+    """Which read models are read; `known` is what the process had learnt."""
+
+    def __init__(self) -> None:
+        self.current = self.known = Generation()
+        self.away = False
+
+    async def newest(self) -> Generation:
+        if self.away:
+            raise StoreUnavailable("here", "away")
+        self.known = self.current
+        return self.known
+
+
 class Watched:
     """A lag over offsets, with a clock that a test moves."""
 
     def __init__(self) -> None:
         self.log = Offsets()
+        self.read = Read()
         self.now = NOON
-        self.lag = Lag(self.log, lambda: self.now, {Area.SESSION: (FAUST, SWEEPER)})
+        self.lag = Lag(self.log, lambda: self.now, {Area.SESSION: (FAUST, SWEEPER)}, generations=self.read)
 
     async def after(self, seconds: float) -> None:
         """A sample so many seconds after noon."""
@@ -280,3 +303,64 @@ def test_what_the_log_takes_behind_a_mark_is_never_decided_as_of_before_the_time
     at = NOON + received - slow
     # The log's time is in whole milliseconds.
     assert decode_command(command(at, landed)).meta.at >= mark - UNDER_WAY - timedelta(milliseconds=1)
+
+
+# -- read models that take the place of others --------------------------------------------------------------------
+
+
+async def switched() -> Watched:
+    """At 10 s everything to offset 40 was projected; then read models are read that have what stands before 30."""
+    watched = Watched()
+    watched.log.end[EVENTS] = 40
+    for group in (FAUST, SWEEPER):
+        watched.log.at[group, EVENTS] = 40
+    watched.log.notes[SWEEPER, EVENTS] = "0"
+    await watched.after(10)
+    assert watched.until == 10
+    watched.read.current = SWITCHED
+    return watched
+
+
+async def test_what_was_said_of_read_models_that_are_read_no_more_holds_no_longer() -> None:
+    watched = await switched()
+    assert watched.lag.holds()
+    watched.read.known = SWITCHED
+    assert not watched.lag.holds()
+    assert watched.until is None
+
+
+async def test_a_position_in_other_read_models_counts_as_the_floor_of_those_that_are_read() -> None:
+    watched = await switched()
+    await watched.after(12)
+    assert watched.until is None
+    watched.log.at[SWEEPER, EVENTS], watched.log.notes[SWEEPER, EVENTS] = 40, "0/2"
+    await watched.after(13)
+    assert watched.until == 13
+
+
+async def test_faust_counts_again_once_the_sweeper_has_passed_what_it_may_have_written_elsewhere() -> None:
+    watched = await switched()
+    await watched.after(12)
+    watched.log.notes[SWEEPER, EVENTS] = "0/2"
+    watched.log.end[EVENTS] = watched.log.at[FAUST, EVENTS] = 50
+    watched.log.at[SWEEPER, EVENTS] = 45
+    for second in (13, 28, 29):
+        await watched.after(second)
+        assert watched.until == 12
+    watched.log.at[SWEEPER, EVENTS] = 50
+    await watched.after(30)
+    assert watched.until == 30
+    watched.log.end[EVENTS] = watched.log.at[FAUST, EVENTS] = 60
+    await watched.after(31)
+    assert watched.until == 31
+
+
+async def test_while_the_store_is_away_the_decider_is_measured_and_nothing_is_said_of_read_models() -> None:
+    watched = Watched()
+    watched.read.away = True
+    await watched.after(0)
+    watched.log.end[COMMANDS] = 10
+    await watched.after(1)
+    await watched.after(4)
+    assert watched.lag.behind_seconds(Area.SESSION) == 3
+    assert watched.until is None

@@ -32,7 +32,8 @@ from streams.envelope import Decision
 from streams.follower import Fact
 from streams.log import Log
 from streams.projector import LETTERS, Projector
-from streams.replay import NotRetried, facts, places, rebuild, retry
+from streams.rebuild import Rebuild
+from streams.replay import NotRetried, facts, places, retry
 from streams.sqlite_log import SqliteLog
 from tests.streams.counter import EVENTS
 from tests.streams.counting import FEED, UNLUCKY, Faulty, added, claim, write
@@ -356,7 +357,7 @@ async def test_a_rebuild_equals_the_live_documents_and_appends_nothing(
     await read_store.drop_all([HUB])
     assert await total(read_store, names[0]) == (None, 0)
     told: list[tuple[int, int]] = []
-    count = await rebuild(embedded, projector(read_store), lambda done, all: told.append((done, all)))
+    count = await Rebuild(embedded, projector(read_store)).go_on(lambda done, all: told.append((done, all)))
 
     assert count == 150
     assert {name: await read_store.get(HUB, "counters", name) for name in names} == before

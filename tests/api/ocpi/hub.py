@@ -151,12 +151,17 @@ class Readable:
     def __init__(self) -> None:
         self.until: datetime | None = datetime(9999, 1, 1, tzinfo=UTC)
         self.waited: list[tuple[Area, datetime]] = []
+        self.replaced: list[bool] = []
 
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         self.waited.append((area, moment))
         if self.until is None:
             raise LogUnavailable("it is not known")
         return self.until
+
+    def holds(self) -> bool:
+        """What was true of read models that were replaced while they were read is not."""
+        return not (self.replaced.pop() if self.replaced else False)
 
 
 class Hub:

@@ -355,6 +355,14 @@ async def test_a_list_is_waited_for_until_the_time_of_its_request_and_not_beyond
     ]
 
 
+async def test_a_list_of_read_models_that_were_replaced_meanwhile_is_read_again(hub: Hub) -> None:
+    """What was known of its end was true of those that were there before."""
+    await hub.connect()
+    hub.readable.replaced = [False, True]
+    await ids(hub, SESSIONS)
+    assert hub.readable.waited == [(Area.SESSION, NOON)] * 2
+
+
 async def test_a_list_without_times_is_whole_and_waits_for_nothing(hub: Hub) -> None:
     await hub.connect()
     hub.readable.until = None
