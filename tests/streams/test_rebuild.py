@@ -234,11 +234,11 @@ def kill_before(made: Installation, node: Node, step: int) -> None:
     """As SIGKILL before this step of a process from now on; what it has asked of others still happens."""
     steps = itertools.count()
 
-    def watch(next_one: Node) -> None:
-        if next_one is node and next(steps) == step:
+    def watch() -> None:
+        if next(steps) == step:
             made.loop.freeze(node)
 
-    made.loop.before_step = watch
+    node.watch = watch
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -290,11 +290,10 @@ def steps_of_a_rebuild(monkeypatch: pytest.MonkeyPatch, seed: int) -> int:
         async with living(made):
             node, task = await made.start_rebuild()
 
-            def watch(one: Node) -> None:
-                if one is node:
-                    next(count)
+            def watch() -> None:
+                next(count)
 
-            made.loop.before_step = watch
+            node.watch = watch
             assert await task
 
     run(monkeypatch, seed, drill)
