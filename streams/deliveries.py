@@ -3,15 +3,13 @@
 What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
 Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
 nobody else; what is to be sent is found before it takes a place there, so that our own delay delays nobody either.
-Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends. One that whoever
-held the partition before may have in hand is left to it until then.
+Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -34,9 +32,6 @@ logger = logging.getLogger(__name__)
 LONGEST_SEND = timedelta(seconds=20)
 SHORTEST_SEND = timedelta(seconds=2)
 """An attempt whose lease ends sooner is left to the next one."""
-
-UNCHANGING = frozenset({"cdrs"})
-"""Modules whose objects have one version: the same attempt may be made twice at once."""
 
 GATHER_S = 0.1
 """How long attempts may wait under load for others to be begun with."""
@@ -102,44 +97,21 @@ class Deliveries(Generic[Content]):
         self._limit = queue
         self._lines: dict[str, _Line[Content]] = {}
         self._finding: set[asyncio.Task[None]] = set()
-        self._log = log
-        self._ends: dict[TopicPartition, asyncio.Task[int]] = {}
-        """Where each of the partitions held ended when it was gained."""
-        self.follower = Follower(
-            log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S, forget=self._moved
-        )
+        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S)
         self.counts: dict[str, int] = {}
 
     async def run(self) -> None:
         try:
             await self.follower.run()
         finally:
-            beside = [*self._finding, *self._ends.values()]
-            for task in itertools.chain(beside, *(line.tasks for line in self._lines.values())):
+            for task in self._finding.union(*(line.tasks for line in self._lines.values())):
                 task.cancel()
 
-    def _moved(self, place: TopicPartition) -> None:
-        if (reading := self._ends.pop(place, None)) is not None:
-            reading.cancel()
-        if place in self.follower.positions:
-            self._ends[place] = asyncio.create_task(self._end(place))
-
-    async def _end(self, place: TopicPartition) -> int:
-        while True:
-            try:
-                return (await self._log.ends([place]))[place]
-            except LogUnavailable:
-                await asyncio.sleep(0.5)
-
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
-        end = await asyncio.shield(self._ends[place])
         now = self._clock()
         for fact in facts:
             for event in select_events(fact.decision, self._events, _DUE):
                 if not isinstance(event, AttemptDue) or event.lease - now < SHORTEST_SEND:
-                    continue
-                if fact.offset < end and event.module not in UNCHANGING:
-                    # Whoever held this partition before may stand still with an older object in its hands.
                     continue
                 # What does not fit is not lost: its lease ends, and it comes again.
                 if len(self._finding) < self._limit:

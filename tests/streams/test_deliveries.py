@@ -88,15 +88,13 @@ class Effects:
         async with _running(engine.run()):
             yield engine
 
-    async def want(self, to: PartyId, object_id: str, module: str = "cdrs") -> None:
-        command: Command = Want(to=to, module=module, object_id=object_id, tenant="t", version=1)
-        await self.bus.ask(
-            command, Meta(command_id=f"{to}|{module}|{object_id}", at=self.clock(), tenant="t")
-        )
+    async def want(self, to: PartyId, object_id: str) -> None:
+        command: Command = Want(to=to, module="cdrs", object_id=object_id, tenant="t", version=1)
+        await self.bus.ask(command, Meta(command_id=f"{to}|{object_id}", at=self.clock(), tenant="t"))
 
-    async def happened(self, to: PartyId, object_id: str, module: str = "cdrs") -> list[str]:
+    async def happened(self, to: PartyId, object_id: str) -> list[str]:
         """The names of the events of one delivery."""
-        id = delivery_id(to, module, object_id)
+        id = delivery_id(to, "cdrs", object_id)
         return [
             type(event).__name__
             for place in places([Area.DELIVERY])
@@ -219,30 +217,6 @@ async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same
     ]
 
 
-async def test_an_attempt_that_whoever_held_the_partition_before_may_have_in_hand_is_left_to_it_until_its_lease_ends(
-    embedded: SqliteLog,
-) -> None:
-    """Found by a process that stood still within its lease with a session in its hands, while another one sent the
-    same attempt with a newer state. A CDR has one state, and goes at once."""
-    sender = FakeSender()
-    effects = Effects(embedded, sender)
-    async with effects.deciding():
-        await effects.want(GOOD, "1", "sessions")
-        await effects.want(GOOD, "1")
-        async with effects.delivering() as engine:
-            await until(lambda: delivered(effects, GOOD, "1"))
-            await until(lambda: engine.follower.handled == len("ab"))
-            await effects.want(GOOD, "2", "sessions")
-            await until(lambda: delivered(effects, GOOD, "2", "sessions"))
-            assert await effects.happened(GOOD, "1", "sessions") == ["Wanted", "AttemptDue"]
-            effects.clock.ahead = timedelta(seconds=31)
-            await until(lambda: attempted(effects, GOOD, "1", "sessions"))
-            effects.clock.ahead = timedelta(seconds=62)
-            await until(lambda: delivered(effects, GOOD, "1", "sessions"))
-
-    assert sender.sent == [(GOOD, "1", 1), (GOOD, "2", 1), (GOOD, "1", 2)]
-
-
 async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
     embedded: SqliteLog,
 ) -> None:
@@ -259,9 +233,9 @@ async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_whil
     assert 5 <= len(sender.to(BAD)) < 12
 
 
-async def delivered(effects: Effects, to: PartyId, object_id: str, module: str = "cdrs") -> bool:
-    return "Delivered" in await effects.happened(to, object_id, module)
+async def delivered(effects: Effects, to: PartyId, object_id: str) -> bool:
+    return "Delivered" in await effects.happened(to, object_id)
 
 
-async def attempted(effects: Effects, to: PartyId, object_id: str, module: str = "cdrs") -> bool:
-    return "AttemptFailed" in await effects.happened(to, object_id, module)
+async def attempted(effects: Effects, to: PartyId, object_id: str) -> bool:
+    return "AttemptFailed" in await effects.happened(to, object_id)
