@@ -3,7 +3,8 @@
 What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
 Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
 nobody else; what is to be sent is found before it takes a place there, so that our own delay delays nobody either.
-Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends.
+Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends. An attempt is
+begun once its group's position is committed behind it: so it is made once, whoever gets the partition next.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -96,8 +98,18 @@ class Deliveries(Generic[Content]):
         self._concurrency = concurrency
         self._limit = queue
         self._lines: dict[str, _Line[Content]] = {}
+        self._unsettled: dict[TopicPartition, deque[tuple[int, AttemptDue, Meta]]] = {}
         self._finding: set[asyncio.Task[None]] = set()
-        self.follower = Follower(log, "effects", [Area.DELIVERY], node, self._handle, gather=GATHER_S)
+        self.follower = Follower(
+            log,
+            "effects",
+            [Area.DELIVERY],
+            node,
+            self._handle,
+            gather=GATHER_S,
+            forget=self._forget,
+            settled=self._begin,
+        )
         self.counts: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -108,16 +120,29 @@ class Deliveries(Generic[Content]):
                 task.cancel()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        due = [
+            (fact.offset, event, fact.decision.meta)
+            for fact in facts
+            for event in select_events(fact.decision, self._events, _DUE)
+            if isinstance(event, AttemptDue)
+        ]
+        self._unsettled.setdefault(place, deque()).extend(due)
+
+    def _begin(self, place: TopicPartition, before: int) -> None:
+        """The attempts up to this offset are ours alone."""
+        unsettled = self._unsettled.get(place, deque())
         now = self._clock()
-        for fact in facts:
-            for event in select_events(fact.decision, self._events, _DUE):
-                if not isinstance(event, AttemptDue) or event.lease - now < SHORTEST_SEND:
-                    continue
-                # What does not fit is not lost: its lease ends, and it comes again.
-                if len(self._finding) < self._limit:
-                    finding = asyncio.create_task(self._find(event, fact.decision.meta))
-                    self._finding.add(finding)
-                    finding.add_done_callback(self._finding.discard)
+        while unsettled and unsettled[0][0] < before:
+            _, event, meta = unsettled.popleft()
+            # What does not fit is not lost: its lease ends, and it comes again.
+            if event.lease - now >= SHORTEST_SEND and len(self._finding) < self._limit:
+                finding = asyncio.create_task(self._find(event, meta))
+                self._finding.add(finding)
+                finding.add_done_callback(self._finding.discard)
+
+    def _forget(self, place: TopicPartition) -> None:
+        """Who has the partition now is given what was not settled."""
+        self._unsettled.pop(place, None)
 
     async def _find(self, event: AttemptDue, meta: Meta) -> None:
         try:

@@ -46,6 +46,8 @@ TRIES = 3
 """How often the facts of one aggregate are handed over before it is parked."""
 PARKED_EVERY = 2.0
 """Seconds between two looks whether a parked aggregate is to be tried again."""
+COMMIT_AGAIN = 0.2
+"""Seconds until a position that somebody waits for is committed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Fact:
 
 Handle = Callable[[TopicPartition, Sequence[Fact]], Awaitable[None]]
 Forget = Callable[[TopicPartition], None]
+Settled = Callable[[TopicPartition, int], None]
 
 
 class TransientError(Exception):
@@ -93,8 +96,9 @@ class Follower(Listener):
 
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
     seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
-    that comes or goes: another node may have gone further meanwhile. The attribute `generation` is that of the read
-    models which the facts go into; a position that holds for another one counts as its floor.
+    that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a partition's
+    position is committed, as soon as it is: what stands before is given to nobody else. The attribute `generation` is
+    that of the read models which the facts go into; a position that holds for another one counts as its floor.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Follower(Listener):
         behind: float = 0.0,
         gather: float = 0.05,
         forget: Forget | None = None,
+        settled: Settled | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.group = group
@@ -123,6 +128,8 @@ class Follower(Listener):
         self._behind = behind
         self._gather = gather
         self._forget = forget
+        self._settled = settled
+        self._moved = asyncio.Event()
         self._most_waiting = most_waiting
         self._parking = Parking(log)
         self._lanes: dict[TopicPartition, _Lane] = {}
@@ -278,6 +285,7 @@ class Follower(Listener):
         self.delays.extend((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
         # Together: a fence that has seen more than the position would drop valid decisions after a restart.
         lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
+        self._moved.set()
 
     async def _until_done(
         self, place: TopicPartition, lane: _Lane, facts: Sequence[Fact], epoch: int
@@ -428,23 +436,37 @@ class Follower(Listener):
 
     async def _commit_forever(self, member: Member) -> None:
         while True:
-            await asyncio.sleep(self._commit_every)
+            if self._settled is None:
+                await asyncio.sleep(self._commit_every)
+            else:
+                await self._moved.wait()
+                self._moved.clear()
             try:
                 await self._commit(member)
             except LogUnavailable as error:
                 logger.warning("%s: %s", self.group, error)
+                if self._settled is not None:
+                    self._moved.set()
+                    await asyncio.sleep(COMMIT_AGAIN)
 
     async def _commit(self, member: Member) -> None:
-        moved = {
-            place: Position(lane.position, noted(lane.epoch, self.generation))
+        lanes = {
+            place: lane
             for place, lane in self._lanes.items()
             if lane.position > lane.done and not lane.halted
         }
-        if moved:
-            await member.commit(moved)
-            for place, position in moved.items():
-                if place in self._lanes:
-                    self._lanes[place].done = position.offset
+        if not lanes:
+            return
+        moved = {
+            place: Position(lane.position, noted(lane.epoch, self.generation))
+            for place, lane in lanes.items()
+        }
+        await member.commit(moved)
+        for place, lane in lanes.items():
+            if self._lanes.get(place) is lane:
+                lane.done = moved[place].offset
+                if self._settled is not None:
+                    self._settled(place, lane.done)
 
 
 def noted(epoch: int, generation: Generation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -18,15 +18,30 @@ from streams.channel import LocalChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries, Outcome, Sender
 from streams.envelope import decode_events
-from streams.log import Log
+from streams.log import Listener, Log, LogUnavailable, Member, Position, TopicPartition
 from streams.partition import Rules
 from streams.replay import facts, places
 from streams.sqlite_log import SqliteLog
-from tests.streams.harness import until
+from tests.streams.harness import FlakyLog, until
 
 EVENTS = EventRegistry({Delivery: AGGREGATE_EVENTS})
 RULES = Rules(ROUTES, {"delivery": TIMER}, EVENTS)
 GOOD, BAD = PartyId(country_code="NL", party_id="GUD"), PartyId(country_code="NL", party_id="BAD")
+
+
+class Unsettled(FlakyLog):
+    """A log that keeps no positions of the group of this engine."""
+
+    def member(
+        self, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float = 0.0
+    ) -> Member:
+        member = super().member(group, topics, node, listener, gather)
+
+        async def commit(positions: Mapping[TopicPartition, Position]) -> None:
+            raise LogUnavailable("positions are not kept")
+
+        member.commit = commit  # type: ignore[method-assign]
+        return member
 
 
 class FakeSender(Sender[int]):
@@ -126,6 +141,26 @@ async def test_what_is_wanted_is_sent_once_and_recorded_as_delivered(embedded: S
     assert sender.sent == [(GOOD, "1", 1)]
     assert await effects.happened(GOOD, "1") == ["Wanted", "AttemptDue", "Delivered"]
     assert engine.counts == {"delivered": 1}
+
+
+async def test_an_attempt_that_another_process_is_given_too_is_made_by_one_of_them(
+    embedded: SqliteLog,
+) -> None:
+    """The first one loses its partitions before their positions are kept, and the second one begins there anew."""
+    sender = FakeSender()
+    effects = Effects(embedded, sender)
+    async with effects.deciding():
+        effects.log = Unsettled(embedded, "")
+        async with effects.delivering() as engine:
+            for number in (1, 2):
+                await effects.want(GOOD, str(number))
+                await until(lambda number=number: engine.follower.handled >= number)  # type: ignore[misc]
+        effects.log = embedded
+        async with effects.delivering():
+            await until(lambda: delivered(effects, GOOD, "1"))
+            await until(lambda: delivered(effects, GOOD, "2"))
+
+    assert sorted(sender.to(GOOD)) == ["1", "2"]
 
 
 async def test_a_silent_partner_delays_nobody_else(embedded: SqliteLog) -> None:
