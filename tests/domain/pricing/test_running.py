@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.pricing import Interval, Sample, Tariff, TariffFrom, Usage, price
+from domain.pricing import Amount, Interval, Sample, Tariff, TariffFrom, Usage, price
 from domain.pricing.running import Running, follow
 from domain.pricing.selection import Timeline
+from tests.domain.pricing.charges import MONDAY, local
 from tests.domain.pricing.strategies import BERLIN, GRID_WH, SECOND, moments, tariffs
+from tests.domain.pricing.worked_tariffs import tariff
 
 ZONE = ZoneInfo(BERLIN)
 POWERS = st.none() | st.sampled_from([0, 7_999, 8_000, 11_000, 16_000, 16_001, 48_000])
@@ -99,3 +102,54 @@ def test_after_each_reading_the_sum_is_the_price_of_the_charge_until_then(
         running, total = follow(running, since(usage, running, count), timeline, ZONE)
         running = msgspec.json.decode(msgspec.json.encode(running), type=Running)
         assert total == price(until(usage, count), given_tariffs, BERLIN).total
+
+
+def at(second: int) -> dt.datetime:
+    return local(MONDAY, "10:00") + second * SECOND
+
+
+def followed(spec: str, *samples: Sample, parking: tuple[Interval, ...] = ()) -> Amount:
+    """The total after these readings of a charge since 10:00, each told by itself."""
+    timeline = Timeline(tariff(spec))
+    running: Running | None = None
+    total: Amount | None = None
+    for sample in samples:
+        usage = Usage(start=at(0), end=sample.at, samples=(sample,), parking=parking)
+        running, total = follow(running, usage, timeline, ZONE)
+    assert total is not None
+    return total
+
+
+def test_what_lies_above_a_threshold_reached_in_the_second_of_a_reading_costs_what_comes_next() -> None:
+    """1,000 of the 1,200 Wh at 1 per kWh, 200 at 2, although the reading of that second says 1,100."""
+    readings = Sample(at(60), 900), Sample(at(61), 1100), Sample(at(121), 1200)
+    total = followed("(1) ENERGY 1 step 1 [max_kwh 1]; (2) ENERGY 2 step 1", *readings)
+    assert total.before == Decimal("1.4")
+
+
+def test_the_component_that_was_used_last_is_rounded_up_also_where_it_was_used_before() -> None:
+    """15 min at 1 and 10 at 2 per hour; the former comes last, so that all 25 become 30 by its step. What is parked
+    after it has no price."""
+    spec = "(1) TIME 2 step 600 [min_current 16]; (2) TIME 1 step 1800"
+    readings = (
+        Sample(at(0), 0, current_a=8),
+        Sample(at(600), 0, current_a=32),
+        Sample(at(1200), 0, current_a=8),
+        Sample(at(1500), 0, current_a=8),
+        Sample(at(1800), 0, current_a=8),
+    )
+    assert followed(
+        spec, *readings, parking=(Interval(at(1500), at(1800)),)
+    ).as_price().before_taxes == Decimal("0.6667")
+
+
+def test_nothing_but_what_is_new_is_held_of_what_came_before() -> None:
+    """However many readings: one quantity for each component."""
+    timeline = Timeline(tariff("(1) ENERGY 1 step 1 + TIME 1 step 1 [max_kwh 5]; (2) ENERGY 2 step 1"))
+    running: Running | None = None
+    sizes: list[int] = []
+    for number in range(1, 200):
+        sample = Sample(at(60 * number), 100 * number, 6000)
+        running, _ = follow(running, Usage(start=at(0), end=sample.at, samples=(sample,)), timeline, ZONE)
+        sizes.append(len(msgspec.json.encode(running)))
+    assert max(sizes) < 600
