@@ -111,7 +111,7 @@ class Keeper:
         Each reading is judged once, so that the work is as much as what came; all are judged again where one came
         late.
         """
-        late = [] if judged is None else [at for one in news if self._late(kept, at := one.at, judged)]
+        late = [one.at for one in news if judged is not None and self._late(kept, one.at, judged)]
         rough = any(self._upsets(kept, at) for at in late)
         if len(kept) <= READINGS_MOST:
             return Thinned(judged=judged, rough=True) if rough else None
