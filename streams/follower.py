@@ -443,6 +443,9 @@ class Follower(Listener):
                 self._moved.clear()
             try:
                 await self._commit(member)
+                if self._settled is not None:
+                    for place, lane in self._lanes.items():
+                        self._settled(place, lane.done)
             except LogUnavailable as error:
                 logger.warning("%s: %s", self.group, error)
                 if self._settled is not None:
@@ -465,8 +468,6 @@ class Follower(Listener):
         for place, lane in lanes.items():
             if self._lanes.get(place) is lane:
                 lane.done = moved[place].offset
-                if self._settled is not None:
-                    self._settled(place, lane.done)
 
 
 def noted(epoch: int, generation: Generation) -> str:
