@@ -21,9 +21,12 @@ MOST_STEPS = 400
 
 @pytest.fixture(autouse=True)
 def leaks_are_seen() -> Iterator[None]:
-    """aiokafka warns of a client or a connection that nobody closed when it is collected."""
+    """aiokafka warns of a client or a connection that nobody closed when it is collected. What was there before the
+    test is not looked at."""
+    gc.freeze()
     yield
     gc.collect()
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ from tests.streams.counting import FEED, Faulty, added
 COUNTERS = tuple(f"c{number}" for number in range(4))
 QUIET_S = 15.0
 PARTS = 4
+SEEDS = int(os.environ.get("REBUILD_SEEDS", "8"))
 EVERY = int(os.environ.get("REBUILD_KILLS_EVERY", "12"))
 """Of the steps before which somebody is killed; 1 are all of them."""
 LAST_STEPS = 120
@@ -241,7 +242,7 @@ def kill_before(made: Installation, node: Node, step: int) -> None:
     node.watch = watch
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_rebuild_beside_running_projectors_leaves_what_the_log_folds_to(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -255,7 +256,7 @@ def test_a_rebuild_beside_running_projectors_leaves_what_the_log_folds_to(
     run(monkeypatch, seed, drill)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_faust_wrote_into_what_was_there_before_the_sweeper_repairs(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -267,7 +268,7 @@ def test_what_faust_wrote_into_what_was_there_before_the_sweeper_repairs(
     run(monkeypatch, seed, drill)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_of_two_rebuilds_at_once_one_is_read_and_nothing_is_left_of_the_other(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
