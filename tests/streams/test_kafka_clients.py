@@ -21,8 +21,7 @@ MOST_STEPS = 400
 
 @pytest.fixture(autouse=True)
 def leaks_are_seen() -> Iterator[None]:
-    """aiokafka warns of a client or a connection that nobody closed when it is collected. What was there before the
-    test is not looked at."""
+    """aiokafka warns of a client or a connection that nobody closed when it is collected."""
     gc.freeze()
     yield
     gc.collect()
