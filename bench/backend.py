@@ -169,13 +169,17 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 @dataclass
 class Backend:
-    """`kafka` or `embedded`, Kafka on one of `tests.servers.kafka.JVMS`. Use as `with Backend(...).running():`."""
+    """`kafka` or `embedded`, Kafka on one of `tests.servers.kafka.JVMS`. Use as `with Backend(...).running():`.
+
+    `others`: how many there are of each of the processes that need no more than one for their work.
+    """
 
     runtime: str
     folder: Path
     gateways: int = 1
     deciders: int = 1
     jvm: str = "tests"
+    others: int = 1
     servers: dict[str, Server] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     jwt_secret: bytes = field(default_factory=lambda: secrets.token_urlsafe(32).encode())
@@ -226,7 +230,13 @@ class Backend:
             self._add("serve", "serve")
         else:
             self._add("api", "api")
-            for role, count in (("decider", self.deciders), ("projector", 1), ("effects", 1)):
+            for number in range(2, self.others + 1):
+                self._add(f"api-{number}", "api")
+            for role, count in (
+                ("decider", self.deciders),
+                ("projector", self.others),
+                ("effects", self.others),
+            ):
                 for number in range(1, count + 1):
                     self._add(f"{role}-{number}", role)
             for number in range(1, self.gateways + 1):
@@ -238,7 +248,7 @@ class Backend:
 
     def _add(self, name: str, role: str) -> Child:
         child = Child(name, role, self.folder, self.environ)
-        api = child if role in ("api", "serve") else self.children["api"]
+        api = self.children.get("api", child)
         child.environ["CHARGESPHERE_PUBLIC_URL"] = api.http_url
         self.children[name] = child
         return child

@@ -34,6 +34,8 @@ SESSION: Final = 6.0
 RECOVERY: Final = 60.0
 SETTLE: Final = 120.0
 POINTS: Final = 8
+MEMBERS: Final = ("decider", "projector", "effects")
+"""Roles that share partitions."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
     more_files()
     with run_folder(options) as folder:
         deciders = max(2, options.deciders)
-        backend = Backend(options.runtime, folder, max(2, options.gateways), deciders, options.jvm)
+        gateways = max(2, options.gateways)
+        backend = Backend(options.runtime, folder, gateways, deciders, options.jvm, others=2)
         with backend.running():
             found = report(backend, folder, options.kills, seed=options.seed, console=console)
     show(console, found)
@@ -122,6 +125,8 @@ class Kills:
                 *[("serve frozen", lambda: self._freeze("serve", 3.0))] * fewer,
             ]
         kills = ["decider-1", "projector-1", "effects-1", "gateway-1", "api"]
+        # The short form has one of each kind.
+        members = MEMBERS if self.times > 1 else (MEMBERS[self.seed % len(MEMBERS)],)
         return [
             *[(f"{name} killed", self._killer(name)) for name in kills for _ in range(self.times)],
             *[
@@ -129,12 +134,22 @@ class Kills:
                 for name in ("kafka", "mongo")
                 for _ in range(self.times)
             ],
-            *[("decider-2 frozen past its session", lambda: self._freeze("decider-2", SESSION + 3))] * fewer,
-            *[("a third decider came and went", self._third)] * fewer,
+            *[
+                (f"{role}-2 frozen past its session", self._freezer(f"{role}-2"))
+                for role in members
+                for _ in range(fewer)
+            ],
+            *[(f"a third {role} came and went", self._guest(role)) for role in members for _ in range(fewer)],
         ]
 
     def _killer(self, name: str) -> Callable[[], Awaitable[None]]:
         return lambda: self._kill(name)
+
+    def _freezer(self, name: str) -> Callable[[], Awaitable[None]]:
+        return lambda: self._freeze(name, SESSION + 3)
+
+    def _guest(self, role: str) -> Callable[[], Awaitable[None]]:
+        return lambda: self._third(role)
 
     def _server_killer(self, name: str) -> Callable[[], Awaitable[None]]:
         return lambda: self._kill_server(name)
@@ -170,13 +185,14 @@ class Kills:
         await asyncio.sleep(seconds)
         child.send(signal.SIGCONT)
 
-    async def _third(self) -> None:
-        child = await asyncio.to_thread(self.backend.add, "decider-3", "decider")
+    async def _third(self, role: str) -> None:
+        name = f"{role}-3"
+        child = await asyncio.to_thread(self.backend.add, name, role)
         await asyncio.sleep(3.0)
-        await self._scrape("decider-3")
+        await self._scrape(name)
         await asyncio.to_thread(child.stop)
         child.release()
-        del self.backend.children["decider-3"]
+        del self.backend.children[name]
 
     async def _scrape(self, name: str) -> None:
         """Keep what a process has counted before it goes."""

@@ -25,6 +25,7 @@ from projections.store import HUB, Document, Query, ReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision, decode_command
 from streams.log import Log, TopicPartition
+from streams.parking import Parking
 from streams.projector import Projector
 from streams.ranges import stretch
 from streams.rebuild import Rebuild
@@ -207,6 +208,8 @@ async def check_read_models(log: Log, store: ReadStore, folder: Path, found: Fin
         for database in await fresh.databases():
             for collection in COLLECTIONS:
                 await _same(database, collection, fresh, store, found)
+        for id, waiting in (await Parking(log).all()).items():
+            found.problem("parked", f"{id}: {waiting.reason}")
         letters = await store.count(Query(HUB, "dead_letters"))
         if letters:
             found.problem("dead letters", str(letters))

@@ -15,7 +15,7 @@ from tests.servers import Kafka, Mongo, Mosquitto, Redis
 
 def report_of(runtime: str, folder: Path, times: int) -> dict[str, object]:
     console = Console(file=io.StringIO())
-    backend = Backend(runtime, folder, gateways=2, deciders=2)
+    backend = Backend(runtime, folder, gateways=2, deciders=2, others=2)
     with backend.running():
         return kills.report(backend, folder, times, seed=1, console=console)
 
