@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -41,6 +42,8 @@ from tests.streams.harness import until
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
 AREAS = (Area.SESSION, Area.TOKEN)
+KILLS = int(os.environ.get("FAUST_KILLS", "1"))
+"""How often Faust is killed under traffic; the drills do it more often."""
 TOPICS = tuple(
     spec
     for spec in topics()
@@ -365,7 +368,7 @@ async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path
     writer = Writer(world.log)
     gaps = 0
     async with traffic(writer):
-        for _ in range(3):
+        for _ in range(KILLS):
             with world.faust():
                 await until(lambda: world.counts()[0] > 100, 60)
                 await asyncio.sleep(random.random())
@@ -405,7 +408,7 @@ async def test_the_sweeper_repairs_what_a_killed_faust_skipped(
     sweeping = asyncio.create_task(follower.run())
     gaps = 0
     async with traffic(writer):
-        for _ in range(3):
+        for _ in range(KILLS):
             with world.faust():
                 await until(lambda: world.counts()[0] > 100, 60)
                 await asyncio.sleep(random.random())
