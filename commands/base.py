@@ -49,6 +49,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     area: ClassVar[Area]
     remembered: ClassVar[bool] = True
     """Whether a repeat of its id gets the first decision's reply; off for records that nobody waits for."""
+    recognised: ClassVar[bool] = False
+    """Whether its aggregate knows a repeat by what it says, whenever that comes: its reply is then remembered only
+    where somebody waits for it."""
 
     @property
     def aggregate_id(self) -> str:
@@ -124,8 +127,12 @@ Policy = Callable[[Any, Meta], Sequence[Command]]
 
 
 class TimerDue(Command, frozen=True, kw_only=True, tag="timer.due.v1"):
-    """The time that an aggregate's `next_due` named has come. Decided by the handler of the aggregate's kind."""
+    """The time that an aggregate's `next_due` named has come. Decided by the handler of the aggregate's kind.
 
+    Said again it is as true: handlers look at what is due by then.
+    """
+
+    recognised: ClassVar[bool] = True
     aggregate: str
     due: datetime
 

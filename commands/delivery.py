@@ -37,15 +37,21 @@ class _OfDelivery(Command, frozen=True, kw_only=True):
 class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
     """The party shall have `version` of the object, or a newer one. Urgent ones do not wait for the spacing."""
 
+    recognised: ClassVar[bool] = True  # by the version
     tenant: str
     version: int
     urgent: bool = False
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
-    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown."""
+    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown.
 
+    `begun` is the version of the delivery at which the attempt began; `attempt` begins anew with each run.
+    """
+
+    recognised: ClassVar[bool] = True  # by the attempt that it is about
     attempt: int
+    begun: int = 0
     outcome: str
     sent: int = 0
     http_status: int = 0
@@ -91,8 +97,9 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
 
 def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Outcome:
     state = delivery.state
+    under_way = state.phase == "in_flight" and command.begun == state.begun
     if command.outcome == "delivered":
-        if command.sent <= state.sent and state.phase != "in_flight":
+        if command.sent <= state.sent and not under_way:
             return Accepted()
         due = None
         if state.wanted > command.sent:
@@ -107,7 +114,7 @@ def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Ou
             due=due,
         )
         return Accepted()
-    if state.phase != "in_flight" or command.attempt != state.attempt:
+    if not under_way:
         return Rejected(Refusal.STALE, f"attempt {command.attempt} is not the one under way")
     _failed(delivery, command.outcome, command.reason, meta)
     return Accepted()

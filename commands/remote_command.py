@@ -57,12 +57,14 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
 class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.mark_sent.v1"):
     """The call is on the wire; its answer may come until `answer_by`."""
 
+    recognised: ClassVar[bool] = True  # by what is pending
     answer_by: datetime
 
 
 class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.conclude.v1"):
     """It was answered, refused or lost. What is known of it then corrects `timed_out` and `expired`."""
 
+    recognised: ClassVar[bool] = True  # an outcome is final, and corrected once
     status: str
     reason: str = ""
     response: JSONObject | None = None
@@ -71,6 +73,7 @@ class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.
 class NoteSession(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.note_session.v1"):
     """A transaction began that this remote start asked for."""
 
+    recognised: ClassVar[bool] = True  # by the session
     session_id: str
 
 
@@ -129,7 +132,8 @@ def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
 def note_session(remote: RemoteCommand, command: NoteSession, meta: Meta) -> Outcome:
     if not remote.exists:
         return Rejected(Refusal.UNKNOWN, f"no command {command.command_id!r}")
-    remote.trigger(SessionBegan, meta.at, session_id=command.session_id)
+    if remote.state.session_id != command.session_id:
+        remote.trigger(SessionBegan, meta.at, session_id=command.session_id)
     return Accepted()
 
 

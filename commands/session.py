@@ -69,6 +69,7 @@ from domain.values import (
 
 class _OfSession(Command, frozen=True, kw_only=True):
     area: ClassVar[Area] = Area.SESSION
+    recognised: ClassVar[bool] = True  # one start, readings and changes by their times, the surest end
     session_id: str
 
     @property

@@ -42,6 +42,7 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     wanted: int = 0
     sent: int = 0
     attempt: int = 0  # of the current run; 0 once delivered
+    begun: int = 0  # the version at which the last attempt began
     sending: int = 0  # the version in flight
     first_tried_at: datetime | None = None
     due: datetime | None = None
@@ -103,6 +104,7 @@ class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"
             self.wanted,
             self.lease,
         )
+        state.begun = self.originator_version
         if state.first_tried_at is None:
             state.first_tried_at = self.timestamp
 

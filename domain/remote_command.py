@@ -36,6 +36,7 @@ class RemoteCommandState(msgspec.Struct, omit_defaults=True):
     fingerprint: str = ""
     status: str = ""
     expires_at: datetime | None = None  # to be sent by then, and once it was sent to be answered
+    session_id: str = ""  # that it led to
 
 
 class RemoteCommand(Aggregate[RemoteCommandState]):
@@ -117,7 +118,7 @@ class SessionBegan(Event, frozen=True, kw_only=True, tag="remote_command.session
     session_id: str
 
     def apply(self, aggregate: RemoteCommand) -> None:
-        """A fact for readers."""
+        aggregate.state.session_id = self.session_id
 
 
 AGGREGATE_EVENTS = (Requested, Sent, Concluded, SessionBegan)

@@ -213,6 +213,7 @@ class Deliveries(Generic[Content]):
             module=event.module,
             object_id=event.object_id,
             attempt=event.attempt,
+            begun=event.originator_version,
             outcome=outcome.outcome,
             sent=outcome.sent,
             http_status=outcome.http_status,

@@ -80,8 +80,10 @@ class Rules:
         self.routes = routes
         self.timers = timers
         self.events = events
-        self.commands = CommandRegistry((*routes, TimerDue))
+        every: tuple[type[Command], ...] = (*routes, TimerDue)
+        self.commands = CommandRegistry(every)
         self.forgettable = frozenset(name for c in routes if not c.remembered for name in names(c))
+        self.recognised = frozenset(name for c in every if c.recognised for name in names(c))
         self.release = release_of_folds()
 
     def handler(self, command: Command) -> Handler:
@@ -308,9 +310,13 @@ class Partition:
         )
 
     def _remember(self, entry: Entry, decision: Decision) -> None:
-        if decision.command not in self.rules.forgettable:
-            entry.remember(decision.meta.command_id, decision.reply)
-            self.states.dirty.add(entry.aggregate.id)
+        """What somebody waits for, or what nothing but its id tells from a repeat."""
+        if decision.command in self.rules.forgettable:
+            return
+        if decision.command in self.rules.recognised and decision.reply_to is None:
+            return
+        entry.remember(decision.meta.command_id, decision.reply)
+        self.states.dirty.add(entry.aggregate.id)
 
     def _watch(self, id: str) -> None:
         self._schedule(id, self.states.entry(id).aggregate.next_due())

@@ -359,19 +359,22 @@ def roaming_charge(script: Script) -> None:
 
 
 def deliveries(script: Script) -> None:
-    def report(module: str, object_id: str, outcome: str, attempt: int, sent: int = 0) -> ReportAttempt:
+    def report(
+        module: str, object_id: str, outcome: str, attempt: int, sent: int = 0, begun: int = 2
+    ) -> ReportAttempt:
         return ReportAttempt(
             to=EMSP,
             module=module,
             object_id=object_id,
             attempt=attempt,
+            begun=begun,
             outcome=outcome,
             sent=sent,
             http_status=200 if sent else 400,
             reason="" if sent else "2001 Invalid or missing parameters",
         )
 
-    script.do(report("sessions", FIRST, "refused", 9), refusal=Refusal.STALE)
+    script.do(report("sessions", FIRST, "refused", 1, begun=9), refusal=Refusal.STALE)
     script.do(report("sessions", FIRST, "refused", 1), id="refused-1")
     script.do(report("sessions", FIRST, "refused", 1), id="refused-1")
     script.do(Retry(to=EMSP, module="sessions", object_id=FIRST, by="operator:ann"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,11 +40,19 @@ class Story:
         self.ask(Want(to=MSP, module=self.module, object_id="x", tenant="t", version=version, urgent=urgent))
 
     def report(self, outcome: str, sent: int = 0) -> object:
-        attempt = self.delivery.state.attempt
-        return self.ask(
-            ReportAttempt(
-                to=MSP, module=self.module, object_id="x", attempt=attempt, outcome=outcome, sent=sent
-            )
+        return self.ask(self.said(outcome, sent))
+
+    def said(self, outcome: str, sent: int = 0) -> ReportAttempt:
+        """What who made the last attempt says of it."""
+        state = self.delivery.state
+        return ReportAttempt(
+            to=MSP,
+            module=self.module,
+            object_id="x",
+            attempt=state.attempt,
+            begun=state.begun,
+            outcome=outcome,
+            sent=sent,
         )
 
     def wait(self) -> timedelta:
@@ -120,13 +129,36 @@ def test_an_attempt_that_nobody_reported_is_repeated_after_its_lease() -> None:
 def test_a_late_report_of_an_earlier_attempt_is_stale_unless_it_was_delivered() -> None:
     story = Story()
     story.want(1)
+    late, after_all = story.said("refused"), story.said("delivered", 1)
     story.wait()
     story.wait()
-    late = ReportAttempt(to=MSP, module="cdrs", object_id="x", attempt=1, outcome="refused")
     assert isinstance(outcome := story.ask(late), Rejected)
     assert outcome.refusal is Refusal.STALE
-    story.ask(ReportAttempt(to=MSP, module="cdrs", object_id="x", attempt=1, outcome="delivered", sent=1))
+    story.ask(after_all)
     assert story.names[-1] == "delivered"
+
+
+@pytest.mark.parametrize("outcome", ["delivered", "refused", "unknown"])
+def test_a_report_said_again_is_none_of_the_attempt_under_way_though_that_is_a_first_one_too(
+    outcome: str,
+) -> None:
+    """Attempts are numbered anew in each run: what an attempt is known by is the version at which it began."""
+    story = Story("sessions")
+    story.want(1, urgent=True)
+    if outcome != "delivered":
+        story.report("delivered", 1)
+        story.want(2, urgent=True)
+    said = story.said(outcome, 1)
+    story.ask(said)
+    story.want(3, urgent=True)
+    if outcome != "delivered":
+        story.wait()
+        story.report("delivered", 3)
+        story.want(4, urgent=True)
+    before = len(story.events)
+    story.ask(said)
+    assert story.events[before:] == []
+    assert (story.delivery.state.phase, story.delivery.state.attempt) == ("in_flight", 1)
 
 
 def test_a_newer_state_of_a_session_waits_for_the_spacing_unless_it_is_urgent() -> None:

@@ -1,0 +1,170 @@
+"""What a partition remembers: replies that somebody waits for, and nothing that its aggregates know by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargesphere import nouns
+from commands.base import Command, Meta, TimerDue
+from commands.delivery import ReportAttempt, Want
+from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemoteCommand
+from commands.session import EndSession, RecordConnector, RecordUsage
+from domain.delivery import delivery_id
+from domain.session import End
+from domain.values import PartyId, RegisterSample
+from streams.envelope import CommandRecord, Decision, Reply, ReplyTo, encode, raw
+from streams.log import Stored
+from streams.partition import Partition
+from tests.commands.test_session import at, start_command
+
+NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+MSP = PartyId(country_code="NL", party_id="MSP")
+TO: dict[str, Any] = {"to": MSP, "module": "sessions", "object_id": "s1"}
+WHO: dict[str, Any] = {"tenant": "demo", "command_id": "c1"}
+Said = tuple[str, Command]
+
+
+class Deciding:
+    """A partition that decides one command after another, a minute apart, and repeats at once."""
+
+    def __init__(self) -> None:
+        self.partition = Partition(nouns.RULES)
+        self.decisions: list[Decision] = []
+        self.said: set[str] = set()
+
+    def say(self, id: str, command: Command, *, asked: bool = False) -> Decision:
+        self.said.add(id)
+        now = NOW + timedelta(minutes=len(self.said) - 1)
+        value = CommandRecord(
+            aggregate=command.aggregate_id,
+            meta=Meta(command_id=id, at=now),
+            reply_to=ReplyTo(1, "boot", 1) if asked else None,
+            command=raw(command),
+        )
+        offset = len(self.decisions)
+        stored = Stored("commands", 0, offset, int(now.timestamp() * 1000), b"", encode(value))
+        decision = self.partition.decide(stored, now)
+        assert decision is not None
+        self.decisions.append(decision)
+        return decision
+
+    def remembered(self, id: str) -> list[tuple[str, Reply]]:
+        data = self.partition.states.frozen(id, 0)
+        assert data is not None
+        return [(name, reply) for name, reply in msgspec.json.decode(data).get("recent", ())]
+
+    @property
+    def events(self) -> list[str]:
+        """What happened, in order, whenever it was."""
+        found = []
+        for decision in self.decisions:
+            for event in decision.events:
+                fields = msgspec.json.decode(event)
+                found.append(f"{fields['aggregate']} {fields['version']} {fields['type']}")
+        return found
+
+
+def reading(minutes: int) -> RecordUsage:
+    sample = RegisterSample(at=at(minutes), energy_wh=Decimal(1000 + 100 * minutes))
+    return RecordUsage(session_id="s1", samples=(sample,))
+
+
+def ended(minutes: int, **said: Any) -> EndSession:
+    return EndSession(session_id="s1", end=End(at=at(minutes), **said))
+
+
+def report(begun: int, outcome: str, sent: int = 0) -> ReportAttempt:
+    return ReportAttempt(**TO, attempt=1, begun=begun, outcome=outcome, sent=sent)
+
+
+CHARGE: tuple[Command, ...] = (
+    reading(1),
+    start_command(),
+    RecordConnector(session_id="s1", at=at(1), status="Charging"),
+    reading(2),
+    RecordConnector(session_id="s1", at=at(2), status="SuspendedEV"),
+    RecordConnector(session_id="s1", at=at(3), status="Charging"),
+    reading(4),
+    ended(5),
+    ended(6, meter_stop=1600, assumed=True),
+    ended(7, meter_stop=1700),
+    ended(8),
+)
+DELIVERY: tuple[Command, ...] = (
+    Want(**TO, tenant="demo", version=1, urgent=True),
+    report(2, "delivered", 1),
+    Want(**TO, tenant="demo", version=2, urgent=True),
+    report(5, "refused"),
+    TimerDue(aggregate=delivery_id(MSP, "sessions", "s1"), due=NOW + timedelta(minutes=3, seconds=5)),
+    Want(**TO, tenant="demo", version=3),
+    report(7, "delivered", 2),
+)
+REMOTE: tuple[Command, ...] = (
+    MarkSent(**WHO, answer_by=NOW + timedelta(minutes=1)),
+    Conclude(**WHO, status="timed_out"),
+    NoteSession(**WHO, session_id="s1"),
+    Conclude(**WHO, status="accepted"),
+    Conclude(**WHO, status="rejected"),
+)
+REQUEST = RequestRemoteCommand(
+    **WHO,
+    charge_point_id="CP1",
+    command_type="remote_start",
+    parameters={},
+    action="RemoteStartTransaction",
+    payload={},
+    fingerprint="f",
+    by="operator:ann",
+    expires_at=NOW + timedelta(minutes=2),
+)
+
+
+def named(commands: Sequence[Command]) -> list[Said]:
+    return [(f"process|{number}", command) for number, command in enumerate(commands)]
+
+
+@pytest.mark.parametrize("commands", [CHARGE, DELIVERY, REMOTE], ids=["charge", "delivery", "remote command"])
+@given(data=st.data())
+def test_a_process_that_begins_anew_anywhere_changes_nothing_though_no_reply_is_remembered(
+    commands: Sequence[Command], data: st.DataObject
+) -> None:
+    """What it had sent comes again, in its order, behind anything that it has sent since; and once more."""
+    once, again = Deciding(), Deciding()
+    said = named(commands)
+    for deciding in (once, again):
+        if commands is REMOTE:
+            deciding.say("remote|demo|c1|f", REQUEST, asked=True)
+    for id, command in said:
+        once.say(id, command)
+    until = 0
+    while until < len(said):
+        since = data.draw(st.integers(0, until), "from")
+        until = data.draw(st.integers(until + 1, len(said)), "to")
+        for id, command in said[since:until]:
+            again.say(id, command)
+    for id, command in said:
+        again.say(id, command)
+
+    assert again.events == once.events
+    asked = ["remote|demo|c1|f"] if commands is REMOTE else []
+    assert [name for name, _ in again.remembered(commands[0].aggregate_id)] == asked
+
+
+def test_a_reply_that_somebody_waits_for_is_the_answer_to_a_repeat_too() -> None:
+    deciding = Deciding()
+    deciding.say("1", start_command())
+    first = deciding.say("by hand", ended(5), asked=True)
+    deciding.say("2", ended(6, meter_stop=1600))
+    again = deciding.say("by hand", ended(5), asked=True)
+
+    assert again.repeat
+    assert again.reply == first.reply
+    assert [name for name, _ in deciding.remembered("session|s1")] == ["by hand"]
