@@ -103,7 +103,7 @@ def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Ou
             return Accepted()
         due = None
         if state.wanted > command.sent:
-            due = meta.at if state.urgent else meta.at + SPACING.get(state.module, LEASE * 0)
+            due = meta.at if state.urgent else meta.at + SPACING.get(command.module, LEASE * 0)
         delivery.trigger(
             Delivered,
             meta.at,
@@ -143,12 +143,13 @@ def timer_due(delivery: Delivery, command: TimerDue, meta: Meta) -> Outcome:
 
 def _attempt(delivery: Delivery, meta: Meta) -> None:
     state = delivery.state
+    to, module, object_id = delivery.job
     delivery.trigger(
         AttemptDue,
         meta.at,
-        to=state.to,
-        module=state.module,
-        object_id=state.object_id,
+        to=to,
+        module=module,
+        object_id=object_id,
         tenant=state.tenant,
         attempt=state.attempt + 1,
         wanted=state.wanted,

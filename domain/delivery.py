@@ -34,9 +34,8 @@ def wait_before(attempt: int) -> timedelta:
 
 
 class DeliveryState(msgspec.Struct, omit_defaults=True):
-    to: PartyId | None = None
-    module: str = ""
-    object_id: str = ""
+    """What is delivered to whom is said by the id alone."""
+
     tenant: str = ""
     phase: str = "idle"  # idle, waiting, in_flight, failed
     wanted: int = 0
@@ -59,6 +58,13 @@ class Delivery(Aggregate[DeliveryState]):
     def next_due(self) -> datetime | None:
         return self.state.due
 
+    @property
+    def job(self) -> tuple[PartyId, str, str]:
+        """To whom, the module and the object."""
+        _, to, module, object_id = self.id.split("|", 3)
+        country_code, _, party_id = to.partition("*")
+        return PartyId(country_code=country_code, party_id=party_id), module, object_id
+
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
     """The party shall have this version, or a newer one. `urgent`: it does not wait for the module's spacing."""
@@ -73,12 +79,7 @@ class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.to, state.module, state.object_id, state.tenant = (
-            self.to,
-            self.module,
-            self.object_id,
-            self.tenant,
-        )
+        state.tenant = self.tenant
         state.wanted = max(state.wanted, self.wanted)
         state.urgent = state.urgent or self.urgent
         if self.due is not None:
@@ -120,7 +121,7 @@ class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.sent = max(state.sent, self.sent)
+        state.sent, state.sending = max(state.sent, self.sent), 0
         state.attempt, state.first_tried_at, state.delivered_at = 0, None, self.timestamp
         state.phase, state.due = ("waiting" if self.due else "idle"), self.due
         state.urgent = state.urgent and self.due is not None
@@ -151,6 +152,7 @@ class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.phase, state.due, state.attempt, state.first_tried_at = "failed", None, 0, None
+        state.sending = 0
 
 
 class RetryRequested(Event, frozen=True, kw_only=True, tag="delivery.retry_requested.v1"):

@@ -30,6 +30,8 @@ def remote_command_aggregate_id(tenant: str, command_id: str) -> str:
 
 
 class RemoteCommandState(msgspec.Struct, omit_defaults=True):
+    """With its outcome a stub is left: what a repeat of the request and a late answer are held against."""
+
     tenant: str = ""
     command_id: str = ""
     charge_point_id: str = ""
@@ -109,7 +111,10 @@ class Concluded(Event, frozen=True, kw_only=True, tag="remote_command.concluded.
         return ", ".join(filter(None, (self.reason, "answered late" if self.late else "")))
 
     def apply(self, aggregate: RemoteCommand) -> None:
-        aggregate.state.status = self.status
+        state = aggregate.state
+        aggregate.state = RemoteCommandState(
+            fingerprint=state.fingerprint, status=self.status, session_id=state.session_id
+        )
 
 
 class SessionBegan(Event, frozen=True, kw_only=True, tag="remote_command.session_began.v1"):

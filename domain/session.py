@@ -103,7 +103,7 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     """Times are the charge point's own, uncorrected; `clock_offset_s` is what was told last of its clock.
 
     It is bounded, however long the charge: `samples` are the readings that are kept, `tally` is what the others came
-    to; `rough` where that may not be said exactly.
+    to; `rough` where that may not be said exactly. Of an end that nothing can correct any more a stub is left.
     """
 
     started: bool = False
@@ -152,11 +152,13 @@ class Session(Aggregate[SessionState]):
             state.judged = less.judged
             state.rough = state.rough or less.rough
 
-    def forget(self) -> None:
-        """Nothing will be priced any more: let go of what would have been needed."""
+    def end(self) -> None:
+        """Nothing will be priced or corrected any more: what stays is how it ended, by which all that is said again
+        is known."""
         state = self.state
-        state.samples, state.states, state.tariffs = [], [], []
-        state.judged = state.tally = None
+        self.state = SessionState(
+            started=True, status=state.status, ended_at=state.ended_at, cdr_id=state.cdr_id
+        )
 
     @property
     def told_to(self) -> PartyId | None:
@@ -291,7 +293,7 @@ class Ended(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
         state.provisional, state.assumed = self.provisional, self.assumed
         state.clock_offset_s = self.clock_offset_s
         if self.status == "INVALID" and not self.provisional:
-            aggregate.forget()
+            aggregate.end()
 
 
 class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.v1"):
@@ -323,7 +325,7 @@ class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.
         state.clock_offset_s = self.clock_offset_s
         aggregate.keep(self.samples, self.thinned)
         if self.status == "INVALID" and not self.assumed:
-            aggregate.forget()
+            aggregate.end()
 
 
 class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
@@ -352,7 +354,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
         state.cdr_id = self.cdr_id
         state.cdr = self.cdr if state.provisional else None
         if not state.provisional:
-            aggregate.forget()
+            aggregate.end()
 
 
 AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, EndCorrected, CdrIssued)

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargesphere import nouns
-from commands.base import Command, Meta, TimerDue
-from commands.delivery import ReportAttempt, Want
+from commands.base import Command, Meta, Refusal, TimerDue
+from commands.delivery import ReportAttempt, Retry, Want
 from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage
-from domain.delivery import delivery_id
+from domain.delivery import AttemptDue, delivery_id
 from domain.session import End
 from domain.values import PartyId, RegisterSample
 from streams.envelope import CommandRecord, Decision, Reply, ReplyTo, encode, raw
@@ -168,3 +168,69 @@ def test_a_reply_that_somebody_waits_for_is_the_answer_to_a_repeat_too() -> None
     assert again.repeat
     assert again.reply == first.reply
     assert [name for name, _ in deciding.remembered("session|s1")] == ["by hand"]
+
+
+def state(deciding: Deciding, id: str) -> dict[str, Any]:
+    data = deciding.partition.states.frozen(id, 0)
+    assert data is not None
+    found: dict[str, Any] = msgspec.json.decode(data)["state"]
+    return found
+
+
+def test_what_is_left_of_a_charge_that_nothing_can_correct_is_how_it_ended() -> None:
+    deciding = Deciding()
+    for id, command in named(CHARGE[:8]):
+        deciding.say(id, command)
+    assert state(deciding, "session|s1").keys() >= {"samples", "tariffs", "cdr", "provisional"}
+
+    deciding.say("reported", ended(7, meter_stop=1700))
+    left = state(deciding, "session|s1")
+    assert (set(left), left["status"]) == ({"started", "status", "ended_at", "cdr_id"}, "COMPLETED")
+    before = deciding.events
+    for id, command in named(CHARGE):
+        deciding.say(f"again {id}", command)
+    assert deciding.events == before
+
+
+def test_what_is_left_of_an_invalid_charge_is_how_it_ended() -> None:
+    deciding = Deciding()
+    deciding.say("1", start_command("Blocked"))
+    deciding.say("2", reading(2))
+    deciding.say("3", ended(7, meter_stop=1700))
+    left = state(deciding, "session|s1")
+    assert (set(left), left["status"]) == ({"started", "status", "ended_at"}, "INVALID")
+
+
+def test_what_is_left_of_a_remote_command_answers_its_repeat_and_takes_a_late_answer() -> None:
+    deciding = Deciding()
+    deciding.say("remote|demo|c1|f", REQUEST, asked=True)
+    for id, command in named(REMOTE[:3]):
+        deciding.say(id, command)
+    assert state(deciding, "remote_command|demo|c1") == {
+        "fingerprint": "f",
+        "status": "timed_out",
+        "session_id": "s1",
+    }
+    again = deciding.say("another id", REQUEST, asked=True)
+    assert msgspec.json.decode(again.reply.result)["status"] == "timed_out"
+    other = msgspec.structs.replace(REQUEST, fingerprint="g")
+    assert deciding.say("remote|demo|c1|g", other, asked=True).reply.refusal is Refusal.CONFLICT
+    deciding.say("late", Conclude(**WHO, status="accepted"))
+    assert deciding.events[-1].endswith("remote_command.concluded.v1")
+
+
+def test_what_is_left_of_a_delivery_is_what_was_sent_and_it_goes_on_by_hand() -> None:
+    deciding = Deciding()
+    deciding.say("1", DELIVERY[0])
+    deciding.say("2", report(2, "delivered", 1))
+    assert state(deciding, delivery_id(MSP, "sessions", "s1")).keys() == {
+        "tenant",
+        "wanted",
+        "sent",
+        "begun",
+        "delivered_at",
+    }
+    made = deciding.say("3", Retry(**TO, by="operator:ann"), asked=True).events
+    due = nouns.EVENTS.decode(made[-1])
+    assert isinstance(due, AttemptDue)
+    assert (due.to, due.module, due.object_id, due.tenant, due.wanted) == (MSP, "sessions", "s1", "demo", 1)
