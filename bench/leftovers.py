@@ -190,7 +190,8 @@ async def rows(changes: Sequence[Change]) -> dict[str, bytes]:
         try:
             projector = RowProjector(store, nouns.FAUST_VIEWS)
             wanted = [change for change in changes if change.event.originator_id.startswith("session|")]
-            return dict((await projector.project(wanted, lambda _: None)).rows)
+            found = (await projector.project(wanted, lambda _: None)).rows
+            return {id: row for id, row in found.items() if row is not None}
         finally:
             await store.close()
 

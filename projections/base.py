@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from commands.base import Meta
+from domain.aggregate import Event
 from domain.values import plain_json
 from projections.store import Document, Write
 
@@ -33,7 +34,8 @@ class View:
     `evolve(document, event, meta)` gets a copy of the document (None before the first event), whose parts it leaves
     as they are, and returns what it is now, or None for no document. `keep` names subtrees that other sources own.
     With `dense`, every event of the aggregate counts, so that a gap in the versions shows that one was missed.
-    `also` says what else of other documents follows from the whole document and its version.
+    `also` says what else of other documents follows from the whole document and its version. After one of `last` no
+    more is expected as a rule: whoever holds documents in memory need not hold this one any longer.
     """
 
     name: str
@@ -44,6 +46,7 @@ class View:
     keep: tuple[str, ...] = ()
     dense: bool = False
     also: Callable[[Target, Document, int], Sequence[Write]] | None = None
+    last: tuple[type[Event], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,8 +188,11 @@ def _list(value: object) -> list:  # type: ignore[type-arg]
     return value if isinstance(value, list) else []
 
 
-HUB_VIEW = View("hub-sessions", Session.kind, "sessions", hub_target, evolve_hub, dense=True)
-TENANT_VIEW = View("tenant-sessions", Session.kind, "sessions", tenant_target, evolve_tenant, dense=True)
+LAST = (Ended, EndCorrected, CdrIssued)
+HUB_VIEW = View("hub-sessions", Session.kind, "sessions", hub_target, evolve_hub, dense=True, last=LAST)
+TENANT_VIEW = View(
+    "tenant-sessions", Session.kind, "sessions", tenant_target, evolve_tenant, dense=True, last=LAST
+)
 
 
 def hub_indexes() -> tuple[IndexSpec, ...]:

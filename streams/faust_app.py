@@ -181,13 +181,17 @@ class FaustProjector:
                 if self._observe is not None:
                     self._observe(one.source.message.topic, max(0.0, now - one.source.message.timestamp))
 
-    async def _keep(self, table: Any, partition: int, key: bytes, row: bytes) -> None:
-        """A row in the table and, soon, in its changelog: Faust flushes its producer before it commits.
+    async def _keep(self, table: Any, partition: int, key: bytes, row: bytes | None) -> None:
+        """A row in the table and, soon, in its changelog: Faust flushes its producer before it commits. None takes
+        it out of both.
 
         Not by `table[key] = row`: that takes the changelog's partition from the event which Faust gave out last, and
         lets everything wait while more than a hundred rows are under way.
         """
-        table.data[key] = row
+        if row is None:
+            table.data.pop(key, None)
+        else:
+            table.data[key] = row
         try:
             sent = await self.app.producer.send(table.changelog_topic_name, key, row, partition, None, None)
             sent.add_done_callback(_say_what_is_lost)

@@ -1,9 +1,10 @@
 """Rows of Faust's tables: what each aggregate's documents are, and how a batch of events moves them on.
 
 What enters: events in order, and the rows that the tables hold. What leaves: one set of guarded writes for the whole
-batch, each document's last state only, and the rows as they are afterwards. What it never does: apply an event over a
-gap. An event that is not exactly the next one of its aggregate, a view that raises, and a document that the store
-refuses are left to the sweeper, and counted.
+batch, each document's last state only, and the rows as they are afterwards. The row of an aggregate of which no more
+is expected leaves its table; what comes after all is folded on what the store has. What it never does: apply an event
+over a gap. An event that is not exactly the next one of its aggregate, a view that raises, and a document that the
+store refuses are left to the sweeper, and counted.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ class _Written(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch made: the rows that moved, encoded, and how many events changed nothing."""
+    """What a batch made: the rows that moved, encoded, None for those that leave the table, and how many events
+    changed nothing."""
 
-    rows: dict[str, bytes] = field(default_factory=dict)
+    rows: dict[str, bytes | None] = field(default_factory=dict)
     gaps: int = 0
     stale: int = 0
 
@@ -72,6 +74,7 @@ class RowProjector:
         self._views: dict[str, list[View]] = {}
         for view in views:
             self._views.setdefault(view.kind, []).append(view)
+        self._last = {event for views in self._views.values() for view in views for event in view.last}
         self._decoded: OrderedDict[str, tuple[bytes, Row]] = OrderedDict()
 
     async def project(self, changes: Sequence[Change], held: Callable[[str], bytes | None]) -> Outcome:
@@ -83,7 +86,8 @@ class RowProjector:
         rows = {id: row for id in _aggregates(changes) if (row := self._taken(id, held(id))) is not None}
         rows.update(await self._resynchronised(changes, rows))
         outcome = Outcome()
-        moved: set[str] = set()
+        moved: dict[str, bool] = {}
+        """Whether the last event that moved it is one after which no more is expected."""
         written: dict[str, dict[str, _Written]] = {}
         for change in changes:
             event = change.event
@@ -94,10 +98,12 @@ class RowProjector:
                 outcome.gaps += 1
             else:
                 row.version = event.originator_version
-                moved.add(event.originator_id)
+                moved[event.originator_id] = type(event) in self._last
         refused = await self._apply({id: _writes(rows[id], written.get(id, {})) for id in moved})
         outcome.gaps += sum(change.event.originator_id in refused for change in changes)
-        outcome.rows = {id: self._kept(id, rows[id]) for id in moved - refused}
+        outcome.rows = {
+            id: None if over else self._kept(id, rows[id]) for id, over in moved.items() if id not in refused
+        }
         return outcome
 
     def _taken(self, id: str, data: bytes | None) -> Row | None:

@@ -389,7 +389,7 @@ class SimFaust(Listener):
         self._epochs = Epochs(self._log, SWEEPER)
         self._rows = RowProjector(process.store, nouns.FAUST_VIEWS)
         self._areas = {events_topic(area): area for area in FAUST_TABLES}
-        self._tables: dict[TopicPartition, dict[str, bytes]] = {}
+        self._tables: dict[TopicPartition, dict[str, bytes | None]] = {}
         self._done: dict[TopicPartition, int] = {}
         self.gaps = 0
 
@@ -414,9 +414,9 @@ class SimFaust(Listener):
         """The table from its changelog; what was polled before a kill and not done is skipped now and then."""
         for place in positions:
             changelog = self._changelog(place)
-            table: dict[str, bytes] = {}
+            table: dict[str, bytes | None] = {}
             for stored in self._world.broker.partitions[changelog].records:
-                if stored.key is not None and stored.value is not None:
+                if stored.key is not None:
                     table[stored.key.decode()] = stored.value
             self._tables[place] = table
 

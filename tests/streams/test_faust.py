@@ -33,7 +33,7 @@ from streams.log import Log, Record, Stored, TopicPartition
 from streams.projector import Projector
 from streams.replay import facts, places
 from streams.topology import DEAD, FAUST, FAUST_TABLES, PARTITIONS, events_topic, partition_of, topics
-from tests.projections.facts import EVENTS, decision, meta, put_token, started, used
+from tests.projections.facts import EVENTS, corrected, decision, ended, meta, priced, put_token, started, used
 from tests.servers import Kafka, Mongo
 from tests.servers.plugin import _own
 from tests.streams.faust_worker import VIEWS
@@ -135,6 +135,20 @@ class Writer:
             self.versions[id] = version
             event = started(id=id) if version == 1 else used(version, version, 10 * version, id=id)
             await self._append(Area.SESSION, event)
+
+    async def end(self) -> None:
+        """Every session ends, with its CDR."""
+        for id in self.sessions:
+            version = self.versions[id]
+            self.versions[id] = version + 2
+            await self._append(Area.SESSION, ended(version + 1, 1000, 500, id=id))
+            await self._append(Area.SESSION, priced(version + 2, 1001, id=id))
+
+    async def correct(self) -> None:
+        """The true end of every session comes after all."""
+        for id in self.sessions:
+            self.versions[id] += 1
+            await self._append(Area.SESSION, corrected(self.versions[id], 4000, 600, id=id))
 
     def reached(self) -> dict[str, int]:
         """The version of each aggregate."""
@@ -261,6 +275,32 @@ async def test_a_row_is_recovered_from_the_changelog_partition_of_its_key(
         wanted = await folded(world.log, tmp_path / "three")
         await until(lambda: equal(world.store, wanted), 60)
         assert world.counts()[1] == 0
+
+
+async def test_rows_of_sessions_that_are_over_leave_the_changelog_and_what_comes_after_all_is_taken_in(
+    world: World, tmp_path: Path
+) -> None:
+    writer = Writer(world.log)
+    for _ in range(2):
+        await writer.turn()
+    with world.faust():
+        await until(lambda: kept(world.log, writer.reached()), 60)
+        await writer.end()
+        await until(lambda: left(world.log, writer), 20)
+    await writer.correct()
+    with world.faust():
+        wanted = await folded(world.log, tmp_path / "fold")
+        await until(lambda: equal(world.store, wanted), 60)
+        assert world.counts()[1] == 0
+        assert await left(world.log, writer)
+
+
+async def left(log: Log, writer: Writer) -> bool:
+    """Whether no row of a session is left, and all those of tokens are."""
+    rows = {(row.key or b"").decode(): row.value for row in await changelog(log)}
+    return {id for id, row in rows.items() if row is not None} == set(writer.tokens) and len(rows) == len(
+        writer.versions
+    )
 
 
 async def kept(log: Log, versions: dict[str, int]) -> bool:

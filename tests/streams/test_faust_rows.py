@@ -37,6 +37,7 @@ from tests.projections.facts import (
     EVENTS,
     SESSION,
     after,
+    corrected,
     decision,
     ended,
     fact,
@@ -55,6 +56,9 @@ STORY: tuple[Event, ...] = (
     ended(4, 180, 300),
     priced(5, 181),
 )
+
+
+ROW = STORY[0].originator_id
 
 
 class Watched(SqliteReadStore):
@@ -85,14 +89,20 @@ class Watched(SqliteReadStore):
 
 
 class Table(dict[str, bytes]):
-    """What Faust's table is to a batch."""
+    """What Faust's table is to a batch; `gone` are the aggregates whose rows have left it, in order."""
 
     def __init__(self, projector: RowProjector) -> None:
         self.projector = projector
+        self.gone: list[str] = []
 
     async def take(self, *events: Event) -> Outcome:
         outcome = await self.projector.project([Change(event, meta()) for event in events], self.get)
-        self.update(outcome.rows)
+        for id, row in outcome.rows.items():
+            if row is None:
+                self.pop(id, None)
+                self.gone.append(id)
+            else:
+                self[id] = row
         return outcome
 
 
@@ -156,10 +166,10 @@ async def test_a_batch_of_many_aggregates_is_one_write(store: Watched, table: Ta
 
 
 async def test_a_batch_that_comes_again_writes_nothing(store: Watched, table: Table) -> None:
-    await table.take(*STORY)
-    outcome = await table.take(*STORY)
+    await table.take(*STORY[:3])
+    outcome = await table.take(*STORY[:3])
 
-    assert counted(outcome) == (0, 0, 5)
+    assert counted(outcome) == (0, 0, 3)
     assert len(store.batches) == 1
 
 
@@ -329,3 +339,47 @@ async def _law(events: list[Event], batches: list[tuple[int, int]], folder: Path
     found = await documents(store)
     await store.close()
     assert found == await by_the_engine(events, folder / "engine")
+
+
+async def test_the_row_of_a_session_that_is_over_leaves_the_table(table: Table) -> None:
+    held = []
+    for event in STORY:
+        await table.take(event)
+        held.append(ROW in table)
+    assert held == [True, True, True, False, False]
+    assert table.gone == [ROW, ROW]
+
+
+async def test_what_comes_after_all_is_folded_on_what_the_store_has(
+    store: Watched, table: Table, tmp_path: Path
+) -> None:
+    """A correction of an end, long after."""
+    late = corrected(6, 4000, 320)
+    for event in (*STORY, late):
+        outcome = await table.take(event)
+        assert (outcome.gaps, outcome.stale) == (0, 0)
+    assert await documents(store) == await by_the_engine((*STORY, late), tmp_path / "engine")
+
+
+async def test_what_comes_after_all_and_finds_no_documents_makes_none_and_is_left_to_the_sweeper(
+    store: Watched, table: Table
+) -> None:
+    for event in STORY:
+        await table.take(event)
+    before = await documents(store)
+    await store.drop_all([HUB, "ocpp_demo"])
+    outcome = await table.take(corrected(6, 4000, 320))
+    assert (outcome.rows, outcome.gaps) == ({}, 1)
+    assert await documents(store) == {place: [] for place in before}
+
+
+async def test_a_session_that_is_told_again_from_its_start_changes_no_document_and_its_row_leaves_again(
+    store: Watched, table: Table
+) -> None:
+    """Faust begins again at what it has acknowledged."""
+    for event in STORY:
+        await table.take(event)
+    before = await documents(store)
+    for event in STORY:
+        await table.take(event)
+    assert (await documents(store), ROW in table) == (before, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargesphere import nouns
@@ -132,6 +132,7 @@ def named(commands: Sequence[Command]) -> list[Said]:
 
 
 @pytest.mark.parametrize("commands", [CHARGE, DELIVERY, REMOTE], ids=["charge", "delivery", "remote command"])
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_process_that_begins_anew_anywhere_changes_nothing_though_no_reply_is_remembered(
     commands: Sequence[Command], data: st.DataObject
