@@ -16,6 +16,7 @@ from commands import tenant as tenant_commands
 from commands import token as token_commands
 from commands.base import Command, Handler, Route
 from commands.charge_point import routes as charge_point_commands
+from commands.creating import CREATING
 from domain import (
     charge_point,
     delivery,
@@ -109,7 +110,7 @@ TIMERS: dict[str, Handler] = {
     "remote_command": remote_commands.TIMER,
     "delivery": delivery_commands.TIMER,
 }
-RULES = Rules(ROUTES, TIMERS, EVENTS)
+RULES = Rules(ROUTES, TIMERS, EVENTS, CREATING)
 
 FAUST_VIEWS: tuple[View, ...] = (
     session_view.HUB_VIEW,

@@ -88,11 +88,6 @@ class Aggregate(BaseAggregate[str], Generic[State]):
         """Whose it is; empty where it is no tenant's."""
         return str(getattr(self.state, "tenant", ""))
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing but repeats can come any more, so that its state may be forgotten."""
-        return False
-
 
 class UnknownEventError(Exception):
     """The log holds an event that this release does not know: the reader halts, it never skips."""

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -74,12 +74,22 @@ def release_of_folds() -> str:
 
 
 class Rules:
-    """What can be decided: the routing tables of all nouns, put together once."""
+    """What can be decided: the routing tables of all nouns, put together once.
 
-    def __init__(self, routes: Routes, timers: Mapping[str, Handler], events: EventRegistry) -> None:
+    Only a command that is `creating` makes the first event of an aggregate.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        timers: Mapping[str, Handler],
+        events: EventRegistry,
+        creating: Collection[type[Command]],
+    ) -> None:
         self.routes = routes
         self.timers = timers
         self.events = events
+        self.creating = frozenset(creating)
         every: tuple[type[Command], ...] = (*routes, TimerDue)
         self.commands = CommandRegistry(every)
         self.forgettable = frozenset(name for c in routes if not c.remembered for name in names(c))
@@ -237,10 +247,14 @@ class Partition:
     ) -> tuple[Entry, Decision]:
         name = command_name(command)
         backup = self.states.backup(entry)
-        aggregate = entry.aggregate
+        aggregate, creates = entry.aggregate, not entry.aggregate.exists
         try:
             outcome = handler(aggregate, command, record.meta)
             events = [raw(event) for event in aggregate.collect_events()]
+            if events and creates and type(command) not in self.rules.creating:
+                entry = self._undone(record.aggregate, entry, backup)
+                unknown = Rejected(Refusal.UNKNOWN, f"there is no {record.aggregate[:100]}")
+                return entry, self._decision(stored, record, name, self._reply(entry, unknown))
             if isinstance(outcome, Rejected) and events:
                 raise RuntimeError(f"{name} was refused and yet made events")
             downlinks = list(outcome.downlinks) if isinstance(outcome, Accepted) else []
@@ -251,11 +265,16 @@ class Partition:
                 raise ValueError(f"a decision of {size} bytes is over {MAX_DECISION_BYTES}")
         except Exception as error:
             logger.exception("%s on %s failed", name, record.aggregate)
-            entry = self.states.restored(record.aggregate, entry, backup)
-            self.states.put(record.aggregate, entry)
+            entry = self._undone(record.aggregate, entry, backup)
             failed = Rejected(Refusal.FAILED, f"{type(error).__name__} in the handler")
             decision = self._decision(stored, record, name, self._reply(entry, failed))
         return entry, decision
+
+    def _undone(self, id: str, entry: Entry, backup: tuple[bytes, int, datetime]) -> Entry:
+        """The aggregate as it was before the handler."""
+        entry = self.states.restored(id, entry, backup)
+        self.states.put(id, entry)
+        return entry
 
     def _reply(self, entry: Entry, outcome: Accepted | Rejected) -> Reply:
         aggregate = entry.aggregate

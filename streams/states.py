@@ -106,14 +106,14 @@ class States:
                 self._cold[id] = self._freeze(entry)
 
     def frozen(self, id: str, epoch: int) -> bytes | None:
-        """The stored form of an aggregate, written under this epoch; None where nothing is to be kept of it."""
+        """The stored form of an aggregate, written under this epoch; None where nothing is known of it."""
         entry = self._hot.get(id)
         if entry is None:
             data = self._cold.get(id)
             if data is None:
                 return None
             entry = self._thaw(data)
-        return None if entry.aggregate.ended else _packed(id, self._freeze(entry, epoch))
+        return _packed(id, self._freeze(entry, epoch))
 
     def load(self, data: bytes) -> tuple[str, datetime | None, int]:
         """Take a stored state; returns its id, when it is due, and its writer's epoch. Raises

@@ -91,4 +91,5 @@ def ring(counter: Counter, command: TimerDue, meta: Meta) -> Outcome:
 
 
 EVENTS = EventRegistry({Counter: (Added, AlarmSet, Rang)})
-RULES = Rules({Add: Route(Counter, add), SetAlarm: Route(Counter, set_alarm)}, {"counter": ring}, EVENTS)
+ROUTES: dict[type[Command], Route] = {Add: Route(Counter, add), SetAlarm: Route(Counter, set_alarm)}
+RULES = Rules(ROUTES, {"counter": ring}, EVENTS, ROUTES)

@@ -158,7 +158,7 @@ def _rules(
     add_route: Mapping[type[Command], Route], noun: type[Aggregate[Any]], events: EventRegistry
 ) -> Rules:
     routes: dict[type[Command], Route] = {**add_route, SetAlarm: Route(noun, counter.set_alarm)}
-    return Rules(routes, {"counter": _ring}, events)
+    return Rules(routes, {"counter": _ring}, events, routes)
 
 
 def _ring(aggregate: Any, command: TimerDue, meta: Meta) -> Outcome:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from commands.base import Area, Command, Meta
+from commands.creating import CREATING
 from commands.delivery import ROUTES, TIMER, Want
 from domain.aggregate import EventRegistry
 from domain.delivery import AGGREGATE_EVENTS, AttemptDue, Delivery, delivery_id
@@ -25,7 +26,7 @@ from streams.sqlite_log import SqliteLog
 from tests.streams.harness import FlakyLog, until
 
 EVENTS = EventRegistry({Delivery: AGGREGATE_EVENTS})
-RULES = Rules(ROUTES, {"delivery": TIMER}, EVENTS)
+RULES = Rules(ROUTES, {"delivery": TIMER}, EVENTS, CREATING)
 GOOD, BAD = PartyId(country_code="NL", party_id="GUD"), PartyId(country_code="NL", party_id="BAD")
 
 

@@ -235,3 +235,20 @@ def test_what_is_left_of_a_delivery_is_what_was_sent_and_it_goes_on_by_hand() ->
     due = nouns.EVENTS.decode(made[-1])
     assert isinstance(due, AttemptDue)
     assert (due.to, due.module, due.object_id, due.tenant, due.wanted) == (MSP, "sessions", "s1", "demo", 1)
+
+
+def test_only_a_command_that_creates_makes_the_first_event_of_an_aggregate() -> None:
+    deciding = Deciding()
+    late = deciding.say("report", report(2, "delivered", 1), asked=True)
+    assert (late.reply.refusal, late.reply.version, late.events) == (Refusal.UNKNOWN, 0, [])
+    made = [deciding.say(id, command) for id, command in named(DELIVERY[:2])]
+    assert deciding.events[:2] == [
+        "delivery|NL*MSP|sessions|s1 1 delivery.wanted.v1",
+        "delivery|NL*MSP|sessions|s1 2 delivery.attempt_due.v1",
+    ]
+    assert [decision.reply.refusal for decision in made] == [None, None]
+
+
+def test_each_kind_of_aggregate_has_a_command_that_creates_it() -> None:
+    creating = {nouns.ROUTES[command].aggregate.kind for command in nouns.RULES.creating}
+    assert creating == {route.aggregate.kind for route in nouns.ROUTES.values()}

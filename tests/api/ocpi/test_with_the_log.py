@@ -14,6 +14,7 @@ import pytest
 
 from api.visible import wait_visible
 from commands.base import Area
+from commands.creating import CREATING
 from gateway.ocpi import OcpiClient, Peers, UrlPolicy
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
@@ -69,7 +70,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
         hubs = [Hub(tmp_path / "read", Peers(client), bus, readable=lag, **settings) for _ in range(2)]
         for hub in hubs:
             stack.push_async_callback(hub.close)
-        rules = Rules(ROUTES, {}, EVENTS)
+        rules = Rules(ROUTES, {}, EVENTS, CREATING)
         decider = Decider(log, rules, channel, "one", lambda: datetime.now(UTC), areas=AREAS)
         projector = Projector(hubs[0].store, EVENTS, VIEWS, ())
         follower = Follower(log, "projector", AREAS, "one", projector.handle)

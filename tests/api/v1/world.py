@@ -18,6 +18,7 @@ from api.services import Services
 from api.v1 import v1_router
 from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
+from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
@@ -104,7 +105,7 @@ for table in (
     KNOCKING_ROUTES,
 ):
     ROUTES.update(table)
-RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS)
+RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
 VIEWS = (
     charge_point_view.VIEW,
     session_view.HUB_VIEW,

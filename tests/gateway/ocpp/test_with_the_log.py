@@ -13,6 +13,7 @@ from pathlib import Path
 
 from commands.base import Area, Meta
 from commands.charge_point import ROUTES, TIMER, Register, RequestCall
+from commands.creating import CREATING
 from domain.aggregate import Event, EventRegistry
 from domain.charge_point import (
     AGGREGATE_EVENTS,
@@ -39,7 +40,7 @@ from tests.gateway.ocpp.fakes import EVSES, PASSWORD, QUICK, SITE, World
 from tests.gateway.ocpp.test_messages import METER, START
 
 REGISTRY = EventRegistry({ChargePoint: AGGREGATE_EVENTS})
-RULES = Rules(ROUTES, {ChargePoint.kind: TIMER}, REGISTRY)
+RULES = Rules(ROUTES, {ChargePoint.kind: TIMER}, REGISTRY, CREATING)
 KEY = charge_point_key("demo", "CP-1")
 
 

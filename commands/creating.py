@@ -1,0 +1,39 @@
+"""Which commands create: what any other one says of an aggregate that does not exist is refused, and makes no event.
+
+A charge's facts may come in any order, so that each of them may be the first that its session hears.
+"""
+
+from __future__ import annotations
+
+from commands.base import Command
+from commands.charge_point.models import Connect, Register
+from commands.delivery import Want
+from commands.directory import ClaimParties, ClaimPrefix
+from commands.knocking import ReportKnocks
+from commands.partner import CreatePartner
+from commands.remote_command import RequestRemoteCommand
+from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
+from commands.tariff import PutTariff
+from commands.tenant import CreateTenant
+from commands.token import ErasePersonalData, PutToken
+
+CREATING: frozenset[type[Command]] = frozenset(
+    {
+        Register,  # charge_point
+        Connect,
+        StartSession,  # session
+        RecordUsage,
+        RecordConnector,
+        EndSession,
+        PutToken,  # token
+        ErasePersonalData,
+        CreateTenant,  # tenant
+        ClaimParties,  # directory
+        ClaimPrefix,
+        CreatePartner,  # partner
+        PutTariff,  # tariff
+        RequestRemoteCommand,  # remote_command
+        Want,  # delivery
+        ReportKnocks,  # knocking
+    }
+)
