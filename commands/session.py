@@ -1,6 +1,7 @@
 """What can be asked of a session of ours: start, usage, connector states, the end.
 
-The end is priced and its CDR issued in the same decision, from the session's own state alone.
+The end is priced and its CDR issued in the same decision, from the session's own state alone. Whatever was read or
+said, the session ends: a CDR without a price, or that OCPI does not allow, is withheld until that is mended.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.clock import by_our_clock, shift
-from domain.kept import Keeper, Kept, evenly, merged
+from commands.cdr import Priced, cdr_json, obstacle_of, one_line, priced, printable
+from domain.clock import by_its_clock, by_our_clock, earlier, shift
+from domain.kept import Keeper, Kept, Thinned, evenly, merged
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER
+from domain.metering.usable import REGISTER_WH, below, brief, priceable, usable
 from domain.parking import parked
 from domain.pricing import (
     Amount,
@@ -36,18 +39,22 @@ from domain.pricing import (
 )
 from domain.pricing import to_json as pricing_json
 from domain.pricing.borders import Borders
-from domain.pricing.cdr import cdr_of
 from domain.pricing.running import follow
 from domain.pricing.selection import Timeline, zone_of
-from domain.pricing.usage import whole_second
+from domain.pricing.usage import EARLIEST, LATEST, whole_second
 from domain.session import (
     CdrIssued,
+    CdrWithheld,
     ConnectorChanged,
     End,
     EndCorrected,
     Ended,
     EndHeld,
+    Mended,
+    Obstacle,
+    ReadingsRefused,
     Session,
+    SessionState,
     Started,
     Tally,
     UsageRecorded,
@@ -65,6 +72,11 @@ from domain.values import (
     TagRef,
     plain_json,
 )
+
+UNPRICED: Final = (ValueError, ArithmeticError)
+"""What pricing raises for numbers and times that have no price."""
+UNUSABLE_READING: Final = "unusable_reading"
+END_BY_HAND: Final = "end_by_hand"
 
 
 class _OfSession(Command, frozen=True, kw_only=True):
@@ -116,6 +128,35 @@ class RecordConnector(_OfSession, frozen=True, kw_only=True, tag="session.record
     at: datetime
     status: str
     clock_offset_s: int = 0
+
+
+class IssueCdr(_OfSession, frozen=True, kw_only=True, tag="session.issue_cdr.v1"):
+    """The CDR that was withheld, by the tenant's master data as they are now; asked of us by a person.
+
+    Without `site` the charge point is gone: where it stood and its tariffs are as they were. `energy_wh` (since the
+    start) and `ended_at` (by our clock) are what the person says instead of the charge point, `note` is why.
+    """
+
+    tenant: str
+    settings: Settings
+    site: Site | None = None
+    evse_uid: str = ""
+    evse_id: str = ""
+    connector: Connector | None = None
+    tariffs: tuple[JSONObject, ...] = ()
+    energy_wh: int | None = None
+    ended_at: datetime | None = None
+    by: str
+    note: str
+
+
+class Issuing(msgspec.Struct, frozen=True):
+    """What became of it: the CDR's id, and the field that still stands in its way, empty where it is issued."""
+
+    cdr_id: str
+    field: str = ""
+    value: str = ""
+    reason: str = ""
 
 
 class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
@@ -196,6 +237,62 @@ def end(session: Session, command: EndSession, meta: Meta) -> Outcome:
     return Accepted()
 
 
+def issue_cdr(session: Session, command: IssueCdr, meta: Meta) -> Outcome:
+    """The CDR once nothing stands in its way; asked again it is the same one."""
+    state, withheld = session.state, session.state.withheld
+    if not state.started or state.tenant != command.tenant:
+        return Rejected(Refusal.UNKNOWN, f"session {command.session_id[:40]} is not known")
+    if withheld is None:
+        if state.cdr_id:
+            return Accepted(Issuing(cdr_id=state.cdr_id))
+        return Rejected(
+            Refusal.NOT_ALLOWED, "no CDR of it was withheld: it runs, or its token was not accepted"
+        )
+    if command.energy_wh is not None and not 0 <= command.energy_wh < REGISTER_WH:
+        return Rejected(Refusal.INVALID, f"energy_wh: must be from 0 to below {REGISTER_WH}")
+    _mend(session, command, meta)
+    end = withheld.end
+    if state.end_by_hand is not None:
+        at = by_its_clock(state.end_by_hand, end.clock_offset_s)
+        end = msgspec.structs.replace(end, at=at, flags=(*end.flags, END_BY_HAND))
+    made = _made(session, withheld.cdr_id, _sum(session, end, state.samples, state.energy_by_hand_wh), meta)
+    if not isinstance(made, Obstacle):
+        _issue(session, withheld.cdr_id, made, meta)
+        return Accepted(Issuing(cdr_id=withheld.cdr_id))
+    if made != withheld.obstacle:
+        _withhold(session, withheld.cdr_id, made, withheld.end, meta)
+    return Accepted(Issuing(cdr_id=withheld.cdr_id, field=made.field, value=made.value, reason=made.reason))
+
+
+def _mend(session: Session, command: IssueCdr, meta: Meta) -> None:
+    """What the CDR is made of becomes what the command says, where that is something else."""
+    state = session.state
+    assert state.site is not None and state.settings is not None
+    stays = command.site is None
+    now = {
+        "settings": command.settings,
+        "site": command.site or state.site,
+        "evse_uid": state.evse_uid if stays else command.evse_uid,
+        "evse_id": state.evse_id if stays else command.evse_id,
+        "connector": state.connector if stays else command.connector,
+        "tariffs": tuple(state.tariffs) if stays else command.tariffs,
+        "energy_wh": state.energy_by_hand_wh if command.energy_wh is None else command.energy_wh,
+        "ended_at": state.end_by_hand if command.ended_at is None else command.ended_at,
+    }
+    before = {
+        "settings": state.settings,
+        "site": state.site,
+        "evse_uid": state.evse_uid,
+        "evse_id": state.evse_id,
+        "connector": state.connector,
+        "tariffs": tuple(state.tariffs),
+        "energy_wh": state.energy_by_hand_wh,
+        "ended_at": state.end_by_hand,
+    }
+    if now != before:
+        session.trigger(Mended, meta.at, **now, by=command.by, note=command.note)
+
+
 def _times(at: datetime, clock_offset_s: int) -> dict[str, Any]:
     """Of an event: by our clock, and by the charge point's where that differs."""
     ours = by_our_clock(at, clock_offset_s)
@@ -207,33 +304,75 @@ def _times(at: datetime, clock_offset_s: int) -> dict[str, Any]:
 
 
 def _record(session: Session, samples: Sequence[RegisterSample], clock_offset_s: int, meta: Meta) -> None:
-    """Take in the samples that are new. A running session's price is provisional: its end prices it anew."""
-    state = session.state
-    off, rates = shift(clock_offset_s), _rates(session)
-    keeper = None if state.start is None else _keeper(session, rates, off)
-    fresh = _fresh(state.samples, samples, keeper)
+    """Take in the samples that are new and that a meter can hold. A running session's price is provisional, and none
+    where it cannot be told: its end prices it anew."""
+    state, off = session.state, shift(clock_offset_s)
+    held = _usable(session, samples, clock_offset_s, meta)
+    keeper = _keeper(session, off)
+    fresh = _fresh(state.samples, held, keeper)
     if not fresh:
         return
     times = _times(fresh[-1].at, clock_offset_s)
     kept = merged(state.samples, fresh)
-    if keeper is None or state.start is None:
+    if state.start is None:
         less = evenly(kept)
         session.trigger(
             UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, thinned=less, **times
         )
         return
-    tally, total = _follow(session, rates, kept, fresh, off)
+    tally, total_cost = _relayed(session, keeper, kept, fresh, off)
     session.trigger(
         UsageRecorded,
         meta.at,
         **times,
         samples=fresh,
-        energy_wh=tally.energy_wh,
-        total_cost=_price_json(total),
+        energy_wh=_energy(session, kept, None).wh if tally is None else tally.energy_wh,
+        total_cost=total_cost,
         owner=session.told_to,
-        thinned=keeper.thin(kept, fresh, state.judged),
+        thinned=_thin(state, keeper, kept, fresh),
         tally=None if kept[-1].at < state.start else tally,
     )
+
+
+def _usable(
+    session: Session, samples: Sequence[RegisterSample], clock_offset_s: int, meta: Meta
+) -> tuple[RegisterSample, ...]:
+    """Those that can be counted by; of the others it is said that they were refused."""
+    found, unusable = usable(samples, shift(clock_offset_s))
+    if unusable:
+        last = max(sample.at for sample in samples)
+        session.trigger(
+            ReadingsRefused,
+            meta.at,
+            **_times(last, clock_offset_s),
+            count=len(unusable),
+            field=unusable[0].field,
+            value=unusable[0].value,
+        )
+    return found
+
+
+def _relayed(
+    session: Session,
+    keeper: Keeper | None,
+    kept: Sequence[Kept],
+    fresh: Sequence[RegisterSample],
+    off: timedelta,
+) -> tuple[Tally | None, JSONObject | None]:
+    """What the charge came to so far; nothing where that has no price."""
+    if keeper is None:
+        return None, None
+    try:
+        tally, total = _follow(session, _rates(session), kept, fresh, off)
+        return tally, _price_json(total)
+    except UNPRICED:
+        return None, None
+
+
+def _thin(
+    state: SessionState, keeper: Keeper | None, kept: Sequence[Kept], fresh: Sequence[RegisterSample]
+) -> Thinned | None:
+    return evenly(kept) if keeper is None else keeper.thin(kept, fresh, state.judged)
 
 
 def _fresh(
@@ -280,20 +419,22 @@ def _more(session: Session, tally: Tally, fresh: Sequence[RegisterSample], off: 
     """What is new, from the second on in which the tally stands."""
     state = session.state
     assert state.start is not None
-    since, until = tally.running.read.at + off, fresh[-1].at
+    since, until = earlier(tally.running.read.at, -off), fresh[-1].at
     return Usage(
-        start=state.start - off,
-        end=until - off,
+        start=earlier(state.start, off),
+        end=earlier(until, off),
         samples=tuple(
             Sample(
-                sample.at - off,
+                earlier(sample.at, off),
                 tally.energy_wh + sample.energy_wh - tally.register_wh,
                 power_w=sample.power_w,
                 current_a=sample.current_a,
             )
             for sample in fresh
         ),
-        parking=tuple(Interval(a - off, b - off) for a, b in parked(state.states, since, until)),
+        parking=tuple(
+            Interval(earlier(a, off), earlier(b, off)) for a, b in parked(state.states, since, until)
+        ),
     )
 
 
@@ -308,10 +449,15 @@ def _rates(session: Session) -> _Rates:
     return _Rates(_tariffs(session).timeline, zone_of(_time_zone(session)))
 
 
-def _keeper(session: Session, rates: _Rates, off: timedelta) -> Keeper:
+def _keeper(session: Session, off: timedelta) -> Keeper | None:
+    """None where nothing is known to judge readings by: no start yet, no zone, a start that is not priced."""
     state = session.state
-    assert state.start is not None
-    borders = Borders(*rates, whole_second(state.start - off))
+    if state.start is None:
+        return None
+    try:
+        borders = Borders(*_rates(session), whole_second(earlier(state.start, off)))
+    except PricingError:
+        return None
     return Keeper(borders, state.states, off, Decimal(state.meter_start))
 
 
@@ -322,18 +468,25 @@ class _Sum(NamedTuple):
     status: str
     meter_stop: int
     energy: Energy
-    cost: Cost
+    cost: Priced | Obstacle
     shift: timedelta
     flags: list[str]
     thinned: list[str]
+    said: tuple[str, ...]
 
     @property
     def notes(self) -> list[str]:
         """What the CDR warns of, its reader too; flags are for the tenant alone."""
-        return [repair.text for repair in self.energy.repairs]
+        return [*self.said, *(repair.text for repair in self.energy.repairs)]
+
+    @property
+    def total_cost(self) -> JSONObject | None:
+        """OCPI's Price; None where there is none."""
+        return None if isinstance(self.cost, Obstacle) else self.cost.total
 
 
-def _sum(session: Session, end: End, samples: Sequence[Kept]) -> _Sum:
+def _sum(session: Session, end: End, samples: Sequence[Kept], by_hand: int | None = None) -> _Sum:
+    """Whatever the end says it comes to something. `by_hand`: Wh since the start, as a person says."""
     state = session.state
     assert state.start is not None
     flags = list(end.flags)
@@ -341,13 +494,68 @@ def _sum(session: Session, end: End, samples: Sequence[Kept]) -> _Sum:
     if until < state.start:
         until = max([state.start, *(sample.at for sample in samples)])
         flags.append("stop_before_start")
-    energy = _energy(session, samples, end.meter_stop)
+    if state.unusable:
+        flags.append(UNUSABLE_READING)
+    energy, obstacle = _counted(session, samples, end, by_hand)
     off = shift(end.clock_offset_s)
-    cost = _price(session, _usage(session, samples, energy, until, off))
+    obstacle = obstacle or _not_priceable(session, until, off)
+    cost, thinned = _priced(session, samples, energy, until, off) if obstacle is None else (obstacle, [])
     status = "INVALID" if state.status == "INVALID" else "COMPLETED"
     stop = end.meter_stop if end.meter_stop is not None else int(state.meter_start + energy.wh)
-    thinned = _thinned(session, samples, until, energy, off)
-    return _Sum(until, status, stop, energy, cost, off, flags, thinned)
+    said = () if by_hand is None else (f"the energy of {by_hand} Wh was given by hand",)
+    return _Sum(until, status, stop, energy, cost, off, flags, thinned, said)
+
+
+def _counted(
+    session: Session, samples: Sequence[Kept], end: End, by_hand: int | None
+) -> tuple[Energy, Obstacle | None]:
+    """The energy as far as it is known, and why it is not the whole."""
+    start, stop = session.state.meter_start, end.meter_stop
+    if by_hand is not None:
+        total = Decimal(by_hand)
+        known = _energy(session, samples, None)
+        return Energy(total, tuple((at, min(wh, total)) for at, wh in known.series)), None
+    for name, value in (("meter_start", start), ("meter_stop", stop)):
+        if value is not None and not below(value, REGISTER_WH):
+            return _energy(session, samples, None), Obstacle(
+                field=name, value=brief(value), reason="no meter holds so many Wh"
+            )
+    energy = _energy(session, samples, stop)
+    if not below(energy.wh, REGISTER_WH):
+        return energy, Obstacle(
+            field="total_energy", value=brief(energy.wh), reason="no charge takes so many Wh"
+        )
+    return energy, None
+
+
+def _not_priceable(session: Session, until: datetime, off: timedelta) -> Obstacle | None:
+    """Whether the time zone or a time of the charge is none that anything can be priced by."""
+    state = session.state
+    assert state.start is not None
+    try:
+        zone_of(_time_zone(session))
+    except PricingError as error:
+        name = printable(_time_zone(session))[:40]
+        return Obstacle(field="time_zone", value=name, reason=one_line(str(error)))
+    for field, at in (("start_date_time", state.start), ("end_date_time", until)):
+        if not priceable(earlier(at, off)):
+            return Obstacle(
+                field=field,
+                value=earlier(at, off).isoformat()[:40],
+                reason=f"lies outside of the years {EARLIEST} to {LATEST}",
+            )
+    return None
+
+
+def _priced(
+    session: Session, samples: Sequence[Kept], energy: Energy, until: datetime, off: timedelta
+) -> tuple[Priced | Obstacle, list[str]]:
+    try:
+        cost = _price(session, _usage(session, samples, energy, until, off))
+        thinned = _thinned(session, samples, until, energy, off)
+        return priced(cost, _tariffs(session).tariffs), thinned
+    except UNPRICED as error:
+        return Obstacle(field="total_cost", reason=one_line(str(error) or type(error).__name__)), []
 
 
 def _thinned(
@@ -358,8 +566,11 @@ def _thinned(
     if not state.left_out and not state.rough:
         return []
     cut = any(repair.code == "meter_stop_below_samples" for repair in energy.repairs)
-    unsure = state.rough or _keeper(session, _rates(session), off).unsure(
-        samples, dict(energy.series), until, energy.wh if cut else None
+    keeper = _keeper(session, off)
+    unsure = (
+        state.rough
+        or keeper is None
+        or keeper.unsure(samples, dict(energy.series), until, energy.wh if cut else None)
     )
     all = len(samples) + state.left_out
     return [
@@ -379,7 +590,7 @@ def _end(session: Session, end: End, meta: Meta) -> None:
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
         reason=end.reason,
-        total_cost=_price_json(sum.cost.total),
+        total_cost=sum.total_cost,
         owner=session.told_to,
         flags=tuple(sum.flags),
         provisional=not end.reported,
@@ -388,18 +599,19 @@ def _end(session: Session, end: End, meta: Meta) -> None:
         note=end.note,
     )
     if sum.status == "COMPLETED":
-        _issue(session, _session_id(session), sum, meta)
+        _settle(session, _session_id(session), sum, end, meta)
 
 
 def _correct(session: Session, command: EndSession, meta: Meta) -> None:
     """The true end of a session that had to be ended without it. A CDR never changes: it is credited, and one more
     is issued."""
     state, end = session.state, command.end
-    keeper = _keeper(session, _rates(session), shift(end.clock_offset_s))
-    fresh = _fresh(state.samples, command.samples, keeper)
+    held = _usable(session, command.samples, end.clock_offset_s, meta)
+    keeper = _keeper(session, shift(end.clock_offset_s))
+    fresh = _fresh(state.samples, held, keeper)
     kept = merged(state.samples, fresh)
     sum = _sum(session, end, kept)
-    credited = state.cdr
+    credited, withheld = state.cdr, state.withheld
     session.trigger(
         EndCorrected,
         meta.at,
@@ -411,16 +623,18 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
         meter_stop=sum.meter_stop,
         energy_wh=sum.energy.wh,
         reason=end.reason,
-        total_cost=_price_json(sum.cost.total),
+        total_cost=sum.total_cost,
         owner=session.told_to,
         samples=fresh,
         flags=tuple(sum.flags),
         assumed=end.assumed,
-        thinned=keeper.thin(kept, fresh, state.judged),
+        thinned=_thin(state, keeper, kept, fresh),
     )
     if credited is not None:
         _credit(session, credited, meta)
-        _issue(session, replacement_id(credited["id"]), sum, meta)
+        _settle(session, replacement_id(credited["id"]), sum, end, meta)
+    elif withheld is not None:
+        _settle(session, withheld.cdr_id, sum, end, meta)
 
 
 def _started_at(session: Session, end: End) -> datetime:
@@ -471,67 +685,68 @@ def _session_id(session: Session) -> str:
     return session.id.partition("|")[2]
 
 
-def _issue(session: Session, id: str, sum: _Sum, meta: Meta) -> None:
-    state, cost, off = session.state, sum.cost, sum.shift
-    site, authorization, settings = state.site, state.authorization, state.settings
-    assert site is not None and authorization is not None and settings is not None and state.start is not None
-    tariffs, problems, _ = _tariffs(session)
-    numbers = cdr_of(cost, tariffs)
-    used = {tariff.id for tariff in numbers.tariffs or ()}
-    warnings = [*sum.thinned, *problems, *numbers.warnings]
+def _settle(session: Session, id: str, sum: _Sum, end: End, meta: Meta) -> None:
+    """The CDR of an end, or why there is none."""
+    made = _made(session, id, sum, meta)
+    if isinstance(made, Obstacle):
+        _withhold(session, id, made, end, meta)
+    else:
+        _issue(session, id, made, meta)
+
+
+class _Made(NamedTuple):
+    cdr: JSONObject
+    explanation: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def _made(session: Session, id: str, sum: _Sum, meta: Meta) -> _Made | Obstacle:
+    cost = sum.cost
+    if isinstance(cost, Obstacle):
+        return cost
+    off = sum.shift
+    warnings = [*sum.thinned, *_tariffs(session).problems, *cost.warnings]
     if off:
         warnings.append(
             f"the charge point's clock was {off.total_seconds():+.0f} s off: times are corrected by it"
         )
     warnings.extend(sum.notes)
-    connector = state.connector
-    coordinates = site.coordinates
-    cdr: JSONObject = {
-        **plain_json(pricing_json(numbers)),
-        "country_code": settings.party.country_code,
-        "party_id": settings.party.party_id,
-        "id": id,
-        "session_id": _session_id(session),
-        "auth_method": authorization.auth_method or "WHITELIST",
-        "cdr_location": {
-            "id": site.id,
-            "name": site.name or None,
-            "address": site.address[:45] or "#NA",
-            "city": site.city[:45] or "#NA",
-            "postal_code": site.postal_code or None,
-            "country": site.country or "#NA",
-            "coordinates": {
-                "latitude": coordinates.latitude if coordinates else "0.00000",
-                "longitude": coordinates.longitude if coordinates else "0.00000",
-            },
-            "evse_uid": state.evse_uid,
-            "evse_id": state.evse_id or "#NA",
-            "connector_id": connector.id if connector else str(state.connector_id),
-            "connector_standard": connector.standard if connector else "IEC_62196_T2",
-            "connector_format": connector.format if connector else "SOCKET",
-            "connector_power_type": connector.power_type if connector else "AC_3_PHASE",
-        },
-        "last_updated": _z(meta.at),
-    }
-    if used:
-        cdr["tariffs"] = [value for value in state.tariffs if value["id"] in used]
-    if authorization.authorization_reference:
-        cdr["authorization_reference"] = authorization.authorization_reference
-    if warnings:
-        cdr["remark"] = "; ".join(warnings)[:255]
-    location = cdr["cdr_location"]
-    cdr["cdr_location"] = {key: value for key, value in location.items() if value is not None}
+    cdr = cdr_json(session.state, _session_id(session), id, cost, warnings, meta.at)
+    obstacle = obstacle_of(cdr)
+    if obstacle is not None:
+        return obstacle
+    return _Made(cdr, cost.explanation, (*warnings, *(f"flagged: {flag}" for flag in sum.flags)))
+
+
+def _withhold(session: Session, id: str, obstacle: Obstacle, end: End, meta: Meta) -> None:
+    session.trigger(
+        CdrWithheld,
+        meta.at,
+        cdr_id=id,
+        field=obstacle.field,
+        value=obstacle.value,
+        reason=obstacle.reason,
+        charge_point_id=session.state.charge_point_id,
+        connector_id=session.state.connector_id,
+        end=end,
+    )
+
+
+def _issue(session: Session, id: str, made: _Made, meta: Meta) -> None:
+    state = session.state
+    assert state.authorization is not None
     session.trigger(
         CdrIssued,
         meta.at,
         cdr_id=id,
-        cdr=cdr,
-        cdr_token=authorization.cdr_token,
+        cdr=made.cdr,
+        cdr_token=state.authorization.cdr_token,
         **_token(session),
         owner=session.told_to,
-        holder=authorization.holder,
-        explanation=cost.explain(),
-        warnings=(*warnings, *(f"flagged: {flag}" for flag in sum.flags)),
+        holder=state.authorization.holder,
+        explanation=made.explanation,
+        warnings=made.warnings,
+        was_withheld=state.withheld is not None,
     )
 
 
@@ -581,15 +796,17 @@ def _usage(
     assert state.start is not None
     known = {sample.at: sample for sample in samples}
     series = [
-        Sample(at - off, wh, power_w=known[at].power_w, current_a=known[at].current_a)
+        Sample(earlier(at, off), wh, power_w=known[at].power_w, current_a=known[at].current_a)
         for at, wh in energy.series
         if state.start <= at <= until
     ]
     return Usage(
-        start=state.start - off,
-        end=until - off,
+        start=earlier(state.start, off),
+        end=earlier(until, off),
         samples=tuple(series),
-        parking=tuple(Interval(a - off, b - off) for a, b in parked(state.states, state.start, until)),
+        parking=tuple(
+            Interval(earlier(a, off), earlier(b, off)) for a, b in parked(state.states, state.start, until)
+        ),
         meter_start_wh=0,
         meter_stop_wh=energy.wh,
     )
@@ -607,7 +824,10 @@ def _energy(session: Session, samples: Sequence[Kept], meter_stop: int | None) -
         )
         for sample in samples
     ]
-    return session_energy(session.state.meter_start, readings, meter_stop)
+    start = session.state.meter_start
+    if not below(start, REGISTER_WH):
+        start = int(samples[0].energy_wh) if samples else 0
+    return session_energy(start, readings, meter_stop)
 
 
 def _price(session: Session, usage: Usage) -> Cost:
@@ -634,4 +854,5 @@ ROUTES: dict[type[Command], Route] = {
     RecordUsage: Route(Session, record_usage),
     RecordConnector: Route(Session, record_connector),
     EndSession: Route(Session, end),
+    IssueCdr: Route(Session, issue_cdr),
 }

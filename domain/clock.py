@@ -8,22 +8,30 @@ TOLERANCE_S = 60
 """An offset of no more seconds than this is no fault of a clock: messages are on their way that long."""
 
 
+_LONGEST_S = 400_000_000_000
+"""Seconds in more than 9999 years: no two times lie farther apart."""
+
+
 def shift(offset_s: int) -> timedelta:
     """What a time by a clock that runs `offset_s` ahead (negative: behind) is corrected by."""
-    return timedelta(seconds=offset_s) if abs(offset_s) > TOLERANCE_S else timedelta()
+    if abs(offset_s) <= TOLERANCE_S:
+        return timedelta()
+    return timedelta(seconds=max(-_LONGEST_S, min(_LONGEST_S, offset_s)))
+
+
+def earlier(at: datetime, by: timedelta) -> datetime:
+    """The time so much before; one that would lie before the year 1 or after 9999 stays as it is."""
+    try:
+        return at - by
+    except OverflowError:
+        return at
 
 
 def by_our_clock(at: datetime, offset_s: int) -> datetime:
     """When it happened; a time that cannot be corrected (a year before 1 or after 9999) stays as it is."""
-    try:
-        return at - shift(offset_s)
-    except OverflowError:
-        return at
+    return earlier(at, shift(offset_s))
 
 
 def by_its_clock(at: datetime, offset_s: int) -> datetime:
     """What the clock that runs `offset_s` ahead showed at that time of ours."""
-    try:
-        return at + shift(offset_s)
-    except OverflowError:
-        return at
+    return earlier(at, -shift(offset_s))

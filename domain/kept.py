@@ -18,6 +18,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.clock import earlier
 from domain.parking import StatusChange, flips
 from domain.pricing.borders import Borders, band
 from domain.pricing.curve import mean_kw, tenths
@@ -261,7 +262,7 @@ class Keeper:
         )
 
     def _second(self, at: datetime) -> datetime:
-        return (at - self._off).replace(microsecond=0)
+        return earlier(at, self._off).replace(microsecond=0)
 
 
 def _others(kept: Sequence[Kept], rest: Sequence[Kept]) -> tuple[datetime, ...]:

@@ -3,11 +3,12 @@
 Facts may arrive in any order across areas: usage and the end that come before the start are held and used when the
 start comes. The CDR is issued in the same decision as the end, so that one charge has one CDR. Only an end that the
 charge point did not report can be corrected, by a surer one: the CDR is credited then and another takes its place.
+A CDR that cannot be a fact never undoes the end: it is withheld with what stands in its way, until that is mended.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID, uuid5
@@ -15,7 +16,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.aggregate import Aggregate, Event
-from domain.clock import by_our_clock
+from domain.clock import by_our_clock, earlier, shift
 from domain.kept import Judged, Kept, Thinned, merged
 from domain.parking import StatusChange, fewer, flips, with_change
 from domain.pricing.running import Running
@@ -77,6 +78,26 @@ class End(Value, frozen=True, kw_only=True):
         return 2 if self.reported else int(self.assumed)
 
 
+class Obstacle(Value, frozen=True, kw_only=True):
+    """Why there is no CDR: the field that pricing or OCPI refuses, its value in at most 40 characters and without
+    personal data, and the reason in one line.
+
+    `field` is a path in the CDR, or `meter_start`, `meter_stop`, `time_zone`.
+    """
+
+    field: str
+    value: str = ""
+    reason: str
+
+
+class Withheld(Value, frozen=True, kw_only=True):
+    """The CDR that is to be issued, by its id, what stands in its way, and the end that it is of."""
+
+    cdr_id: str
+    obstacle: Obstacle
+    end: End
+
+
 class Tally(Value, frozen=True, kw_only=True):
     """What a running charge came to at its newest reading, to be followed on: how far, by which register, with what
     correction of its times.
@@ -96,7 +117,7 @@ class Tally(Value, frozen=True, kw_only=True):
 
     def second(self, at: datetime) -> datetime:
         """The whole second of a time of the charge point's, by our clock as it was known."""
-        return (at - timedelta(seconds=self.shift_s)).replace(microsecond=0)
+        return earlier(at, shift(self.shift_s)).replace(microsecond=0)
 
 
 class SessionState(msgspec.Struct, omit_defaults=True):
@@ -135,6 +156,10 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     assumed: bool = False  # the provisional end is what it said of another transaction, or of none
     cdr: JSONObject | None = None  # while it may have to be credited
     cdr_id: str = ""
+    withheld: Withheld | None = None
+    energy_by_hand_wh: int | None = None
+    end_by_hand: datetime | None = None  # by our clock
+    unusable: bool = False  # readings came that no meter holds
 
 
 class Session(Aggregate[SessionState]):
@@ -323,9 +348,65 @@ class EndCorrected(Timed, frozen=True, kw_only=True, tag="session.end_corrected.
         state.status, state.ended_at = self.status, self.happened_at
         state.provisional = state.assumed = self.assumed
         state.clock_offset_s = self.clock_offset_s
+        state.energy_by_hand_wh = state.end_by_hand = None
         aggregate.keep(self.samples, self.thinned)
         if self.status == "INVALID" and not self.assumed:
             aggregate.end()
+
+
+class ReadingsRefused(Timed, frozen=True, kw_only=True, tag="session.readings_refused.v1"):
+    """Readings that no meter holds: nothing is counted by them. `field` and `value` are those of the first one."""
+
+    count: int
+    field: str
+    value: str
+
+    def apply(self, aggregate: Session) -> None:
+        aggregate.state.unusable = True
+
+
+class CdrWithheld(Event, frozen=True, kw_only=True, tag="session.cdr_withheld.v1"):
+    """The session has ended, and its CDR has no price or is none that OCPI allows: it is issued as `cdr_id` once what
+    stands in its way is mended. Where the session stands is said again: whoever tells of it may have forgotten it.
+    """
+
+    cdr_id: str
+    field: str
+    value: str = ""
+    reason: str
+    charge_point_id: str = ""
+    connector_id: int = 0
+    end: End
+
+    def apply(self, aggregate: Session) -> None:
+        state = aggregate.state
+        obstacle = Obstacle(field=self.field, value=self.value, reason=self.reason)
+        state.withheld = Withheld(cdr_id=self.cdr_id, obstacle=obstacle, end=self.end)
+        state.cdr, state.tally = None, None
+
+
+class Mended(Event, frozen=True, kw_only=True, tag="session.mended.v1"):
+    """What the CDR is made of is now this; `by` and `note` are those of the person who had it issued again.
+
+    `energy_wh` (Wh since the start) and `ended_at` (by our clock) were given by hand.
+    """
+
+    settings: Settings
+    site: Site
+    evse_uid: str
+    evse_id: str = ""
+    connector: Connector | None = None
+    tariffs: tuple[JSONObject, ...] = ()
+    energy_wh: int | None = None
+    ended_at: datetime | None = None
+    by: str = ""
+    note: str = ""
+
+    def apply(self, aggregate: Session) -> None:
+        state = aggregate.state
+        state.settings, state.site, state.tariffs = self.settings, self.site, list(self.tariffs)
+        state.evse_uid, state.evse_id, state.connector = self.evse_uid, self.evse_id, self.connector
+        state.energy_by_hand_wh, state.end_by_hand = self.energy_wh, self.ended_at
 
 
 class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
@@ -346,15 +427,27 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     holder: str = ""  # the platform that spoke for the owner
     explanation: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    was_withheld: bool = False  # the session's energy and cost are those of the CDR
 
     def apply(self, aggregate: Session) -> None:
         state = aggregate.state
         if self.cdr.get("credit"):
             return
-        state.cdr_id = self.cdr_id
+        state.cdr_id, state.withheld = self.cdr_id, None
         state.cdr = self.cdr if state.provisional else None
         if not state.provisional:
             aggregate.end()
 
 
-AGGREGATE_EVENTS = (Started, UsageRecorded, ConnectorChanged, EndHeld, Ended, EndCorrected, CdrIssued)
+AGGREGATE_EVENTS = (
+    Started,
+    UsageRecorded,
+    ReadingsRefused,
+    ConnectorChanged,
+    EndHeld,
+    Ended,
+    EndCorrected,
+    CdrWithheld,
+    Mended,
+    CdrIssued,
+)

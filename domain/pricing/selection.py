@@ -23,7 +23,7 @@ from domain.pricing.tariff import (
     TariffFrom,
     TariffRestrictions,
 )
-from domain.pricing.usage import whole_second
+from domain.pricing.usage import EARLIEST, LATEST, whole_second
 
 _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _DAY = 86_400
@@ -165,9 +165,16 @@ def _validity(item: Tariff | TariffFrom) -> tuple[dt.datetime, dt.datetime]:
     since = item.since if isinstance(item, TariffFrom) else item.start_date_time
     until = None if isinstance(item, TariffFrom) else item.end_date_time
     return (
-        _FIRST if since is None else whole_second(since),
-        _LAST if until is None else whole_second(until),
+        _FIRST if since is None else _bound(since),
+        _LAST if until is None else _bound(until),
     )
+
+
+def _bound(moment: dt.datetime) -> dt.datetime:
+    """Before the first year of a price it is for ever, after the last one it is never."""
+    if moment.year < EARLIEST:
+        return _FIRST
+    return _LAST if moment.year > LATEST else whole_second(moment)
 
 
 def fitting(tariffs: Sequence[Tariff], kind: str) -> tuple[Tariff, ...]:

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from domain.pricing.numbers import ZERO, PricingError, require_finite
 
+EARLIEST, LATEST = 1970, 9000
+"""The years that are priced."""
 SECOND = dt.timedelta(seconds=1)
 MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -89,6 +91,8 @@ def whole_second(moment: dt.datetime) -> dt.datetime:
 
 def utc(moment: dt.datetime) -> dt.datetime:
     """The same moment in UTC; without a zone it is UTC already. PricingError outside of 1970 to 9000."""
-    if not 1970 <= moment.year <= 9000:
-        raise PricingError(f"the moment {moment.isoformat()} lies outside of the years 1970 to 9000")
+    if not EARLIEST <= moment.year <= LATEST:
+        raise PricingError(
+            f"the moment {moment.isoformat()} lies outside of the years {EARLIEST} to {LATEST}"
+        )
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
