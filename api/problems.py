@@ -48,7 +48,8 @@ STATUS_OF: Final[Mapping[Refusal, int]] = {
 
 
 class FieldError(msgspec.Struct, frozen=True, rename={"place": "in"}):
-    """One wrong value: where it stood (`body`, `query`, `path`, `header`), its dotted path, and what is wrong."""
+    """One wrong value: where it stood (`body`, `query`, `path`, `header`, or the `cdr` that cannot be issued), its
+    dotted path, and what is wrong."""
 
     place: str
     path: str

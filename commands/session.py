@@ -726,8 +726,6 @@ def _withhold(session: Session, id: str, obstacle: Obstacle, end: End, meta: Met
         field=obstacle.field,
         value=obstacle.value,
         reason=obstacle.reason,
-        charge_point_id=session.state.charge_point_id,
-        connector_id=session.state.connector_id,
         end=end,
     )
 

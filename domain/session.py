@@ -367,15 +367,12 @@ class ReadingsRefused(Timed, frozen=True, kw_only=True, tag="session.readings_re
 
 class CdrWithheld(Event, frozen=True, kw_only=True, tag="session.cdr_withheld.v1"):
     """The session has ended, and its CDR has no price or is none that OCPI allows: it is issued as `cdr_id` once what
-    stands in its way is mended. Where the session stands is said again: whoever tells of it may have forgotten it.
-    """
+    stands in its way is mended."""
 
     cdr_id: str
     field: str
     value: str = ""
     reason: str
-    charge_point_id: str = ""
-    connector_id: int = 0
     end: End
 
     def apply(self, aggregate: Session) -> None:

@@ -18,6 +18,7 @@ from domain.aggregate import Event, event_name
 from projections.base import utc_text
 from projections.public_payloads import (
     CdrIssued,
+    CdrWithheld,
     ChargePointBooted,
     ChargePointConnected,
     ChargePointDisconnected,
@@ -153,6 +154,16 @@ def _cdr_issued(event: session.CdrIssued, meta: Meta) -> Payload:
     )
 
 
+def _cdr_withheld(event: session.CdrWithheld, meta: Meta) -> Payload:
+    return CdrWithheld(
+        cdr_id=event.cdr_id,
+        session_id=_subject(event),
+        field=event.field,
+        value=event.value,
+        reason=event.reason,
+    )
+
+
 def _token_put(event: token.Put, meta: Meta) -> Payload:
     return TokenPut(
         owner=token.owner_text(event.owner, event.tenant),
@@ -266,6 +277,7 @@ CONTRACT: dict[type[Event], Kind] = {
         _session_end_corrected,
     ),
     session.CdrIssued: Kind("cdrs", "chargesphere.cdr.issued.v1", CdrIssued, _cdr_issued),
+    session.CdrWithheld: Kind("cdrs", "chargesphere.cdr.withheld.v1", CdrWithheld, _cdr_withheld),
     token.Put: Kind("tokens", "chargesphere.token.put.v1", TokenPut, _token_put),
     token.Removed: Kind("tokens", "chargesphere.token.removed.v1", TokenRemoved, _token_removed),
     token.AuthorizationGiven: Kind(

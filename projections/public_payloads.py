@@ -99,6 +99,19 @@ class CdrIssued(Payload, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+class CdrWithheld(Payload, frozen=True, kw_only=True):
+    """The charge is over and has no CDR yet: it has no price, or OCPI does not allow it. It is issued under this id
+    once that is mended."""
+
+    cdr_id: str
+    session_id: str
+    field: Annotated[
+        str, _is("what stands in its way: a path in the CDR, or `meter_start`, `meter_stop`, `time_zone`")
+    ]
+    value: Annotated[str, _is("of the field, in at most 40 characters")]
+    reason: Annotated[str, _is("one line for a person")]
+
+
 class TokenPut(Payload, frozen=True, kw_only=True):
     """A token is now like this. Neither its uid nor anything of a person is here."""
 

@@ -7,25 +7,41 @@ clock, the same as in the CDR; the tenant's view has the charge point's own besi
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from commands.base import Meta
 from domain.pricing.charging_period import kwh
 from domain.session import (
     CdrIssued,
+    CdrWithheld,
     ConnectorChanged,
     EndCorrected,
     Ended,
     EndHeld,
+    Mended,
+    ReadingsRefused,
     Session,
     Started,
     UsageRecorded,
 )
 from domain.values import Authorization
-from projections.base import Target, View, builtins, utc_text
-from projections.store import HUB, Document, IndexSpec, index, tenant_database
+from projections.base import Target, View, utc_text
+from projections.readings import number
+from projections.store import HUB, JSON, Document, IndexSpec, index, tenant_database
 
 NEWEST = 500
-SessionEvent = Started | UsageRecorded | ConnectorChanged | EndHeld | Ended | EndCorrected | CdrIssued
+SessionEvent = (
+    Started
+    | UsageRecorded
+    | ReadingsRefused
+    | ConnectorChanged
+    | EndHeld
+    | Ended
+    | EndCorrected
+    | CdrWithheld
+    | Mended
+    | CdrIssued
+)
 
 
 def _id(event: SessionEvent) -> str:
@@ -85,7 +101,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
         return None
     session = dict(_object(document["session"]))
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
-        session["kwh"] = builtins(kwh(event.energy_wh))
+        session["kwh"] = number(kwh(event.energy_wh))
         if event.clock_offset_s != document["clock_offset_s"]:
             document["clock_offset_s"] = event.clock_offset_s
             start = _ours(event, document["reported_start"])
@@ -98,6 +114,10 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
         document["status"] = event.status
     if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
         session["charging_periods"] = event.cdr.get("charging_periods", [])
+        if event.was_withheld:
+            session["kwh"], session["total_cost"] = event.cdr["total_energy"], event.cdr["total_cost"]
+            session["end_date_time"] = event.cdr["end_date_time"]
+            session["currency"] = event.cdr["currency"]
     session["last_updated"] = document["last_updated"] = utc_text(event.timestamp)
     return {**document, "session": session}
 
@@ -124,7 +144,10 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
             "meter_values": [],
             "authorization_status": event.authorization.status,
             "remote_command_id": event.remote_command_id or None,
+            "cdr": None,
             "cdr_id": None,
+            "cdr_withheld": None,
+            "unusable_readings": 0,
             "reason": None,
             "provisional": False,
             "ended_by": None,
@@ -136,18 +159,18 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
         return None
     out = dict(document)
     if isinstance(event, UsageRecorded | EndCorrected) and event.samples:
-        values = [
+        values: list[JSON] = [
             {
                 "timestamp": utc_text(event.corrected(sample.at)),
                 "reported_at": utc_text(sample.at),
-                "value": builtins(sample.energy_wh),
+                "value": number(sample.energy_wh),
                 "unit": "Wh",
             }
             for sample in event.samples
         ]
         out["meter_values"] = [*_list(document["meter_values"]), *values][-NEWEST:]
     if isinstance(event, UsageRecorded | Ended | EndCorrected):
-        out["energy_wh"], out["total_cost"] = builtins(event.energy_wh), event.total_cost
+        out["energy_wh"], out["total_cost"] = number(event.energy_wh), event.total_cost
         if event.clock_offset_s != document["clock_offset_s"]:
             out |= _corrected(out, event)
     if isinstance(event, Ended | EndCorrected):
@@ -158,9 +181,26 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
         out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
     if isinstance(event, Ended):
         out["ended_by"], out["end_note"] = event.by or None, event.note or None
+    if isinstance(event, ReadingsRefused):
+        out["unusable_readings"] = _count(document.get("unusable_readings")) + event.count
+    if isinstance(event, CdrWithheld):
+        out["cdr"], out["cdr_id"] = "withheld", None
+        out["cdr_withheld"] = {"field": event.field, "value": event.value, "reason": event.reason}
     if isinstance(event, CdrIssued) and not event.cdr.get("credit"):
-        out["cdr_id"] = event.cdr_id
+        out["cdr"], out["cdr_id"], out["cdr_withheld"] = "issued", event.cdr_id, None
+        if event.was_withheld:
+            out["energy_wh"] = number(Decimal(str(event.cdr["total_energy"])) * 1000)
+            out["total_cost"], out["stop_time"] = event.cdr["total_cost"], _text(event.cdr["end_date_time"])
+            out["currency"] = event.cdr["currency"]
     return out
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _text(moment: str) -> str | None:
+    return utc_text(datetime.fromisoformat(moment))
 
 
 def _corrected(document: Document, event: UsageRecorded | Ended | EndCorrected) -> Document:
@@ -207,4 +247,5 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "sessions", "-start_time"),
         index(db, "sessions", "status", "-start_time"),
         index(db, "sessions", "charge_point_id", "-start_time"),
+        index(db, "sessions", "cdr", "-start_time"),
     )

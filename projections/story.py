@@ -25,6 +25,7 @@ FACTS = (
     *("charge_point_id", "connector_id", "transaction_id", "session_id", "cdr_id", "command_id", "action"),
     *("status", "error_code", "reason", "outcome", "allowed", "vendor", "model", "epoch", "automatic"),
     *("meter_start", "meter_stop", "energy_wh", "remote_command_id", "superseded"),
+    *("field", "count"),
     *("module", "object_id", "wanted", "sent", "attempt", "http_status", "seconds", "message_id"),
 )
 """What may be told of an event: scalar fields that hold neither personal data nor secrets."""

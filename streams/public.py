@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from commands.base import Area
 from domain.aggregate import EventRegistry
+from domain.session import CdrWithheld
 from projections.public import TOLD, cloud_event
 from streams.envelope import select_events
 from streams.follower import Fact, Follower
@@ -23,28 +24,31 @@ from streams.topology import PUBLIC, partition_of
 logger = logging.getLogger(__name__)
 
 AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.TOKEN)
+WITHHELD = "withheld"
 APPEND_BYTES = 500_000
 GATHER_S = 0.25
 """Under load outsiders are told this much later, in fewer and larger appends."""
 
 
 class PublicTopics:
-    """`run` until cancelled. `counts` holds how many records were appended, by topic."""
+    """`run` until cancelled. `counts` holds how many records were appended, by topic, and of CDRs `withheld`."""
 
     def __init__(self, log: Log, events: EventRegistry, node: str) -> None:
         self._log = log
         self._events = events
         self.follower = Follower(log, "public", AREAS, node, self._handle, gather=GATHER_S)
-        self.counts: dict[str, int] = dict.fromkeys(PUBLIC, 0)
+        self.counts: dict[str, int] = dict.fromkeys((*PUBLIC, WITHHELD), 0)
 
     async def run(self) -> None:
         await self.follower.run()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         out: dict[tuple[str, int], list[Record]] = {}
+        withheld = 0
         for fact in facts:
             for event in select_events(fact.decision, self._events, TOLD):
                 told = cloud_event(event, fact.decision.meta)
+                withheld += isinstance(event, CdrWithheld)
                 if told is not None:
                     record = Record(told.key.encode(), told.data, told.headers)
                     out.setdefault((told.topic, partition_of(told.key)), []).append(record)
@@ -53,6 +57,7 @@ class PublicTopics:
             await appends[0]
         elif appends:
             await asyncio.gather(*appends)
+        self.counts[WITHHELD] += withheld
 
     async def _append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         for chunk in chunks(records):

@@ -11,10 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from api.problems import ProblemRoute, invalid, not_found
 from api.v1.caller import Caller, Operator, Viewer, result_of
 from api.v1.lists import Page, answer, listed, newest_first, shown
+from api.v1.present import charge_point_of, evse_of, settings_of, tariffs_of
 from commands.charge_point import Settled, SettleStop, StartTransaction
-from domain.values import JSONObject
-from projections.store import HUB, Condition, Document, eq
-from projections.tariff import tariff_document_id
+from projections.store import Condition, Document, eq
 
 routes = APIRouter(route_class=ProblemRoute, tags=["sessions"])
 
@@ -139,9 +138,8 @@ async def _start(caller: Caller, document: Document, body: LostStart) -> StartTr
     if id_tag is None:
         raise invalid("body", "start.id_tag", "is needed: the stop named none")
     tag, authorization = await services.authorizer.resolve(tenant, charge_point_id, id_tag, False)
-    tenant_document = await services.store.get(HUB, "tenants", tenant)
-    revision = tenant_document["version"] if tenant_document is not None else 0
-    settings = caller.settings.settings(revision if isinstance(revision, int) else 0, services.hub)
+    charge_point = await charge_point_of(caller, charge_point_id)
+    evse = evse_of(charge_point, body.connector_id) if charge_point is not None else None
     return StartTransaction(
         tenant=tenant,
         charge_point_id=charge_point_id,
@@ -150,29 +148,9 @@ async def _start(caller: Caller, document: Document, body: LostStart) -> StartTr
         meter_start=body.meter_start,
         timestamp=body.timestamp,
         authorization=authorization,
-        settings=settings,
-        tariffs=tuple(await _tariffs(caller, charge_point_id, body.connector_id)),
+        settings=await settings_of(caller),
+        tariffs=await tariffs_of(caller, evse),
     )
-
-
-async def _tariffs(caller: Caller, charge_point_id: str, connector_id: int) -> list[JSONObject]:
-    """The tariffs of the connector as they are now."""
-    store = caller.services.store
-    document = await store.get(caller.database, "charge_points", charge_point_id)
-    evses = document["evses"] if document is not None else []
-    ids: list[str] = []
-    if isinstance(evses, list) and connector_id <= len(evses):
-        evse = evses[connector_id - 1]
-        connectors = evse["connectors"] if isinstance(evse, dict) else []
-        for connector in connectors if isinstance(connectors, list) else ():
-            if isinstance(connector, dict) and isinstance(connector["tariff_ids"], list):
-                ids = ids or [str(id) for id in connector["tariff_ids"]]
-    if not ids and caller.settings.default_tariff_id:
-        ids = [caller.settings.default_tariff_id]
-    party = caller.settings.settings(0, caller.services.hub).party
-    found = await store.get_many(HUB, "tariffs", [tariff_document_id(party, id) for id in ids])
-    bodies = [found[id]["tariff"] for id in (tariff_document_id(party, one) for one in ids) if id in found]
-    return [body for body in bodies if isinstance(body, dict)]
 
 
 async def _known(caller: Caller, orphan_id: str) -> Document:

@@ -1,4 +1,5 @@
-"""`/sessions`: charges that run and that are over, as their tenant sees them; the forced stop, and the forced end."""
+"""`/sessions`: charges that run and that are over, as their tenant sees them; the forced stop, the forced end, and
+the CDR that was withheld."""
 
 from __future__ import annotations
 
@@ -8,16 +9,18 @@ from uuid import uuid4
 
 import msgspec
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.problems import Problem, ProblemRoute, not_found, refused
-from api.v1.caller import Caller, Operator, Viewer, result_of
+from api.problems import FieldError, Problem, ProblemRoute, not_found, refused
+from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.commands import requested
 from api.v1.lists import Page, answer, listed, newest_first, shown
+from api.v1.present import charge_point_of, evse_of, settings_of, site_of, tariffs_of
 from commands.base import Meta, Refusal
 from commands.charge_point import Closed, EndTransaction
-from commands.session import EndSession
+from commands.session import EndSession, IssueCdr, Issuing
 from domain.charge_point import Flag
+from domain.metering.usable import REGISTER_WH
 from domain.session import End
 from projections.store import Condition, Document, eq
 from streams.envelope import Reply
@@ -46,14 +49,38 @@ class EndedSession(BaseModel):
     by: str = Field(description="role and name of who ended it")
 
 
+class WithheldCdr(BaseModel):
+    """Why the CDR can be issued now, and what a person says where the charge point said what cannot be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500, examples=["the meter was read at its display"])
+    energy_wh: int | None = Field(
+        default=None, ge=0, lt=int(REGISTER_WH), description="Wh since the start", examples=[20_000]
+    )
+    end_date_time: AwareDatetime | None = Field(
+        default=None, description="by our clock", examples=["2026-03-01T12:30:00Z"]
+    )
+
+
+class IssuedCdr(BaseModel):
+    """The session's CDR is a fact."""
+
+    session_id: str
+    cdr_id: str
+
+
 @routes.get("/sessions")
 async def list_sessions(
     caller: Viewer,
     page: Page,
     status: Annotated[str | None, Query(pattern="^(active|completed|faulted)$")] = None,
     charge_point_id: str | None = None,
+    cdr: Annotated[str | None, Query(pattern="^(issued|withheld)$")] = None,
 ) -> Response:
     where: list[Condition] = [*page.within("start_time")]
+    if cdr is not None:
+        where.append(eq("cdr", cdr))
     if status is not None:
         where.append(eq("status", status))
     if charge_point_id is not None:
@@ -128,6 +155,55 @@ async def end_session(session_id: str, body: ForcedEnd, caller: Operator) -> Res
         "by": caller.by,
     }
     return answer(content, 202, {"Location": f"/api/v1/sessions/{session_id}"})
+
+
+@routes.post(
+    "/sessions/{session_id}/cdr",
+    response_model=IssuedCdr,
+    responses={409: {"description": "It cannot be issued; `errors` names the field that stands in the way."}},
+)
+async def issue_cdr(session_id: str, body: WithheldCdr, caller: TenantAdmin) -> Response:
+    """Issue the CDR that was withheld, by the site, the time zone, the settings and the tariffs as they are now.
+
+    Asked again it is the same CDR. Where the charge point is gone, its place and tariffs are those of the charge.
+    """
+    document = await caller.services.store.get(caller.database, "sessions", session_id)
+    if document is None:
+        raise not_found(f"session {session_id}")
+    meta = await caller.meta()
+    reply = await caller.ask(await _issue_cdr(caller, document, body), meta)
+    issuing = result_of(reply, Issuing)
+    if issuing.field:
+        raise Problem(
+            409,
+            f"{issuing.field}: {issuing.reason}",
+            code="withheld",
+            errors=(FieldError(place="cdr", path=issuing.field, message=issuing.reason),),
+        )
+    await caller.visible(caller.database, "sessions", session_id, reply)
+    content = {"session_id": session_id, "cdr_id": issuing.cdr_id}
+    return answer(content, 200, {"Location": f"/api/v1/cdrs/{issuing.cdr_id}"})
+
+
+async def _issue_cdr(caller: Caller, document: Document, body: WithheldCdr) -> IssueCdr:
+    number = document["connector_id"]
+    assert isinstance(number, int)
+    charge_point = await charge_point_of(caller, str(document["charge_point_id"]))
+    evse = evse_of(charge_point, number) if charge_point is not None else None
+    return IssueCdr(
+        session_id=str(document["_id"]),
+        tenant=caller.own_tenant,
+        settings=await settings_of(caller),
+        site=site_of(charge_point) if charge_point is not None else None,
+        evse_uid=evse.uid if evse is not None else str(number),
+        evse_id=evse.evse_id if evse is not None else "",
+        connector=evse.connectors[0] if evse is not None and evse.connectors else None,
+        tariffs=await tariffs_of(caller, evse),
+        energy_wh=body.energy_wh,
+        ended_at=body.end_date_time,
+        by=caller.by,
+        note=body.reason,
+    )
 
 
 async def _end_alone(

@@ -49,9 +49,19 @@ def changed(event: UsageRecorded | Ended | EndCorrected, meta: Meta) -> Sequence
 
 
 def issued(event: CdrIssued, meta: Meta) -> Sequence[Command]:
+    """With its CDR that was withheld a session changes too: its energy and cost are known at last."""
     if event.owner is None:
         return ()
+    session = Want(
+        to=event.owner,
+        module="sessions",
+        object_id=_session_id(event.originator_id),
+        tenant=meta.tenant,
+        version=event.originator_version,
+        urgent=True,
+    )
     return (
+        *((session,) if event.was_withheld else ()),
         Want(
             to=event.owner,
             module="cdrs",

@@ -32,6 +32,7 @@ from tests.projections.facts import (
     started,
     status,
     used,
+    withheld,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.md"
@@ -80,6 +81,7 @@ def examples() -> dict[str, tuple[Event, Payload]]:
         ended(3, 3600, 4200),
         corrected(5, 3900, 4300),
         priced(4, 3600),
+        withheld(4, 3600),
         put_token(),
         token.Removed(
             originator_id="token|tenant:demo|9f2c", originator_version=2, timestamp=started().timestamp

@@ -238,6 +238,20 @@ def priced(version: int, seconds: float, id: str = SESSION) -> session.CdrIssued
     )
 
 
+def withheld(version: int, seconds: float, id: str = SESSION) -> session.CdrWithheld:
+    return of_session(
+        session.CdrWithheld,
+        version,
+        seconds,
+        id,
+        cdr_id=id,
+        field="meter_stop",
+        value="1000000000000000",
+        reason="no meter holds so many Wh",
+        end=session.End(at=after(seconds), meter_stop=10**15),
+    )
+
+
 def requested(command_id: str = "r-1", *, cp: str = "CP-1", tenant: str = "demo") -> remote_command.Requested:
     return remote_command.Requested(
         originator_id=remote_command.remote_command_aggregate_id(tenant, command_id),

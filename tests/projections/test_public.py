@@ -33,6 +33,7 @@ PUBLISHED = {
     "chargesphere.session.ended.v1": "sessions",
     "chargesphere.session.end_corrected.v1": "sessions",
     "chargesphere.cdr.issued.v1": "cdrs",
+    "chargesphere.cdr.withheld.v1": "cdrs",
     "chargesphere.token.put.v1": "tokens",
     "chargesphere.token.removed.v1": "tokens",
     "chargesphere.token.authorized.v1": "tokens",

@@ -23,6 +23,7 @@ from tests.projections.facts import (
     registered,
     started,
     used,
+    withheld,
     write,
 )
 
@@ -86,7 +87,18 @@ async def test_public_events_are_appended_in_order_under_their_aggregate(log: Sq
     assert types(cdrs) == ["cdr.issued.v1"]
     assert types(points) == ["charge_point.connected.v1"]
     assert {record.key for record in sessions + cdrs} == {KEY.encode()}
-    assert engine.counts == {"sessions": 3, "cdrs": 1, "tokens": 0, "charge-points": 1, "meter-values": 0}
+    counts = {"sessions": 3, "cdrs": 1, "tokens": 0, "charge-points": 1, "meter-values": 0, "withheld": 0}
+    assert engine.counts == counts
+
+
+async def test_a_cdr_that_is_withheld_is_public_and_counted(log: SqliteLog) -> None:
+    await write(log, started(), ended(2, 60, 20), withheld(3, 60), meta=meta())
+    engine = PublicTopics(log, EVENTS, "one")
+    async with running(engine):
+        cdrs = await read(log, "cdrs", KEY, 1)
+        await eventually(lambda: engine.counts["withheld"] > 0)
+    assert types(cdrs) == ["cdr.withheld.v1"]
+    assert (engine.counts["cdrs"], engine.counts["withheld"]) == (1, 1)
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(log: SqliteLog) -> None:

@@ -28,6 +28,7 @@ LOWEST = {
     "GET /sessions/{session_id}": "viewer",
     "POST /sessions/{session_id}/stop": "operator",
     "POST /sessions/{session_id}/end": "operator",
+    "POST /sessions/{session_id}/cdr": "tenant_admin",
     "GET /sessions/{session_id}/readings": "viewer",
     "GET /chargepoints/{charge_point_id}/readings": "viewer",
     "GET /sessions/orphans": "viewer",

@@ -225,3 +225,104 @@ async def test_a_forced_end_needs_a_reason_and_a_session(world: World) -> None:
     foreign = await world.call("POST", "/sessions/s1/end", {"reason": "r"}, role="operator", tenant="acme")
     assert foreign.status_code == 404
     assert world.bus.asked == []
+
+
+async def withheld(world: World) -> str:
+    """A charge whose stop says a register that no meter holds; its session's id."""
+    id = await charging(world)
+    at = NOW + timedelta(minutes=20)
+    await asked(world, of_cp1(StopTransaction, transaction_id=1, meter_stop=10**15, timestamp=at), "stop")
+    await eventually(world, f"/sessions/{id}", {"status": "completed", "cdr": "withheld"})
+    return id
+
+
+async def test_a_withheld_cdr_is_listed_with_what_stands_in_its_way(demo: World) -> None:
+    id = await withheld(demo)
+    listed = (await demo.call("GET", "/sessions?cdr=withheld", role="viewer")).json()["items"]
+    assert [one["id"] for one in listed] == [id]
+    assert listed[0]["cdr_withheld"] == {
+        "field": "meter_stop",
+        "value": "1000000000000000",
+        "reason": "no meter holds so many Wh",
+    }
+    assert (listed[0]["cdr_id"], listed[0]["energy_wh"]) == (None, 2000)
+    assert (await demo.call("GET", "/sessions?cdr=issued", role="viewer")).json()["items"] == []
+    assert (await demo.call("GET", "/sessions?cdr=lost", role="viewer")).status_code == 422
+
+
+async def test_a_withheld_cdr_is_issued_once_a_person_says_its_energy(demo: World) -> None:
+    id = await withheld(demo)
+    path, body = f"/sessions/{id}/cdr", {"reason": "read at its display"}
+
+    refused = await demo.call("POST", path, body)
+    assert refused.status_code == 409
+    assert problem(refused)["code"] == "withheld"
+    assert problem(refused)["errors"] == [
+        {"in": "cdr", "path": "meter_stop", "message": "no meter holds so many Wh"}
+    ]
+
+    both = await asyncio.gather(*(demo.call("POST", path, {**body, "energy_wh": 4000}) for _ in range(2)))
+    for response in both:
+        assert (response.status_code, response.json()) == (200, {"session_id": id, "cdr_id": id})
+    again = await demo.call("POST", path, {**body, "energy_wh": 9000})
+    assert again.json() == {"session_id": id, "cdr_id": id}
+    session = await eventually(demo, f"/sessions/{id}", {"cdr": "issued", "cdr_id": id})
+    assert (session["energy_wh"], session["cdr_withheld"]) == (4000, None)
+    [cdr] = await cdrs_of(demo, id)
+    assert (cdr["total_energy"], cdr["total_cost"]["before_taxes"]) == (4, 1)
+    line = await audited(demo, "session.issue_cdr.v1")
+    assert line["principal"] == "tenant_admin:ann"
+
+
+async def test_a_withheld_cdr_is_issued_by_the_tariffs_as_they_are_now(demo: World) -> None:
+    id = await withheld(demo)
+    dearer = {
+        **TARIFF,
+        "elements": [{"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]}],
+    }
+    assert (await demo.call("PUT", "/tariffs/T1", dearer)).status_code == 200
+    body = {"reason": "read at its display", "energy_wh": 4000}
+    assert (await demo.call("POST", f"/sessions/{id}/cdr", body)).status_code == 200
+    [cdr] = await cdrs_of(demo, id)
+    assert cdr["total_cost"]["before_taxes"] == 2
+    assert cdr["cdr_location"]["evse_id"] == "DE*DEM*E1"
+
+
+async def test_a_withheld_cdr_is_issued_though_its_charge_point_is_gone(demo: World) -> None:
+    id = await withheld(demo)
+    assert (await demo.call("DELETE", "/chargepoints/CP1")).status_code == 204
+    body = {
+        "reason": "read at its display",
+        "energy_wh": 4000,
+        "end_date_time": utc_text(NOW + timedelta(hours=1)),
+    }
+    assert (await demo.call("POST", f"/sessions/{id}/cdr", body)).status_code == 200
+    [cdr] = await cdrs_of(demo, id)
+    assert cdr["total_cost"]["before_taxes"] == 1
+    assert datetime.fromisoformat(cdr["end_date_time"]) == NOW + timedelta(hours=1)
+
+
+async def test_only_a_withheld_cdr_can_be_issued(demo: World) -> None:
+    id = await charging(demo)
+    response = await demo.call("POST", f"/sessions/{id}/cdr", {"reason": "now"})
+    assert (response.status_code, problem(response)["code"]) == (409, "not_allowed")
+    assert (await demo.call("POST", "/sessions/none/cdr", {"reason": "now"})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"reason": ""},
+        {"reason": "r", "energy_wh": -1},
+        {"reason": "r", "energy_wh": 10**12},
+        {"reason": "r", "end_date_time": "2026-03-01T12:00:00"},
+        {"reason": "r", "price": 1},
+    ],
+)
+async def test_what_is_said_by_hand_has_bounds(world: World, body: dict[str, Any]) -> None:
+    await world.keep("ocpp_demo", "sessions", "s1", {"connector_id": 1, "charge_point_id": "CP1"})
+    response = await world.call("POST", "/sessions/s1/cdr", body)
+    assert response.status_code == 422
+    problem(response)
+    assert world.bus.asked == []

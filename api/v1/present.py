@@ -1,0 +1,46 @@
+"""A tenant's master data as the read models have them now, for decisions that need them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.v1.caller import Caller
+from domain.values import Evse, JSONObject, Settings, Site
+from projections.store import HUB, Document
+from projections.tariff import tariff_document_id
+
+
+async def settings_of(caller: Caller) -> Settings:
+    """The tenant's settings with their revision."""
+    document = await caller.services.store.get(HUB, "tenants", caller.own_tenant)
+    revision = document["version"] if document is not None else 0
+    return caller.settings.settings(revision if isinstance(revision, int) else 0, caller.services.hub)
+
+
+async def charge_point_of(caller: Caller, charge_point_id: str) -> Document | None:
+    """None where the tenant does not have it any more."""
+    return await caller.services.store.get(caller.database, "charge_points", charge_point_id)
+
+
+def site_of(charge_point: Document) -> Site:
+    return msgspec.convert(charge_point["location"], Site)
+
+
+def evse_of(charge_point: Document, connector_id: int) -> Evse | None:
+    """That of the OCPP connector with this number; None where it has none."""
+    evses = charge_point["evses"]
+    if not isinstance(evses, list) or not 0 < connector_id <= len(evses):
+        return None
+    return msgspec.convert(evses[connector_id - 1], Evse)
+
+
+async def tariffs_of(caller: Caller, evse: Evse | None) -> tuple[JSONObject, ...]:
+    """The tariffs of the EVSE's connectors, else the tenant's default one."""
+    ids = next((one.tariff_ids for one in evse.connectors if one.tariff_ids), ()) if evse is not None else ()
+    if not ids and caller.settings.default_tariff_id:
+        ids = (caller.settings.default_tariff_id,)
+    party = caller.settings.settings(0, caller.services.hub).party
+    keys = [tariff_document_id(party, id) for id in ids]
+    found = await caller.services.store.get_many(HUB, "tariffs", keys)
+    bodies = [found[key]["tariff"] for key in keys if key in found]
+    return tuple(body for body in bodies if isinstance(body, dict))
