@@ -19,7 +19,7 @@ import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from commands.cdr import Priced, cdr_json, obstacle_of, one_line, priced, printable
-from domain.clock import by_its_clock, by_our_clock, earlier, shift
+from domain.clock import by_its_clock, by_our_clock, earlier, later, shift
 from domain.kept import Keeper, Kept, Thinned, evenly, merged
 from domain.metering import Energy, Reading, session_energy
 from domain.metering.reading import REGISTER
@@ -419,7 +419,7 @@ def _more(session: Session, tally: Tally, fresh: Sequence[RegisterSample], off: 
     """What is new, from the second on in which the tally stands."""
     state = session.state
     assert state.start is not None
-    since, until = earlier(tally.running.read.at, -off), fresh[-1].at
+    since, until = later(tally.running.read.at, off), fresh[-1].at
     return Usage(
         start=earlier(state.start, off),
         end=earlier(until, off),

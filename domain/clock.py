@@ -8,6 +8,7 @@ TOLERANCE_S = 60
 """An offset of no more seconds than this is no fault of a clock: messages are on their way that long."""
 
 
+_YEAR_S = 366 * 86_400
 _LONGEST_S = 400_000_000_000
 """Seconds in more than 9999 years: no two times lie farther apart."""
 
@@ -19,12 +20,22 @@ def shift(offset_s: int) -> timedelta:
     return timedelta(seconds=max(-_LONGEST_S, min(_LONGEST_S, offset_s)))
 
 
+def lasting(seconds: int) -> timedelta:
+    """So many seconds, from none to a year: no wait is longer."""
+    return timedelta(seconds=max(0, min(seconds, _YEAR_S)))
+
+
 def earlier(at: datetime, by: timedelta) -> datetime:
     """The time so much before; one that would lie before the year 1 or after 9999 stays as it is."""
     try:
         return at - by
     except OverflowError:
         return at
+
+
+def later(at: datetime, by: timedelta) -> datetime:
+    """The time so much after; one that would lie before the year 1 or after 9999 stays as it is."""
+    return earlier(at, -by)
 
 
 def by_our_clock(at: datetime, offset_s: int) -> datetime:
@@ -34,4 +45,4 @@ def by_our_clock(at: datetime, offset_s: int) -> datetime:
 
 def by_its_clock(at: datetime, offset_s: int) -> datetime:
     """What the clock that runs `offset_s` ahead showed at that time of ours."""
-    return earlier(at, -shift(offset_s))
+    return later(at, shift(offset_s))

@@ -14,6 +14,7 @@ from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, Connection
+from domain.clock import later
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.v16 import DIRECTIONS
 
@@ -125,7 +126,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     """
     silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
-        if call.expires_at + CALL_GRACE <= command.due:
+        if later(call.expires_at, CALL_GRACE) <= command.due:
             charge_point.trigger(
                 CallConcluded,
                 meta.at,
@@ -162,4 +163,4 @@ def _remote_start_until(charge_point: ChargePoint, action: str, at: datetime) ->
     """Until when a start may still be the one that was asked for; None for a call that asks for none."""
     if action != "RemoteStartTransaction":
         return None
-    return at + charge_point.state.connection_timeout()
+    return later(at, charge_point.state.connection_timeout())

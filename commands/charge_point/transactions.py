@@ -6,7 +6,7 @@ STOP-1, MV-2).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from commands.base import Accepted, Meta, Outcome
 from commands.charge_point.endings import close_surplus
@@ -36,7 +36,7 @@ from domain.charge_point import (
     session_id,
 )
 from domain.charge_point.state import PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
-from domain.clock import by_our_clock
+from domain.clock import by_our_clock, lasting
 from domain.values import Authorization, RegisterSample
 
 ORPHAN_ID = -1
@@ -174,7 +174,7 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     held: tuple[RegisterSample, ...] = ()
     if running is not None:
         now = max(meta.at, charge_point.modified_on)
-        wait = timedelta(seconds=command.relay_every)
+        wait = lasting(command.relay_every)
         due = running.relayed_at is None or now - running.relayed_at >= wait
         many = len(running.pending) + len(command.samples) > PENDING_FEW
         if due or (many and state.waiting() + len(command.samples) > PENDING_MOST):

@@ -16,6 +16,7 @@ from domain.charge_point.state import (
     ChargePointState,
     Open,
 )
+from domain.clock import lasting, later
 
 SESSIONS = UUID("7c0f1f5e-6b1d-4f0e-9a55-3f6b8f0c2d11")
 """The namespace of session ids. For ever."""
@@ -30,7 +31,7 @@ class ChargePoint(Aggregate[ChargePointState]):
     def next_due(self) -> datetime | None:
         """When its configuration is to be asked for, the oldest open call overdue, the connection too silent, or a
         transaction given up."""
-        dues = [call.expires_at + CALL_GRACE for call in self.state.calls.values()]
+        dues = [later(call.expires_at, CALL_GRACE) for call in self.state.calls.values()]
         dues += [due for one in self.state.open.values() if (due := self.abandoned_at(one)) is not None]
         dues += [due for due in (self.configuration_due, self.silent_at) if due is not None]
         return min(dues, default=None)
@@ -44,7 +45,7 @@ class ChargePoint(Aggregate[ChargePointState]):
             return None
         if not state.accepted():
             return None
-        due = max(registration.at, connection.since + timedelta(seconds=connection.quiet_s))
+        due = max(registration.at, connection.since + lasting(connection.quiet_s))
         if state.own_call_at is not None:
             due = max(due, state.own_call_at + CONFIGURATION_EVERY)
         return due + CONFIGURATION_AFTER
@@ -66,7 +67,7 @@ class ChargePoint(Aggregate[ChargePointState]):
         since = transaction.left_at
         if self.state.connection is None:
             since = max(transaction.heard_at, self.state.offline_since or transaction.heard_at)
-        return None if since is None else since + timedelta(hours=transaction.abandoned_after_h)
+        return None if since is None else since + lasting(3600 * transaction.abandoned_after_h)
 
     def running_on(self, connector_id: int) -> list[tuple[int, Open]]:
         """The open transactions of a connector, the one that began first first."""

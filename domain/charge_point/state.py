@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from domain.clock import by_our_clock
+from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
 from domain.values import ABANDONED_AFTER_H, Authorization, CallNumber, Evse, RegisterSample, Site, TagRef
 
@@ -352,7 +352,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         intervals = [self.registration.interval] if self.accepted() and self.registration else []
         intervals.append(self.configured_number("heartbeatinterval"))
         seconds = 3 * max((one for one in intervals if one > 0), default=HEARTBEAT_S)
-        return min(max(timedelta(seconds=seconds), SILENT_LEAST), SILENT_MOST)
+        return min(max(lasting(seconds), SILENT_LEAST), SILENT_MOST)
 
     def connection_timeout(self) -> timedelta:
         """How long it waits for a vehicle after a tag was presented: its ConnectionTimeOut where that is known."""
