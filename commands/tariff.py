@@ -61,8 +61,12 @@ def put(tariff: Tariff, command: PutTariff, meta: Meta) -> Outcome:
         return Rejected(
             Refusal.INVALID, f"the tariff's owner and id are not {command.owner} and {command.tariff_id}"
         )
+    try:
+        last_updated = to_date_time(body.get("last_updated"))
+    except ValueError as error:
+        return Rejected(Refusal.INVALID, f"last_updated: {error}")
     if stored is not None:
-        if to_date_time(body["last_updated"]) < to_date_time(stored["last_updated"]):
+        if last_updated < to_date_time(stored["last_updated"]):
             return Rejected(Refusal.STALE, f"the tariff is known as of {stored['last_updated']}")
         if stored == body:
             return Accepted(PutReply(created=False))

@@ -13,6 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.clock import later
 from domain.values import Authorization, JSONObject, TagRef
 
 UNANSWERED = frozenset({"timed_out", "expired"})
@@ -49,7 +50,7 @@ class RemoteCommand(Aggregate[RemoteCommandState]):
 
     def next_due(self) -> datetime | None:
         due = self.state.expires_at
-        return None if self.state.status in FINAL or due is None else due + GRACE
+        return None if self.state.status in FINAL or due is None else later(due, GRACE)
 
 
 class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.v1"):

@@ -277,7 +277,7 @@ def decided(commands: list[Command]) -> tuple[Session, list[Any]]:
     return case.aggregate, case.history
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(stories())
 def test_whatever_comes_the_session_ends_with_a_cdr_that_ocpi_allows_or_with_one_withheld(
     commands: list[Command],

@@ -70,3 +70,10 @@ def test_a_removed_tariff_is_unknown_and_can_come_back() -> None:
 
 def test_all_tariffs_of_a_party_are_decided_in_order() -> None:
     assert command().group == RemoveTariff(owner=OWNER, tariff_id="T9").group == "tariffs|DE*DEM"
+
+
+def test_a_tariff_without_a_time_that_exists_is_refused() -> None:
+    for wrong in (None, 7, "2026-02-30T00:00:00Z"):
+        made = case().do(command(last_updated=wrong))
+        assert (made.refusal, made.new) == (Refusal.INVALID, [])
+        assert made.message.startswith("last_updated: ")
