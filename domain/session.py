@@ -182,7 +182,11 @@ class Session(Aggregate[SessionState]):
         is known."""
         state = self.state
         self.state = SessionState(
-            started=True, status=state.status, ended_at=state.ended_at, cdr_id=state.cdr_id
+            started=True,
+            tenant=state.tenant,
+            status=state.status,
+            ended_at=state.ended_at,
+            cdr_id=state.cdr_id,
         )
 
     @property

@@ -186,7 +186,7 @@ def test_what_is_left_of_a_charge_that_nothing_can_correct_is_how_it_ended() -> 
 
     deciding.say("reported", ended(7, meter_stop=1700))
     left = state(deciding, "session|s1")
-    assert (set(left), left["status"]) == ({"started", "status", "ended_at", "cdr_id"}, "COMPLETED")
+    assert (set(left), left["status"]) == ({"started", "tenant", "status", "ended_at", "cdr_id"}, "COMPLETED")
     before = deciding.events
     for id, command in named(CHARGE):
         deciding.say(f"again {id}", command)
@@ -199,7 +199,7 @@ def test_what_is_left_of_an_invalid_charge_is_how_it_ended() -> None:
     deciding.say("2", reading(2))
     deciding.say("3", ended(7, meter_stop=1700))
     left = state(deciding, "session|s1")
-    assert (set(left), left["status"]) == ({"started", "status", "ended_at"}, "INVALID")
+    assert (set(left), left["status"]) == ({"started", "tenant", "status", "ended_at"}, "INVALID")
 
 
 def test_what_is_left_of_a_remote_command_answers_its_repeat_and_takes_a_late_answer() -> None:
