@@ -142,7 +142,14 @@ class Claims:
                 logger.warning("%s[%d] is folded from its beginning: %s", *places.events, error)
         claimed = Claimed(self._blank(epoch))
         claimed.states_since = (await self._log.ends([places.states]))[places.states]
-        claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+        try:
+            claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+        except OriginatorVersionError as error:
+            place, at = places.events, claimed.partition.folded - 1
+            raise DamagedRecordError(
+                f"{place.topic}[{place.partition}]@{at}: {error}: records before it are missing, restore the "
+                "partition with its offsets (docs/operations.md)"
+            ) from None
         return claimed
 
     def _blank(self, epoch: int) -> Partition:
@@ -172,7 +179,7 @@ class Claims:
                 f"its states are of offset {checkpoint.folded}, behind our claim at {epoch}"
             )
         partition.folded = checkpoint.folded
-        partition.fence.epoch = checkpoint.epoch
+        partition.fence = Fence(checkpoint.epoch)
         partition.decided_through = checkpoint.decided_through
         partition.decided.extend(checkpoint.decided)
         for stored in newest.values():

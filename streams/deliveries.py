@@ -14,7 +14,6 @@ import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from typing import Generic, TypeVar
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
 from domain.aggregate import EventRegistry, event_name
-from domain.delivery import AttemptDue
+from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, RetryRequested
 from streams.bus import CommandBus
 from streams.envelope import select_events
 from streams.follower import Fact, Follower
@@ -38,7 +37,10 @@ SHORTEST_SEND = timedelta(seconds=2)
 GATHER_S = 0.1
 """How long attempts may wait under load for others to be begun with."""
 
-_DUE = frozenset({event_name(AttemptDue)})
+_STEPS = frozenset(
+    event_name(step) for step in (AttemptDue, Delivered, AttemptFailed, GivenUp, RetryRequested)
+)
+"""An attempt, and what follows on one: its outcome, or the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class Deliveries(Generic[Content]):
         self._concurrency = concurrency
         self._limit = queue
         self._lines: dict[str, _Line[Content]] = {}
-        self._unsettled: dict[TopicPartition, deque[tuple[int, AttemptDue, Meta]]] = {}
+        self._log = log
+        self._unsettled: dict[TopicPartition, dict[str, tuple[int, AttemptDue, Meta]]] = {}
+        self._history: dict[TopicPartition, int] = {}
         self._finding: set[asyncio.Task[None]] = set()
         self.follower = Follower(
             log,
@@ -120,20 +124,27 @@ class Deliveries(Generic[Content]):
                 task.cancel()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
-        due = [
-            (fact.offset, event, fact.decision.meta)
-            for fact in facts
-            for event in select_events(fact.decision, self._events, _DUE)
-            if isinstance(event, AttemptDue)
-        ]
-        self._unsettled.setdefault(place, deque()).extend(due)
+        if place not in self._history:
+            self._history[place] = (await self._log.ends([place]))[place]
+        unsettled = self._unsettled.setdefault(place, {})
+        for fact in facts:
+            for event in select_events(fact.decision, self._events, _STEPS):
+                unsettled.pop(event.originator_id, None)
+                if isinstance(event, AttemptDue):
+                    unsettled[event.originator_id] = (fact.offset, event, fact.decision.meta)
 
     def _begin(self, place: TopicPartition, before: int) -> None:
-        """The attempts up to this offset are ours alone."""
-        unsettled = self._unsettled.get(place, deque())
+        """The attempts up to this offset are ours alone.
+
+        What happened before we were given the partition is read to its end first: of an attempt that stands there the
+        outcome may stand there too, and then it is not made again.
+        """
+        if before < self._history.get(place, 0):
+            return
+        unsettled = self._unsettled.get(place, {})
         now = self._clock()
-        while unsettled and unsettled[0][0] < before:
-            _, event, meta = unsettled.popleft()
+        for id in [id for id, (offset, _, _) in unsettled.items() if offset < before]:
+            _, event, meta = unsettled.pop(id)
             # What does not fit is not lost: its lease ends, and it comes again.
             if event.lease - now >= SHORTEST_SEND and len(self._finding) < self._limit:
                 finding = asyncio.create_task(self._find(event, meta))
@@ -143,6 +154,7 @@ class Deliveries(Generic[Content]):
     def _forget(self, place: TopicPartition) -> None:
         """Who has the partition now is given what was not settled."""
         self._unsettled.pop(place, None)
+        self._history.pop(place, None)
 
     async def _find(self, event: AttemptDue, meta: Meta) -> None:
         try:

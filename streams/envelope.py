@@ -228,23 +228,41 @@ def record(key: str, value: object, tenant: str = "") -> Record:
 
 
 class Fence:
-    """Keeps stale deciders' records out: one per partition and reader."""
+    """Keeps stale deciders' records out: one per partition and reader.
 
-    __slots__ = ("epoch",)
+    `epoch` is that at the place where the reader begins. An epoch is the offset of its claim: where no claim stands
+    at an epoch that came up since, the records were moved, and nobody can say any more which of them count.
+    """
+
+    __slots__ = ("_begun", "_claims", "epoch")
 
     def __init__(self, epoch: int = -1) -> None:
         self.epoch = epoch
+        self._begun = epoch
+        self._claims: set[int] = set()
 
     def admit(self, stored: Stored) -> Decision | None:
-        """The decision, or None for a claim and for what a decider wrote after it had lost the partition."""
+        """The decision, or None for a claim and for what a decider wrote after it had lost the partition.
+
+        Raises DamagedRecordError, also where the records are not at the offsets at which they were written.
+        """
         entry = decode_entry(stored)
         if isinstance(entry, Claim):
             self.epoch = max(self.epoch, stored.offset)
+            self._claims.add(stored.offset)
             return None
-        if entry.epoch < self.epoch:
-            return None
-        self.epoch = entry.epoch
-        return entry
+        if entry.epoch == self.epoch:
+            return entry
+        if self.epoch < 0 and entry.epoch == 0:
+            self.epoch = 0  # where the first record is gone, nothing that counts has moved
+            self._claims.add(0)
+            return entry
+        if entry.epoch > self._begun and entry.epoch not in self._claims:
+            raise DamagedRecordError(
+                f"{stored.topic}[{stored.partition}]@{stored.offset}: no claim stands at its epoch {entry.epoch}: "
+                "this partition is not as it was written, restore it with its offsets (docs/operations.md)"
+            )
+        return None
 
 
 class CommandRegistry:

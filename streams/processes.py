@@ -62,6 +62,8 @@ class Processes:
         self._clock = clock
         self.follower = Follower(log, "processes", areas, node, self._handle, gather=0.02)
         self.commanded = 0
+        self._asked: dict[TopicPartition, datetime | None] = {}
+        self._sending = asyncio.Lock()
 
     async def run(self) -> None:
         await self.follower.run()
@@ -75,14 +77,31 @@ class Processes:
     async def again(self, target: TopicPartition, since: datetime | None) -> None:
         """Send once more what went into this commands partition since a time, or ever: it has lost its end.
 
-        All of it may come twice; the first decision is the decision. Raises LogUnavailable.
+        All of it may come twice; the first decision is the decision. Partitions that ask while the events are read
+        for others are served together afterwards: where every topic has lost its end, that is a few readings of the
+        events and not one for each. Raises LogUnavailable.
         """
-        out: dict[TopicPartition, list[Record]] = defaultdict(list)
+        self._asked[target] = since
+        try:
+            async with self._sending:
+                if target in self._asked:
+                    asked, self._asked = self._asked, {}
+                    try:
+                        await self._again(asked)
+                    except BaseException:
+                        self._asked = {**asked, **self._asked}  # the others' turn to try
+                        raise
+        finally:
+            self._asked.pop(target, None)
+
+    async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
+        earliest = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
         for place in places(self._areas):
             async with contextlib.aclosing(facts(self._log, place)) as batches:
                 async for batch in batches:
+                    out: dict[TopicPartition, list[Record]] = defaultdict(list)
                     for fact in batch:
-                        if since is not None and fact.written_at < since - LONGEST_LAG:
+                        if earliest is not None and fact.written_at < earliest:
                             continue
                         try:
                             self._commands([fact], out)
@@ -91,7 +110,8 @@ class Processes:
                         except Exception:
                             # Its aggregate is parked: what it lacks is sent when that is tried again.
                             logger.exception("nothing is sent again for offset %d of %s", fact.offset, place)
-        await append_all(self._log, *target, out[target])
+                    for target in out.keys() & asked.keys():
+                        await append_all(self._log, *target, out[target])
 
     def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
         """What follows from these facts, by where it goes."""

@@ -17,6 +17,7 @@ from projections.frame import FrameRecord
 from streams.envelope import (
     Claim,
     DamagedRecordError,
+    Decision,
     Fence,
     NewerReleaseError,
     decode_command,
@@ -148,9 +149,11 @@ class _Decisions:
             entry = decode_entry(stored)
             if isinstance(entry, Claim):
                 self._claims.add(stored.offset)
-            elif entry.epoch not in self._claims:
+            if isinstance(entry, Decision) and entry.epoch not in self._claims:
                 yield f"its epoch {entry.epoch} is no claim before it"
-            decision = self._fence.admit(stored)
+                decision: Decision | None = entry
+            else:
+                decision = self._fence.admit(stored)
             happened = decode_events(decision, self._events) if decision is not None else []
         except (UnknownEventError, NewerReleaseError) as error:
             yield f"it holds what this release does not know: {error}"

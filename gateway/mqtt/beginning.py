@@ -92,7 +92,8 @@ class Beginning:
                 found[place] = ends[place]
                 fresh.append(self._put(place, ends[place], begun=False))
             elif document is not None and (without or not document["begun"]):
-                found[place] = int(str(document["offset"]))
+                # A log that was restored since may be shorter.
+                found[place] = min(int(str(document["offset"])), ends[place])
         await self._store.apply(fresh)
         for place in places:
             self._offsets.pop(place, None)

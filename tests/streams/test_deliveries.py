@@ -164,6 +164,27 @@ async def test_an_attempt_that_another_process_is_given_too_is_made_by_one_of_th
     assert sorted(sender.to(GOOD)) == ["1", "2"]
 
 
+async def test_what_was_delivered_before_the_groups_positions_were_lost_is_not_sent_again(
+    embedded: SqliteLog,
+) -> None:
+    """As after a restore: the lease of an attempt still runs, and its outcome stands some batches behind it."""
+    sender = FakeSender()
+    effects = Effects(embedded, sender)
+    async with effects.deciding():
+        async with effects.delivering():
+            for number in (1, 2):
+                await effects.want(GOOD, str(number))
+                await until(lambda number=number: delivered(effects, GOOD, str(number)))  # type: ignore[misc]
+        sender.sent.clear()
+        async with effects.delivering() as engine:
+            engine.follower.group = "nobody-knows-it"
+            engine.follower._batch = 1
+            await effects.want(GOOD, "3")
+            await until(lambda: delivered(effects, GOOD, "3"))
+
+    assert sender.to(GOOD) == ["3"]
+
+
 async def test_a_silent_partner_delays_nobody_else(embedded: SqliteLog) -> None:
     sender = FakeSender()
     sender.silent.add(BAD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from commands.base import Area, Command, Meta, Refusal
@@ -12,10 +12,10 @@ from streams.envelope import CommandRecord, decode_command
 from streams.log import Log, Position, TopicPartition
 from streams.processes import Processes
 from streams.sqlite_log import SqliteLog
-from streams.topology import commands_topic, partition_of
+from streams.topology import PARTITIONS, commands_topic, partition_of
 from tests.streams.counter import EVENTS, RULES, Add, Added
 from tests.streams.counting import added, write
-from tests.streams.harness import Node, decisions, now, place_of, records, totals, until
+from tests.streams.harness import FlakyLog, Node, decisions, now, place_of, records, totals, until
 
 
 def mirror(event: Added, meta: Meta) -> Sequence[Command]:
@@ -110,6 +110,42 @@ async def test_more_commands_than_one_append_takes_go_in_portions(embedded: Sqli
     await asyncio.gather(task, return_exceptions=True)
 
     assert len(await commanded(embedded, "mirror-" + "x" * 300_000)) == 10
+
+
+class Counted(FlakyLog):
+    """Counts how often the events of one partition are read from their beginning."""
+
+    def __init__(self, log: Log, place: TopicPartition) -> None:
+        super().__init__(log, "")
+        self.place = place
+        self.readings = 0
+
+    async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.readings += self.place in places
+        return await super().beginnings(places)
+
+
+async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_readings(
+    embedded: SqliteLog,
+) -> None:
+    """Each gets its own and nobody else's; those that ask while the events are read are served together."""
+    names = [str(number) for number in range(100)]
+    await write(embedded, *(added(name, 1, 5) for name in names))
+    log = Counted(embedded, place_of("counter|0"))
+    processes = Processes(
+        log, {Added: [("mirror", mirror)]}, {}, EVENTS, RULES.commands, "one", now, areas=[Area.CHARGE_POINT]
+    )
+    lost = [TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(PARTITIONS)]
+    await asyncio.gather(*(processes.again(place, None) for place in lost[:-1]))
+
+    assert log.readings == 2
+    sent: list[str] = []
+    for place in lost:
+        ids = [decode_command(stored).meta.command_id for stored in await records(embedded, place)]
+        assert len(ids) == len(set(ids))
+        sent += ids
+    wanted = [name for name in names if partition_of(f"counter|mirror-{name}") != PARTITIONS - 1]
+    assert sorted(sent) == sorted(f"mirror|counter|{name}|1|{step}" for name in wanted for step in range(2))
 
 
 async def totals_of(log: Log) -> dict[str, int]:

@@ -184,6 +184,16 @@ async def test_a_group_whose_positions_are_gone_begins_at_the_end_again(store: S
     assert again.of(PLACE) == 1000
 
 
+async def test_where_the_log_is_shorter_than_then_it_begins_at_its_end(store: SqliteReadStore) -> None:
+    """A log that was restored, beside a store that was not."""
+    log, clock = Offsets(), Clock()
+    await beginning(log, store, clock).gained({PLACE: Position(0)})
+    log.end[PLACE] = 4
+    again = beginning(log, store, clock)
+    await again.gained({PLACE: Position(0)})
+    assert again.of(PLACE) == 4
+
+
 async def test_a_partition_that_another_node_has_now_is_not_waited_for(store: SqliteReadStore) -> None:
     first = beginning(Offsets(), store, Clock())
     await first.gained({PLACE: Position(0)})
