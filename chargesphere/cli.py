@@ -95,6 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     erase.add_argument("--tenant", required=True)
     erase.add_argument("--data", type=Path, default=Path("data"))
 
+    backup = commands.add_parser("backup", help="copy what cannot be built again, while everything runs")
+    backup.add_argument("folder", type=Path, help="is made")
+    backup.add_argument("--data", type=Path, default=Path("data"))
+    restore = commands.add_parser("restore", help="bring a backup into empty topics of Kafka")
+    restore.add_argument("folder", type=Path)
+
     commands.add_parser("bench", help="measure the whole system (see --help of bench)", add_help=False)
     return parser
 

@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from api.auth import issue_token
 from chargesphere import erasing, nouns
 from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.backup import backup, restore
 from chargesphere.checks import check
 from chargesphere.cli import CannotBegin
 from chargesphere.printed import printable
@@ -292,6 +293,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
     "token": token,
     "check": check,
     "erase": erase,
+    "backup": backup,
+    "restore": restore,
 }
 
 

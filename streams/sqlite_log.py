@@ -35,6 +35,7 @@ from projections.store.sqlite_file import (
     MissingCommitsError,
     Tally,
     connect,
+    copy_file,
     inspect,
     is_damage,
     make_durable,
@@ -522,3 +523,12 @@ class SqliteLog(Log):
             self._tail_bytes -= size
         for cursor in self._watchers.get(place, ()):
             cursor.wake(place)
+
+
+def copy_log(source: Path, target: Path, forget: Sequence[str]) -> None:
+    """`sqlite_file.copy_file` of a log, without the positions of these groups: what they made is not copied."""
+    copy_file(source, target)
+    with contextlib.closing(connect(target, 5.0)) as copy:
+        copy.execute("BEGIN IMMEDIATE")
+        copy.executemany("DELETE FROM positions WHERE member_group = ?", [(group,) for group in forget])
+        copy.execute("COMMIT")

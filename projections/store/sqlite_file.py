@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from projections.store.files import own_database
 from projections.store.folders import sync_folder
 
 logger = logging.getLogger(__name__)
@@ -194,3 +195,29 @@ class Tally:
 def _schema_of(connection: sqlite3.Connection) -> int:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
     return checksum(*rows)
+
+
+def copy_file(source: Path, target: Path, timeout: float = 5.0) -> None:
+    """A new file, durable, as `source` was at one moment; another process may write it meanwhile, ours may not have
+    it open. Whether it has all commits that were acknowledged is verified.
+
+    Raises DamagedFileError and MissingCommitsError, which name the new file, OSError and sqlite3.Error.
+    """
+    own_database(target)
+    beside = source.with_name(source.name + ".commits")
+    if beside.exists():
+        # First: it may be behind the file, never before it.
+        count = target.with_name(target.name + ".commits")
+        own_database(count)
+        count.write_bytes(beside.read_bytes())
+    tally = Tally(target)
+    with contextlib.closing(connect(target, timeout)) as copy:
+        reading = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout)
+        with contextlib.closing(reading):
+            # In one step: one that waits for a writer in between begins anew each time, for ever beside a busy one.
+            reading.backup(copy)
+        try:
+            tally.open(copy, lambda _: None)
+        finally:
+            tally.close()
+    sync_folder(target.parent)

@@ -1,0 +1,267 @@
+"""`chargesphere backup FOLDER` and `restore FOLDER`: the log, and what no log can bring back, into a folder and back.
+
+What enters: an embedded installation, or a log on Kafka with its keys in MongoDB; both may run meanwhile. What
+leaves: a folder that is whole or not there. Read models are left out: they are built again from the log. What follows
+from something else is copied before it, so that the copy never knows more of the consequence than of the cause: what
+the processes lack they ask for again. Data keys come last, since what is sealed needs its key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gzip
+import os
+import shutil
+import sqlite3
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+
+from chargesphere.cli import CannotBegin
+from chargesphere.settings import Settings, read_settings
+from chargesphere.writes import shared_store
+from commands.base import Area
+from projections.erasure import COLLECTION as KEYS
+from projections.erasure import DATABASE as KEY_DATABASE
+from projections.store import Insert, Query, ReadStore, StoreError
+from projections.store.files import own_folder
+from projections.store.folders import sync_folder
+from projections.store.generations import DATABASE as GENERATIONS
+from projections.store.generations import is_built_again
+from projections.store.sqlite_file import DamagedFileError, copy_file, is_damage
+from streams.kafka_log import KafkaLog
+from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
+from streams.portions import portions
+from streams.ranges import stretch
+from streams.replay import places
+from streams.sqlite_log import copy_log
+from streams.topology import topics
+from streams.vault import MasterKeyError, StoreKeys, Vault
+
+BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
+"""What follows from another area before it."""
+READ_MODEL_GROUPS = ("projector", "frames")
+SECRETS = ("jwt_secret", "master_key")
+KEY_FILE = "keys.jsonl.gz"
+
+_lines = msgspec.json.Encoder()
+_stored = msgspec.json.Decoder(Stored)
+_key = msgspec.json.Decoder(tuple[str, str])
+
+
+async def backup(options: argparse.Namespace) -> int:
+    """Copy into a folder that is not there yet."""
+    settings, folder = read_settings(), options.folder
+    if folder.exists():
+        raise CannotBegin(f"{folder} is there already: a backup makes its folder")
+    draft = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        own_folder(draft)
+        if settings.kafka_bootstrap:
+            said = await _from_servers(settings, draft)
+        else:
+            said = await asyncio.to_thread(_from_files, settings, options.data, draft)
+        draft.rename(folder)
+        sync_folder(folder.parent)
+    except (OSError, StoreError) as error:
+        raise CannotBegin(f"no backup was made in {folder}: {error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    print(f"{said} in {folder}")
+    return 0
+
+
+async def restore(options: argparse.Namespace) -> int:
+    """Bring a backup of a log on Kafka into topics that are empty, and its data keys into MongoDB."""
+    settings, folder = read_settings(), options.folder
+    if not settings.kafka_bootstrap:
+        raise CannotBegin(f"an embedded backup is a data folder: `chargesphere serve --data {folder}`")
+    if not (folder / KEY_FILE).exists():
+        raise CannotBegin(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
+    log, store = KafkaLog(settings.kafka_bootstrap), _store(settings)
+    try:
+        await log.start()
+        await log.ensure(topics())
+        await _be_empty(log)
+        if held := [db for db in await store.databases() if is_built_again(db)]:
+            raise CannotBegin(
+                f"MongoDB holds read models of another log in {', '.join(held)}: drop them first"
+            )
+        await _put_keys(settings, store, folder)
+        count = 0
+        for place in places(Area):
+            count += await _put_partition(log, place, folder)
+    except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
+        raise CannotBegin(
+            f"{folder} cannot be read: {error}; use another backup, into empty topics"
+        ) from error
+    except LogUnavailable as error:
+        raise CannotBegin(f"{error}; empty the topics and begin again") from error
+    except StoreError as error:
+        raise CannotBegin(str(error)) from error
+    finally:
+        await log.close()
+        await store.close()
+    print(f"{count} records stand where they stood; start the processes, read models are built from the log")
+    return 0
+
+
+# -- embedded --------------------------------------------------------------------------------------------------------
+
+
+def _from_files(settings: Settings, data: Path, draft: Path) -> str:
+    if settings.mongo_url:
+        raise CannotBegin(f"the data keys are in MongoDB and the log in {data}: stop, and copy both")
+    if not (data / "log.db").exists():
+        raise CannotBegin(f"no log in {data}: name the folder that `serve` uses with --data")
+    kept = [
+        path
+        for path in sorted((data / "read").glob("*.db"))
+        if not is_built_again(path.stem.partition("~")[0]) and path.stem not in (GENERATIONS, KEY_DATABASE)
+    ]
+    own_folder(draft / "read")
+    for path in kept:
+        _copy(path, draft / "read" / path.name)
+    _copy(data / "log.db", draft / "log.db")
+    keys = data / "read" / f"{KEY_DATABASE}.db"
+    if keys.exists():
+        _copy(keys, draft / "read" / keys.name)
+    for name in SECRETS:
+        if (data / name).exists():
+            with open(draft / name, "xb", opener=_for_the_owner) as copy:
+                copy.write((data / name).read_bytes())
+                os.fsync(copy.fileno())
+    sync_folder(draft)
+    return f"the log of {(draft / 'log.db').stat().st_size} bytes, and its keys,"
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        if source.name == "log.db":
+            copy_log(source, target, READ_MODEL_GROUPS)
+        else:
+            copy_file(source, target)
+    except (DamagedFileError, sqlite3.Error) as error:
+        if not is_damage(error):
+            raise CannotBegin(f"{source} cannot be copied: {error}") from error
+        raise CannotBegin(f"{source} is damaged, see `chargesphere check`: {error}") from error
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+# -- on servers ------------------------------------------------------------------------------------------------------
+
+
+def _store(settings: Settings) -> ReadStore:
+    if not settings.mongo_url or settings.master_key is None:
+        raise CannotBegin(
+            "CHARGESPHERE_MONGO_URL and CHARGESPHERE_MASTER_KEY are needed: the data keys are there"
+        )
+    return shared_store(settings.mongo_url)
+
+
+async def _from_servers(settings: Settings, draft: Path) -> str:
+    log, store = KafkaLog(str(settings.kafka_bootstrap)), _store(settings)
+    try:
+        await log.start()
+        count = 0
+        for area in BACKWARDS:
+            for place in places([area]):
+                count += await _get_partition(log, place, draft)
+        with _written(draft / KEY_FILE) as file:
+            async for key in _all_keys(store):
+                file.write(_lines.encode(key) + b"\n")
+    finally:
+        await log.close()
+        await store.close()
+    sync_folder(draft)
+    return f"{count} records, and their keys,"
+
+
+async def _get_partition(log: Log, place: TopicPartition, draft: Path) -> int:
+    expected = 0
+    with _written(_file_of(draft, place)) as file:
+        async with contextlib.aclosing(stretch(log, place)) as batches:
+            async for batch in batches:
+                for stored in batch:
+                    if stored.offset != expected:
+                        missing = stored.offset - expected
+                        raise LogError(
+                            f"{place.topic}[{place.partition}]@{expected}: {missing} records are missing, no "
+                            "backup was made"
+                        )
+                    expected += 1
+                    file.write(_lines.encode(stored) + b"\n")
+    return expected
+
+
+async def _be_empty(log: Log) -> None:
+    every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
+    for place, end in (await log.ends(every)).items():
+        if end:
+            raise CannotBegin(
+                f"{place.topic}[{place.partition}] is not empty: a backup goes into topics that were never written to"
+            )
+
+
+async def _put_partition(log: Log, place: TopicPartition, folder: Path) -> int:
+    """Every record at the offset at which it stood: epochs are offsets."""
+    count = 0
+    with gzip.open(_file_of(folder, place)) as file:
+        records = (Record(s.key, s.value, s.headers) for s in map(_stored.decode, file))
+        for portion in portions(records):
+            offsets = await log.append(*place, portion)
+            if list(offsets) != list(range(count, count + len(portion))):
+                raise CannotBegin(
+                    f"{place.topic}[{place.partition}]: somebody else writes there; empty the topics and begin again"
+                )
+            count += len(portion)
+    return count
+
+
+async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
+    """Before anything is appended: with another master key nothing is changed but the keys."""
+    with gzip.open(folder / KEY_FILE) as file:
+        keys = dict(map(_key.decode, file))
+    writes = [Insert(KEY_DATABASE, KEYS, subject, {"wrapped": wrapped}) for subject, wrapped in keys.items()]
+    for start in range(0, len(writes), 500):
+        await store.apply(writes[start : start + 500])
+    assert settings.master_key is not None
+    try:
+        await Vault(settings.master_key, StoreKeys(store)).check()
+    except MasterKeyError:
+        raise CannotBegin(
+            "CHARGESPHERE_MASTER_KEY is not the key under which this backup's data keys were wrapped"
+        ) from None
+
+
+async def _all_keys(store: ReadStore) -> AsyncIterator[tuple[str, str]]:
+    cursor: str | None = None
+    while True:
+        page = await store.find(Query(KEY_DATABASE, KEYS, limit=500, cursor=cursor))
+        for document in page.items:
+            yield str(document["_id"]), str(document["wrapped"])
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _file_of(folder: Path, place: TopicPartition) -> Path:
+    return folder / f"{place.topic}.{place.partition}.jsonl.gz"
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[gzip.GzipFile]:
+    """Durable once it is left."""
+    with open(path, "xb", opener=_for_the_owner) as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as file:
+            yield file
+        raw.flush()
+        os.fsync(raw.fileno())
