@@ -46,6 +46,8 @@ BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT
 """What follows from another area before it."""
 READ_MODEL_GROUPS = ("projector", "frames")
 SECRETS = ("jwt_secret", "master_key")
+PATIENCE = 60.0
+"""Seconds that Kafka may take for a call: topics that were made just now have no leaders yet."""
 KEY_FILE = "keys.jsonl.gz"
 
 _lines = msgspec.json.Encoder()
@@ -83,7 +85,7 @@ async def restore(options: argparse.Namespace) -> int:
         raise CannotBegin(f"an embedded backup is a data folder: `chargesphere serve --data {folder}`")
     if not (folder / KEY_FILE).exists():
         raise CannotBegin(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
-    log, store = KafkaLog(settings.kafka_bootstrap), _store(settings)
+    log, store = KafkaLog(settings.kafka_bootstrap, timeout=PATIENCE), _store(settings)
     try:
         await log.start()
         await log.ensure(topics())
@@ -168,7 +170,7 @@ def _store(settings: Settings) -> ReadStore:
 
 
 async def _from_servers(settings: Settings, draft: Path) -> str:
-    log, store = KafkaLog(str(settings.kafka_bootstrap)), _store(settings)
+    log, store = KafkaLog(str(settings.kafka_bootstrap), timeout=PATIENCE), _store(settings)
     try:
         await log.start()
         count = 0

@@ -31,12 +31,13 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     if direction is None or not direction.allows(Direction.FROM_CENTRAL_SYSTEM):
         return Rejected(Refusal.INVALID, f"{command.action} is no call of a central system in OCPP 1.6")
     connection = state.connection
+    if command.command_id in state.asked or command.command_id in state.calls:
+        # Asked again, as after a restore: whatever became of it, it is not made a second time.
+        return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch if connection else 0))
     if connection is None:
         return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
     if command.expires_at <= meta.at:
         return Rejected(Refusal.EXPIRED, f"{command.action} expired before it could be sent")
-    if command.command_id in state.calls:
-        return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch))
     wrong = forbidden(state, command.action, command.payload, override=command.override)
     if wrong:
         return Rejected(Refusal.NOT_ALLOWED, wrong)

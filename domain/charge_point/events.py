@@ -16,6 +16,7 @@ import msgspec
 from domain.aggregate import Event
 from domain.charge_point import profiles
 from domain.charge_point.state import (
+    ASKED_MOST,
     CONFIGURATION_KEEPS,
     CONFIGURATION_MOST,
     CONFLICTS_MOST,
@@ -602,6 +603,9 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at, own=self.own)
         if self.own:
             state.own_call_at, state.configuration_wanted = self.timestamp, False
+        else:
+            open_ = [(id, until) for id, until in state.asked.items() if until > self.timestamp]
+            state.asked = dict([*open_, (self.command_id, self.expires_at)][-ASKED_MOST:])
         if self.action == "ChangeConfiguration":
             call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
         elif self.action in ("ReserveNow", "CancelReservation"):

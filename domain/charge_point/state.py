@@ -46,6 +46,9 @@ REBOOT_REQUIRED = "RebootRequired"
 OVERDUE_MOST = 16
 """How many calls that were given up are remembered for their late answers."""
 
+ASKED_MOST = 64
+"""How many calls that may still be asked for are remembered by their ids, once they are concluded too."""
+
 CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
 
@@ -310,6 +313,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules
     calls: dict[str, OpenCall] = {}
+    asked: dict[str, datetime] = {}  # calls by id, until when they may be asked for: each is made once
     overdue: dict[str, OpenCall] = {}  # given up: an answer that comes all the same corrects the result
     own_call_at: datetime | None = None  # when the system last called it by itself
     told: dict[int, int] = {}  # by epoch: the number of the last call that nobody asked a decision for

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +27,12 @@ from chargesphere.cli import main
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area, Command, Meta
 from commands.charge_point import (
+    Authorize,
     Boot,
     ConcludeCall,
     Connect,
     RecordMeterValues,
     Register,
-    ReportStatus,
     StartTransaction,
     StopTransaction,
 )
@@ -176,8 +177,8 @@ class Site4:
             response={"status": "Accepted"},
         )
         await self.ask(done)
-        # More than the ids of commands that a charge point remembers.
-        await asyncio.gather(*(self.report(number) for number in range(70)))
+        # More than the ids of commands that a charge point's replies are remembered by.
+        await asyncio.gather(*(self.authorize() for _ in range(70)))
         finished = await self.begin(FINISHED, 1000)
         await self.measure(FINISHED, finished, 3000)
         await self.stop(FINISHED, finished, 6000)
@@ -190,16 +191,9 @@ class Site4:
         await until(lambda: self.partner.cdrs == {session_id(TENANT, FINISHED, finished): 1}, 30)
         await self.settled()
 
-    async def report(self, number: int) -> None:
-        await self.ask(
-            ReportStatus(
-                tenant=TENANT,
-                charge_point_id=FINISHED,
-                connector_id=2,
-                status=("Available", "Unavailable")[number % 2],
-                timestamp=datetime.now(UTC),
-            )
-        )
+    async def authorize(self) -> None:
+        known = Authorization(status="Accepted", source="stored", as_of=datetime.now(UTC))
+        await self.ask(Authorize(tenant=TENANT, charge_point_id=FINISHED, id_tag=ALICE, authorization=known))
 
     async def settled(self) -> None:
         """Until everything that follows from everything was decided."""
@@ -452,6 +446,7 @@ async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ra
     assert (done.returncode, done.stderr) == (0, "")
     shutil.rmtree(data)
     folder.rename(data)
+    _lose_positions(data / "log.db", "processes", "effects")
 
     async with living(await open_backbone(read_settings({}), "serve", data), partner, "after") as site:
         await site.settled()
@@ -459,6 +454,12 @@ async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ra
         assert await site.backbone.vault.open(sealed) == b"a uid"
     checked = await asyncio.to_thread(command_line, "check", "--data", str(data))
     assert checked.returncode == 0, checked.stdout
+
+
+def _lose_positions(log: Path, *groups: str) -> None:
+    with contextlib.closing(sqlite3.connect(log)) as connection:
+        connection.executemany("DELETE FROM positions WHERE member_group = ?", [(group,) for group in groups])
+        connection.commit()
 
 
 async def _writing(backbone: Backbone) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from commands.base import Accepted, Refusal, Rejected, TimerDue
-from commands.charge_point import Boot, CallReply, ConcludeCall, NoteCallSent, RequestCall
+from commands.charge_point import Boot, CallReply, ConcludeCall, Disconnect, NoteCallSent, RequestCall
 from domain.charge_point import CallConcluded, CallRequested
-from domain.charge_point.state import CONNECTION_TIMEOUT, OVERDUE_MOST
+from domain.charge_point.state import ASKED_MOST, CONNECTION_TIMEOUT, OVERDUE_MOST
 from tests.commands.charge_point_case import ALICE, CP, TENANT, Case, after
 
 
@@ -133,6 +133,33 @@ def test_the_same_call_asked_again_is_not_sent_again() -> None:
     assert isinstance(case.outcome, Accepted)
     assert case.outcome.downlinks == ()
     assert len(case.all(CallRequested)) == 1
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_call_that_is_concluded_is_not_made_again_within_its_time(connected: bool) -> None:
+    """As a process asks that begins anew after a restore, when its id is long forgotten."""
+    case = Case.online()
+    assert case.state.connection is not None
+    epoch = case.state.connection.epoch
+    ask(case, expires_at=after(3600))
+    case.do(ConcludeCall, 5, command_id="r1", status="accepted")
+    if not connected:
+        case.do(Disconnect, 6, epoch=epoch, reason="closed")
+    before = len(case.log)
+    ask(case, received=600, expires_at=after(3600))
+    assert isinstance(case.outcome, Accepted)
+    assert case.outcome.downlinks == ()
+    assert len(case.log) == before
+
+
+def test_calls_that_may_be_asked_for_again_are_remembered_within_bounds() -> None:
+    case = Case.online()
+    for number in range(3 * ASKED_MOST):
+        ask(case, received=number, command_id=f"r{number}", expires_at=after(3600))
+        case.do(ConcludeCall, number, command_id=f"r{number}", status="accepted")
+    assert len(case.state.asked) == ASKED_MOST
+    ask(case, received=3601, command_id="last", expires_at=after(7200))
+    assert list(case.state.asked) == ["last"]
 
 
 def test_a_call_that_was_never_sent_expires_some_seconds_after_its_time() -> None:
