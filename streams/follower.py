@@ -272,12 +272,11 @@ class Follower(Listener):
         lane.backlog.wake()
 
     async def _take(self, place: TopicPartition, lane: _Lane, taken: Sequence[Stored]) -> None:
-        before = lane.fence.epoch
         facts, halt = admitted(place, lane.fence, taken)
         if facts and self._behind:
             age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
             await asyncio.sleep(max(0.0, self._behind - age))
-        await self._until_done(place, lane, facts, before)
+        await self._until_done(place, lane, facts)
         if halt is not None:
             raise halt
         self.handled += len(facts)
@@ -287,9 +286,7 @@ class Follower(Listener):
         lane.position, lane.epoch = taken[-1].offset + 1, lane.fence.epoch
         self._moved.set()
 
-    async def _until_done(
-        self, place: TopicPartition, lane: _Lane, facts: Sequence[Fact], epoch: int
-    ) -> None:
+    async def _until_done(self, place: TopicPartition, lane: _Lane, facts: Sequence[Fact]) -> None:
         facts = [fact for fact in facts if fact.aggregate not in lane.parked]
         if not facts:
             return
@@ -301,7 +298,7 @@ class Follower(Listener):
                 raise
             # Those before the one at which the partition halts are taken.
             for fact in facts:
-                await self._until_done(place, lane, [fact], epoch)
+                await self._until_done(place, lane, [fact])
             return
         except LogDamaged:
             raise
@@ -312,7 +309,7 @@ class Follower(Listener):
             refused = await self._one_by_one(place, own)
             if refused is not None:
                 fact, why = refused
-                await self._park(lane, self._parked(place, fact, epoch, why))
+                await self._park(lane, self._parked(place, fact, why))
 
     async def _hand_over(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Until they were taken; raises what is neither a neighbour away nor the log."""
@@ -350,14 +347,14 @@ class Follower(Listener):
 
     # -- parked aggregates -------------------------------------------------------------------------------------
 
-    def _parked(self, place: TopicPartition, fact: Fact, epoch: int, why: Exception) -> Parked:
+    def _parked(self, place: TopicPartition, fact: Fact, why: Exception) -> Parked:
         return Parked(
             group=self.group,
             topic=place.topic,
             partition=place.partition,
             aggregate=fact.aggregate,
             offset=fact.offset,
-            epoch=epoch,
+            epoch=fact.decision.epoch,
             reason=f"{type(why).__name__}: {why}"[:500],
             at=datetime.now(UTC),
         )
@@ -378,7 +375,7 @@ class Follower(Listener):
 
     async def _retry(self, place: TopicPartition, lane: _Lane, parked: Parked) -> None:
         """Hand over what waited, in order; it is parked anew where it cannot be."""
-        fence, epoch = Fence(parked.epoch), parked.epoch
+        fence = Fence(parked.epoch)
         while True:
             try:
                 async with contextlib.aclosing(
@@ -392,14 +389,13 @@ class Follower(Listener):
                         refused = await self._one_by_one(place, own)
                         if refused is not None:
                             fact, why = refused
-                            again = self._parked(place, fact, epoch, why)
+                            again = self._parked(place, fact, why)
                             await self._park(lane, msgspec.structs.replace(again, retries=parked.retries))
                             return
-                        epoch = fence.epoch
                 break
             except LogUnavailable as error:
                 logger.warning("%s waits at %s[%d]: %s", self.group, place.topic, place.partition, error)
-                fence, epoch = Fence(parked.epoch), parked.epoch
+                fence = Fence(parked.epoch)
             await asyncio.sleep(0.5)
         await self._surely(lambda: self._parking.release(parked))
         del lane.parked[parked.aggregate]
