@@ -87,6 +87,7 @@ async def restore(options: argparse.Namespace) -> int:
         raise CannotBegin(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
     log, store = KafkaLog(settings.kafka_bootstrap, timeout=PATIENCE), _store(settings)
     try:
+        await asyncio.to_thread(_read_through, folder)
         await log.start()
         await log.ensure(topics())
         await _be_empty(log)
@@ -100,7 +101,7 @@ async def restore(options: argparse.Namespace) -> int:
             count += await _put_partition(log, place, folder)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise CannotBegin(
-            f"{folder} cannot be read: {error}; use another backup, into empty topics"
+            f"{folder} is not whole: {error}; nothing was restored, use another backup"
         ) from error
     except LogUnavailable as error:
         raise CannotBegin(f"{error}; empty the topics and begin again") from error
@@ -204,6 +205,20 @@ async def _get_partition(log: Log, place: TopicPartition, draft: Path) -> int:
     return expected
 
 
+def _read_through(folder: Path) -> None:
+    """Every file of the backup, to its end. Raises OSError, EOFError, zlib.error and msgspec.MsgspecError."""
+    with gzip.open(folder / KEY_FILE) as file:
+        for line in file:
+            _key.decode(line)
+    for place in places(Area):
+        with gzip.open(_file_of(folder, place)) as file:
+            for number, line in enumerate(file):
+                if _stored.decode(line).offset != number:
+                    raise OSError(
+                        f"{_file_of(folder, place).name} does not hold offset {number} in its place"
+                    )
+
+
 async def _be_empty(log: Log) -> None:
     every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
     for place, end in (await log.ends(every)).items():
@@ -229,7 +244,7 @@ async def _put_partition(log: Log, place: TopicPartition, folder: Path) -> int:
 
 
 async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
-    """Before anything is appended: with another master key nothing is changed but the keys."""
+    """Before anything is appended: with another master key nothing but the keys is there, which do no harm."""
     with gzip.open(folder / KEY_FILE) as file:
         keys = dict(map(_key.decode, file))
     writes = [Insert(KEY_DATABASE, KEYS, subject, {"wrapped": wrapped}) for subject, wrapped in keys.items()]

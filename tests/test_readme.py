@@ -135,7 +135,7 @@ def test_a_copy_of_the_data_folder_is_a_backup(lived: Path, tmp_path: Path) -> N
     subprocess.run(copy, cwd=tmp_path, check=True)
     before = run("replay", "--data", str(tmp_path / "data")).stdout
     assert before
-    assert run("replay", "--data", str(tmp_path / "data.backup")).stdout == before
+    assert run("replay", "--data", str(tmp_path / "data.copy")).stdout == before
 
 
 def test_every_shell_line_of_the_operations_page_is_tried() -> None:

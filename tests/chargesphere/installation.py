@@ -97,7 +97,7 @@ async def live(data: Path) -> None:
         recorder = FrameRecorder(backbone.log, backbone.vault)
         recorder.record(_frame(now))
         backbone.start("recorder", recorder.run)
-        await _until_settled(backbone)
+        await until_projected(backbone)
     finally:
         await backbone.close()
 
@@ -119,7 +119,7 @@ def _frame(now: datetime) -> Frame:
     )
 
 
-async def _until_settled(backbone: Backbone) -> None:
+async def until_projected(backbone: Backbone) -> None:
     """Until the session and its CDR wait for their delivery, and everything is projected."""
     every = places(Area)
     frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)]

@@ -62,7 +62,7 @@ FINISHED, RUNNING, BEGUN, STOPPED = "CP-1", "CP-2", "CP-3", "CP-4"
 POINTS = (FINISHED, RUNNING, BEGUN, STOPPED)
 COLLECTIONS = [f"{HUB}.{name}" for name in ("tenants", "sessions", "cdrs", "dead_letters")]
 COLLECTIONS += [f"ocpp_{TENANT}.{name}" for name in ("sessions", "commands")]
-MASTER = "bWFzdGVyLWtleS1vZi10aGUtcmVzdG9yZS1kcmlsbHM="
+MASTER = "bWFzdGVyLWtleS1vZi10aGUtcmVzdG9yZS1kcmlsbHMx"
 
 
 @dataclass
@@ -409,6 +409,10 @@ async def test_charges_go_on_where_the_log_was_restored_into_an_empty_kafka_and_
 
     await asyncio.to_thread(emptied, own_kafka)
     await asyncio.to_thread(emptied, own_mongo)
+    monkeypatch.setenv(PREFIX + "MASTER_KEY", MASTER[::-1])
+    assert await operator("restore", str(folder)) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("chargesphere: CHARGESPHERE_MASTER_KEY is not")
+    monkeypatch.setenv(PREFIX + "MASTER_KEY", MASTER)
     assert await operator("restore", str(folder)) == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"{sum(map(len, before.values()))} records stand where they stood"), said
