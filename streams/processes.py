@@ -28,7 +28,7 @@ from streams.envelope import (
 from streams.follower import Fact, Follower
 from streams.log import Log, Record, TopicPartition
 from streams.portions import append_all
-from streams.replay import facts, places
+from streams.replay import facts_of, places
 from streams.topology import commands_topic, partition_of
 
 logger = logging.getLogger(__name__)
@@ -96,22 +96,21 @@ class Processes:
 
     async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
         earliest = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
-        for place in places(self._areas):
-            async with contextlib.aclosing(facts(self._log, place)) as batches:
-                async for batch in batches:
-                    out: dict[TopicPartition, list[Record]] = defaultdict(list)
-                    for fact in batch:
-                        if earliest is not None and fact.written_at < earliest:
-                            continue
-                        try:
-                            self._commands([fact], out)
-                        except (UnknownEventError, DamagedRecordError):
-                            raise
-                        except Exception:
-                            # Its aggregate is parked: what it lacks is sent when that is tried again.
-                            logger.exception("nothing is sent again for offset %d of %s", fact.offset, place)
-                    for target in out.keys() & asked.keys():
-                        await append_all(self._log, *target, out[target])
+        async with contextlib.aclosing(facts_of(self._log, places(self._areas))) as batches:
+            async for batch in batches:
+                out: dict[TopicPartition, list[Record]] = defaultdict(list)
+                for fact in batch:
+                    if earliest is not None and fact.written_at < earliest:
+                        continue
+                    try:
+                        self._commands([fact], out)
+                    except (UnknownEventError, DamagedRecordError):
+                        raise
+                    except Exception:
+                        # Its aggregate is parked: what it lacks is sent when that is tried again.
+                        logger.exception("nothing is sent again for offset %d of %s", fact.offset, fact.place)
+                for target in out.keys() & asked.keys():
+                    await append_all(self._log, *target, out[target])
 
     def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
         """What follows from these facts, by where it goes."""
