@@ -83,8 +83,8 @@ class Partner(Sender[int]):
         return {id: count for (module, id), count in self.got.items() if module == "cdrs"}
 
 
-class Site4:
-    """One life of the installation: its engines, and charge points that ask."""
+class Life:
+    """One life of an installation: its engines, and charge points that ask."""
 
     def __init__(self, backbone: Backbone, partner: Partner, life: str) -> None:
         self.backbone, self.partner, self.life = backbone, partner, life
@@ -159,14 +159,18 @@ class Site4:
             )
         )
 
-    async def scenario(self) -> None:
-        """Up to the moment at which the backup is made."""
+    async def installed(self) -> None:
+        """A tenant and its charge points, connected."""
         await self.ask(CreateTenant(tenant=TENANT, name="Demo"))
         for point in POINTS:
             name: dict[str, Any] = {"tenant": TENANT, "charge_point_id": point}
             await self.ask(Register(**name, site=SITE, evses=EVSES))
             await self.ask(Connect(**name, node="gw", slot=1, boot="b1"))
             await self.ask(Boot(**name, vendor="Acme", model="Box"))
+
+    async def scenario(self) -> None:
+        """Up to the moment at which the backup is made."""
+        await self.installed()
         await self.remote("concluded", FINISHED)
         await self.settled()
         done = ConcludeCall(
@@ -227,8 +231,8 @@ def stop(point: str, transaction: int, wh: int) -> StopTransaction:
 
 
 @contextlib.asynccontextmanager
-async def living(backbone: Backbone, partner: Partner, life: str) -> AsyncIterator[Site4]:
-    site = Site4(backbone, partner, life)
+async def living(backbone: Backbone, partner: Partner, life: str) -> AsyncIterator[Life]:
+    site = Life(backbone, partner, life)
     try:
         site.start()
         yield site
@@ -299,7 +303,7 @@ async def public_ids(log: Log) -> Counter[str]:
     return found
 
 
-async def goes_on(site: Site4, before: History) -> None:
+async def goes_on(site: Life, before: History) -> None:
     """Each clause, read from the log, the documents and what the partner got."""
     log = site.backbone.log
     past = await history(log)
@@ -372,6 +376,7 @@ def emptied(server: Kafka | Mongo) -> None:
     server.start()
 
 
+@pytest.mark.timeout(240)
 async def test_charges_go_on_where_the_log_was_restored_into_an_empty_kafka_and_an_empty_mongodb(
     tmp_path: Path,
     own_kafka: Kafka,
@@ -458,6 +463,41 @@ async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ra
         assert await site.backbone.vault.open(sealed) == b"a uid"
     checked = await asyncio.to_thread(command_line, "check", "--data", str(data))
     assert checked.returncode == 0, checked.stdout
+
+
+async def test_a_backup_made_between_charges_that_go_on_holds_all_that_was_acknowledged_before_it(
+    tmp_path: Path,
+) -> None:
+    partner, data, folder = Partner(), tmp_path / "data", tmp_path / "backup"
+    acknowledged: list[str] = []
+
+    async def charges(life: Life) -> None:
+        while True:
+            number = await life.begin(FINISHED, 0)
+            await life.stop(FINISHED, number, 1000)
+            acknowledged.append(session_id(TENANT, FINISHED, number))
+
+    async with living(await open_backbone(read_settings({}), "serve", data), partner, "before") as life:
+        await life.installed()
+        going = asyncio.create_task(charges(life))
+        await until(lambda: len(acknowledged) >= 3, 30)
+        before = [*acknowledged]
+        done = await asyncio.to_thread(command_line, "backup", str(folder), "--data", str(data))
+        assert (done.returncode, done.stderr) == (0, "")
+        after = len(acknowledged)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+    assert after > len(before), "nothing was written while the backup was made"
+
+    delivered = dict(partner.cdrs)
+    partner.got.clear()
+    async with living(await open_backbone(read_settings({}), "serve", folder), partner, "after") as life:
+        await until(lambda: set(before) <= {*delivered, *partner.cdrs}, 40)
+        await life.settled()
+        issued = counted(events(await history(life.backbone.log)), "session.cdr_issued.v1")
+        assert {f"session|{id}" for id in before} <= issued.keys()
+        assert set(issued.values()) == {1}
+    assert set(partner.cdrs.values()) <= {1}
 
 
 def _lose_positions(log: Path, *groups: str) -> None:
