@@ -38,7 +38,7 @@ MARKERS = {
     "own_mosquitto": "mqtt",
 }
 SERVER_MARKERS = frozenset(MARKERS.values())
-LAST_MARKERS = ("kill", "demo")
+LONG_MARKERS = ("kill", "demo")
 
 _run_key = pytest.StashKey[Run]()
 _guard_key = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -86,9 +86,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(item: pytest.Item) -> int:
-    if any(item.get_closest_marker(name) for name in LAST_MARKERS):
-        return 2
-    return 1 if _server_markers(item) else 0
+    """What is long begins before the many short tests of servers, so that no worker waits for another at the end."""
+    if any(item.get_closest_marker(name) for name in LONG_MARKERS):
+        return 1
+    return 2 if _server_markers(item) else 0
 
 
 def _server_markers(item: pytest.Item) -> list[str]:
