@@ -95,6 +95,10 @@ def _remember(history: History, decision: Decision, found: Findings) -> None:
     known = history.decisions.get(id)
     if known is None:
         history.decisions[id] = decision
+    elif decision.command in nouns.RULES.recognised:
+        # Known again by what it says: it may be answered otherwise, and has its effect once.
+        if known.events and decision.events:
+            found.problem("two decisions with an effect", id)
     elif known.reply.result != decision.reply.result or known.reply.refusal != decision.reply.refusal:
         found.problem("two decisions that differ", id)
     elif decision.events:

@@ -106,6 +106,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "A repeat gets the first decision's reply",
         removed.no_command_ids,
         ("crash",),
+        also=(removed.calls_are_not_known_by_their_ids,),
         shape={"operators": True, "pace": 0.3, "victims": ("decider",)},
         one_in=1,
         seed=0,

@@ -93,6 +93,14 @@ def no_command_ids() -> list[Patch]:
     return [(states.Entry, "remember", lambda self, command_id, reply: None)]
 
 
+def calls_are_not_known_by_their_ids() -> list[Patch]:
+    class Nothing(dict[str, datetime]):
+        def __contains__(self, key: object) -> bool:
+            return False
+
+    return [(ChargePointState, "asked", property(lambda self: Nothing(), lambda self, value: None))]
+
+
 def no_decided_offset() -> list[Patch]:
     whole = partition.Partition.decide
 

@@ -145,7 +145,7 @@ def facts_of(number: int) -> list[list[Event]]:
                 delivery.Wanted(originator_version=1, **whose, **what),
                 delivery.AttemptDue(originator_version=2, attempt=1, lease=lease, **whose, **what),
             ],
-            [delivery.Delivered(originator_version=3, attempt=1, sent=1, **whose)],
+            [delivery.Wanted(originator_version=3, **whose, **{**what, "wanted": 2})],
         ]
     return [[event] for event in point] + charge + sent
 
