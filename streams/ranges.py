@@ -1,8 +1,9 @@
-"""A stretch of one partition, read to its end or not at all."""
+"""Stretches of partitions, each read to its end or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 
@@ -13,32 +14,52 @@ SILENT_SECONDS = 10
 async def stretch(
     log: Log, place: TopicPartition, start: int = 0, end: int | None = None
 ) -> AsyncGenerator[Sequence[Stored], None]:
-    """The records from `start` to `end` (not included; by itself where the partition ends now), in batches.
+    """The records of one partition from `start` to `end` (not included; by itself where it ends now), in batches.
 
     It never stops short: the end is where the reader's position says so. Raises LogUnavailable.
     """
-    if end is None:
-        end = (await log.ends([place]))[place]
-    at = max(start, (await log.beginnings([place]))[place])
-    if at >= end:
+    ends = None if end is None else {place: end}
+    async with contextlib.aclosing(stretches(log, {place: start}, ends)) as batches:
+        async for _, batch in batches:
+            yield batch
+
+
+async def stretches(
+    log: Log, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int] | None = None
+) -> AsyncGenerator[tuple[TopicPartition, Sequence[Stored]], None]:
+    """As `stretch`, of several partitions by one reader: in order within each of them."""
+    if ends is None:
+        ends = await log.ends(list(starts))
+    begins = await log.beginnings(list(starts))
+    at = {place: max(start, begins[place]) for place, start in starts.items()}
+    at = {place: offset for place, offset in at.items() if offset < ends[place]}
+    if not at:
         return
     reader = log.reader()
     silent = 0
     try:
-        await reader.assign({place: at})
-        while at < end:
-            batch = [s for s in (await reader.poll(1.0, BATCH)).get(place, ()) if s.offset < end]
-            if batch:
-                at = batch[-1].offset + 1
-                silent = 0
-                yield batch
-                continue
-            position = await reader.position(place)
-            silent = 0 if position > at else silent + 1
-            at = max(at, position)
+        await reader.assign(at)
+        while at:
+            polled = await reader.poll(1.0, BATCH)
+            moved = False
+            for place in [*at]:
+                batch = [stored for stored in polled.get(place, ()) if stored.offset < ends[place]]
+                if batch:
+                    reached = batch[-1].offset + 1
+                    yield place, batch
+                elif polled and place not in polled:
+                    continue  # its turn comes
+                else:
+                    reached = max(at[place], await reader.position(place))
+                moved = moved or reached > at[place]
+                at[place] = reached
+                if reached >= ends[place]:
+                    del at[place]
+            silent = 0 if moved else silent + 1
             if silent > SILENT_SECONDS:
+                place, offset = next(iter(at.items()))
                 raise LogUnavailable(
-                    f"{place.topic}[{place.partition}] could be read up to {at}, not to {end}"
+                    f"{place.topic}[{place.partition}] could be read up to {offset}, not to {ends[place]}"
                 )
     finally:
         await reader.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from commands.base import Area
@@ -16,53 +16,30 @@ from domain.aggregate import Aggregate, Event, EventRegistry, kind_of
 from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.envelope import Decision, Fence, decode_events
-from streams.follower import Fact
-from streams.log import Log, LogUnavailable, TopicPartition
+from streams.follower import Fact, admitted
+from streams.log import Log, TopicPartition
 from streams.projector import LETTERS, REREAD_SECONDS, writes_of
-from streams.ranges import BATCH, SILENT_SECONDS, stretch
+from streams.ranges import stretches
 from streams.topology import PARTITIONS, events_topic
 
 
 async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
     """A partition's admitted decisions in batches."""
-    fence = Fence()
-    async with contextlib.aclosing(stretch(log, place)) as batches:
+    async with contextlib.aclosing(facts_of(log, [place])) as batches:
         async for batch in batches:
-            yield [
-                Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)
-                for stored in batch
-                if (decision := fence.admit(stored)) is not None
-            ]
+            yield batch
 
 
 async def facts_of(log: Log, every: Sequence[TopicPartition]) -> AsyncGenerator[Sequence[Fact], None]:
     """The admitted decisions of all these partitions by one reader, in order within a partition, up to where they end
     now. It never stops short: raises LogUnavailable."""
-    ends, begins = await log.ends(every), await log.beginnings(every)
-    at = {place: begins[place] for place in every if begins[place] < ends[place]}
-    fences = {place: Fence() for place in at}
-    reader = log.reader()
-    silent = 0
-    try:
-        await reader.assign(at)
-        while at:
-            batches = await reader.poll(1.0, BATCH)
-            for place in at.keys() & batches.keys():
-                batch = [stored for stored in batches[place] if stored.offset < ends[place]]
-                yield [
-                    Fact(place, stored.offset, datetime.fromtimestamp(stored.timestamp / 1000, UTC), decision)
-                    for stored in batch
-                    if (decision := fences[place].admit(stored)) is not None
-                ]
-                at[place] = batches[place][-1].offset + 1
-            silent = 0 if batches else silent + 1
-            if silent > SILENT_SECONDS:
-                (topic, partition), offset = next(iter(at.items()))
-                raise LogUnavailable(f"{topic}[{partition}] could be read up to {offset}, not to its end")
-            for place in [place for place, offset in at.items() if offset >= ends[place]]:
-                del at[place]
-    finally:
-        await reader.close()
+    fences = {place: Fence() for place in every}
+    async with contextlib.aclosing(stretches(log, dict.fromkeys(every, 0))) as batches:
+        async for place, batch in batches:
+            found, halt = admitted(place, fences[place], batch)
+            if halt is not None:
+                raise halt
+            yield found
 
 
 def places(areas: Iterable[Area]) -> list[TopicPartition]:
