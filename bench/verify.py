@@ -21,7 +21,7 @@ from bench.witness import Heard, Witness
 from chargesphere import nouns
 from chargesphere.demo.ocpp_link import tag_status
 from commands.base import Area
-from projections.store import HUB, Document, Query, ReadStore
+from projections.store import HUB, Document, Query, ReadStore, every
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision, decode_command
 from streams.log import Log, TopicPartition
@@ -242,11 +242,5 @@ def _difference(expected: Mapping[str, object], stored: Mapping[str, object]) ->
 
 
 async def _all(store: ReadStore, database: str, collection: str) -> dict[str, Document]:
-    items: dict[str, Document] = {}
-    cursor = None
-    while True:
-        page = await store.find(Query(database, collection, limit=500, cursor=cursor))
-        items |= {str(item["_id"]): item for item in page.items}
-        cursor = page.next_cursor
-        if cursor is None:
-            return items
+    query = Query(database, collection, limit=500)
+    return {str(document["_id"]): document async for document in every(store, query)}

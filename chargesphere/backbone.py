@@ -23,7 +23,7 @@ from chargesphere.writes import (
 )
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
-from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
+from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable, every
 from projections.store.files import own_folder
 from projections.store.generations import Generation
 from projections.tenant import configuration_of
@@ -267,14 +267,8 @@ class Backbone:
 
 async def readings_days(store: ReadStore) -> AsyncIterator[tuple[str, int]]:
     """Each tenant's database, and for how many days its readings can be read."""
-    query = Query(HUB, "tenants", limit=500)
-    while True:
-        page = await store.find(query)
-        for tenant in page.items:
-            yield str(tenant["database_name"]), configuration_of(tenant).readings_days
-        if page.next_cursor is None:
-            return
-        query = Query(HUB, "tenants", limit=500, cursor=page.next_cursor)
+    async for tenant in every(store, Query(HUB, "tenants", limit=500)):
+        yield str(tenant["database_name"]), configuration_of(tenant).readings_days
 
 
 async def open_backbone(

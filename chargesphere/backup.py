@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,7 @@ from chargesphere.writes import shared_store
 from commands.base import Area
 from projections.erasure import COLLECTION as KEYS
 from projections.erasure import DATABASE as KEY_DATABASE
-from projections.store import Insert, Query, ReadStore, StoreError
+from projections.store import Insert, Query, ReadStore, StoreError, every
 from projections.store.files import own_folder
 from projections.store.folders import sync_folder
 from projections.store.generations import DATABASE as GENERATIONS
@@ -179,8 +179,8 @@ async def _from_servers(settings: Settings, draft: Path) -> str:
             for place in places([area]):
                 count += await _get_partition(log, place, draft)
         with _written(draft / KEY_FILE) as file:
-            async for key in _all_keys(store):
-                file.write(_lines.encode(key) + b"\n")
+            async for key in every(store, Query(KEY_DATABASE, KEYS, limit=500)):
+                file.write(_lines.encode((str(key["_id"]), str(key["wrapped"]))) + b"\n")
     finally:
         await log.close()
         await store.close()
@@ -257,17 +257,6 @@ async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
         raise CannotBegin(
             "CHARGESPHERE_MASTER_KEY is not the key under which this backup's data keys were wrapped"
         ) from None
-
-
-async def _all_keys(store: ReadStore) -> AsyncIterator[tuple[str, str]]:
-    cursor: str | None = None
-    while True:
-        page = await store.find(Query(KEY_DATABASE, KEYS, limit=500, cursor=cursor))
-        for document in page.items:
-            yield str(document["_id"]), str(document["wrapped"])
-        cursor = page.next_cursor
-        if cursor is None:
-            return
 
 
 def _file_of(folder: Path, place: TopicPartition) -> Path:

@@ -25,7 +25,7 @@ from domain.token import owner_text
 from domain.values import Authorization, PartyId, TagRef
 from gateway.roaming import Holders, Place, Tenants
 from gateway.together import Together
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, is_in
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, every, is_in
 from projections.token import owners_in_order
 from streams.bus import CommandBus
 from streams.log import LogUnavailable
@@ -184,13 +184,9 @@ class TagAuthorizer:
         of_key = {key: tag for tag in tags for key in tag.split()}
         found: dict[str, list[Document]] = {}
         query = Query(HUB, "tokens", (is_in("key", tuple(of_key)),), limit=PAGE)
-        while True:
-            page = await self._store.find(query)
-            for document in page.items:
-                found.setdefault(of_key[str(document["key"])], []).append(document)
-            if page.next_cursor is None:
-                return found
-            query = msgspec.structs.replace(query, cursor=page.next_cursor)
+        async for document in every(self._store, query):
+            found.setdefault(of_key[str(document["key"])], []).append(document)
+        return found
 
     async def _roaming(
         self,

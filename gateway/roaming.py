@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from domain.tenant import Configuration
 from domain.values import PartyId
 from gateway.together import Together
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, tenant_database
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, every, tenant_database
 from projections.tenant import configuration_of
 
 KEPT_FOR: Final = 2.0
@@ -46,16 +46,10 @@ class Holders:
         """The partners, once for all who ask while it is read."""
         if self._clock() >= self._until:
             found: dict[str, str] = {}
-            query = Query(HUB, "partners", limit=PAGE)
-            while True:
-                page = await self._store.find(query)
-                for partner in page.items:
-                    parties = partner["parties"]
-                    for party in parties if isinstance(parties, list) else ():
-                        found[str(party)] = str(partner["holder"])
-                if page.next_cursor is None:
-                    break
-                query = Query(HUB, "partners", limit=PAGE, cursor=page.next_cursor)
+            async for partner in every(self._store, Query(HUB, "partners", limit=PAGE)):
+                parties = partner["parties"]
+                for party in parties if isinstance(parties, list) else ():
+                    found[str(party)] = str(partner["holder"])
             self._kept, self._until = found, self._clock() + KEPT_FOR
         return dict.fromkeys(asked, self._kept)
 

@@ -34,6 +34,7 @@ from projections.store import (
     StoreError,
     StoreUnavailable,
     Write,
+    every,
 )
 from streams.envelope import decode_events
 from streams.follower import Fact, TransientError
@@ -192,17 +193,11 @@ class Projector:
     async def _reread_letters(self) -> None:
         now = time.monotonic()
         found: set[Key] = set()
-        cursor: str | None = None
         try:
-            while True:
-                page = await self._store.find(Query(HUB, LETTERS, limit=500, cursor=cursor))
-                for letter in page.items:
-                    db, _, rest = str(letter.get("document", "")).partition("/")
-                    collection, _, id = rest.partition("/")
-                    found.add((db, collection, id))
-                cursor = page.next_cursor
-                if cursor is None:
-                    break
+            async for letter in every(self._store, Query(HUB, LETTERS, limit=500)):
+                db, _, rest = str(letter.get("document", "")).partition("/")
+                collection, _, id = rest.partition("/")
+                found.add((db, collection, id))
         except StoreUnavailable as error:
             raise TransientError(str(error)) from error
         for cache in self._caches.values():

@@ -6,12 +6,10 @@ To a 2.3.0 partner the hub is `hub_party_id`, and the roles are the parties that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
 
 from domain.values import PartyId
-from projections.store import HUB, Document, Query, ReadStore, Sort
+from projections.store import HUB, Document, Query, ReadStore, Sort, every
 from protocols.ocpi import OcpiInvalid, decode, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.types import JSON
 
@@ -48,21 +46,12 @@ class Identity:
     async def _reachable(self) -> list[v2_3_0.CredentialsRole]:
         """The parties of our tenants: the hub does not route between other platforms yet."""
         found: list[v2_3_0.CredentialsRole] = []
-        async for tenant in self._all(Query(HUB, "tenants", (), (Sort("created_at"),), 500)):
+        async for tenant in every(self._store, Query(HUB, "tenants", (), (Sort("created_at"),), 500)):
             configuration = tenant["configuration"]
             party = configuration.get("ocpi") if isinstance(configuration, dict) else None
             if isinstance(party, dict):
                 found.append(_cpo(party, str(tenant["name"])))
         return found
-
-    async def _all(self, query: Query) -> AsyncIterator[Document]:
-        while True:
-            page = await self._store.find(query)
-            for item in page.items:
-                yield item
-            if page.next_cursor is None:
-                return
-            query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
 
 def _cpo(party: Document, fallback_name: str) -> v2_3_0.CredentialsRole:

@@ -24,6 +24,7 @@ from projections.store import (
     ReadStore,
     StoreUnavailable,
     eq,
+    every,
     gt,
     is_in,
     tenant_database,
@@ -139,12 +140,12 @@ class StoreDirectory(Directory):
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         try:
-            async for tenant in self._all(Query(HUB, "tenants", limit=_PAGE)):
+            async for tenant in every(self._store, Query(HUB, "tenants", limit=_PAGE)):
                 id = str(tenant["_id"])
                 connected = Query(
                     tenant_database(id), "charge_points", where=(eq("connected", True),), limit=_PAGE
                 )
-                async for document in self._all(connected):
+                async for document in every(self._store, connected):
                     connection = document["connection"]
                     if isinstance(connection, dict) and connection["node"] == node:
                         epoch = connection["epoch"]
@@ -175,24 +176,17 @@ class StoreDirectory(Directory):
         """The tenants that know each id."""
         found: dict[str, list[str]] = {}
         where = (is_in("charge_point_id", ids),)
-        async for document in self._all(Query(HUB, "credentials", where=where, limit=_PAGE)):
+        async for document in every(self._store, Query(HUB, "credentials", where=where, limit=_PAGE)):
             found.setdefault(str(document["charge_point_id"]), []).append(str(document["tenant_id"]))
         return {id: tuple(tenants) for id, tenants in found.items()}
 
     async def _read_prefixes(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        async for document in self._all(Query(HUB, "tenants", where=(gt("id_prefix", ""),), limit=_PAGE)):
+        async for document in every(
+            self._store, Query(HUB, "tenants", where=(gt("id_prefix", ""),), limit=_PAGE)
+        ):
             found.setdefault(str(document["id_prefix"]), str(document["_id"]))
         return found
-
-    async def _all(self, query: Query) -> AsyncIterator[Document]:
-        while True:
-            page = await self._store.find(query)
-            for document in page.items:
-                yield document
-            if page.next_cursor is None:
-                return
-            query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
 
 class StoreTariffs(Tariffs):

@@ -17,7 +17,7 @@ those that begin with `_` are the store's; `geo` is a GeoJSON point or null.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
@@ -367,3 +367,14 @@ class ReadStore(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Ends what is open; afterwards every other method raises `StoreUnavailable`."""
+
+
+async def every(store: ReadStore, query: Query) -> AsyncIterator[Document]:
+    """Every document of the query, `limit` at a time."""
+    while True:
+        page = await store.find(query)
+        for document in page.items:
+            yield document
+        if page.next_cursor is None:
+            return
+        query = msgspec.structs.replace(query, cursor=page.next_cursor)
