@@ -1,6 +1,6 @@
 """`chargesphere backup FOLDER` and `restore FOLDER`: the log, and what no log can bring back, into a folder and back.
 
-What enters: an embedded installation, or a log on Kafka with its keys in MongoDB; both may run meanwhile. What
+What enters: an embedded installation, which may run meanwhile, or a log on Kafka with its keys in MongoDB. What
 leaves: a folder that is whole or not there. Read models are left out: they are built again from the log. What follows
 from something else is copied before it, so that the copy never knows more of the consequence than of the cause: what
 the processes lack they ask for again. Data keys come last, since what is sealed needs its key.
@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from chargesphere.cli import CannotBegin
-from chargesphere.settings import Settings, read_settings
+from chargesphere.settings import Settings, make_durable, read_settings
 from chargesphere.writes import shared_store
 from commands.base import Area
 from projections.erasure import COLLECTION as KEYS
@@ -136,9 +136,7 @@ def _from_files(settings: Settings, data: Path, draft: Path) -> str:
         _copy(keys, draft / "read" / keys.name)
     for name in SECRETS:
         if (data / name).exists():
-            with open(draft / name, "xb", opener=_for_the_owner) as copy:
-                copy.write((data / name).read_bytes())
-                os.fsync(copy.fileno())
+            make_durable(draft / name, (data / name).read_bytes())
     sync_folder(draft)
     return f"the log of {(draft / 'log.db').stat().st_size} bytes, and its keys,"
 

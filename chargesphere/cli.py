@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     erase.add_argument("--tenant", required=True)
     erase.add_argument("--data", type=Path, default=Path("data"))
 
-    backup = commands.add_parser("backup", help="copy what cannot be built again, while everything runs")
+    backup = commands.add_parser("backup", help="copy what cannot be built again")
     backup.add_argument("folder", type=Path, help="is made")
     backup.add_argument("--data", type=Path, default=Path("data"))
     restore = commands.add_parser("restore", help="bring a backup into empty topics of Kafka")

@@ -130,11 +130,11 @@ def _local_secret(folder: Path, name: str) -> bytes:
     path = folder / name
     if not path.exists():
         own_folder(folder)
-        _make_durable(path, base64.b64encode(secrets.token_bytes(32)))
+        make_durable(path, base64.b64encode(secrets.token_bytes(32)))
     return path.read_bytes()
 
 
-def _make_durable(path: Path, content: bytes) -> None:
+def make_durable(path: Path, content: bytes) -> None:
     """A new file with this content, or none: a power loss leaves no half of it, and takes nothing away afterwards."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

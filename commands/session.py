@@ -308,7 +308,8 @@ def _record(session: Session, samples: Sequence[RegisterSample], clock_offset_s:
     where it cannot be told: its end prices it anew."""
     state, off = session.state, shift(clock_offset_s)
     held = _usable(session, samples, clock_offset_s, meta)
-    keeper = _keeper(session, off)
+    rates = _rates(session)
+    keeper = _keeper(session, rates, off)
     fresh = _fresh(state.samples, held, keeper)
     if not fresh:
         return
@@ -320,7 +321,7 @@ def _record(session: Session, samples: Sequence[RegisterSample], clock_offset_s:
             UsageRecorded, meta.at, samples=fresh, energy_wh=Decimal(0), early=True, thinned=less, **times
         )
         return
-    tally, total_cost = _relayed(session, keeper, kept, fresh, off)
+    tally, total_cost = _relayed(session, rates if keeper is not None else None, kept, fresh, off)
     session.trigger(
         UsageRecorded,
         meta.at,
@@ -354,16 +355,16 @@ def _usable(
 
 def _relayed(
     session: Session,
-    keeper: Keeper | None,
+    rates: _Rates | None,
     kept: Sequence[Kept],
     fresh: Sequence[RegisterSample],
     off: timedelta,
 ) -> tuple[Tally | None, JSONObject | None]:
     """What the charge came to so far; nothing where that has no price."""
-    if keeper is None:
+    if rates is None:
         return None, None
     try:
-        tally, total = _follow(session, _rates(session), kept, fresh, off)
+        tally, total = _follow(session, rates, kept, fresh, off)
         return tally, _price_json(total)
     except UNPRICED:
         return None, None
@@ -445,17 +446,21 @@ class _Rates(NamedTuple):
     zone: ZoneInfo
 
 
-def _rates(session: Session) -> _Rates:
-    return _Rates(_tariffs(session).timeline, zone_of(_time_zone(session)))
+def _rates(session: Session) -> _Rates | None:
+    """None where the site's time zone is none."""
+    try:
+        return _Rates(_tariffs(session).timeline, zone_of(_time_zone(session)))
+    except PricingError:
+        return None
 
 
-def _keeper(session: Session, off: timedelta) -> Keeper | None:
+def _keeper(session: Session, rates: _Rates | None, off: timedelta) -> Keeper | None:
     """None where nothing is known to judge readings by: no start yet, no zone, a start that is not priced."""
     state = session.state
-    if state.start is None:
+    if state.start is None or rates is None:
         return None
     try:
-        borders = Borders(*_rates(session), whole_second(earlier(state.start, off)))
+        borders = Borders(*rates, whole_second(earlier(state.start, off)))
     except PricingError:
         return None
     return Keeper(borders, state.states, off, Decimal(state.meter_start))
@@ -566,7 +571,7 @@ def _thinned(
     if not state.left_out and not state.rough:
         return []
     cut = any(repair.code == "meter_stop_below_samples" for repair in energy.repairs)
-    keeper = _keeper(session, off)
+    keeper = _keeper(session, _rates(session), off)
     unsure = (
         state.rough
         or keeper is None
@@ -607,7 +612,7 @@ def _correct(session: Session, command: EndSession, meta: Meta) -> None:
     is issued."""
     state, end = session.state, command.end
     held = _usable(session, command.samples, end.clock_offset_s, meta)
-    keeper = _keeper(session, shift(end.clock_offset_s))
+    keeper = _keeper(session, _rates(session), shift(end.clock_offset_s))
     fresh = _fresh(state.samples, held, keeper)
     kept = merged(state.samples, fresh)
     sum = _sum(session, end, kept)
