@@ -185,10 +185,10 @@ class Keeper:
         before, one = kept[place - 1], kept[place]
         base, regained = judged.base_wh, judged.regained_wh
         if one.energy_wh < before.energy_wh:
-            earlier = kept[place - 2].energy_wh if place > 1 else self._meter_start
-            if earlier > one.energy_wh:
+            two_before = kept[place - 2].energy_wh if place > 1 else self._meter_start
+            if two_before > one.energy_wh:
                 regained = before.energy_wh if regained is None else max(regained, before.energy_wh)
-                if all(later.energy_wh < before.energy_wh for later in kept[place + 1 :]):
+                if all(then.energy_wh < before.energy_wh for then in kept[place + 1 :]):
                     base += one.energy_wh - before.energy_wh
         elif regained is not None and one.energy_wh >= regained:
             regained = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from commands.base import Meta
-from commands.session import ROUTES, EndSession, RecordUsage, StartSession
+from commands.base import Command, Meta
+from commands.session import ROUTES, EndSession, RecordUsage
 from domain.session import CdrIssued, End, Session
 from domain.values import RegisterSample
 from projections import session as views
@@ -18,7 +18,7 @@ from tests.projections.facts import ended, meta, started
 OFF = 3600
 
 
-def shown(*commands: StartSession | RecordUsage | EndSession) -> tuple[Document, Document, list[Any]]:
+def shown(*commands: Command) -> tuple[Document, Document, list[Any]]:
     """The hub's and the tenant's documents, and the events, after these commands."""
     session = Session.blank("session|s1")
     events: list[Any] = []

@@ -9,36 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from commands.base import Command, Meta
 from commands.delivery import Want
 from commands.processes import deliveries
-from commands.session import ROUTES
-from domain.session import CdrIssued, Session, UsageRecorded
+from domain.session import CdrIssued, UsageRecorded
 from domain.values import RegisterSample
 from projections import session as views
 from projections.public import cloud_event
-from projections.store import Document
 from projections.story import story_writes
 from tests.commands.test_session import T0, at, end_command, start_command, usage
 from tests.commands.test_session_withheld import issue, relay, sample
 from tests.projections.facts import decision, fact, meta, used, withheld
+from tests.projections.test_session import shown
 
 IMPOSSIBLE = end_command(30, 10**15)
-
-
-def shown(*commands: Command) -> tuple[Document, Document, list[Any]]:
-    """The hub's and the tenant's documents, and the events, after these commands."""
-    session = Session.blank("session|s1")
-    events: list[Any] = []
-    for number, command in enumerate(commands):
-        ROUTES[type(command)].handler(session, command, Meta(command_id=str(number), at=at(100 + number)))
-        events.extend(session.collect_events())
-    hub: Document | None = None
-    mine: Document | None = None
-    for event in events:
-        hub, mine = views.evolve_hub(hub, event, meta()), views.evolve_tenant(mine, event, meta())
-    assert hub is not None and mine is not None
-    return hub, mine, events
 
 
 def test_the_tenant_reads_which_field_stands_in_the_way() -> None:

@@ -401,11 +401,8 @@ async def traffic(writer: Writer) -> AsyncIterator[None]:
         await writing
 
 
-@pytest.mark.kill
-@pytest.mark.timeout(240)
-async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path: Path) -> None:
-    """No sweeper stands behind it, and no event of an aggregate comes without the one before it."""
-    writer = Writer(world.log)
+async def killed_under_traffic(world: World, writer: Writer) -> int:
+    """How many gaps Faust counted, killed at some moment of its work, and started again behind it."""
     gaps = 0
     async with traffic(writer):
         for _ in range(KILLS):
@@ -413,6 +410,15 @@ async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path
                 await until(lambda: world.counts()[0] > 100, 60)
                 await asyncio.sleep(random.random())
                 gaps += world.counts()[1]
+    return gaps
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(240)
+async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path: Path) -> None:
+    """No sweeper stands behind it, and no event of an aggregate comes without the one before it."""
+    writer = Writer(world.log)
+    gaps = await killed_under_traffic(world, writer)
     with world.faust():
         wanted = await folded(world.log, tmp_path / "fold")
         await until(lambda: equal(world.store, wanted), 60)
@@ -446,13 +452,7 @@ async def test_the_sweeper_repairs_what_a_killed_faust_skipped(
     sweeper = Projector(world.store, EVENTS, VIEWS, (), sweeping=True)
     follower = Follower(world.log, "sweeper", AREAS, "one", sweeper.handle, behind=2.0)
     sweeping = asyncio.create_task(follower.run())
-    gaps = 0
-    async with traffic(writer):
-        for _ in range(KILLS):
-            with world.faust():
-                await until(lambda: world.counts()[0] > 100, 60)
-                await asyncio.sleep(random.random())
-                gaps += world.counts()[1]
+    gaps = await killed_under_traffic(world, writer)
     ends = await world.log.ends(places(AREAS))
     await until(lambda: all(follower.positions.get(p, 0) >= end for p, end in ends.items()), 60)
     sweeping.cancel()
