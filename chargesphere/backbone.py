@@ -30,6 +30,7 @@ from projections.tenant import configuration_of
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
+from streams.feed import Feed
 from streams.follower import Follower
 from streams.frame_projector import FrameProjector
 from streams.generations import in_each_generation
@@ -176,10 +177,13 @@ class Backbone:
 
     def start_decider(self) -> Decider:
         """Decide commands, and let processes follow events."""
+        feed = Feed()
         processes = Processes(
-            self.log, POLICIES, REFUSALS, nouns.EVENTS, nouns.RULES.commands, self.node, self.clock
+            self.log, POLICIES, REFUSALS, nouns.EVENTS, nouns.RULES.commands, self.node, self.clock, feed.join
         )
-        decider = Decider(self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again)
+        decider = Decider(
+            self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again, feed=feed
+        )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.start("decider", decider.run)
         self.start("processes", processes.run)

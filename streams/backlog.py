@@ -2,6 +2,7 @@
 
 What enters: the batches that a member polls. What leaves: the same records, each once and in order. What is too much
 is not kept: it is read from the log again once there is room, so that a partition that stands still holds up nobody.
+What a member passes over is read from the log too.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Backlog:
         if batch[0].offset < self._offered:
             # What waits here may not stand in the log any more.
             self.shortened()
+        elif batch[0].offset > self._offered and self._missed < 0:
+            self._missed = self._offered
         self._offered = batch[-1].offset + 1
         if self._missed < 0:
             room = max(0, self._most - len(self._queue))

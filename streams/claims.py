@@ -30,7 +30,7 @@ from streams.envelope import (
     decode_entry,
     encode,
 )
-from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition, stored_as
 from streams.partition import Partition, Rules
 from streams.ranges import stretch
 from streams.states import UnreadableStateError
@@ -79,6 +79,7 @@ class Claimed:
     """
 
     partition: Partition
+    claim: Stored
     states_since: int = 0
     unanswered: list[Decision] = field(default_factory=list)
     missed: list[Stored] = field(default_factory=list)
@@ -129,10 +130,12 @@ class Claims:
         self, places: Places, position: int, commands_from: int, *, trust_states: bool
     ) -> Claimed:
         claim = Claim(owner=self._owner, commands_from=commands_from)
-        [epoch] = await self._log.append(*places.events, [Record(None, encode(claim))])
+        claims = [Record(None, encode(claim))]
+        [epoch] = await self._log.append(*places.events, claims)
+        [stored] = stored_as(places.events, [epoch], claims, datetime.now(UTC))
         if trust_states:
             try:
-                claimed = Claimed(self._blank(epoch))
+                claimed = Claimed(self._blank(epoch), stored)
                 claimed.states_since = (await self._log.ends([places.states]))[places.states]
                 await self._load(places, claimed.partition, claimed.states_since, epoch)
                 claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
@@ -140,7 +143,7 @@ class Claims:
             except (_StaleStatesError, OriginatorVersionError, UnreadableStateError) as error:
                 # The states are a cache; the events are not.
                 logger.warning("%s[%d] is folded from its beginning: %s", *places.events, error)
-        claimed = Claimed(self._blank(epoch))
+        claimed = Claimed(self._blank(epoch), stored)
         claimed.states_since = (await self._log.ends([places.states]))[places.states]
         try:
             claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)

@@ -1,11 +1,11 @@
 """The decider: every command becomes exactly one decision in the log.
 
 What enters: the partitions of the commands topics that the group gives to this node. What leaves: decision records,
-and, once each was read back, its reply and its downlinks. A partition is worked in three steps, again and again:
+and, once each is proven to count, its reply and its downlinks. A partition is worked in three steps, again and again:
 
-    claim    append a claim to the events partition; its offset is our epoch; load the states; fold up to the claim
-    decide   take a batch, decide it on the state, append the decisions
-    confirm  read them back; only then reply, send downlinks and move the position
+    claim   append a claim to the events partition; its offset is our epoch; load the states; fold up to the claim
+    decide  take a batch, decide it on the state, append the decisions
+    prove   they stand right behind what we know of: nobody has claimed it; only then reply, send downlinks, move on
 
 Whatever fails, and any later claim by somebody else, leads back to the claim with all state dropped. It is one module
 because these steps share a lane, and each way out of one leads into another.
@@ -16,8 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -35,6 +33,7 @@ from streams.envelope import (
     raw,
     record,
 )
+from streams.feed import Feed
 from streams.log import (
     Listener,
     Log,
@@ -42,20 +41,20 @@ from streams.log import (
     LogShortened,
     LogUnavailable,
     Position,
-    Reader,
     Record,
     Stored,
     TopicPartition,
+    stored_as,
 )
 from streams.partition import Partition, Rules, Told
-from streams.portions import append_all
+from streams.portions import portions
+from streams.ranges import stretch
 from streams.states import UnreadableStateError
 from streams.topology import PARTITIONS, commands_topic
 
 logger = logging.getLogger(__name__)
 
 Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
-READ_BACK_SECONDS = 1.0
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0
 """Seconds between two looks whether a timer is due or a state is to be saved."""
 
@@ -63,15 +62,13 @@ SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0
 class _Lane:
     """One partition in our hands."""
 
-    def __init__(self, places: Places, position: int, backlog: Backlog, saver: Saver) -> None:
+    def __init__(self, places: Places, position: Position, backlog: Backlog, saver: Saver) -> None:
         self.places = places
-        self.position = position
+        self.position = position.offset
         self.committed = position
+        self.followed = followed(position)
         self.backlog = backlog
         self.saver = saver
-        self.tail: deque[Stored] = deque()
-        self.tail_wake = asyncio.Event()
-        self.reading_from = -1
         self.partition: Partition | None = None
         self.trusts_states = True
         self.task: asyncio.Task[None] | None = None
@@ -99,9 +96,9 @@ class Decider(Listener):
         batch: int = 500,
         checkpoint_every: float = 30.0,
         commit_every: float = 0.5,
-        read_back_within: float = 10.0,
         hot: int = 2_000,
         resend: Resend | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._log = log
         self._channel = channel
@@ -111,14 +108,11 @@ class Decider(Listener):
         self._batch = batch
         self._checkpoint_every = checkpoint_every
         self._commit_every = commit_every
-        self._read_back_within = read_back_within
         self._lanes: dict[TopicPartition, _Lane] = {}
-        self._tails: dict[TopicPartition, _Lane] = {}
         self._claims = Claims(log, rules, f"{node}/{channel.boot}", hot, resend)
-        self._reassign = asyncio.Event()
-        self._reading_until: asyncio.Timeout | None = None
         self._earlier = asyncio.Event()
         self._looks_at = datetime.max.replace(tzinfo=UTC)
+        self._feed = feed
         self._claiming = asyncio.Semaphore(8)
         self._checkpointing = asyncio.Semaphore(1)
         self.decided = 0
@@ -133,7 +127,6 @@ class Decider(Listener):
         try:
             await member.start()
             tasks = [
-                asyncio.create_task(self._read_back()),
                 asyncio.create_task(self._tell_time()),
                 asyncio.create_task(self._commit_forever(member.commit)),
             ]
@@ -150,7 +143,7 @@ class Decider(Listener):
                     await asyncio.sleep(0.5)
                     continue
                 except LogDamaged as error:
-                    self._halt_damaged(self._lanes, error)
+                    self._halt_damaged(error)
                     continue
                 for task in tasks:
                     if task.done():
@@ -170,7 +163,6 @@ class Decider(Listener):
             with contextlib.suppress(LogUnavailable, TimeoutError):
                 await asyncio.wait_for(self._commit(member.commit), 2)
             self._lanes.clear()
-            self._tails.clear()
             await member.close()
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
@@ -180,18 +172,17 @@ class Decider(Listener):
             saver = Saver(self._log, places.states, self._checkpoint_every, backlog.wake, self._checkpointing)
             # Not all partitions at the same moment.
             saver.saved_at -= self._checkpoint_every * place.partition / PARTITIONS
-            lane = _Lane(places, position.offset, backlog, saver)
+            lane = _Lane(places, position, backlog, saver)
             self._lanes[place] = lane
-            self._tails[places.events] = lane
             lane.task = asyncio.create_task(self._work(lane))
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         for place in places:
             lane = self._lanes.pop(place, None)
             if lane is not None:
-                self._tails.pop(lane.places.events, None)
                 lane.stop()
-        self._read_anew()
+                if self._feed is not None:
+                    await self._feed.end(lane.places.events)
 
     @property
     def halted(self) -> Mapping[TopicPartition, str]:
@@ -255,10 +246,9 @@ class Decider(Listener):
         lane.partition = None
         lane.halted = why
         lane.backlog.clear()
-        lane.tail.clear()
 
-    def _halt_damaged(self, lanes: Mapping[TopicPartition, _Lane], error: LogDamaged) -> None:
-        lane = None if error.place is None else lanes.get(error.place)
+    def _halt_damaged(self, error: LogDamaged) -> None:
+        lane = None if error.place is None else self._lanes.get(error.place)
         if lane is None:
             raise error
         if not lane.halted:
@@ -270,21 +260,23 @@ class Decider(Listener):
         backlog = lane.backlog
         went_back, backlog.went_back = backlog.went_back, False
         try:
-            claimed = await self._claims.claim(lane.places, lane.committed, trust_states=lane.trusts_states)
+            claimed = await self._claims.claim(
+                lane.places, lane.committed.offset, trust_states=lane.trusts_states
+            )
         except BaseException:
             backlog.went_back = backlog.went_back or went_back
             raise
         lane.trusts_states = True
         lane.saver.since = claimed.states_since
-        lane.tail.clear()
         if claimed.cut or went_back:
             # What waited may be gone, and what was forgotten may still stand there.
             backlog.read_again(min(lane.position, claimed.partition.decided_through + 1))
         backlog.put_back(claimed.missed)
-        lane.reading_from = claimed.partition.epoch + 1
-        self._read_anew()
         for decision in claimed.unanswered:
             self._emit(decision)
+        if self._feed is not None:
+            self._note_followed(lane)
+            await self._feed.begin(lane.places.events, lane.followed, claimed.claim)
         return claimed.partition
 
     async def _decide(self, lane: _Lane, partition: Partition) -> None:
@@ -320,35 +312,45 @@ class Decider(Listener):
                 decisions.append(decision)
         if decisions:
             self.lag_seconds = max(0.0, (now - decisions[0].meta.at).total_seconds())
-            records = [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions]
-            offsets = await append_all(self._log, *lane.places.events, records)
-            await self._confirm(lane, partition, offsets[-1])
+            await self._append(lane, partition, decisions)
         if newer is not None:
             raise newer
 
-    async def _confirm(self, lane: _Lane, partition: Partition, last: int) -> None:
-        """Read our own records back; replies, downlinks and the position follow from what was read."""
-        deadline = time.monotonic() + self._read_back_within
-        while partition.folded <= last:
-            if not lane.tail:
-                lane.tail_wake.clear()
-                try:
-                    async with asyncio.timeout(max(0.01, deadline - time.monotonic())):
-                        await lane.tail_wake.wait()
-                except TimeoutError:
-                    raise LogUnavailable("our own decisions could not be read back") from None
-                continue
-            stored = lane.tail.popleft()
-            if stored.offset < partition.folded:
-                continue
-            decision = partition.fence.admit(stored)
-            partition.folded = stored.offset + 1
-            if partition.fence.epoch != partition.epoch:
-                raise LostError("another decider claimed it")
-            if decision is not None:
+    async def _append(self, lane: _Lane, partition: Partition, decisions: Sequence[Decision]) -> None:
+        """Append them; replies and downlinks follow from what is proven to stand right behind what was folded."""
+        records = [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions]
+        done = 0
+        for portion in portions(records):
+            offsets = await self._log.append(*lane.places.events, portion)
+            await self._prove(lane.places.events, partition, offsets[0])
+            partition.folded = offsets[-1] + 1
+            if self._feed is not None:
+                place = lane.places.events
+                self._feed.offer(place, stored_as(place, offsets, portion, self._clock()))
+            for decision in decisions[done : done + len(portion)]:
                 self.decided += 1
                 self.repeats += decision.repeat
                 self._emit(decision)
+            done += len(portion)
+
+    async def _prove(self, place: TopicPartition, partition: Partition, offset: int) -> None:
+        """That nobody has claimed the partition before this offset, at which the log has taken what we decided.
+
+        As a rule it is the next one. What came in between is read: a decider that had lost the partition may have
+        written it, or one that has claimed it. Raises LostError, LogUnavailable, and what halts a partition.
+        """
+        if offset < partition.folded:
+            raise LostError(
+                f"its events were taken at {offset}, {partition.folded} was next: it has lost its end"
+            )
+        if offset == partition.folded:
+            return
+        async with contextlib.aclosing(stretch(self._log, place, partition.folded, offset)) as batches:
+            async for batch in batches:
+                for stored in batch:
+                    partition.fence.admit(stored)
+        if partition.fence.epoch != partition.epoch:
+            raise LostError("another decider claimed it")
 
     def _emit(self, decision: Decision) -> None:
         if decision.reply_to is not None:
@@ -357,68 +359,6 @@ class Decider(Listener):
             self._channel.downlink(downlink)
 
     # -- around the partitions -----------------------------------------------------------------------------------
-
-    def _read_anew(self) -> None:
-        """What is read back is to be another set of partitions."""
-        self._reassign.set()
-        until, self._reading_until = self._reading_until, None
-        if until is not None and not until.expired():
-            until.reschedule(asyncio.get_running_loop().time())
-
-    async def _read_back(self) -> None:
-        """One reader for the events of all partitions that we hold."""
-        reader = self._log.reader()
-        at: dict[TopicPartition, int] = {}
-        try:
-            while True:
-                if self._reassign.is_set():
-                    self._reassign.clear()
-                    at = self._to_be_read(at)
-                    await self._assign(reader, at)
-                if not at:
-                    await self._reassign.wait()
-                    continue
-                try:
-                    async with asyncio.timeout(READ_BACK_SECONDS) as self._reading_until:
-                        batches = await reader.poll(READ_BACK_SECONDS, 5000)
-                except TimeoutError:
-                    continue
-                except LogUnavailable as error:
-                    logger.warning("decider, reading back: %s", error)
-                    await asyncio.sleep(0.2)
-                    continue
-                except LogDamaged as error:
-                    self._halt_damaged(self._tails, error)
-                    continue
-                finally:
-                    self._reading_until = None
-                for place, batch in batches.items():
-                    at[place] = batch[-1].offset + 1
-                    held = self._tails.get(place)
-                    if held is not None and held.reading_from < 0 and not held.halted:
-                        held.tail.extend(batch)
-                        held.tail_wake.set()
-        finally:
-            await reader.close()
-
-    def _to_be_read(self, at: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        wanted: dict[TopicPartition, int] = {}
-        for place, lane in self._tails.items():
-            if lane.reading_from >= 0:
-                wanted[place] = lane.reading_from
-                lane.reading_from = -1
-            elif place in at:
-                wanted[place] = at[place]
-        return wanted
-
-    async def _assign(self, reader: Reader, at: Mapping[TopicPartition, int]) -> None:
-        while True:
-            try:
-                await reader.assign(at)
-                return
-            except LogUnavailable as error:
-                logger.warning("decider, reading back: %s", error)
-                await asyncio.sleep(0.2)
 
     async def _tell_time(self) -> None:
         """Append the timers that are due to our own commands partitions; wake who is to be saved."""
@@ -471,16 +411,33 @@ class Decider(Listener):
                 logger.warning("decider: %s", error)
 
     async def _commit(self, commit: Commit) -> None:
-        moved = {
-            place: Position(lane.position)
-            for place, lane in self._lanes.items()
-            if lane.position > lane.committed
-        }
+        moved: dict[TopicPartition, Position] = {}
+        for place, lane in self._lanes.items():
+            self._note_followed(lane)
+            position = Position(lane.position, _noted(lane.followed))
+            if position != lane.committed:
+                moved[place] = position
         if moved:
             await commit(moved)
             for place, position in moved.items():
                 if place in self._lanes:
-                    self._lanes[place].committed = position.offset
+                    self._lanes[place].committed = position
+
+    def _note_followed(self, lane: _Lane) -> None:
+        position = None if self._feed is None else self._feed.position(lane.places.events)
+        if position is not None:
+            lane.followed = position
+
+
+def _noted(followed: Position) -> str:
+    """What stands beside a position in the commands: up to where processes have followed what was decided."""
+    return f"{followed.offset} {followed.note}" if followed.offset else ""
+
+
+def followed(position: Position) -> Position:
+    """Where processes go on in the events, by the decider's position in the commands."""
+    offset, _, note = position.note.partition(" ")
+    return Position(int(offset or 0), note)
 
 
 def _timer_record(told: Told, now: datetime) -> Record:

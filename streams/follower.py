@@ -99,6 +99,7 @@ class Follower(Listener):
     that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a partition's
     position is committed, as soon as it is: what stands before is given to nobody else. The attribute `generation` is
     that of the read models which the facts go into; a position that holds for another one counts as its floor.
+    `join` makes it a member of something else than the log's group.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Follower(Listener):
         forget: Forget | None = None,
         settled: Settled | None = None,
         most_waiting: int = MOST_WAITING,
+        join: Callable[[Listener], Member] | None = None,
     ) -> None:
         self.group = group
         self.generation = Generation()
@@ -131,6 +133,7 @@ class Follower(Listener):
         self._settled = settled
         self._moved = asyncio.Event()
         self._most_waiting = most_waiting
+        self._join = join or self._join_group
         self._parking = Parking(log)
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._member: Member | None = None
@@ -141,7 +144,7 @@ class Follower(Listener):
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        member = self._log.member(self.group, self._topics, self._node, self, self._gather)
+        member = self._join(self)
         self._member = member
         beside: list[asyncio.Task[None]] = []
         try:
@@ -184,6 +187,9 @@ class Follower(Listener):
                 # Whatever else fails: a member that stays open would hand on to us what it is given.
                 self._lanes.clear()
                 await member.close()
+
+    def _join_group(self, listener: Listener) -> Member:
+        return self._log.member(self.group, self._topics, self._node, listener, self._gather)
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():

@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 MAX_APPEND_BYTES = 1_000_000
@@ -95,6 +96,17 @@ class Stored:
     @property
     def place(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
+
+
+def stored_as(
+    place: TopicPartition, offsets: Sequence[int], records: Sequence[Record], at: datetime
+) -> list[Stored]:
+    """What was appended just now, as it will be read; its time is about that of the log."""
+    timestamp = int(at.timestamp() * 1000)
+    return [
+        Stored(*place, offset, timestamp, record.key, record.value, record.headers)
+        for offset, record in zip(offsets, records, strict=True)
+    ]
 
 
 class Position(NamedTuple):

@@ -2,7 +2,8 @@
 
 Each policy is a pure function from one event to the commands that follow. Their ids are made from (process,
 aggregate, version of the event, step), so that sending them twice is harmless: the first decision is the decision.
-The position moves once every command is durable.
+Events come from the decider in this process, as soon as they count (`streams.feed`); the position moves once every
+command is durable.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from streams.envelope import (
     record,
 )
 from streams.follower import Fact, Follower
-from streams.log import Log, Record, TopicPartition
+from streams.log import Listener, Log, Member, Record, TopicPartition
 from streams.portions import append_all
 from streams.replay import facts_of, places
 from streams.topology import commands_topic, partition_of
@@ -40,7 +41,7 @@ Refused = Callable[[str, Refusal, str], Sequence[Command]]
 
 
 class Processes:
-    """Follows the events of all areas and appends what the policies ask for."""
+    """Follows the events of the partitions that the decider holds, and appends what the policies ask for."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Processes:
         commands: CommandRegistry,
         node: str,
         clock: Callable[[], datetime],
+        join: Callable[[Listener], Member],
         areas: Sequence[Area] = tuple(Area),
     ) -> None:
         self._log = log
@@ -60,7 +62,7 @@ class Processes:
         self._events = events
         self._known = commands
         self._clock = clock
-        self.follower = Follower(log, "processes", areas, node, self._handle, gather=0.02)
+        self.follower = Follower(log, "processes", areas, node, self._handle, join=join)
         self.commanded = 0
         self._asked: dict[TopicPartition, datetime | None] = {}
         self._sending = asyncio.Lock()

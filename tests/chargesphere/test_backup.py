@@ -77,7 +77,7 @@ def test_the_read_models_of_a_backup_are_built_as_it_starts(data: Path, tmp_path
         await log.start()
         held = {group for group, _ in log._committed}
         await log.close()
-        assert held == {"decider", "processes"}
+        assert held == {"decider"}
         backbone = await open_backbone(read_settings({}), "serve", folder)
         try:
             backbone.start_projector()

@@ -455,7 +455,8 @@ async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ra
     assert (done.returncode, done.stderr) == (0, "")
     shutil.rmtree(data)
     folder.rename(data)
-    _lose_positions(data / "log.db", "processes", "effects")
+    # Where processes go on stands beside the decider's.
+    _lose_positions(data / "log.db", "decider", "effects")
 
     async with living(await open_backbone(read_settings({}), "serve", data), partner, "after") as site:
         await site.settled()

@@ -57,6 +57,7 @@ from domain.values import (
     TagRef,
 )
 from projections.store import HUB, Document, Query
+from streams.decider import followed
 from streams.envelope import Decision, Fence, Reply
 from streams.log import Log, TopicPartition
 from streams.replay import places
@@ -553,13 +554,18 @@ async def settled(backbone: Backbone) -> None:
     events = places(Area)
     commands = [TopicPartition(commands_topic(area), n) for area in Area for n in range(PARTITIONS)]
     while True:
-        groups = {group: await backbone.log.committed(group, events) for group in ("processes", "projector")}
         decided = await backbone.log.committed("decider", commands)
+        projected = await backbone.log.committed("projector", events)
+        processed = {
+            event: followed(decided[command])
+            for command, event in zip(commands, events, strict=True)
+            if command in decided
+        }
         # Read after the positions: where they agree, nothing was on its way.
         event_ends, command_ends = await backbone.log.ends(events), await backbone.log.ends(commands)
         passed = all(
             end == 0 or (place in done and done[place].offset >= end)
-            for done in groups.values()
+            for done in (processed, projected)
             for place, end in event_ends.items()
         )
         answered = all(

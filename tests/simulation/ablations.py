@@ -70,9 +70,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         seed=1,
     ),
     Ablation(
-        "answered before the read-back",
-        "A decision is answered only once it was read back",
-        removed.no_read_back,
+        "any ack proves the fence",
+        "A decision is answered only once it is proven that it counts",
+        removed.acks_prove_whatever_their_offset,
         ("zombie", "members"),
         shape={
             "deciders": 2,
@@ -82,8 +82,8 @@ ABLATIONS: tuple[Ablation, ...] = (
             "lasting": 1.6,
             "victims": ("decider",),
         },
-        one_in=3,
-        seed=1,
+        one_in=4,
+        seed=7,
     ),
     Ablation(
         "no new claim after a failed append",
@@ -377,6 +377,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape={"faust": True, "faust_skips": 0.4, "projectors": 1, "effects": 1, "pace": 0.3},
         one_in=2,
         seed=0,
+    ),
+    Ablation(
+        "processes begin at the claim",
+        "What was decided and not followed is followed by whoever claims next",
+        removed.processes_begin_at_the_claim,
+        ("step",),
+        shape={"pace": 0.2, "victims": ("decider",)},
+        one_in=8,
+        seed=3,
     ),
     Ablation(
         "processes do not wait for their appends",

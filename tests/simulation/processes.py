@@ -40,6 +40,7 @@ from streams.deliveries import Deliveries
 from streams.envelope import Reply, decode_events
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, RowProjector
+from streams.feed import Feed
 from streams.follower import Follower, TransientError
 from streams.frame_projector import FrameProjector
 from streams.frames import FrameRecorder
@@ -195,6 +196,7 @@ class Process:
 
     async def decider(self) -> None:
         world = self.world
+        feed = Feed()
         processes = Processes(
             self.log,
             self._policies(),
@@ -203,6 +205,7 @@ class Process:
             nouns.RULES.commands,
             self.name,
             self.clock,
+            feed.join,
             areas=world.areas,
         )
         decider = Decider(
@@ -216,6 +219,7 @@ class Process:
             commit_every=1.0,
             hot=world.shape.hot,
             resend=processes.again,
+            feed=feed,
         )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.keep("decider", decider.run)

@@ -29,6 +29,7 @@ from streams import (
     decider,
     envelope,
     faust_rows,
+    feed,
     follower,
     partition,
     processes,
@@ -59,16 +60,11 @@ def no_fence() -> list[Patch]:
     return [(envelope.Fence, "admit", admit)]
 
 
-def no_read_back() -> list[Patch]:
-    async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
-        found = [d for stored in taken if (d := part.decide(stored, now)) is not None]
-        if found:
-            records = [envelope.record(d.reply.aggregate, d, d.meta.tenant) for d in found]
-            await append_all(self._log, lane.places.events.topic, lane.places.events.partition, records)
-            for one in found:
-                self._emit(one)
+def acks_prove_whatever_their_offset() -> list[Patch]:
+    async def prove(self: Any, place: Any, part: Any, offset: int) -> None:
+        """As if nobody else ever appended."""
 
-    return [(decider.Decider, "_decide_all", decide_all)]
+    return [(decider.Decider, "_prove", prove)]
 
 
 def no_new_claim_after_a_failure() -> list[Patch]:
@@ -393,6 +389,15 @@ def faust_applies_over_gaps() -> list[Patch]:
         (faust_rows.RowProjector, "project", project),
         (faust_rows.RowProjector, "_resynchronised", resynchronised),
     ]
+
+
+def processes_begin_at_the_claim() -> list[Patch]:
+    whole = feed.Feed.begin
+
+    async def begin(self: Any, place: Any, position: Position, claim: Any) -> None:
+        await whole(self, place, Position(claim.offset, position.note), claim)
+
+    return [(feed.Feed, "begin", begin)]
 
 
 def positions_of_processes_move_first() -> list[Patch]:

@@ -17,6 +17,7 @@ from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel
 from streams.decider import Decider
 from streams.envelope import Claim, Decision, Fence, Reply, decode_entry, decode_events
+from streams.feed import Feed
 from streams.log import (
     Listener,
     Log,
@@ -55,10 +56,10 @@ class Node:
         *,
         channel: Channel | None = None,
         checkpoint_every: float = 30.0,
-        read_back_within: float = 10.0,
         hot: int = 2_000,
         batch: int = 500,
         patience: float = 5.0,
+        feed: Feed | None = None,
     ) -> None:
         self.log = log
         self.channel = channel or LocalChannel(name)
@@ -73,8 +74,8 @@ class Node:
             batch=batch,
             checkpoint_every=checkpoint_every,
             commit_every=0.05,
-            read_back_within=read_back_within,
             hot=hot,
+            feed=feed,
         )
         self._task: asyncio.Task[None] | None = None
 

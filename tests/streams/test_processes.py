@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from commands.base import Area, Command, Meta, Refusal
 from streams.envelope import CommandRecord, decode_command
+from streams.feed import Feed
 from streams.log import Log, Position, TopicPartition
 from streams.processes import Processes
 from streams.sqlite_log import SqliteLog
@@ -32,6 +33,14 @@ def sorry(cause: str, refusal: Refusal, message: str) -> Sequence[Command]:
 
 @asynccontextmanager
 async def running(log: Log) -> AsyncIterator[Processes]:
+    """Beside a decider, which feeds them."""
+    feed = Feed()
+    async with Node(log, feed=feed), beside(log, feed) as processes:
+        yield processes
+
+
+@asynccontextmanager
+async def beside(log: Log, feed: Feed) -> AsyncIterator[Processes]:
     processes = Processes(
         log,
         {Added: [("mirror", mirror)]},
@@ -40,6 +49,7 @@ async def running(log: Log) -> AsyncIterator[Processes]:
         RULES.commands,
         "one",
         now,
+        feed.join,
         areas=[Area.CHARGE_POINT],
     )
     task = asyncio.create_task(processes.run())
@@ -70,17 +80,21 @@ async def test_a_policys_commands_carry_ids_made_from_process_instance_and_step(
 
 async def test_an_event_handled_twice_changes_nothing_the_second_time(embedded: SqliteLog) -> None:
     await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
+    place = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of("counter|a"))
     for _ in range(2):
-        async with Node(embedded), running(embedded) as processes:
+        async with running(embedded) as processes:
             await until(lambda: processes.commanded == 20)
             await until(lambda: mirrored(embedded))
-        await embedded.commit("processes", {place_of("counter|a"): Position(0)})
+        decided = await embedded.committed("decider", [place])
+        assert decided[place].note
+        await embedded.commit("decider", {place: Position(decided[place].offset)})
 
     assert (await totals_of(embedded))["counter|mirror-a"] == 20
 
 
 async def test_a_refusal_leads_to_what_its_process_does_about_it_once(embedded: SqliteLog) -> None:
-    async with Node(embedded) as node, running(embedded) as processes:
+    feed = Feed()
+    async with Node(embedded, feed=feed) as node, beside(embedded, feed) as processes:
         for _ in range(2):
             await node.ask(Add(counter="a", amount=0), "1")
         await node.ask(Add(counter="b", amount=1), "2")
@@ -94,6 +108,7 @@ async def test_more_commands_than_one_append_takes_go_in_portions(embedded: Sqli
         return [Add(counter="mirror-" + "x" * 300_000, amount=1)]
 
     await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
+    feed = Feed()
     processes = Processes(
         embedded,
         {Added: [("heavy", heavy)]},
@@ -102,12 +117,14 @@ async def test_more_commands_than_one_append_takes_go_in_portions(embedded: Sqli
         RULES.commands,
         "one",
         now,
+        feed.join,
         areas=[Area.CHARGE_POINT],
     )
-    task = asyncio.create_task(processes.run())
-    await until(lambda: processes.follower.handled == 10)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with Node(embedded, feed=feed):
+        task = asyncio.create_task(processes.run())
+        await until(lambda: processes.follower.handled >= 10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     assert len(await commanded(embedded, "mirror-" + "x" * 300_000)) == 10
 
@@ -133,7 +150,15 @@ async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_read
     await write(embedded, *(added(name, 1, 5) for name in names))
     log = Counted(embedded, place_of("counter|0"))
     processes = Processes(
-        log, {Added: [("mirror", mirror)]}, {}, EVENTS, RULES.commands, "one", now, areas=[Area.CHARGE_POINT]
+        log,
+        {Added: [("mirror", mirror)]},
+        {},
+        EVENTS,
+        RULES.commands,
+        "one",
+        now,
+        Feed().join,
+        areas=[Area.CHARGE_POINT],
     )
     lost = [TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(PARTITIONS)]
     await asyncio.gather(*(processes.again(place, None) for place in lost[:-1]))

@@ -15,6 +15,7 @@ import time
 from collections import Counter as Counted
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 
 import msgspec
@@ -118,6 +119,7 @@ class Installation:
                 release.rules.commands,
                 role,
                 self.now,
+                partial(log.member, role, [events_topic(area) for area in CHARGE_POINT], role),
                 areas=CHARGE_POINT,
             )
             self.engines[role] = processes.follower

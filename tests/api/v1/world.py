@@ -65,6 +65,7 @@ from streams.bus import CommandBus
 from streams.channel import LocalChannel
 from streams.decider import Decider
 from streams.envelope import Reply
+from streams.feed import Feed
 from streams.follower import Follower
 from streams.limiter import RateLimiter, Verdict
 from streams.partition import Rules
@@ -320,7 +321,8 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     channel = LocalChannel("one")
     areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
     world = World(store, CommandBus(log, channel))
-    decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas)
+    feed = Feed()
+    decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
     projector = Projector(store, EVENTS, VIEWS, FEEDS, stories=audit_view.audit_writes)
     follower = Follower(log, "projector", areas, "one", projector.handle)
     processes = Processes(
@@ -331,7 +333,8 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
         RULES.commands,
         "one",
         lambda: world.now,
-        areas=[Area.CHARGE_POINT, Area.PARTY],
+        feed.join,
+        areas=areas,
     )
     engines = (decider.run, follower.run, processes.run)
     tasks = [asyncio.create_task(run()) for run in engines]

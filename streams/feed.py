@@ -1,0 +1,94 @@
+"""What a decider has decided, for a follower in its own process: a membership whose partitions the decider gives.
+
+What enters: the events partitions that the decider claims and leaves, and the decisions that it has proven there.
+What leaves: the same as from a group of the log's, without reading them from it. The follower's positions go to the
+decider, which keeps them in the notes of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from streams.log import Listener, Member, Position, Stored, TopicPartition
+
+GATHER_S = 0.02
+"""How long decisions wait for others to be followed together with."""
+
+
+class Feed(Member):
+    """Between one decider and one follower. It keeps nothing: what nobody has polled is read from the log again."""
+
+    def __init__(self) -> None:
+        self._listener: Listener | None = None
+        self._positions: dict[TopicPartition, Position] = {}
+        self._newest: dict[TopicPartition, Stored] = {}
+        self._waiting: dict[TopicPartition, list[Stored]] = {}
+        self._some = asyncio.Event()
+        self._started = False
+
+    # -- the decider's side ------------------------------------------------------------------------------------
+
+    async def begin(self, place: TopicPartition, position: Position, claim: Stored) -> None:
+        """The partition was claimed: it is followed from this position on, up to the claim out of the log."""
+        await self.end(place)
+        self._positions[place] = position
+        self._newest[place] = claim
+        if self._started and self._listener is not None:
+            await self._listener.gained({place: position})
+            self.offer(place, [claim])
+
+    async def end(self, place: TopicPartition) -> None:
+        """The partition is not ours any more, or is to be claimed again."""
+        if self._positions.pop(place, None) is None:
+            return
+        del self._newest[place]
+        self._waiting.pop(place, None)
+        if self._started and self._listener is not None:
+            await self._listener.lost(frozenset([place]))
+
+    def offer(self, place: TopicPartition, records: Sequence[Stored]) -> None:
+        """These stand in the log, and count."""
+        if place in self._positions:
+            self._newest[place] = records[-1]
+            if self._started:
+                self._waiting.setdefault(place, []).extend(records)
+                self._some.set()
+
+    def position(self, place: TopicPartition) -> Position | None:
+        """Up to where it was followed; None where it is not ours."""
+        return self._positions.get(place)
+
+    # -- the follower's side -----------------------------------------------------------------------------------
+
+    def join(self, listener: Listener) -> Member:
+        """The follower that is fed, again after it has ended by a mistake."""
+        self._listener = listener
+        return self
+
+    async def start(self) -> None:
+        self._started = True
+        if self._listener is not None and self._positions:
+            await self._listener.gained(dict(self._positions))
+        for place, newest in self._newest.items():
+            self.offer(place, [newest])
+
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._some.wait()
+        except TimeoutError:
+            return {}
+        await asyncio.sleep(GATHER_S)
+        self._some.clear()
+        waiting, self._waiting = self._waiting, {}
+        return waiting
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        for place, position in positions.items():
+            if place in self._positions:
+                self._positions[place] = position
+
+    async def close(self) -> None:
+        self._started = False
+        self._waiting.clear()
