@@ -153,6 +153,7 @@ class Partition:
             entry = self.states.entry(event.originator_id)
             if event.originator_version > entry.aggregate.version:
                 event.mutate(entry.aggregate)
+                entry.copy = None
             self.states.dirty.add(event.originator_id)
         aggregate = decision.reply.aggregate
         if aggregate and not decision.repeat:
@@ -246,13 +247,13 @@ class Partition:
         self, handler: Handler, entry: Entry, command: Command, stored: Stored, record: CommandRecord
     ) -> tuple[Entry, Decision]:
         name = command_name(command)
-        backup = self.states.backup(entry)
+        self.states.before_change(entry)
         aggregate, creates = entry.aggregate, not entry.aggregate.exists
         try:
             outcome = handler(aggregate, command, record.meta)
             events = [raw(event) for event in aggregate.collect_events()]
             if events and creates and type(command) not in self.rules.creating:
-                entry = self._undone(record.aggregate, entry, backup)
+                entry = self.states.undone(record.aggregate, entry)
                 unknown = Rejected(Refusal.UNKNOWN, f"there is no {record.aggregate[:100]}")
                 return entry, self._decision(stored, record, name, self._reply(entry, unknown))
             if isinstance(outcome, Rejected) and events:
@@ -261,20 +262,24 @@ class Partition:
             decision = self._decision(
                 stored, record, name, self._reply(entry, outcome), events=events, downlinks=downlinks
             )
-            if (size := len(encode(decision))) > MAX_DECISION_BYTES:
-                raise ValueError(f"a decision of {size} bytes is over {MAX_DECISION_BYTES}")
+            self._measure(stored, decision)
+            entry.since.extend(events)
         except Exception as error:
             logger.exception("%s on %s failed", name, record.aggregate)
-            entry = self._undone(record.aggregate, entry, backup)
+            entry = self.states.undone(record.aggregate, entry)
             failed = Rejected(Refusal.FAILED, f"{type(error).__name__} in the handler")
             decision = self._decision(stored, record, name, self._reply(entry, failed))
         return entry, decision
 
-    def _undone(self, id: str, entry: Entry, backup: tuple[bytes, int, datetime]) -> Entry:
-        """The aggregate as it was before the handler."""
-        entry = self.states.restored(id, entry, backup)
-        self.states.put(id, entry)
-        return entry
+    @staticmethod
+    def _measure(stored: Stored, decision: Decision) -> None:
+        """Whether the log takes it. Its meta stands in the command, whose size bounds it: only what may be too large
+        is encoded for this."""
+        about = len(stored.value or b"") + len(decision.reply.result) + sum(map(len, decision.events))
+        if not decision.downlinks and about < MAX_DECISION_BYTES // 2:
+            return
+        if (size := len(encode(decision))) > MAX_DECISION_BYTES:
+            raise ValueError(f"a decision of {size} bytes is over {MAX_DECISION_BYTES}")
 
     def _reply(self, entry: Entry, outcome: Accepted | Rejected) -> Reply:
         aggregate = entry.aggregate

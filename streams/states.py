@@ -19,6 +19,8 @@ from streams.envelope import VERSION, Reply, encode
 
 logger = logging.getLogger(__name__)
 
+COPIED_EVERY = 16
+"""Events of an aggregate after which it is copied anew, so that a handler that raises can be undone."""
 REMEMBERED = 64
 """How many command ids, with their replies, each aggregate remembers."""
 
@@ -56,11 +58,14 @@ class _Due(msgspec.Struct):
 class Entry:
     """A hot aggregate with the replies that its latest command ids got."""
 
-    __slots__ = ("aggregate", "recent")
+    __slots__ = ("aggregate", "copy", "recent", "since")
 
     def __init__(self, aggregate: Aggregate[Any], recent: OrderedDict[str, Reply] | None = None) -> None:
         self.aggregate = aggregate
         self.recent: OrderedDict[str, Reply] = recent if recent is not None else OrderedDict()
+        self.copy: tuple[bytes, int, datetime] | None = None
+        """State, version and time of its last change as they were some events ago; `since` are these events."""
+        self.since: list[msgspec.Raw] = []
 
     def remember(self, command_id: str, reply: Reply) -> None:
         self.recent[command_id] = reply
@@ -127,22 +132,26 @@ class States:
         self._cold[head.id] = data
         return head.id, head.due, head.epoch
 
-    def put(self, id: str, entry: Entry) -> None:
-        """Replace an aggregate, to undo what a failed handler did."""
-        self._hot[id] = entry
+    def before_change(self, entry: Entry) -> None:
+        """See that `undone` can undo what comes next: a copy is made for some changes at a time."""
+        if entry.copy is None or len(entry.since) >= COPIED_EVERY:
+            aggregate = entry.aggregate
+            entry.copy = encode(aggregate.state), aggregate.version, aggregate.modified_on
+            entry.since = []
 
-    def backup(self, entry: Entry) -> tuple[bytes, int, datetime]:
-        """What `restored` needs to undo changes; cheap, the replies remembered are not in it."""
-        aggregate = entry.aggregate
-        return encode(aggregate.state), aggregate.version, aggregate.modified_on
-
-    def restored(self, id: str, entry: Entry, backup: tuple[bytes, int, datetime]) -> Entry:
-        state, version, modified_on = backup
+    def undone(self, id: str, entry: Entry) -> Entry:
+        """The aggregate as it was before whatever happened to it last, which made no event that counts; the replies
+        that it remembers stay."""
+        assert entry.copy is not None
+        state, version, modified_on = entry.copy
         kind = kind_of(id)
         aggregate = self._registry.aggregate(kind).restore(
             id, version, modified_on, self._decoder(kind).decode(state)
         )
-        return Entry(aggregate, entry.recent)
+        for event in entry.since:
+            self._registry.decode(event).mutate(aggregate)
+        restored = self._hot[id] = Entry(aggregate, entry.recent)
+        return restored
 
     def _decoder(self, kind: str) -> msgspec.json.Decoder[msgspec.Struct]:
         decoder = self._decoders.get(kind)
