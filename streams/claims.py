@@ -32,7 +32,7 @@ from streams.envelope import (
 )
 from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition, stored_as
 from streams.partition import Partition, Rules
-from streams.ranges import stretch
+from streams.ranges import newest, stretch
 from streams.states import UnreadableStateError
 from streams.topology import commands_topic, events_topic, state_topic
 
@@ -137,7 +137,7 @@ class Claims:
             try:
                 claimed = Claimed(self._blank(epoch), stored)
                 claimed.states_since = (await self._log.ends([places.states]))[places.states]
-                await self._load(places, claimed.partition, claimed.states_since, epoch)
+                await self._load(places, claimed.partition, epoch)
                 claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
                 return claimed
             except (_StaleStatesError, OriginatorVersionError, UnreadableStateError) as error:
@@ -160,13 +160,10 @@ class Claims:
         partition.epoch = epoch
         return partition
 
-    async def _load(self, places: Places, partition: Partition, end: int, epoch: int) -> None:
+    async def _load(self, places: Places, partition: Partition, epoch: int) -> None:
         """The states, and the checkpoint that says from where on events are to be folded."""
-        newest: dict[bytes, Stored] = {}
-        async with contextlib.aclosing(stretch(self._log, places.states, 0, end)) as batches:
-            async for batch in batches:
-                newest.update((stored.key, stored) for stored in batch if stored.key is not None)
-        mark = newest.pop(CHECKPOINT_KEY, None)
+        found = await newest(self._log, places.states)
+        mark = found.pop(CHECKPOINT_KEY, None)
         if mark is None or mark.value is None:
             return
         try:
@@ -185,7 +182,7 @@ class Claims:
         partition.fence = Fence(checkpoint.epoch)
         partition.decided_through = checkpoint.decided_through
         partition.decided.extend(checkpoint.decided)
-        for stored in newest.values():
+        for stored in found.values():
             if stored.value is None:
                 continue
             writer = partition.load(stored.value)

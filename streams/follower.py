@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,7 +35,7 @@ from streams.log import (
     Stored,
     TopicPartition,
 )
-from streams.parking import Parked, Parking
+from streams.parking import Parked, Parking, Waiting, parked
 from streams.ranges import stretch
 from streams.topology import events_topic
 
@@ -91,6 +92,13 @@ class _Lane:
     retries: set[str] = field(default_factory=set)
 
 
+class _Begun(NamedTuple):
+    """Where a partition ended as it was gained, and the aggregates that wait there."""
+
+    end: int
+    waiting: Waiting
+
+
 class Follower(Listener):
     """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
 
@@ -136,6 +144,7 @@ class Follower(Listener):
         self._join = join or self._join_group
         self._parking = Parking(log)
         self._lanes: dict[TopicPartition, _Lane] = {}
+        self._beginnings: set[asyncio.Task[Mapping[TopicPartition, _Begun]]] = set()
         self._member: Member | None = None
         self.handled = 0
         self.failures = 0
@@ -177,10 +186,10 @@ class Follower(Listener):
                         lane.backlog.offer(batch)
         finally:
             beside.extend(lane.task for lane in self._lanes.values() if lane.task is not None)
-            for task in beside:
+            for task in (*beside, *self._beginnings):
                 task.cancel()
             try:
-                await asyncio.gather(*beside, return_exceptions=True)
+                await asyncio.gather(*beside, *self._beginnings, return_exceptions=True)
                 with contextlib.suppress(LogUnavailable, TimeoutError):
                     await asyncio.wait_for(self._commit(member), 2)
             finally:
@@ -192,6 +201,9 @@ class Follower(Listener):
         return self._log.member(self.group, self._topics, self._node, listener, self._gather)
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
+        beginning = asyncio.create_task(self._begin(list(positions)))
+        self._beginnings.add(beginning)
+        beginning.add_done_callback(self._beginnings.discard)
         for place, position in positions.items():
             backlog = Backlog(self._log, place, position.offset, self._most_waiting)
             offset, epoch = standing(position, place, self.generation)
@@ -203,7 +215,7 @@ class Follower(Listener):
             self._lanes[place] = lane
             if self._forget is not None:
                 self._forget(place)
-            lane.task = asyncio.create_task(self._work(place, lane))
+            lane.task = asyncio.create_task(self._work(place, lane, beginning))
 
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         for place in places:
@@ -230,9 +242,15 @@ class Follower(Listener):
 
     # -- one partition -----------------------------------------------------------------------------------------
 
-    async def _work(self, place: TopicPartition, lane: _Lane) -> None:
+    async def _work(
+        self, place: TopicPartition, lane: _Lane, beginning: asyncio.Task[Mapping[TopicPartition, _Begun]]
+    ) -> None:
         try:
-            await self._begin(place, lane)
+            end, waiting = (await asyncio.shield(beginning))[place]
+            lane.parked = parked(waiting)
+            if lane.position > end or lane.epoch >= max(end, 1):
+                raise HaltError(f"our position is {lane.position} of epoch {lane.epoch}: {_LOST_END}")
+            lane.backlog.wake()
             while True:
                 try:
                     await lane.backlog.wait()
@@ -261,21 +279,17 @@ class Follower(Listener):
         lane.halted = str(error)
         lane.backlog.clear()
 
-    async def _begin(self, place: TopicPartition, lane: _Lane) -> None:
-        """Learn what is parked here, and see that the log still holds what our position stands on."""
+    async def _begin(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, _Begun]:
+        """Where these partitions end now, and what is parked in them."""
         while True:
             try:
-                end = (await self._log.ends([place]))[place]
-                if lane.position > end or lane.epoch >= max(end, 1):
-                    raise HaltError(f"our position is {lane.position} of epoch {lane.epoch}: {_LOST_END}")
-                lane.parked = await self._parking.of(self.group, place)
+                ends = await self._log.ends(places)
+                waiting = await self._parking.in_places(self.group)
                 break
             except LogUnavailable as error:
-                logger.warning(
-                    "%s begins later at %s[%d]: %s", self.group, place.topic, place.partition, error
-                )
+                logger.warning("%s begins later at %d partitions: %s", self.group, len(places), error)
                 await asyncio.sleep(0.5)
-        lane.backlog.wake()
+        return {place: _Begun(ends[place], waiting.get(place, {})) for place in places}
 
     async def _take(self, place: TopicPartition, lane: _Lane, taken: Sequence[Stored]) -> None:
         facts, halt = admitted(place, lane.fence, taken)
@@ -427,9 +441,9 @@ class Follower(Listener):
                 logger.warning("%s: %s", self.group, error)
                 continue
             for lane in self._lanes.values():
-                for aggregate, parked in lane.parked.items():
-                    asked = known.get(parked.id)
-                    if asked is not None and asked.retries > parked.retries:
+                for aggregate, waits in lane.parked.items():
+                    asked = known.get(waits.id)
+                    if asked is not None and asked.retries > waits.retries:
                         lane.parked[aggregate] = asked
                         lane.retries.add(aggregate)
                         lane.backlog.wake()

@@ -8,14 +8,15 @@ is kept twice.
 
 from __future__ import annotations
 
-import contextlib
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
 from streams.envelope import damaged, halt_at_newer
 from streams.log import Log, Record, Stored, TopicPartition
-from streams.ranges import stretch
+from streams.ranges import newest
 from streams.topology import DEAD
 
 PLACE = TopicPartition(DEAD, 0)
@@ -62,6 +63,15 @@ def _decode(stored: Stored) -> Parked:
         raise damaged(stored, error) from None
 
 
+Waiting = Mapping[str, Stored]
+"""What waits in one partition, by aggregate, not read yet."""
+
+
+def parked(waiting: Waiting) -> dict[str, Parked]:
+    """By aggregate. Raises DamagedRecordError and NewerReleaseError."""
+    return {aggregate: _decode(stored) for aggregate, stored in waiting.items()}
+
+
 class Parking:
     """The parked aggregates of every group. All methods raise LogUnavailable; those that read raise
     DamagedRecordError and NewerReleaseError."""
@@ -77,23 +87,25 @@ class Parking:
         """What waits for this group, by its id."""
         return await self._waiting(f"{group}|")
 
-    async def of(self, group: str, place: TopicPartition) -> dict[str, Parked]:
-        """What waits for this group in this partition, by aggregate."""
-        found = await self._waiting(_id(group, place.topic, place.partition, ""))
-        return {parked.aggregate: parked for parked in found.values()}
-
     async def _waiting(self, begins: str) -> dict[str, Parked]:
+        return {key: _decode(stored) for key, stored in (await self._records(begins)).items()}
+
+    async def in_places(self, group: str) -> Mapping[TopicPartition, Waiting]:
+        """What waits for this group, by its partition."""
+        found: defaultdict[TopicPartition, dict[str, Stored]] = defaultdict(dict)
+        for key, stored in (await self._records(f"{group}|")).items():
+            _, topic, partition, aggregate = key.split("|", 3)
+            found[TopicPartition(topic, int(partition))][aggregate] = stored
+        return found
+
+    async def _records(self, begins: str) -> dict[str, Stored]:
         """Those whose ids begin so; nobody halts at what a newer release has parked for somebody else."""
-        found: dict[str, Stored] = {}
-        async with contextlib.aclosing(stretch(self._log, PLACE)) as batches:
-            async for batch in batches:
-                for stored in batch:
-                    key = (stored.key or b"").decode()
-                    if stored.value is None:
-                        found.pop(key, None)
-                    elif key.startswith(begins):
-                        found[key] = stored
-        return {key: _decode(stored) for key, stored in found.items()}
+        found = {key.decode(): stored for key, stored in (await newest(self._log, PLACE)).items()}
+        return {
+            key: stored
+            for key, stored in found.items()
+            if stored.value is not None and key.startswith(begins)
+        }
 
     async def put(self, parked: Parked) -> None:
         """It waits from now on, or again."""

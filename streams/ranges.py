@@ -63,3 +63,19 @@ async def stretches(
                 )
     finally:
         await reader.close()
+
+
+async def newest(log: Log, place: TopicPartition) -> dict[bytes, Stored]:
+    """The newest record of each key of a compacted partition, deletions too.
+
+    What is written anew while it is read takes the place of a record that was not read yet: so it is read on until
+    nothing has come meanwhile. Raises LogUnavailable.
+    """
+    found: dict[bytes, Stored] = {}
+    at, end = 0, (await log.ends([place]))[place]
+    while at < end:
+        async with contextlib.aclosing(stretch(log, place, at, end)) as batches:
+            async for batch in batches:
+                found.update((stored.key, stored) for stored in batch if stored.key is not None)
+        at, end = end, (await log.ends([place]))[place]
+    return found

@@ -128,6 +128,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash", "step", "weather"),
     ),
     Ablation(
+        "compacted topics are read to an end of once",
+        "What is written anew while it is read is not missed",
+        removed.compacted_topics_are_read_to_an_end_of_once,
+        ("compact", "weather", "members"),
+        shape={"deciders": 2, "checkpoint_every": 0.3, "pace": 0.2, "lasting": 1.6},
+        one_in=100,
+        seed=60,
+    ),
+    Ablation(
         "the mark before its states",
         "A checkpoint's mark stands behind its states",
         removed.mark_before_its_states,

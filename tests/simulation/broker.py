@@ -209,6 +209,8 @@ class Broker:
         self.specs: dict[str, TopicSpec] = {}
         self.groups: dict[str, Group] = {}
         self.trace = hashlib.blake2b(digest_size=8)
+        self.compacts_at_once = False
+        """As the embedded log does, and a broker may."""
         self.appended = 0
         self.lost: list[Lost] = []
         """What the servers lost after they had acknowledged it, in order."""
@@ -266,6 +268,8 @@ class Broker:
             self.trace.update(record.value or b"-")
         self.trace.update(f"{place.topic}|{place.partition}|{first}|{self.loop.now:.6f}".encode())
         partition.end = first + len(records)
+        if self.compacts_at_once and partition.spec.compacted:
+            self._compact(partition)
         self.appended += len(records)
         for cursor in list(partition.watchers):
             cursor.wake()
@@ -304,13 +308,15 @@ class Broker:
     def compact(self, topic: str) -> None:
         """Of each key the newest record stays; deletions go, even at the end."""
         for number in range(self.count(topic)):
-            partition = self.partitions[TopicPartition(topic, number)]
-            newest = {stored.key: stored.offset for stored in partition.records}
-            partition.records = [
-                stored
-                for stored in partition.records
-                if newest[stored.key] == stored.offset and stored.value is not None
-            ]
+            self._compact(self.partitions[TopicPartition(topic, number)])
+
+    def _compact(self, partition: Partition) -> None:
+        newest = {stored.key: stored.offset for stored in partition.records}
+        partition.records = [
+            stored
+            for stored in partition.records
+            if newest[stored.key] == stored.offset and stored.value is not None
+        ]
 
     def expire(self, topic: str, keep: int = 0) -> None:
         """Retention: all but the newest `keep` records go."""

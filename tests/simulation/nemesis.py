@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.charge_point import charge_point_key
 from streams.log import Stored, TopicPartition
-from streams.topology import commands_topic, state_topic
+from streams.topology import DEAD, commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.loop import Node
 from tests.simulation.network import Weather
@@ -216,12 +216,13 @@ class Nemeses:
                 world.processes[name].node.skew = self._skews[name]
 
     async def compact(self) -> None:
-        """The servers compact, also to the very end."""
+        """The servers compact, also to the very end, and at once from some moment on."""
         world = self.world
         while True:
             await self._pause(1, 6)
-            for area in world.areas:
-                world.broker.compact(state_topic(area))
+            world.broker.compacts_at_once = world.chance.random() < 0.7
+            for topic in (DEAD, *(state_topic(area) for area in world.areas)):
+                world.broker.compact(topic)
             self._say("compacted")
 
     async def rust(self) -> None:

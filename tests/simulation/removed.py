@@ -31,10 +31,12 @@ from streams import (
     faust_rows,
     feed,
     follower,
+    parking,
     partition,
     processes,
     projector,
     public,
+    ranges,
     states,
 )
 from streams.backlog import Backlog
@@ -214,6 +216,17 @@ def going_back_is_not_seen() -> list[Patch]:
         self.wake()
 
     return [(Backlog, "offer", offer)]
+
+
+def compacted_topics_are_read_to_an_end_of_once() -> list[Patch]:
+    async def newest(log: Any, place: Any) -> dict[bytes, Any]:
+        found: dict[bytes, Any] = {}
+        async with contextlib.aclosing(ranges.stretch(log, place)) as batches:
+            async for batch in batches:
+                found.update((stored.key or b"", stored) for stored in batch)
+        return found
+
+    return [(claims, "newest", newest), (parking, "newest", newest)]
 
 
 def timers_are_not_asked_again() -> list[Patch]:
