@@ -1,7 +1,8 @@
 # A fresh machine needs Python 3.11 or newer, and make. `make test` also uses Java, Maven and mosquitto, where
 # they are installed, to start real servers; it says what is missing.
 PYTHON ?= python3
-WORKERS ?= 2
+# More than cores: much of it waits for servers.
+WORKERS ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -41,7 +42,7 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@$(BIN)/python -m tests.servers fetch || true
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Before an issue ends: some of it takes an hour.
 SEEDS ?= 100000

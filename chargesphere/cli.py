@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chargesphere import __version__
 from chargesphere.lines import print_lines
 from chargesphere.loop import run
 from chargesphere.settings import SettingsError
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chargesphere", description="OCPI roaming hub and OCPP central system on one event log."
     )
+    parser.add_argument("--version", action="version", version=f"chargesphere {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="everything in one process, no other server needed")

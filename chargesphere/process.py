@@ -21,7 +21,7 @@ from api.dashboard import dashboard_router
 from api.health import Check, failing, health_router
 from api.ocpi import ocpi_router
 from api.v1 import v1_router
-from chargesphere import nouns
+from chargesphere import __version__, nouns
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
@@ -301,7 +301,7 @@ class _Process:
         return behind > self._settings.max_decider_lag
 
     async def _start_http(self, checks: Mapping[str, Check]) -> None:
-        app = FastAPI(title="ChargeSphere", version="0.1.0", redirect_slashes=False)
+        app = FastAPI(title="ChargeSphere", version=__version__, redirect_slashes=False)
         for router in self._routers(checks):
             app.include_router(router)
         proxies = [str(network) for network in self._settings.trusted_proxies]

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -160,3 +161,10 @@ def test_every_command_has_a_line_of_help() -> None:
     text = build_parser().format_help()
     for command in (*PROCESSES, "worker", "serve", "demo", "replay", "events", "projections", "dead-letters"):
         assert f"\n    {command} " in text or f"\n    {command}\n" in text
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"chargesphere {version('chargesphere')}\n"
