@@ -15,7 +15,7 @@ import random
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -31,6 +31,18 @@ HEARTBEAT, METER, STATUS = "Heartbeat", "MeterValues", "StatusNotification"
 AUTHORIZE, START, STOP, BOOT = "Authorize", "StartTransaction", "StopTransaction", "BootNotification"
 MIX = (*[METER] * 60, *[HEARTBEAT] * 26, *["charge"] * 14)
 """Of 100 messages. Two charges begin and two end in 14: of each an Authorize, a start, a stop and four statuses."""
+CYCLE = (
+    (HEARTBEAT, ""),
+    (AUTHORIZE, ""),
+    (STATUS, "Preparing"),
+    (START, ""),
+    (STATUS, "Charging"),
+    *[(METER, "voltage")] * 5,
+    (STOP, ""),
+    (STATUS, "Available"),
+)
+"""One charge of the closed loop, in which each message follows on the answer to the one before; four samples a meter
+value."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -96,6 +108,7 @@ class Fleet:
         self._body = msgspec.json.Decoder(dict[str, Any])
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cycles: dict[Point, Iterator[tuple[str, str]]] = {}
         self._complete = asyncio.Event()
         self._closing = False
         self.connected = 0
@@ -218,6 +231,23 @@ class Fleet:
         self._seconds = None
         return outcome
 
+    async def closed(self, begin: float, warm_up: float, seconds: float) -> Outcome:
+        """Charge without a pause from `begin` on (monotonic clock); what is sent after the warm-up counts."""
+        self._outcome, self._seconds = Outcome(), None
+        await asyncio.sleep(begin - self._loop.time())
+        for point in self._points:
+            self._cycles[point] = itertools.cycle(CYCLE)
+            self._due(point, *next(self._cycles[point]))
+        await asyncio.sleep(begin + warm_up - self._loop.time())
+        self._outcome, self._seconds = Outcome(), {}
+        await asyncio.sleep(begin + warm_up + seconds - self._loop.time())
+        self._cycles.clear()
+        outcome, measured, self._outcome, self._seconds = self._outcome, self._seconds, Outcome(), None
+        await self._answers()
+        outcome.late = sum(point.pending is not None for point in self._points)
+        outcome.seconds = {action: values.tobytes() for action, values in measured.items()}
+        return outcome
+
     async def _answers(self) -> None:
         """Give what is out ten more seconds."""
         for _ in range(100):
@@ -284,12 +314,13 @@ class Fleet:
         now = utc_text(datetime.now(UTC))
         if action == METER:
             point.meter += 40
+            more = ',{"value":"231.2","measurand":"Voltage","unit":"V","phase":"L1"}' if detail else ""
             transaction = f'"transactionId":{point.transaction},' if point.transaction is not None else ""
             return (
                 f'{{"connectorId":1,{transaction}"meterValue":[{{"timestamp":"{now}","sampledValue":['
                 f'{{"value":"{point.meter}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},'
                 f'{{"value":"11040","measurand":"Power.Active.Import","unit":"W"}},'
-                f'{{"value":"16.0","measurand":"Current.Import","unit":"A","phase":"L1"}}]}}]}}'
+                f'{{"value":"16.0","measurand":"Current.Import","unit":"A","phase":"L1"}}{more}]}}]}}'
             )
         if action == STATUS:
             return f'{{"connectorId":1,"errorCode":"NoError","status":"{detail}","timestamp":"{now}"}}'
@@ -323,6 +354,8 @@ class Fleet:
                 self._enter(point, "idle")
         if point.queue:
             self._send(point)
+        elif (cycle := self._cycles.get(point)) is not None:
+            self._due(point, *next(cycle))
 
     def _answered(self, point: Point, action: str, due: float, body: bytes) -> None:
         self._outcome.answered += 1
@@ -367,6 +400,9 @@ async def _serve(pipe: Connection, share: Share) -> None:
                     pipe.send(("connected", fleet.refusals))
                 case ("run", rate, begin, warm_up, seconds):
                     outcome = await fleet.run(rate, begin, warm_up, seconds)
+                    pipe.send(("outcome", outcome, fleet.disconnects))
+                case ("closed", begin, warm_up, seconds):
+                    outcome = await fleet.closed(begin, warm_up, seconds)
                     pipe.send(("outcome", outcome, fleet.disconnects))
                 case _:
                     break

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.clients import MIX, Fleet, Outcome, Share
+from bench.clients import CYCLE, MIX, Fleet, Outcome, Share
+from bench.closed import bare_server
 from bench.sockets import HandshakeRefused, Socket, open_socket
 from tests.demo.fakes import CentralSystem
 
@@ -50,6 +51,35 @@ async def test_every_message_is_sent_answered_and_counted(system: CentralSystem)
     stops = system.of("StopTransaction")
     assert len({stop["transactionId"] for stop in stops}) == len(stops), "no charge is stopped twice"
     assert all("transactionId" in meter for meter in system.of("MeterValues"))
+
+
+async def test_in_a_closed_loop_each_message_follows_on_the_answer_before_it(system: CentralSystem) -> None:
+    """Two charge points, each in charges of twelve messages, one of which is out at a time."""
+    system.open = True
+    fleet = Fleet(share(system, count=2, charging=0.0))
+    await asyncio.wait_for(fleet.connect(), 10)
+    begin = asyncio.get_running_loop().time()
+    outcome = await asyncio.wait_for(fleet.closed(begin, 0.0, 1.0), 20)
+    await fleet.close()
+
+    assert outcome.errors == {} and outcome.late == 0
+    counted = {action: len(array("d", data)) for action, data in outcome.seconds.items()}
+    charges = counted["StopTransaction"]
+    assert charges > 0
+    for action, of_a_charge in Counter(action for action, _ in CYCLE).items():
+        assert 0 <= counted[action] - of_a_charge * charges <= 2 * of_a_charge
+    meters: list[Any] = system.of("MeterValues")
+    assert all(len(meter["meterValue"][0]["sampledValue"]) == 4 for meter in meters)
+
+
+async def test_a_bare_server_answers_a_whole_charge() -> None:
+    with bare_server() as url:
+        fleet = Fleet(Share((url,), "demo", "B", 0, 1, 0.0, ("T0",), 500.0, 1))
+        await asyncio.wait_for(fleet.connect(), 10)
+        outcome = await asyncio.wait_for(fleet.closed(asyncio.get_running_loop().time(), 0.0, 0.5), 20)
+        await fleet.close()
+
+    assert outcome.errors == {} and outcome.answered > len(CYCLE)
 
 
 async def test_a_slow_answer_delays_what_is_due_after_it_and_is_counted_so(system: CentralSystem) -> None:
