@@ -25,7 +25,8 @@ from streams.envelope import (
     raw,
     record,
 )
-from streams.follower import Fact, Follower
+from streams.facts import Fact
+from streams.follower import Follower
 from streams.log import Log, Record, TopicPartition
 from streams.portions import append_all
 from streams.replay import facts_of, places
