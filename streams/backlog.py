@@ -55,8 +55,8 @@ class Backlog:
         """Whether something was left out that is to be read again."""
         return self._missed >= 0
 
-    def offer(self, batch: Sequence[Stored]) -> None:
-        """Take in a batch of the member; what does not fit is read again later."""
+    def offer(self, batch: Sequence[Stored], *, wake: bool = True) -> None:
+        """Take in a batch of the member; what does not fit is read again later. Without `wake` it may wait."""
         if batch[0].offset < self._offered:
             # What waits here may not stand in the log any more.
             self.shortened()
@@ -66,7 +66,8 @@ class Backlog:
             self._queue.extend(batch[:room])
             if room < len(batch):
                 self._missed = batch[room].offset
-        self.wake()
+        if wake:
+            self.wake()
 
     def let_go(self) -> None:
         """Make room: the newer half of what waits is read again later."""

@@ -41,11 +41,9 @@ class Behind:
             if self._asked.get(place) == (offset, answer):
                 del self._asked[place]
 
-    async def close(self) -> None:
-        """Nobody asks any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """All that is at work here; to be cancelled where nobody asks any more."""
+        return [] if self._task is None else [self._task]
 
     async def _serve(self) -> None:
         reader = self._log.reader()

@@ -81,10 +81,11 @@ class Group(Listener):
             while True:
                 await self._read(member)
         finally:
+            beside.extend(task for sink in self.sinks for task in sink.tasks())
             for task in beside:
                 task.cancel()
             try:
-                await asyncio.gather(*beside, *(sink.close() for sink in self.sinks), return_exceptions=True)
+                await asyncio.gather(*beside, return_exceptions=True)
                 with contextlib.suppress(LogUnavailable, TimeoutError):
                     await asyncio.wait_for(self._commit(member, self._begins), 2)
             finally:
@@ -112,7 +113,7 @@ class Group(Listener):
             for sink in self.sinks:
                 for place, batch in records.items():
                     sink.offer(place, batch)
-                sink.make_room()
+                sink.go_on()
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         starts: dict[str, dict[TopicPartition, Start]] = {sink.name: {} for sink in self.sinks}

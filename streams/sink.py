@@ -78,7 +78,6 @@ class Lane:
     """Whether we count: somebody new is not noted before it is settled where it begins."""
     committed: bool = False
     in_hand: int = 0
-    window: int = -1
     task: asyncio.Task[None] | None = None
     halted: str = ""
     parked: dict[str, Parked] = field(default_factory=dict)
@@ -99,8 +98,8 @@ class Sink:
     """What becomes of facts, under the name that parked aggregates and lines of the log bear.
 
     `handle` may raise `TransientError` or `LogUnavailable` to be called again. With `behind` nothing younger than
-    that many seconds is handled: a sweeper comes after somebody else. `gather`: seconds that facts of a partition may
-    wait under load, so that more of them come together. `gained` is told of the partitions that come, and whether the
+    that many seconds is handled: a sweeper comes after somebody else. `gather`: seconds that facts may wait under
+    load, so that more of them come together. `gained` is told of the partitions that come, and whether the
     sink has a position there; nothing of them is handed over before it has returned. `forget` is told of each
     partition that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a
     partition's position is committed, as soon as it is: what stands before is given to nobody else. `ended` is told
@@ -141,6 +140,8 @@ class Sink:
         self.most_in_all = most_in_all
         self._parking = Parking(log)
         self._behind = Behind(log)
+        self._offered: list[Lane] = []
+        self._next: asyncio.TimerHandle | None = None
         self._telling: dict[asyncio.Task[None], set[TopicPartition]] = {}
         self.lanes: dict[TopicPartition, Lane] = {}
         self.handled = 0
@@ -237,15 +238,27 @@ class Sink:
         lane = self.lanes.get(place)
         if lane is None or lane.halted:
             return
-        lane.backlog.offer(batch)
+        lane.backlog.offer(batch, wake=False)
+        self._offered.append(lane)
 
-    def make_room(self) -> None:
-        """Let the longest lanes go of what is too much."""
+    def go_on(self) -> None:
+        """Let the longest lanes go of what is too much, and all go on that were offered something: together, and not
+        sooner than `gather` after the last time."""
         while self.most_in_all is not None and self.waiting > self.most_in_all:
             longest = max(self.lanes.values(), key=lambda one: len(one.backlog)).backlog
             if not longest:
                 break
             longest.let_go()
+        if self._next is None and self._offered:
+            for lane in self._offered:
+                lane.backlog.wake()
+            self._offered.clear()
+            if self._gather:
+                self._next = asyncio.get_running_loop().call_later(self._gather, self._gathered)
+
+    def _gathered(self) -> None:
+        self._next = None
+        self.go_on()
 
     def shortened(self, places: frozenset[TopicPartition]) -> None:
         """The log holds less of them than was read."""
@@ -259,17 +272,18 @@ class Sink:
         if lane is not None:
             self._halt(place, lane, error)
 
-    async def close(self) -> None:
-        """The group is left. Positions stay as they are."""
-        tasks = [*self._telling, *(lane.task for lane in self.lanes.values() if lane.task is not None)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._behind.close()
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """All that is at work here."""
+        lanes = [lane.task for lane in self.lanes.values() if lane.task is not None]
+        return [*self._telling, *lanes, *self._behind.tasks()]
 
     def end(self) -> None:
-        """Nothing is held any more."""
+        """The group is left: nothing is held any more."""
         self.lanes.clear()
+        self._offered.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         if self._ended is not None:
             self._ended()
 
@@ -293,8 +307,6 @@ class Sink:
                 for aggregate in sorted(lane.retries):
                     await self._retry(place, lane, lane.parked[aggregate])
                 lane.retries.clear()
-                if lane.backlog:
-                    await self._gathered(lane)
                 taken = lane.backlog.take(self._batch)
                 # The common reading may have begun before us.
                 new = [stored for stored in taken if stored.offset >= lane.at.offset]
@@ -330,17 +342,6 @@ class Sink:
                 )
                 await asyncio.sleep(0.5)
         lane.backlog.wake()
-
-    async def _gathered(self, lane: Lane) -> None:
-        """Each partition is taken from once in a time of `gather`; those that wait for the next one go together."""
-        if not self._gather:
-            return
-        now = asyncio.get_running_loop().time()
-        window = int(now / self._gather)
-        if window <= lane.window:
-            window = lane.window + 1
-            await asyncio.sleep(window * self._gather - now)
-        lane.window = window
 
     async def _take(self, place: TopicPartition, lane: Lane, taken: Sequence[Stored]) -> None:
         facts, halt = admitted(place, lane.fence, taken)

@@ -390,16 +390,6 @@ def nobody_reads_what_stands_before_the_common_reading() -> list[Patch]:
     return [(sink.Sink, "gain", gain)]
 
 
-def attempts_begin_before_their_position_is_kept() -> list[Patch]:
-    whole = deliveries.Deliveries._handle
-
-    async def handle(self: Any, place: Any, facts: Sequence[Fact]) -> None:
-        await whole(self, place, facts)
-        self._begin(place, facts[-1].offset + 1)
-
-    return [(deliveries.Deliveries, "_handle", handle)]
-
-
 def what_raises_is_skipped() -> list[Patch]:
     async def park(self: Any, lane: Any, parked: Any) -> None:
         return None
