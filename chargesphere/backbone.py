@@ -353,6 +353,8 @@ COUNTED = (
     "told",
     "dropped",
     "recorded",
+    "waiting",
+    "behind",
 )
 
 
@@ -364,7 +366,8 @@ def engine_numbers(engines: Mapping[str, object]) -> dict[tuple[str, str], float
         if isinstance(counts, Mapping):
             for key, value in counts.items():
                 out[(name, str(key))] = float(value)
-        for source in (engine, counts, getattr(engine, "follower", None)):
+        sink = getattr(getattr(engine, "follower", engine), "sink", None)
+        for source in (engine, counts, sink):
             for key in COUNTED:
                 value = getattr(source, key, None)
                 if isinstance(value, int | float):

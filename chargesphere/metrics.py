@@ -9,6 +9,7 @@ from prometheus_client.registry import REGISTRY, Collector
 
 from chargesphere.backbone import Backbone, engine_numbers
 from streams.follower import Follower
+from streams.sink import Sink
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -67,7 +68,7 @@ class Metrics(Collector):
     def _delays(self) -> dict[str, list[float]]:
         out = {name: values[-20_000:] for name, values in self._backbone.delays.items()}
         for name, engine in self._backbone.engines.items():
-            follower = getattr(engine, "follower", None)
-            if isinstance(follower, Follower) and name not in out:
-                out[name] = list(follower.delays)
+            sink = getattr(getattr(engine, "follower", engine), "sink", None)
+            if isinstance(sink, Sink) and not isinstance(engine, Follower) and name not in out:
+                out[name] = list(sink.delays)
         return out

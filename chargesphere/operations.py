@@ -29,7 +29,7 @@ from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from projections.store import HUB, Query, Sort, StoreUnavailable, eq
 from streams.envelope import Decision, NewerReleaseError
-from streams.follower import TransientError
+from streams.facts import TransientError
 from streams.kafka_log import KafkaLog
 from streams.parking import Parking
 from streams.replay import NotRetried, history, retry, state_at

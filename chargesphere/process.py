@@ -53,6 +53,7 @@ from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.faust_app import FaustProjector
 from streams.frames import FrameRecorder
+from streams.group import Group
 from streams.log import TopicPartition
 from streams.public import PublicTopics
 from streams.topology import REPLIES, partition_of
@@ -244,14 +245,10 @@ class _Process:
     def _start_effects(self) -> None:
         backbone = self._backbone
         sender = OcpiSender(backbone.store, backbone.vault, self._partners, self._client, backbone.clock)
-        deliveries = Deliveries(
-            backbone.log, backbone.bus, nouns.EVENTS, sender, backbone.node, backbone.clock
-        )
-        backbone.engines["deliveries"] = deliveries
-        backbone.start("deliveries", deliveries.run)
-        public = PublicTopics(backbone.log, nouns.EVENTS, backbone.node)
-        backbone.engines["public"] = public
-        backbone.start("public", public.run)
+        deliveries = Deliveries(backbone.log, backbone.bus, nouns.EVENTS, sender, backbone.clock)
+        public = PublicTopics(backbone.log, nouns.EVENTS)
+        backbone.engines["deliveries"], backbone.engines["public"] = deliveries, public
+        sinks = [deliveries.sink, public.sink]
         if self._settings.mqtt_url is not None:
             connection = MqttConnection(self._settings.mqtt_url, identifier=f"chargesphere-{backbone.node}")
             publisher = MqttPublisher(
@@ -259,7 +256,6 @@ class _Process:
                 backbone.store,
                 nouns.EVENTS,
                 connection,
-                backbone.node,
                 tell_history=self._settings.mqtt_history,
             )
             door = RemoteCommandDoor(backbone, self._authorizer)
@@ -267,6 +263,8 @@ class _Process:
             backbone.engines["mqtt"], backbone.engines["mqtt-commands"] = publisher, commands
             backbone.start("mqtt", publisher.run)
             backbone.start("mqtt-commands", commands.run)
+            sinks.append(publisher.sink)
+        backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
 
     async def _start_gateway(self) -> str:
         plan, backbone = self._plan, self._backbone

@@ -9,25 +9,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 
 MOST = 10_000
 READ_SECONDS = 1.0
 
+ReadAgain = Callable[[TopicPartition, int], Awaitable[Sequence[Stored]]]
+
 
 class Backlog:
     """`offer` what was polled, `take` what is to be done next.
 
-    `position` is where the member reads from. `went_back` is set where the log gave again what it had given already:
-    it has lost its end, and was written anew.
+    `position` is where the member reads from. `again` reads what was left out, from an offset on; by itself a reader
+    of this partition does. At most `most` records wait, and at most `share` are taken of what is read again.
+    `went_back` is set where the log gave again what it had given already: it has lost its end, and was written anew.
     """
 
-    def __init__(self, log: Log, place: TopicPartition, position: int, most: int = MOST) -> None:
+    def __init__(
+        self,
+        log: Log,
+        place: TopicPartition,
+        position: int,
+        most: int = MOST,
+        *,
+        again: ReadAgain | None = None,
+        share: int | None = None,
+    ) -> None:
         self._log = log
         self._place = place
         self._most = most
+        self._again = again or self._read
+        self._share = most if share is None else share
         self._queue: deque[Stored] = deque()
         self._offered = position
         self._missed = -1
@@ -37,8 +51,13 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def offer(self, batch: Sequence[Stored]) -> None:
-        """Take in a batch of the member; what does not fit is read again later."""
+    @property
+    def behind(self) -> bool:
+        """Whether something was left out that is to be read again."""
+        return self._missed >= 0
+
+    def offer(self, batch: Sequence[Stored], *, wake: bool = True) -> None:
+        """Take in a batch of the member; what does not fit is read again later. Without `wake` it may wait."""
         if batch[0].offset < self._offered:
             # What waits here may not stand in the log any more.
             self.shortened()
@@ -50,7 +69,13 @@ class Backlog:
             self._queue.extend(batch[:room])
             if room < len(batch):
                 self._missed = batch[room].offset
-        self.wake()
+        if wake:
+            self.wake()
+
+    def let_go(self) -> None:
+        """Make room: the newer half of what waits is read again later."""
+        for _ in range((len(self._queue) + 1) // 2):
+            self._missed = self._queue.pop().offset
 
     def shortened(self) -> None:
         """The log holds less than was offered."""
@@ -93,21 +118,25 @@ class Backlog:
 
     async def _fetch(self) -> None:
         """Read on from what was left out, as far as there is room or the member has come."""
-        reader = self._log.reader()
-        try:
-            await reader.assign({self._place: self._missed})
-            batch = (await reader.poll(READ_SECONDS, self._most)).get(self._place, ())
-            ended = not batch and self._missed >= (await self._log.ends([self._place]))[self._place]
-        finally:
-            await reader.close()
-        if ended:
+        batch = await self._again(self._place, self._missed)
+        if not batch:
             # The member had come further before the log lost its end.
             self._missed = -1
             return
-        if not batch:
-            raise LogUnavailable(
-                f"{self._place.topic}[{self._place.partition}]@{self._missed} cannot be read again"
-            )
-        self._queue.extend(stored for stored in batch if stored.offset < self._offered)
         after = batch[-1].offset + 1
+        if len(batch) > self._share:
+            batch, after = batch[: self._share], batch[self._share].offset
+        self._queue.extend(stored for stored in batch if stored.offset < self._offered)
         self._missed = after if after < self._offered else -1
+
+    async def _read(self, place: TopicPartition, offset: int) -> Sequence[Stored]:
+        """The next records; none where the log ends before."""
+        reader = self._log.reader()
+        try:
+            await reader.assign({place: offset})
+            batch = (await reader.poll(READ_SECONDS, self._most)).get(place, ())
+            if not batch and offset < (await self._log.ends([place]))[place]:
+                raise LogUnavailable(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
+        finally:
+            await reader.close()
+        return batch

@@ -25,8 +25,9 @@ from domain.aggregate import EventRegistry, event_name
 from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, RetryRequested
 from streams.bus import CommandBus
 from streams.envelope import select_events
-from streams.follower import Fact, Follower
+from streams.facts import Fact
 from streams.log import Log, LogUnavailable, TopicPartition
+from streams.sink import MOST_IN_ALL, Sink
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class _Line(Generic[Content]):
 
 
 class Deliveries(Generic[Content]):
-    """`run` until cancelled."""
+    """`sink` is what it does with facts; the sends under way end when the group is left."""
 
     def __init__(
         self,
@@ -87,7 +88,6 @@ class Deliveries(Generic[Content]):
         bus: CommandBus,
         events: EventRegistry,
         sender: Sender[Content],
-        node: str,
         clock: Callable[[], datetime],
         *,
         concurrency: int = 8,
@@ -104,24 +104,23 @@ class Deliveries(Generic[Content]):
         self._unsettled: dict[TopicPartition, dict[str, tuple[int, AttemptDue, Meta]]] = {}
         self._history: dict[TopicPartition, int] = {}
         self._finding: set[asyncio.Task[None]] = set()
-        self.follower = Follower(
+        self.sink = Sink(
             log,
-            "effects",
+            "deliveries",
             [Area.DELIVERY],
-            node,
             self._handle,
             gather=GATHER_S,
             forget=self._forget,
             settled=self._begin,
+            ended=self._end,
+            most_in_all=MOST_IN_ALL,
         )
         self.counts: dict[str, int] = {}
 
-    async def run(self) -> None:
-        try:
-            await self.follower.run()
-        finally:
-            for task in self._finding.union(*(line.tasks for line in self._lines.values())):
-                task.cancel()
+    def _end(self) -> None:
+        for task in self._finding.union(*(line.tasks for line in self._lines.values())):
+            task.cancel()
+        self._lines.clear()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         if place not in self._history:

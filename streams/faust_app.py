@@ -28,10 +28,10 @@ from domain.aggregate import EventRegistry, UnknownEventError
 from projections.base import View
 from projections.store import ReadStore, StoreUnavailable
 from streams.envelope import DamagedRecordError, decode_events
+from streams.facts import TransientError
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, Outcome, RowProjector
 from streams.faust_transport import SparingTransport, has_failed
-from streams.follower import TransientError
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
 

@@ -16,7 +16,8 @@ from projections.frame import FrameRecord, indexes, insert
 from projections.store import Insert, ReadStore, StoreRejected, StoreUnavailable, tenant_database
 from projections.store.generations import Generation
 from streams.envelope import NewerReleaseError, halt_at_newer
-from streams.follower import TransientError, noted, standing
+from streams.facts import TransientError
+from streams.follower import noted, standing
 from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
 from streams.ranges import stretch
 from streams.topology import FRAMES

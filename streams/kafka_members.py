@@ -228,9 +228,10 @@ class KafkaMember(Member):
             return
         self._held |= positions.keys()
         await self._listener.gained(positions)
+        begins = {place: self._listener.begin(place, position) for place, position in positions.items()}
         while self._changes.empty():
             try:
-                await self._topics.read({place: position.offset for place, position in positions.items()})
+                await self._topics.read(begins)
                 return
             except LogUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)

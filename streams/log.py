@@ -166,6 +166,10 @@ class Listener(ABC):
         `commit` works already. It may take long: the group does not miss us meanwhile.
         """
 
+    def begin(self, place: TopicPartition, position: Position) -> int:
+        """From where on a partition is read that was gained with this position: an offset that its note may say."""
+        return position.offset
+
     @abstractmethod
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         """These are no longer ours: stop work on them. A last `commit` works here, at most for some seconds;

@@ -26,7 +26,8 @@ from streams.envelope import (
     raw,
     record,
 )
-from streams.follower import Fact, Follower
+from streams.facts import Fact
+from streams.follower import Follower
 from streams.log import Listener, Log, Member, Record, TopicPartition
 from streams.portions import append_all
 from streams.replay import facts_of, places

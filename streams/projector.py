@@ -37,7 +37,7 @@ from projections.store import (
     every,
 )
 from streams.envelope import decode_events
-from streams.follower import Fact, TransientError
+from streams.facts import Fact, TransientError
 from streams.log import TopicPartition
 from streams.writer import StoreWriter
 

@@ -1,6 +1,6 @@
 """The public topics: events of the log enter, CloudEvents that outsiders may rely on leave.
 
-What enters: charge point, session and token events, as a consumer group of its own. What leaves: one record for each
+What enters: charge point, session and token events, as a sink of its own. What leaves: one record for each
 event that is public, keyed by its aggregate, at least once and in order for each aggregate; `ce_id` is the same
 whenever it is told again. The position moves after the append. An event that cannot be told parks its aggregate: the
 contract promises every event. The others are told.
@@ -17,8 +17,9 @@ from domain.aggregate import EventRegistry
 from domain.session import CdrWithheld
 from projections.public import TOLD, cloud_event
 from streams.envelope import select_events
-from streams.follower import Fact, Follower
+from streams.facts import Fact
 from streams.log import Log, Record, TopicPartition, append_size
+from streams.sink import MOST_IN_ALL, Sink
 from streams.topology import PUBLIC, partition_of
 
 logger = logging.getLogger(__name__)
@@ -31,16 +32,14 @@ GATHER_S = 0.25
 
 
 class PublicTopics:
-    """`run` until cancelled. `counts` holds how many records were appended, by topic, and of CDRs `withheld`."""
+    """`sink` is what it does with facts. `counts` holds how many records were appended, by topic, and of CDRs
+    `withheld`."""
 
-    def __init__(self, log: Log, events: EventRegistry, node: str) -> None:
+    def __init__(self, log: Log, events: EventRegistry) -> None:
         self._log = log
         self._events = events
-        self.follower = Follower(log, "public", AREAS, node, self._handle, gather=GATHER_S)
+        self.sink = Sink(log, "public", AREAS, self._handle, gather=GATHER_S, most_in_all=MOST_IN_ALL)
         self.counts: dict[str, int] = dict.fromkeys((*PUBLIC, WITHHELD), 0)
-
-    async def run(self) -> None:
-        await self.follower.run()
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         out: dict[tuple[str, int], list[Record]] = {}

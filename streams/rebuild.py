@@ -18,7 +18,7 @@ from commands.base import Area
 from projections.store import ReadStore, StoreError, StoreUnavailable
 from projections.store.generations import Generation, GenerationStore
 from streams.envelope import Fence, halt_at_newer
-from streams.follower import admitted
+from streams.facts import admitted
 from streams.frame_projector import FrameWriter
 from streams.log import Log, TopicPartition
 from streams.projector import Projector

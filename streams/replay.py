@@ -16,7 +16,7 @@ from domain.aggregate import Aggregate, Event, EventRegistry, kind_of
 from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.envelope import Decision, Fence, decode_events
-from streams.follower import Fact, admitted
+from streams.facts import Fact, admitted
 from streams.log import Log, TopicPartition
 from streams.projector import LETTERS, REREAD_SECONDS, writes_of
 from streams.ranges import stretches

@@ -259,6 +259,6 @@ class SqliteMember(Member):
         fresh = [place for place in places if place not in positions]
         for place, offset in (await self._log.beginnings(fresh)).items():
             positions[place] = Position(offset)
-        for place, position in positions.items():
-            self._cursor.put(place, position.offset)
         await self._listener.gained(positions)
+        for place, position in positions.items():
+            self._cursor.put(place, self._listener.begin(place, position))

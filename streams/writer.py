@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from projections.store import Applied, ReadStore, StoreUnavailable, Write
-from streams.follower import TransientError
+from streams.facts import TransientError
 
 
 class StoreWriter:

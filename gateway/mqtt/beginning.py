@@ -1,7 +1,7 @@
 """From where on MQTT tells: what had happened before it was switched on is taken in, and not told.
 
-What enters: partitions of which the group may have no position: MQTT is new, or nobody told for so long that the log
-forgot where it was. What leaves: for each the offset before which nothing is told. It stands in the read store, so
+What enters: partitions in which MQTT may have no position: it is new, or nobody told for so long that the log forgot
+where it was. What leaves: for each the offset before which nothing is told. It stands in the read store, so
 that a restart in between changes nothing. Once a partition is there, its charge points' status is told as it is.
 """
 
@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from projections.base import utc_text
 from projections.store import Document, Put, ReadStore, StoreUnavailable
-from streams.log import Log, LogUnavailable, Position, TopicPartition
+from streams.log import Log, LogUnavailable, TopicPartition
 
 logger = logging.getLogger(__name__)
 
 COLLECTION = "beginnings"
 SOON = timedelta(days=1)
-"""A group that has no position so soon after its beginning has not committed any yet: it is the same beginning."""
+"""Who has no position so soon after the beginning has not committed any yet: it is the same beginning."""
 
 
 class Beginning:
@@ -31,13 +31,11 @@ class Beginning:
         log: Log,
         store: ReadStore,
         database: str,
-        group: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._log = log
         self._store = store
         self._database = database
-        self._group = group
         self._clock = clock
         self._offsets: dict[TopicPartition, int] = {}
         self.awaited = asyncio.Event()
@@ -48,11 +46,11 @@ class Beginning:
     def of(self, place: TopicPartition) -> int:
         return self._offsets.get(place, 0)
 
-    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Waits for the log and the store."""
+    async def gained(self, known: Mapping[TopicPartition, bool]) -> None:
+        """Partitions, and whether MQTT has a position there. Waits for the log and the store."""
         while True:
             try:
-                await self._find(positions)
+                await self._find(known)
                 break
             except (LogUnavailable, StoreUnavailable) as error:
                 logger.warning("it is not known yet from where on MQTT tells: %s", error)
@@ -78,16 +76,15 @@ class Beginning:
         await self._store.apply([self._put(place, begin, begun=True) for place, begin in begun])
         self.forget(places)
 
-    async def _find(self, positions: Mapping[TopicPartition, Position]) -> None:
-        places = list(positions)
-        known = await self._store.get_many(self._database, COLLECTION, [_id(place) for place in places])
-        committed = await self._log.committed(self._group, places)
+    async def _find(self, known: Mapping[TopicPartition, bool]) -> None:
+        places = list(known)
+        begun = await self._store.get_many(self._database, COLLECTION, [_id(place) for place in places])
         ends = await self._log.ends(places)
         found: dict[TopicPartition, int] = {}
         fresh: list[Put] = []
         for place in places:
-            document = known.get(_id(place))
-            without = place not in committed
+            document = begun.get(_id(place))
+            without = not known[place]
             if without and (document is None or self._old(document)):
                 found[place] = ends[place]
                 fresh.append(self._put(place, ends[place], begun=False))

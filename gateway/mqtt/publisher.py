@@ -1,10 +1,10 @@
 """Decisions of the log become MQTT messages, at least once, in order for each charge point.
 
-What enters: charge point, session and remote command events, as a consumer group of its own. What leaves: messages of
+What enters: charge point, session and remote command events, as a sink of its own. What leaves: messages of
 `projections.mqtt`, acknowledged by the broker before the position moves. What it must remember of an aggregate it
 keeps in a database of its own beside the read models, which no rebuild drops. It never disturbs anybody: while the
-broker is away its position stands still. Nor does it tell history: what had happened before MQTT was switched on is
-remembered only (`gateway.mqtt.beginning`), unless it was asked for.
+broker is away its position stands still, and nobody else's. Nor does it tell history: what had happened before MQTT
+was switched on is remembered only (`gateway.mqtt.beginning`), unless it was asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC
 
 import msgspec
@@ -44,8 +44,9 @@ from projections.store import (
     expiry,
 )
 from streams.envelope import select_events
-from streams.follower import Fact, Follower, Handle, TransientError
-from streams.log import Log, Position, TopicPartition
+from streams.facts import Fact, TransientError
+from streams.log import Log, TopicPartition
+from streams.sink import MOST_IN_ALL, Gained, Handle, Sink
 from streams.topology import events_topic, partition_of
 from streams.writer import StoreWriter
 
@@ -55,13 +56,13 @@ DATABASE = "chargesphere_mqtt"
 KEEP_S = 86_400
 """How long the view of what has ended is kept, so that an event told again tells the same."""
 
-GROUP = "mqtt"
 CACHED = 50_000
 AREAS = (Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND)
 
 
 class Publisher:
-    """`run` until cancelled. `counts` holds what was told, and `connection` how the broker is.
+    """`sink` is what it does with facts, while `run` keeps the connection. `counts` holds what was told, and
+    `connection` how the broker is.
 
     `tell_history`: also what had happened before MQTT was switched on.
     """
@@ -72,17 +73,16 @@ class Publisher:
         store: ReadStore,
         events: EventRegistry,
         connection: Connection,
-        node: str,
         *,
         tell_history: bool = False,
     ) -> None:
         self.connection = connection
         self._store = store
-        self.beginning = Beginning(log, store, DATABASE, GROUP)
+        self.beginning = Beginning(log, store, DATABASE)
         self._tell_history = tell_history
         self.teller = Teller(store, events, connection, self.beginning)
-        self.follower = _Follower(
-            log, node, self.teller, self._tell, None if tell_history else self.beginning
+        self.sink = sink_of(
+            log, self.teller, self._tell, gained=None if tell_history else self.beginning.gained
         )
 
     @property
@@ -106,7 +106,6 @@ class Publisher:
         await self._prepare()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.connection.run())
-            tasks.create_task(self.follower.run())
             tasks.create_task(self._retell_after_losses())
             tasks.create_task(self._begin())
 
@@ -120,7 +119,7 @@ class Publisher:
         while True:
             await self.beginning.awaited.wait()
             await self.connection.connected.wait()
-            if reached := frozenset(self.beginning.reached(self.follower.positions)):
+            if reached := frozenset(self.beginning.reached(self.sink.positions)):
                 try:
                     await self.teller.retell(reached)
                     await self.beginning.begun(reached)
@@ -137,7 +136,7 @@ class Publisher:
             while True:
                 await self.connection.connected.wait()
                 try:
-                    await self.teller.retell(frozenset(self.follower.positions))
+                    await self.teller.retell(frozenset(self.sink.positions))
                     break
                 except (StoreError, TransientError) as error:
                     if not said and not isinstance(error, BrokerAway):
@@ -240,11 +239,12 @@ class Teller:
     def _lock(self, place: TopicPartition) -> asyncio.Lock:
         return self._locks.setdefault(place, asyncio.Lock())
 
-    def forget(self, places: Iterable[TopicPartition]) -> None:
-        """These partitions are new here: what is known of their aggregates is read anew."""
+    def forget(self, place: TopicPartition) -> None:
+        """This partition comes or goes: what is known of aggregates is read anew."""
         self._views.clear()
-        for place in places:
-            self._acknowledged.pop(place, None)
+        self._acknowledged.pop(place, None)
+        if self._beginning is not None:
+            self._beginning.forget([place])
 
     def _fold(
         self, work: Sequence[tuple[Event, Meta]], views: dict[str, View | None]
@@ -298,31 +298,10 @@ class Teller:
         return views
 
 
-class _Follower(Follower):
-    """Forgets what it remembers when the group gives partitions: another node may have gone further meanwhile."""
-
-    def __init__(
-        self,
-        log: Log,
-        node: str,
-        teller: Teller,
-        tell: Handle | None = None,
-        beginning: Beginning | None = None,
-    ) -> None:
-        super().__init__(log, GROUP, AREAS, node, tell or teller.handle)
-        self._teller = teller
-        self._beginning = beginning
-
-    async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-        self._teller.forget(positions)
-        if self._beginning is not None:
-            await self._beginning.gained(positions)
-        await super().gained(positions)
-
-    async def lost(self, places: frozenset[TopicPartition]) -> None:
-        await super().lost(places)
-        if self._beginning is not None:
-            self._beginning.forget(places)
+def sink_of(log: Log, teller: Teller, handle: Handle, *, gained: Gained | None = None) -> Sink:
+    """MQTT's. What a teller remembers of a partition ends when it comes or goes: another node may have gone further
+    meanwhile."""
+    return Sink(log, "mqtt", AREAS, handle, gained=gained, forget=teller.forget, most_in_all=MOST_IN_ALL)
 
 
 _encoder = msgspec.json.Encoder()

@@ -45,6 +45,7 @@ from projections.store import HUB
 from streams.decider import Decider
 from streams.deliveries import Deliveries, Outcome, Sender
 from streams.envelope import Fence, Reply
+from streams.group import Group
 from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
 from streams.public import PublicTopics
 from streams.ranges import stretch
@@ -95,11 +96,9 @@ class Life:
         backbone.start_channel()
         backbone.start_decider()
         backbone.start_projector()
-        deliveries = Deliveries(
-            backbone.log, backbone.bus, nouns.EVENTS, self.partner, backbone.node, backbone.clock
-        )
-        backbone.start("deliveries", deliveries.run)
-        backbone.start("public", PublicTopics(backbone.log, nouns.EVENTS, backbone.node).run)
+        deliveries = Deliveries(backbone.log, backbone.bus, nouns.EVENTS, self.partner, backbone.clock)
+        sinks = [deliveries.sink, PublicTopics(backbone.log, nouns.EVENTS).sink]
+        backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
 
     async def ask(self, command: Command) -> Any:
         self.asked += 1

@@ -24,7 +24,7 @@ from domain.values import (
     TagRef,
 )
 from streams.envelope import Decision, Reply, raw, record
-from streams.follower import Fact
+from streams.facts import Fact
 from streams.log import Log, TopicPartition
 from streams.topology import events_topic, partition_of
 

@@ -18,7 +18,7 @@ from domain.charge_point import Changed, Removed, StopSettled
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import record
-from streams.follower import Fact
+from streams.facts import Fact
 from streams.projector import Projector
 from streams.rebuild import Rebuild
 from streams.replay import facts, places

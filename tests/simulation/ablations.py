@@ -22,6 +22,19 @@ from tests.simulation.removed import Patch
 SPAN: Final = 300
 """Seeds that are looked at before it is said that nobody misses a safeguard."""
 ENOUGH: Final = 8
+SINKS: Final[Mapping[str, Any]] = {
+    "public": True,
+    "mqtt": True,
+    "projectors": 1,
+    "effects": 1,
+    "charges": 3,
+    "readings": 12,
+    "storm": 12.0,
+    "pace": 0.3,
+    "targets": ("mqtt",),
+    "victims": ("effects",),
+}
+"""Worlds in which one of the sinks of effects falls behind the others."""
 say = Console(soft_wrap=True, highlight=False, markup=False).print
 
 
@@ -429,6 +442,53 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape={"mqtt": True, "projectors": 1, "effects": 1, "pace": 0.4},
         one_in=3,
         seed=6,
+    ),
+    Ablation(
+        "sinks share the foremost position",
+        "Each sink begins at its own position",
+        removed.sinks_share_the_foremost_position,
+        ("down", "crash"),
+        shape=SINKS,
+    ),
+    Ablation(
+        "the note forgets who is behind",
+        "The note of a position holds every sink, its offset is the least",
+        removed.notes_forget_who_is_behind,
+        ("down", "crash"),
+        shape=SINKS,
+    ),
+    Ablation(
+        "sinks without their epoch",
+        "A sink's epoch travels with its position",
+        removed.sinks_forget_the_epoch,
+        ("zombie", "members"),
+        shape={
+            "public": True,
+            "deciders": 2,
+            "projectors": 1,
+            "effects": 1,
+            "charge_points": 2,
+            "charges": 3,
+            "readings": 8,
+            "storm": 10.0,
+            "pace": 0.2,
+            "lasting": 1.6,
+            "victims": ("effects",),
+        },
+    ),
+    Ablation(
+        "what a sink let go of is gone",
+        "What a full sink lets go of is read again",
+        removed.what_a_sink_let_go_of_is_gone,
+        ("down",),
+        shape={**SINKS, "most_in_a_sink": 2},
+    ),
+    Ablation(
+        "nobody reads what stands before the common reading",
+        "A sink that is behind at the start has a reader of its own",
+        removed.nobody_reads_what_stands_before_the_common_reading,
+        ("down", "crash"),
+        shape={**SINKS, "most_in_a_sink": 2},
     ),
     Ablation(
         "told calls have no number",

@@ -22,8 +22,8 @@ from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
 from projections.store import HUB, Document, Put, Query, Remove
 from streams.decider import followed
-from streams.follower import Follower
 from streams.log import Position, Stored, TopicPartition
+from streams.sink import Sink
 from streams.topology import FAUST, FRAMES, commands_topic, events_topic
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
 from tests.simulation.shelf import Shelf
@@ -128,18 +128,15 @@ def undone(world: World) -> list[str]:
     broker = world.broker
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
     if world.shape.effects:
-        groups["effects"] = [events_topic(Area.DELIVERY)]
+        told = {Area.DELIVERY}
+        told |= {Area.CHARGE_POINT, Area.SESSION, Area.TOKEN} if world.shape.public else set()
+        told |= {Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND} if world.shape.mqtt else set()
+        groups["effects"] = [events_topic(area) for area in Area if area in told]
     swept = {Area.SESSION, Area.TOKEN} if world.shape.faust else set()
     if world.shape.projectors:
         groups[PROJECTOR] = [events_topic(area) for area in world.areas if area not in swept]
     if swept:
         groups[SWEEPER] = groups[FAUST] = [events_topic(area) for area in swept]
-    if world.shape.public:
-        groups["public"] = [events_topic(area) for area in (Area.CHARGE_POINT, Area.SESSION, Area.TOKEN)]
-    if world.shape.mqtt:
-        groups["mqtt"] = [
-            events_topic(area) for area in (Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND)
-        ]
     if world.shape.frames:
         groups["frames"] = [FRAMES]
     standing = {name: broker.group(name).positions for name in groups}
@@ -198,9 +195,9 @@ def _parked(world: World, name: str) -> list[Any]:
     return [
         parked
         for engine in world.processes[name].engines.values()
-        for owner in (engine, getattr(engine, "follower", None))
+        for owner in (engine, getattr(getattr(engine, "follower", engine), "sink", None))
         for parked in getattr(owner, "parked", ())
-        if isinstance(owner, Follower)
+        if isinstance(owner, Sink)
     ]
 
 

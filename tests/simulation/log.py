@@ -617,4 +617,4 @@ class SimMember(Member):
         await self._listener.gained(positions)
         if not self._changes:
             for place, position in positions.items():
-                self._cursor.put(place, position.offset)
+                self._cursor.put(place, self._listener.begin(place, position))

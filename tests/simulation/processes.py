@@ -24,7 +24,7 @@ from gateway.authorization import TagAuthorizer
 from gateway.mqtt.connection import Broker as MqttBroker
 from gateway.mqtt.connection import BrokerAway, Outgoing
 from gateway.mqtt.publisher import Teller
-from gateway.mqtt.publisher import _Follower as MqttFollower
+from gateway.mqtt.publisher import sink_of as mqtt_sink
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
@@ -38,12 +38,14 @@ from streams.channel import LogChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries
 from streams.envelope import Reply, decode_events
+from streams.facts import TransientError
 from streams.faust_epochs import Epochs
 from streams.faust_rows import Change, RowProjector
 from streams.feed import Feed
-from streams.follower import Follower, TransientError
+from streams.follower import Follower
 from streams.frame_projector import FrameProjector
 from streams.frames import FrameRecorder
+from streams.group import Group
 from streams.limiter import LocalLimiter
 from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
 from streams.processes import Processes
@@ -300,19 +302,17 @@ class Process:
         partners = PartnerBook(self.store, self.vault, world.loop.time)
         sender = OcpiSender(self.store, self.vault, partners, client, self.clock)
         assert self.bus is not None
-        deliveries = Deliveries(self.log, self.bus, nouns.EVENTS, sender, self.name, self.clock)
-        self.engines["deliveries"] = deliveries
-        self.keep("deliveries", deliveries.run)
+        sinks = [Deliveries(self.log, self.bus, nouns.EVENTS, sender, self.clock).sink]
         if world.shape.public:
-            public = PublicTopics(self.log, nouns.EVENTS, self.name)
-            self.engines["public"] = public
-            self.keep("public", public.run)
+            sinks.append(PublicTopics(self.log, nouns.EVENTS).sink)
         if world.shape.mqtt:
-            mqtt = MqttFollower(
-                self.log, self.name, Teller(self.store, nouns.EVENTS, SimMqtt(world, self.node))
-            )
-            self.engines["mqtt"] = mqtt
-            self.keep("mqtt", mqtt.run)
+            teller = Teller(self.store, nouns.EVENTS, SimMqtt(world, self.node))
+            sinks.append(mqtt_sink(self.log, teller, teller.handle))
+        apart = world.shape.most_in_a_sink
+        for sink in sinks:
+            sink.most_in_all = apart
+            self.engines[sink.name] = sink
+        self.keep("effects", Group(self.log, "effects", self.name, sinks, most_apart=apart).run)
 
     async def gateway(self) -> None:
         world = self.world

@@ -27,22 +27,26 @@ from streams import (
     checkpoints,
     claims,
     decider,
+    deliveries,
     envelope,
     faust_rows,
     feed,
     follower,
+    group,
     parking,
     partition,
     processes,
     projector,
     public,
     ranges,
+    sink,
     states,
 )
 from streams.backlog import Backlog
-from streams.follower import Fact
+from streams.facts import Fact
 from streams.log import LogUnavailable, Position, Record
 from streams.portions import append_all
+from streams.sink import Standing
 from streams.topology import PUBLIC
 
 Patch = tuple[object, str, Any]
@@ -325,43 +329,88 @@ def any_write_applies() -> list[Patch]:
 
 
 def positions_move_before_the_work() -> list[Patch]:
-    whole = follower.Follower._take
+    whole = sink.Sink._take
 
     async def take(self: Any, place: Any, lane: Any, taken: Any) -> None:
-        lane.position = taken[-1].offset + 1
+        lane.at = lane.at._replace(offset=taken[-1].offset + 1)
         await whole(self, place, lane, taken)
 
-    return [(follower.Follower, "_take", take)]
+    return [(sink.Sink, "_take", take)]
 
 
 def positions_forget_the_epoch() -> list[Patch]:
-    async def commit(self: Any, member: Any) -> None:
-        moved = {
-            place: Position(lane.position)
-            for place, lane in self._lanes.items()
-            if lane.position > lane.done and not lane.halted
-        }
-        if moved:
-            await member.commit(moved)
-            for place, position in moved.items():
-                if place in self._lanes:
-                    self._lanes[place].done = position.offset
+    def position(self: Any, place: Any, standings: Any) -> Position:
+        return Position(standings[self.sink.name].offset)
 
-    return [(follower.Follower, "_commit", commit)]
+    return [(follower.Follower, "_position", position)]
+
+
+def sinks_forget_the_epoch() -> list[Patch]:
+    whole = group.Group._position
+
+    def position(self: Any, place: Any, standings: Any) -> Position:
+        return whole(self, place, {name: at._replace(epoch=-1) for name, at in standings.items()})
+
+    return [(group.Group, "_position", position)]
+
+
+def sinks_share_the_foremost_position() -> list[Patch]:
+    whole = group.Group._position
+
+    def position(self: Any, place: Any, standings: Any) -> Position:
+        foremost = max(standings.values())
+        return whole(self, place, dict.fromkeys(standings, foremost))
+
+    return [(group.Group, "_position", position)]
+
+
+def notes_forget_who_is_behind() -> list[Patch]:
+    """And who is not in a note begins where the group is, not at the beginning of the log."""
+    whole, standings = group.Group._position, group.Group._standings
+
+    def position(self: Any, place: Any, at: Any) -> Position:
+        foremost = max(at.values())
+        told = whole(self, place, {name: one for name, one in at.items() if one == foremost})
+        return told._replace(offset=foremost.offset)
+
+    def read(self: Any, place: Any, told: Position) -> Any:
+        found = standings(self, place, told)
+        return {sink.name: Standing(told.offset, -1) for sink in self.sinks if told.note} | found
+
+    return [(group.Group, "_position", position), (group.Group, "_standings", read)]
+
+
+def what_a_sink_let_go_of_is_gone() -> list[Patch]:
+    def let_go(self: Any) -> None:
+        for _ in range((len(self._queue) + 1) // 2):
+            self._queue.pop()
+
+    return [(Backlog, "let_go", let_go)]
+
+
+def nobody_reads_what_stands_before_the_common_reading() -> list[Patch]:
+    whole = sink.Sink.gain
+
+    def gain(self: Any, starts: Any) -> None:
+        whole(self, starts)
+        for place in starts:
+            self.lanes[place].backlog.clear()
+
+    return [(sink.Sink, "gain", gain)]
 
 
 def what_raises_is_skipped() -> list[Patch]:
     async def park(self: Any, lane: Any, parked: Any) -> None:
         return None
 
-    return [(follower.Follower, "_park", park)]
+    return [(sink.Sink, "_park", park)]
 
 
 def parked_in_memory_only() -> list[Patch]:
     async def park(self: Any, lane: Any, parked: Any) -> None:
         lane.parked[parked.aggregate] = parked
 
-    return [(follower.Follower, "_park", park)]
+    return [(sink.Sink, "_park", park)]
 
 
 def nobody_sweeps() -> list[Patch]:
@@ -513,8 +562,6 @@ def attempts_are_not_leased() -> list[Patch]:
             return await whole(self, job, content, correlation_id)
         finally:
             self._clock = clock
-
-    from streams import deliveries
 
     async def wait(self: Any, event: Any, content: Any, correlation_id: str, within: Any) -> Any:
         try:

@@ -73,6 +73,8 @@ class Shape:
     frames: bool = False
     operators: bool = False
     stories: bool = False
+    most_in_a_sink: int = 5_000
+    """Records that wait for one of effects' sinks."""
     checkpoint_every: float = 5.0
     hot: int = 4
     whole_fetches: float = 0.7
@@ -404,8 +406,8 @@ def draw_shape(chance: Random) -> Shape:
         faust=faust,
         areas=tuple(areas),
         faust_skips=0.2 if yes(0.3) else 0.0,
-        mqtt=whole and yes(0.15),
-        public=whole and yes(0.15),
+        mqtt=whole and yes(0.25),
+        public=whole and yes(0.25),
         frames=whole and yes(0.1),
         operators=operators,
         stories=yes(0.2),
@@ -413,6 +415,7 @@ def draw_shape(chance: Random) -> Shape:
         hot=1 + int(chance.random() * 6),
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
+        most_in_a_sink=chance.choice((2, 12, 5_000)),
     )
 
 
@@ -631,7 +634,7 @@ def sealed(world: World) -> Iterator[None]:
                 tasks.clear()
 
 
-_CLOCKED = (("streams.follower", "datetime"), ("streams.projector", "datetime"))
+_CLOCKED = (("streams.sink", "datetime"), ("streams.facts", "datetime"), ("streams.projector", "datetime"))
 
 
 def digest(values: Mapping[str, Any]) -> int:

@@ -256,6 +256,27 @@ class LogContract:
         assert told.held[TopicPartition(topic, 1)] == Position(0)
         await again.close()
 
+    async def test_a_partition_is_read_from_where_its_listener_begins_and_the_position_stays(
+        self, log: Log, topic: str
+    ) -> None:
+        class Begins(Told):
+            def begin(self, place: TopicPartition, position: Position) -> int:
+                return int(position.note) if position.note else position.offset
+
+        group, place = f"g.{topic}", TopicPartition(topic, 0)
+        await log.append(topic, 0, [Record(b"k", b"%d" % n) for n in range(5)])
+        member = log.member(group, [topic], "n1", Begins())
+        await member.start()
+        await read(member, 5)
+        await member.commit({place: Position(1, "3")})
+        await member.close()
+        told = Begins()
+        again = log.member(group, [topic], "n1", told)
+        await again.start()
+        assert [record.value for record in await read(again, 2)] == [b"3", b"4"]
+        assert told.held[place] == Position(1, "3")
+        await again.close()
+
     async def test_two_members_share_and_the_one_that_stays_gets_all_back(self, log: Log, topic: str) -> None:
         group = f"g.{topic}"
         told1, told2 = Told(), Told()

@@ -19,6 +19,7 @@ from streams.channel import LocalChannel
 from streams.decider import Decider
 from streams.deliveries import Deliveries, Outcome, Sender
 from streams.envelope import decode_events
+from streams.group import Group
 from streams.log import Listener, Log, LogUnavailable, Member, Position, TopicPartition
 from streams.partition import Rules
 from streams.replay import facts, places
@@ -97,11 +98,13 @@ class Effects:
             yield
 
     @asynccontextmanager
-    async def delivering(self, *, concurrency: int = 8, queue: int = 2000) -> AsyncIterator[Deliveries[int]]:
+    async def delivering(
+        self, *, concurrency: int = 8, queue: int = 2000, group: str = "effects"
+    ) -> AsyncIterator[Deliveries[int]]:
         engine = Deliveries(
-            self.log, self.bus, EVENTS, self.sender, "one", self.clock, concurrency=concurrency, queue=queue
+            self.log, self.bus, EVENTS, self.sender, self.clock, concurrency=concurrency, queue=queue
         )
-        async with _running(engine.run()):
+        async with _running(Group(self.log, group, "one", [engine.sink]).run()):
             yield engine
 
     async def want(self, to: PartyId, object_id: str) -> None:
@@ -155,7 +158,7 @@ async def test_an_attempt_that_another_process_is_given_too_is_made_by_one_of_th
         async with effects.delivering() as engine:
             for number in (1, 2):
                 await effects.want(GOOD, str(number))
-                await until(lambda number=number: engine.follower.handled >= number)  # type: ignore[misc]
+                await until(lambda number=number: engine.sink.handled >= number)  # type: ignore[misc]
         effects.log = embedded
         async with effects.delivering():
             await until(lambda: delivered(effects, GOOD, "1"))
@@ -176,9 +179,8 @@ async def test_what_was_delivered_before_the_groups_positions_were_lost_is_not_s
                 await effects.want(GOOD, str(number))
                 await until(lambda number=number: delivered(effects, GOOD, str(number)))  # type: ignore[misc]
         sender.sent.clear()
-        async with effects.delivering() as engine:
-            engine.follower.group = "nobody-knows-it"
-            engine.follower._batch = 1
+        async with effects.delivering(group="nobody-knows-it") as engine:
+            engine.sink._batch = 1
             await effects.want(GOOD, "3")
             await until(lambda: delivered(effects, GOOD, "3"))
 
@@ -237,7 +239,7 @@ async def test_what_does_not_fit_into_a_partners_queue_comes_again_when_its_leas
         async with effects.delivering(concurrency=1, queue=1) as engine:
             for i in range(5):
                 await effects.want(BAD, str(i))
-            await until(lambda: engine.follower.handled == 5)
+            await until(lambda: engine.sink.handled == 5)
         sender.silent.clear()
         async with effects.delivering():
             effects.clock.ahead = timedelta(seconds=31)
@@ -256,7 +258,7 @@ async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same
     async with effects.deciding():
         async with effects.delivering() as engine:
             await effects.want(GOOD, "1")
-            await until(lambda: sender.sent and engine.follower.handled)
+            await until(lambda: sender.sent and engine.sink.handled)
         sender.silent.clear()
         async with effects.delivering():
             effects.clock.ahead = timedelta(seconds=31)

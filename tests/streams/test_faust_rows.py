@@ -30,8 +30,8 @@ from projections.store import (
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
+from streams.facts import TransientError
 from streams.faust_rows import Change, Outcome, RowProjector
-from streams.follower import TransientError
 from streams.projector import Projector
 from tests.projections.facts import (
     EVENTS,

@@ -16,7 +16,8 @@ from commands.base import Area
 from domain.aggregate import UnknownEventError
 from projections.store.generations import Generation
 from streams.envelope import decode_events
-from streams.follower import Fact, Follower, TransientError
+from streams.facts import Fact, TransientError
+from streams.follower import Follower
 from streams.log import Log, Member, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from streams.topology import events_topic, partition_of
@@ -233,7 +234,7 @@ async def test_a_follower_whose_last_position_is_not_committed_in_time_leaves_it
 ) -> None:
     """A member that stayed open would hand on to it what it is given, beside the one of its next run."""
 
-    async def hang(self: Follower, member: Member) -> None:
+    async def hang(self: Follower, member: Member, places: object) -> None:
         await asyncio.Event().wait()
 
     with monkeypatch.context() as away:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from commands.base import Area
-from streams.follower import Fact, Follower
+from streams.facts import Fact
+from streams.follower import Follower
 from streams.log import Log, Record, TopicPartition
 from streams.parking import Parking
 from streams.sqlite_log import SqliteLog

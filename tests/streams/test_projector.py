@@ -29,7 +29,7 @@ from projections.store import (
 )
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Decision
-from streams.follower import Fact
+from streams.facts import Fact
 from streams.log import Log
 from streams.projector import LETTERS, Projector
 from streams.rebuild import Rebuild

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.group import Group
 from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
 from streams.public import APPEND_BYTES, PublicTopics, chunks
 from streams.sqlite_log import SqliteLog
@@ -61,8 +62,8 @@ async def eventually(fact: Callable[[], bool]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(engine: PublicTopics) -> AsyncIterator[None]:
-    task = asyncio.create_task(engine.run())
+async def running(log: Log, engine: PublicTopics) -> AsyncIterator[None]:
+    task = asyncio.create_task(Group(log, "effects", "one", [engine.sink]).run())
     try:
         yield
     finally:
@@ -78,8 +79,8 @@ def types(records: Sequence[Stored]) -> list[str]:
 async def test_public_events_are_appended_in_order_under_their_aggregate(log: SqliteLog) -> None:
     await write(log, started(), used(2, 30, 10), ended(3, 60, 20), priced(4, 60), meta=meta())
     await write(log, registered(), connected(2), meta=meta())
-    engine = PublicTopics(log, EVENTS, "one")
-    async with running(engine):
+    engine = PublicTopics(log, EVENTS)
+    async with running(log, engine):
         sessions = await read(log, "sessions", KEY, 3)
         cdrs = await read(log, "cdrs", KEY, 1)
         points = await read(log, "charge-points", "charge_point|demo|CP-1", 1)
@@ -93,8 +94,8 @@ async def test_public_events_are_appended_in_order_under_their_aggregate(log: Sq
 
 async def test_a_cdr_that_is_withheld_is_public_and_counted(log: SqliteLog) -> None:
     await write(log, started(), ended(2, 60, 20), withheld(3, 60), meta=meta())
-    engine = PublicTopics(log, EVENTS, "one")
-    async with running(engine):
+    engine = PublicTopics(log, EVENTS)
+    async with running(log, engine):
         cdrs = await read(log, "cdrs", KEY, 1)
         await eventually(lambda: engine.counts["withheld"] > 0)
     assert types(cdrs) == ["cdr.withheld.v1"]
@@ -103,12 +104,12 @@ async def test_a_cdr_that_is_withheld_is_public_and_counted(log: SqliteLog) -> N
 
 async def test_after_a_restart_it_goes_on_where_it_was(log: SqliteLog) -> None:
     await write(log, started(), meta=meta())
-    first = PublicTopics(log, EVENTS, "one")
-    async with running(first):
-        await eventually(lambda: first.follower.handled == 1)
+    first = PublicTopics(log, EVENTS)
+    async with running(log, first):
+        await eventually(lambda: first.sink.handled == 1)
     await write(log, ended(2, 60, 20), meta=meta())
-    second = PublicTopics(log, EVENTS, "one")
-    async with running(second):
+    second = PublicTopics(log, EVENTS)
+    async with running(log, second):
         found = await read(log, "sessions", KEY, 2)
     assert types(found) == ["session.started.v1", "session.ended.v1"]
 
@@ -132,11 +133,11 @@ async def test_an_event_that_cannot_be_told_parks_its_aggregate_and_the_others_a
         id for n in range(999) if partition_of(f"session|{(id := f's-{n}')}") == partition_of("session|s-bad")
     )
     await write(log, started(id="s-bad"), started(id=beside), ended(2, 60, 20, id=beside), meta=meta())
-    engine = PublicTopics(log, EVENTS, "one")
-    async with running(engine):
+    engine = PublicTopics(log, EVENTS)
+    async with running(log, engine):
         found = await read(log, "sessions", f"session|{beside}", 2)
-        await eventually(lambda: len(engine.follower.parked) == 1)
-        assert engine.follower.parked[0].aggregate == "session|s-bad"
+        await eventually(lambda: len(engine.sink.parked) == 1)
+        assert engine.sink.parked[0].aggregate == "session|s-bad"
     await log.close()
     assert types(found) == ["session.started.v1", "session.ended.v1"]
 
@@ -159,7 +160,7 @@ async def test_an_append_of_unknown_outcome_is_repeated_with_the_same_ids(tmp_pa
     await log.start()
     await log.ensure(topics())
     await write(log, started(), meta=meta())
-    async with running(PublicTopics(log, EVENTS, "one")):
+    async with running(log, PublicTopics(log, EVENTS)):
         first, again = await read(log, "sessions", KEY, 2)
     await log.close()
     assert (first.headers, first.value) == (again.headers, again.value)

@@ -19,7 +19,7 @@ from projections.store import (
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
-from streams.follower import TransientError
+from streams.facts import TransientError
 from streams.writer import StoreWriter
 from tests.streams.harness import until
 

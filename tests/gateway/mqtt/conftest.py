@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 import aiomqtt
 import pytest
 
+from gateway.mqtt import Publisher
 from projections.store.sqlite import SqliteReadStore
+from streams.group import Group
+from streams.log import Log
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
 
@@ -94,6 +97,16 @@ async def running(work: Coroutine[object, object, None]) -> AsyncIterator[asynci
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+@contextlib.asynccontextmanager
+async def telling(log: Log, publisher: Publisher) -> AsyncIterator[None]:
+    """A publisher, and the group that gives it facts."""
+    async with (
+        running(publisher.run()),
+        running(Group(log, "effects", "one", [publisher.sink]).run()),
+    ):
+        yield
 
 
 async def eventually(fact: Callable[[], bool]) -> None:

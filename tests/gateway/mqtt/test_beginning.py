@@ -11,9 +11,9 @@ from gateway.mqtt import Connection, Publisher
 from gateway.mqtt.beginning import SOON, Beginning
 from gateway.mqtt.connection import Outgoing
 from projections.store.sqlite import SqliteReadStore
-from streams.log import Position, TopicPartition
+from streams.log import TopicPartition
 from streams.sqlite_log import SqliteLog
-from tests.gateway.mqtt.conftest import eventually, running
+from tests.gateway.mqtt.conftest import eventually, telling
 from tests.projections.facts import EVENTS, connected, ended, meta, registered, started, status, write
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,7 +48,7 @@ async def test_what_was_before_it_is_switched_on_is_not_told_and_the_status_is_t
 ) -> None:
     await write(log, *HISTORY, meta=meta())
     broker = Willing()
-    async with running(Publisher(log, store, EVENTS, broker, "one").run()):
+    async with telling(log, Publisher(log, store, EVENTS, broker)):
         await eventually(lambda: bool(broker.told))
         # A session that began before is known when it ends.
         await write(log, ended(2, 60, 30), meta=meta())
@@ -59,7 +59,7 @@ async def test_what_was_before_it_is_switched_on_is_not_told_and_the_status_is_t
 async def test_all_is_told_where_it_was_asked_for(log: SqliteLog, store: SqliteReadStore) -> None:
     await write(log, *HISTORY, meta=meta())
     broker = Willing()
-    async with running(Publisher(log, store, EVENTS, broker, "one", tell_history=True).run()):
+    async with telling(log, Publisher(log, store, EVENTS, broker, tell_history=True)):
         await eventually(lambda: len(broker.told) == 5)
     assert (SESSION_TOPIC, "session_started") in broker.told
     assert [what for topic, what in broker.told if topic == STATUS_TOPIC][-1] == "Occupied"
@@ -69,13 +69,13 @@ async def test_after_a_restart_what_happened_meanwhile_is_told(
     log: SqliteLog, store: SqliteReadStore
 ) -> None:
     first, second = Willing(), Willing()
-    engine = Publisher(log, store, EVENTS, first, "one")
-    async with running(engine.run()):
+    engine = Publisher(log, store, EVENTS, first)
+    async with telling(log, engine):
         await eventually(lambda: not engine.beginning.awaited.is_set() and engine.beginning.known.is_set())
         await write(log, started(), meta=meta())
         await eventually(lambda: bool(first.told))
     await write(log, ended(2, 60, 30), meta=meta())
-    async with running(Publisher(log, store, EVENTS, second, "one").run()):
+    async with telling(log, Publisher(log, store, EVENTS, second)):
         await eventually(lambda: bool(second.told))
     assert first.told == [(SESSION_TOPIC, "session_started")]
     assert second.told == [(SESSION_TOPIC, "session_stopped")]
@@ -84,13 +84,13 @@ async def test_after_a_restart_what_happened_meanwhile_is_told(
 async def test_it_is_ready_once_it_is_known_from_where_on_it_tells(
     log: SqliteLog, store: SqliteReadStore
 ) -> None:
-    engine = Publisher(log, store, EVENTS, Willing(), "one")
+    engine = Publisher(log, store, EVENTS, Willing())
     try:
         await engine.ready()
         raise AssertionError("nothing was gained yet")
     except RuntimeError as error:
         assert "from where on" in str(error)
-    async with running(engine.run()):
+    async with telling(log, engine):
         await eventually(engine.beginning.known.is_set)
         await engine.ready()
 
@@ -99,16 +99,10 @@ async def test_it_is_ready_once_it_is_known_from_where_on_it_tells(
 
 
 class Offsets(SqliteLog):
-    """A log of which only positions and ends are asked; a test sets both."""
+    """A log of which only ends are asked; a test sets them."""
 
     def __init__(self) -> None:
-        self.at: dict[TopicPartition, Position] = {}
         self.end: dict[TopicPartition, int] = {PLACE: 10, OTHER: 20}
-
-    async def committed(
-        self, group: str, places: Sequence[TopicPartition]
-    ) -> Mapping[TopicPartition, Position]:
-        return {place: self.at[place] for place in places if place in self.at}
 
     async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {place: self.end[place] for place in places}
@@ -122,7 +116,7 @@ class Clock:
 
 
 def beginning(log: Offsets, store: SqliteReadStore, clock: Clock) -> Beginning:
-    return Beginning(log, store, "chargesphere_mqtt", "group", clock)
+    return Beginning(log, store, "chargesphere_mqtt", clock)
 
 
 async def test_it_begins_at_the_end_of_then_and_a_restart_before_that_changes_nothing(
@@ -130,29 +124,27 @@ async def test_it_begins_at_the_end_of_then_and_a_restart_before_that_changes_no
 ) -> None:
     log, clock = Offsets(), Clock()
     first = beginning(log, store, clock)
-    await first.gained({PLACE: Position(0), OTHER: Position(0)})
+    await first.gained({PLACE: False, OTHER: False})
     assert (first.of(PLACE), first.of(OTHER)) == (10, 20)
     assert first.reached({PLACE: 9, OTHER: 20}) == [OTHER]
     log.end = {PLACE: 100, OTHER: 100}
     # Killed before its first position was kept, and after it.
-    kept: list[dict[TopicPartition, Position]] = [{}, {PLACE: Position(5), OTHER: Position(20)}]
-    for log.at in kept:
+    for kept in (False, True):
         clock.now += timedelta(hours=1)
         again = beginning(log, store, clock)
-        await again.gained({PLACE: Position(0), OTHER: Position(0)})
+        await again.gained({PLACE: kept, OTHER: kept})
         assert (again.of(PLACE), again.of(OTHER)) == (10, 20)
 
 
 async def test_once_begun_it_goes_on_at_its_position(store: SqliteReadStore) -> None:
     log, clock = Offsets(), Clock()
     first = beginning(log, store, clock)
-    await first.gained({PLACE: Position(0)})
+    await first.gained({PLACE: False})
     clock.now += timedelta(seconds=1)
     await first.begun([PLACE])
     assert not first.awaited.is_set()
-    log.at[PLACE] = Position(12)
     again = beginning(log, store, clock)
-    await again.gained({PLACE: Position(12)})
+    await again.gained({PLACE: True})
     assert again.of(PLACE) == 0
 
 
@@ -161,12 +153,12 @@ async def test_killed_before_its_first_position_was_kept_it_begins_where_it_bega
 ) -> None:
     log, clock = Offsets(), Clock()
     first = beginning(log, store, clock)
-    await first.gained({PLACE: Position(0)})
+    await first.gained({PLACE: False})
     clock.now += timedelta(seconds=1)
     await first.begun([PLACE])
     log.end[PLACE] = 12
     again = beginning(log, store, clock)
-    await again.gained({PLACE: Position(0)})
+    await again.gained({PLACE: False})
     assert again.of(PLACE) == 10
 
 
@@ -174,29 +166,29 @@ async def test_a_group_whose_positions_are_gone_begins_at_the_end_again(store: S
     """Kafka forgets the positions of a group that nobody has been a member of for a week."""
     log, clock = Offsets(), Clock()
     first = beginning(log, store, clock)
-    await first.gained({PLACE: Position(0)})
+    await first.gained({PLACE: False})
     clock.now += timedelta(seconds=1)
     await first.begun([PLACE])
     log.end[PLACE] = 1000
     clock.now += SOON + timedelta(seconds=1)
     again = beginning(log, store, clock)
-    await again.gained({PLACE: Position(0)})
+    await again.gained({PLACE: False})
     assert again.of(PLACE) == 1000
 
 
 async def test_where_the_log_is_shorter_than_then_it_begins_at_its_end(store: SqliteReadStore) -> None:
     """A log that was restored, beside a store that was not."""
     log, clock = Offsets(), Clock()
-    await beginning(log, store, clock).gained({PLACE: Position(0)})
+    await beginning(log, store, clock).gained({PLACE: False})
     log.end[PLACE] = 4
     again = beginning(log, store, clock)
-    await again.gained({PLACE: Position(0)})
+    await again.gained({PLACE: False})
     assert again.of(PLACE) == 4
 
 
 async def test_a_partition_that_another_node_has_now_is_not_waited_for(store: SqliteReadStore) -> None:
     first = beginning(Offsets(), store, Clock())
-    await first.gained({PLACE: Position(0)})
+    await first.gained({PLACE: False})
     first.forget([PLACE])
     assert not first.awaited.is_set()
     await first.begun([PLACE])

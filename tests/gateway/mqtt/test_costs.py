@@ -16,7 +16,7 @@ from domain.aggregate import Event, EventRegistry, event_name
 from domain.charge_point import AGGREGATE_EVENTS, ChargePoint
 from gateway.mqtt import Broker
 from gateway.mqtt.connection import Outgoing
-from gateway.mqtt.publisher import AREAS, Teller
+from gateway.mqtt.publisher import Teller, sink_of
 from projections.mqtt import TOLD
 from projections.public import TOLD as PUBLIC
 from projections.store import Applied, Document, PositionKey, Write
@@ -25,7 +25,7 @@ from streams.bus import CommandBus
 from streams.channel import LocalChannel
 from streams.deliveries import Deliveries, Outcome, Sender
 from streams.envelope import record
-from streams.follower import Follower
+from streams.group import Group
 from streams.log import Record
 from streams.public import PublicTopics
 from streams.sqlite_log import SqliteLog
@@ -175,14 +175,13 @@ async def test_a_thousand_facts_are_decoded_once_and_cost_few_round_trips(tmp_pa
         }
     )
     reports = Reports(log)
-    mqtt = Follower(log, "mqtt", AREAS, "one", Teller(store, registry, broker).handle)
-    public = PublicTopics(log, registry, "one")
-    deliveries = Deliveries(log, reports, registry, Taken(), "one", lambda: NOON)
+    teller = Teller(store, registry, broker)
+    mqtt, public = sink_of(log, teller, teller.handle), PublicTopics(log, registry).sink
+    deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
+    effects = Group(log, "effects", "one", [deliveries.sink, public, mqtt])
     read = sum(not events[0].originator_id.startswith("delivery|") for events in facts)
-    async with running(mqtt.run()), running(public.run()), running(deliveries.run()):
-        await eventually(
-            lambda: mqtt.handled == public.follower.handled == read and reports.told == 4 * POINTS
-        )
+    async with running(effects.run()):
+        await eventually(lambda: mqtt.handled == public.handled == read and reports.told == 4 * POINTS)
     await log.close()
     await store.close()
 

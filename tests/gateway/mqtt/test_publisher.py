@@ -18,7 +18,7 @@ from projections.mqtt import message_id
 from projections.store import Applied, PositionKey, StoreRejected, Write
 from projections.store.sqlite import SqliteReadStore
 from streams.sqlite_log import SqliteLog
-from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, running
+from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, telling
 from tests.projections.facts import (
     EVENTS,
     concluded,
@@ -39,9 +39,9 @@ from tests.servers import Mosquitto
 QUICK = (0.05, 0.2)
 
 
-def publisher(log: SqliteLog, store: SqliteReadStore, url: str, node: str = "one") -> Publisher:
+def publisher(log: SqliteLog, store: SqliteReadStore, url: str) -> Publisher:
     """One that tells what stands in the log already."""
-    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), node, tell_history=True)
+    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), tell_history=True)
 
 
 async def test_a_charge_is_told_from_start_to_end_with_event_ids(
@@ -52,7 +52,7 @@ async def test_a_charge_is_told_from_start_to_end_with_event_ids(
     await write(log, *events, meta=meta())
     async with (
         listening(mosquitto.url_of("demo"), f"ocpp/events/demo/{cp}/#") as ear,
-        running(publisher(log, store, mosquitto.url).run()),
+        telling(log, publisher(log, store, mosquitto.url)),
     ):
         seen = await ear.until(lambda one: _type(one) == "session_stopped")
     assert [_type(one) for one in seen] == ["session_started", "meter_value", "session_stopped"]
@@ -74,7 +74,7 @@ async def test_a_tenant_sees_its_own_messages_and_nobody_elses(
     async with (
         listening(mosquitto.url_of("acme"), "#") as acme,
         listening(mosquitto.url_of("demo"), "#", "ocpp/events/acme/#", "ocpp/status/acme/#") as demo,
-        running(publisher(log, store, mosquitto.url).run()),
+        telling(log, publisher(log, store, mosquitto.url)),
     ):
         wanted = {f"ocpp/{what}/acme/{theirs}" for what in ("status",)} | {
             f"ocpp/events/acme/{theirs}/session"
@@ -99,7 +99,7 @@ async def test_the_status_is_there_for_who_comes_later(
     topic = f"ocpp/status/demo/{cp}"
     async with (
         listening(mosquitto.url_of("demo"), topic) as ear,
-        running(publisher(log, store, mosquitto.url).run()),
+        telling(log, publisher(log, store, mosquitto.url)),
     ):
         await ear.until(lambda one: _field(one, "status") == "Occupied")
     async with listening(mosquitto.url_of("demo"), topic) as later:
@@ -119,7 +119,7 @@ async def test_the_outcome_of_a_command_reaches_its_tenant(
     )
     async with (
         listening(mosquitto.url_of("demo"), f"ocpp/responses/demo/{cp}") as ear,
-        running(publisher(log, store, mosquitto.url).run()),
+        telling(log, publisher(log, store, mosquitto.url)),
     ):
         [seen] = await ear.until(lambda one: True)
     assert (_field(seen, "command_id"), _field(seen, "status")) == ("r-9", "timed_out")
@@ -150,8 +150,8 @@ async def test_a_broker_killed_in_the_middle_loses_nothing(
     sessions = [started(id=f"s-{number:04}", cp=f"CP-{number % 50}") for number in range(600)]
     ids = {message_id(event, "session") for event in sessions}
     connection = Gated(own_mosquitto.url)
-    engine = Publisher(log, store, EVENTS, connection, "one", tell_history=True)
-    async with running(engine.run()):
+    engine = Publisher(log, store, EVENTS, connection, tell_history=True)
+    async with telling(log, engine):
         writing = asyncio.create_task(write(log, *sessions, meta=meta()))
         await eventually(lambda: len(connection.acknowledged) >= 100)
         connection.gate.clear()
@@ -167,7 +167,7 @@ async def test_a_broker_killed_in_the_middle_loses_nothing(
             missing = ids - before
             while missing:
                 missing -= {one.event_id for one in await ear.until(lambda one: True)}
-        await eventually(lambda: engine.follower.handled == len(sessions))
+        await eventually(lambda: engine.sink.handled == len(sessions))
     assert engine.counts["losses"] == 1
 
 
@@ -176,10 +176,10 @@ async def test_after_a_restart_it_goes_on_where_it_was(
 ) -> None:
     cp = unique("cp")
     async with listening(mosquitto.url_of("demo"), f"ocpp/events/demo/{cp}/#") as ear:
-        async with running(publisher(log, store, mosquitto.url).run()):
+        async with telling(log, publisher(log, store, mosquitto.url)):
             await write(log, started(cp=cp), meta=meta())
             await ear.until(lambda one: _type(one) == "session_started")
-        async with running(publisher(log, store, mosquitto.url).run()):
+        async with telling(log, publisher(log, store, mosquitto.url)):
             await write(log, ended(2, 60, 30), meta=meta())
             seen = await ear.until(lambda one: _type(one) == "session_stopped")
     assert _field(seen[-1], "charge_point_id") == cp
@@ -191,8 +191,8 @@ async def test_a_broker_that_lost_what_it_retained_is_told_the_status_anew(
     """mosquitto saves retained messages only now and then: a kill loses them."""
     await write(log, registered(), connected(2), status(3, "Available"), meta=meta())
     engine = publisher(log, store, own_mosquitto.url)
-    async with running(engine.run()):
-        await eventually(lambda: engine.follower.handled == 3)
+    async with telling(log, engine):
+        await eventually(lambda: engine.sink.handled == 3)
         own_mosquitto.kill()
         await engine.connection.away.wait()
         own_mosquitto.restart()
@@ -219,10 +219,10 @@ async def test_a_broker_that_stays_away_is_one_line_for_all_partitions_together(
     ]
     await write(log, *facts, meta=meta())
     connection = Nowhere("mqtt://127.0.0.1:1", backoff_s=(0.05, 0.05))
-    engine = Publisher(log, store, EVENTS, connection, "one")
-    async with running(engine.run()):
+    engine = Publisher(log, store, EVENTS, connection)
+    async with telling(log, engine):
         await eventually(lambda: connection.tries >= 20 and engine.counts["waited"] >= 10)
-    assert engine.follower.handled == 0
+    assert engine.sink.handled == 0
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
         "MQTT broker mqtt://127.0.0.1:1: [Errno 111] Connection refused; trying again until it answers"
     ]
@@ -314,7 +314,7 @@ async def test_a_partition_that_comes_back_is_read_anew(store: SqliteReadStore) 
     place = facts[0].place
     await here.handle(place, facts[:1])
     await there.handle(place, facts[1:3])
-    here.forget([place])
+    here.forget(place)
     await here.handle(place, facts[3:])
     payload = json.loads(broker.payloads[-1])
     assert [connector["id"] for connector in payload["connectors"]] == [1, 2]
@@ -326,11 +326,11 @@ async def test_a_broker_that_is_away_from_the_start_is_waited_for(
     own_mosquitto.kill()
     await write(log, registered(), connected(2), meta=meta())
     engine = publisher(log, store, own_mosquitto.url)
-    async with running(engine.run()):
+    async with telling(log, engine):
         await eventually(lambda: engine.counts["waited"] > 0)
-        assert engine.follower.handled == 0
+        assert engine.sink.handled == 0
         own_mosquitto.restart()
-        await eventually(lambda: engine.follower.handled == 2)
+        await eventually(lambda: engine.sink.handled == 2)
     async with client(own_mosquitto.url_of("demo")) as later:
         await later.subscribe("ocpp/status/demo/CP-1", qos=1)
         message = await anext(aiter(later.messages))
