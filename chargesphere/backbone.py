@@ -192,6 +192,7 @@ class Backbone:
             nouns.EVENTS,
             nouns.VIEWS,
             nouns.FEEDS,
+            nouns.BLOCKS,
             stories=nouns.told,
             observe=self.observe("projector"),
         )
@@ -206,6 +207,7 @@ class Backbone:
             projector.handle,
             commit_every=POSITIONS_EVERY,
             forget=projector.forget,
+            keeper=projector.kept,
         )
         self.engines["projector-follower"] = follower
         self._start_projecting("projector", projector, follower)

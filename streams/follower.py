@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
@@ -70,6 +71,19 @@ Forget = Callable[[TopicPartition], None]
 Settled = Callable[[TopicPartition, int], None]
 
 
+class Keeper(Protocol):
+    """Whatever a handler keeps back in memory, and writes now and then."""
+
+    async def write_due(self) -> None:
+        """Write it where it is time. Raises TransientError."""
+
+    async def write(self) -> None:
+        """Write it now. Raises TransientError."""
+
+    def unwritten(self, place: TopicPartition) -> tuple[int, int] | None:
+        """The first offset of which something is kept back, and the epoch there."""
+
+
 class TransientError(Exception):
     """A neighbour is away: the same batch is handed over again, later."""
 
@@ -97,7 +111,8 @@ class Follower(Listener):
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
     seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
     that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a partition's
-    position is committed, as soon as it is: what stands before is given to nobody else. The attribute `generation` is
+    position is committed, as soon as it is: what stands before is given to nobody else. No position passes what the
+    `keeper` keeps back. The attribute `generation` is
     that of the read models which the facts go into; a position that holds for another one counts as its floor.
     """
 
@@ -115,6 +130,7 @@ class Follower(Listener):
         gather: float = 0.05,
         forget: Forget | None = None,
         settled: Settled | None = None,
+        keeper: Keeper | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.group = group
@@ -129,6 +145,7 @@ class Follower(Listener):
         self._gather = gather
         self._forget = forget
         self._settled = settled
+        self._keeper = keeper
         self._moved = asyncio.Event()
         self._most_waiting = most_waiting
         self._parking = Parking(log)
@@ -178,12 +195,17 @@ class Follower(Listener):
                 task.cancel()
             try:
                 await asyncio.gather(*beside, return_exceptions=True)
-                with contextlib.suppress(LogUnavailable, TimeoutError):
-                    await asyncio.wait_for(self._commit(member), 2)
+                with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
+                    await asyncio.wait_for(self._finish(member), 2)
             finally:
                 # Whatever else fails: a member that stays open would hand on to us what it is given.
                 self._lanes.clear()
                 await member.close()
+
+    async def _finish(self, member: Member) -> None:
+        if self._keeper is not None:
+            await self._keeper.write()
+        await self._commit(member)
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
         for place, position in positions.items():
@@ -438,32 +460,38 @@ class Follower(Listener):
                 await self._moved.wait()
                 self._moved.clear()
             try:
+                if self._keeper is not None:
+                    await self._keeper.write_due()
                 await self._commit(member)
                 if self._settled is not None:
                     for place, lane in self._lanes.items():
                         self._settled(place, lane.done)
-            except LogUnavailable as error:
+            except (LogUnavailable, TransientError) as error:
                 logger.warning("%s: %s", self.group, error)
                 if self._settled is not None:
                     self._moved.set()
                     await asyncio.sleep(COMMIT_AGAIN)
 
     async def _commit(self, member: Member) -> None:
-        lanes = {
-            place: lane
-            for place, lane in self._lanes.items()
-            if lane.position > lane.done and not lane.halted
-        }
+        lanes: dict[TopicPartition, _Lane] = {}
+        moved: dict[TopicPartition, Position] = {}
+        for place, lane in self._lanes.items():
+            offset, epoch = self._done(place, lane)
+            if offset > lane.done and not lane.halted:
+                lanes[place], moved[place] = lane, Position(offset, noted(epoch, self.generation))
         if not lanes:
             return
-        moved = {
-            place: Position(lane.position, noted(lane.epoch, self.generation))
-            for place, lane in lanes.items()
-        }
         await member.commit(moved)
         for place, lane in lanes.items():
             if self._lanes.get(place) is lane:
                 lane.done = moved[place].offset
+
+    def _done(self, place: TopicPartition, lane: _Lane) -> tuple[int, int]:
+        """The offset up to which all is done, and the epoch there."""
+        kept = self._keeper.unwritten(place) if self._keeper is not None else None
+        if kept is not None and kept[0] < lane.position:
+            return kept
+        return lane.position, lane.epoch
 
 
 def noted(epoch: int, generation: Generation) -> str:
