@@ -205,7 +205,7 @@ async def check_read_models(log: Log, store: ReadStore, folder: Path, found: Fin
     """Every read model equals what the log folds to, in a store of its own."""
     fresh = SqliteReadStore(folder / "folded")
     try:
-        projector = Projector(fresh, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
+        projector = Projector(fresh, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
         await Rebuild(log, projector).go_on()
         for parked in projector.parked:
             found.problem("a document that cannot be folded", "/".join(parked))

@@ -196,6 +196,7 @@ class Backbone:
             nouns.EVENTS,
             nouns.VIEWS,
             nouns.FEEDS,
+            nouns.BLOCKS,
             stories=nouns.told,
             observe=self.observe("projector"),
         )
@@ -210,6 +211,7 @@ class Backbone:
             projector.handle,
             commit_every=POSITIONS_EVERY,
             forget=projector.forget,
+            keeper=projector.kept,
         )
         self.engines["projector-follower"] = follower
         self._start_projecting("projector", projector, follower)

@@ -62,6 +62,9 @@ from projections import (
     remote_command as remote_command_view,
 )
 from projections import (
+    sample as sample_view,
+)
+from projections import (
     session as session_view,
 )
 from projections import (
@@ -76,7 +79,7 @@ from projections import (
 from projections import (
     token as token_view,
 )
-from projections.base import Feed, View
+from projections.base import Blocks, Feed, View
 from projections.store import HUB, IndexSpec, Insert
 from streams.partition import Rules
 
@@ -132,10 +135,10 @@ VIEWS: tuple[View, ...] = (
 FEEDS: tuple[Feed, ...] = (
     erasure.FEED,
     charge_point_view.CREDENTIALS,
-    charge_point_view.SAMPLES,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
 )
+BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,
@@ -153,13 +156,14 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     session_view.tenant_indexes,
     charge_point_view.tenant_indexes,
+    sample_view.indexes,
     orphan_view.indexes,
     remote_command_view.indexes,
     frame_view.indexes,
     audit_view.indexes,
 )
 
-READINGS_EXPIRY = charge_point_view.samples_expiry
+READINGS_EXPIRY = sample_view.readings_expiry
 
 
 def told(decision: story_view.DecisionInLog) -> list[Insert]:

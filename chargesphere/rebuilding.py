@@ -60,7 +60,7 @@ async def rebuild(backbone: Backbone) -> int:
 
 
 def _projectors(target: ReadStore) -> tuple[Projector, FrameWriter]:
-    projector = Projector(target, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
+    projector = Projector(target, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
     return projector, FrameWriter(target)
 
 

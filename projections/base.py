@@ -1,6 +1,7 @@
-"""Two kinds of read model: a view folds the events of one aggregate into one document; a feed turns each into writes.
+"""Three kinds of read model: a view folds the events of one aggregate into one document; a feed turns each into
+writes; blocks gather what many events say in few documents (`projections.blocks`).
 
-Both are pure. A view's document carries the version of the last event that it has seen, so that a repeat changes
+All are pure. A view's document carries the version of the last event that it has seen, so that a repeat changes
 nothing and two writers agree.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,9 @@ from commands.base import Meta
 from domain.aggregate import Event
 from domain.values import plain_json
 from projections.store import Document, Write
+
+if TYPE_CHECKING:
+    from projections.blocks import Entry
 
 
 class Target(NamedTuple):
@@ -56,6 +60,15 @@ class Feed:
     name: str
     kind: str
     writes: Callable[[Any, Meta], Sequence[Write]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Entries of blocks that follow from one event and its place in the log (topic, partition and offset) alone."""
+
+    name: str
+    kind: str
+    entries: Callable[[Any, Meta, str], Sequence[Entry]]
 
 
 def utc_text(moment: datetime | None) -> str | None:

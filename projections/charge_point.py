@@ -1,5 +1,4 @@
-"""Charge points (`ocpp_{tenant}.charge_points`), their credentials (`chargesphere.credentials`) and their samples
-(`ocpp_{tenant}.samples`).
+"""Charge points (`ocpp_{tenant}.charge_points`) and their credentials (`chargesphere.credentials`).
 
 A charge point's document says what it is, where it stands, how it is connected and what its connectors say. Only the
 credentials hold a password's hash; no document holds an id tag.
@@ -25,12 +24,9 @@ from domain.charge_point import (
     Connected,
     CredentialsSet,
     Disconnected,
-    MeterValuesRecorded,
     Registered,
     Removed,
     StatusReported,
-    StopUnmatched,
-    TransactionStopped,
 )
 from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
 from domain.remote_command import UNANSWERED
@@ -41,11 +37,9 @@ from projections.store import (
     JSON,
     Document,
     IndexSpec,
-    Insert,
     Put,
     Remove,
     Write,
-    expiry,
     index,
     tenant_database,
 )
@@ -294,41 +288,6 @@ def credentials(event: Event, meta: Meta) -> Sequence[Write]:
     return (Put(HUB, "credentials", id, version, document),)
 
 
-def samples(event: Event, meta: Meta) -> Sequence[Write]:
-    """One document a message with readings: `values` is the wire's list, `timestamp` its newest one's by our clock.
-
-    `unmatched` where the charge point named a transaction that we do not know.
-    """
-    if isinstance(event, MeterValuesRecorded):
-        values, connector, session = event.values, event.connector_id, event.session_id
-    elif isinstance(event, TransactionStopped):
-        values, connector, session = event.data, event.connector_id, event.session_id
-    elif isinstance(event, StopUnmatched):
-        values, connector, session = event.data, 0, ""
-    else:
-        return ()
-    readings = msgspec.json.decode(values)
-    if not readings:
-        return ()
-    tenant, charge_point_id = _key(event)
-    timestamp = utc_text(event.happened_at)
-    document: Document = {
-        "charge_point_id": charge_point_id,
-        "connector_id": connector,
-        "transaction_id": event.transaction_id or None,
-        "session_id": session or None,
-        "timestamp": timestamp,
-        "reported_at": utc_text(event.shown_at),
-        "received_at": utc_text(event.timestamp),
-        "clock_offset_s": event.clock_offset_s,
-        "values": readings,
-        "flags": list(event.flags),
-        "unmatched": not session and event.transaction_id != 0,
-    }
-    id = f"{charge_point_id}|{connector}|{timestamp}|{event.originator_version}"
-    return (Insert(tenant_database(tenant), "samples", id, document),)
-
-
 def _object(value: JSON) -> Document:
     return dict(value) if isinstance(value, dict) else {}
 
@@ -339,7 +298,6 @@ def _list(value: JSON) -> list[JSON]:
 
 VIEW = View("charge-points", ChargePoint.kind, "charge_points", target, evolve, dense=True)
 CREDENTIALS = Feed("credentials", ChargePoint.kind, credentials)
-SAMPLES = Feed("samples", ChargePoint.kind, samples)
 
 
 def hub_indexes() -> tuple[IndexSpec, ...]:
@@ -355,12 +313,4 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
         index(db, "charge_points", "automatic"),
-        index(db, "samples", "charge_point_id", "timestamp"),
-        index(db, "samples", "charge_point_id", "unmatched", "timestamp"),
-        index(db, "samples", "session_id", "timestamp"),
     )
-
-
-def samples_expiry(db: str, days: int) -> IndexSpec:
-    """How long a tenant's readings can be read: counted from their receipt, whatever their own clock said."""
-    return expiry(db, "samples", "received_at", days * 86_400)

@@ -1,18 +1,23 @@
-"""The audit of OCPP frames (`ocpp_{tenant}.frames`): one document for each call with its answer, for 30 days.
+"""The audit of OCPP frames (`ocpp_{tenant}.frames`): calls with their answers in blocks, for 30 days.
 
-What enters: records of the frames topic, whose personal data is sealed. What leaves: inserts; nothing is decided.
+What enters: records of the frames topic, whose personal data is sealed. What leaves: entries of blocks, which hold
+the records as they are, and from blocks the items of a list; nothing is decided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from projections.base import utc_text
-from projections.store import IndexSpec, Insert, expiry, index, tenant_database
+from projections.blocks import Entry, List
+from projections.store import Document, IndexSpec, tenant_database
 
-KEEP_S = 30 * 86_400
+KEEP_S: Final = 30 * 86_400
+FRAMES: Final = List("frames", minutes=1, newest_first=True)
 
 
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,16 +44,48 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     command_id: str = ""
 
 
-def insert(record: FrameRecord, place: str) -> Insert:
-    """The document; `place` (partition and offset) makes a repeat the same one.
+def entry(record: FrameRecord, bytes_: bytes, place: str) -> Entry:
+    """The record as it stands in the log; `place` (partition and offset) is the id that it is shown with.
 
-    Payloads stay texts: no number and no name in them is one that a store could refuse.
+    Raises ValueError for what is no text.
     """
-    return Insert(
-        tenant_database(record.tenant),
-        "frames",
-        place,
-        {
+    keys = [by_charge_point(record.charge_point_id), by_action(record.charge_point_id, record.action)]
+    if record.direction == "out":
+        keys.append(sent_to(record.charge_point_id))
+    text = f'["{place}",{bytes_.decode()}]'
+    return Entry(tenant_database(record.tenant), FRAMES, record.at, record.at, tuple(keys), text)
+
+
+def by_charge_point(charge_point_id: str) -> str:
+    """The key of all frames of a charge point."""
+    return f"|{charge_point_id}"
+
+
+def by_action(charge_point_id: str, action: str) -> str:
+    """The key of those with this action."""
+    return f"{action}|{charge_point_id}"
+
+
+def sent_to(charge_point_id: str) -> str:
+    """The key of our own calls, which are few."""
+    return f">|{charge_point_id}"
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """A frame as it is read."""
+
+    id: str
+    record: FrameRecord
+
+    @property
+    def at_text(self) -> str:
+        return str(utc_text(self.record.at))
+
+    def document(self) -> Document:
+        """As it is listed. Payloads are texts, None where there was none."""
+        record = self.record
+        return {
+            "id": self.id,
             "charge_point_id": record.charge_point_id,
             "epoch": record.epoch,
             "direction": record.direction,
@@ -58,15 +95,19 @@ def insert(record: FrameRecord, place: str) -> Insert:
             "response": record.response or None,
             "cut": record.cut,
             "outcome": record.outcome,
-            "at": utc_text(record.at),
+            "at": self.at_text,
             "milliseconds": round(record.seconds * 1000, 3),
             "command_id": record.command_id or None,
-        },
-    )
+        }
+
+
+_frames = msgspec.json.Decoder(list[Frame])
+
+
+def frames_of(entries: bytes) -> Sequence[Frame]:
+    """The frames of a block, in the order of the log."""
+    return _frames.decode(entries)
 
 
 def indexes(db: str) -> tuple[IndexSpec, ...]:
-    return (
-        index(db, "frames", "charge_point_id", "-at"),
-        expiry(db, "frames", "at", KEEP_S),
-    )
+    return (*FRAMES.indexes(db), FRAMES.expiry(db, KEEP_S))

@@ -13,7 +13,7 @@ from projections.store.generations import Generation
 from streams.group import Group
 from streams.log import Listener, Log, Member, Position, TopicPartition
 from streams.parking import Parked
-from streams.sink import MOST_WAITING, Forget, Handle, Settled, Sink, Standing
+from streams.sink import MOST_WAITING, Forget, Handle, Keeper, Settled, Sink, Standing
 
 
 class Follower(Group):
@@ -36,6 +36,7 @@ class Follower(Group):
         gather: float = 0.05,
         forget: Forget | None = None,
         settled: Settled | None = None,
+        keeper: Keeper | None = None,
         most_waiting: int = MOST_WAITING,
         join: Callable[[Listener], Member] | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class Follower(Group):
             behind=behind,
             forget=forget,
             settled=settled,
+            keeper=keeper,
             most_waiting=most_waiting,
         )
         self.generation = Generation()

@@ -1,6 +1,7 @@
-"""Frames of the log become documents (`ocpp_{tenant}.frames`): records enter batch by batch, inserts leave.
+"""Frames of the log become blocks (`ocpp_{tenant}.frames`): records enter batch by batch, blocks leave.
 
-A record that cannot be read, or that the store refuses, is left out with one line and counted; the others go on.
+A record that cannot be read is left out with one line and counted, as is a block that the store refuses; the others
+go on.
 """
 
 from __future__ import annotations
@@ -12,50 +13,55 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from projections.frame import FrameRecord, indexes, insert
-from projections.store import Insert, ReadStore, StoreRejected, StoreUnavailable, tenant_database
+from projections.blocks import Block
+from projections.frame import FrameRecord, entry, indexes
+from projections.store import ReadStore, StoreRejected, StoreUnavailable, tenant_database
 from projections.store.generations import Generation
+from streams.blocks import BlockWriter, Held, Spot
 from streams.envelope import NewerReleaseError, halt_at_newer
 from streams.facts import TransientError
 from streams.follower import noted, standing
 from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
 from streams.ranges import stretch
 from streams.topology import FRAMES
-from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.2
-"""How far apart a busy projector takes what has come: each time costs a write a tenant, and a position."""
+"""How far apart a busy projector takes what has come."""
 
 
 class FrameWriter:
-    """Writes batches of the frames topic into the read store; a record that cannot be written costs no other one."""
+    """Folds batches of the frames topic into blocks, which `kept` writes; a bad record costs no other one."""
 
     def __init__(self, store: ReadStore) -> None:
         self._store = store
-        self._writer = StoreWriter(store)
+        self.kept = BlockWriter(store, self._refused)
         self._ready: set[str] = set()
         self._decoder = msgspec.json.Decoder(FrameRecord)
-        self.counts = {"projected": 0, "refused": 0}
+        self._refused_frames = 0
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Frames that were written, and those that were left out."""
+        return {"projected": self.kept.entries, "refused": self._refused_frames}
 
     def use(self, store: ReadStore) -> None:
         """Write into this store from now on."""
         self._store = store
-        self._writer = StoreWriter(store)
+        self.kept.use(store)
         self._ready.clear()
 
-    async def write(self, batch: Sequence[Stored]) -> None:
-        """Raises TransientError or StoreUnavailable while the store is away: the same batch can be written again."""
-        records: list[tuple[FrameRecord, str]] = []
+    async def take(self, held: Held, batch: Sequence[Stored]) -> None:
+        """Raises TransientError or StoreUnavailable while the store is away: the same batch can be taken again."""
+        records: list[tuple[FrameRecord, Stored]] = []
         for stored in batch:
             if stored.value is None:
                 continue
-            place = f"{stored.partition}-{stored.offset}"
             try:
-                records.append((self._decoder.decode(stored.value), place))
+                records.append((self._decoder.decode(stored.value), stored))
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                self._refuse(1, f"frame {place}", error)
+                self._refuse(1, f"frame {stored.partition}-{stored.offset}", error)
         for tenant in {record.tenant for record, _ in records} - self._ready:
             try:
                 await self._store.ensure(indexes(tenant_database(tenant)))
@@ -65,41 +71,45 @@ class FrameWriter:
                 records = left
             else:
                 self._ready.add(tenant)
-        await self._apply([insert(record, place) for record, place in records])
+        spots: list[Spot] = []
+        for record, stored in records:
+            try:
+                one = entry(record, stored.value or b"", f"{stored.partition}-{stored.offset}")
+            except (ValueError, OverflowError) as error:
+                self._refuse(1, f"frame {stored.partition}-{stored.offset}", error)
+            else:
+                spots.append(Spot(stored.offset, -1, (one,)))
+        await self.kept.take(held, spots)
 
-    async def _apply(self, writes: Sequence[Insert]) -> None:
-        try:
-            await self._writer.apply(writes)
-        except StoreRejected as error:
-            if len(writes) == 1:
-                self._refuse(1, f"frame {writes[0].id} of {writes[0].db}", error)
-                return
-            middle = len(writes) // 2
-            await self._apply(writes[:middle])
-            await self._apply(writes[middle:])
-        else:
-            self.counts["projected"] += len(writes)
+    async def _refused(self, block: Block, new: int, error: StoreRejected) -> None:
+        self._refuse(new, f"block {block.id} of {block.db}", error)
 
     def _refuse(self, count: int, what: str, error: Exception) -> None:
-        self.counts["refused"] += count
+        self._refused_frames += count
         logger.error("%s left out: %s", what, str(error)[:300])
 
 
 class FrameProjector(Listener):
-    """Frames into `ocpp_{tenant}.frames`, batch by batch, as a member of the group `frames`; `run` until cancelled.
+    """Frames into `ocpp_{tenant}.frames`, as a member of the group `frames`; `run` until cancelled.
 
-    The position moves after the write; what is written again has the same id and changes nothing. A frame of a newer
-    release halts its partition, and no other.
+    The position moves after the write; what is taken again changes nothing. A frame of a newer release halts its
+    partition, and no other.
     """
 
     def __init__(self, log: Log, store: ReadStore, node: str) -> None:
         self._log = log
         self._writer = FrameWriter(store)
+        self._kept = self._writer.kept
         self._node = node
         self.generation = Generation()
         self._missing: dict[TopicPartition, tuple[int, int]] = {}
         self._halted: set[TopicPartition] = set()
-        self.counts = self._writer.counts
+        self._reached: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self._writer.counts
 
     def use(self, generation: Generation, store: ReadStore) -> None:
         """Project into this generation's store from now on."""
@@ -113,25 +123,29 @@ class FrameProjector(Listener):
             loop, next_at = asyncio.get_running_loop(), 0.0
             while True:
                 try:
-                    await self._project_missing(member)
                     await asyncio.sleep(max(0.0, next_at - loop.time()))
                     polled = await member.poll(1.0, 2000)
-                    batches = {place: self._known(place, batch) for place, batch in polled.items()}
-                    if any(batches.values()):
-                        next_at = loop.time() + GATHER_SECONDS
-                        await self._project([stored for batch in batches.values() for stored in batch])
-                        await member.commit(
-                            {
-                                place: Position(batch[-1].offset + 1, noted(-1, self.generation))
-                                for place, batch in batches.items()
-                                if batch and place not in self._missing
-                            }
-                        )
-                except LogUnavailable as error:
+                    # Before anything else is awaited: a partition may be taken away and given back at any time.
+                    taken = [(place, self._kept.held(place), batch) for place, batch in polled.items()]
+                    next_at = loop.time() + GATHER_SECONDS * bool(polled)
+                    await self._take_missing()
+                    for place, held, batch in taken:
+                        await self._take(place, held, batch)
+                    await self._kept.write_due()
+                    await self._commit(member)
+                except (LogUnavailable, TransientError) as error:
                     logger.warning("frames: %s", error)
                     await asyncio.sleep(0.5)
         finally:
-            await member.close()
+            try:
+                with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
+                    await asyncio.wait_for(self._finish(member), 2)
+            finally:
+                await member.close()
+
+    async def _finish(self, member: Member) -> None:
+        await self._kept.write()
+        await self._commit(member)
 
     def _known(self, place: TopicPartition, batch: Sequence[Stored]) -> Sequence[Stored]:
         """The frames up to one of a newer release."""
@@ -147,36 +161,60 @@ class FrameProjector(Listener):
         return batch
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:
-        self._halted -= positions.keys()
+        await self.lost(frozenset(positions))
         for place, position in positions.items():
             begin, _ = standing(position, place, self.generation)
             if begin < position.offset:
                 self._missing[place] = (begin, position.offset)
 
-    async def _project_missing(self, member: Member) -> None:
-        """What stands before a position that holds for another generation, from this one's floor on."""
+    async def lost(self, places: frozenset[TopicPartition]) -> None:
+        """What is not written is taken again by the next holder."""
+        self._halted -= places
+        for place in places:
+            self._kept.forget(place)
+            for known in (self._missing, self._reached, self._committed):
+                known.pop(place, None)
+
+    async def _take_missing(self) -> None:
+        """First what stands before a position that holds for another generation, from this one's floor on."""
         while self._missing:
             place, (begin, end) = next(iter(self._missing.items()))
+            held = self._kept.held(place)
             async with contextlib.aclosing(stretch(self._log, place, begin, end)) as batches:
                 async for batch in batches:
-                    await self._project(self._known(place, batch))
-            if self._missing.get(place) == (begin, end):
+                    await self._take(place, held, batch)
+            if not held.gone:
                 if place not in self._halted:
-                    await member.commit({place: Position(end, noted(-1, self.generation))})
+                    self._reached[place] = end
                 del self._missing[place]
 
-    async def lost(self, places: frozenset[TopicPartition]) -> None:
-        """What is written after the loss is written once more by the next holder, with the same ids."""
-        for place in places:
-            self._missing.pop(place, None)
-
-    async def _project(self, batch: Sequence[Stored]) -> None:
+    async def _take(self, place: TopicPartition, held: Held, batch: Sequence[Stored]) -> None:
+        """Until it is taken, or the partition is gone."""
+        known = self._known(place, batch)
         wait = 0.05
-        while True:
+        while known and not held.gone:
             try:
-                await self._writer.write(batch)
-                return
+                await self._writer.take(held, known)
             except (TransientError, StoreUnavailable) as error:
                 logger.warning("frames wait: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
+            else:
+                if not held.gone:
+                    self._reached[place] = known[-1].offset + 1
+                return
+
+    async def _commit(self, member: Member) -> None:
+        """Up to what is written."""
+        moved: dict[TopicPartition, int] = {}
+        for place, reached in self._reached.items():
+            unwritten = self._kept.unwritten(place)
+            offset = reached if unwritten is None else min(reached, unwritten[0])
+            if offset > self._committed.get(place, 0):
+                moved[place] = offset
+        if moved:
+            note = noted(-1, self.generation)
+            await member.commit({place: Position(offset, note) for place, offset in moved.items()})
+            self._committed.update(
+                (place, offset) for place, offset in moved.items() if place in self._reached
+            )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from streams.facts import TransientError
 from streams.log import (
     Listener,
     Log,
@@ -89,14 +90,20 @@ class Group(Listener):
                 task.cancel()
             try:
                 await asyncio.gather(*beside, *learning, return_exceptions=True)
-                with contextlib.suppress(LogUnavailable, TimeoutError):
-                    await asyncio.wait_for(self._commit(member, self._begins), 2)
+                with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
+                    await asyncio.wait_for(self._finish(member), 2)
             finally:
                 # Whatever else fails: a member that stays open would hand on to us what it is given.
                 self._begins.clear()
                 for sink in self.sinks:
                     sink.end()
                 await member.close()
+
+    async def _finish(self, member: Member) -> None:
+        for sink in self.sinks:
+            if sink.keeper is not None:
+                await sink.keeper.write()
+        await self._commit(member, self._begins)
 
     def _join_group(self, listener: Listener) -> Member:
         return self._log.member(self.group, self._topics, self._node, listener, self._gather)
@@ -171,8 +178,11 @@ class Group(Listener):
             awaited = {place for sink in self.sinks if sink.settled is not None for place in sink.lanes}
             every = loop.time() >= due
             try:
+                for sink in self.sinks:
+                    if sink.keeper is not None:
+                        await sink.keeper.write_due()
                 await self._commit(member, self._begins if every else awaited)
-            except LogUnavailable as error:
+            except (LogUnavailable, TransientError) as error:
                 logger.warning("%s: %s", self.group, error)
                 self._moved.set()
                 await asyncio.sleep(COMMIT_AGAIN)
@@ -183,8 +193,10 @@ class Group(Listener):
         moved: dict[TopicPartition, dict[Sink, tuple[Lane, Standing]]] = {}
         for place in places:
             lanes = [(sink, lane) for sink in self.sinks if (lane := sink.lanes.get(place)) is not None]
-            if any(lane.moved for _, lane in lanes):
-                moved[place] = {sink: (lane, lane.standing) for sink, lane in lanes if lane.begun}
+            if any(sink.has_moved(place, lane) for sink, lane in lanes):
+                moved[place] = {
+                    sink: (lane, sink.standing(place, lane)) for sink, lane in lanes if lane.begun
+                }
         if not moved:
             return
         await member.commit(

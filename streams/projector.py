@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 
 from commands.base import Meta
 from domain.aggregate import Event, EventRegistry, kind_of
-from projections.base import Feed, Target, View, utc_text
+from projections.base import Blocks, Feed, Target, View, utc_text
+from projections.blocks import Block
 from projections.store import (
     ABSENT,
     HUB,
@@ -32,13 +33,16 @@ from projections.store import (
     ReadStore,
     Remove,
     StoreError,
+    StoreRejected,
     StoreUnavailable,
     Write,
     every,
 )
+from streams.blocks import BlockWriter, Spot
 from streams.envelope import decode_events
 from streams.facts import Fact, TransientError
 from streams.log import TopicPartition
+from streams.topology import PREFIX
 from streams.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class _Batch:
     facts: dict[Key, Fact] = field(default_factory=dict)
     names: dict[Key, str] = field(default_factory=dict)
     parked: set[Key] = field(default_factory=set)
+    spots: list[Spot] = field(default_factory=list)
 
     def add(self, name: str, key: Key, fact: Fact, writes: Iterable[Write]) -> None:
         self.writes.setdefault(key, []).extend(writes)
@@ -75,7 +80,10 @@ class _Batch:
 
 
 class Projector:
-    """`handle` is a follower's function. `observe(seconds)` is told the delay from the log to the store."""
+    """`handle` is a follower's function. `observe(seconds)` is told the delay from the log to the store.
+
+    What goes into blocks is written later, by `kept.write`: a follower's position must not pass `kept.unwritten`.
+    """
 
     def __init__(
         self,
@@ -83,6 +91,7 @@ class Projector:
         events: EventRegistry,
         views: Sequence[View],
         feeds: Sequence[Feed],
+        blocks: Sequence[Blocks] = (),
         *,
         stories: Callable[[Fact], Sequence[Write]] | None = None,
         observe: Callable[[str, float], None] | None = None,
@@ -98,6 +107,10 @@ class Projector:
         self._feeds: dict[str, list[Feed]] = {}
         for feed in feeds:
             self._feeds.setdefault(feed.kind, []).append(feed)
+        self._blocks: dict[str, list[Blocks]] = {}
+        for one in blocks:
+            self._blocks.setdefault(one.kind, []).append(one)
+        self.kept = BlockWriter(store, self._refused)
         self._caches: dict[TopicPartition, OrderedDict[Key, Held]] = {}
         self._parked: frozenset[Key] = frozenset()
         self._reread_every = reread_every
@@ -113,6 +126,7 @@ class Projector:
         """Project into this store from now on, of which nothing is known yet."""
         self._store = store
         self._writer = StoreWriter(store, gather=GATHER_SECONDS)
+        self.kept.use(store)
         self._caches.clear()
         self._parked = frozenset()
         self._letters_at = -math.inf
@@ -126,11 +140,14 @@ class Projector:
         ]
         told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
         if work or told:
+            held = self.kept.held(place)
             await self._read_letters()
             cache = self._caches.setdefault(place, OrderedDict())
             await self._load(work, cache)
             batch = self._project(work, cache)
             try:
+                if batch.spots:
+                    await self.kept.take(held, batch.spots)
                 applied = await self._apply(place, batch, told, cache)
             except BaseException:
                 # Also where the partition was taken away meanwhile: what was not written is not there.
@@ -148,6 +165,7 @@ class Projector:
     def forget(self, place: TopicPartition) -> None:
         """What is known of this partition's documents: it comes or goes, and others write them."""
         self._caches.pop(place, None)
+        self.kept.forget(place)
 
     def _count(self, applied: Applied) -> None:
         self.applied += applied.applied
@@ -296,12 +314,45 @@ class Projector:
                     batch.add(feed.name, key, fact, feed.writes(event, meta))
                 except Exception as error:
                     self._park(batch, feed.name, key, fact, error)
+            self._gather(batch, kind, fact, event, meta)
         for key, (view, target, fact) in changed.items():
             version, document = cache[key]
             batch.add(view.name, key, fact, writes_of(view, target, version, document, before.get(key)))
         while len(cache) > CACHED:
             cache.popitem(last=False)
         return batch
+
+    def _gather(self, batch: _Batch, kind: str, fact: Fact, event: Event, meta: Meta) -> None:
+        """What goes into blocks. Where an event cannot be taken in, a letter says so, and they go on without."""
+        for blocks in self._blocks.get(kind, ()):
+            place = f"{fact.place.topic.partition('.')[2]}-{fact.place.partition}-{fact.offset}"
+            try:
+                entries = blocks.entries(event, meta, place)
+            except Exception as error:
+                self._park(batch, blocks.name, (HUB, blocks.name, event.originator_id), fact, error)
+                continue
+            if entries:
+                last = batch.spots[-1] if batch.spots else None
+                if last is not None and last.offset == fact.offset:
+                    batch.spots[-1] = last._replace(entries=(*last.entries, *entries))
+                else:
+                    batch.spots.append(Spot(fact.offset, fact.decision.epoch, entries))
+
+    async def _refused(self, block: Block, new: int, error: StoreRejected) -> None:
+        """A block that the store refuses is left out, and a letter says so."""
+        name = f"{block.db}/{block.collection}/{block.id}"
+        logger.error("the store refuses the block %s: %s", name, error)
+        topic, _, partition = block.source.rpartition("-")
+        document: Document = {
+            "projection": block.collection,
+            "document": name,
+            "topic": f"{PREFIX}.{topic}",
+            "partition": int(partition),
+            "offset": block.version,
+            "reason": f"{type(error).__name__}: {error}",
+            "parked_at": utc_text(datetime.now(UTC)),
+        }
+        await self._store.apply([Insert(HUB, LETTERS, name, document)])
 
     def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:
         """The document waits for a person; what it was before is still written."""

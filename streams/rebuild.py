@@ -90,7 +90,7 @@ class Rebuild:
                         assert self.frames is not None
                         for stored in batch:
                             halt_at_newer(stored)
-                        await self.frames.write(batch)
+                        await self.frames.take(self.frames.kept.held(place), batch)
                     else:
                         facts, halt = admitted(place, self._fence(place), batch)
                         if halt is not None:
@@ -103,6 +103,9 @@ class Rebuild:
                     progress(done, total)
             done += ends[place] - at
             self._offsets[place] = ends[place]
+        await self.projector.kept.write()
+        if self.frames is not None:
+            await self.frames.kept.write()
         progress(total, total)
         return total
 

@@ -119,7 +119,7 @@ async def _made_anew(
     view = next((view for view in views if view.name == name), None)
     feed = next((feed for feed in feeds if feed.name == name), None)
     if view is None and feed is None:
-        raise NotRetried(f"no projection is named {name!r}")
+        raise NotRetried(f"{name!r} is made anew by `chargesphere projections rebuild` alone")
     folded: Document | None = None
     target: Target | None = None
     version = 0

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -83,22 +83,25 @@ class Lane:
     parked: dict[str, Parked] = field(default_factory=dict)
     retries: set[str] = field(default_factory=set)
 
-    @property
-    def standing(self) -> Standing:
-        """What is to be committed. Who has halted stands where it was committed last."""
-        return self.kept if self.halted else self.at
-
-    @property
-    def moved(self) -> bool:
-        """Whether that is something new."""
-        return self.begun and not self.halted and not (self.committed and self.at == self.kept)
-
 
 class _Begun(NamedTuple):
     """Where a partition ended as it was gained, and the aggregates that wait there."""
 
     end: int
     waiting: Waiting
+
+
+class Keeper(Protocol):
+    """Whatever a handler keeps back in memory, and writes now and then."""
+
+    async def write_due(self) -> None:
+        """Write it where it is time. Raises TransientError."""
+
+    async def write(self) -> None:
+        """Write it now. Raises TransientError."""
+
+    def unwritten(self, place: TopicPartition) -> tuple[int, int] | None:
+        """The first offset of which something is kept back, and the epoch there."""
 
 
 class Sink:
@@ -110,7 +113,8 @@ class Sink:
     sink has a position there; nothing of them is handed over before it has returned. `forget` is told of each
     partition that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a
     partition's position is committed, as soon as it is: what stands before is given to nobody else. `ended` is told
-    that the group is left. At most `most_waiting` records of a partition wait, and `most_in_all` of the sink.
+    that the group is left. No position passes what the `keeper` keeps back. At most `most_waiting` records of a
+    partition wait, and `most_in_all` of the sink.
     """
 
     def __init__(
@@ -127,12 +131,14 @@ class Sink:
         forget: Forget | None = None,
         settled: Settled | None = None,
         ended: Callable[[], None] | None = None,
+        keeper: Keeper | None = None,
         most_waiting: int = MOST_WAITING,
         most_in_all: int | None = None,
     ) -> None:
         self.name = name
         self.topics = tuple(events_topic(area) for area in areas)
         self.settled = settled
+        self.keeper = keeper
         self._ended = ended
         self.moved = asyncio.Event()
         """Set when a position has moved; the group clears it."""
@@ -344,6 +350,21 @@ class Sink:
         except Exception as error:
             logger.exception("%s at %s[%d]", self.name, place.topic, place.partition)
             self._halt(place, lane, error)
+
+    def standing(self, place: TopicPartition, lane: Lane) -> Standing:
+        """What is to be committed. Who has halted stands where it was committed last."""
+        if lane.halted:
+            return lane.kept
+        kept = None if self.keeper is None else self.keeper.unwritten(place)
+        return Standing(*kept) if kept is not None and kept[0] < lane.at.offset else lane.at
+
+    def has_moved(self, place: TopicPartition, lane: Lane) -> bool:
+        """Whether that is something new."""
+        return (
+            lane.begun
+            and not lane.halted
+            and not (lane.committed and self.standing(place, lane) == lane.kept)
+        )
 
     def _halt(self, place: TopicPartition, lane: Lane, error: Exception) -> None:
         if not lane.halted:

@@ -17,13 +17,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from api.problems import Problem, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
 from api.v1.knocking import PATH as KNOCKING
-from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first, plain, revealed
+from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
 from domain.charge_point.identity import wrong_id
 from domain.charge_point.passwords import hash_password
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.charge_point import credentials_id
+from projections.frame import FRAMES, Frame, by_action, by_charge_point, frames_of, sent_to
 from projections.store import HUB, Condition, Document, eq
 from projections.store import Query as StoreQuery
 from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerType
@@ -299,25 +300,33 @@ async def messages(
 ) -> Response:
     """OCPP calls with their answers, newest first."""
     await _known(caller, charge_point_id)
-    where: list[Condition] = [eq("charge_point_id", charge_point_id), *page.within("at")]
+
+    def wanted(frame: Frame) -> bool:
+        record = frame.record
+        return (
+            record.charge_point_id == charge_point_id
+            and action in (None, record.action)
+            and direction in (None, record.direction)
+        )
+
     if action is not None:
-        where.append(eq("action", action))
-    if direction is not None:
-        where.append(eq("direction", direction))
-    return await listed(
+        key = by_action(charge_point_id, action)
+    else:
+        key = (sent_to if direction == "out" else by_charge_point)(charge_point_id)
+    return await listed_of_blocks(
         caller,
-        caller.database,
-        "frames",
+        FRAMES,
+        key,
         page,
-        where=where,
-        sort=newest_first("at"),
-        show=lambda document: _frame(caller, document),
+        decode=frames_of,
+        wanted=wanted,
+        show=lambda frame: _frame(caller, frame),
     )
 
 
-async def _frame(caller: Caller, document: Document) -> Document:
+async def _frame(caller: Caller, frame: Frame) -> Document:
     """The call with its payloads as JSON, or as they are kept: as text, where they were cut or cannot be read."""
-    out = plain(document)
+    out = frame.document()
     for name in ("request", "response"):
         with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
             out[name] = await revealed(caller, msgspec.json.decode(str(out.get(name) or "null")))

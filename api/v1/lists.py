@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from fastapi import Depends, Query, Response
 
 from api.moment import Moment
 from api.v1.caller import Caller
-from projections import store
+from projections import blocks, store
 from projections.base import utc_text
+from projections.blocks import Item, List
 from projections.store import JSON, Condition, Document, Sort, gte, lt
 
 MASK: Final = "***"
@@ -51,6 +52,7 @@ def _paging(
 
 Page = Annotated[Paging, Depends(_paging)]
 Show = Callable[[Document], Awaitable[object]]
+T = TypeVar("T", bound=Item)
 
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -79,6 +81,22 @@ async def listed(
     found = await caller.services.store.find(query)
     items = [await show(document) for document in found.items]
     return answer({"items": items, "next_cursor": found.next_cursor})
+
+
+async def listed_of_blocks(
+    caller: Caller,
+    list: List,
+    key: str,
+    page: Paging,
+    *,
+    decode: Callable[[bytes], Sequence[T]],
+    wanted: Callable[[T], bool],
+    show: Callable[[T], Awaitable[object]],
+) -> Response:
+    """One page of what a key finds in blocks, in the order of the list."""
+    search = blocks.Search(caller.database, list, key, page.limit, page.cursor, page.since, page.until)
+    found, cursor = await blocks.page(caller.services.store, search, decode, wanted)
+    return answer({"items": [await show(item) for item in found], "next_cursor": cursor})
 
 
 def newest_first(field: str) -> tuple[Sort, ...]:

@@ -6,19 +6,19 @@ Energy, power, current, state of charge and whatever else was sent, in base unit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from api.problems import ProblemRoute, not_found
 from api.v1.caller import Caller, Viewer
-from api.v1.lists import Page, Paging, listed, oldest_first
+from api.v1.lists import Page, Paging, listed_of_blocks
 from projections.readings import readings_of
-from projections.store import JSON, Condition, Document, eq
+from projections.sample import SAMPLES, Sample, by_charge_point, by_session, by_unmatched, samples_of
+from projections.store import JSON
 
 routes = APIRouter(route_class=ProblemRoute, tags=["readings"])
 
@@ -64,7 +64,9 @@ async def of_session(session_id: str, caller: Viewer, page: Page, measurand: Mea
     """All that was measured while the session ran."""
     if await caller.services.store.get(caller.database, "sessions", session_id) is None:
         raise not_found(f"session {session_id}")
-    return await _listed(caller, page, [eq("session_id", session_id)], measurand)
+    return await _listed(
+        caller, page, by_session(session_id), lambda sample: sample.session_id == session_id, measurand
+    )
 
 
 @routes.get("/chargepoints/{charge_point_id}/readings", response_model=ReadingsPage)
@@ -80,36 +82,26 @@ async def of_charge_point(
     """All that a charge point measured, also where no session is known."""
     if await caller.services.store.get(caller.database, "charge_points", charge_point_id) is None:
         raise not_found(f"charge point {charge_point_id}")
-    where = [eq("charge_point_id", charge_point_id)]
-    if unmatched is not None:
-        where.append(eq("unmatched", unmatched))
-    return await _listed(caller, page, where, measurand)
+
+    def wanted(sample: Sample) -> bool:
+        return sample.charge_point_id == charge_point_id and unmatched in (None, sample.unmatched)
+
+    key = (by_unmatched if unmatched else by_charge_point)(charge_point_id)
+    return await _listed(caller, page, key, wanted, measurand)
 
 
 async def _listed(
-    caller: Caller, page: Paging, where: Sequence[Condition], measurand: str | None
+    caller: Caller, page: Paging, key: str, wanted: Callable[[Sample], bool], measurand: str | None
 ) -> Response:
-    async def show(document: Document) -> object:
-        return _shown(document, measurand)
+    async def show(sample: Sample) -> object:
+        return _shown(sample, measurand)
 
-    return await listed(
-        caller,
-        caller.database,
-        "samples",
-        page,
-        where=[*where, *page.within("timestamp")],
-        sort=oldest_first("timestamp"),
-        show=show,
-    )
+    return await listed_of_blocks(caller, SAMPLES, key, page, decode=samples_of, wanted=wanted, show=show)
 
 
-def _shown(document: Document, measurand: str | None) -> dict[str, Any]:
+def _shown(sample: Sample, measurand: str | None) -> dict[str, Any]:
     names = [name for name in Readings.model_fields if name != "readings"]
-    offset = document["clock_offset_s"]
-    readings = readings_of(
-        msgspec.Raw(msgspec.json.encode(document["values"])),
-        datetime.fromisoformat(str(document["received_at"])),
-        offset if isinstance(offset, int) else 0,
-    )
+    received_at = datetime.fromisoformat(sample.received_at)
+    readings = readings_of(sample.values, received_at, sample.clock_offset_s)
     kept: list[JSON] = [one for one in readings if measurand in (None, one["measurand"])]
-    return {**{name: document[name] for name in names}, "readings": kept}
+    return {**{name: getattr(sample, name) for name in names}, "readings": kept}

@@ -53,7 +53,14 @@ from projections.store.shapes import (
 )
 from projections.store.sqlite_databases import Database, Databases
 from projections.store.sqlite_file import DamagedFileError, checksum, is_damage
-from projections.store.sqlite_rows import COLUMNS, apply_write, document_of, exists, make_index
+from projections.store.sqlite_rows import (
+    COLUMNS,
+    apply_write,
+    document_of,
+    each_tables,
+    exists,
+    make_index,
+)
 
 T = TypeVar("T")
 
@@ -175,6 +182,7 @@ class SqliteReadStore(ReadStore):
 
     async def find_offset(self, query: Query, offset: int, limit: int) -> tuple[list[Document], int]:
         check_place(query.db, query.collection)
+        query = msgspec.structs.replace(query, cursor=None)
         where = sql.where(query.where)
         items = await self._select(query, where, check_limit(limit), max(0, offset))
         return items, await self.count(query)
@@ -370,6 +378,11 @@ class SqliteReadStore(ReadStore):
                             self._files.writer(db).schema_changes()
                             for statement in sql.geo_statements(spec.collection):
                                 connection.execute(statement)
+                    elif spec.each:
+                        if not exists(connection, sql.each_table(spec)):
+                            self._files.writer(db).schema_changes()
+                            for statement in sql.each_statements(spec):
+                                connection.execute(statement)
                     else:
                         if make_index(connection, *sql.index_statement(spec)):
                             self._files.writer(db).schema_changes()
@@ -394,6 +407,9 @@ class SqliteReadStore(ReadStore):
         for db in names:
             with self._files.writer(db).transaction() as connection:
                 self._files.writer(db).schema_changes()
+                for name in each_tables(connection):
+                    connection.execute(f"DROP VIEW {name}_differs")
+                    connection.execute(f"DROP TABLE {name}")
                 for name in self._tables_of(db):
                     connection.execute(f"DROP TABLE IF EXISTS {sql.geo_table(name)}")
                     connection.execute(f"DROP TABLE {sql.table(name)}")
@@ -419,16 +435,23 @@ class SqliteReadStore(ReadStore):
             hub.connection.execute(_POSITIONS)
 
     async def _select(self, query: Query, where: sql.Sql, limit: int, offset: int) -> list[Document]:
-        statement = (
-            f"SELECT {COLUMNS} FROM {sql.table(query.collection)} WHERE {where.text}"
-            f" ORDER BY {sql.order(query)} LIMIT {limit} OFFSET {offset}"
+        whole = self._by_each(query) or sql.Sql(
+            f"FROM {sql.table(query.collection)} WHERE {where.text} ORDER BY {sql.order(query)}", where.values
         )
+        statement = f"SELECT {COLUMNS} {whole.text} LIMIT {limit} OFFSET {offset}"
 
         def read(connection: sqlite3.Connection) -> list[Document]:
-            rows = connection.execute(statement, where.values)
+            rows = connection.execute(statement, whole.values)
             return [document_of(sql.table(query.collection), row) for row in rows]
 
         return await self._read(query.db, read, [])
+
+    def _by_each(self, query: Query) -> sql.Sql | None:
+        """The rows by way of an `each` index that was declared and serves the query."""
+        for spec in self._declared:
+            if spec.each and (spec.db, spec.collection) == (query.db, query.collection):
+                return sql.by_each(query, spec)
+        return None
 
     async def _read(self, db: str, read: Callable[[sqlite3.Connection], T], absent: T) -> T:
         def run() -> T:

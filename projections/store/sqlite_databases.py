@@ -26,6 +26,7 @@ from projections.store.sqlite_file import (
     is_damage,
     make_durable,
 )
+from projections.store.sqlite_rows import each_tables
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +214,12 @@ class Databases:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """SQLite's own check of tables and indexes, and of each R*Tree against its table, which SQLite leaves out."""
+    """SQLite's own check of tables and indexes, and what it leaves out: each R*Tree and each table of an array's
+    items against its table."""
     inspect(connection, path)
+    for each in each_tables(connection):
+        if connection.execute(f"SELECT * FROM {each}_differs").fetchone()[0]:  # noqa: S608 - a name of ours
+            raise DamagedFileError(f"{path} is damaged: {each} differs from its table")
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for rows in sorted(names):
         tree = sql.geo_table(rows.removeprefix("c_"))

@@ -102,6 +102,12 @@ def exists(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
 
 
+def each_tables(connection: sqlite3.Connection) -> list[str]:
+    """The tables of `each` indexes in the file; beside each stands a view `…_differs`, 1 where it is not in step."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return [name for (name,) in found if name.startswith("e_")]
+
+
 def document_of(rows: str, row: Sequence[Any]) -> Document:
     """The document that a row of `COLUMNS` holds."""
     *values, sum_ = row

@@ -11,7 +11,7 @@ from chargesphere.backbone import Backbone, open_backbone, utc_now
 from chargesphere.settings import read_settings
 from domain.tenant import Configuration
 from projections.base import utc_text
-from projections.charge_point import samples_expiry
+from projections.sample import readings_expiry
 from projections.store import HUB, Document, Insert, Put
 from projections.tenant import configuration_document
 
@@ -29,8 +29,8 @@ async def measured(backbone: Backbone, days_ago: int) -> str:
     """A reading that was received so long ago, whatever its charge point's clock said; its id."""
     id = f"{days_ago} days ago"
     document = {
-        "received_at": utc_text(utc_now() - timedelta(days=days_ago)),
-        "timestamp": "1970-01-01T00:00:00.000Z",
+        "kept_from": utc_text(utc_now() - timedelta(days=days_ago)),
+        "first_at": "1970-01-01T00:00:00.000Z",
     }
     await backbone.store.apply([Insert("ocpp_demo", "samples", id, document)])
     return id
@@ -62,5 +62,5 @@ async def test_readings_go_when_their_tenants_time_is_over_and_the_time_may_chan
 
 
 def test_the_time_of_readings_counts_from_their_receipt() -> None:
-    spec = samples_expiry("ocpp_demo", 2)
-    assert (spec.fields[0].field, spec.expire_after) == ("received_at", 172_800)
+    spec = readings_expiry("ocpp_demo", 2)
+    assert (spec.fields[0].field, spec.expire_after) == ("kept_from", 172_800)

@@ -18,18 +18,15 @@ from domain.charge_point import (
     Connected,
     CredentialsSet,
     Disconnected,
-    MeterValuesRecorded,
     Registered,
     Removed,
     Seen,
     StatusReported,
-    StopUnmatched,
-    TransactionStopped,
 )
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.base import Target
-from projections.charge_point import CREDENTIALS, SAMPLES, VIEW
-from projections.store import HUB, Document, Insert, Put, Remove
+from projections.charge_point import CREDENTIALS, VIEW
+from projections.store import HUB, Document, Put, Remove
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 META = Meta(command_id="c", at=START, tenant="demo")
@@ -323,76 +320,3 @@ def test_credentials_stand_apart_under_tenant_and_charge_point() -> None:
     assert (second.document["tenant_id"], second.document["charge_point_id"]) == ("demo", "CP|1")
     assert others == []
     assert last == Remove(HUB, "credentials", "demo|CP|1", 4)
-
-
-def test_each_meter_values_message_is_a_sample_of_its_own() -> None:
-    history = History()
-    wire = [{"timestamp": "2026-05-01T12:00:00Z", "sampledValue": [{"value": "7"}]}]
-    event = history.happens(
-        MeterValuesRecorded,
-        occurred_at=START,
-        connector_id=1,
-        transaction_id=4,
-        session_id="s",
-        values=msgspec.Raw(msgspec.json.encode(wire)),
-    )
-
-    [write] = SAMPLES.writes(event, META)
-
-    assert isinstance(write, Insert)
-    assert (write.db, write.collection) == ("ocpp_demo", "samples")
-    assert write.id == "CP|1|1|2026-05-01T12:00:00.000Z|1"
-    assert (write.document["values"], write.document["timestamp"]) == (wire, "2026-05-01T12:00:00.000Z")
-    assert write.document["unmatched"] is False
-    assert SAMPLES.writes(history.happens(Seen), META) == ()
-
-
-def sample_of(event: Event) -> Document:
-    [write] = SAMPLES.writes(event, META)
-    assert isinstance(write, Insert)
-    return dict(write.document)
-
-
-def test_the_readings_of_a_stop_are_kept_too_and_those_of_a_stop_without_a_transaction() -> None:
-    history = History()
-    wire = [{"timestamp": "2026-05-01T12:00:00Z", "sampledValue": [{"value": "7"}]}]
-    common = {
-        "occurred_at": START,
-        "meter_stop": 7,
-        "key": "k",
-        "data": msgspec.Raw(msgspec.json.encode(wire)),
-    }
-    stopped = sample_of(
-        history.happens(TransactionStopped, **common, transaction_id=4, session_id="s", connector_id=1)
-    )
-    orphan = sample_of(history.happens(StopUnmatched, **common, transaction_id=-1))
-
-    assert (stopped["session_id"], stopped["values"], stopped["unmatched"]) == ("s", wire, False)
-    assert (orphan["session_id"], orphan["values"], orphan["unmatched"]) == (None, wire, True)
-    nothing = {**common, "data": msgspec.Raw(b"null")}
-    assert SAMPLES.writes(history.happens(StopUnmatched, **nothing, transaction_id=-1), META) == ()
-
-
-def test_readings_of_an_unknown_transaction_can_be_found_MV_4() -> None:
-    history = History()
-    wire = msgspec.Raw(b'[{"timestamp":"2026-05-01T12:00:00Z","sampledValue":[{"value":"7"}]}]')
-    for number, unmatched in ((-1, True), (99, True), (0, False)):
-        event = history.happens(MeterValuesRecorded, connector_id=1, transaction_id=number, values=wire)
-        assert sample_of(event)["unmatched"] is unmatched
-
-
-def test_readings_stand_at_our_time_with_the_charge_points_beside_it() -> None:
-    history = History()
-    wire = msgspec.Raw(b'[{"timestamp":"2026-05-01T13:00:00Z","sampledValue":[{"value":"7"}]}]')
-    event = history.happens(
-        MeterValuesRecorded,
-        connector_id=1,
-        values=wire,
-        occurred_at=START + timedelta(hours=1),
-        clock_offset_s=3600,
-    )
-    document = sample_of(event)
-    assert (document["timestamp"], document["reported_at"]) == (
-        "2026-05-01T12:00:00.000Z",
-        "2026-05-01T13:00:00.000Z",
-    )

@@ -134,7 +134,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
 
 
 def projector(store: SqliteReadStore) -> Projector:
-    return Projector(store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told)
+    return Projector(store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
 
 
 async def kept(store: SqliteReadStore) -> dict[tuple[str, str], list[Document]]:
@@ -151,6 +151,7 @@ async def one_by_one(store: SqliteReadStore, given: Sequence[Fact]) -> None:
     live = projector(store)
     for fact in given:
         await live.handle(fact.place, [fact])
+        await live.kept.write()
 
 
 async def in_log(log: SqliteLog) -> list[list[Fact]]:

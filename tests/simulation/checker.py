@@ -10,7 +10,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,11 @@ from chargesphere import nouns
 from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
+from projections import blocks
+from projections.base import utc_text
+from projections.blocks import Entry
+from projections.frame import FrameRecord
+from projections.frame import entry as frame_entry
 from projections.store import HUB, Document, Put, Query, Remove
 from streams.decider import followed
 from streams.log import Position, Stored, TopicPartition
@@ -213,6 +218,7 @@ def check(world: World) -> None:
         _charges,
         _partner,
         _documents,
+        _blocks,
         _letters,
         _halted,
         _connections,
@@ -490,14 +496,75 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             writes.extend(view.also(target, body, version))
     expected.apply(writes)
     for db in (HUB, DATABASE):
-        for collection in sorted(
-            {view.collection for view in nouns.VIEWS} | {"samples", "locations", "credentials"}
-        ):
+        for collection in sorted({view.collection for view in nouns.VIEWS} | {"locations", "credentials"}):
             here = {str(document["_id"]): document for document in _all(world.shelf, db, collection)}
             there = {str(document["_id"]): document for document in _all(expected, db, collection)}
             for id in sorted(here.keys() | there.keys()):
                 if here.get(id) != there.get(id):
                     yield f"{db}/{collection}/{id} {_difference(here.get(id), there.get(id))}"
+
+
+def _blocks(world: World, facts: Facts) -> Iterator[str]:
+    """Every block holds what a fold of the log holds, each reading and frame once, and there are no others."""
+    if not world.shape.projectors:
+        return
+    expected: dict[tuple[str, str, str], Document] = {}
+    lanes: dict[tuple[str, str, str], Document] = {}
+
+    def fold(place: TopicPartition, offset: int, entries: Sequence[Entry]) -> None:
+        by_lane: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+        for entry in entries:
+            own, kept = entry.list.span(entry.at), entry.list.span(entry.kept_from)
+            source = f"{place.topic.removeprefix('chargesphere.')}-{place.partition}"
+            by_lane[entry.db, entry.list.collection, f"{utc_text(own)}|{utc_text(kept)}|{source}"].append(
+                entry
+            )
+        for lane, some in by_lane.items():
+            text = ",".join(entry.text for entry in some)
+            block = lanes.get(lane)
+            if block is None or len(str(block["entries"])) + 1 + len(text) > blocks.BLOCK_SIZE:
+                span, from_, _ = lane[2].split("|")
+                until = datetime.fromisoformat(from_) + timedelta(minutes=some[0].list.minutes)
+                block = lanes[lane] = {"span": span, "kept_from": utc_text(until), "keys": [], "entries": ""}
+                block["_id"] = id = f"{lane[2]}|{offset:016d}"
+                expected[lane[0], lane[1], id] = block
+            times = [str(utc_text(entry.at)) for entry in some]
+            block["first_at"] = min([*times, str(block.get("first_at", times[0]))])
+            block["last_at"] = max([*times, str(block.get("last_at", ""))])
+            block["keys"] = list(dict.fromkeys([*block["keys"], *(k for e in some for k in e.keys)]))  # type: ignore[misc]
+            block["entries"] = f"{block['entries']},{text}" if block["entries"] else text
+            block["version"] = offset
+
+    for valid in facts.decisions:
+        meta = msgspec.convert(valid.entry["meta"], Meta)
+        where = f"{valid.place.topic.removeprefix('chargesphere.')}-{valid.place.partition}-{valid.offset}"
+        events = [nouns.EVENTS.decode(msgspec.json.encode(one)) for one in valid.entry.get("events", ())]
+        found = [
+            entry
+            for event in events
+            for one in nouns.BLOCKS
+            if one.kind == event.originator_id.partition("|")[0]
+            for entry in one.entries(event, meta, where)
+        ]
+        fold(valid.place, valid.offset, found)
+    collections = ["samples"]
+    if world.shape.frames and not any(lost.place.topic == FRAMES for lost in world.broker.lost):
+        collections.append("frames")
+        for number in range(world.broker.count(FRAMES)):
+            place = TopicPartition(FRAMES, number)
+            for stored in world.broker.partitions[place].records:
+                record = msgspec.json.decode(stored.value or b"", type=FrameRecord)
+                fold(
+                    place,
+                    stored.offset,
+                    [frame_entry(record, stored.value or b"", f"{number}-{stored.offset}")],
+                )
+    for collection in collections:
+        here = {str(document["_id"]): document for document in _all(world.shelf, DATABASE, collection)}
+        there = {id: document for (db, name, id), document in expected.items() if name == collection}
+        for id in sorted(here.keys() | there.keys()):
+            if here.get(id) != there.get(id):
+                yield f"{DATABASE}/{collection}/{id} {_difference(here.get(id), there.get(id))}"
 
 
 def _letters(world: World, facts: Facts) -> Iterator[str]:

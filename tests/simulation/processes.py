@@ -249,6 +249,7 @@ class Process:
             nouns.EVENTS,
             nouns.VIEWS,
             nouns.FEEDS,
+            nouns.BLOCKS,
             stories=nouns.told if world.shape.stories else None,
             reread_every=1.0,
         )
@@ -262,6 +263,7 @@ class Process:
             projector.handle,
             commit_every=1.0,
             forget=projector.forget,
+            keeper=projector.kept,
         )
         self.engines["projector"], self.engines["projector-follower"] = projector, follower
         self.keep("projector", follower.run)

@@ -34,6 +34,7 @@ from commands.token import PutToken
 from domain.aggregate import Event
 from domain.charge_point import passwords
 from domain.partner import holder_text
+from projections import blocks
 from streams import checkpoints, topology
 from streams.log import LogUnavailable
 from streams.parking import Parking
@@ -458,6 +459,7 @@ def prepare() -> None:
     set_partitions(PARTITIONS)
     take_real_clocks_away()
     checkpoints.SAVED_AT_ONCE = 1
+    blocks.BLOCK_SIZE = 1_000
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda _: None  # a killed process's coroutines end in the middle
     world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))

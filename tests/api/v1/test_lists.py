@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import msgspec
 from commands.delivery import Retry
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.values import PartyId
+from projections.frame import FrameRecord, entry
 from projections.store import HUB, Document, Put, PutPart, tenant_database
 from projections.store.sqlite import SqliteReadStore
 from streams.envelope import Reply, raw
 from tests.api.v1.world import World, later, problem
+from tests.projections.blocks import blocks_of
 
 DEMO_DB = tenant_database("demo")
 
@@ -207,17 +210,32 @@ async def test_deliveries_are_filtered(world: World) -> None:
     assert await ids(world, "/deliveries", role="platform_admin") == ["3", "2", "1"]
 
 
+async def keep_frame(world: World, number: int, **fields: Any) -> None:
+    """A frame of CP1 at this second of noon; its id is the number."""
+    record = FrameRecord(
+        **{
+            "tenant": "demo",
+            "charge_point_id": "CP1",
+            "epoch": 1,
+            "direction": "in",
+            "message_id": str(number),
+            "action": "Heartbeat",
+            "outcome": "ok",
+            "at": datetime(2026, 5, 1, 12, 0, number, tzinfo=UTC),
+            "seconds": 0.01,
+            **fields,
+        }
+    )
+    one = entry(record, msgspec.json.encode(record), str(number))
+    await world.store.apply(blocks_of([(number, one)], f"frames-{number}"))
+
+
 async def test_messages_are_newest_first_and_only_for_operators(world: World) -> None:
     await world.add_charge_point()
     sealed = await world.vault.seal("k", "TAG1")
     for number, action in ((1, "Authorize"), (2, "Heartbeat")):
-        frame: dict[str, Any] = {"charge_point_id": "CP1", "action": action, "direction": "in"}
-        frame |= {
-            "at": f"2026-05-01T12:00:0{number}Z",
-            "request": f'{{"idTag":"{sealed}"}}',
-            "response": "{}",
-        }
-        await world.keep(DEMO_DB, "frames", str(number), frame)
+        request = f'{{"idTag":"{sealed}"}}'
+        await keep_frame(world, number, action=action, request=request, response="{}")
 
     items = (await world.call("GET", "/chargepoints/CP1/messages", role="operator")).json()["items"]
 
@@ -232,9 +250,8 @@ async def test_a_message_that_is_no_readable_JSON_is_shown_as_its_text(world: Wo
     await world.add_charge_point()
     deep = "[" * 600 + "]" * 600
     huge = '{"a":' + "1" * 40 + "}"
-    for number, text in enumerate(('{"cut off', deep, huge, None)):
-        frame: dict[str, Any] = {"charge_point_id": "CP1", "at": f"2026-05-01T12:00:0{number}Z"}
-        await world.keep(DEMO_DB, "frames", str(number), {**frame, "request": text, "response": None})
+    for number, text in enumerate(('{"cut off', deep, huge, "")):
+        await keep_frame(world, number, request=text)
 
     items = (await world.call("GET", "/chargepoints/CP1/messages", role="operator")).json()["items"]
 

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from api.v1.readings import ReadingsPage
-from projections.store import Document
+from projections.sample import entry
+from projections.store import Query
 from tests.api.v1.world import World, problem
+from tests.projections.blocks import blocks_of
 
 
-def message(second: int, *values: dict[str, str], **fields: Any) -> Document:
+def message(second: int, *values: dict[str, str], **fields: Any) -> dict[str, Any]:
     at = f"2026-05-01T12:00:{second:02d}.000Z"
+    moment = datetime.fromisoformat(at)
     wire = [{"timestamp": at.replace(".000", ""), "sampledValue": list(values)}]
     return {
-        "charge_point_id": "CP1",
         "connector_id": 1,
         "transaction_id": 7,
         "session_id": "s1",
-        "timestamp": at,
-        "reported_at": at,
-        "received_at": at,
+        "at": moment,
+        "reported_at": moment,
+        "received_at": moment,
         "clock_offset_s": 0,
-        "values": wire,
-        "flags": [],
-        "unmatched": False,
+        "values": msgspec.Raw(msgspec.json.encode(wire)),
+        "flags": (),
         **fields,
     }
+
+
+async def keep(world: World, tenant: str, *messages: dict[str, Any]) -> None:
+    """The messages of CP1, in the order of the log, behind those that were kept before."""
+    begin = len((await world.store.find(Query(f"ocpp_{tenant}", "samples"))).items) * 100
+    found = [
+        (begin + number, entry(tenant, "CP1", f"p-{begin + number}", **one))
+        for number, one in enumerate(messages)
+    ]
+    await world.store.apply(
+        blocks_of([(offset, one) for offset, one in found if one is not None], f"p{begin}-1")
+    )
 
 
 REGISTER = {"value": "1.5", "unit": "kWh"}
@@ -46,12 +61,11 @@ async def measured(world: World) -> World:
         message(1, REGISTER, POWER, SOC),
         message(2, POWER),
         message(4, POWER, session_id="s2"),
-        message(5, REGISTER, session_id=None, transaction_id=-1, unmatched=True, flags=["orphan"]),
-        message(6, REGISTER, session_id=None, transaction_id=None, connector_id=0),
+        message(5, REGISTER, session_id="", transaction_id=-1, flags=["orphan"]),
+        message(6, REGISTER, session_id="", transaction_id=0, connector_id=0),
     ]
-    for number, document in enumerate(kept):
-        await world.keep("ocpp_demo", "samples", str(number), document)
-    await world.keep("ocpp_acme", "samples", "x", message(1, SOC))
+    await keep(world, "demo", *kept)
+    await keep(world, "acme", message(1, SOC))
     return world
 
 
@@ -100,8 +114,8 @@ async def test_readings_of_an_unknown_transaction_are_found_at_their_charge_poin
 
 async def test_times_are_by_our_clock_with_the_charge_points_beside(measured: World) -> None:
     """The charge point's clock runs an hour ahead."""
-    late = message(7, SOC, session_id="s2", clock_offset_s=3600, timestamp="2026-05-01T11:00:07.000Z")
-    await measured.keep("ocpp_demo", "samples", "late", late)
+    ours = datetime.fromisoformat("2026-05-01T11:00:07Z")
+    await keep(measured, "demo", message(7, SOC, session_id="s2", clock_offset_s=3600, at=ours))
     one = (await listed(measured, "/sessions/s2/readings"))[0]
     assert (one["timestamp"], one["reported_at"]) == ("2026-05-01T11:00:07Z", "2026-05-01T12:00:07Z")
     assert one["readings"][0]["timestamp"] == "2026-05-01T11:00:07Z"

@@ -54,6 +54,7 @@ from projections import location as location_view
 from projections import orphan as orphan_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
+from projections import sample as sample_view
 from projections import session as session_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
@@ -122,7 +123,6 @@ VIEWS = (
 )
 FEEDS = (
     charge_point_view.CREDENTIALS,
-    charge_point_view.SAMPLES,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
 )
@@ -323,8 +323,8 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     world = World(store, CommandBus(log, channel))
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
-    projector = Projector(store, EVENTS, VIEWS, FEEDS, stories=audit_view.audit_writes)
-    follower = Follower(log, "projector", areas, "one", projector.handle)
+    projector = Projector(store, EVENTS, VIEWS, FEEDS, (sample_view.BLOCKS,), stories=audit_view.audit_writes)
+    follower = Follower(log, "projector", areas, "one", projector.handle, keeper=projector.kept)
     processes = Processes(
         log,
         POLICIES,
