@@ -108,9 +108,13 @@ class Model:
 def believing(model: Model, batch: list[Write]) -> list[Write]:
     """The batch with what each writer of a Put believes of the stored document: mostly right, sometimes not."""
     out: list[Write] = []
+    parts: dict[str, set[str]] = {}
     for write in batch:
         old = model.held.get(write.id, {})
-        if isinstance(write, Put):
+        if isinstance(write, PutPart):
+            parts.setdefault(write.id, set()).add(write.part)
+        # Whoever writes the rest of a document of which others write parts keeps these.
+        elif isinstance(write, Put) and parts.get(write.id, set()) <= set(write.keep):
             shown = {
                 name: value for name, value in old.items() if name not in ("_id", "version", *write.keep)
             }
