@@ -449,6 +449,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.sinks_share_the_foremost_position,
         ("down", "crash"),
         shape=SINKS,
+        one_in=6,
+        seed=10,
     ),
     Ablation(
         "the note forgets who is behind",
@@ -456,6 +458,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.notes_forget_who_is_behind,
         ("down", "crash"),
         shape=SINKS,
+        one_in=4,
+        seed=4,
     ),
     Ablation(
         "sinks without their epoch",
@@ -475,6 +479,8 @@ ABLATIONS: tuple[Ablation, ...] = (
             "lasting": 1.6,
             "victims": ("effects",),
         },
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "what a sink let go of is gone",
@@ -482,6 +488,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.what_a_sink_let_go_of_is_gone,
         ("down",),
         shape={**SINKS, "most_in_a_sink": 2},
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "nobody reads what stands before the common reading",
@@ -489,6 +497,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.nobody_reads_what_stands_before_the_common_reading,
         ("down", "crash"),
         shape={**SINKS, "most_in_a_sink": 2},
+        one_in=3,
+        seed=4,
     ),
     Ablation(
         "told calls have no number",
