@@ -30,7 +30,7 @@ from streams.envelope import (
     decode_entry,
     encode,
 )
-from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogDamaged, LogUnavailable, Record, Stored, TopicPartition
 from streams.partition import Partition, Rules
 from streams.ranges import stretch
 from streams.states import UnreadableStateError
@@ -144,6 +144,7 @@ class Claims:
         claimed.states_since = (await self._log.ends([places.states]))[places.states]
         try:
             claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+            claimed.partition.folded_anew(await self._standing(places, claimed.states_since))
         except OriginatorVersionError as error:
             place, at = places.events, claimed.partition.folded - 1
             raise DamagedRecordError(
@@ -159,10 +160,7 @@ class Claims:
 
     async def _load(self, places: Places, partition: Partition, end: int, epoch: int) -> None:
         """The states, and the checkpoint that says from where on events are to be folded."""
-        newest: dict[bytes, Stored] = {}
-        async with contextlib.aclosing(stretch(self._log, places.states, 0, end)) as batches:
-            async for batch in batches:
-                newest.update((stored.key, stored) for stored in batch if stored.key is not None)
+        newest = await self._newest(places, end)
         mark = newest.pop(CHECKPOINT_KEY, None)
         if mark is None or mark.value is None:
             return
@@ -185,11 +183,40 @@ class Claims:
         for stored in newest.values():
             if stored.value is None:
                 continue
-            writer = partition.load(stored.value)
+            assert stored.key is not None
+            writer = partition.load(stored.key, stored.value)
             if writer < checkpoint.epoch and stored.offset >= checkpoint.since:
                 raise _StaleStatesError(
                     f"{stored.key!r} was written by a decider that had lost the partition"
                 )
+
+    async def _newest(self, places: Places, end: int) -> dict[bytes, Stored]:
+        newest: dict[bytes, Stored] = {}
+        async with contextlib.aclosing(stretch(self._log, places.states, 0, end)) as batches:
+            async for batch in batches:
+                newest.update((stored.key, stored) for stored in batch if stored.key is not None)
+        return newest
+
+    async def _standing(self, places: Places, end: int) -> list[bytes]:
+        """The keys in the state topic; none where it is damaged: whoever loads it next folds anew too."""
+        try:
+            newest = await self._newest(places, end)
+        except LogDamaged:
+            return []
+        return [key for key, stored in newest.items() if stored.value is not None and key != CHECKPOINT_KEY]
+
+    async def look_up(self, places: Places, partition: Partition, id: str) -> None:
+        """Fold one aggregate, of which the partition knows nothing, from the partition's beginning. Raises
+        LogUnavailable and what halts a partition."""
+        alone = Partition(self._rules, self._hot)
+        key = id.encode()
+        async with contextlib.aclosing(stretch(self._log, places.events, 0, partition.folded)) as batches:
+            async for batch in batches:
+                for stored in batch:
+                    if stored.key is None or stored.key == key:
+                        alone.fold(stored)
+                await asyncio.sleep(0)
+        partition.come_back(id, alone.states.entry(id))
 
     async def _fold(self, places: Places, partition: Partition, until: int, position: int) -> list[Decision]:
         """Fold up to our claim; returns the decisions on commands whose position was never committed."""
