@@ -47,7 +47,7 @@ from streams.log import (
     Stored,
     TopicPartition,
 )
-from streams.partition import Partition, Rules, Told
+from streams.partition import ForgottenError, Partition, Rules, Told
 from streams.portions import append_all
 from streams.states import UnreadableStateError
 from streams.topology import PARTITIONS, commands_topic
@@ -308,14 +308,26 @@ class Decider(Listener):
         self, lane: _Lane, partition: Partition, taken: Sequence[Stored], now: datetime
     ) -> None:
         """Raises NewerReleaseError where only a newer release knows one of them; those before it are decided then."""
-        decisions: list[Decision] = []
-        newer: NewerReleaseError | None = None
-        for stored in taken:
+        todo = deque(taken)
+        while todo:
             try:
-                decision = partition.decide(stored, now)
-            except NewerReleaseError as error:
-                newer = error
+                await self._decide_some(lane, partition, todo, now)
+            except ForgottenError as error:
+                await self._claims.look_up(lane.places, partition, error.aggregate)
+
+    async def _decide_some(
+        self, lane: _Lane, partition: Partition, todo: deque[Stored], now: datetime
+    ) -> None:
+        """Up to one that cannot be decided now; raises why it cannot."""
+        decisions: list[Decision] = []
+        stopped: NewerReleaseError | ForgottenError | None = None
+        while todo:
+            try:
+                decision = partition.decide(todo[0], now)
+            except (NewerReleaseError, ForgottenError) as error:
+                stopped = error
                 break
+            todo.popleft()
             if decision is not None:
                 decisions.append(decision)
         if decisions:
@@ -323,8 +335,8 @@ class Decider(Listener):
             records = [record(d.reply.aggregate, d, d.meta.tenant) for d in decisions]
             offsets = await append_all(self._log, *lane.places.events, records)
             await self._confirm(lane, partition, offsets[-1])
-        if newer is not None:
-            raise newer
+        if stopped is not None:
+            raise stopped
 
     async def _confirm(self, lane: _Lane, partition: Partition, last: int) -> None:
         """Read our own records back; replies, downlinks and the position follow from what was read."""
