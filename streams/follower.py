@@ -97,8 +97,9 @@ class Follower(Listener):
     With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
     seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
     that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a partition's
-    position is committed, as soon as it is: what stands before is given to nobody else. The attribute `generation` is
-    that of the read models which the facts go into; a position that holds for another one counts as its floor.
+    position is committed, as soon as it is: what stands before is given to nobody else. `may_commit` says where a
+    position may move. The attribute `generation` is that of the read models which the facts go into; a position that
+    holds for another one counts as its floor.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Follower(Listener):
         gather: float = 0.05,
         forget: Forget | None = None,
         settled: Settled | None = None,
+        may_commit: Callable[[TopicPartition], bool] | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.group = group
@@ -129,6 +131,7 @@ class Follower(Listener):
         self._gather = gather
         self._forget = forget
         self._settled = settled
+        self._may_commit = may_commit
         self._moved = asyncio.Event()
         self._most_waiting = most_waiting
         self._parking = Parking(log)
@@ -300,7 +303,7 @@ class Follower(Listener):
             for fact in facts:
                 await self._until_done(place, lane, [fact])
             return
-        except LogDamaged:
+        except (LogDamaged, HaltError):
             raise
         except Exception as error:
             self._failed(place, error)
@@ -332,7 +335,7 @@ class Follower(Listener):
                 try:
                     await self._hand_over(place, [fact])
                     break
-                except (UnknownEventError, DamagedRecordError, LogDamaged):
+                except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError):
                     raise
                 except Exception as error:
                     self._failed(place, error)
@@ -452,7 +455,9 @@ class Follower(Listener):
         lanes = {
             place: lane
             for place, lane in self._lanes.items()
-            if lane.position > lane.done and not lane.halted
+            if lane.position > lane.done
+            and not lane.halted
+            and (self._may_commit is None or self._may_commit(place))
         }
         if not lanes:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 
@@ -22,6 +23,17 @@ async def stretch(
     async with contextlib.aclosing(stretches(log, {place: start}, ends)) as batches:
         async for _, batch in batches:
             yield batch
+
+
+async def newest(log: Log, places: Sequence[TopicPartition]) -> datetime | None:
+    """When the newest record of these partitions was taken; None where there is none. Raises LogUnavailable."""
+    ends = await log.ends(list(places))
+    last = {place: end - 1 for place, end in ends.items() if end > 0}
+    found: list[int] = []
+    async with contextlib.aclosing(stretches(log, last, ends)) as batches:
+        async for _, batch in batches:
+            found.append(batch[-1].timestamp)
+    return datetime.fromtimestamp(max(found) / 1000, UTC) if found else None
 
 
 async def stretches(

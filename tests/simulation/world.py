@@ -570,6 +570,10 @@ def sealed(world: World) -> Iterator[None]:
         def now(cls, tz: Any = None) -> Any:
             return network.wall_time(current_node.get(loop.world))
 
+        @classmethod
+        def fromtimestamp(cls, timestamp: float, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(timestamp, tz)
+
     def random_bytes(count: int) -> bytes:
         return urandom.randbytes(count)
 

@@ -138,7 +138,7 @@ async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_read
     lost = [TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(PARTITIONS)]
     await asyncio.gather(*(processes.again(place, None) for place in lost[:-1]))
 
-    assert log.readings == 2
+    assert log.readings == 4  # each time the newest record is looked at first
     sent: list[str] = []
     for place in lost:
         ids = [decode_command(stored).meta.command_id for stored in await records(embedded, place)]
