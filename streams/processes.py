@@ -42,9 +42,10 @@ LONGEST_LAG = timedelta(minutes=10)
 @dataclass(slots=True)
 class _Floor:
     """Of a partition that is followed from its beginning: facts that were written before `since` are passed over, for
-    what follows from them had been decided. `passed` once a younger one has come."""
+    what follows from them had been decided. `passed` once a younger one has come; `end` is where it ended then."""
 
     since: datetime
+    end: int
     passed: bool = False
 
     def counts(self, fact: Fact) -> bool:
@@ -110,6 +111,7 @@ class Processes:
 
     async def _floor(self, place: TopicPartition, first: Fact) -> _Floor:
         """Where commands are to follow from, of a partition that was given to us."""
+        end = (await self._log.ends([place]))[place]
         last = await newest(self._log, [place])
         since = (last or first.written_at) - self._retention
         if first.written_at < since and await self._followed_before(place):
@@ -117,7 +119,7 @@ class Processes:
                 f"our position {first.offset} is older than commands are kept: what follows from it may have been "
                 "decided and forgotten; take the position away to go on with what is younger (docs/operations.md)"
             )
-        return _Floor(since)
+        return _Floor(since, end)
 
     async def _followed_before(self, place: TopicPartition) -> bool:
         """Whether a decision stands before our position; claims alone are passed at once."""
@@ -132,7 +134,7 @@ class Processes:
     def _may_commit(self, place: TopicPartition) -> bool:
         """Not on the way to the floor: who is given the partition then begins at its beginning too."""
         floor = self._floors.get(place)
-        return floor is None or floor.passed
+        return floor is None or floor.passed or self.follower.positions[place] >= floor.end
 
     async def again(self, target: TopicPartition, since: datetime | None) -> None:
         """Send once more what went into this commands partition since a time, or ever: it has lost its end.

@@ -389,11 +389,12 @@ def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) ->
         for _, event in facts.events.get(f"session|{id}", ())
         if event["type"] == "session.cdr_issued.v1"
     ]
-    if len(issued) != 1:
-        yield f"{id} has {len(issued)} CDRs"
+    corrected = sum(event["type"] == "session.end_corrected.v1" for event in ended)
+    if len(issued) != 1 + 2 * corrected:
+        yield f"{id} has {len(issued)} CDRs, and its end was corrected {corrected} times"
         return
-    cdr = issued[0]["cdr"]
-    if any("no tariff" in warning for warning in issued[0].get("warnings", ())):
+    cdr = issued[-1]["cdr"]
+    if any("no tariff" in warning for warning in issued[-1].get("warnings", ())):
         # The read store was away when it began: it costs nothing, and says so.
         return
     cost = PRICE_FLAT + Decimal(energy) / 1000 * PRICE_PER_KWH

@@ -204,10 +204,11 @@ class Process:
             self.name,
             self.clock,
             areas=world.areas,
+            retention=world.retention,
         )
         decider = Decider(
             self.log,
-            nouns.RULES,
+            world.rules,
             self.channel,
             self.name,
             self.clock,
