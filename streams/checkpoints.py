@@ -102,6 +102,11 @@ class Saver:
         self._saving: _Saving | None = None
         self.saved_at = time.monotonic()
 
+    @property
+    def writing(self) -> asyncio.Task[None] | None:
+        """The portion that is being written, or was; None while no checkpoint is under way."""
+        return None if self._saving is None else self._saving.writing
+
     def due_in(self, partition: Partition) -> float | None:
         """Seconds until a checkpoint is to begin; None where there is nothing to save or one is under way."""
         if self._saving is not None or not _something_to_do(partition):

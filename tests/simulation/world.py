@@ -310,10 +310,15 @@ class World:
             await asyncio.sleep(1.3 * MONTH)
             for area in self.areas:
                 self.broker.expire_before(commands_topic(area), self.broker.wall_ms() - int(MONTH * 1000))
+            storm = asyncio.create_task(self.nemeses.rage())
             for number in range(3):
                 await self.loop.spawn(point.node, point.charge(2, TAGS[number % len(TAGS)], 1, 0.5))
-            await self._quiet()
             await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
+            storm.cancel()
+            self.nemeses.calm()
+            if self.poisoned:
+                await self._mend()
+            await self._quiet()
             for area in self.areas:
                 self.broker.compact(state_topic(area))
             if self.chance.random() < 0.5:
