@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -134,8 +134,10 @@ class Claims:
             try:
                 claimed = Claimed(self._blank(epoch))
                 claimed.states_since = (await self._log.ends([places.states]))[places.states]
-                await self._load(places, claimed.partition, claimed.states_since, epoch)
+                standing = await self._load(places, claimed.partition, claimed.states_since, epoch)
                 claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+                if standing is not None:
+                    claimed.partition.folded_anew(standing)
                 return claimed
             except (_StaleStatesError, OriginatorVersionError, UnreadableStateError) as error:
                 # The states are a cache; the events are not.
@@ -158,12 +160,15 @@ class Claims:
         partition.epoch = epoch
         return partition
 
-    async def _load(self, places: Places, partition: Partition, end: int, epoch: int) -> None:
-        """The states, and the checkpoint that says from where on events are to be folded."""
+    async def _load(
+        self, places: Places, partition: Partition, end: int, epoch: int
+    ) -> Collection[bytes] | None:
+        """The states, and the checkpoint that says from where on events are to be folded; without one, the keys that
+        stand there all the same."""
         newest = await self._newest(places, end)
         mark = newest.pop(CHECKPOINT_KEY, None)
         if mark is None or mark.value is None:
-            return
+            return _standing(newest)
         try:
             checkpoint = msgspec.json.decode(mark.value, type=Checkpoint)
         except msgspec.DecodeError as error:
@@ -189,6 +194,7 @@ class Claims:
                 raise _StaleStatesError(
                     f"{stored.key!r} was written by a decider that had lost the partition"
                 )
+        return None
 
     async def _newest(self, places: Places, end: int) -> dict[bytes, Stored]:
         newest: dict[bytes, Stored] = {}
@@ -197,13 +203,12 @@ class Claims:
                 newest.update((stored.key, stored) for stored in batch if stored.key is not None)
         return newest
 
-    async def _standing(self, places: Places, end: int) -> list[bytes]:
+    async def _standing(self, places: Places, end: int) -> Collection[bytes]:
         """The keys in the state topic; none where it is damaged: whoever loads it next folds anew too."""
         try:
-            newest = await self._newest(places, end)
+            return _standing(await self._newest(places, end))
         except LogDamaged:
             return []
-        return [key for key, stored in newest.items() if stored.value is not None and key != CHECKPOINT_KEY]
 
     async def look_up(self, places: Places, partition: Partition, id: str) -> None:
         """Fold one aggregate, of which the partition knows nothing, from the partition's beginning. Raises
@@ -284,6 +289,10 @@ class Claims:
             async for batch in batches:
                 when = datetime.fromtimestamp(batch[-1].timestamp / 1000, UTC)
         return when
+
+
+def _standing(newest: Mapping[bytes, Stored]) -> list[bytes]:
+    return [key for key, stored in newest.items() if stored.value is not None and key != CHECKPOINT_KEY]
 
 
 def _id_of(stored: Stored) -> str:

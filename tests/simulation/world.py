@@ -290,8 +290,9 @@ class World:
     async def _months(self) -> None:
         """What was over for long is forgotten; then it is asked for again in every way that there is.
 
-        A charge that a person has ended gets its true stop, the id of a remote command comes again, a CDR is to be
-        delivered once more, deciders begin anew, and the log's servers forget how far the processes have come.
+        A charge that a person has ended gets its true stop, or one that has run all the while ends; the id of a
+        remote command comes again, a CDR is to be delivered once more, deciders begin anew, without states perhaps,
+        and the log's servers forget how far the processes have come.
         """
         point, api = self.charge_points[0], self.processes["api-0"]
         gate = asyncio.Event()
@@ -304,7 +305,8 @@ class World:
         end = EndTransaction(
             tenant=TENANT, charge_point_id=point.id, transaction_id=charge.transaction_id, reason="it is gone"
         )
-        await self._ask_for(end, "month-end")
+        if self.chance.random() < 0.6:
+            await self._ask_for(end, "month-end")
         await self._quiet()
         for month in range(2):
             await asyncio.sleep(1.3 * MONTH)
@@ -324,10 +326,7 @@ class World:
             if self.chance.random() < 0.5:
                 if month and self.chance.random() < 0.5:
                     self.broker.group("processes").positions.clear()
-                for name in [name for name, role in self.wanted.items() if role == "decider"]:
-                    self.kill(name)
-                    self.start(name, "decider")
-                await self._quiet()
+                await self._begin_anew()
         self._command(api, "rc-month", "Reset", {"type": "Soft"}, 30.0, again="again")
         gate.set()
         await held
@@ -339,6 +338,19 @@ class World:
                     await self._ask_for(
                         Retry(to=EMSP, module="cdrs", object_id=cdr, by="ann"), f"month-{cdr}"
                     )
+        await self._quiet()
+        if self.chance.random() < 0.4:
+            for area in self.areas:
+                self.broker.expire(state_topic(area))
+            await self._begin_anew()
+            await self.loop.spawn(point.node, point.charge(2, TAGS[0], 1, 0.5))
+            await self._quiet()
+
+    async def _begin_anew(self) -> None:
+        """All deciders."""
+        for name in [name for name, role in self.wanted.items() if role == "decider"]:
+            self.kill(name)
+            self.start(name, "decider")
         await self._quiet()
 
     async def _ask_for(self, command: Command, id: str) -> None:
