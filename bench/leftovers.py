@@ -133,7 +133,7 @@ def charge(deciding: Deciding) -> dict[str, bytes]:
     deciding.decide(request, f"remote|demo|{who['command_id']}|5f2b8c1d9e3a7f60", at, asked=True)
     from_charge_point(MarkSent(**who, answer_by=at + timedelta(seconds=30)), "remote_command")
     from_charge_point(Conclude(**who, status="accepted", reason="Accepted"), "remote_command")
-    from_charge_point(_start())
+    from_charge_point(starting())
     from_charge_point(NoteSession(**who, session_id=SESSION), "remote_command")
     from_charge_point(RecordConnector(session_id=SESSION, at=at, status="Charging"))
     for count in range(1, READINGS + 1):
@@ -148,7 +148,7 @@ def charge(deciding: Deciding) -> dict[str, bytes]:
     return running
 
 
-def _start() -> StartSession:
+def starting() -> StartSession:
     return StartSession(
         session_id=SESSION,
         tenant="demo",

@@ -52,6 +52,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     recognised: ClassVar[bool] = False
     """Whether its aggregate knows a repeat by what it says, whenever that comes: its reply is then remembered only
     where somebody waits for it."""
+    after_all: ClassVar[bool] = False
+    """Whether it may be said when its aggregate has been over for long: where nothing is known of that, it was
+    forgotten perhaps, and its partition is read through for it before this is decided."""
 
     @property
     def aggregate_id(self) -> str:
@@ -68,7 +71,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known about a command besides its content.
 
     `command_id` identifies it for ever: the first decision for an id is the decision. `at` is the time of receipt
-    at the edge (UTC). After `deadline` it is refused as expired instead of decided.
+    at the edge (UTC). After `deadline` it is refused as expired instead of decided. `caused_at`: when the log took
+    the fact from which a process made it, in whole seconds.
     """
 
     command_id: str
@@ -78,6 +82,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     causation_id: str = ""
     principal: str = ""
     deadline: datetime | None = None
+    caused_at: datetime | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -35,12 +35,17 @@ class _OfDelivery(Command, frozen=True, kw_only=True):
 
 
 class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
-    """The party shall have `version` of the object, or a newer one. Urgent ones do not wait for the spacing."""
+    """The party shall have `version` of the object, or a newer one. Urgent ones do not wait for the spacing.
+
+    `last`: no newer version is expected. `after_all`: it is of what had ended before.
+    """
 
     recognised: ClassVar[bool] = True  # by the version
+    after_all: bool = False  # type: ignore[misc]
     tenant: str
     version: int
     urgent: bool = False
+    last: bool = False
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
@@ -62,6 +67,7 @@ class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report
 class Retry(_OfDelivery, frozen=True, kw_only=True, tag="delivery.retry.v1"):
     """Try again now, whatever became of it."""
 
+    after_all: ClassVar[bool] = True
     by: str = ""
 
 
@@ -88,6 +94,7 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
         tenant=command.tenant,
         wanted=command.version,
         urgent=command.urgent,
+        last=command.last,
         due=due,
     )
     if not busy and due is None:

@@ -137,6 +137,7 @@ class IssueCdr(_OfSession, frozen=True, kw_only=True, tag="session.issue_cdr.v1"
     start) and `ended_at` (by our clock) are what the person says instead of the charge point, `note` is why.
     """
 
+    after_all: ClassVar[bool] = True
     tenant: str
     settings: Settings
     site: Site | None = None
@@ -162,9 +163,11 @@ class Issuing(msgspec.Struct, frozen=True):
 class EndSession(_OfSession, frozen=True, kw_only=True, tag="session.end.v1"):
     """The transaction stopped; `samples` are those that the session was not told yet.
 
-    One that the charge point did not report itself is corrected by a surer one, whenever that comes.
+    One that the charge point did not report itself is corrected by a surer one, whenever that comes; `after_all` says
+    that it may be one.
     """
 
+    after_all: bool = False  # type: ignore[misc]
     end: End
     samples: tuple[RegisterSample, ...] = ()
 

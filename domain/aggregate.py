@@ -26,10 +26,13 @@ class Event(
 ):
     """One fact about one aggregate. Its name is its `tag`, written to the log as `type`.
 
-    `originator_id` is the aggregate's id, `originator_version` counts from 1 without gaps, `timestamp` is when the
-    edge received what led to it (UTC, never running back within an aggregate) and `occurred_at` when the sender
-    says that it happened.
+    `originator_id` is the aggregate's id, `originator_version` counts from 1 without gaps, or from a life's beginning
+    (`Aggregate.recurs`), `timestamp` is when the edge received what led to it (UTC, never running back within an
+    aggregate) and `occurred_at` when the sender says that it happened.
     """
+
+    begins: ClassVar[bool] = False
+    """Whether it begins a life, of an aggregate whose id may come again (`Aggregate.recurs`)."""
 
     originator_id: str = msgspec.field(name="aggregate")
     originator_version: int = msgspec.field(name="version")
@@ -50,6 +53,11 @@ class Aggregate(BaseAggregate[str], Generic[State]):
     """An aggregate with a `kind` (the first word of its event names) and one mutable `state` struct."""
 
     kind: ClassVar[str] = ""
+    ends: ClassVar[bool] = False
+    """Whether it is forgotten at last: the retention of commands after its last event, where it is `over` by then."""
+    recurs: ClassVar[bool] = False
+    """Whether its id may come again after that, for something else: each life then counts its versions from a number
+    that is above those of the lives before (`streams.partition`)."""
     state_type: ClassVar[type[msgspec.Struct]]
     state: State
 
@@ -78,6 +86,21 @@ class Aggregate(BaseAggregate[str], Generic[State]):
     def trigger(self, event: type[Event], at: datetime, /, **values: object) -> None:
         """Decide one event at the time of receipt `at`, which is never earlier than that of the event before."""
         self.trigger_event(event, timestamp=max(at, self.modified_on), **values)
+
+    def take_in(self, event: Event) -> None:
+        """Become what the event says; with one that begins a life nothing is left of the life before.
+
+        Raises OriginatorVersionError where an event before it is missing.
+        """
+        if event.begins:
+            self.state = cast("State", self.state_type())
+            self.version = event.originator_version - 1
+        event.mutate(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is expected of it; what comes after all says so of itself (`Command.after_all`)."""
+        return False
 
     def next_due(self) -> datetime | None:
         """When this aggregate wants a `TimerDue`, if at all; read from its state alone."""

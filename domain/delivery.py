@@ -47,13 +47,20 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     due: datetime | None = None
     urgent: bool = False
     delivered_at: datetime | None = None
+    last: bool = False  # no newer version is expected
 
 
 class Delivery(Aggregate[DeliveryState]):
     """`delivery|{party}|{module}|{object id}`; phases idle → in_flight → idle | waiting → in_flight … | failed."""
 
     kind: ClassVar[str] = "delivery"
+    ends: ClassVar[bool] = True
     state_type = DeliveryState
+
+    @property
+    def over(self) -> bool:
+        """The last version that is expected was sent, or given up."""
+        return self.state.last and self.state.phase in ("idle", "failed")
 
     def next_due(self) -> datetime | None:
         return self.state.due
@@ -67,7 +74,8 @@ class Delivery(Aggregate[DeliveryState]):
 
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
-    """The party shall have this version, or a newer one. `urgent`: it does not wait for the module's spacing."""
+    """The party shall have this version, or a newer one. `urgent`: it does not wait for the module's spacing. `last`:
+    no newer one is expected."""
 
     to: PartyId
     module: str
@@ -75,6 +83,7 @@ class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
     tenant: str
     wanted: int
     urgent: bool = False
+    last: bool = False
     due: datetime | None = None  # set where it has to wait, else an attempt begins at once or is under way
 
     def apply(self, aggregate: Delivery) -> None:
@@ -82,6 +91,7 @@ class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
         state.tenant = self.tenant
         state.wanted = max(state.wanted, self.wanted)
         state.urgent = state.urgent or self.urgent
+        state.last = self.last
         if self.due is not None:
             state.phase, state.due = "waiting", self.due
 

@@ -46,7 +46,13 @@ class RemoteCommand(Aggregate[RemoteCommandState]):
     """`remote_command|{tenant}|{command id}`."""
 
     kind: ClassVar[str] = "remote_command"
+    ends: ClassVar[bool] = True
+    recurs: ClassVar[bool] = True  # clients choose its id
     state_type = RemoteCommandState
+
+    @property
+    def over(self) -> bool:
+        return self.state.status in FINAL
 
     def next_due(self) -> datetime | None:
         due = self.state.expires_at
@@ -61,6 +67,7 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
     `warning` is what whoever asked was told besides.
     """
 
+    begins: ClassVar[bool] = True
     tenant: str
     command_id: str
     charge_point_id: str

@@ -166,7 +166,13 @@ class Session(Aggregate[SessionState]):
     """`session|{session id}`."""
 
     kind: ClassVar[str] = "session"
+    ends: ClassVar[bool] = True
     state_type = SessionState
+
+    @property
+    def over(self) -> bool:
+        """Also where its end may be corrected, or its CDR is withheld: who comes with that comes after all."""
+        return self.state.ended_at is not None
 
     def keep(self, samples: tuple[RegisterSample, ...], less: Thinned | None) -> None:
         """Take in readings, and leave out what is not kept any longer."""

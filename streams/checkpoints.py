@@ -1,8 +1,9 @@
 """Checkpoints: the states of a partition's aggregates, written beside its decisions, some at a time.
 
 What enters: a partition that has been decided on. What leaves: records of the compacted state topic, the mark last: a
-state may then be younger than its mark, and what it holds already, folding passes over. It decides nothing, and
-nothing waits for it; deleting what it wrote changes only how long a start takes.
+state may then be younger than its mark, and what it holds already, folding passes over. Behind the mark what is over
+for long is marked as gone, and what an earlier checkpoint marked is deleted (ADR 16). It decides nothing, and nothing
+waits for it; deleting what it wrote changes only how long a start takes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from streams.envelope import encode
 from streams.log import Log, Record, TopicPartition
 from streams.partition import Partition
 from streams.portions import append_all
+from streams.states import Ended, gone_record
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +47,36 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     release: str = ""
 
 
+def _something_to_do(partition: Partition) -> bool:
+    states = partition.states
+    return bool(states.dirty or states.obsolete) or states.over_since(partition.forgotten_before)
+
+
 @dataclass(slots=True)
 class _Saving:
-    """A checkpoint under way: the aggregates whose states are still to be written, and what they belong to."""
+    """A checkpoint under way: the aggregates whose states are still to be written, and what they belong to.
+
+    Behind its mark come the aggregates that are to be forgotten (`ended`), the keys that are to be marked as gone,
+    and those that are to be deleted. `behind` is what the portion that is being written does of these.
+    """
 
     mark: Checkpoint
     ids: frozenset[str]
     left: list[str]
+    ended: list[Ended]
+    obsolete: list[bytes]
+    gone: list[bytes]
+    behind: _Behind
     writing: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Behind:
+    """What one portion marks as gone, and deletes."""
+
+    ended: list[Ended]
+    obsolete: list[bytes]
+    gone: list[bytes]
 
 
 class Saver:
@@ -78,9 +102,14 @@ class Saver:
         self._saving: _Saving | None = None
         self.saved_at = time.monotonic()
 
+    @property
+    def writing(self) -> asyncio.Task[None] | None:
+        """The portion that is being written, or was; None while no checkpoint is under way."""
+        return None if self._saving is None else self._saving.writing
+
     def due_in(self, partition: Partition) -> float | None:
         """Seconds until a checkpoint is to begin; None where there is nothing to save or one is under way."""
-        if self._saving is not None or not partition.states.dirty:
+        if self._saving is not None or not _something_to_do(partition):
             return None
         return self.saved_at + self._every - time.monotonic()
 
@@ -91,24 +120,21 @@ class Saver:
             if time.monotonic() - self.saved_at <= self._every:
                 return
             self.saved_at = time.monotonic()
-            if not partition.states.dirty:
+            if not _something_to_do(partition):
                 return
-            dirty, partition.states.dirty = partition.states.dirty, set()
-            saving = self._saving = _Saving(self._mark(partition), frozenset(dirty), sorted(dirty))
+            saving = self._saving = self._begun(partition)
         elif saving.writing is not None:
             if not saving.writing.done():
                 return
             if error := saving.writing.exception():
                 logger.warning("%s[%d] is not saved: %s", self._place.topic, self._place.partition, error)
-                partition.states.dirty |= saving.ids
-                saving.left.clear()
-            if not saving.left:
+                self._give_up(partition, saving)
+                return
+            self._written(partition, saving.behind)
+            if not (saving.left or saving.ended or saving.obsolete or saving.gone):
                 self._saving = None
                 return
-        ids, saving.left = saving.left[:SAVED_AT_ONCE], saving.left[SAVED_AT_ONCE:]
-        records = [Record(id.encode(), partition.states.frozen(id, partition.epoch)) for id in ids]
-        if not saving.left:
-            records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
+        records = self._next(partition, saving)
         saving.writing = asyncio.create_task(self._write(records))
         saving.writing.add_done_callback(lambda _: self._wake())
 
@@ -121,6 +147,67 @@ class Saver:
         """Forget what is under way: the partition is another's, or begins anew."""
         if self._saving is not None and self._saving.writing is not None:
             self._saving.writing.cancel()
+        self._saving = None
+
+    def _begun(self, partition: Partition) -> _Saving:
+        """What is over for long now had its last event before this mark. A key is deleted once a decision of ours
+        stands behind the knowledge that it is marked: then nobody who claimed before that has missed the mark."""
+        states = partition.states
+        dirty, states.dirty = states.dirty, set()
+        return _Saving(
+            self._mark(partition),
+            frozenset(dirty),
+            sorted(dirty),
+            states.take_over(partition.forgotten_before),
+            sorted(states.obsolete),
+            sorted(key for key, known_at in states.gone.items() if known_at < partition.folded),
+            _Behind([], [], []),
+        )
+
+    def _next(self, partition: Partition, saving: _Saving) -> list[Record]:
+        """The next portion: states, the last ones with the mark, or what comes behind it."""
+        states = partition.states
+        if saving.left or saving.writing is None:
+            ids, saving.left = saving.left[:SAVED_AT_ONCE], saving.left[SAVED_AT_ONCE:]
+            records = [Record(states.key_of(id), states.frozen(id, partition.epoch)) for id in ids]
+            if not saving.left:
+                records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
+            return records
+        ended, saving.ended = saving.ended[:SAVED_AT_ONCE], saving.ended[SAVED_AT_ONCE:]
+        obsolete, saving.obsolete = saving.obsolete[:SAVED_AT_ONCE], saving.obsolete[SAVED_AT_ONCE:]
+        gone, saving.gone = saving.gone[:SAVED_AT_ONCE], saving.gone[SAVED_AT_ONCE:]
+        saving.behind = _Behind([one for one in ended if states.is_still(one)], obsolete, gone)
+        marked = [*(states.key_of(one.id) for one in saving.behind.ended), *obsolete]
+        return [
+            *(gone_record(key, partition.epoch) for key in marked),
+            *(Record(key, None) for key in gone),
+        ]
+
+    @staticmethod
+    def _written(partition: Partition, behind: _Behind) -> None:
+        """What is marked as gone leaves memory, unless something has happened to it meanwhile: then its state is
+        written again, under a key of its own."""
+        states = partition.states
+        states.obsolete.difference_update(behind.obsolete)
+        for key in behind.gone:
+            states.gone.pop(key, None)
+        for key in behind.obsolete:
+            states.gone[key] = partition.folded
+        for one in behind.ended:
+            states.gone[states.key_of(one.id)] = partition.folded
+            if states.is_still(one):
+                partition.forget(one.id)
+            else:
+                states.begin_life(states.entry(one.id), partition.folded)
+        behind.ended, behind.obsolete, behind.gone = [], [], []
+
+    def _give_up(self, partition: Partition, saving: _Saving) -> None:
+        """What was not written, the next checkpoint writes. Marks may arrive all the same, and late."""
+        states = partition.states
+        states.dirty |= saving.ids
+        for one in saving.behind.ended:
+            states.begin_life(states.entry(one.id), partition.folded, stood=True)
+        states.ask_again([*saving.behind.ended, *saving.ended])
         self._saving = None
 
     def _mark(self, partition: Partition) -> Checkpoint:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ from streams.envelope import (
     decode_entry,
     encode,
 )
-from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition, stored_as
+from streams.log import Log, LogDamaged, LogUnavailable, Record, Stored, TopicPartition, stored_as
 from streams.partition import Partition, Rules
 from streams.ranges import newest, stretch
 from streams.states import UnreadableStateError
@@ -137,8 +137,10 @@ class Claims:
             try:
                 claimed = Claimed(self._blank(epoch), stored)
                 claimed.states_since = (await self._log.ends([places.states]))[places.states]
-                await self._load(places, claimed.partition, epoch)
+                standing = await self._load(places, claimed.partition, epoch)
                 claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+                if standing is not None:
+                    claimed.partition.folded_anew(standing)
                 return claimed
             except (_StaleStatesError, OriginatorVersionError, UnreadableStateError) as error:
                 # The states are a cache; the events are not.
@@ -147,6 +149,7 @@ class Claims:
         claimed.states_since = (await self._log.ends([places.states]))[places.states]
         try:
             claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
+            claimed.partition.folded_anew(await self._standing(places))
         except OriginatorVersionError as error:
             place, at = places.events, claimed.partition.folded - 1
             raise DamagedRecordError(
@@ -160,12 +163,13 @@ class Claims:
         partition.epoch = epoch
         return partition
 
-    async def _load(self, places: Places, partition: Partition, epoch: int) -> None:
-        """The states, and the checkpoint that says from where on events are to be folded."""
+    async def _load(self, places: Places, partition: Partition, epoch: int) -> Collection[bytes] | None:
+        """The states, and the checkpoint that says from where on events are to be folded; without one, the keys that
+        stand there all the same."""
         found = await newest(self._log, places.states)
         mark = found.pop(CHECKPOINT_KEY, None)
         if mark is None or mark.value is None:
-            return
+            return _standing(found)
         try:
             checkpoint = msgspec.json.decode(mark.value, type=Checkpoint)
         except msgspec.DecodeError as error:
@@ -185,11 +189,33 @@ class Claims:
         for stored in found.values():
             if stored.value is None:
                 continue
-            writer = partition.load(stored.value)
+            assert stored.key is not None
+            writer = partition.load(stored.key, stored.value)
             if writer < checkpoint.epoch and stored.offset >= checkpoint.since:
                 raise _StaleStatesError(
                     f"{stored.key!r} was written by a decider that had lost the partition"
                 )
+        return None
+
+    async def _standing(self, places: Places) -> Collection[bytes]:
+        """The keys in the state topic; none where it is damaged: whoever loads it next folds anew too."""
+        try:
+            return _standing(await newest(self._log, places.states))
+        except LogDamaged:
+            return []
+
+    async def look_up(self, places: Places, partition: Partition, id: str) -> None:
+        """Fold one aggregate, of which the partition knows nothing, from the partition's beginning. Raises
+        LogUnavailable and what halts a partition."""
+        alone = Partition(self._rules, self._hot)
+        key = id.encode()
+        async with contextlib.aclosing(stretch(self._log, places.events, 0, partition.folded)) as batches:
+            async for batch in batches:
+                for stored in batch:
+                    if stored.key is None or stored.key == key:
+                        alone.fold(stored)
+                await asyncio.sleep(0)
+        partition.come_back(id, alone.states.entry(id))
 
     async def _fold(self, places: Places, partition: Partition, until: int, position: int) -> list[Decision]:
         """Fold up to our claim; returns the decisions on commands whose position was never committed."""
@@ -257,6 +283,10 @@ class Claims:
             async for batch in batches:
                 when = datetime.fromtimestamp(batch[-1].timestamp / 1000, UTC)
         return when
+
+
+def _standing(found: Mapping[bytes, Stored]) -> list[bytes]:
+    return [key for key, stored in found.items() if stored.value is not None and key != CHECKPOINT_KEY]
 
 
 def _id_of(stored: Stored) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -46,7 +47,7 @@ from streams.log import (
     TopicPartition,
     stored_as,
 )
-from streams.partition import Partition, Rules, Told
+from streams.partition import ForgottenError, Partition, Rules, Told
 from streams.portions import portions
 from streams.ranges import stretch
 from streams.states import UnreadableStateError
@@ -300,21 +301,33 @@ class Decider(Listener):
         self, lane: _Lane, partition: Partition, taken: Sequence[Stored], now: datetime
     ) -> None:
         """Raises NewerReleaseError where only a newer release knows one of them; those before it are decided then."""
-        decisions: list[Decision] = []
-        newer: NewerReleaseError | None = None
-        for stored in taken:
+        todo = deque(taken)
+        while todo:
             try:
-                decision = partition.decide(stored, now)
-            except NewerReleaseError as error:
-                newer = error
+                await self._decide_some(lane, partition, todo, now)
+            except ForgottenError as error:
+                await self._claims.look_up(lane.places, partition, error.aggregate)
+
+    async def _decide_some(
+        self, lane: _Lane, partition: Partition, todo: deque[Stored], now: datetime
+    ) -> None:
+        """Up to one that cannot be decided now; raises why it cannot."""
+        decisions: list[Decision] = []
+        stopped: NewerReleaseError | ForgottenError | None = None
+        while todo:
+            try:
+                decision = partition.decide(todo[0], now)
+            except (NewerReleaseError, ForgottenError) as error:
+                stopped = error
                 break
+            todo.popleft()
             if decision is not None:
                 decisions.append(decision)
         if decisions:
             self.lag_seconds = max(0.0, (now - decisions[0].meta.at).total_seconds())
             await self._append(lane, partition, decisions)
-        if newer is not None:
-            raise newer
+        if stopped is not None:
+            raise stopped
 
     async def _append(self, lane: _Lane, partition: Partition, decisions: Sequence[Decision]) -> None:
         """Append them; replies and downlinks follow from what is proven to stand right behind what was folded."""

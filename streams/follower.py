@@ -37,6 +37,7 @@ class Follower(Group):
         forget: Forget | None = None,
         settled: Settled | None = None,
         keeper: Keeper | None = None,
+        may_commit: Callable[[TopicPartition], bool] | None = None,
         most_waiting: int = MOST_WAITING,
         join: Callable[[Listener], Member] | None = None,
     ) -> None:
@@ -50,6 +51,7 @@ class Follower(Group):
             forget=forget,
             settled=settled,
             keeper=keeper,
+            may_commit=may_commit,
             most_waiting=most_waiting,
         )
         self.generation = Generation()

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,7 +31,7 @@ from commands.base import (
     TimerDue,
     command_name,
 )
-from domain.aggregate import EventRegistry, UnknownEventError, kind_of
+from domain.aggregate import EPOCH, Aggregate, Event, EventRegistry, UnknownEventError, kind_of
 from domain.upcasting import names
 from streams.envelope import (
     UNREADABLE,
@@ -49,6 +49,7 @@ from streams.envelope import (
 )
 from streams.log import LogError, Stored
 from streams.states import Entry, States
+from streams.topology import RETENTION
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def release_of_folds() -> str:
 class Rules:
     """What can be decided: the routing tables of all nouns, put together once.
 
-    Only a command that is `creating` makes the first event of an aggregate.
+    Only a command that is `creating` makes the first event of an aggregate. What is over is forgotten `retention`
+    after its last event, by the log's time.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Rules:
         timers: Mapping[str, Handler],
         events: EventRegistry,
         creating: Collection[type[Command]],
+        retention: timedelta = RETENTION,
     ) -> None:
         self.routes = routes
         self.timers = timers
@@ -95,6 +98,7 @@ class Rules:
         self.forgettable = frozenset(name for c in routes if not c.remembered for name in names(c))
         self.recognised = frozenset(name for c in every if c.recognised for name in names(c))
         self.release = release_of_folds()
+        self.retention = retention
 
     def handler(self, command: Command) -> Handler:
         """The function that decides this command. Raises NewerReleaseError for a timer that this release does not
@@ -117,6 +121,14 @@ class Told(NamedTuple):
     attempt: int
 
 
+class ForgottenError(Exception):
+    """Nothing is known of an aggregate, and it may have been forgotten: it is to be folded from the log first."""
+
+    def __init__(self, aggregate: str) -> None:
+        super().__init__(f"{aggregate} may have been forgotten")
+        self.aggregate = aggregate
+
+
 class Partition:
     """The state of one partition of one area, in the hands of the decider that claimed it."""
 
@@ -129,6 +141,8 @@ class Partition:
         self.decided: deque[tuple[int, str]] = deque(maxlen=WITNESSES)
         """Offset and id of the commands that were decided last: whether the commands topic still holds them."""
         self.folded = 0
+        self.time = EPOCH
+        """The log's, when it took the record that was decided or folded last."""
         self._due: list[tuple[datetime, str]] = []
         self._watched: dict[str, datetime] = {}
         self._failed_timers: dict[str, int] = {}
@@ -139,6 +153,7 @@ class Partition:
         """Take in one entry of the events partition; returns the decision where it is valid."""
         decision = self.fence.admit(stored)
         self.folded = stored.offset + 1
+        self.time = _time(stored)
         if decision is None:
             claim = decode_entry(stored)
             if isinstance(claim, Claim) and claim.commands_from >= 0:
@@ -152,27 +167,81 @@ class Partition:
             event = self.rules.events.decode(data)
             entry = self.states.entry(event.originator_id)
             if event.originator_version > entry.aggregate.version:
-                event.mutate(entry.aggregate)
+                if event.begins or self._was_perhaps_forgotten(entry, event.timestamp):
+                    self.states.begin_life(entry, self.folded, stood=entry.aggregate.exists)
+                entry.aggregate.take_in(event)
                 entry.copy = None
             self.states.dirty.add(event.originator_id)
         aggregate = decision.reply.aggregate
         if aggregate and not decision.repeat:
             self._remember(self.states.entry(aggregate), decision)
             self._watch(aggregate)
+        if entry is not None:
+            self.states.note(entry)
         return decision
 
-    def load(self, data: bytes) -> int:
+    def load(self, key: bytes, data: bytes) -> int:
         """Take a stored state, before anything is folded; returns its writer's epoch."""
-        id, due, epoch = self.states.load(data)
-        self._schedule(id, due)
-        return epoch
+        loaded = self.states.load(key, data)
+        if loaded.id:
+            self._schedule(loaded.id, loaded.due)
+        return loaded.epoch
+
+    def folded_anew(self, standing: Collection[bytes]) -> None:
+        """Everything was folded from the beginning: forget what is over for long, and have the keys that stand in the
+        state topic for nothing that is known marked as gone."""
+        for ended in self.states.take_over(self.forgotten_before):
+            self.forget(ended.id)
+        self.states.obsolete |= set(standing) - {self.states.key_of(id) for id in self.states.dirty}
+
+    # -- what is over ------------------------------------------------------------------------------------------
+
+    @property
+    def forgotten_before(self) -> datetime:
+        """What is over, and had its last event before this, is to be forgotten."""
+        return self.time - self.rules.retention
+
+    def forget(self, id: str) -> None:
+        """What is over leaves memory."""
+        self.states.forget(id)
+        self._watched.pop(id, None)
+        self._failed_timers.pop(id, None)
+
+    def come_back(self, id: str, found: Entry) -> None:
+        """What the log says of an aggregate of which nothing was known."""
+        found.looked_up = True
+        if found.aggregate.exists:
+            self.states.begin_life(found, self.folded)
+        self.states.put(id, found)
+        self.states.note(found)
+
+    def _was_perhaps_forgotten(self, entry: Entry, now: datetime) -> bool:
+        aggregate = entry.aggregate
+        return aggregate.ends and aggregate.over and now - aggregate.modified_on >= self._remembered
+
+    def _may_be_forgotten(self, entry: Entry, command: Command, meta: Meta) -> bool:
+        """Whether nothing is known of the aggregate, and that is no proof that it never was.
+
+        A fact from which a command follows is no younger than the last event of what that is about, or the command is
+        `after_all`: so what follows from a young fact is of nothing that was over for long.
+        """
+        if not entry.aggregate.ends or entry.aggregate.exists or entry.looked_up:
+            return False
+        old = meta.caused_at is not None and self.time - meta.caused_at >= self._remembered
+        return old or command.after_all
+
+    @property
+    def _remembered(self) -> timedelta:
+        """For so long at least what is over is remembered: clocks differ, and records tell whole seconds."""
+        return self.rules.retention * 29 / 30
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
     def decide(self, stored: Stored, now: datetime) -> Decision | None:
         """The decision on one command record, applied to the state already; None for one decided before.
 
-        Raises NewerReleaseError and UnreadableStateError: nothing is wrong with the command then, and it stays.
+        Raises NewerReleaseError, UnreadableStateError and ForgottenError: nothing is wrong with the command then, and
+        it stays.
         """
         if stored.offset <= self.decided_through:
             return None
@@ -182,6 +251,9 @@ class Partition:
             command = self.rules.commands.decode(record.command)
             handler = self.rules.handler(command)
             entry = self.states.entry(record.aggregate)
+            self.time = _time(stored)
+            if self._may_be_forgotten(entry, command, record.meta):
+                raise ForgottenError(record.aggregate)
         except NewerReleaseError:
             raise
         except (msgspec.DecodeError, LogError, UnknownEventError) as error:
@@ -198,6 +270,7 @@ class Partition:
             decision = self._decision(stored, record, name, self._reply(entry, late))
         else:
             entry, decision = self._handle(handler, entry, command, stored, record)
+        self.states.note(entry)
         self._remember(entry, decision)
         if decision.events:
             self.states.dirty.add(record.aggregate)
@@ -251,7 +324,10 @@ class Partition:
         aggregate, creates = entry.aggregate, not entry.aggregate.exists
         try:
             outcome = handler(aggregate, command, record.meta)
-            events = [raw(event) for event in aggregate.collect_events()]
+            made = aggregate.collect_events()
+            if made and creates and aggregate.recurs:
+                made = _numbered_from(aggregate, made, stored.timestamp // 1000)
+            events = [raw(event) for event in made]
             if events and creates and type(command) not in self.rules.creating:
                 entry = self.states.undone(record.aggregate, entry)
                 unknown = Rejected(Refusal.UNKNOWN, f"there is no {record.aggregate[:100]}")
@@ -264,6 +340,8 @@ class Partition:
             )
             self._measure(stored, decision)
             entry.since.extend(events)
+            if made and creates and aggregate.recurs:
+                self.states.begin_life(entry, self.folded)
         except Exception as error:
             logger.exception("%s on %s failed", name, record.aggregate)
             entry = self.states.undone(record.aggregate, entry)
@@ -352,3 +430,16 @@ class Partition:
         elif self._watched.get(id) != due:
             self._watched[id] = due
             heapq.heappush(self._due, (due, id))
+
+
+def _time(stored: Stored) -> datetime:
+    return datetime.fromtimestamp(stored.timestamp / 1000, UTC)
+
+
+def _numbered_from(aggregate: Aggregate[Any], made: Sequence[Any], number: int) -> list[Event]:
+    """The first events of a life whose versions count from this number, which is above those of all lives before:
+    seconds of the log's time, and a life has fewer events than what is over is remembered for seconds."""
+    aggregate.version += number
+    return [
+        msgspec.structs.replace(event, originator_version=event.originator_version + number) for event in made
+    ]

@@ -13,6 +13,7 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from commands.base import Area, Command, Meta, Policy, Refusal
@@ -26,17 +27,33 @@ from streams.envelope import (
     raw,
     record,
 )
-from streams.facts import Fact
+from streams.facts import Fact, HaltError
 from streams.follower import Follower
 from streams.log import Listener, Log, Member, Record, TopicPartition
 from streams.portions import append_all
+from streams.ranges import last_written, stretch
 from streams.replay import facts_of, places
-from streams.topology import commands_topic, partition_of
+from streams.topology import RETENTION, commands_topic, partition_of
 
 logger = logging.getLogger(__name__)
 
 LONGEST_LAG = timedelta(minutes=10)
 """By so much a command may have come after its cause."""
+
+
+@dataclass(slots=True)
+class _Floor:
+    """Of a partition that is followed from its beginning: facts that were written before `since` are passed over, for
+    what follows from them had been decided. `passed` once a younger one has come; `end` is where it ended then."""
+
+    since: datetime
+    end: int
+    passed: bool = False
+
+    def counts(self, fact: Fact) -> bool:
+        self.passed = self.passed or fact.written_at >= self.since
+        return self.passed
+
 
 Refused = Callable[[str, Refusal, str], Sequence[Command]]
 
@@ -55,15 +72,27 @@ class Processes:
         clock: Callable[[], datetime],
         join: Callable[[Listener], Member],
         areas: Sequence[Area] = tuple(Area),
+        retention: timedelta = RETENTION,
     ) -> None:
         self._log = log
+        self._retention = retention
+        self._floors: dict[TopicPartition, _Floor] = {}
         self._areas = areas
         self._policies = policies
         self._refusals = {name: refused for command, refused in refusals.items() for name in names(command)}
         self._events = events
         self._known = commands
         self._clock = clock
-        self.follower = Follower(log, "processes", areas, node, self._handle, join=join)
+        self.follower = Follower(
+            log,
+            "processes",
+            areas,
+            node,
+            self._handle,
+            forget=self._forget,
+            may_commit=self._may_commit,
+            join=join,
+        )
         self.commanded = 0
         self._asked: dict[TopicPartition, datetime | None] = {}
         self._sending = asyncio.Lock()
@@ -72,15 +101,49 @@ class Processes:
         await self.follower.run()
 
     async def _handle(self, place: TopicPartition, batch: Sequence[Fact]) -> None:
+        floor = self._floors.get(place)
+        if floor is None:
+            floor = self._floors[place] = await self._floor(place, batch[0])
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
-        self._commands(batch, out)
+        self._commands([fact for fact in batch if floor.counts(fact)], out)
         if out:
             await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
+
+    def _forget(self, place: TopicPartition) -> None:
+        self._floors.pop(place, None)
+
+    async def _floor(self, place: TopicPartition, first: Fact) -> _Floor:
+        """Where commands are to follow from, of a partition that was given to us."""
+        end = (await self._log.ends([place]))[place]
+        last = await last_written(self._log, [place])
+        since = (last or first.written_at) - self._retention
+        if first.written_at < since and await self._followed_before(place):
+            raise HaltError(
+                f"our position {first.offset} is older than commands are kept: what follows from it may have been "
+                "decided and forgotten; take the position away to go on with what is younger (docs/operations.md)"
+            )
+        return _Floor(since, end)
+
+    async def _followed_before(self, place: TopicPartition) -> bool:
+        """Whether a decision stands before our position; claims alone are passed at once."""
+        async with contextlib.aclosing(
+            stretch(self._log, place, 0, self.follower.positions[place])
+        ) as batches:
+            async for batch in batches:
+                if any(stored.key is not None for stored in batch):
+                    return True
+        return False
+
+    def _may_commit(self, place: TopicPartition) -> bool:
+        """Not on the way to the floor: who is given the partition then begins at its beginning too."""
+        floor = self._floors.get(place)
+        return floor is None or floor.passed or self.follower.positions[place] >= floor.end
 
     async def again(self, target: TopicPartition, since: datetime | None) -> None:
         """Send once more what went into this commands partition since a time, or ever: it has lost its end.
 
-        All of it may come twice; the first decision is the decision. Partitions that ask while the events are read
+        All of it may come twice; the first decision is the decision. What followed from facts that are older than
+        commands are kept had been decided. Partitions that ask while the events are read
         for others are served together afterwards: where every topic has lost its end, that is a few readings of the
         events and not one for each. Raises LogUnavailable.
         """
@@ -98,12 +161,18 @@ class Processes:
             self._asked.pop(target, None)
 
     async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
-        earliest = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
-        async with contextlib.aclosing(facts_of(self._log, places(self._areas))) as batches:
+        every = places(self._areas)
+        last = await last_written(self._log, every)
+        if last is None:
+            return
+        earliest = last - self._retention
+        if None not in asked.values():
+            earliest = max(earliest, min(filter(None, asked.values())) - LONGEST_LAG)
+        async with contextlib.aclosing(facts_of(self._log, every)) as batches:
             async for batch in batches:
                 out: dict[TopicPartition, list[Record]] = defaultdict(list)
                 for fact in batch:
-                    if earliest is not None and fact.written_at < earliest:
+                    if fact.written_at < earliest:
                         continue
                     try:
                         self._commands([fact], out)
@@ -126,20 +195,21 @@ class Processes:
                 if refused is not None:
                     cause = decision.meta.command_id
                     commands = refused(cause, decision.reply.refusal, decision.reply.message)
-                    self._send(out, commands, f"refused|{cause}", decision.meta, now)
+                    self._send(out, commands, f"refused|{cause}", fact, now)
             for event in decode_events(decision, self._events):
                 for name, policy in self._policies.get(type(event), ()):
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"
-                    self._send(out, policy(event, decision.meta), cause, decision.meta, now)
+                    self._send(out, policy(event, decision.meta), cause, fact, now)
 
     def _send(
         self,
         out: dict[TopicPartition, list[Record]],
         commands: Sequence[Command],
         cause: str,
-        meta: Meta,
+        fact: Fact,
         now: datetime,
     ) -> None:
+        meta = fact.decision.meta
         for step, command in enumerate(commands):
             follow = Meta(
                 command_id=f"{cause}|{step}",
@@ -148,6 +218,7 @@ class Processes:
                 correlation_id=meta.correlation_id or meta.command_id,
                 causation_id=meta.command_id,
                 principal="process",
+                caused_at=fact.written_at.replace(microsecond=0),
             )
             group = command.group
             value = CommandRecord(aggregate=command.aggregate_id, meta=follow, command=raw(command))

@@ -293,7 +293,8 @@ class Projector:
                         changed.setdefault(key, (view, target, fact))
                     continue
                 try:
-                    if document is not None and event.originator_version > version + 1:
+                    missing = document is not None and event.originator_version > version + 1
+                    if missing and not event.begins:
                         raise MissingEventError(
                             f"version {version} cannot take in {event.originator_version}"
                         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 
@@ -22,6 +23,26 @@ async def stretch(
     async with contextlib.aclosing(stretches(log, {place: start}, ends)) as batches:
         async for _, batch in batches:
             yield batch
+
+
+async def last_written(log: Log, places: Sequence[TopicPartition]) -> datetime | None:
+    """When the newest record with a key of these partitions was taken; None where there is none. Raises
+    LogUnavailable."""
+    ends = {place: end for place, end in (await log.ends(list(places))).items() if end}
+    found: list[int] = []
+    back = 1
+    while ends:
+        starts = {place: max(0, end - back) for place, end in ends.items()}
+        keyed: set[TopicPartition] = set()
+        async with contextlib.aclosing(stretches(log, starts, ends)) as batches:
+            async for place, batch in batches:
+                times = [stored.timestamp for stored in batch if stored.key is not None]
+                if times:
+                    keyed.add(place)
+                    found.append(times[-1])
+        ends = {place: start for place, start in starts.items() if start and place not in keyed}
+        back *= 10
+    return datetime.fromtimestamp(max(found) / 1000, UTC) if found else None
 
 
 async def stretches(

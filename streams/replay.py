@@ -67,7 +67,7 @@ def state_at(events: Iterable[Event], registry: EventRegistry, at: datetime | No
             break
         if aggregate is None:
             aggregate = registry.aggregate(kind_of(event.originator_id)).blank(event.originator_id)
-        event.mutate(aggregate)
+        aggregate.take_in(event)
     return aggregate
 
 

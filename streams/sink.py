@@ -113,8 +113,8 @@ class Sink:
     sink has a position there; nothing of them is handed over before it has returned. `forget` is told of each
     partition that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a
     partition's position is committed, as soon as it is: what stands before is given to nobody else. `ended` is told
-    that the group is left. No position passes what the `keeper` keeps back. At most `most_waiting` records of a
-    partition wait, and `most_in_all` of the sink.
+    that the group is left. No position passes what the `keeper` keeps back, and none moves where
+    `may_commit` says no. At most `most_waiting` records of a partition wait, and `most_in_all` of the sink.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Sink:
         settled: Settled | None = None,
         ended: Callable[[], None] | None = None,
         keeper: Keeper | None = None,
+        may_commit: Callable[[TopicPartition], bool] | None = None,
         most_waiting: int = MOST_WAITING,
         most_in_all: int | None = None,
     ) -> None:
@@ -139,6 +140,7 @@ class Sink:
         self.topics = tuple(events_topic(area) for area in areas)
         self.settled = settled
         self.keeper = keeper
+        self._may_commit = may_commit
         self._ended = ended
         self.moved = asyncio.Event()
         """Set when a position has moved; the group clears it."""
@@ -360,11 +362,9 @@ class Sink:
 
     def has_moved(self, place: TopicPartition, lane: Lane) -> bool:
         """Whether that is something new."""
-        return (
-            lane.begun
-            and not lane.halted
-            and not (lane.committed and self.standing(place, lane) == lane.kept)
-        )
+        if not lane.begun or lane.halted or (self._may_commit is not None and not self._may_commit(place)):
+            return False
+        return not (lane.committed and self.standing(place, lane) == lane.kept)
 
     def _halt(self, place: TopicPartition, lane: Lane, error: Exception) -> None:
         if not lane.halted:
@@ -414,7 +414,7 @@ class Sink:
             for fact in facts:
                 await self._until_done(place, lane, [fact])
             return
-        except LogDamaged:
+        except (LogDamaged, HaltError):
             raise
         except Exception as error:
             self._failed(place, error)
@@ -446,7 +446,7 @@ class Sink:
                 try:
                     await self._hand_over(place, [fact])
                     break
-                except (UnknownEventError, DamagedRecordError, LogDamaged):
+                except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError):
                     raise
                 except Exception as error:
                     self._failed(place, error)

@@ -1,21 +1,25 @@
 """The decider's aggregates of one partition: hot ones as objects, cold ones as the bytes of their stored state.
 
 A million tokens at rest are a million short byte strings; an aggregate becomes an object when a command or an event
-names it, and bytes again when it has not been needed for long.
+names it, and bytes again when it has not been needed for long. What is over is forgotten at last: its key is marked
+as gone by a checkpoint and deleted by a later one, and a key that was marked is never written again (ADR 16).
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from domain.aggregate import Aggregate, EventRegistry, kind_of
 from streams.envelope import VERSION, Reply, encode
+from streams.log import Record
 
 logger = logging.getLogger(__name__)
 
@@ -37,35 +41,72 @@ class UnreadableStateError(Exception):
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One aggregate in the state topic; `epoch` is that of the decider which wrote it there."""
+    """One aggregate in the state topic; `epoch` is that of the decider which wrote it there, `life` is a
+    number that is not 0 where it began, or came back, after it may have been forgotten."""
 
     v: int = 1
     epoch: int = -1
     id: str
+    life: int = 0
     version: int
     modified_on: datetime
+    over: bool = False
     due: datetime | None = None
     recent: list[tuple[str, Reply]] = []
     state: msgspec.Raw
 
 
-class _Due(msgspec.Struct):
-    id: str
+class GoneState(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands under the key of an aggregate that was forgotten, until a later checkpoint deletes the key; `epoch`
+    is that of the decider which wrote it."""
+
+    v: int = 1
+    epoch: int
+    gone: str
+
+
+class _Head(msgspec.Struct):
+    id: str = ""
+    gone: str = ""
     due: datetime | None = None
     epoch: int = -1
+    life: int = 0
+    modified_on: datetime | None = None
+    over: bool = False
+
+
+class Loaded(NamedTuple):
+    """What a record of the state topic was: `id` is empty for the mark of what is gone. `due`: its timer; `epoch`:
+    who wrote it."""
+
+    id: str
+    due: datetime | None
+    epoch: int
+
+
+class Ended(NamedTuple):
+    """An aggregate that is over, as it was then."""
+
+    modified_on: datetime
+    id: str
 
 
 class Entry:
-    """A hot aggregate with the replies that its latest command ids got."""
+    """A hot aggregate with the replies that its latest command ids got. `life`: see StoredState; `looked_up`: where
+    it is blank, nothing of it is in the log."""
 
-    __slots__ = ("aggregate", "copy", "recent", "since")
+    __slots__ = ("aggregate", "copy", "life", "looked_up", "recent", "since")
 
-    def __init__(self, aggregate: Aggregate[Any], recent: OrderedDict[str, Reply] | None = None) -> None:
+    def __init__(
+        self, aggregate: Aggregate[Any], recent: OrderedDict[str, Reply] | None = None, life: int = 0
+    ) -> None:
         self.aggregate = aggregate
         self.recent: OrderedDict[str, Reply] = recent if recent is not None else OrderedDict()
         self.copy: tuple[bytes, int, datetime] | None = None
         """State, version and time of its last change as they were some events ago; `since` are these events."""
         self.since: list[msgspec.Raw] = []
+        self.life = life
+        self.looked_up = False
 
     def remember(self, command_id: str, reply: Reply) -> None:
         self.recent[command_id] = reply
@@ -74,19 +115,36 @@ class Entry:
 
 
 _stored = msgspec.json.Decoder(StoredState)
-_due = msgspec.json.Decoder(_Due)
+_head = msgspec.json.Decoder(_Head)
+
+
+def gone_record(key: bytes, epoch: int) -> Record:
+    """The mark of what is gone, written under this epoch."""
+    id = key.partition(b"\0")[0].decode()
+    return Record(key, encode(GoneState(epoch=epoch, gone=id)))
+
+
+def state_key(id: str, life: int) -> bytes:
+    """Under which an aggregate stands in the state topic: a key of its own for each life."""
+    return f"{id}\0{life}".encode() if life else id.encode()
 
 
 class States:
-    """The aggregates of one partition."""
+    """The aggregates of one partition. `dirty` are those that the next checkpoint writes, `obsolete` the keys that it
+    marks as gone; `gone` are those that stand marked, and how far the partition was folded when that was known."""
 
     def __init__(self, registry: EventRegistry, hot: int = 2_000) -> None:
         self._registry = registry
         self._limit = hot
         self._hot: OrderedDict[str, Entry] = OrderedDict()
         self._cold: dict[str, bytes] = {}
+        self._lives: dict[str, int] = {}
+        self._over: dict[str, datetime] = {}
+        self._ended: list[Ended] = []
         self._decoders: dict[str, msgspec.json.Decoder[msgspec.Struct]] = {}
         self.dirty: set[str] = set()
+        self.gone: dict[bytes, int] = {}
+        self.obsolete: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._hot) + len(self._cold)
@@ -120,17 +178,91 @@ class States:
             entry = self._thaw(data)
         return _packed(id, self._freeze(entry, epoch))
 
-    def load(self, data: bytes) -> tuple[str, datetime | None, int]:
-        """Take a stored state; returns its id, when it is due, and its writer's epoch. Raises
-        UnreadableStateError."""
+    def load(self, key: bytes, data: bytes) -> Loaded:
+        """Take a stored state, or the mark of what is gone. Raises UnreadableStateError."""
         try:
             if data.startswith(_PACKED):
                 data = zlib.decompress(data[len(_PACKED) :])
-            head = _due.decode(data)
+            head = _head.decode(data)
         except (zlib.error, msgspec.DecodeError) as error:
             raise UnreadableStateError(f"a stored state cannot be read: {error}") from error
+        if head.gone:
+            self.gone[key] = -1
+            return Loaded("", None, head.epoch)
+        known = self._lives.get(head.id, 0) if head.id in self._cold else -1
+        if head.life < known:
+            self.obsolete.add(key)
+            return Loaded("", None, head.epoch)
+        if known >= 0:
+            self.obsolete.add(state_key(head.id, known))
         self._cold[head.id] = data
-        return head.id, head.due, head.epoch
+        if head.life:
+            self._lives[head.id] = head.life
+        self._note(head.id, head.modified_on if head.over else None)
+        return Loaded(head.id, head.due, head.epoch)
+
+    def put(self, id: str, entry: Entry) -> None:
+        """Replace an aggregate with what the log says of it."""
+        self._hot[id] = entry
+
+    # -- what is over -----------------------------------------------------------------------------------------
+
+    def begin_life(self, entry: Entry, number: int, *, stood: bool = False) -> None:
+        """From now on it stands under a key of its own: it may have been forgotten, and its key marked, before.
+
+        The number is above those of its lives before; `stood`: it was known under another key.
+        """
+        if stood:
+            self.obsolete.add(state_key(entry.aggregate.id, entry.life))
+        entry.life = self._lives[entry.aggregate.id] = number
+
+    def note(self, entry: Entry) -> None:
+        """What happened to it last may have been its end."""
+        aggregate = entry.aggregate
+        self._note(aggregate.id, aggregate.modified_on if aggregate.ends and aggregate.over else None)
+
+    def _note(self, id: str, since: datetime | None) -> None:
+        if since is None:
+            self._over.pop(id, None)
+        elif self._over.get(id) != since:
+            self._over[id] = since
+            heapq.heappush(self._ended, Ended(since, id))
+
+    def over_since(self, before: datetime) -> bool:
+        """Whether one has been over since before this time, as far as can be seen at once."""
+        return bool(self._ended) and self._ended[0].modified_on < before
+
+    def take_over(self, before: datetime) -> list[Ended]:
+        """Those that have been over since before this time, each once, until it comes back by `ask_again`."""
+        taken: list[Ended] = []
+        while self.over_since(before):
+            ended = heapq.heappop(self._ended)
+            if self._over.get(ended.id) == ended.modified_on:
+                taken.append(ended)
+        return taken
+
+    def ask_again(self, every: Iterable[Ended]) -> None:
+        """Those that were taken and not forgotten."""
+        for ended in every:
+            heapq.heappush(self._ended, ended)
+
+    def is_still(self, ended: Ended) -> bool:
+        """Whether nothing has happened to it since it was over."""
+        return self._over.get(ended.id) == ended.modified_on and ended.id not in self.dirty
+
+    def key_of(self, id: str) -> bytes:
+        """The key under which its state stands."""
+        return state_key(id, self._lives.get(id, 0))
+
+    def forget(self, id: str) -> None:
+        """Nothing is known of it any more; what stands under its key is seen to by who calls."""
+        self._hot.pop(id, None)
+        self._cold.pop(id, None)
+        self._lives.pop(id, None)
+        self._over.pop(id, None)
+        self.dirty.discard(id)
+
+    # -- forms -------------------------------------------------------------------------------------------------
 
     def before_change(self, entry: Entry) -> None:
         """See that `undone` can undo what comes next: a copy is made for some changes at a time."""
@@ -149,8 +281,9 @@ class States:
             id, version, modified_on, self._decoder(kind).decode(state)
         )
         for event in entry.since:
-            self._registry.decode(event).mutate(aggregate)
-        restored = self._hot[id] = Entry(aggregate, entry.recent)
+            aggregate.take_in(self._registry.decode(event))
+        restored = self._hot[id] = Entry(aggregate, entry.recent, entry.life)
+        restored.looked_up = entry.looked_up
         return restored
 
     def _decoder(self, kind: str) -> msgspec.json.Decoder[msgspec.Struct]:
@@ -166,8 +299,10 @@ class States:
             StoredState(
                 epoch=epoch,
                 id=aggregate.id,
+                life=entry.life,
                 version=aggregate.version,
                 modified_on=aggregate.modified_on,
+                over=aggregate.ends and aggregate.over,
                 due=aggregate.next_due(),
                 recent=list(entry.recent.items()),
                 state=msgspec.Raw(encode(aggregate.state)),
@@ -186,7 +321,7 @@ class States:
         aggregate = self._registry.aggregate(kind).restore(
             stored.id, stored.version, stored.modified_on, state
         )
-        return Entry(aggregate, OrderedDict(stored.recent))
+        return Entry(aggregate, OrderedDict(stored.recent), stored.life)
 
 
 def _packed(id: str, data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 
 from aiokafka.partitioner import murmur2
@@ -12,6 +13,8 @@ from streams.log import TopicSpec
 PARTITIONS = 24
 PREFIX = "chargesphere"
 DAY_MS = 86_400_000
+RETENTION = timedelta(days=30)
+"""How long commands and frames are kept, and what is over is remembered (ADR 16)."""
 
 LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
 """A record's time is that at which the log took it, by the log's clock."""
@@ -53,7 +56,7 @@ def partition_of(key: str) -> int:
 
 def topics() -> tuple[TopicSpec, ...]:
     """Every topic of this release: events for ever, commands and frames 30 days, state compacted."""
-    month = 30 * DAY_MS
+    month = RETENTION // timedelta(milliseconds=1)
     each = [
         spec
         for area in Area

@@ -163,7 +163,8 @@ class _Decisions:
             return
         for event in happened:
             before = self._versions.get(event.originator_id, 0)
-            if event.originator_version != before + 1:
+            follows = event.originator_version == before + 1
+            if not (follows or (event.begins and event.originator_version > before)):
                 yield f"version {event.originator_version} of {event.originator_id} follows version {before}"
             self._versions[event.originator_id] = event.originator_version
 

@@ -224,4 +224,4 @@ async def _end_alone(
         flags=(Flag.BY_HAND,),
     )
     meta = msgspec.structs.replace(meta, command_id=f"{meta.command_id}|session")
-    await caller.ask(EndSession(session_id=str(document["_id"]), end=end), meta)
+    await caller.ask(EndSession(session_id=str(document["_id"]), end=end, after_all=True), meta)

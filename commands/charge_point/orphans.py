@@ -94,6 +94,7 @@ def put_to(
         reason=orphan.reason,
         samples=merged(transaction.pending, orphan.samples),
         assumed=True,
+        after_all=isinstance(transaction, Ended),
         key=key,
         flags=(how,),
     )

@@ -255,6 +255,7 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             reason=command.reason,
             samples=merged(transaction.pending, command.samples),
             data=command.data,
+            after_all=isinstance(transaction, Ended),
             key=key,
             flags=(*command.flags, *stop_flags(charge_point, transaction, command, meta.at)),
         )

@@ -83,7 +83,9 @@ def stopped(event: TransactionStopped, meta: Meta) -> Sequence[Command]:
         assumed=event.assumed,
         flags=event.flags,
     )
-    return (EndSession(session_id=event.session_id, end=end, samples=event.samples),)
+    return (
+        EndSession(session_id=event.session_id, end=end, samples=event.samples, after_all=event.after_all),
+    )
 
 
 def superseded(event: TransactionSuperseded, meta: Meta) -> Sequence[Command]:

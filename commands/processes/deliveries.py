@@ -44,6 +44,8 @@ def changed(event: UsageRecorded | Ended | EndCorrected, meta: Meta) -> Sequence
             tenant=meta.tenant,
             version=event.originator_version,
             urgent=isinstance(event, Ended | EndCorrected),
+            last=isinstance(event, Ended | EndCorrected),
+            after_all=isinstance(event, EndCorrected),
         ),
     )
 
@@ -59,6 +61,8 @@ def issued(event: CdrIssued, meta: Meta) -> Sequence[Command]:
         tenant=meta.tenant,
         version=event.originator_version,
         urgent=True,
+        last=True,
+        after_all=True,
     )
     return (
         *((session,) if event.was_withheld else ()),
@@ -69,6 +73,7 @@ def issued(event: CdrIssued, meta: Meta) -> Sequence[Command]:
             tenant=meta.tenant,
             version=event.originator_version,
             urgent=True,
+            last=True,
         ),
     )
 

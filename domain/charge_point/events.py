@@ -441,6 +441,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
 
     `samples` are the register samples that its session was not told yet, with those of transactionData, oldest
     first. `assumed`: the charge point named no transaction of ours, the stop was put to this one by what it says.
+    `after_all`: the transaction had ended without it.
     """
 
     transaction_id: int
@@ -455,6 +456,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
     samples: tuple[RegisterSample, ...] = ()
     data: msgspec.Raw = msgspec.Raw(b"null")  # transactionData as on the wire
     assumed: bool = False
+    after_all: bool = False
     key: str  # STOP-4
     flags: tuple[str, ...] = ()
 

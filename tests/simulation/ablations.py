@@ -72,6 +72,8 @@ def without(ablation: Ablation) -> Iterator[None]:
             setattr(owner, name, value)
 
 
+_MONTHS: Final = {"months": True, "operators": True, "projectors": 1, "effects": 1, "charges": 1}
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -578,6 +580,66 @@ ABLATIONS: tuple[Ablation, ...] = (
         },
         one_in=9,
         seed=6,
+    ),
+    Ablation(
+        "lives begin at one",
+        "An id that comes again begins above its versions before",
+        removed.lives_begin_at_one,
+        (),
+        shape=_MONTHS,
+        one_in=1,
+        seed=1,
+    ),
+    Ablation(
+        "nothing is looked up after all",
+        "What comes after all is held against the log",
+        removed.nothing_is_looked_up_after_all,
+        (),
+        shape=_MONTHS,
+        one_in=2,
+        seed=1,
+    ),
+    Ablation(
+        "old causes count as young",
+        "What follows from old facts is held against the log",
+        removed.old_causes_count_as_young,
+        (),
+        also=(removed.processes_have_no_floor,),
+        shape=_MONTHS,
+        one_in=3,
+        seed=4,
+    ),
+    Ablation(
+        "a delivery is over with any version",
+        "A delivery is over with the last version that is expected",
+        removed.deliveries_are_over_with_any_version,
+        (),
+        shape=_MONTHS,
+        one_in=4,
+        seed=0,
+    ),
+    Ablation(
+        "a fold forgets on its way",
+        "A fold from the beginning keeps all until it is through",
+        removed.a_fold_forgets_on_its_way,
+        (),
+        shape=_MONTHS,
+        one_in=2,
+        seed=1,
+    ),
+    Ablation(
+        "what changed meanwhile is forgotten",
+        "What is marked as gone leaves memory where it has not changed",
+        removed.what_changed_meanwhile_is_forgotten_too,
+        ("weather",),
+        shape=_MONTHS,
+    ),
+    Ablation(
+        "gone by whoever wrote last",
+        "Marks of a decider that had lost the partition are not trusted",
+        removed.gone_by_whoever_wrote_last,
+        ("zombie",),
+        shape=_MONTHS,
     ),
 )
 

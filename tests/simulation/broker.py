@@ -325,6 +325,13 @@ class Broker:
             del partition.records[: max(0, len(partition.records) - keep)]
             partition.begin = partition.records[0].offset if partition.records else partition.end
 
+    def expire_before(self, topic: str, time_ms: int) -> None:
+        """Retention by time."""
+        for number in range(self.count(topic)):
+            partition = self.partitions[TopicPartition(topic, number)]
+            partition.records = [stored for stored in partition.records if stored.timestamp >= time_ms]
+            partition.begin = partition.records[0].offset if partition.records else partition.end
+
     # -- groups ------------------------------------------------------------------------------------------------
 
     def group(self, name: str) -> Group:

@@ -95,8 +95,10 @@ class ChargePoint:
         self._last = max(wall, self._last + timedelta(seconds=1))
         return self._last
 
-    async def charge(self, connector: int, tag: str, readings: int, pause: float) -> None:
-        """A driver comes, charges and goes, whether we are there or not."""
+    async def charge(
+        self, connector: int, tag: str, readings: int, pause: float, until: asyncio.Event | None = None
+    ) -> None:
+        """A driver comes, charges and goes (not before `until` is set), whether we are there or not."""
         chance = self.world.loop.chance
         if self.quirks.statuses:
             self.status(connector, "Preparing")
@@ -136,6 +138,8 @@ class ChargePoint:
                 charge=charge,
             )
         await asyncio.sleep(pause * chance.random())
+        if until is not None:
+            await until.wait()
         self._meters[connector] += int(chance.random() * 300)
         charge.meter_stop, charge.stopped_at = self._meters[connector], self.now()
         charge.stop = self._put(

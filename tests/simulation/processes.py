@@ -209,10 +209,11 @@ class Process:
             self.clock,
             feed.join,
             areas=world.areas,
+            retention=world.retention,
         )
         decider = Decider(
             self.log,
-            nouns.RULES,
+            world.rules,
             self.channel,
             self.name,
             self.clock,

@@ -138,11 +138,67 @@ def mark_before_its_states() -> list[Patch]:
 def states_of_whoever_wrote_last() -> list[Patch]:
     whole = partition.Partition.load
 
-    def load(self: Any, data: bytes) -> int:
-        whole(self, data)
+    def load(self: Any, key: bytes, data: bytes) -> int:
+        whole(self, key, data)
         return 2**62
 
     return [(partition.Partition, "load", load)]
+
+
+def lives_begin_at_one() -> list[Patch]:
+    return [(partition, "_numbered_from", lambda aggregate, made, number: list(made))]
+
+
+def nothing_is_looked_up_after_all() -> list[Patch]:
+    def may_be_forgotten(self: Any, entry: Any, command: Any, meta: Any) -> bool:
+        return False
+
+    return [(partition.Partition, "_may_be_forgotten", may_be_forgotten)]
+
+
+def old_causes_count_as_young() -> list[Patch]:
+    def may_be_forgotten(self: Any, entry: Any, command: Any, meta: Any) -> bool:
+        known = entry.aggregate.exists or entry.looked_up
+        return bool(entry.aggregate.ends and not known and command.after_all)
+
+    return [(partition.Partition, "_may_be_forgotten", may_be_forgotten)]
+
+
+def processes_have_no_floor() -> list[Patch]:
+    async def floor(self: Any, place: Any, first: Any) -> Any:
+        return processes._Floor(first.written_at, 0)
+
+    return [(processes.Processes, "_floor", floor)]
+
+
+def deliveries_are_over_with_any_version() -> list[Patch]:
+    return [(Delivery, "over", property(lambda self: self.state.phase in ("idle", "failed")))]
+
+
+def what_changed_meanwhile_is_forgotten_too() -> list[Patch]:
+    return [(states.States, "is_still", lambda self, ended: True)]
+
+
+def gone_by_whoever_wrote_last() -> list[Patch]:
+    whole = partition.Partition.load
+
+    def load(self: Any, key: bytes, data: bytes) -> int:
+        epoch = whole(self, key, data)
+        return 2**62 if data.startswith(b'{"v":1,"epoch":') and b'"gone":' in data else epoch
+
+    return [(partition.Partition, "load", load)]
+
+
+def a_fold_forgets_on_its_way() -> list[Patch]:
+    whole = partition.Partition.fold
+
+    def fold(self: Any, stored: Any) -> Any:
+        decision = whole(self, stored)
+        for ended in self.states.take_over(self.forgotten_before):
+            self.forget(ended.id)
+        return decision
+
+    return [(partition.Partition, "fold", fold)]
 
 
 def unreadable_state_is_a_blank_one() -> list[Patch]:

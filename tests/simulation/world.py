@@ -27,21 +27,27 @@ from typing import Any, Final
 
 import msgspec
 
+from chargesphere import nouns
 from commands.base import Area, Command, Meta
+from commands.charge_point.models import EndTransaction
+from commands.creating import CREATING
+from commands.delivery import Retry
 from commands.partner import CreatePartner
 from commands.remote_command import RequestRemoteCommand
 from commands.token import PutToken
 from domain.aggregate import Event
-from domain.charge_point import passwords
+from domain.charge_point import passwords, session_id
 from domain.partner import holder_text
 from projections import blocks
 from streams import checkpoints, topology
 from streams.log import LogUnavailable
 from streams.parking import Parking
+from streams.partition import Rules
+from streams.topology import commands_topic, state_topic
 from streams.vault import StoreKeys, Vault
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
-from tests.simulation.facts import CHARGE_POINTS, MASTER_KEY, TENANT, provisioning
+from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, TENANT, provisioning
 from tests.simulation.loop import Deadlock, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
 from tests.simulation.network import CALM, Fate, Network, Weather
@@ -53,6 +59,8 @@ PARTITIONS: Final = 2
 QUIET_SECONDS: Final = 4.0
 LONGEST_CALM: Final = 400.0
 ANSWERED_WITHIN: Final = 100.0
+MONTH: Final = 60.0
+"""Seconds for which commands are kept in a world of months."""
 
 
 @dataclass(slots=True)
@@ -97,6 +105,8 @@ class Shape:
     """At the so many-th time that it gets there; 0 for one of the first three."""
     targets: tuple[str, ...] = ()
     """The servers that they harm; empty for all."""
+    months: bool = False
+    """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
     longest_calm: float = LONGEST_CALM
     """Seconds after the storm in which everything has to come to rest."""
 
@@ -139,11 +149,14 @@ class World:
         for name, value in (wanted or {}).items():
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
-        needed = [Area.REMOTE_COMMAND] * self.shape.operators + [Area.TOKEN] * self.shape.faust
+        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
+        needed += [Area.TOKEN] * self.shape.faust
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults:
             self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = self.shape.areas
+        self.retention = timedelta(seconds=MONTH) if self.shape.months else topology.RETENTION
+        self.rules = Rules(nouns.ROUTES, nouns.TIMERS, nouns.EVENTS, CREATING, self.retention)
         self.asked: list[Asked] = []
         self.published: list[tuple[str, str, bytes]] = []
         self.processes: dict[str, Process] = {}
@@ -272,6 +285,82 @@ class World:
         if shape.operators and not self.violations:
             await self._call_once_more()
             await self._quiet()
+        if shape.months and not self.violations:
+            await self._months()
+
+    # -- months ------------------------------------------------------------------------------------------------
+
+    async def _months(self) -> None:
+        """What was over for long is forgotten; then it is asked for again in every way that there is.
+
+        A charge that a person has ended gets its true stop, or one that has run all the while ends; the id of a
+        remote command comes again, a CDR is to be delivered once more, deciders begin anew, without states perhaps,
+        and the log's servers forget how far the processes have come.
+        """
+        point, api = self.charge_points[0], self.processes["api-0"]
+        gate = asyncio.Event()
+        held = self.loop.spawn(point.node, point.charge(1, TAGS[0], 2, 1.0, until=gate))
+        self._command(api, "rc-month", "ClearCache", {}, 30.0)
+        await asyncio.sleep(0.1)
+        charge = point.charges[-1]
+        while charge.transaction_id is None:  # noqa: ASYNC110  # virtual time
+            await asyncio.sleep(0.5)
+        end = EndTransaction(
+            tenant=TENANT, charge_point_id=point.id, transaction_id=charge.transaction_id, reason="it is gone"
+        )
+        if self.chance.random() < 0.6:
+            await self._ask_for(end, "month-end")
+        await self._quiet()
+        for month in range(2):
+            await asyncio.sleep(1.3 * MONTH)
+            for area in self.areas:
+                self.broker.expire_before(commands_topic(area), self.broker.wall_ms() - int(MONTH * 1000))
+            storm = asyncio.create_task(self.nemeses.rage())
+            for number in range(3):
+                await self.loop.spawn(point.node, point.charge(2, TAGS[number % len(TAGS)], 1, 0.5))
+            await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
+            storm.cancel()
+            self.nemeses.calm()
+            if self.poisoned:
+                await self._mend()
+            await self._quiet()
+            for area in self.areas:
+                self.broker.compact(state_topic(area))
+            if self.chance.random() < 0.5:
+                if month and self.chance.random() < 0.5:
+                    self.broker.group("processes").positions.clear()
+                await self._begin_anew()
+        self._command(api, "rc-month", "Reset", {"type": "Soft"}, 30.0, again="again")
+        gate.set()
+        await held
+        await self._quiet()
+        if self.shape.effects:
+            for first in point.charges[:2]:
+                if first.transaction_id is not None and first.tag != OWN_TAG:
+                    cdr = session_id(TENANT, point.id, first.transaction_id)
+                    await self._ask_for(
+                        Retry(to=EMSP, module="cdrs", object_id=cdr, by="ann"), f"month-{cdr}"
+                    )
+        await self._quiet()
+        if self.chance.random() < 0.4:
+            for area in self.areas:
+                self.broker.expire(state_topic(area))
+            await self._begin_anew()
+            await self.loop.spawn(point.node, point.charge(2, TAGS[0], 1, 0.5))
+            await self._quiet()
+
+    async def _begin_anew(self) -> None:
+        """All deciders."""
+        for name in [name for name, role in self.wanted.items() if role == "decider"]:
+            self.kill(name)
+            self.start(name, "decider")
+        await self._quiet()
+
+    async def _ask_for(self, command: Command, id: str) -> None:
+        """An operator asks, until there is an answer."""
+        api = self.processes["api-0"]
+        meta = Meta(command_id=id, at=api.clock(), tenant=TENANT, principal="operator:ann")
+        await self.loop.spawn(api.node, _ask(api, command, meta))
 
     async def _call_once_more(self) -> None:
         """On a quiet day a call gets to its charge point, whatever calls before it were never answered."""
@@ -343,7 +432,13 @@ class World:
             self._command(process, f"rc-{number}", action, payload, 30.0)
 
     def _command(
-        self, process: Process, id: str, action: str, payload: dict[str, Any], within: float
+        self,
+        process: Process,
+        id: str,
+        action: str,
+        payload: dict[str, Any],
+        within: float,
+        again: str = "",
     ) -> asyncio.Task[None]:
         """An operator asks for it, through this process; within so many seconds or not at all."""
         bus, now = process.bus, process.clock()
@@ -356,11 +451,11 @@ class World:
             parameters={},
             action=action,
             payload=payload,
-            fingerprint=id,
+            fingerprint=id + again,
             by="operator:ann",
             expires_at=now + timedelta(seconds=within),
         )
-        meta = Meta(command_id=f"remote|{id}", at=now, tenant=TENANT, principal="operator:ann")
+        meta = Meta(command_id=f"remote|{id}{again}", at=now, tenant=TENANT, principal="operator:ann")
 
         async def ask() -> None:
             with contextlib.suppress(LogUnavailable):
@@ -417,6 +512,7 @@ def draw_shape(chance: Random) -> Shape:
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
+        months=yes(0.1),
     )
 
 
@@ -576,6 +672,10 @@ def sealed(world: World) -> Iterator[None]:
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return network.wall_time(current_node.get(loop.world))
+
+        @classmethod
+        def fromtimestamp(cls, timestamp: float, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(timestamp, tz)
 
     def random_bytes(count: int) -> bytes:
         return urandom.randbytes(count)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
 
 from commands.base import Area, Command, Meta, Refusal
+from streams import sqlite_log
 from streams.envelope import CommandRecord, decode_command
 from streams.feed import Feed
-from streams.log import Log, Position, TopicPartition
+from streams.log import Listener, Log, Member, Position, TopicPartition
 from streams.processes import Processes
 from streams.sqlite_log import SqliteLog
-from streams.topology import PARTITIONS, commands_topic, partition_of
+from streams.topology import PARTITIONS, commands_topic, events_topic, partition_of
 from tests.streams.counter import EVENTS, RULES, Add, Added
 from tests.streams.counting import added, write
 from tests.streams.harness import FlakyLog, Node, decisions, now, place_of, records, totals, until
@@ -35,12 +40,20 @@ def sorry(cause: str, refusal: Refusal, message: str) -> Sequence[Command]:
 async def running(log: Log) -> AsyncIterator[Processes]:
     """Beside a decider, which feeds them."""
     feed = Feed()
-    async with Node(log, feed=feed), beside(log, feed) as processes:
+    async with Node(log, feed=feed), beside(log, feed.join) as processes:
         yield processes
 
 
 @asynccontextmanager
-async def beside(log: Log, feed: Feed) -> AsyncIterator[Processes]:
+async def alone(log: Log) -> AsyncIterator[Processes]:
+    """Without a decider, as a group of the log's."""
+    topics = [events_topic(Area.CHARGE_POINT)]
+    async with beside(log, lambda listener: log.member("processes", topics, "one", listener)) as processes:
+        yield processes
+
+
+@asynccontextmanager
+async def beside(log: Log, join: Callable[[Listener], Member]) -> AsyncIterator[Processes]:
     processes = Processes(
         log,
         {Added: [("mirror", mirror)]},
@@ -49,7 +62,7 @@ async def beside(log: Log, feed: Feed) -> AsyncIterator[Processes]:
         RULES.commands,
         "one",
         now,
-        feed.join,
+        join,
         areas=[Area.CHARGE_POINT],
     )
     task = asyncio.create_task(processes.run())
@@ -94,7 +107,7 @@ async def test_an_event_handled_twice_changes_nothing_the_second_time(embedded: 
 
 async def test_a_refusal_leads_to_what_its_process_does_about_it_once(embedded: SqliteLog) -> None:
     feed = Feed()
-    async with Node(embedded, feed=feed) as node, beside(embedded, feed) as processes:
+    async with Node(embedded, feed=feed) as node, beside(embedded, feed.join) as processes:
         for _ in range(2):
             await node.ask(Add(counter="a", amount=0), "1")
         await node.ask(Add(counter="b", amount=1), "2")
@@ -163,7 +176,7 @@ async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_read
     lost = [TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(PARTITIONS)]
     await asyncio.gather(*(processes.again(place, None) for place in lost[:-1]))
 
-    assert log.readings == 2
+    assert log.readings == 4  # each time the newest record is looked at first
     sent: list[str] = []
     for place in lost:
         ids = [decode_command(stored).meta.command_id for stored in await records(embedded, place)]
@@ -179,3 +192,112 @@ async def totals_of(log: Log) -> dict[str, int]:
 
 async def mirrored(log: Log) -> bool:
     return (await totals_of(log)).get("counter|mirror-a") == 20
+
+
+class Clock:
+    """The embedded log's, so many days before now."""
+
+    def __init__(self) -> None:
+        self.ago = timedelta(0)
+        self.monotonic = time.monotonic
+
+    def time_ns(self) -> int:
+        return int((now() - self.ago).timestamp() * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(sqlite_log, "time", clock)
+    return clock
+
+
+async def written(log: SqliteLog, clock: Clock, days: int, version: int) -> None:
+    clock.ago = timedelta(days=days)
+    await write(log, added("a", version, 1))
+
+
+async def committed(log: SqliteLog) -> int:
+    place = place_of("counter|a")
+    return (await log.committed("processes", [place])).get(place, Position(0)).offset
+
+
+async def test_a_command_says_when_the_log_took_its_cause(embedded: SqliteLog, clock: Clock) -> None:
+    await written(embedded, clock, 2, 1)
+    async with alone(embedded) as processes:
+        await until(lambda: processes.commanded == 2)
+
+    [first, _] = await commanded(embedded, "mirror-a")
+    assert first.meta.caused_at is not None
+    assert timedelta(days=1) < now() - first.meta.caused_at < timedelta(days=3)
+    assert first.meta.caused_at.microsecond == 0
+
+
+async def test_from_the_beginning_of_the_log_only_what_commands_are_kept_for_is_followed(
+    embedded: SqliteLog, clock: Clock
+) -> None:
+    """A position that the log's servers forgot, or that no backup holds: what is older had been decided."""
+    for version, days in enumerate((60, 50, 20, 10), 1):
+        await written(embedded, clock, days, version)
+    end = (await embedded.ends([place_of("counter|a")]))[place_of("counter|a")]
+    async with alone(embedded) as processes:
+        await until(lambda: processes.follower.handled == 4)
+        await until(lambda: position(embedded, end))
+
+    ids = [record.meta.command_id for record in await commanded(embedded, "mirror-a")]
+    assert ids == [f"mirror|counter|a|{version}|{step}" for version in (3, 4) for step in (0, 1)]
+
+
+async def position(log: SqliteLog, wanted: int) -> bool:
+    return await committed(log) == wanted
+
+
+async def test_a_log_that_stood_still_for_long_is_followed_up_to_where_it_stands(
+    embedded: SqliteLog, clock: Clock
+) -> None:
+    """Its age is measured against its own end: a season without power halts nobody."""
+    await written(embedded, clock, 90, 1)
+    await written(embedded, clock, 89, 2)
+    clock.ago = timedelta(0)
+    async with alone(embedded) as processes:
+        await until(lambda: processes.commanded == 4)
+
+
+async def test_a_position_that_is_older_than_commands_are_kept_halts_with_one_line(
+    embedded: SqliteLog, clock: Clock
+) -> None:
+    await written(embedded, clock, 50, 1)
+    end = (await embedded.ends([place_of("counter|a")]))[place_of("counter|a")]
+    async with alone(embedded) as processes:
+        await until(lambda: position(embedded, end))
+    await written(embedded, clock, 49, 2)
+    await written(embedded, clock, 1, 3)
+    async with alone(embedded) as processes:
+        await until(lambda: processes.follower.halted)
+        assert processes.follower.halted[place_of("counter|a")].startswith("our position")
+        assert processes.commanded == 0
+        assert not processes.follower.parked
+    assert await committed(embedded) == end
+
+
+async def test_what_went_into_a_lost_end_is_sent_again_as_far_back_as_commands_are_kept(
+    embedded: SqliteLog, clock: Clock
+) -> None:
+    for version, days in enumerate((80, 60, 20), 1):
+        await written(embedded, clock, days, version)
+    processes = Processes(
+        embedded,
+        {Added: [("mirror", mirror)]},
+        {},
+        EVENTS,
+        RULES.commands,
+        "one",
+        now,
+        Feed().join,
+        areas=[Area.CHARGE_POINT],
+    )
+    target = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of("counter|mirror-a"))
+    await processes.again(target, None)
+
+    ids = [record.meta.command_id for record in await commanded(embedded, "mirror-a")]
+    assert ids == ["mirror|counter|a|3|0", "mirror|counter|a|3|1"]
