@@ -115,8 +115,8 @@ class Processes:
     async def _floor(self, place: TopicPartition, first: Fact) -> _Floor:
         """Where commands are to follow from, of a partition that was given to us."""
         end = (await self._log.ends([place]))[place]
-        last = await last_written(self._log, [place])
-        since = (last or first.written_at) - self._retention
+        last = (await last_written(self._log, [place])).get(place, first.written_at)
+        since = last - self._retention
         if first.written_at < since and await self._followed_before(place):
             raise HaltError(
                 f"our position {first.offset} is older than commands are kept: what follows from it may have been "
@@ -162,17 +162,14 @@ class Processes:
 
     async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
         every = places(self._areas)
+        since = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
         last = await last_written(self._log, every)
-        if last is None:
-            return
-        earliest = last - self._retention
-        if None not in asked.values():
-            earliest = max(earliest, min(filter(None, asked.values())) - LONGEST_LAG)
         async with contextlib.aclosing(facts_of(self._log, every)) as batches:
             async for batch in batches:
                 out: dict[TopicPartition, list[Record]] = defaultdict(list)
                 for fact in batch:
-                    if fact.written_at < earliest:
+                    old = fact.place in last and fact.written_at < last[fact.place] - self._retention
+                    if old or (since is not None and fact.written_at < since):
                         continue
                     try:
                         self._commands([fact], out)

@@ -25,24 +25,22 @@ async def stretch(
             yield batch
 
 
-async def last_written(log: Log, places: Sequence[TopicPartition]) -> datetime | None:
-    """When the newest record with a key of these partitions was taken; None where there is none. Raises
+async def last_written(log: Log, places: Sequence[TopicPartition]) -> dict[TopicPartition, datetime]:
+    """When the newest record with a key of each partition was taken; those that have none are left out. Raises
     LogUnavailable."""
     ends = {place: end for place, end in (await log.ends(list(places))).items() if end}
-    found: list[int] = []
+    found: dict[TopicPartition, datetime] = {}
     back = 1
     while ends:
         starts = {place: max(0, end - back) for place, end in ends.items()}
-        keyed: set[TopicPartition] = set()
         async with contextlib.aclosing(stretches(log, starts, ends)) as batches:
             async for place, batch in batches:
                 times = [stored.timestamp for stored in batch if stored.key is not None]
                 if times:
-                    keyed.add(place)
-                    found.append(times[-1])
-        ends = {place: start for place, start in starts.items() if start and place not in keyed}
+                    found[place] = datetime.fromtimestamp(times[-1] / 1000, UTC)
+        ends = {place: start for place, start in starts.items() if start and place not in found}
         back *= 10
-    return datetime.fromtimestamp(max(found) / 1000, UTC) if found else None
+    return found
 
 
 async def stretches(

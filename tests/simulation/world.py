@@ -30,7 +30,6 @@ import msgspec
 from chargesphere import nouns
 from commands.base import Area, Command, Meta
 from commands.charge_point.models import EndTransaction
-from commands.creating import CREATING
 from commands.delivery import Retry
 from commands.partner import CreatePartner
 from commands.remote_command import RequestRemoteCommand
@@ -42,7 +41,6 @@ from projections import blocks
 from streams import checkpoints, topology
 from streams.log import LogUnavailable
 from streams.parking import Parking
-from streams.partition import Rules
 from streams.topology import commands_topic, state_topic
 from streams.vault import StoreKeys, Vault
 from tests.simulation.broker import Broker
@@ -156,7 +154,8 @@ class World:
             self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = self.shape.areas
         self.retention = timedelta(seconds=MONTH) if self.shape.months else topology.RETENTION
-        self.rules = Rules(nouns.ROUTES, nouns.TIMERS, nouns.EVENTS, CREATING, self.retention)
+        self.rules = copy.copy(nouns.RULES)
+        self.rules.retention = self.retention
         self.asked: list[Asked] = []
         self.published: list[tuple[str, str, bytes]] = []
         self.processes: dict[str, Process] = {}
