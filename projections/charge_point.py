@@ -26,6 +26,7 @@ from domain.charge_point import (
     CredentialsSet,
     Disconnected,
     MeterValuesRecorded,
+    ReadingTaken,
     Registered,
     Removed,
     StatusReported,
@@ -299,7 +300,7 @@ def samples(event: Event, meta: Meta) -> Sequence[Write]:
 
     `unmatched` where the charge point named a transaction that we do not know.
     """
-    if isinstance(event, MeterValuesRecorded):
+    if isinstance(event, MeterValuesRecorded | ReadingTaken):
         values, connector, session = event.values, event.connector_id, event.session_id
     elif isinstance(event, TransactionStopped):
         values, connector, session = event.data, event.connector_id, event.session_id
@@ -322,10 +323,10 @@ def samples(event: Event, meta: Meta) -> Sequence[Write]:
         "received_at": utc_text(event.timestamp),
         "clock_offset_s": event.clock_offset_s,
         "values": readings,
-        "flags": list(event.flags),
+        "flags": [] if isinstance(event, ReadingTaken) else list(event.flags),
         "unmatched": not session and event.transaction_id != 0,
     }
-    id = f"{charge_point_id}|{connector}|{timestamp}|{event.originator_version}"
+    id = f"{charge_point_id}|{connector}|{timestamp}|{event.ordinal}"
     return (Insert(tenant_database(tenant), "samples", id, document),)
 
 

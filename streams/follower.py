@@ -36,7 +36,7 @@ from streams.log import (
 )
 from streams.parking import Parked, Parking
 from streams.ranges import stretch
-from streams.topology import events_topic
+from streams.topology import OBSERVED, events_topic, readings_topic
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ class _Lane:
 class Follower(Listener):
     """`run` until cancelled. `handle` may raise `TransientError` or `LogUnavailable` to be called again.
 
-    With `behind` nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
+    With `readings` it follows what stands beside the events of these areas too, in an order of its own. With `behind`
+    nothing younger than that many seconds is handled: a sweeper comes after somebody else. `gather`:
     seconds that facts may wait under load, so that more of them come together. `forget` is told of each partition
     that comes or goes: another node may have gone further meanwhile. `settled` is told up to where a partition's
     position is committed, as soon as it is: what stands before is given to nobody else. The attribute `generation` is
@@ -109,6 +110,7 @@ class Follower(Listener):
         node: str,
         handle: Handle,
         *,
+        readings: bool = False,
         batch: int = 500,
         commit_every: float = 1.0,
         behind: float = 0.0,
@@ -120,7 +122,8 @@ class Follower(Listener):
         self.group = group
         self.generation = Generation()
         self._log = log
-        self._topics = tuple(events_topic(area) for area in areas)
+        observed = [area for area in areas if readings and area in OBSERVED]
+        self._topics = (*map(events_topic, areas), *map(readings_topic, observed))
         self._node = node
         self._handle = handle
         self._batch = batch

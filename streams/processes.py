@@ -26,8 +26,9 @@ from streams.envelope import (
     record,
 )
 from streams.follower import Fact, Follower
-from streams.log import Log, Record, TopicPartition
+from streams.log import Log, LogUnavailable, Record, TopicPartition
 from streams.portions import append_all
+from streams.readings import completed
 from streams.replay import facts_of, places
 from streams.topology import commands_topic, partition_of
 
@@ -70,7 +71,7 @@ class Processes:
 
     async def _handle(self, place: TopicPartition, batch: Sequence[Fact]) -> None:
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
-        self._commands(batch, out)
+        await self._commands(batch, out)
         if out:
             await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
 
@@ -103,8 +104,8 @@ class Processes:
                     if earliest is not None and fact.written_at < earliest:
                         continue
                     try:
-                        self._commands([fact], out)
-                    except (UnknownEventError, DamagedRecordError):
+                        await self._commands([fact], out)
+                    except (UnknownEventError, DamagedRecordError, LogUnavailable):
                         raise
                     except Exception:
                         # Its aggregate is parked: what it lacks is sent when that is tried again.
@@ -112,7 +113,7 @@ class Processes:
                 for target in out.keys() & asked.keys():
                     await append_all(self._log, *target, out[target])
 
-    def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
+    async def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
         """What follows from these facts, by where it goes."""
         now = self._clock()
         for fact in batch:
@@ -125,6 +126,7 @@ class Processes:
                     commands = refused(cause, decision.reply.refusal, decision.reply.message)
                     self._send(out, commands, f"refused|{cause}", decision.meta, now)
             for event in decode_events(decision, self._events):
+                event = await completed(self._log, self._events, event)
                 for name, policy in self._policies.get(type(event), ()):
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"
                     self._send(out, policy(event, decision.meta), cause, decision.meta, now)

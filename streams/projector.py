@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from commands.base import Meta
-from domain.aggregate import Event, EventRegistry, kind_of
+from domain.aggregate import Event, EventRegistry, Observation, kind_of
 from projections.base import Feed, Target, View, utc_text
 from projections.store import (
     ABSENT,
@@ -215,7 +215,7 @@ class Projector:
         swept: dict[tuple[str, str], dict[str, int]] = {}
         met: set[Key] = set()
         for _, event, meta in work:
-            for view in self._views.get(kind_of(event.originator_id), ()):
+            for view in self._views_of(event):
                 db, id = view.target(event, meta)
                 key = (db, view.collection, id)
                 if self._sweeping and view.also is None:
@@ -263,7 +263,7 @@ class Projector:
         before: dict[Key, Held] = {}
         for fact, event, meta in work:
             kind = kind_of(event.originator_id)
-            for view in self._views.get(kind, ()):
+            for view in self._views_of(event):
                 target = view.target(event, meta)
                 key = (target.db, view.collection, target.id)
                 if key in self._parked or key in batch.parked:
@@ -302,6 +302,10 @@ class Projector:
         while len(cache) > CACHED:
             cache.popitem(last=False)
         return batch
+
+    def _views_of(self, event: Event) -> Sequence[View]:
+        """The views that fold it: none an observation, which is no version of its aggregate."""
+        return () if isinstance(event, Observation) else self._views.get(kind_of(event.originator_id), ())
 
     def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:
         """The document waits for a person; what it was before is still written."""

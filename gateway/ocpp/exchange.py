@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand
-from domain.charge_point import session_id
-from domain.values import CallNumber
+from commands.charge_point.readings import Running
+from domain.charge_point import ReadingTaken, charge_point_key, session_id
+from domain.values import CallNumber, Carried
 from gateway.ocpp.ports import Listed, Tenant, opened
+from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
@@ -45,6 +47,11 @@ class RefusedError(Exception):
         self.code = code
         self.description = description
         self.gone = gone
+
+
+def _whenever(attempt: Callable[[], Awaitable[_R]]) -> Callable[[float], Awaitable[_R]]:
+    """An attempt that has no time of its own."""
+    return lambda left: attempt()
 
 
 class Exchange:
@@ -129,6 +136,30 @@ class Exchange:
         bus = self.connection.services.bus
 
         await self._patiently(lambda left: bus.tell(command, meta), None)
+
+    async def note(self, reading: ReadingTaken, *, correlation_id: str = "") -> int:
+        """The offset of the reading once it is durable; no decision follows. Raises LogAwayError."""
+        meta = self.meta(correlation_id)
+        readings = self.connection.services.readings
+        return await self._patiently(lambda left: readings.append(reading, meta), None)
+
+    async def take_over(self) -> None:
+        """Learn what readings earlier connections left, once. Raises LogAwayError."""
+        transactions, readings = self.connection.transactions, self.connection.services.readings
+        charge_point = charge_point_key(self.tenant.id, self.charge_point_id)
+        for number, carried in tuple(transactions.unread.items()):
+            look = partial(readings.behind, charge_point, number, carried)
+            transactions.found(number, await self._patiently(_whenever(look), None))
+
+    async def mark(self, running: Running) -> Carried:
+        """Behind which readings of the transaction will stand from now on. Raises LogAwayError."""
+        known = running.carried
+        if known is None:
+            charge_point = charge_point_key(self.tenant.id, self.charge_point_id)
+            readings = self.connection.services.readings
+            end = await self._patiently(lambda left: readings.end(charge_point), None)
+            return mark(end - 1, None, self.at, self.tenant.relay_every)
+        return mark(known.offset, known.call, self.at, self.tenant.relay_every)
 
     async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
         """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""
