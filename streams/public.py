@@ -36,7 +36,7 @@ class PublicTopics:
     def __init__(self, log: Log, events: EventRegistry, node: str) -> None:
         self._log = log
         self._events = events
-        self.follower = Follower(log, "public", AREAS, node, self._handle, gather=GATHER_S)
+        self.follower = Follower(log, "public", AREAS, node, self._handle, readings=True, gather=GATHER_S)
         self.counts: dict[str, int] = dict.fromkeys((*PUBLIC, WITHHELD), 0)
 
     async def run(self) -> None:

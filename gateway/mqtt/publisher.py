@@ -234,7 +234,7 @@ class Teller:
             messages: list[Outgoing] = []
             for id, view in (await self._load(ids)).items():
                 if isinstance(view, ChargePointView) and view.done_at is None:
-                    messages.append(_outgoing(status_message(view, id_of(id, view.version, "status"))))
+                    messages.append(_outgoing(status_message(view, id_of(id, str(view.version), "status"))))
             await self._broker.publish(messages, set())
 
     def _lock(self, place: TopicPartition) -> asyncio.Lock:
@@ -309,7 +309,7 @@ class _Follower(Follower):
         tell: Handle | None = None,
         beginning: Beginning | None = None,
     ) -> None:
-        super().__init__(log, GROUP, AREAS, node, tell or teller.handle)
+        super().__init__(log, GROUP, AREAS, node, tell or teller.handle, readings=True)
         self._teller = teller
         self._beginning = beginning
 
