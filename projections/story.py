@@ -22,6 +22,7 @@ ROUTINE = frozenset(
         "charge_point.see.v1",
         "charge_point.report_status.v1",
         "charge_point.reading_taken.v1",
+        "charge_point.take_over.v1",
         "knocking.report.v1",
     }
 )

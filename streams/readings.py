@@ -31,6 +31,8 @@ from streams.topology import partition_of, readings_topic
 TOPIC: Final = readings_topic(Area.CHARGE_POINT)
 LONGEST_APPEND: Final = timedelta(minutes=10)
 """By so much the log may have taken a reading after it was received, by the clocks of both."""
+APART: Final = timedelta(seconds=5)
+"""By so much the clocks of two edges differ at most."""
 
 
 class Found(NamedTuple):
@@ -95,13 +97,15 @@ async def behind(
 
 async def completed(log: Log, events: EventRegistry, event: Event) -> Event:
     """The event itself; the end of a transaction that its charge point did not report comes with all its readings,
-    and no sooner than the last of them: nobody who knew them decided it. Raises as `Readings.behind`.
+    and no sooner than the last of them: nobody who knew them decided it. What came after it does not belong to it,
+    however late this is asked. Raises as `Readings.behind`.
     """
     if not isinstance(event, TransactionSuperseded | TransactionClosed | TransactionStopped):
         return event
     if event.carried is None or (isinstance(event, TransactionStopped) and not event.assumed):
         return event
-    found = await behind(log, events, event.originator_id, event.transaction_id, event.carried)
+    beside = await behind(log, events, event.originator_id, event.transaction_id, event.carried)
+    found = [one for one in beside if one.reading.timestamp <= event.timestamp + APART]
     samples = dict.fromkeys((*event.samples, *(sample for one in found for sample in one.reading.samples)))
     whole = msgspec.structs.replace(event, samples=tuple(sorted(samples, key=lambda sample: sample.at)))
     if isinstance(whole, TransactionStopped):

@@ -207,6 +207,14 @@ class RecordMeterValues(
     flags: tuple[str, ...] = ()
 
 
+class TakeOver(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.take_over.v1"):
+    """What is known of a transaction that began on a connection before. Answered with `TakenOver`."""
+
+    remembered: ClassVar[bool] = False
+
+    transaction_id: int
+
+
 class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.stop_transaction.v1"):
     """StopTransaction. Always answered with `Stopped`; command id: `stop_id`.
 
@@ -309,24 +317,15 @@ class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
     answered: bool = False
 
 
-class StillRunning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A transaction that is open; behind `carried` there may be readings of it beside the events (None: none are)."""
-
-    transaction_id: int
-    connector_id: int
-    carried: Carried | None = None
-
-
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21).
 
-    With the transactions that run, the number that the next one will get, and how far its clock is ahead.
+    With the number that the next transaction will get, and how far its clock is ahead.
     """
 
     epoch: int
     registration: str = ""
     interval: int = 0
-    running: tuple[StillRunning, ...] = ()
     next_transaction_id: int = 1
     clock_offset_s: int = 0
 
@@ -361,6 +360,15 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime | None = None
     parent_sealed: str = ""
     clock_offset_s: int = 0
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether it is open, on which connector, and behind which mark readings of it may stand beside the events (None:
+    none can)."""
+
+    running: bool = False
+    connector_id: int = 0
+    carried: Carried | None = None
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,7 +14,7 @@ import msgspec
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import Settled, SettleStop, StartTransaction
 from domain.charge_point import ChargePoint, Flag, StopSettled, TransactionStopped
-from domain.charge_point.state import KEEP, Ended, Open, Orphan
+from domain.charge_point.state import KEEP, Ended, Orphan
 from domain.clock import by_its_clock, by_our_clock
 from domain.values import RegisterSample
 
@@ -93,7 +93,7 @@ def put_to(
         id_tag=orphan.id_tag,
         reason=orphan.reason,
         samples=merged(transaction.pending, orphan.samples),
-        carried=transaction.carried if isinstance(transaction, Open) else None,
+        carried=transaction.carried,
         assumed=True,
         key=key,
         flags=(how,),

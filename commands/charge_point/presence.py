@@ -16,7 +16,6 @@ from commands.charge_point.models import (
     Notify,
     ReportStatus,
     See,
-    StillRunning,
     TagReply,
     TransferData,
 )
@@ -95,10 +94,6 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             epoch=epoch,
             registration=registration.status if registration else "",
             interval=registration.interval if registration else 0,
-            running=tuple(
-                StillRunning(transaction_id=number, connector_id=one.connector_id, carried=one.carried)
-                for number, one in state.open.items()
-            ),
             next_transaction_id=state.next_transaction_id,
             clock_offset_s=state.clock_offset_s,
         )

@@ -24,16 +24,29 @@ CARRIED_EVERY_S: Final = 300
 
 
 class Running(msgspec.Struct, kw_only=True):
-    """A transaction that the log has called open in an answer on this very connection.
+    """A transaction of which the log has spoken in an answer on this very connection; `open` as far as that said.
 
     Of `gathered`, its register samples that stand beside its events, nobody was told yet; `carried` is where those
     before them end. From `due_at` on the next reading is told to the charge point's aggregate, None: at once.
     """
 
     connector_id: int
+    open: bool = True
     carried: Carried | None = None
     gathered: list[RegisterSample] = []
     due_at: datetime | None = None
+
+    def add(self, offset: int, reading: ReadingTaken) -> None:
+        """A reading of it stands beside its events, at this offset."""
+        assert self.carried is not None
+        if offset <= self.carried.offset:
+            self.due_at = None  # the topic has lost its end: the mark must be set anew
+        self.gathered.extend(reading.samples)
+        self.carried = Carried(offset=offset, call=reading.call, until=self.carried.until)
+
+    def told(self, carried: Carried) -> None:
+        """A command of it is durable, and carries what was gathered up to this mark."""
+        self.gathered, self.carried, self.due_at = [], carried, carried.until
 
 
 def decides_nothing(
@@ -46,6 +59,7 @@ def decides_nothing(
     """Whether these MeterValues, received `at`, change nothing but what was read: literally all of this."""
     return (
         running is not None
+        and running.open
         and running.connector_id == command.connector_id
         and command.call is not None
         and not command.flags

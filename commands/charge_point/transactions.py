@@ -17,6 +17,8 @@ from commands.charge_point.models import (
     StartTransaction,
     Stopped,
     StopTransaction,
+    TakenOver,
+    TakeOver,
     start_key,
     stop_key,
 )
@@ -208,6 +210,17 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
         flags=(*command.flags, *flags),
     )
     return Accepted()
+
+
+def take_over(charge_point: ChargePoint, command: TakeOver, meta: Meta) -> Outcome:
+    """Asked by the gateway of a later connection: everything that was answered on those before has been decided."""
+    state, number = charge_point.state, command.transaction_id
+    running, ended = state.open.get(number), state.ended.get(number)
+    if running is not None:
+        return Accepted(TakenOver(running=True, connector_id=running.connector_id, carried=running.carried))
+    if ended is not None and ended.may_be_stopped:
+        return Accepted(TakenOver(connector_id=ended.connector_id, carried=ended.carried))
+    return Accepted(TakenOver())
 
 
 def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: Meta) -> Outcome:

@@ -358,6 +358,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
         if ended is not None:
             room = PENDING_MOST - state.waiting() + len(ended.pending)
             ended.pending = list(thinned([*ended.pending, *self.held], max(2, room)))
+            ended.carried = self.carried or ended.carried
         elif self.held:
             strays = [
                 Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
@@ -498,6 +499,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
             ended.assumed, ended.pending = self.assumed, []
+            ended.carried = ended.carried if self.assumed else None
         state.profiles = end_transaction(state.profiles, self.connector_id, self.transaction_id)
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
@@ -787,6 +789,7 @@ def _ended(running: Open, at: datetime) -> Ended:
         meter_start=running.meter_start,
         started_at=running.started_at,
         at=at,
+        carried=running.carried,
         rebooted=running.rebooted,
     )
 

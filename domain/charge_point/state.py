@@ -176,7 +176,8 @@ class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A transaction that is over: stopped (`stop` is the stop's content key), or ended without its stop, and `why`.
 
-    `assumed` where the stop named no transaction of ours and was put to this one: the true one may still come.
+    `assumed` where the stop named no transaction of ours and was put to this one: the true one may still come, and
+    carry what is behind `carried`.
     """
 
     session_id: str
@@ -195,6 +196,7 @@ class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     why: str = ""
     conflicts: list[str] = []
     pending: list[RegisterSample] = []  # for the stop that may still come
+    carried: Carried | None = None
     rebooted: bool = False
 
     @property

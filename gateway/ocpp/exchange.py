@@ -7,7 +7,7 @@ command id; then `LogAwayError` ends the connection without an answer, so that t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from commands.base import Meta, Refusal
-from commands.charge_point import ChargePointCommand
+from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.values import CallNumber, Carried
@@ -47,11 +47,6 @@ class RefusedError(Exception):
         self.code = code
         self.description = description
         self.gone = gone
-
-
-def _whenever(attempt: Callable[[], Awaitable[_R]]) -> Callable[[float], Awaitable[_R]]:
-    """An attempt that has no time of its own."""
-    return lambda left: attempt()
 
 
 class Exchange:
@@ -143,13 +138,25 @@ class Exchange:
         readings = self.connection.services.readings
         return await self._patiently(lambda left: readings.append(reading, meta), None)
 
-    async def take_over(self) -> None:
-        """Learn what readings earlier connections left, once. Raises LogAwayError."""
-        transactions, readings = self.connection.transactions, self.connection.services.readings
-        charge_point = charge_point_key(self.tenant.id, self.charge_point_id)
-        for number, carried in tuple(transactions.unread.items()):
-            look = partial(readings.behind, charge_point, number, carried)
-            transactions.found(number, await self._patiently(_whenever(look), None))
+    async def transaction(self, number: int, patience: float | None = None) -> Running | None:
+        """What is known of a transaction; of one that began on a connection before, the log is asked once, and what
+        earlier edges left beside the events is read. Raises LogAwayError."""
+        transactions, services = self.connection.transactions, self.connection.services
+        if transactions.is_older(number):
+            command = TakeOver(
+                tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number
+            )
+            meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
+            reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), patience)
+            if reply.refusal is not None:
+                return None
+            taken = msgspec.json.decode(reply.result, type=TakenOver)
+            found: Sequence[tuple[int, ReadingTaken]] = ()
+            if taken.carried is not None:
+                look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
+                found = await self._patiently(lambda left: look(), patience)
+            transactions.taken_over(number, taken, found)
+        return transactions.known.get(number)
 
     async def mark(self, running: Running) -> Carried:
         """Behind which readings of the transaction will stand from now on. Raises LogAwayError."""

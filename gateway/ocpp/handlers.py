@@ -135,7 +135,6 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
 async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> Confirmation:
     """MV-2: always an empty answer, once the record is durable: a reading that decides nothing, or else a command,
     which carries the readings of its transaction before it."""
-    await exchange.take_over()
     samples, flags = registers(message.meter_value)
     command = RecordMeterValues(
         tenant=exchange.tenant.id,
@@ -150,12 +149,17 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
         flags=(*exchange.flags, *flags),
     )
     connection, story = exchange.connection, exchange.story(message.transaction_id)
-    transactions, number = connection.transactions, message.transaction_id or 0
-    running = transactions.running.get(number)
+    transactions, running = connection.transactions, None
+    with contextlib.suppress(
+        LogAwayError
+    ):  # then it is told, and what was left beside is carried by a later one
+        patience = connection.services.options.authorize_patience
+        running = await exchange.transaction(message.transaction_id or 0, patience)
     contexts = {sample.context for value in message.meter_value for sample in value.sampled_value}
     if decides_nothing(command, running, contexts, exchange.at, transactions.clock_offset_s):
         reading = taken(command, story, exchange.at, transactions.clock_offset_s)
-        transactions.taken(number, reading, await exchange.note(reading, correlation_id=story))
+        assert running is not None
+        running.add(await exchange.note(reading, correlation_id=story), reading)
         connection.read(exchange.at)
         return core.MeterValuesConfirmation()
     command = fitting(command)
@@ -165,7 +169,7 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
     carried = await exchange.mark(running)
     command = msgspec.structs.replace(command, gathered=tuple(running.gathered), carried=carried)
     await exchange.tell(command, correlation_id=story)
-    transactions.told(number, carried)
+    running.told(carried)
     connection.told()
     if not await connection.still_listed():
         transactions.doubt()
@@ -179,8 +183,7 @@ async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequ
         tag, authorization = await exchange.connection.services.authorizer.resolve(
             exchange.tenant.id, exchange.charge_point_id, message.id_tag, True
         )
-    await exchange.take_over()
-    running = exchange.connection.transactions.running.get(message.transaction_id)
+    running = await exchange.transaction(message.transaction_id)
     samples, flags = registers(message.transaction_data or ())
     command = StopTransaction(
         tenant=exchange.tenant.id,
