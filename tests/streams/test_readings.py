@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,20 +16,30 @@ import pytest
 from chargesphere import nouns
 from commands.base import Area, Meta
 from domain.charge_point import (
+    MeterValuesRecorded,
     ReadingTaken,
+    Registered,
     Seen,
     TransactionClosed,
     TransactionStopped,
     TransactionSuperseded,
 )
-from domain.values import CallNumber, Carried, RegisterSample
-from streams.envelope import Decision, Fence, Reading, record
+from domain.values import CallNumber, Carried, RegisterSample, Site
+from projections.mqtt import tell
+from projections.store import HUB, Document, Insert, Query
+from projections.store.sqlite import SqliteReadStore
+from streams.envelope import Claim, Decision, Fence, Reading, encode, record
+from streams.follower import Follower
 from streams.log import Record, TopicPartition
+from streams.projector import LETTERS, Projector
+from streams.public import PublicTopics
 from streams.readings import LONGEST_APPEND, TOPIC, Readings, completed
-from streams.replay import readings_places
+from streams.rebuild import Rebuild
+from streams.replay import readings_places, retry
 from streams.sqlite_log import SqliteLog
-from streams.topology import PARTITIONS, partition_of, topics
+from streams.topology import PARTITIONS, PUBLIC, events_topic, partition_of, topics
 from streams.verify import damages
+from tests.projections.facts import write
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CP = "charge_point|demo|CP-1"
@@ -189,3 +203,114 @@ async def test_a_reading_of_a_newer_release_is_named(embedded: SqliteLog) -> Non
     await embedded.append(*PLACE, [record(CP, value, "demo")])
     [line] = [line async for line in damages(embedded, nouns.EVENTS, dense=True)]
     assert "this release does not know" in line
+
+
+# -- who reads them ------------------------------------------------------------------------------------------------
+
+VALUES = msgspec.Raw(b'[{"timestamp":"2026-03-01T12:00:00Z","sampledValue":[{"value":"10"}]}]')
+SAMPLES = Query("ocpp_demo", "samples", limit=500)
+PUBLISHED = TopicPartition(PUBLIC["meter-values"], partition_of(CP))
+
+
+async def written(log: SqliteLog) -> None:
+    """A charge point, one reading in two records, and one that was decided."""
+    at: dict[str, Any] = {"originator_id": CP, "timestamp": NOW}
+    site = Site(id="LOC1")
+    registered = Registered(**at, originator_version=1, tenant="demo", charge_point_id="CP-1", site=site)
+    recorded = MeterValuesRecorded(
+        **at, originator_version=2, connector_id=1, transaction_id=1, session_id="s-1", values=VALUES
+    )
+    await log.append(
+        events_topic(Area.CHARGE_POINT), PLACE.partition, [Record(None, encode(Claim(owner="n")))]
+    )
+    await write(log, registered, recorded, meta=Meta(command_id="c", at=NOW, tenant="demo"))
+    one = reading(1, 10, values=VALUES)
+    await put(log, one, one)
+
+
+async def test_every_reading_becomes_a_document_once_beside_the_charge_points_own(
+    embedded: SqliteLog, read_store: SqliteReadStore, tmp_path: Path
+) -> None:
+    await written(embedded)
+    projector = Projector(read_store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS)
+    follower = Follower(embedded, "p", (Area.CHARGE_POINT,), "n", projector.handle, readings=True, gather=0.0)
+    async with running(follower.run):
+        await eventually(lambda: follower.handled >= 3)
+    found = {str(one["_id"]): one for one in (await read_store.find(SAMPLES)).items}
+    assert sorted(id.rpartition("|")[2] for id in found) == ["2", "7.1"]
+    document = found[next(id for id in found if id.endswith("7.1"))]
+    assert (document["session_id"], document["unmatched"], document["flags"]) == ("s-1", False, [])
+    assert document["values"] == msgspec.json.decode(VALUES)
+    point = await read_store.get("ocpp_demo", "charge_points", "CP-1")
+    assert point is not None
+    assert point["version"] == 2
+
+    rebuilt = SqliteReadStore(tmp_path / "again")
+    await Rebuild(embedded, Projector(rebuilt, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS)).go_on()
+    assert {str(one["_id"]): one for one in (await rebuilt.find(SAMPLES)).items} == found
+    await rebuilt.close()
+
+
+async def test_every_reading_is_told_in_public_under_the_number_of_its_call(embedded: SqliteLog) -> None:
+    await written(embedded)
+    engine = PublicTopics(embedded, nouns.EVENTS, "n")
+    async with running(engine.run):
+        await eventually(lambda: engine.counts["meter-values"] >= 2)
+        await eventually(lambda: engine.follower.handled >= 3)
+    reader = embedded.reader()
+    await reader.assign({PUBLISHED: 0})
+    told = [dict(stored.headers) for stored in (await reader.poll(1.0))[PUBLISHED]]
+    await reader.close()
+    assert {one["ce_id"]: one.get("ce_aggregateversion") for one in told} == {
+        f"{CP}|2".encode(): b"2",
+        f"{CP}|7.1".encode(): None,
+    }
+    assert len(told) == 2
+
+
+def test_every_reading_is_told_by_mqtt_under_an_id_of_its_own() -> None:
+    one, other = reading(1, 10, values=VALUES), reading(2, 10, values=VALUES)
+    (first,) = tell(None, one, meta(one))[1]
+    (again,) = tell(None, one, meta(one))[1]
+    (second,) = tell(None, other, meta(other))[1]
+    assert first.topic == "ocpp/events/demo/CP-1/meter_value"
+    assert first == again
+    assert first.event_id != second.event_id
+    assert first.payload is not None
+    assert first.payload["session_id"] == "s-1"
+
+
+async def test_a_feed_that_was_parked_at_a_reading_is_made_anew_from_events_and_readings(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    await written(embedded)
+    [letter] = ["samples"]
+    parked: Document = {
+        "projection": letter,
+        "document": f"{HUB}/samples/{CP}",
+        "topic": TOPIC,
+        "partition": PLACE.partition,
+        "offset": 0,
+        "reason": "x",
+        "parked_at": "x",
+    }
+    await read_store.apply([Insert(HUB, LETTERS, letter, parked)])
+    await retry(embedded, read_store, nouns.VIEWS, nouns.FEEDS, nouns.EVENTS, letter, settle=0.0)
+    assert await read_store.count(SAMPLES) == 2
+
+
+@contextlib.asynccontextmanager
+async def running(run: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def eventually(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not fact():  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.01)
