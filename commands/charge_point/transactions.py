@@ -168,9 +168,12 @@ def _begin(
 
 
 def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:
-    """Taken whatever it says (MV-2); its session is told of the register at most every `relay_every` seconds."""
+    """Taken whatever it says (MV-2); its session is told of the register at most every `relay_every` seconds.
+
+    Of a charge point that was removed only what carries readings from before is.
+    """
     state = charge_point.state
-    if not state.provisioned:
+    if not state.provisioned and not command.gathered:
         return unknown(command.charge_point_id)
     if state.was_told(command.call):
         return Accepted()

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from commands.charge_point import Connect, EndTransaction, RecordMeterValues, TakenOver, TakeOver
+from commands.base import Refusal
+from commands.charge_point import Connect, EndTransaction, RecordMeterValues, Remove, TakenOver, TakeOver
 from commands.charge_point.readings import (
     GATHERED_MOST,
     VALUES_MOST,
@@ -200,6 +201,17 @@ def test_a_transaction_that_is_over_keeps_its_mark_until_its_own_stop() -> None:
     assert registers(case.last(TransactionStopped).samples) == [1020, 1030, 1060]
     case.do(TakeOver, 71, transaction_id=1)
     assert case.reply == TakenOver()
+
+
+def test_what_was_read_beside_before_a_removal_is_carried_after_it() -> None:
+    case = charging()
+    case.do(EndTransaction, 34, transaction_id=1, reason="stuck")
+    case.do(Remove, 35)
+    assert case.meter(36, 1036, transaction_id=1) == []
+    assert case.refusal is Refusal.UNKNOWN
+    case.meter(40, 1040, transaction_id=1, gathered=GATHERED, carried=LATER)
+    case.stop(1, 50)
+    assert registers(case.last(TransactionStopped).samples) == [1020, 1030, 1040]
 
 
 def test_relays_that_an_edge_waited_for_are_not_put_off_for_the_way_to_the_log() -> None:
