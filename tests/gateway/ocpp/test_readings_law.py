@@ -35,7 +35,7 @@ from protocols.ocpp.v16.codec import decode_request
 from streams.log import TopicPartition
 from streams.readings import TOPIC, Readings, completed
 from streams.topology import partition_of
-from tests.gateway.ocpp.fakes import NOON, World
+from tests.gateway.ocpp.fakes import NOON, QUICK, World
 from tests.gateway.ocpp.memory_log import MemoryLog
 
 KEY = charge_point_key("demo", "CP-1")
@@ -73,7 +73,7 @@ class Charging:
     """One charge point with its meter, and the gateway that it speaks with."""
 
     def __init__(self, *, beside: bool) -> None:
-        self.world = World()
+        self.world = World(dataclasses.replace(QUICK, patience=60.0, authorize_patience=60.0))
         self.beside = beside
         self.log = MemoryLog()
         self.seconds = 0.0
@@ -165,6 +165,18 @@ class Charging:
             self.kill()
             await self.say("MeterValues", payload)
 
+    async def read_twice_over(self, wh: int, power: int) -> None:
+        """It gave the connection up and says it on the next one; then the first gateway takes it after all."""
+        payload, first = self.reading(wh, power), self.connection
+        if not self.beside or first is None:
+            await self.say("MeterValues", payload)
+            return
+        await self.connect()
+        await self.say("MeterValues", payload)
+        second, self.connection = self.connection, first
+        await self.say("MeterValues", payload)
+        self.connection = second
+
     async def status(self) -> None:
         payload = {"connectorId": 1, "errorCode": "NoError", "status": "Charging", "timestamp": _z(self.at())}
         await self.say("StatusNotification", payload)
@@ -244,7 +256,7 @@ def _z(moment: datetime) -> str:
 
 
 readings = st.tuples(
-    st.sampled_from(["read", "read", "read", "read", "read_unheard"]),
+    st.sampled_from(["read", "read", "read", "read", "read_unheard", "read_twice_over"]),
     st.integers(0, 400),
     st.sampled_from([3_000, 11_000, 19_999, 20_000, 43_000]),
 )
