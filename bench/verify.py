@@ -29,7 +29,7 @@ from streams.parking import Parking
 from streams.projector import Projector
 from streams.ranges import stretch
 from streams.rebuild import Rebuild
-from streams.replay import facts, places
+from streams.replay import facts, facts_of, places, readings_places
 from streams.topology import PARTITIONS, commands_topic
 
 COLLECTIONS = sorted(
@@ -52,10 +52,12 @@ class Findings:
 
 @dataclass
 class History:
-    """What stands in the log: admitted decisions by command id, the first of each, and every command by its id."""
+    """What stands in the log: admitted decisions by command id, the first of each, every command by its id, and the
+    readings beside the events as whose they are with the reading."""
 
     decisions: dict[str, Decision] = field(default_factory=dict)
     commands: dict[str, tuple[str, msgspec.Raw]] = field(default_factory=dict)
+    readings: list[tuple[str, msgspec.Raw]] = field(default_factory=list)
     largest: int = 0
 
 
@@ -85,6 +87,10 @@ async def read_history(log: Log, found: Findings) -> History:
                         if stored.offset not in decided:
                             text = f"{source.topic}[{partition}]@{stored.offset} {record.meta.command_id}"
                             found.problem("a command without a decision", text)
+    async with contextlib.aclosing(facts_of(log, readings_places(Area))) as batches:
+        async for batch in batches:
+            history.readings += [(fact.aggregate, fact.decision.events[0]) for fact in batch]
+    found.counts["readings beside the events"] = len(history.readings)
     found.counts["decisions in the log"] = len(history.decisions)
     found.counts["largest decision, bytes"] = history.largest
     return history
@@ -158,8 +164,11 @@ def _compare(one: Heard, decision: Decision | None, found: Findings) -> None:
 
 
 def _noted(history: History) -> set[str]:
-    """The records of the record path that were decided, by their content."""
+    """The records of the record path that were decided or need no decision, by their content."""
     noted = set()
+    for aggregate, raw in history.readings:
+        values = msgspec.json.decode(raw)["values"]
+        noted.add(f"meter|{aggregate.rpartition('|')[2]}|{values[0]['timestamp']}")
     for id, (aggregate, raw) in history.commands.items():
         if id not in history.decisions:
             continue

@@ -209,6 +209,7 @@ class Backbone:
             first,
             self.node,
             projector.handle,
+            readings=True,
             commit_every=POSITIONS_EVERY,
             forget=projector.forget,
             keeper=projector.kept,

@@ -37,13 +37,13 @@ from streams.kafka_log import KafkaLog
 from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
 from streams.portions import portions
 from streams.ranges import stretch
-from streams.replay import places
+from streams.replay import places, readings_places
 from streams.sqlite_log import copy_log
 from streams.topology import topics
 from streams.vault import MasterKeyError, StoreKeys, Vault
 
 BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
-"""What follows from another area before it."""
+"""What follows from another area before it; its readings are carried into its events, and come behind them."""
 READ_MODEL_GROUPS = ("projector", "frames")
 SECRETS = ("jwt_secret", "master_key")
 PATIENCE = 60.0
@@ -97,7 +97,7 @@ async def restore(options: argparse.Namespace) -> int:
             )
         await _put_keys(settings, store, folder)
         count = 0
-        for place in places(Area):
+        for place in _copied():
             count += await _put_partition(log, place, folder)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise CannotBegin(
@@ -173,9 +173,8 @@ async def _from_servers(settings: Settings, draft: Path) -> str:
     try:
         await log.start()
         count = 0
-        for area in BACKWARDS:
-            for place in places([area]):
-                count += await _get_partition(log, place, draft)
+        for place in _copied():
+            count += await _get_partition(log, place, draft)
         with _written(draft / KEY_FILE) as file:
             async for key in every(store, Query(KEY_DATABASE, KEYS, limit=500)):
                 file.write(_lines.encode((str(key["_id"]), str(key["wrapped"]))) + b"\n")
@@ -208,7 +207,7 @@ def _read_through(folder: Path) -> None:
     with gzip.open(folder / KEY_FILE) as file:
         for line in file:
             _key.decode(line)
-    for place in places(Area):
+    for place in _copied():
         with gzip.open(_file_of(folder, place)) as file:
             for number, line in enumerate(file):
                 if _stored.decode(line).offset != number:
@@ -255,6 +254,11 @@ async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
         raise CannotBegin(
             "CHARGESPHERE_MASTER_KEY is not the key under which this backup's data keys were wrapped"
         ) from None
+
+
+def _copied() -> list[TopicPartition]:
+    """What is copied, in this order."""
+    return [place for area in BACKWARDS for place in (*places([area]), *readings_places([area]))]
 
 
 def _file_of(folder: Path, place: TopicPartition) -> Path:

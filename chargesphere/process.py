@@ -56,6 +56,7 @@ from streams.frames import FrameRecorder
 from streams.group import Group
 from streams.log import TopicPartition
 from streams.public import PublicTopics
+from streams.readings import Readings
 from streams.topology import REPLIES, partition_of
 
 logger = logging.getLogger(__name__)
@@ -276,6 +277,7 @@ class _Process:
             OcppServices(
                 channel=backbone.channel,
                 bus=backbone.bus,
+                readings=Readings(backbone.log, nouns.EVENTS),
                 directory=directory,
                 authorizer=self._authorizer,
                 tariffs=StoreTariffs(backbone.store, directory),

@@ -48,6 +48,17 @@ class Event(
         """When it happened: the sender's time where it gave one, else the time of receipt."""
         return self.occurred_at or self.timestamp
 
+    @property
+    def ordinal(self) -> str:
+        """Which of its aggregate's facts it is: with the aggregate's id it names the fact, whenever it is told."""
+        return str(self.originator_version)
+
+
+class Observation(Event, frozen=True, kw_only=True):
+    """A fact that nobody decided, said beside its aggregate: no version of it, and no fold takes it in."""
+
+    originator_version: int = msgspec.field(name="version", default=0)
+
 
 class Aggregate(BaseAggregate[str], Generic[State]):
     """An aggregate with a `kind` (the first word of its event names) and one mutable `state` struct."""

@@ -116,6 +116,18 @@ class CallNumber(Value, frozen=True, kw_only=True):
     number: int
 
 
+class Carried(Value, frozen=True, kw_only=True):
+    """Up to where the readings of a transaction that stand beside its events were carried into them.
+
+    Those that were not stand behind `offset` of its partition of readings, at which that of `call` stands (none: the
+    topic ended there), and were received before `until`.
+    """
+
+    offset: int
+    call: CallNumber | None = None
+    until: datetime
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """The tenant's settings that a decision needs, and their revision (version of the tenant aggregate)."""
 

@@ -232,8 +232,10 @@ async def page(
 
     found: list[T] = []
     async for blocks in _spans(store, search, behind):
-        items = [item for block in blocks for item in decode(f"[{block['entries']}]".encode()) if fits(item)]
-        found.extend(sorted(items, key=lambda item: (item.at_text, item.id), reverse=down))
+        every = (item for block in blocks for item in decode(f"[{block['entries']}]".encode()))
+        # One that stands in the log twice is one item.
+        items = {(item.at_text, item.id): item for item in every if fits(item)}
+        found.extend(items[place] for place in sorted(items, reverse=down))
         if len(found) > search.limit:
             last = found[search.limit - 1]
             return found[: search.limit], make_cursor(order, {"at": last.at_text, "_id": last.id})

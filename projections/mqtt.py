@@ -116,12 +116,12 @@ def event_topic(tenant: str, charge_point_id: str, what: str) -> str:
 
 def message_id(event: Event, what: str) -> str:
     """The same for the same message of the same event, whenever and by whomever it is told."""
-    return id_of(event.originator_id, event.originator_version, what)
+    return id_of(event.originator_id, event.ordinal, what)
 
 
-def id_of(aggregate: str, version: int, what: str) -> str:
-    """The id of the message that tells this version of an aggregate: `uuid5(MESSAGES, …)`, without its objects."""
-    name = f"{aggregate}|{version}|{what}"
+def id_of(aggregate: str, ordinal: str, what: str) -> str:
+    """The id of the message that tells this fact of an aggregate: `uuid5(MESSAGES, …)`, without its objects."""
+    name = f"{aggregate}|{ordinal}|{what}"
     number = int.from_bytes(sha1(MESSAGES.bytes + name.encode(), usedforsecurity=False).digest()[:16], "big")
     text = f"{number & _NAME_BITS | _NAME_BASED:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -231,8 +231,8 @@ def _fault(view: ChargePointView, event: charge_point.StatusReported) -> Message
 
 
 def _readings(view: View | None, event: Event, meta: Meta) -> _Told:
-    assert isinstance(event, charge_point.MeterValuesRecorded | charge_point.TransactionStopped)
-    values = event.values if isinstance(event, charge_point.MeterValuesRecorded) else event.data
+    assert isinstance(event, _READINGS)
+    values = event.data if isinstance(event, charge_point.TransactionStopped) else event.values
     readings = readings_of(values, event.timestamp, event.clock_offset_s)
     if not readings:
         return view, ()
@@ -358,6 +358,7 @@ _ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
     charge_point.Disconnected: _charge_point,
     charge_point.StatusReported: _charge_point,
     charge_point.MeterValuesRecorded: _readings,
+    charge_point.ReadingTaken: _readings,
     charge_point.TransactionStopped: _readings,
     Started: _session,
     UsageRecorded: _session,
@@ -369,7 +370,7 @@ _ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
 TOLD = frozenset(event_name(event) for event in _ROUTES)
 """The names of the events that anything is told of."""
 
-_READINGS = (charge_point.MeterValuesRecorded, charge_point.TransactionStopped)
+_READINGS = (charge_point.MeterValuesRecorded, charge_point.ReadingTaken, charge_point.TransactionStopped)
 _BEGINNINGS = (Started, Requested)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from commands.base import Meta
 from domain import charge_point, session, token
-from domain.aggregate import Event, event_name
+from domain.aggregate import Event, Observation, event_name
 from projections.base import utc_text
 from projections.public_payloads import (
     CdrIssued,
@@ -65,16 +65,17 @@ def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
     if kind is None or payload is None:
         return None
     id = event.originator_id.encode()
-    version = b"%d" % event.originator_version
+    ordinal = event.ordinal.encode()
     noun, _, subject = id.partition(b"|")
     headers = [
         *_FIXED[kind.ce_type],
-        ("ce_id", b"%b|%b" % (id, version)),
+        ("ce_id", b"%b|%b" % (id, ordinal)),
         ("ce_source", b"/chargesphere/" + noun),
         ("ce_subject", subject),
         ("ce_time", _time(event.happened_at).encode()),
-        ("ce_aggregateversion", version),
     ]
+    if not isinstance(event, Observation):
+        headers.append(("ce_aggregateversion", ordinal))
     for name, value in (
         ("ce_tenantid", meta.tenant),
         ("ce_correlationid", meta.correlation_id),
@@ -229,7 +230,9 @@ def _status(event: charge_point.StatusReported, meta: Meta) -> Payload:
     )
 
 
-def _metered(event: charge_point.MeterValuesRecorded, meta: Meta) -> Payload | None:
+def _metered(
+    event: charge_point.MeterValuesRecorded | charge_point.ReadingTaken, meta: Meta
+) -> Payload | None:
     return _meter_values(event, readings_of(event.values, event.timestamp, event.clock_offset_s))
 
 
@@ -238,7 +241,8 @@ def _stopped(event: charge_point.TransactionStopped, meta: Meta) -> Payload | No
 
 
 def _meter_values(
-    event: charge_point.MeterValuesRecorded | charge_point.TransactionStopped, readings: list[Document]
+    event: charge_point.MeterValuesRecorded | charge_point.ReadingTaken | charge_point.TransactionStopped,
+    readings: list[Document],
 ) -> Payload | None:
     if not readings:
         return None
@@ -296,6 +300,9 @@ CONTRACT: dict[type[Event], Kind] = {
         "charge-points", "chargesphere.charge_point.status.v1", ChargePointStatus, _status
     ),
     charge_point.MeterValuesRecorded: Kind(
+        "meter-values", "chargesphere.meter_values.recorded.v1", MeterValues, _metered
+    ),
+    charge_point.ReadingTaken: Kind(
         "meter-values", "chargesphere.meter_values.recorded.v1", MeterValues, _metered
     ),
     charge_point.TransactionStopped: Kind(

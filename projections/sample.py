@@ -15,7 +15,13 @@ import msgspec
 
 from commands.base import Meta
 from domain.aggregate import Event
-from domain.charge_point import ChargePoint, MeterValuesRecorded, StopUnmatched, TransactionStopped
+from domain.charge_point import (
+    ChargePoint,
+    MeterValuesRecorded,
+    ReadingTaken,
+    StopUnmatched,
+    TransactionStopped,
+)
 from projections.base import Blocks, utc_text
 from projections.blocks import Entry, List
 from projections.store import IndexSpec, tenant_database
@@ -64,7 +70,7 @@ def entry(
     values: msgspec.Raw,
     flags: Sequence[str],
 ) -> Entry | None:
-    """The message that stands at this place of the log; None where it has no readings."""
+    """The message that stands at this place of the log, or bears this id; None where it has no readings."""
     if bytes(values).strip() in _NOTHING:
         return None
     sample = Sample(
@@ -107,7 +113,7 @@ def by_unmatched(charge_point_id: str) -> str:
 
 def entries(event: Event, meta: Meta, place: str) -> Sequence[Entry]:
     """The readings that an event of a charge point holds."""
-    if isinstance(event, MeterValuesRecorded):
+    if isinstance(event, MeterValuesRecorded | ReadingTaken):
         values, connector, session = event.values, event.connector_id, event.session_id
     elif isinstance(event, TransactionStopped):
         values, connector, session = event.data, event.connector_id, event.session_id
@@ -116,10 +122,12 @@ def entries(event: Event, meta: Meta, place: str) -> Sequence[Entry]:
     else:
         return ()
     _, tenant, charge_point_id = event.originator_id.split("|", 2)
+    beside = isinstance(event, ReadingTaken)
     found = entry(
         tenant,
         charge_point_id,
-        f"{place}-{event.originator_version}",
+        # A reading may stand twice beside the events, and bears the same id.
+        f"{charge_point_id}|{event.ordinal}" if beside else f"{place}-{event.originator_version}",
         connector_id=connector,
         transaction_id=event.transaction_id,
         session_id=session,
@@ -128,7 +136,7 @@ def entries(event: Event, meta: Meta, place: str) -> Sequence[Entry]:
         received_at=event.timestamp,
         clock_offset_s=event.clock_offset_s,
         values=values,
-        flags=event.flags,
+        flags=() if isinstance(event, ReadingTaken) else event.flags,
     )
     return () if found is None else (found,)
 

@@ -17,7 +17,15 @@ from commands.base import Meta, Refusal
 from projections.base import utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, Insert, index
 
-ROUTINE = frozenset({"charge_point.see.v1", "charge_point.report_status.v1", "knocking.report.v1"})
+ROUTINE = frozenset(
+    {
+        "charge_point.see.v1",
+        "charge_point.report_status.v1",
+        "charge_point.reading_taken.v1",
+        "charge_point.take_over.v1",
+        "knocking.report.v1",
+    }
+)
 METER_VALUES = "charge_point.record_meter_values.v1"
 TIMER = "timer.due.v1"
 

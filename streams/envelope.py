@@ -1,7 +1,8 @@
-"""The records of the log, kept for ever: commands, decisions and claims as JSON.
+"""The records of the log, kept for ever: commands, decisions, claims and readings as JSON.
 
 A decision is one record: the command's id and offset, the epoch of the decider that took it, the reply, the events
-(possibly none) and the downlinks. A claim is one record: from its offset on, decisions of a lower epoch are void.
+(possibly none) and the downlinks. A claim is one record: from its offset on, decisions of a lower epoch are void. A
+reading is command and event in one record, in a topic beside the events; nobody decides it.
 """
 
 from __future__ import annotations
@@ -98,6 +99,39 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     commands_from: int = -1
 
 
+class Reading(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reading", tag_field="kind", dict=True
+):
+    """A fact that decides nothing, as it stands in `readings.<area>`: `event` is a `domain.aggregate.Observation`."""
+
+    v: int = 1
+    aggregate: str
+    meta: Meta
+    event: msgspec.Raw
+
+    @property
+    def decision(self) -> Decision:
+        """As who follows decisions takes it in: one event, under its own name, at no offset of the commands."""
+        made: Decision | None = self.__dict__.get("decision")
+        if made is None:
+            made = Decision(
+                command="",
+                command_offset=-1,
+                epoch=-1,
+                meta=self.meta,
+                reply=Reply(aggregate=self.aggregate),
+                events=[self.event],
+            )
+            made = msgspec.structs.replace(made, command=made.event_names[0])
+            self.__dict__["decision"] = made
+        return made
+
+    @property
+    def again(self) -> Decision:
+        """The same, where it stands in the log already: it is to be told nobody any more."""
+        return msgspec.structs.replace(self.decision, repeat=True)
+
+
 class DamagedRecordError(LogError):
     """A record of ours that cannot be read: the reader halts there, it never skips."""
 
@@ -106,12 +140,15 @@ class NewerReleaseError(DamagedRecordError):
     """A record or a command that only a newer release knows: its lane halts, and nothing is decided about it."""
 
 
+REPEATED_WITHIN: Final = 4_096
+"""How many readings of a partition may lie between one and its second record."""
 UNREADABLE: Final = "unreadable"
 """What a decision calls a command that could not be read."""
 VERSION: Final = 1
 """Of every record of ours; a higher one was written by a newer release."""
 
-_entries: msgspec.json.Decoder[Decision | Claim] = msgspec.json.Decoder(Union[Decision, Claim])  # noqa: UP007
+Entry = Decision | Claim | Reading
+_entries: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Union[Decision, Claim, Reading])  # noqa: UP007
 _commands = msgspec.json.Decoder(CommandRecord)
 
 
@@ -139,10 +176,10 @@ class _Recent:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._young: dict[tuple[str, int, int], tuple[bytes, Decision | Claim]] = {}
+        self._young: dict[tuple[str, int, int], tuple[bytes, Entry]] = {}
         self._old = self._young
 
-    def decode(self, stored: Stored) -> Decision | Claim:
+    def decode(self, stored: Stored) -> Entry:
         """Raises msgspec.DecodeError."""
         place = (stored.topic, stored.partition, stored.offset)
         value = stored.value or b""
@@ -159,8 +196,8 @@ class _Recent:
 _recent = _Recent(2048)
 
 
-def decode_entry(stored: Stored) -> Decision | Claim:
-    """A record of an events topic; who asks for it again soon may get the same object.
+def decode_entry(stored: Stored) -> Entry:
+    """A record of an events topic or a readings topic; who asks for it again soon may get the same object.
 
     Raises DamagedRecordError, NewerReleaseError.
     """
@@ -234,19 +271,24 @@ class Fence:
     at an epoch that came up since, the records were moved, and nobody can say any more which of them count.
     """
 
-    __slots__ = ("_begun", "_claims", "epoch")
+    __slots__ = ("_begun", "_claims", "_read", "epoch")
 
     def __init__(self, epoch: int = -1) -> None:
         self.epoch = epoch
         self._begun = epoch
         self._claims: set[int] = set()
+        self._read: dict[tuple[str, datetime], None] = {}
 
     def admit(self, stored: Stored) -> Decision | None:
         """The decision, or None for a claim and for what a decider wrote after it had lost the partition.
 
+        A second record of one reading is its edge's, which had not learnt of the first; it is admitted as a repeat.
+
         Raises DamagedRecordError, also where the records are not at the offsets at which they were written.
         """
         entry = decode_entry(stored)
+        if isinstance(entry, Reading):
+            return entry.again if self._known(entry) else entry.decision
         if isinstance(entry, Claim):
             self.epoch = max(self.epoch, stored.offset)
             self._claims.add(stored.offset)
@@ -263,6 +305,16 @@ class Fence:
                 "this partition is not as it was written, restore it with its offsets (docs/operations.md)"
             )
         return None
+
+    def _known(self, reading: Reading) -> bool:
+        """Whether it was admitted before. Numbers of calls begin anew where events were lost, their times do not."""
+        call = (reading.meta.command_id, reading.meta.at)
+        if call in self._read:
+            return True
+        self._read[call] = None
+        if len(self._read) > REPEATED_WITHIN:
+            del self._read[next(iter(self._read))]
+        return False
 
 
 class CommandRegistry:
@@ -288,7 +340,12 @@ def _unknown_command(name: str) -> NewerReleaseError:
 
 
 def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
-    """The decision's events in order. Raises DamagedRecordError, UnknownEventError."""
+    """The decision's events in order, none of a repeat. Raises DamagedRecordError, UnknownEventError."""
+    return [] if decision.repeat else all_events(decision, registry)
+
+
+def all_events(decision: Decision, registry: EventRegistry) -> list[Event]:
+    """The events that stand in the record, in order. Raises as `decode_events`."""
     try:
         return [registry.decode(event) for event in decision.events]
     except msgspec.DecodeError as error:
@@ -296,12 +353,15 @@ def decode_events(decision: Decision, registry: EventRegistry) -> list[Event]:
 
 
 def select_events(decision: Decision, registry: EventRegistry, names: Container[str]) -> list[Event]:
-    """Those of the decision's events that have one of these current names, in order; only they are decoded, and once.
+    """Those of the decision's events that have one of these current names, in order; only they are decoded, and once;
+    none of a repeat.
 
     Who selects the same from the same decision gets the same objects, which nobody may change.
     Raises DamagedRecordError, and UnknownEventError whatever is selected.
     """
     found: list[Event] = []
+    if decision.repeat:
+        return found
     selected = decision._selected
     for index, name in enumerate(decision.event_names):
         current = registry.names.get(name)

@@ -29,9 +29,10 @@ from streams.envelope import (
 )
 from streams.facts import Fact, HaltError
 from streams.follower import Follower
-from streams.log import Listener, Log, Member, Record, TopicPartition
+from streams.log import Listener, Log, LogUnavailable, Member, Record, TopicPartition
 from streams.portions import append_all
 from streams.ranges import last_written, stretch
+from streams.readings import completed
 from streams.replay import facts_of, places
 from streams.topology import RETENTION, commands_topic, partition_of
 
@@ -105,7 +106,7 @@ class Processes:
         if floor is None:
             floor = self._floors[place] = await self._floor(place, batch[0])
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
-        self._commands([fact for fact in batch if floor.counts(fact)], out)
+        await self._commands([fact for fact in batch if floor.counts(fact)], out)
         if out:
             await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
 
@@ -172,8 +173,8 @@ class Processes:
                     if old or (since is not None and fact.written_at < since):
                         continue
                     try:
-                        self._commands([fact], out)
-                    except (UnknownEventError, DamagedRecordError):
+                        await self._commands([fact], out)
+                    except (UnknownEventError, DamagedRecordError, LogUnavailable):
                         raise
                     except Exception:
                         # Its aggregate is parked: what it lacks is sent when that is tried again.
@@ -181,7 +182,7 @@ class Processes:
                 for target in out.keys() & asked.keys():
                     await append_all(self._log, *target, out[target])
 
-    def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
+    async def _commands(self, batch: Sequence[Fact], out: dict[TopicPartition, list[Record]]) -> None:
         """What follows from these facts, by where it goes."""
         now = self._clock()
         for fact in batch:
@@ -194,6 +195,7 @@ class Processes:
                     commands = refused(cause, decision.reply.refusal, decision.reply.message)
                     self._send(out, commands, f"refused|{cause}", fact, now)
             for event in decode_events(decision, self._events):
+                event = await completed(self._log, self._events, event)
                 for name, policy in self._policies.get(type(event), ()):
                     cause = f"{name}|{event.originator_id}|{event.originator_version}"
                     self._send(out, policy(event, decision.meta), cause, fact, now)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from commands.base import Meta
-from domain.aggregate import Event, EventRegistry, kind_of
+from domain.aggregate import Event, EventRegistry, Observation, kind_of
 from projections.base import Blocks, Feed, Target, View, utc_text
 from projections.blocks import Block
 from projections.store import (
@@ -39,7 +39,7 @@ from projections.store import (
     every,
 )
 from streams.blocks import BlockWriter, Spot
-from streams.envelope import decode_events
+from streams.envelope import all_events
 from streams.facts import Fact, TransientError
 from streams.log import TopicPartition
 from streams.topology import PREFIX
@@ -136,7 +136,7 @@ class Projector:
         work: list[tuple[Fact, Event, Meta]] = [
             (fact, event, fact.decision.meta)
             for fact in facts
-            for event in decode_events(fact.decision, self._events)
+            for event in all_events(fact.decision, self._events)
         ]
         told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
         if work or told:
@@ -233,7 +233,7 @@ class Projector:
         swept: dict[tuple[str, str], dict[str, int]] = {}
         met: set[Key] = set()
         for _, event, meta in work:
-            for view in self._views.get(kind_of(event.originator_id), ()):
+            for view in self._views_of(event):
                 db, id = view.target(event, meta)
                 key = (db, view.collection, id)
                 if self._sweeping and view.also is None:
@@ -281,7 +281,10 @@ class Projector:
         before: dict[Key, Held] = {}
         for fact, event, meta in work:
             kind = kind_of(event.originator_id)
-            for view in self._views.get(kind, ()):
+            self._gather(batch, kind, fact, event, meta)
+            if fact.decision.repeat:
+                continue
+            for view in self._views_of(event):
                 target = view.target(event, meta)
                 key = (target.db, view.collection, target.id)
                 if key in self._parked or key in batch.parked:
@@ -315,7 +318,6 @@ class Projector:
                     batch.add(feed.name, key, fact, feed.writes(event, meta))
                 except Exception as error:
                     self._park(batch, feed.name, key, fact, error)
-            self._gather(batch, kind, fact, event, meta)
         for key, (view, target, fact) in changed.items():
             version, document = cache[key]
             batch.add(view.name, key, fact, writes_of(view, target, version, document, before.get(key)))
@@ -324,7 +326,8 @@ class Projector:
         return batch
 
     def _gather(self, batch: _Batch, kind: str, fact: Fact, event: Event, meta: Meta) -> None:
-        """What goes into blocks. Where an event cannot be taken in, a letter says so, and they go on without."""
+        """What goes into blocks, repeats too, so that they are the same whoever folds them. Where an event cannot be
+        taken in, a letter says so, and they go on without."""
         for blocks in self._blocks.get(kind, ()):
             place = f"{fact.place.topic.partition('.')[2]}-{fact.place.partition}-{fact.offset}"
             try:
@@ -354,6 +357,10 @@ class Projector:
             "parked_at": utc_text(datetime.now(UTC)),
         }
         await self._store.apply([Insert(HUB, LETTERS, name, document)])
+
+    def _views_of(self, event: Event) -> Sequence[View]:
+        """The views that fold it: none an observation, which is no version of its aggregate."""
+        return () if isinstance(event, Observation) else self._views.get(kind_of(event.originator_id), ())
 
     def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:
         """The document waits for a person; what it was before is still written."""

@@ -38,7 +38,15 @@ class PublicTopics:
     def __init__(self, log: Log, events: EventRegistry) -> None:
         self._log = log
         self._events = events
-        self.sink = Sink(log, "public", AREAS, self._handle, gather=GATHER_S, most_in_all=MOST_IN_ALL)
+        self.sink = Sink(
+            log,
+            "public",
+            AREAS,
+            self._handle,
+            readings=True,
+            gather=GATHER_S,
+            most_in_all=MOST_IN_ALL,
+        )
         self.counts: dict[str, int] = dict.fromkeys((*PUBLIC, WITHHELD), 0)
 
     async def _handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:

@@ -23,7 +23,7 @@ from streams.frame_projector import FrameWriter
 from streams.log import Log, TopicPartition
 from streams.projector import Projector
 from streams.ranges import stretch
-from streams.replay import places
+from streams.replay import places, readings_places
 from streams.topology import FRAMES, PARTITIONS
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,8 @@ class Rebuild:
         and for what no projector can read UnknownEventError, DamagedRecordError and NewerReleaseError.
         """
         first = places(FIRST)
-        rest = places(area for area in Area if area not in FIRST)
+        others = [area for area in Area if area not in FIRST]
+        rest = [*places(others), *readings_places(others)]
         frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)] if self.frames else []
         every = [*first, *rest, *frames]
         ends, begins = await self._log.ends(every), await self._log.beginnings(every)

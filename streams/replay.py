@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from commands.base import Area
-from domain.aggregate import Aggregate, Event, EventRegistry, kind_of
+from domain.aggregate import Aggregate, Event, EventRegistry, Observation, kind_of
 from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.envelope import Decision, Fence, decode_events
@@ -20,7 +20,7 @@ from streams.facts import Fact, admitted
 from streams.log import Log, TopicPartition
 from streams.projector import LETTERS, REREAD_SECONDS, writes_of
 from streams.ranges import stretches
-from streams.topology import PARTITIONS, events_topic
+from streams.topology import OBSERVED, PARTITIONS, events_topic, readings_topic
 
 
 async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
@@ -47,11 +47,18 @@ def places(areas: Iterable[Area]) -> list[TopicPartition]:
     return [TopicPartition(events_topic(area), number) for area in areas for number in range(PARTITIONS)]
 
 
+def readings_places(areas: Iterable[Area]) -> list[TopicPartition]:
+    """Every partition of readings of these areas."""
+    topics = [readings_topic(area) for area in areas if area in OBSERVED]
+    return [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+
+
 async def history(
     log: Log, areas: Iterable[Area], wanted: Callable[[Decision], bool], events: EventRegistry
 ) -> AsyncGenerator[tuple[Fact, list[Event]], None]:
-    """The decisions that are wanted, with their events, partition after partition."""
-    for place in places(areas):
+    """The decisions that are wanted, with their events, partition after partition; readings behind the events."""
+    areas = tuple(areas)
+    for place in (*places(areas), *readings_places(areas)):
         async with contextlib.aclosing(facts(log, place)) as batches:
             async for batch in batches:
                 for fact in batch:
@@ -63,6 +70,8 @@ def state_at(events: Iterable[Event], registry: EventRegistry, at: datetime | No
     """The aggregate as it was when everything received until `at` had been folded."""
     aggregate: Aggregate[Any] | None = None
     for event in events:
+        if isinstance(event, Observation):
+            continue
         if at is not None and event.timestamp > at:
             break
         if aggregate is None:
@@ -131,7 +140,7 @@ async def _made_anew(
                 for event in decode_events(fact.decision, events):
                     kind = kind_of(event.originator_id)
                     try:
-                        if view is not None and kind == view.kind:
+                        if view is not None and kind == view.kind and not isinstance(event, Observation):
                             to = view.target(event, meta)
                             if document == f"{to.db}/{view.collection}/{to.id}":
                                 folded = view.evolve(folded, event, meta)

@@ -28,7 +28,7 @@ from streams.facts import Fact, HaltError, TransientError, admitted
 from streams.log import Log, LogDamaged, LogUnavailable, Stored, TopicPartition
 from streams.parking import Parked, Parking, Waiting, parked
 from streams.ranges import stretch
-from streams.topology import events_topic
+from streams.topology import OBSERVED, events_topic, readings_topic
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,8 @@ class Keeper(Protocol):
 class Sink:
     """What becomes of facts, under the name that parked aggregates and lines of the log bear.
 
-    `handle` may raise `TransientError` or `LogUnavailable` to be called again. With `behind` nothing younger than
+    `handle` may raise `TransientError` or `LogUnavailable` to be called again. With `readings` it takes what stands
+    beside the events of these areas too, in an order of its own. With `behind` nothing younger than
     that many seconds is handled: a sweeper comes after somebody else. `gather`: seconds that facts may wait under
     load, so that more of them come together. `gained` is told of the partitions that come, and whether the
     sink has a position there; nothing of them is handed over before it has returned. `forget` is told of each
@@ -124,6 +125,7 @@ class Sink:
         areas: Sequence[Area],
         handle: Handle,
         *,
+        readings: bool = False,
         batch: int = 500,
         behind: float = 0.0,
         gather: float = 0.0,
@@ -137,7 +139,8 @@ class Sink:
         most_in_all: int | None = None,
     ) -> None:
         self.name = name
-        self.topics = tuple(events_topic(area) for area in areas)
+        observed = [area for area in areas if readings and area in OBSERVED]
+        self.topics = (*map(events_topic, areas), *map(readings_topic, observed))
         self.settled = settled
         self.keeper = keeper
         self._may_commit = may_commit

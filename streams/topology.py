@@ -26,6 +26,8 @@ DEAD = f"{PREFIX}.dead"
 TOPOLOGY = f"{PREFIX}.topology"
 FAUST = f"{PREFIX}-faust"
 """The id of the Faust application; it sees only topics that exist when it starts, its own changelogs included."""
+OBSERVED = (Area.CHARGE_POINT,)
+"""The areas that have readings beside their events."""
 FAUST_TABLES = {Area.SESSION: "session-documents", Area.TOKEN: "token-documents"}
 PUBLIC = {
     "sessions": f"{PREFIX}.public.sessions.v1",
@@ -44,6 +46,11 @@ def events_topic(area: Area) -> str:
     return f"{PREFIX}.events.{area.value}"
 
 
+def readings_topic(area: Area) -> str:
+    """Facts of the area's aggregates that nobody decides, beside its events: same key, same partition."""
+    return f"{PREFIX}.readings.{area.value}"
+
+
 def state_topic(area: Area) -> str:
     return f"{PREFIX}.state.{area.value}"
 
@@ -55,7 +62,7 @@ def partition_of(key: str) -> int:
 
 
 def topics() -> tuple[TopicSpec, ...]:
-    """Every topic of this release: events for ever, commands and frames 30 days, state compacted."""
+    """Every topic of this release: events and readings for ever, commands and frames 30 days, state compacted."""
     month = RETENTION // timedelta(milliseconds=1)
     each = [
         spec
@@ -68,6 +75,7 @@ def topics() -> tuple[TopicSpec, ...]:
     ]
     return (
         *each,
+        *(TopicSpec(readings_topic(area), PARTITIONS, settings=LOG_TIME) for area in OBSERVED),
         TopicSpec(FRAMES, PARTITIONS, retention_ms=month),
         TopicSpec(REPLIES, PARTITIONS, retention_ms=DAY_MS),
         TopicSpec(DOWNLINKS, PARTITIONS, retention_ms=DAY_MS),

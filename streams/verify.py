@@ -20,6 +20,7 @@ from streams.envelope import (
     Decision,
     Fence,
     NewerReleaseError,
+    Reading,
     decode_command,
     decode_entry,
     decode_events,
@@ -27,14 +28,23 @@ from streams.envelope import (
 )
 from streams.log import Log, LogError, Stored, TopicPartition, TopicSpec
 from streams.ranges import BATCH
-from streams.topology import FRAMES, PUBLIC, commands_topic, events_topic, topics
+from streams.topology import (
+    FRAMES,
+    OBSERVED,
+    PUBLIC,
+    commands_topic,
+    events_topic,
+    readings_topic,
+    topics,
+)
 
 Judge = Callable[[Stored], Iterator[str]]
 """What is wrong with a record, after those before it."""
 
 EVENTS = frozenset(events_topic(area) for area in Area)
+READINGS = frozenset(readings_topic(area) for area in OBSERVED)
 COMMANDS = frozenset(commands_topic(area) for area in Area)
-READ = EVENTS | COMMANDS | {FRAMES} | set(PUBLIC.values())
+READ = EVENTS | READINGS | COMMANDS | {FRAMES} | set(PUBLIC.values())
 """States are a cache; replies and downlinks are for the moment."""
 
 SILENT_POLLS = 3
@@ -103,9 +113,27 @@ async def _batches(
 def _judge(topic: str, events: EventRegistry) -> Judge:
     if topic in EVENTS:
         return _Decisions(events)
+    if topic in READINGS:
+        return _readings(events)
     if topic in COMMANDS:
         return _command
     return _frame if topic == FRAMES else _nothing
+
+
+def _readings(events: EventRegistry) -> Judge:
+    def judge(stored: Stored) -> Iterator[str]:
+        try:
+            entry = decode_entry(stored)
+            if isinstance(entry, Reading):
+                decode_events(entry.decision, events)
+            else:
+                yield "it is no reading"
+        except (UnknownEventError, NewerReleaseError) as error:
+            yield f"it holds what this release does not know: {error}"
+        except (DamagedRecordError, ValueError, RecursionError) as error:
+            yield f"the reading cannot be read: {_cause(error)}"
+
+    return judge
 
 
 def _command(stored: Stored) -> Iterator[str]:

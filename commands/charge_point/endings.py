@@ -63,4 +63,5 @@ def _close(
         by=by,
         note=note,
         samples=tuple(one.pending),
+        carried=one.carried,
     )

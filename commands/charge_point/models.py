@@ -16,6 +16,7 @@ from domain.charge_point import charge_point_key
 from domain.values import (
     Authorization,
     CallNumber,
+    Carried,
     Evse,
     JSONObject,
     RegisterSample,
@@ -188,7 +189,8 @@ class RecordMeterValues(
 ):
     """MeterValues: `values` is the wire's `meterValue`, `samples` the energy registers in it, `timestamp` the newest.
 
-    The session is told at most every `relay_every` seconds.
+    The session is told at most every `relay_every` seconds. `gathered` are register samples of its transaction that
+    stand beside the events and are carried into them by this, up to where `carried` says.
     """
 
     remembered: ClassVar[bool] = False
@@ -199,12 +201,25 @@ class RecordMeterValues(
     samples: tuple[RegisterSample, ...] = ()
     timestamp: datetime | None = None
     relay_every: int = 30
+    gathered: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
     call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
 
+class TakeOver(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.take_over.v1"):
+    """What is known of a transaction that began on a connection before. Answered with `TakenOver`."""
+
+    remembered: ClassVar[bool] = False
+
+    transaction_id: int
+
+
 class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.stop_transaction.v1"):
-    """StopTransaction. Always answered with `Stopped`; command id: `stop_id`."""
+    """StopTransaction. Always answered with `Stopped`; command id: `stop_id`.
+
+    `gathered` and `carried` as in `RecordMeterValues`.
+    """
 
     transaction_id: int
     meter_stop: int
@@ -213,6 +228,8 @@ class StopTransaction(ChargePointCommand, frozen=True, kw_only=True, tag="charge
     authorization: Authorization | None = None
     reason: str = "Local"
     samples: tuple[RegisterSample, ...] = ()
+    gathered: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     flags: tuple[str, ...] = ()
 
@@ -301,11 +318,16 @@ class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
 
 
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21)."""
+    """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21).
+
+    With the number that the next transaction will get, and how far its clock is ahead.
+    """
 
     epoch: int
     registration: str = ""
     interval: int = 0
+    next_transaction_id: int = 1
+    clock_offset_s: int = 0
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -330,13 +352,23 @@ class TagReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The transaction id, always a positive int32, and idTagInfo."""
+    """The transaction id, always a positive int32, idTagInfo, and how far the charge point's clock is ahead."""
 
     transaction_id: int
     session_id: str
     status: str
     expires_at: datetime | None = None
     parent_sealed: str = ""
+    clock_offset_s: int = 0
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether it is open, on which connector, and behind which mark readings of it may stand beside the events (None:
+    none can)."""
+
+    running: bool = False
+    connector_id: int = 0
+    carried: Carried | None = None
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

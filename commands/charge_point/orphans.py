@@ -93,6 +93,7 @@ def put_to(
         id_tag=orphan.id_tag,
         reason=orphan.reason,
         samples=merged(transaction.pending, orphan.samples),
+        carried=transaction.carried,
         assumed=True,
         after_all=isinstance(transaction, Ended),
         key=key,

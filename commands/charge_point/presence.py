@@ -94,6 +94,8 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             epoch=epoch,
             registration=registration.status if registration else "",
             interval=registration.interval if registration else 0,
+            next_transaction_id=state.next_transaction_id,
+            clock_offset_s=state.clock_offset_s,
         )
     )
 

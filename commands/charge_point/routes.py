@@ -29,6 +29,7 @@ from commands.charge_point.transactions import (
     settle_stop,
     start_transaction,
     stop_transaction,
+    take_over,
 )
 from domain.charge_point import ChargePoint
 
@@ -47,6 +48,7 @@ ROUTES: dict[type[Command], Route] = {
     models.Authorize: Route(ChargePoint, authorize),
     models.StartTransaction: Route(ChargePoint, start_transaction),
     models.RecordMeterValues: Route(ChargePoint, record_meter_values),
+    models.TakeOver: Route(ChargePoint, take_over),
     models.StopTransaction: Route(ChargePoint, stop_transaction),
     models.EndTransaction: Route(ChargePoint, end_transaction),
     models.SettleStop: Route(ChargePoint, settle_stop),

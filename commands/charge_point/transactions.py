@@ -6,7 +6,7 @@ STOP-1, MV-2).
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome
 from commands.charge_point.endings import close_surplus
@@ -17,6 +17,8 @@ from commands.charge_point.models import (
     StartTransaction,
     Stopped,
     StopTransaction,
+    TakenOver,
+    TakeOver,
     start_key,
     stop_key,
 )
@@ -40,6 +42,8 @@ from domain.clock import by_our_clock, lasting
 from domain.values import Authorization, RegisterSample
 
 ORPHAN_ID = -1
+CARRYING = timedelta(seconds=1)
+"""How much sooner a relay is due where its edge waited for it: the relay before was noted as the log took it."""
 
 
 def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta: Meta) -> Outcome:
@@ -57,6 +61,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
                 status=answered.status,
                 expires_at=answered.expires_at,
                 parent_sealed=answered.parent_sealed,
+                clock_offset_s=state.clock_offset_s,
             )
         )
     watch_clock(charge_point, command.timestamp, meta.at, queued=True)
@@ -80,6 +85,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
             status=status,
             expires_at=authorization.expires_at,
             parent_sealed=authorization.parent_sealed,
+            clock_offset_s=state.clock_offset_s,
         )
     )
 
@@ -153,16 +159,21 @@ def _begin(
             session_id=one.session_id,
             connector_id=one.connector_id,
             by=number,
+            began_at=command.timestamp,
             samples=tuple(one.pending),
+            carried=one.carried,
         )
     close_surplus(charge_point, number, at)
     return number
 
 
 def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:
-    """Taken whatever it says (MV-2); its session is told of the register at most every `relay_every` seconds."""
+    """Taken whatever it says (MV-2); its session is told of the register at most every `relay_every` seconds.
+
+    Of a charge point that was removed only what carries readings from before is.
+    """
     state = charge_point.state
-    if not state.provisioned:
+    if not state.provisioned and not command.gathered:
         return unknown(command.charge_point_id)
     if state.was_told(command.call):
         return Accepted()
@@ -170,19 +181,20 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
     number, flags = _transaction_of(charge_point, command)
     running = state.open.get(number)
     ended = state.ended.get(number)
+    news = merged(command.gathered, command.samples) if command.gathered else command.samples
     relay: tuple[RegisterSample, ...] = ()
     held: tuple[RegisterSample, ...] = ()
     if running is not None:
         now = max(meta.at, charge_point.modified_on)
-        wait = lasting(command.relay_every)
+        wait = lasting(command.relay_every) - (CARRYING if command.gathered else timedelta())
         due = running.relayed_at is None or now - running.relayed_at >= wait
-        many = len(running.pending) + len(command.samples) > PENDING_FEW
-        if due or (many and state.waiting() + len(command.samples) > PENDING_MOST):
-            relay = merged(running.pending, command.samples)
+        many = len(running.pending) + len(news) > PENDING_FEW
+        if due or (many and state.waiting() + len(news) > PENDING_MOST):
+            relay = merged(running.pending, news)
         else:
-            held = command.samples
+            held = news
     elif ended is not None:
-        held = command.samples if ended.may_be_stopped else ()
+        held = news if ended.may_be_stopped else ()
     elif command.connector_id > 0 and {Flag.ORPHAN, Flag.UNKNOWN_TRANSACTION} & set(flags):
         held = command.samples
     charge_point.trigger(
@@ -196,10 +208,22 @@ def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, m
         values=command.values,
         relay=relay,
         held=held,
+        carried=command.carried,
         call=command.call,
         flags=(*command.flags, *flags),
     )
     return Accepted()
+
+
+def take_over(charge_point: ChargePoint, command: TakeOver, meta: Meta) -> Outcome:
+    """Asked by the gateway of a later connection: everything that was answered on those before has been decided."""
+    state, number = charge_point.state, command.transaction_id
+    running, ended = state.open.get(number), state.ended.get(number)
+    if running is not None:
+        return Accepted(TakenOver(running=True, connector_id=running.connector_id, carried=running.carried))
+    if ended is not None and ended.may_be_stopped:
+        return Accepted(TakenOver(connector_id=ended.connector_id, carried=ended.carried))
+    return Accepted(TakenOver())
 
 
 def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: Meta) -> Outcome:
@@ -253,7 +277,8 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
             expires_at=reply.expires_at,
             parent_sealed=reply.parent_sealed,
             reason=command.reason,
-            samples=merged(transaction.pending, command.samples),
+            samples=merged(transaction.pending, command.gathered, command.samples),
+            carried=command.carried,
             data=command.data,
             after_all=isinstance(transaction, Ended),
             key=key,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.aggregate import Event
+from domain.aggregate import Event, Observation
 from domain.charge_point import profiles
 from domain.charge_point.state import (
     ASKED_MOST,
@@ -51,6 +51,7 @@ from domain.thinning import thinned
 from domain.values import (
     Authorization,
     CallNumber,
+    Carried,
     Connector,
     Evse,
     JSONObject,
@@ -84,6 +85,11 @@ class Timed(Event, frozen=True, kw_only=True):
     def shown_at(self) -> datetime:
         """By the charge point's clock."""
         return self.occurred_at or by_its_clock(self.timestamp, self.clock_offset_s)
+
+    @property
+    def showed_itself_at(self) -> datetime:
+        """By the charge point's clock, and never after the receipt."""
+        return min(self.shown_at, by_its_clock(self.timestamp, self.clock_offset_s))
 
 
 class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
@@ -317,6 +323,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
     Otherwise `held` are this message's register samples: kept for the next relay or the stop, also where the
     transaction is over without it, or, of a transaction that we do not know, for its start. `session_id` is empty
     where no transaction of ours fits; `transaction_id` is ours after attaching (MV-3), else as sent, 0 for none.
+    Readings beside the events (`charge_point.reading_taken`) are among them up to where `carried` says.
     """
 
     connector_id: int
@@ -325,6 +332,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
     values: msgspec.Raw
     relay: tuple[RegisterSample, ...] = ()
     held: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
     call: CallNumber | None = None
     flags: tuple[str, ...] = ()
 
@@ -337,6 +345,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
             self._hold(state)
             return
         transaction.left_at = None
+        transaction.carried = self.carried or transaction.carried
         _heard(transaction, self)
         if self.relay:
             transaction.relayed_at, transaction.pending = self.timestamp, []
@@ -349,12 +358,32 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
         if ended is not None:
             room = PENDING_MOST - state.waiting() + len(ended.pending)
             ended.pending = list(thinned([*ended.pending, *self.held], max(2, room)))
+            ended.carried = self.carried or ended.carried
         elif self.held:
             strays = [
                 Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
             ]
             state.strays += strays
             state.forget(self.timestamp)
+
+
+class ReadingTaken(Observation, Timed, frozen=True, kw_only=True, tag="charge_point.reading_taken.v1"):
+    """MeterValues that decide nothing: of a transaction that runs, with `samples` its register samples.
+
+    It is command and event in one record of a topic beside the events, and the `call` is which one it is. Otherwise
+    as `charge_point.meter_values_recorded`, whose next one, or the stop, carries the samples to the session.
+    """
+
+    connector_id: int
+    transaction_id: int
+    session_id: str
+    values: msgspec.Raw
+    samples: tuple[RegisterSample, ...] = ()
+    call: CallNumber
+
+    @property
+    def ordinal(self) -> str:
+        return f"{self.call.epoch}.{self.call.number}"
 
 
 class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.transaction_started.v1"):
@@ -442,6 +471,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
     `samples` are the register samples that its session was not told yet, with those of transactionData, oldest
     first. `assumed`: the charge point named no transaction of ours, the stop was put to this one by what it says.
     `after_all`: the transaction had ended without it.
+    Readings beside the events are among the samples up to where `carried` says.
     """
 
     transaction_id: int
@@ -454,6 +484,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
     parent_sealed: Sealed = ""
     reason: str = "Local"
     samples: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")  # transactionData as on the wire
     assumed: bool = False
     after_all: bool = False
@@ -470,6 +501,7 @@ class TransactionStopped(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             ended.stop, ended.stop_status, ended.at = self.key, self.status, self.timestamp
             ended.stop_expires_at, ended.stop_parent_sealed = self.expires_at, self.parent_sealed
             ended.assumed, ended.pending = self.assumed, []
+            ended.carried = ended.carried if self.assumed else None
         state.profiles = end_transaction(state.profiles, self.connector_id, self.transaction_id)
         last = state.last_stops.get(self.connector_id)
         if last is None or last.at <= self.happened_at:
@@ -481,14 +513,18 @@ class TransactionSuperseded(Timed, frozen=True, kw_only=True, tag="charge_point.
     """Another transaction began on its connector while it ran: its end is suspect (START-7).
 
     Its own StopTransaction may still come and is then taken as `transaction_stopped` with the flag `superseded`.
-    `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last.
+    `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last, at the latest
+    when the other one began (`began_at`, by the same clock). Readings beside the events are among the samples up to
+    where `carried` says.
     """
 
     transaction_id: int
     session_id: str
     connector_id: int
     by: int
+    began_at: datetime | None = None
     samples: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
 
     def apply(self, aggregate: ChargePoint) -> None:
         running = aggregate.state.open.pop(self.transaction_id, None)
@@ -502,7 +538,7 @@ class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.tran
 
     Its own StopTransaction may still come and is then taken as `transaction_stopped` with `why` among its flags.
     `samples` are those that its session was not told yet, `occurred_at` is when it showed itself last. `by` and
-    `note` are those of the person.
+    `note` are those of the person. Readings beside the events are among the samples up to where `carried` says.
     """
 
     transaction_id: int
@@ -512,6 +548,7 @@ class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.tran
     by: str = ""
     note: str = ""
     samples: tuple[RegisterSample, ...] = ()
+    carried: Carried | None = None
 
     def apply(self, aggregate: ChargePoint) -> None:
         running = aggregate.state.open.pop(self.transaction_id, None)
@@ -739,10 +776,9 @@ def _note(state: ChargePointState, key: str, value: str) -> None:
 
 
 def _heard(transaction: Open, event: Timed) -> None:
-    """It showed itself: at a time of its own that is never after the receipt."""
+    """It showed itself."""
     transaction.heard_at = event.timestamp
-    shown = min(event.shown_at, by_its_clock(event.timestamp, event.clock_offset_s))
-    transaction.seen_at = max(transaction.seen_at, shown)
+    transaction.seen_at = max(transaction.seen_at, event.showed_itself_at)
 
 
 def _ended(running: Open, at: datetime) -> Ended:
@@ -755,6 +791,7 @@ def _ended(running: Open, at: datetime) -> Ended:
         meter_start=running.meter_start,
         started_at=running.started_at,
         at=at,
+        carried=running.carried,
         rebooted=running.rebooted,
     )
 
@@ -773,6 +810,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     DataTransferred,
     Notified,
     MeterValuesRecorded,
+    ReadingTaken,
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,

@@ -15,7 +15,16 @@ import msgspec
 
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
-from domain.values import ABANDONED_AFTER_H, Authorization, CallNumber, Evse, RegisterSample, Site, TagRef
+from domain.values import (
+    ABANDONED_AFTER_H,
+    Authorization,
+    CallNumber,
+    Carried,
+    Evse,
+    RegisterSample,
+    Site,
+    TagRef,
+)
 
 KEEP = timedelta(days=7)
 KEEP_MOST = 400
@@ -139,7 +148,8 @@ class LastStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A running transaction. `pending` are register samples that its session was not told yet.
+    """A running transaction. `pending` are register samples that its session was not told yet; behind `carried` there
+    may be more beside its events.
 
     `started_at` is by our clock. `seen_at` is the last time, by the charge point's clock, at which it showed itself;
     `heard_at` is when we last received anything of it. `left_at` is when we heard that its connector is free again.
@@ -159,13 +169,15 @@ class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
     key: str
     relayed_at: datetime | None = None
     pending: list[RegisterSample] = []
+    carried: Carried | None = None
     rebooted: bool = False
 
 
 class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A transaction that is over: stopped (`stop` is the stop's content key), or ended without its stop, and `why`.
 
-    `assumed` where the stop named no transaction of ours and was put to this one: the true one may still come.
+    `assumed` where the stop named no transaction of ours and was put to this one: the true one may still come, and
+    carry what is behind `carried`.
     """
 
     session_id: str
@@ -184,6 +196,7 @@ class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     why: str = ""
     conflicts: list[str] = []
     pending: list[RegisterSample] = []  # for the stop that may still come
+    carried: Carried | None = None
     rebooted: bool = False
 
     @property

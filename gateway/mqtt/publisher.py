@@ -233,7 +233,7 @@ class Teller:
             messages: list[Outgoing] = []
             for id, view in (await self._load(ids)).items():
                 if isinstance(view, ChargePointView) and view.done_at is None:
-                    messages.append(_outgoing(status_message(view, id_of(id, view.version, "status"))))
+                    messages.append(_outgoing(status_message(view, id_of(id, str(view.version), "status"))))
             await self._broker.publish(messages, set())
 
     def _lock(self, place: TopicPartition) -> asyncio.Lock:
@@ -301,7 +301,16 @@ class Teller:
 def sink_of(log: Log, teller: Teller, handle: Handle, *, gained: Gained | None = None) -> Sink:
     """MQTT's. What a teller remembers of a partition ends when it comes or goes: another node may have gone further
     meanwhile."""
-    return Sink(log, "mqtt", AREAS, handle, gained=gained, forget=teller.forget, most_in_all=MOST_IN_ALL)
+    return Sink(
+        log,
+        "mqtt",
+        AREAS,
+        handle,
+        readings=True,
+        gained=gained,
+        forget=teller.forget,
+        most_in_all=MOST_IN_ALL,
+    )
 
 
 _encoder = msgspec.json.Encoder()

@@ -295,9 +295,7 @@ class Admission:
             self._credentials,
             tenant,
             listed,
-            connected.epoch,
-            connected.registration,
-            connected.interval,
+            connected,
         )
 
     @property

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from commands.base import Downlink, Meta
-from commands.charge_point import Disconnect, See
+from commands.charge_point import ConnectedReply, Disconnect, See
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
@@ -24,6 +24,7 @@ from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
 from gateway.ocpp.outbound import Outbound
 from gateway.ocpp.ports import DirectoryUnavailableError, Frame, Listed, Tenant
 from gateway.ocpp.services import Services
+from gateway.ocpp.transactions import Transactions
 from protocols.ocpp import calls
 from protocols.ocpp.frames import (
     Call,
@@ -83,6 +84,7 @@ class Connection:
         "registration",
         "services",
         "tenant",
+        "transactions",
     )
 
     def __init__(
@@ -91,17 +93,16 @@ class Connection:
         credentials: Credentials,
         tenant: Tenant,
         listed: Listed,
-        epoch: int,
-        registration: str = "",
-        interval: int = 0,
+        connected: ConnectedReply,
     ) -> None:
         self.services = services
         self.tenant = tenant
         self.listed = listed
-        self.epoch = epoch
-        self.registration = registration
-        self.interval = interval or tenant.heartbeat_interval
-        self.prefix = f"{tenant.id}|{listed.charge_point_id}|{epoch}"
+        self.epoch = connected.epoch
+        self.registration = connected.registration
+        self.interval = connected.interval or tenant.heartbeat_interval
+        self.transactions = Transactions(connected)
+        self.prefix = f"{tenant.id}|{listed.charge_point_id}|{connected.epoch}"
         self.answers_pings = False
         self.last_seen = self.pinged_at = asyncio.get_running_loop().time()
         self._credentials = credentials
@@ -233,6 +234,13 @@ class Connection:
             return
         if tenant is not None:
             self.tenant = tenant
+
+    async def still_listed(self) -> bool:
+        """Whether the charge point is its tenant's, as far as the directory can say."""
+        try:
+            return await self.services.directory.charge_point(*self.key) is not None
+        except DirectoryUnavailableError:
+            return True
 
     async def refreshed(self) -> Listed:
         """The charge point as the directory knows it now, or as it was at the handshake."""
@@ -387,6 +395,14 @@ class Connection:
         self.answers_pings = True
         if now - self._seen_told >= max(self.services.options.seen_every, self.interval):
             self._begin_see(now, self.services.clock.now(), f"{self.prefix}|seen|{next(self._seen_numbers)}")
+
+    def read(self, at: datetime) -> None:
+        """It said a reading that no decision follows; told now and then, as it is alive."""
+        self._tell_seen(at, f"{self.prefix}|seen|{next(self._seen_numbers)}")
+
+    def told(self) -> None:
+        """A command of it says that it is alive."""
+        self._seen_told = asyncio.get_running_loop().time()
 
     def _tell_seen(self, at: datetime, command_id: str) -> None:
         now = asyncio.get_running_loop().time()

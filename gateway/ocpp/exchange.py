@@ -7,18 +7,20 @@ command id; then `LogAwayError` ends the connection without an answer, so that t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from commands.base import Meta, Refusal
-from commands.charge_point import ChargePointCommand
-from domain.charge_point import session_id
-from domain.values import CallNumber
+from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
+from commands.charge_point.readings import Running
+from domain.charge_point import ReadingTaken, charge_point_key, session_id
+from domain.values import CallNumber, Carried
 from gateway.ocpp.ports import Listed, Tenant, opened
+from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
@@ -129,6 +131,42 @@ class Exchange:
         bus = self.connection.services.bus
 
         await self._patiently(lambda left: bus.tell(command, meta), None)
+
+    async def note(self, reading: ReadingTaken, *, correlation_id: str = "") -> int:
+        """The offset of the reading once it is durable; no decision follows. Raises LogAwayError."""
+        meta = self.meta(correlation_id)
+        readings = self.connection.services.readings
+        return await self._patiently(lambda left: readings.append(reading, meta), None)
+
+    async def transaction(self, number: int, patience: float | None = None) -> Running | None:
+        """What is known of a transaction; of one that began on a connection before, the log is asked once, and what
+        earlier edges left beside the events is read. Raises LogAwayError."""
+        transactions, services = self.connection.transactions, self.connection.services
+        if transactions.is_older(number):
+            command = TakeOver(
+                tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number
+            )
+            meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
+            reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), patience)
+            if reply.refusal is not None:
+                return None
+            taken = msgspec.json.decode(reply.result, type=TakenOver)
+            found: Sequence[tuple[int, ReadingTaken]] = ()
+            if taken.carried is not None:
+                look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
+                found = await self._patiently(lambda left: look(), patience)
+            transactions.taken_over(number, taken, found)
+        return transactions.known.get(number)
+
+    async def mark(self, running: Running) -> Carried:
+        """Behind which readings of the transaction will stand from now on. Raises LogAwayError."""
+        known = running.carried
+        if known is None:
+            charge_point = charge_point_key(self.tenant.id, self.charge_point_id)
+            readings = self.connection.services.readings
+            end = await self._patiently(lambda left: readings.end(charge_point), None)
+            return mark(end - 1, None, self.at, self.tenant.relay_every)
+        return mark(known.offset, known.call, self.at, self.tenant.relay_every)
 
     async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
         """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""

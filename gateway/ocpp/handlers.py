@@ -29,6 +29,7 @@ from commands.charge_point import (
     start_id,
     stop_id,
 )
+from commands.charge_point.readings import decides_nothing, taken
 from commands.charge_point.sizes import fitting
 from domain.values import JSONObject
 from gateway.ocpp.exchange import Exchange, LogAwayError
@@ -124,6 +125,7 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
         flags=exchange.flags,
     )
     reply = await exchange.ask(fitting(command), Started, command_id=start_id(command))
+    exchange.connection.transactions.started(reply, message.connector_id)
     return core.StartTransactionConfirmation(
         transaction_id=reply.transaction_id,
         id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed),
@@ -131,7 +133,8 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
 
 
 async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> Confirmation:
-    """MV-2: always an empty answer, once the record is durable."""
+    """MV-2: always an empty answer, once the record is durable: a reading that decides nothing, or else a command,
+    which carries the readings of its transaction before it."""
     samples, flags = registers(message.meter_value)
     command = RecordMeterValues(
         tenant=exchange.tenant.id,
@@ -145,7 +148,31 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
         call=exchange.call,
         flags=(*exchange.flags, *flags),
     )
-    await exchange.tell(fitting(command), correlation_id=exchange.story(message.transaction_id))
+    connection, story = exchange.connection, exchange.story(message.transaction_id)
+    transactions, running = connection.transactions, None
+    with contextlib.suppress(
+        LogAwayError
+    ):  # then it is told, and what was left beside is carried by a later one
+        patience = connection.services.options.authorize_patience
+        running = await exchange.transaction(message.transaction_id or 0, patience)
+    contexts = {sample.context for value in message.meter_value for sample in value.sampled_value}
+    if decides_nothing(command, running, contexts, exchange.at, transactions.clock_offset_s):
+        reading = taken(command, story, exchange.at, transactions.clock_offset_s)
+        assert running is not None
+        running.add(await exchange.note(reading, correlation_id=story), reading)
+        connection.read(exchange.at)
+        return core.MeterValuesConfirmation()
+    command = fitting(command)
+    if running is None:
+        await exchange.tell(command, correlation_id=story)
+        return core.MeterValuesConfirmation()
+    carried = await exchange.mark(running)
+    command = msgspec.structs.replace(command, gathered=tuple(running.gathered), carried=carried)
+    await exchange.tell(command, correlation_id=story)
+    running.told(carried)
+    connection.told()
+    if not await connection.still_listed():
+        transactions.doubt()
     return core.MeterValuesConfirmation()
 
 
@@ -156,6 +183,7 @@ async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequ
         tag, authorization = await exchange.connection.services.authorizer.resolve(
             exchange.tenant.id, exchange.charge_point_id, message.id_tag, True
         )
+    running = await exchange.transaction(message.transaction_id)
     samples, flags = registers(message.transaction_data or ())
     command = StopTransaction(
         tenant=exchange.tenant.id,
@@ -170,12 +198,16 @@ async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequ
         data=wire_data(exchange.payload),
         flags=(*exchange.flags, *flags),
     )
+    if running is not None:
+        gathered = tuple(running.gathered)
+        command = msgspec.structs.replace(command, gathered=gathered, carried=running.carried)
     reply = await exchange.ask(
         fitting(command),
         Stopped,
         command_id=stop_id(command),
         correlation_id=exchange.story(message.transaction_id),
     )
+    exchange.connection.transactions.stopped(message.transaction_id)
     info = (
         await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed) if reply.status else None
     )
@@ -198,6 +230,7 @@ async def status_notification(exchange: Exchange, message: core.StatusNotificati
             flags=exchange.flags,
         )
     )
+    exchange.connection.transactions.doubt()
     return core.StatusNotificationConfirmation()
 
 

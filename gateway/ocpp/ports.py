@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from commands.base import Command, Meta
-from domain.values import Authorization, Evse, JSONObject, Settings, Site, TagRef
+from domain.charge_point import ReadingTaken
+from domain.values import Authorization, Carried, Evse, JSONObject, Settings, Site, TagRef
 from projections.store import StoreUnavailable
 from streams.envelope import Reply
 
@@ -165,6 +166,24 @@ class Bus(Protocol):
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         """The decision's reply. Raises LogUnavailable."""
+        ...
+
+
+class Readings(Protocol):
+    """Where readings stand that nobody decides; `streams.readings.Readings`."""
+
+    async def append(self, reading: ReadingTaken, meta: Meta) -> int:
+        """Returns its offset once it is durable. Raises LogUnavailable."""
+        ...
+
+    async def end(self, charge_point: str) -> int:
+        """The offset behind all readings that may be this charge point's. Raises LogUnavailable."""
+        ...
+
+    async def behind(
+        self, charge_point: str, transaction_id: int, carried: Carried
+    ) -> Sequence[tuple[int, ReadingTaken]]:
+        """The readings of a transaction behind the mark, with their offsets. Raises LogUnavailable."""
         ...
 
 

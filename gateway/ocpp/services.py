@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.limits import Paces, Shares
-from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Tariffs, Vault
+from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Readings, Tariffs, Vault
 from gateway.ocpp.volume import CHARGE_POINT, TENANT, Volume, Volumes
 from protocols.ocpp.frames import Limits
 from streams.channel import Channel
@@ -95,6 +95,7 @@ class Services:
 
     channel: Channel
     bus: Bus
+    readings: Readings
     directory: Directory
     authorizer: Authorizer
     tariffs: Tariffs

@@ -8,6 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from chargesphere import nouns
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.settings import read_settings
 from commands.base import Area, Command, Meta
@@ -20,15 +23,16 @@ from commands.charge_point import (
     StopTransaction,
 )
 from commands.tenant import CreateTenant
-from domain.charge_point import session_id
-from domain.values import Authorization, PartyId, RegisterSample
+from domain.charge_point import ReadingTaken, charge_point_key, session_id
+from domain.values import Authorization, CallNumber, PartyId, RegisterSample
 from gateway.ocpp.ports import Frame
 from projections.store import HUB, Document, Query, ReadStore
 from projections.store.generations import GenerationStore
 from projections.store.sqlite import SqliteReadStore
 from streams.frames import FrameRecorder
 from streams.log import TopicPartition
-from streams.replay import places
+from streams.readings import Readings
+from streams.replay import places, readings_places
 from streams.sqlite_log import SqliteLog
 from streams.topology import FRAMES, PARTITIONS, topics
 from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
@@ -54,7 +58,7 @@ async def open_installation(data: Path) -> Backbone:
 
 
 async def live(data: Path) -> None:
-    """One charge of 5 kWh on a roaming token; the session's pushes and its CDR are still to be delivered."""
+    """One charge of 5 kWh on a roaming token, with a reading beside its events; nothing is delivered yet."""
     backbone = await open_installation(data)
     try:
         now = datetime.now(UTC)
@@ -94,12 +98,29 @@ async def live(data: Path) -> None:
             )
             reply = await backbone.bus.ask(command, meta)
             assert reply.refusal is None, reply.message
+        reading = _reading(now)
+        meta = Meta(command_id="r1", at=now, tenant=TENANT, correlation_id=STORY)
+        await Readings(backbone.log, nouns.EVENTS).append(reading, meta)
         recorder = FrameRecorder(backbone.log, backbone.vault)
         recorder.record(_frame(now))
         backbone.start("recorder", recorder.run)
         await until_projected(backbone)
     finally:
         await backbone.close()
+
+
+def _reading(now: datetime) -> ReadingTaken:
+    return ReadingTaken(
+        originator_id=charge_point_key(TENANT, CHARGE_POINT),
+        timestamp=now,
+        occurred_at=now,
+        connector_id=1,
+        transaction_id=1,
+        session_id=SESSION,
+        values=msgspec.Raw(b'[{"timestamp":"2026-03-01T12:00:00Z","sampledValue":[{"value":"3500"}]}]'),
+        samples=(RegisterSample(at=now, energy_wh=Decimal(3500)),),
+        call=CallNumber(epoch=3, number=4),
+    )
 
 
 def _frame(now: datetime) -> Frame:
@@ -121,7 +142,7 @@ def _frame(now: datetime) -> Frame:
 
 async def until_projected(backbone: Backbone) -> None:
     """Until the session and its CDR wait for their delivery, and everything is projected."""
-    every = places(Area)
+    every = [*places(Area), *readings_places(Area)]
     frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)]
     async with asyncio.timeout(20):
         while True:

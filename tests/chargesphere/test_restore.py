@@ -38,9 +38,9 @@ from commands.charge_point import (
 )
 from commands.remote_command import RequestRemoteCommand
 from commands.tenant import CreateTenant
-from domain.charge_point import session_id
+from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.delivery import AttemptDue
-from domain.values import Authorization, RegisterSample
+from domain.values import Authorization, CallNumber, RegisterSample
 from projections.store import HUB
 from streams.decider import Decider
 from streams.deliveries import Deliveries, Outcome, Sender
@@ -49,7 +49,8 @@ from streams.group import Group
 from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
 from streams.public import PublicTopics
 from streams.ranges import stretch
-from streams.replay import places
+from streams.readings import Readings
+from streams.replay import places, readings_places
 from streams.topology import PARTITIONS, PUBLIC
 from tests.chargesphere.installation import EMSP
 from tests.chargesphere.serving import run as command_line
@@ -139,6 +140,21 @@ class Life:
             )
         )
 
+    async def read_beside(self, point: str, transaction: int, wh: int) -> None:
+        now = datetime.now(UTC)
+        reading = ReadingTaken(
+            originator_id=charge_point_key(TENANT, point),
+            timestamp=now,
+            connector_id=1,
+            transaction_id=transaction,
+            session_id=session_id(TENANT, point, transaction),
+            values=msgspec.Raw(b"[]"),
+            samples=(RegisterSample(at=now, energy_wh=Decimal(wh)),),
+            call=CallNumber(epoch=2, number=wh),
+        )
+        meta = Meta(command_id=f"beside-{wh}", at=now, tenant=TENANT)
+        await Readings(self.backbone.log, nouns.EVENTS).append(reading, meta)
+
     async def stop(self, point: str, transaction: int, wh: int) -> None:
         await self.ask(stop(point, transaction, wh))
 
@@ -188,6 +204,7 @@ class Life:
         running = await self.begin(RUNNING, 0)
         for wh in (700, 1500):
             await self.measure(RUNNING, running, wh)
+        await self.read_beside(RUNNING, running, 1600)
         await self.begin(STOPPED, 500)
         await self.remote("waits", RUNNING)
         await self.begin(BEGUN, 0)
@@ -254,7 +271,7 @@ History = dict[TopicPartition, list[Stored]]
 
 async def history(log: Log) -> History:
     found: History = {}
-    for place, end in (await log.ends(places(Area))).items():
+    for place, end in (await log.ends([*places(Area), *readings_places(Area)])).items():
         if end:
             async with contextlib.aclosing(stretch(log, place, 0, end)) as batches:
                 found[place] = [stored async for batch in batches for stored in batch]
@@ -275,6 +292,8 @@ def events(past: History) -> list[dict[str, Any]]:
             decision = fence.admit(stored)
             for raw in decision.events if decision else ():
                 event = msgspec.json.decode(raw)
+                if event["type"] == "charge_point.reading_taken.v1":
+                    continue  # beside the versions
                 versions[event["aggregate"]] += 1
                 assert event["version"] == versions[event["aggregate"]], event
                 out.append(event)

@@ -43,7 +43,7 @@ HEAD = """\
 The topics below are the contract for billing services and analysts. Every record is one
 [CloudEvent](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md) in binary
 mode: attributes are Kafka headers, the value is the payload as JSON, the key is the aggregate. Records of one key are
-in order; there is no order across keys or topics.
+in order; there is no order across keys or topics, nor among `meter-values`: readings have times of their own.
 
 - **At least once.** A record may come again with the same `ce_id`: remember the ids, or for a session, a charge point
   or a token the highest `ce_aggregateversion` that you have seen of a `ce_subject`.
@@ -61,7 +61,7 @@ in order; there is no order across keys or topics.
 | `ce_subject` | the aggregate: a session id, `tenant\\|charge point`, `owner\\|token key` |
 | `ce_time` | when it happened (UTC), by our clock: a charge point's time is corrected by what is known of its clock |
 | `ce_tenantid` | the tenant; left out where a partner's fact belongs to none |
-| `ce_aggregateversion` | counts the aggregate's facts from 1; not all of them are public |
+| `ce_aggregateversion` | counts the aggregate's facts from 1, not all of which are public; readings may have none |
 | `ce_correlationid` | one charge's story, from its first frame to its CDR; `GET /api/v1/stories/{id}` |
 | `ce_causationid` | the command that caused it |
 | `content-type` | `application/json` |

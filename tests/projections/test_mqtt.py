@@ -322,4 +322,4 @@ def test_only_what_neither_begins_nor_is_a_reading_needs_a_view() -> None:
 def test_the_id_of_a_message_is_the_name_based_uuid_of_what_it_tells(
     id: str, version: int, what: str
 ) -> None:
-    assert id_of(id, version, what) == str(uuid5(MESSAGES, f"{id}|{version}|{what}"))
+    assert id_of(id, str(version), what) == str(uuid5(MESSAGES, f"{id}|{version}|{what}"))

@@ -32,6 +32,8 @@ class Said:
     answered_at: float = 0.0
     answer: dict[str, Any] | None = None
     times: int = 0
+    charge: Charge | None = None
+    """The charge that it is about."""
 
 
 @dataclass(slots=True)
@@ -177,7 +179,7 @@ class ChargePoint:
         self, action: str, payload: dict[str, Any], *, keep: bool = True, charge: Charge | None = None
     ) -> Said:
         """Queue a call; what is not kept is dropped while it is offline."""
-        said = Said(self.id, action, payload, 0.0)
+        said = Said(self.id, action, payload, 0.0, charge=charge)
         if keep or self._line is not None:
             self._queue.append((said, charge))
             self._work.set()

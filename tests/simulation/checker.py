@@ -20,7 +20,7 @@ from chargesphere import nouns
 from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
-from projections import blocks
+from projections import blocks, sample
 from projections.base import utc_text
 from projections.blocks import Entry
 from projections.frame import FrameRecord
@@ -29,7 +29,7 @@ from projections.store import HUB, Document, Put, Query, Remove
 from streams.decider import followed
 from streams.log import Position, Stored, TopicPartition
 from streams.sink import Sink
-from streams.topology import FAUST, FRAMES, commands_topic, events_topic
+from streams.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -57,11 +57,12 @@ class Valid:
 
 @dataclass(slots=True)
 class Facts:
-    """The log, as anybody may read it."""
+    """The log, as anybody may read it. `readings` stand beside the events, each once, in the order of records."""
 
     decisions: list[Valid] = field(default_factory=list)
     by_command: dict[str, list[Valid]] = field(default_factory=dict)
     events: dict[str, list[tuple[Valid, dict[str, Any]]]] = field(default_factory=dict)
+    readings: dict[str, list[tuple[Valid, dict[str, Any]]]] = field(default_factory=dict)
 
 
 _json: Any = msgspec.json.Decoder().decode
@@ -87,7 +88,23 @@ def read(world: World) -> Facts:
                 facts.by_command.setdefault(entry["meta"]["command_id"], []).append(valid)
                 for event in entry.get("events", ()):
                     facts.events.setdefault(event["aggregate"], []).append((valid, event))
+    _read_readings(world, facts)
     return facts
+
+
+def _read_readings(world: World, facts: Facts) -> None:
+    """What no decision stands behind: one record, or two of the same call."""
+    topic = readings_topic(Area.CHARGE_POINT)
+    for number in range(world.broker.count(topic)):
+        place = TopicPartition(topic, number)
+        seen: set[tuple[str, str]] = set()
+        for stored in world.broker.partitions[place].records:
+            entry = _json(stored.value or b"{}")
+            call = (entry["meta"]["command_id"], entry["meta"]["at"])
+            if call not in seen:
+                seen.add(call)
+                valid = Valid(place, stored.offset, stored.timestamp, entry)
+                facts.readings.setdefault(entry["aggregate"], []).append((valid, entry["event"]))
 
 
 def bereft(world: World) -> set[str]:
@@ -134,14 +151,16 @@ def undone(world: World) -> list[str]:
     left.extend(f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
     broker = world.broker
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
+    beside = [readings_topic(Area.CHARGE_POINT)]
     if world.shape.effects:
         told = {Area.DELIVERY}
         told |= {Area.CHARGE_POINT, Area.SESSION, Area.TOKEN} if world.shape.public else set()
         told |= {Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND} if world.shape.mqtt else set()
         groups["effects"] = [events_topic(area) for area in Area if area in told]
+        groups["effects"] += beside if world.shape.public or world.shape.mqtt else []
     swept = {Area.SESSION, Area.TOKEN} if world.shape.faust else set()
     if world.shape.projectors:
-        groups[PROJECTOR] = [events_topic(area) for area in world.areas if area not in swept]
+        groups[PROJECTOR] = [events_topic(area) for area in world.areas if area not in swept] + beside
     if swept:
         groups[SWEEPER] = groups[FAUST] = [events_topic(area) for area in swept]
     if world.shape.frames:
@@ -291,8 +310,13 @@ def _replies(world: World, facts: Facts) -> Iterator[str]:
     """What was answered or acknowledged stands in the log, as it was answered."""
     lost = {one.value for one in world.broker.lost}
     gone = {_json(value)["meta"]["command_id"] for value in lost if b'"command_id"' in value}
+    beside = {valid.entry["meta"]["command_id"] for found in facts.readings.values() for valid, _ in found}
     for asked in world.asked:
         decisions = facts.by_command.get(asked.command_id)
+        if asked.beside:
+            if asked.command_id not in beside and asked.command_id not in gone:
+                yield f"{asked.command_id} was acknowledged and stands beside no events"
+            continue
         if decisions is None:
             if asked.command_id not in gone:
                 yield f"{asked.command_id} was acknowledged and is not in the log"
@@ -332,6 +356,7 @@ def _charges(world: World, facts: Facts) -> Iterator[str]:
         by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for _, event in events:
             by_name[event["type"]].append(event)
+        beside = [event for _, event in facts.readings.get(charge_point_key(TENANT, point.id), ())]
         started = by_name["charge_point.transaction_started.v1"]
         for charge in point.charges:
             if charge.start is None or charge.start.answer is None:
@@ -359,7 +384,7 @@ def _charges(world: World, facts: Facts) -> Iterator[str]:
                 at = said.payload["meterValue"][0]["timestamp"]
                 found = sum(
                     _instant(event.get("occurred_at")) == _instant(at)
-                    for event in by_name["charge_point.meter_values_recorded.v1"]
+                    for event in (*by_name["charge_point.meter_values_recorded.v1"], *beside)
                 )
                 if found != 1:
                     yield f"{point.id}: a reading of {at} that was said once stands {found} times in the log"
@@ -407,6 +432,18 @@ def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) ->
             yield f"{point.id}: the session {id} of transaction {number} is in no list"
         elif document["status"] != "completed" or document["energy_wh"] != energy:
             yield f"{id} is {document['status']} with {document['energy_wh']} Wh, it charged {energy} Wh"
+    told = {
+        (_instant(sample["at"]), Decimal(sample["energy_wh"]))
+        for _, event in facts.events.get(f"session|{id}", ())
+        for sample in event.get("samples", ())
+    }
+    for said in point.said:
+        if said.action != "MeterValues" or said.charge is not charge or said.answer is None:
+            continue
+        value = said.payload["meterValue"][0]
+        sample = (_instant(value["timestamp"]), Decimal(value["sampledValue"][0]["value"]))
+        if sample not in told and not _was_lost(world, said):
+            yield f"{id} was never told of the reading of {value['timestamp']}"
     issued = [
         event
         for _, event in facts.events.get(f"session|{id}", ())
@@ -555,6 +592,15 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
             for entry in one.entries(event, meta, where)
         ]
         fold(valid.place, valid.offset, found)
+    for number in range(world.broker.count(readings_topic(Area.CHARGE_POINT))):
+        place = TopicPartition(readings_topic(Area.CHARGE_POINT), number)
+        for stored in world.broker.partitions[place].records:
+            # Second records too: who reads the list sees one of them.
+            one_reading = _json(stored.value or b"{}")
+            event = nouns.EVENTS.decode(msgspec.json.encode(one_reading["event"]))
+            meta = msgspec.convert(one_reading["meta"], Meta)
+            where = f"{place.topic.removeprefix('chargesphere.')}-{number}-{stored.offset}"
+            fold(place, stored.offset, sample.BLOCKS.entries(event, meta, where))
     collections = ["samples"]
     if world.shape.frames and not any(lost.place.topic == FRAMES for lost in world.broker.lost):
         collections.append("frames")
@@ -606,15 +652,15 @@ def _public(world: World, facts: Facts) -> Iterator[str]:
     """Every event of the contract is told, in order for each aggregate; repeats keep their ids."""
     if not world.shape.public:
         return
-    told: dict[str, list[int]] = defaultdict(list)
+    told: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for place, partition in world.broker.partitions.items():
         if place.topic.startswith("chargesphere.public."):
             for stored in partition.records:
-                id, _, version = dict(stored.headers)["ce_id"].decode().rpartition("|")
-                told[f"{place.topic}|{id}"].append(int(version))
-    for key, versions in told.items():
-        first: dict[int, None] = dict.fromkeys(versions)
-        if list(first) != sorted(first):
+                id, _, ordinal = dict(stored.headers)["ce_id"].decode().rpartition("|")
+                told[f"{place.topic}|{id}"].append(tuple(map(int, ordinal.split("."))))
+    for key, ordinals in told.items():
+        versions = list(dict.fromkeys(ordinal for ordinal in ordinals if len(ordinal) == 1))
+        if versions != sorted(versions):
             yield f"{key} was told in the order {versions}"
     from projections.public import cloud_event
     from streams.topology import PUBLIC
@@ -626,15 +672,31 @@ def _public(world: World, facts: Facts) -> Iterator[str]:
             if public is None:
                 continue
             key = f"{PUBLIC[public.topic]}|{aggregate}"
-            if event.originator_version not in told.get(key, ()):
+            if (event.originator_version,) not in told.get(key, ()):
                 yield f"version {event.originator_version} of {aggregate} was not told in public"
+    for aggregate, found in facts.readings.items():
+        for _, reading in found:
+            call = (reading["call"]["epoch"], reading["call"]["number"])
+            if call not in told.get(f"{PUBLIC['meter-values']}|{aggregate}", ()):
+                yield f"the reading {call} of {aggregate} was not told in public"
 
 
 def _mqtt(world: World, facts: Facts) -> Iterator[str]:
-    """Every start and end of a session is told."""
+    """Every start and end of a session is told, and every reading."""
     if not world.shape.mqtt:
         return
     told: dict[str, set[str]] = defaultdict(set)
+    readings = {
+        (message["charge_point_id"], message["data"]["readings"][0]["timestamp"])
+        for topic, _, payload in world.published
+        if topic.endswith("/meter_value") and payload
+        for message in [_json(payload)]
+    }
+    for aggregate, found in facts.readings.items():
+        for _, reading in found:
+            at = utc_text(nouns.EVENTS.decode(msgspec.json.encode(reading)).happened_at)
+            if (aggregate.rpartition("|")[2], at) not in readings:
+                yield f"the reading of {at} of {aggregate} was not told by MQTT"
     for topic, _, payload in world.published:
         if topic.endswith("/session") and payload:
             message = _json(payload)

@@ -18,7 +18,12 @@ from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
 from commands.base import Area, Command, Meta
 from commands.processes import POLICIES, REFUSALS, Policies
 from domain.aggregate import Event
-from domain.charge_point.events import MeterValuesRecorded, TransactionStarted, TransactionStopped
+from domain.charge_point.events import (
+    MeterValuesRecorded,
+    ReadingTaken,
+    TransactionStarted,
+    TransactionStopped,
+)
 from domain.values import PartyId
 from gateway.authorization import TagAuthorizer
 from gateway.mqtt.connection import Broker as MqttBroker
@@ -51,6 +56,7 @@ from streams.log import Listener, LogUnavailable, Position, Record, TopicPartiti
 from streams.processes import Processes
 from streams.projector import Projector
 from streams.public import PublicTopics
+from streams.readings import Readings
 from streams.topology import FAUST, FAUST_TABLES, events_topic
 from streams.vault import StoreKeys, Vault
 from tests.simulation.facts import MASTER_KEY
@@ -81,6 +87,8 @@ class Asked:
     answered_at: float = 0.0
     reply: Reply | None = None
     told: bool = False
+    beside: bool = False
+    """Whether it is a reading that nobody decides."""
 
 
 class WatchedBus(CommandBus):
@@ -103,6 +111,22 @@ class WatchedBus(CommandBus):
         asked.answered_at = self._sim.loop.now
         self._ledger.append(asked)
         return asked.reply
+
+
+class WatchedReadings(Readings):
+    """The edge's way to what nobody decides, with the same ledger."""
+
+    def __init__(self, log: SimLog, ledger: list[Asked]) -> None:
+        super().__init__(log, nouns.EVENTS)
+        self._sim = log
+        self._ledger = ledger
+
+    async def append(self, reading: ReadingTaken, meta: Meta) -> int:
+        asked = Asked(meta.command_id, reading.originator_id, self._sim.loop.now, told=True, beside=True)
+        offset = await super().append(reading, meta)
+        asked.answered_at = self._sim.loop.now
+        self._ledger.append(asked)
+        return offset
 
 
 class _Gateway(OcppGateway):
@@ -262,6 +286,7 @@ class Process:
             first,
             self.name,
             projector.handle,
+            readings=True,
             commit_every=1.0,
             forget=projector.forget,
             keeper=projector.kept,
@@ -338,6 +363,7 @@ class Process:
             OcppServices(
                 channel=self.channel,
                 bus=self.bus,
+                readings=WatchedReadings(self.log, world.asked),
                 directory=directory,
                 authorizer=authorizer,
                 tariffs=StoreTariffs(self.store, directory),

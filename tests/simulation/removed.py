@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from commands.base import Accepted, Rejected
-from commands.charge_point import models, transactions
+from commands.charge_point import models, readings, transactions
 from commands.delivery import timer_due as delivery_timer
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
@@ -46,6 +46,7 @@ from streams.backlog import Backlog
 from streams.facts import Fact
 from streams.log import LogUnavailable, Position, Record
 from streams.portions import append_all
+from streams.readings import Readings
 from streams.sink import Standing
 from streams.topology import PUBLIC
 
@@ -555,11 +556,32 @@ def mqtt_does_not_wait_for_its_broker() -> list[Patch]:
     return [(Teller, "_publish", publish)]
 
 
+def second_records_of_readings_count() -> list[Patch]:
+    return [(envelope.Fence, "_known", lambda self, reading: False)]
+
+
 # -- the edges and what is told ------------------------------------------------------------------------------------
 
 
 def told_calls_have_no_number() -> list[Patch]:
     return [(ChargePointState, "was_told", lambda self, call: False)]
+
+
+def readings_beside_are_carried_by_nothing() -> list[Patch]:
+    def told(self: Any, carried: Any) -> None:
+        self.carried, self.due_at = carried, carried.until
+
+    return [
+        (readings.Running, "add", lambda self, offset, reading: None),
+        (readings.Running, "told", told),
+    ]
+
+
+def nobody_reads_what_was_left_beside() -> list[Patch]:
+    async def behind(self: Any, charge_point: str, transaction_id: int, carried: Any) -> list[Any]:
+        return []
+
+    return [(Readings, "behind", behind)]
 
 
 def starts_have_no_content_key() -> list[Patch]:

@@ -22,10 +22,11 @@ from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
 from commands.knocking import ROUTES as KNOCKING
 from domain.aggregate import Aggregate, Event
-from domain.charge_point import CallConcluded, ChargePoint
+from domain.charge_point import CallConcluded, ChargePoint, ReadingTaken
 from domain.charge_point.passwords import hash_password
 from domain.values import (
     Authorization,
+    Carried,
     Connector,
     Evse,
     JSONObject,
@@ -146,6 +147,38 @@ class FakeBus:
         return self.all(kind)[-1]
 
 
+class FakeReadings:
+    """Beside what the fake bus decides; away when that is."""
+
+    def __init__(self, bus: FakeBus) -> None:
+        self.bus = bus
+        self.taken: list[ReadingTaken] = []
+        self.looked: list[int] = []
+
+    async def append(self, reading: ReadingTaken, meta: Meta) -> int:
+        if self.bus.away:
+            raise LogUnavailable("the fake log is away")
+        self.taken.append(reading)
+        return len(self.taken) - 1
+
+    async def end(self, charge_point: str) -> int:
+        return len(self.taken)
+
+    async def behind(
+        self, charge_point: str, transaction_id: int, carried: Carried
+    ) -> list[tuple[int, ReadingTaken]]:
+        if self.bus.away:
+            raise LogUnavailable("the fake log is away")
+        self.looked.append(transaction_id)
+        return [
+            (offset, reading)
+            for offset, reading in enumerate(self.taken)
+            if offset > carried.offset
+            and reading.originator_id == charge_point
+            and reading.transaction_id == transaction_id
+        ]
+
+
 class FakeDirectory(Directory):
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
@@ -244,6 +277,7 @@ class World:
     ) -> None:
         self.channel = LocalChannel("gw-test")
         self.bus = FakeBus(self.channel)
+        self.readings = FakeReadings(self.bus)
         self.directory = FakeDirectory()
         self.frames = FakeFrames()
         self.clock = FakeClock()
@@ -253,6 +287,7 @@ class World:
             Services(
                 channel=self.channel,
                 bus=bus(self.channel) if bus else self.bus,
+                readings=self.readings,
                 directory=self.directory,
                 authorizer=FakeAuthorizer(),
                 tariffs=FakeTariffs(),

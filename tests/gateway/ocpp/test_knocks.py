@@ -30,6 +30,7 @@ async def telling(every: float = 3600.0) -> AsyncIterator[tuple[World, Knocks]]:
     services = Services(
         channel=w.channel,
         bus=w.bus,
+        readings=w.readings,
         directory=FakeDirectory(),
         authorizer=FakeAuthorizer(),
         tariffs=FakeTariffs(),
