@@ -165,7 +165,9 @@ class Group(Listener):
             awaited = {place for sink in self.sinks if sink.settled is not None for place in sink.lanes}
             every = loop.time() >= due
             try:
-                await self._commit(member, self._begins if every else awaited)
+                for sink, place, offset in await self._commit(member, self._begins if every else awaited):
+                    if sink.settled is not None:
+                        sink.settled(place, offset)
             except LogUnavailable as error:
                 logger.warning("%s: %s", self.group, error)
                 self._moved.set()
@@ -173,23 +175,27 @@ class Group(Listener):
             if every:
                 due = loop.time() + self._commit_every
 
-    async def _commit(self, member: Member, places: Collection[TopicPartition]) -> None:
+    async def _commit(
+        self, member: Member, places: Collection[TopicPartition]
+    ) -> Sequence[tuple[Sink, TopicPartition, int]]:
+        """Up to where positions are committed now, of those that moved."""
         moved: dict[TopicPartition, dict[Sink, tuple[Lane, Standing]]] = {}
         for place in places:
             lanes = [(sink, lane) for sink in self.sinks if (lane := sink.lanes.get(place)) is not None]
             if any(lane.moved for _, lane in lanes):
                 moved[place] = {sink: (lane, lane.standing) for sink, lane in lanes if lane.begun}
         if not moved:
-            return
+            return ()
         await member.commit(
             {
                 place: self._position(place, {sink.name: at for sink, (_, at) in lanes.items()})
                 for place, lanes in moved.items()
             }
         )
+        kept: list[tuple[Sink, TopicPartition, int]] = []
         for place, committed in moved.items():
             for sink, (lane, at) in committed.items():
                 if sink.lanes.get(place) is lane:
                     lane.kept, lane.committed = at, True
-                    if sink.settled is not None:
-                        sink.settled(place, at.offset)
+                    kept.append((sink, place, at.offset))
+        return kept
