@@ -17,6 +17,7 @@ READ_SECONDS = 1.0
 POLLED = 2000
 
 Answer = asyncio.Future[Sequence[Stored]]
+Question = tuple[int, Answer]
 
 
 class Behind:
@@ -24,21 +25,22 @@ class Behind:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._asked: dict[TopicPartition, tuple[int, Answer]] = {}
+        self._asked: dict[TopicPartition, Question] = {}
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def read(self, place: TopicPartition, offset: int) -> Sequence[Stored]:
         """The records from this offset on, some of them; none where the log ends before. Raises LogError."""
         answer: Answer = asyncio.get_running_loop().create_future()
-        self._asked[place] = (offset, answer)
+        question = (offset, answer)
+        self._asked[place] = question
         self._some.set()
         if self._task is None:
             self._task = asyncio.create_task(self._serve())
         try:
             return await answer
         finally:
-            if self._asked.get(place) == (offset, answer):
+            if self._asked.get(place) is question:
                 del self._asked[place]
 
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -79,23 +81,31 @@ class Behind:
             except LogDamaged as error:
                 if error.place not in asked:
                     raise
-                _, answer = asked.pop(error.place)
-                if not answer.done():
-                    answer.set_exception(error)
+                self._answer(error.place, asked.pop(error.place), error)
                 continue
-            for place, (offset, answer) in list(asked.items()):
+            for place, (offset, _) in list(asked.items()):
                 batch = polled.get(place, ())
                 left = not batch and offset < ends[place]
                 if left and (polled or await reader.position(place) < ends[place]):
                     continue  # its turn comes
-                del asked[place]
-                if not answer.done():
-                    answer.set_result(batch)
+                self._answer(place, asked.pop(place), batch)
             if not polled and asked:
                 place, (offset, _) = next(iter(asked.items()))
                 raise LogUnavailable(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
 
+    def _answer(self, place: TopicPartition, question: Question, found: Sequence[Stored] | Exception) -> None:
+        """Unless nobody waits for it any more."""
+        if self._asked.get(place) is not question:
+            return
+        del self._asked[place]
+        answer = question[1]
+        if answer.done():
+            return
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
     def _fail(self, error: Exception) -> None:
-        for _, answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(error)
+        for place, question in list(self._asked.items()):
+            self._answer(place, question, error)

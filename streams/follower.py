@@ -90,7 +90,10 @@ class Follower(Group):
         return self.sink.positions
 
     def _standings(self, place: TopicPartition, position: Position) -> dict[str, Standing]:
-        return {self.sink.name: Standing(*standing(position, place, self.generation))}
+        offset, epoch = standing(position, place, self.generation)
+        if offset >= position.offset:
+            offset, epoch = position.offset, _epoch(position)
+        return {self.sink.name: Standing(offset, epoch)}
 
     def _position(self, place: TopicPartition, standings: Mapping[str, Standing]) -> Position:
         at = standings[self.sink.name]

@@ -181,7 +181,9 @@ class Group(Listener):
                 for sink in self.sinks:
                     if sink.keeper is not None:
                         await sink.keeper.write_due()
-                await self._commit(member, self._begins if every else awaited)
+                for sink, place, offset in await self._commit(member, self._begins if every else awaited):
+                    if sink.settled is not None:
+                        sink.settled(place, offset)
             except (LogUnavailable, TransientError) as error:
                 logger.warning("%s: %s", self.group, error)
                 self._moved.set()
@@ -189,7 +191,10 @@ class Group(Listener):
             if every:
                 due = loop.time() + self._commit_every
 
-    async def _commit(self, member: Member, places: Collection[TopicPartition]) -> None:
+    async def _commit(
+        self, member: Member, places: Collection[TopicPartition]
+    ) -> Sequence[tuple[Sink, TopicPartition, int]]:
+        """Up to where positions are committed now, of those that moved."""
         moved: dict[TopicPartition, dict[Sink, tuple[Lane, Standing]]] = {}
         for place in places:
             lanes = [(sink, lane) for sink in self.sinks if (lane := sink.lanes.get(place)) is not None]
@@ -198,16 +203,17 @@ class Group(Listener):
                     sink: (lane, sink.standing(place, lane)) for sink, lane in lanes if lane.begun
                 }
         if not moved:
-            return
+            return ()
         await member.commit(
             {
                 place: self._position(place, {sink.name: at for sink, (_, at) in lanes.items()})
                 for place, lanes in moved.items()
             }
         )
+        kept: list[tuple[Sink, TopicPartition, int]] = []
         for place, committed in moved.items():
             for sink, (lane, at) in committed.items():
                 if sink.lanes.get(place) is lane:
                     lane.kept, lane.committed = at, True
-                    if sink.settled is not None:
-                        sink.settled(place, at.offset)
+                    kept.append((sink, place, at.offset))
+        return kept

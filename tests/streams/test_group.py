@@ -357,18 +357,20 @@ async def test_each_sinks_epoch_stands_beside_its_position_so_that_a_stale_decid
     async with following(embedded, {"quick": Taker(), "slow": slow}):
         await until(lambda: slow.ids)
         slow.here.clear()
+        await write(embedded, added("a", 2, 1, old))
+        await until(lambda: slow.tries == 2)
         new = await claim(embedded, "a")
-        await write(embedded, added("a", 2, 1, new))
-        await until(lambda: noted(embedded, quick=4, slow=2))
+        await write(embedded, added("a", 3, 1, new))
+        await until(lambda: noted(embedded, quick=5, slow=2))
     note = (await committed(embedded))[1]
-    stale = msgspec.structs.replace(added("a", 2, 99, old), command="stale")
-    await write(embedded, stale, added("a", 3, 1, new))
+    stale = msgspec.structs.replace(added("a", 3, 99, old), command="stale")
+    await write(embedded, stale, added("a", 4, 1, new))
     quick, slow = Taker(), Taker()
     async with following(embedded, {"quick": quick, "slow": slow}):
-        await until(lambda: noted(embedded, quick=6, slow=6))
+        await until(lambda: noted(embedded, quick=7, slow=7))
 
-    assert note == {"quick": (4, new), "slow": (2, old)}
-    assert (quick.ids, slow.ids) == (ids(3, 3), ids(2, 3))
+    assert note == {"quick": (5, new), "slow": (2, old)}
+    assert (quick.ids, slow.ids) == (ids(4, 4), ids(2, 4))
 
 
 async def test_a_partition_that_is_damaged_halts_all_sinks_there_and_the_others_go_on(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
     log: Log
     if request.param == "kafka":
         kafka: Kafka = request.getfixturevalue("own_kafka")
-        log = KafkaLog(kafka.url)
+        log = KafkaLog(kafka.url, timeout=30.0)
     else:
         log = SqliteLog(tmp_path / "log.db")
     wanted = {DEAD, *PUBLIC.values(), *(events_topic(area) for area in AREAS)}
@@ -149,8 +149,7 @@ async def test_mqtt_that_is_away_delays_neither_what_is_delivered_and_told_in_pu
         await until(lambda: second.reports.told == 1, 60)
         assert (second.mqtt.sink.handled, second.public.sink.handled) == (0, 1)
         connection.back.set()
-        await until(lambda: second.mqtt.sink.handled == 2 + READINGS, 60)
-        await until(lambda: not second.mqtt.sink.behind)
+        await until(lambda: second.mqtt.sink.handled == 2 + READINGS and not second.mqtt.sink.behind, 60)
 
     told = await in_public(log)
     assert len(told) == len(set(told)) == 2 + READINGS
