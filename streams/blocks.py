@@ -210,7 +210,10 @@ class BlockWriter:
             raise TransientError(str(error)) from error
         except StoreRejected as error:
             if len(changes) == 1:
-                await self._refused(changes[0].block, changes[0].new, error)
+                try:
+                    await self._refused(changes[0].block, changes[0].new, error)
+                except StoreUnavailable as away:
+                    raise TransientError(str(away)) from away
                 changes[0].block.new -= changes[0].new
                 return
             middle = len(changes) // 2

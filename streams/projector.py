@@ -9,6 +9,7 @@ What is parked is listed in `dead_letters` and stays so over restarts; a letter 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -352,7 +353,8 @@ class Projector:
             "reason": f"{type(error).__name__}: {error}",
             "parked_at": utc_text(datetime.now(UTC)),
         }
-        await self._store.apply([Insert(HUB, LETTERS, name, document)])
+        with contextlib.suppress(StoreRejected):
+            await self._store.apply([Insert(HUB, LETTERS, name, document)])
 
     def _park(self, batch: _Batch, name: str, key: Key, fact: Fact, error: Exception) -> None:
         """The document waits for a person; what it was before is still written."""

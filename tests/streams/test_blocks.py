@@ -289,3 +289,33 @@ async def test_an_entry_larger_than_a_block_is_a_block_of_its_own() -> None:
     await writer.take(writer.held(PLACE), [spot(0), Spot(1, 0, (large,)), spot(2)])
     await writer.write()
     assert [block["version"] for block in stored(shelf).values()] == [0, 1, 2]
+
+
+async def test_a_block_that_the_store_refuses_holds_up_no_other_and_is_told_once_somebody_can_be() -> None:
+    class Refusing(SimReadStore):
+        async def apply(
+            self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
+        ) -> Applied:
+            if any(write.db == "ocpp_acme" for write in writes):
+                raise StoreRejected("this block cannot be")
+            return await super().apply(writes, positions)
+
+    told: list[tuple[str, int]] = []
+    away = True
+
+    async def tell(block: Block, new: int, error: StoreRejected) -> None:
+        if away:
+            raise StoreUnavailable("sim", "away")
+        told.append((block.db, new))
+
+    shelf = Shelf()
+    writer = BlockWriter(Refusing(shelf), tell)
+    await writer.take(writer.held(PLACE), [spot(0), spot(1, tenant="acme"), spot(2, tenant="acme")])
+    with pytest.raises(TransientError):
+        await writer.write()
+    assert writer.unwritten(PLACE) == (0, 0)
+    away = False
+    await writer.write()
+    assert writer.unwritten(PLACE) is None
+    assert told == [("ocpp_acme", 2)]
+    assert stored(shelf) == folded([spot(0)])
