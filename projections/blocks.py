@@ -24,9 +24,9 @@ from projections.store import (
     Condition,
     Document,
     IndexSpec,
+    Page,
     Put,
     Query,
-    ReadStore,
     Sort,
     each_index,
     expiry,
@@ -58,7 +58,7 @@ class List:
         return at.replace(minute=at.minute // self.minutes * self.minutes, second=0, microsecond=0)
 
     def indexes(self, db: str) -> tuple[IndexSpec, ...]:
-        return (each_index(db, self.collection, "keys", "span"),)
+        return (each_index(db, self.collection, "keys"),)
 
     def expiry(self, db: str, seconds: int) -> IndexSpec:
         """Blocks go away so long after the end of the span from which their entries are kept: none earlier."""
@@ -103,7 +103,6 @@ class Block:
     db: str
     collection: str
     id: str
-    span: str
     kept_from: str
     version: int = ABSENT
     first_at: str = ""
@@ -118,13 +117,11 @@ class Block:
 
     @classmethod
     def begin(cls, lane: Lane, entry: Entry, offset: int) -> Block:
-        span = entry.list.span(entry.at)
         kept_until = entry.list.span(entry.kept_from) + timedelta(minutes=entry.list.minutes)
         return cls(
             lane.db,
             lane.collection,
             f"{lane.name}|{offset:016d}",
-            str(utc_text(span)),
             str(utc_text(kept_until)),
         )
 
@@ -137,7 +134,6 @@ class Block:
             lane.db,
             lane.collection,
             str(stored["_id"]),
-            str(stored["span"]),
             str(stored["kept_from"]),
             version,
             str(stored["first_at"]),
@@ -177,7 +173,7 @@ class Block:
         self.texts = [",".join(self.texts)]
         moving: Document = {"first_at": self.first_at, "last_at": self.last_at, "entries": self.texts[0]}
         keys: list[JSON] = [*self.keys]
-        document = {"span": self.span, "kept_from": self.kept_from, "keys": keys, **moving}
+        document = {"kept_from": self.kept_from, "keys": keys, **moving}
         if len(keys) > self.stored_keys:
             moving["keys"] = keys
         changed = {} if self.stored == ABSENT else moving
@@ -212,8 +208,14 @@ class Search(NamedTuple):
     until: datetime | None = None
 
 
+class Finder(Protocol):
+    """What is needed of a read store."""
+
+    async def find(self, query: Query) -> Page: ...
+
+
 async def page(
-    store: ReadStore, search: Search, decode: Callable[[bytes], Sequence[T]], wanted: Callable[[T], bool]
+    store: Finder, search: Search, decode: Callable[[bytes], Sequence[T]], wanted: Callable[[T], bool]
 ) -> tuple[list[T], str | None]:
     """The items that are wanted, in the order of the list, and the cursor of the next page.
 
@@ -254,26 +256,26 @@ def _place(values: Sequence[Any] | None) -> tuple[str, str] | None:
 
 
 async def _spans(
-    store: ReadStore, search: Search, behind: tuple[str, str] | None
+    store: Finder, search: Search, behind: tuple[str, str] | None
 ) -> AsyncIterator[list[Document]]:
     """The blocks in which the key finds something, all of a span together, in the order of the list."""
     down = search.list.newest_first
     where: list[Condition] = [holds("keys", search.key)]
+    # An id begins with its span, followed by "|".
     if search.since is not None:
-        where.append(gte("span", utc_text(search.list.span(search.since))))
+        where.append(gte("_id", utc_text(search.list.span(search.since))))
     if search.until is not None:
-        where.append(lt("span", utc_text(search.until)))
+        where.append(lt("_id", utc_text(search.until)))
     if behind is not None:
-        span = utc_text(search.list.span(datetime.fromisoformat(behind[0])))
-        where.append(lte("span", span) if down else gte("span", span))
-    query = Query(
-        search.db, search.list.collection, tuple(where), (Sort("span", down),), min(search.limit + 1, AT_ONCE)
-    )
+        span = str(utc_text(search.list.span(datetime.fromisoformat(behind[0]))))
+        where.append(lt("_id", f"{span}}}") if down else gte("_id", span))
+    size = min(search.limit + 1, AT_ONCE)
+    query = Query(search.db, search.list.collection, tuple(where), (Sort("_id", down),), size)
     held: list[Document] = []
     while True:
         found = await store.find(query)
         for block in found.items:
-            if held and block["span"] != held[0]["span"]:
+            if held and _span_of(block) != _span_of(held[0]):
                 yield held
                 held = []
             held.append(block)
@@ -282,3 +284,7 @@ async def _spans(
         query = msgspec.structs.replace(query, cursor=found.next_cursor)
     if held:
         yield held
+
+
+def _span_of(block: Document) -> str:
+    return str(block["_id"]).partition("|")[0]

@@ -22,9 +22,9 @@ from streams.log import TopicPartition
 WRITE_SECONDS = 2.0
 """How far apart the beginnings of two writes are; what comes after a quiet moment is written at once."""
 MOST_WAITING = 8_000_000
-"""Characters of entries that may wait to be written."""
+"""Characters of blocks that may wait to be written; each block counts as `OVERHEAD` more."""
 MOST_KEPT = 32_000_000
-"""Characters of blocks that are kept in memory to go on with; each block counts as `OVERHEAD` more."""
+"""The same of all blocks that are kept in memory to go on with."""
 OVERHEAD = 2_000
 AT_ONCE = 50
 """Lanes whose blocks are read at once."""
@@ -144,7 +144,7 @@ class BlockWriter:
         before = block.size
         block.add(entries, spot.offset)
         self._kept += block.size - before
-        self._waiting += block.size - before
+        self._waiting += block.size - before if block.id in held.changed else block.size + OVERHEAD
         held.lanes.move_to_end(lane)
         held.changed[block.id] = block
         held.first = held.first or (spot.offset, spot.epoch)
@@ -210,7 +210,10 @@ class BlockWriter:
             raise TransientError(str(error)) from error
         except StoreRejected as error:
             if len(changes) == 1:
-                await self._refused(changes[0].block, changes[0].new, error)
+                try:
+                    await self._refused(changes[0].block, changes[0].new, error)
+                except StoreUnavailable as away:
+                    raise TransientError(str(away)) from away
                 changes[0].block.new -= changes[0].new
                 return
             middle = len(changes) // 2

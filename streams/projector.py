@@ -9,6 +9,7 @@ What is parked is listed in `dead_letters` and stays so over restarts; a letter 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -356,7 +357,8 @@ class Projector:
             "reason": f"{type(error).__name__}: {error}",
             "parked_at": utc_text(datetime.now(UTC)),
         }
-        await self._store.apply([Insert(HUB, LETTERS, name, document)])
+        with contextlib.suppress(StoreRejected):
+            await self._store.apply([Insert(HUB, LETTERS, name, document)])
 
     def _views_of(self, event: Event) -> Sequence[View]:
         """The views that fold it: none an observation, which is no version of its aggregate."""

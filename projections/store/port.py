@@ -245,7 +245,7 @@ class IndexSpec(msgspec.Struct, frozen=True):
     `unique` binds documents in which all fields, which are strings, hold one. `geo` makes `near` possible on
     the GeoJSON point in the single field `geo`. `expire_after` (seconds) takes documents away that long after
     the time in the single field, one a collection; every process that writes there must have declared it. With
-    `each` the first field is an array of strings: what `has` one of them is found in the order of the other fields.
+    `each` the single field is an array of strings: what `has` one of them is found in the order of `_id`.
     """
 
     db: str
@@ -268,9 +268,9 @@ def geo_index(db: str, collection: str) -> IndexSpec:
     return IndexSpec(db, collection, (Sort("geo"),), geo=True)
 
 
-def each_index(db: str, collection: str, array: str, *fields: str) -> IndexSpec:
-    """The index for `has` on the array, sorted by the fields."""
-    return IndexSpec(db, collection, (Sort(array), *map(Sort, fields)), each=True)
+def each_index(db: str, collection: str, array: str) -> IndexSpec:
+    """The index for `has` on the array, in the order of `_id`."""
+    return IndexSpec(db, collection, (Sort(array),), each=True)
 
 
 def expiry(db: str, collection: str, field: str, seconds: int) -> IndexSpec:

@@ -147,39 +147,29 @@ def index_statement(spec: IndexSpec) -> tuple[str, str]:
 
 
 def each_table(spec: IndexSpec) -> str:
-    """The table of an `each` index: an item `v`, what it is sorted by (`b1` …), the document's id `i`, row `r`."""
-    paths = ",".join(field(key.field) for key in spec.fields)
-    return f"e_{spec.collection}_{zlib.crc32(paths.encode()):08x}"
+    """The table of an `each` index: an item `v` of the array, and the document's id."""
+    return f"e_{spec.collection}_{zlib.crc32(field(spec.fields[0].field).encode()):08x}"
 
 
 def each_statements(spec: IndexSpec) -> list[str]:
     """What makes the table of an `each` index, keeps it in step, takes in what is there and compares the two."""
-    rows, name = table(spec.collection), each_table(spec)
-    sorted_by = {f"b{number}": key.field for number, key in enumerate(spec.fields[1:], 1)}
-    columns = ", ".join(["v", *sorted_by, "i", "r"])
+    rows, name, path = table(spec.collection), each_table(spec), _inside(spec.fields[0].field)
 
     def items(row: str) -> str:
-        values = ", ".join(["value", *(_of(row, path) for path in sorted_by.values()), f"{row}id", f"{row}k"])
-        return f"SELECT {values} FROM json_each({row}body, '{_inside(spec.fields[0].field)}')"
+        return f"json_each({row}body, '{path}')"
 
-    same = "".join(f" AND {key} IS {_of('OLD.', path)}" for key, path in sorted_by.items())
-    old = f"SELECT value FROM json_each(OLD.body, '{_inside(spec.fields[0].field)}')"
-    gone = f"DELETE FROM {name} WHERE v IN ({old}){same} AND i = OLD.id;"
-    new = f"INSERT OR IGNORE INTO {name}({columns}) {items('NEW.')} WHERE NEW.live = 1;"
-    changed = " OR ".join(
-        f"OLD.body->'{_inside(key.field)}' IS NOT NEW.body->'{_inside(key.field)}'" for key in spec.fields
-    )
-    every = items("c.").replace("FROM ", f"FROM {rows} AS c, ", 1) + " WHERE c.live = 1"
-    held = f"SELECT {columns} FROM {name}"
+    gone = f"DELETE FROM {name} WHERE v IN (SELECT value FROM {items('OLD.')}) AND id = OLD.id;"
+    new = f"INSERT INTO {name} SELECT DISTINCT value, NEW.id FROM {items('NEW.')} WHERE NEW.live = 1;"
+    changed = f"OLD.live <> NEW.live OR OLD.body->'{path}' IS NOT NEW.body->'{path}'"
+    every = f"SELECT DISTINCT value, c.id FROM {rows} AS c, {items('c.')} WHERE c.live = 1"
     return [
-        f"CREATE TABLE {name} ({columns}, PRIMARY KEY (v, {', '.join([*sorted_by, 'i'])})) WITHOUT ROWID",
+        f"CREATE TABLE {name} (v, id TEXT, PRIMARY KEY (v, id)) WITHOUT ROWID",
         f"CREATE TRIGGER {name}_insert AFTER INSERT ON {rows} BEGIN {new} END",
-        f"CREATE TRIGGER {name}_update AFTER UPDATE ON {rows} WHEN OLD.live <> NEW.live OR {changed}"
-        f" BEGIN {gone} {new} END",
+        f"CREATE TRIGGER {name}_update AFTER UPDATE ON {rows} WHEN {changed} BEGIN {gone} {new} END",
         f"CREATE TRIGGER {name}_delete AFTER DELETE ON {rows} BEGIN {gone} END",
-        f"INSERT OR IGNORE INTO {name}({columns}) {every}",
-        f"CREATE VIEW {name}_differs AS SELECT EXISTS (SELECT * FROM ({every}) EXCEPT {held})"
-        f" OR EXISTS ({held} EXCEPT SELECT * FROM ({every}))",
+        f"INSERT INTO {name} {every}",
+        f"CREATE VIEW {name}_differs AS SELECT EXISTS (SELECT * FROM ({every}) EXCEPT SELECT * FROM {name})"
+        f" OR EXISTS (SELECT * FROM {name} EXCEPT SELECT * FROM ({every}))",
     ]
 
 
@@ -187,34 +177,18 @@ def by_each(query: Query, spec: IndexSpec) -> Sql | None:
     """The page's rows by way of an `each` index, up to its LIMIT; None where the index does not serve the query."""
     keys = ordering(query)
     given = [one for one in query.where if one.op == "has" and one.field == spec.fields[0].field]
-    paths = [key.field for key in spec.fields[1:]]
-    if (
-        len(given) != 1
-        or [key.field for key in keys] != [*paths, "_id"]
-        or len({k.descending for k in keys}) > 1
-    ):
+    if len(given) != 1 or [key.field for key in keys] != ["_id"]:
         return None
     found = where(tuple(one for one in query.where if one is not given[0]), *behind(query))
-    text = found.text
-    for number, path in enumerate(paths, 1):
-        text = text.replace(field(path), f"b{number}")
-    down = "DESC" if keys[0].descending else "ASC"
-    order = ", ".join(
-        f"{name} {down}" for name in [*(f"b{number}" for number, _ in enumerate(paths, 1)), "i"]
-    )
-    rows = f"{each_table(spec)} CROSS JOIN {table(query.collection)} ON k = r"
+    rows = f"{each_table(spec)} CROSS JOIN {table(query.collection)} USING (id)"
     return Sql(
-        f"FROM {rows} WHERE v = ? AND {text} ORDER BY {order}",
+        f"FROM {rows} WHERE v = ? AND {found.text} ORDER BY {order(query)}",
         (_bound(given[0].value), *found.values),
     )
 
 
 def _inside(path: str) -> str:
     return "$." + ".".join(f'"{name}"' for name in check_path(path).split("."))
-
-
-def _of(row: str, path: str) -> str:
-    return f"({row}body->>'{_inside(path)}')"
 
 
 def geo_differs(collection: str) -> str:

@@ -74,6 +74,15 @@ def without(ablation: Ablation) -> Iterator[None]:
 
 _MONTHS: Final = {"months": True, "operators": True, "projectors": 1, "effects": 1, "charges": 1}
 
+BLOCKS: Final[Mapping[str, Any]] = {
+    "frames": True,
+    "readings": 8,
+    "charges": 3,
+    "pace": 0.2,
+    "victims": ("projector",),
+}
+"""Worlds with many entries of blocks, whose projectors are harmed."""
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -663,6 +672,42 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.gone_by_whoever_wrote_last,
         ("zombie",),
         shape=_MONTHS,
+    ),
+    Ablation(
+        "blocks are not read first",
+        "Who goes on with a block reads it first",
+        removed.blocks_are_not_read_first,
+        ("crash",),
+        shape=BLOCKS,
+        one_in=2,
+        seed=1,
+    ),
+    Ablation(
+        "positions pass what is kept back",
+        "No position passes an entry of a block that is not written",
+        removed.positions_pass_what_is_kept_back,
+        ("crash",),
+        shape=BLOCKS,
+        one_in=2,
+        seed=1,
+    ),
+    Ablation(
+        "what was taken before is taken again",
+        "What comes again is in no block twice",
+        removed.what_was_taken_before_is_taken_again,
+        ("freeze",),
+        shape={**BLOCKS, "projectors": 2, "lasting": 2.0, "storm": 30.0, "charges": 4},
+        one_in=3,
+        seed=3,
+    ),
+    Ablation(
+        "partitions that went are folded on",
+        "Nothing is folded on what was known of a partition before it went",
+        removed.partitions_that_went_are_folded_on,
+        ("freeze",),
+        shape={**BLOCKS, "projectors": 2, "lasting": 2.0, "storm": 30.0, "charges": 4},
+        one_in=2,
+        seed=3,
     ),
 )
 

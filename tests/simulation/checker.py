@@ -568,9 +568,10 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
             text = ",".join(entry.text for entry in some)
             block = lanes.get(lane)
             if block is None or len(str(block["entries"])) + 1 + len(text) > blocks.BLOCK_SIZE:
-                span, from_, _ = lane[2].split("|")
-                until = datetime.fromisoformat(from_) + timedelta(minutes=some[0].list.minutes)
-                block = lanes[lane] = {"span": span, "kept_from": utc_text(until), "keys": [], "entries": ""}
+                until = datetime.fromisoformat(lane[2].split("|")[1]) + timedelta(
+                    minutes=some[0].list.minutes
+                )
+                block = lanes[lane] = {"kept_from": utc_text(until), "keys": [], "entries": ""}
                 block["_id"] = id = f"{lane[2]}|{offset:016d}"
                 expected[lane[0], lane[1], id] = block
             times = [str(utc_text(entry.at)) for entry in some]

@@ -22,8 +22,10 @@ from domain.delivery import Delivery
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpp import exchange, handlers, outbound
+from projections import blocks as projected_blocks
 from projections.store import Put
 from streams import (
+    blocks,
     checkpoints,
     claims,
     decider,
@@ -663,3 +665,45 @@ def lost_attempts_are_not_repeated() -> list[Patch]:
         return delivery_timer(delivery, command, meta)
 
     return [(nouns.RULES, "timers", {**nouns.RULES.timers, "delivery": timer})]
+
+
+# -- blocks --------------------------------------------------------------------------------------------------------
+
+
+def blocks_are_not_read_first() -> list[Patch]:
+    async def read(self: Any, held: Any, begun: Any) -> None:
+        return
+
+    return [(blocks.BlockWriter, "_read", read)]
+
+
+def positions_pass_what_is_kept_back() -> list[Patch]:
+    return [(blocks.BlockWriter, "unwritten", lambda self, place: None)]
+
+
+def what_was_taken_before_is_taken_again() -> list[Patch]:
+    def fold(self: Any, held: Any, lane: Any, entries: Any, spot: Any) -> None:
+        block = held.lanes.get(lane)
+        if block is None or not block.has_room(entries):
+            block = held.lanes[lane] = projected_blocks.Block.begin(lane, entries[0], spot.offset)
+        version, block.version = block.version, -1
+        block.add(entries, spot.offset)
+        block.version = max(version, spot.offset)
+        held.changed[block.id] = block
+        held.first = held.first or (spot.offset, spot.epoch)
+
+    return [(blocks.BlockWriter, "_fold", fold)]
+
+
+def partitions_that_went_are_folded_on() -> list[Patch]:
+    whole = blocks.BlockWriter.held
+
+    def held(self: Any, place: Any) -> Any:
+        found = whole(self, place)
+        kept = self.__dict__.setdefault("_ever", {})
+        return kept.setdefault(place, found)
+
+    def forget(self: Any, place: Any) -> None:
+        return
+
+    return [(blocks.BlockWriter, "held", held), (blocks.BlockWriter, "forget", forget)]

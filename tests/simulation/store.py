@@ -6,17 +6,21 @@ of a bulk: as on MongoDB a bulk is no transaction, and goes collection by collec
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from projections.store import (
+    ABSENT,
     Applied,
     Condition,
     Document,
     IndexSpec,
+    Insert,
     Page,
     PositionKey,
+    Put,
     Query,
     ReadStore,
     StoreError,
@@ -174,8 +178,19 @@ class SimReadStore(ReadStore):
 
 
 def _by_collection(writes: Sequence[Write]) -> list[Write]:
-    """The writes as MongoDB takes them: one collection after the other, in the order of their first writes."""
+    """The writes as MongoDB takes them: one collection after the other, in the order of their first writes; in each
+    of them what is new first, where it is not written again."""
     groups: dict[tuple[str, str], list[Write]] = {}
     for write in writes:
         groups.setdefault((write.db, write.collection), []).append(write)
-    return [write for group in groups.values() for write in group]
+    return [write for group in groups.values() for write in _new_first(group)]
+
+
+def _new_first(group: list[Write]) -> list[Write]:
+    times = Counter(write.id for write in group)
+
+    def is_old(write: Write) -> bool:
+        new = isinstance(write, Insert) or (isinstance(write, Put) and write.base == ABSENT)
+        return not new or times[write.id] > 1
+
+    return sorted(group, key=is_old)

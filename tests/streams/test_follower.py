@@ -271,3 +271,60 @@ async def test_a_position_of_other_read_models_counts_as_the_floor_of_those_that
 
 async def _is_at(log: Log, place: tuple[int, str]) -> bool:
     return await committed(log) == place
+
+
+class Keeping:
+    """Keeps everything back until it may be written, and writes it then."""
+
+    def __init__(self) -> None:
+        self.first: tuple[int, int] | None = None
+        self.may_write = False
+
+    async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
+        self.first = self.first or (facts[0].offset, facts[0].decision.epoch)
+
+    async def write_due(self) -> None:
+        if self.may_write:
+            await self.write()
+        elif self.first is not None:
+            raise TransientError("away")
+
+    async def write(self) -> None:
+        if not self.may_write:
+            raise TransientError("away")
+        self.first = None
+
+    def unwritten(self, place: TopicPartition) -> tuple[int, int] | None:
+        return self.first
+
+
+async def test_no_position_passes_what_is_kept_back(embedded: SqliteLog) -> None:
+    """Also when the follower ends; what was kept back is handed over again after that."""
+    begun = await claim(embedded, "a")
+    await write(embedded, added("a", 1, 5, begun), added("a", 2, 5, begun))
+    keeping = Keeping()
+    for _ in range(2):
+        keeping.first = None
+        follower = Follower(
+            embedded, "g", [Area.CHARGE_POINT], "one", keeping.handle, commit_every=0.02, keeper=keeping
+        )
+        task = asyncio.create_task(follower.run())
+        await until(lambda: follower.handled == 2)  # noqa: B023
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        position = (await embedded.committed("g", [A])).get(A)
+        assert position is None or position.offset <= begun + 1
+        assert keeping.first == (begun + 1, begun)
+    keeping.may_write = True
+    follower = Follower(
+        embedded, "g", [Area.CHARGE_POINT], "one", keeping.handle, commit_every=0.02, keeper=keeping
+    )
+    task = asyncio.create_task(follower.run())
+    async with asyncio.timeout(20):
+        while (found := (await embedded.committed("g", [A])).get(A)) is None or found.offset < begun + 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert found.note == str(begun)

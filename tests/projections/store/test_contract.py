@@ -30,7 +30,9 @@ from projections.store import (
     StoreUnavailable,
     UniqueViolation,
     Write,
+    each_index,
     eq,
+    every,
     geo_index,
     gt,
     gte,
@@ -292,6 +294,35 @@ async def test_an_append_with_a_base_waits_for_the_gap_to_be_filled(store: ReadS
     assert await store.apply([append("s1", 3, "c", after=2)]) == Applied(0, 1)
     assert await store.apply([append("s1", 2, "b", after=1), append("s1", 3, "c", after=2)]) == Applied(2, 0)
     assert (await seen(store) or {})["readings"] == ["b", "c"]
+
+
+async def test_what_has_an_item_is_found_in_order_by_an_index_of_each(store: ReadStore) -> None:
+    """Also after arrays have grown, documents have gone, and items were there before the index was."""
+
+    def block(id: str, version: int, *keys: str) -> Put:
+        return Put(TENANT, "blocks", id, version, {"n": version, "keys": list(keys)})
+
+    async def found(key: str, *where: Condition, down: bool = False) -> list[str]:
+        ids: list[str] = []
+        query = Query(TENANT, "blocks", (has("keys", key), *where), (Sort("_id", down),), limit=2)
+        async for document in every(store, query):
+            ids.append(str(document["_id"]))
+        return ids
+
+    await store.apply([block("a", 1, "x", "y"), block("b", 1, "x")])
+    await store.ensure([each_index(TENANT, "blocks", "keys")])
+    await store.apply([block("c", 1, "y"), block("d", 1, "x", "x"), block("e", 1, "x")])
+    assert await found("x") == ["a", "b", "d", "e"]
+    assert await found("x", down=True) == ["e", "d", "b", "a"]
+    assert await found("y") == ["a", "c"]
+    assert await found("x", gte("_id", "b"), lt("_id", "e")) == ["b", "d"]
+    assert await found("x", gte("_id", "b"), lt("_id", "e"), down=True) == ["d", "b"]
+    await store.apply([block("c", 2, "y", "x"), block("e", 2, "x"), Remove(TENANT, "blocks", "b", 2)])
+    assert await found("x") == ["a", "c", "d", "e"]
+    await store.apply([block("b", 3, "x"), block("a", 2, "y")])
+    assert await found("x") == ["b", "c", "d", "e"]
+    assert await found("x", eq("n", 1)) == ["d"]
+    assert await found("z") == []
 
 
 # Inserts and removals

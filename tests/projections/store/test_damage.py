@@ -21,23 +21,27 @@ from projections.store import (
     Query,
     Sort,
     StoreDamaged,
+    each_index,
     geo_index,
     index,
     sqlite_databases,
     tenant_database,
 )
 from projections.store.sqlite import SqliteReadStore
+from projections.store.sqlite_sql import each_table
 from tests.simulation.disk.vfs import Unheard, can_record, under_sqlite
 
 TENANT = tenant_database("demo")
 KEYS = "chargesphere_keys"
+EACH = each_index(TENANT, "things", "tags")
 REBUILD = "; stop, remove {path}* and run `chargesphere projections rebuild`"
 RESTORE = "; no rebuild can make it anew: restore it from a backup"
 
 
 def put(db: str, number: int) -> Put:
     geo: dict[str, JSON] = {"type": "Point", "coordinates": [number / 10, 0.0]}
-    return Put(db, "things", f"t{number}", 1, {"number": number, "geo": geo})
+    tags: list[JSON] = ["all", f"tag{number}"]
+    return Put(db, "things", f"t{number}", 1, {"number": number, "geo": geo, "tags": tags})
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +58,13 @@ def folder(tmp_path: Path) -> Path:
 
     async def write() -> None:
         store = SqliteReadStore(folder)
-        await store.ensure([index(TENANT, "things", "number"), geo_index(TENANT, "things")])
+        await store.ensure(
+            [
+                index(TENANT, "things", "number"),
+                geo_index(TENANT, "things"),
+                EACH,
+            ]
+        )
         for db in (TENANT, KEYS):
             await store.apply([put(db, number) for number in range(20)])
         await store.set_positions({PositionKey("p", "t", 0): 7})
@@ -142,13 +152,16 @@ async def test_a_position_that_is_damaged_is_named(folder: Path) -> None:
         ["UPDATE tally SET commits = 1"],
         ["DELETE FROM g_things WHERE k = 3"],
         ["UPDATE g_things SET minx = 50, maxx = 50 WHERE k = 3"],
+        ["DELETE FROM {each} WHERE v = 'tag3'"],
+        ["UPDATE {each} SET id = 't4' WHERE v = 'tag3'"],
+        ["UPDATE {each} SET v = 'tag4' WHERE v = 'tag3'"],
     ],
 )
 async def test_what_hides_documents_is_found_before_the_first_answer(
     folder: Path, statements: list[str]
 ) -> None:
     path = folder / f"{TENANT}.db"
-    change(path, *statements)
+    change(path, *(statement.replace("{each}", each_table(EACH)) for statement in statements))
     said = await refused(folder, READS["find"])
     assert said.startswith(f"read store sqlite:{folder} is unavailable: {path} is damaged")
     assert said.endswith(REBUILD.format(path=path))

@@ -32,6 +32,7 @@ from projections.store import (
     Scalar,
     Sort,
     Write,
+    each_index,
     eq,
     geo_index,
     gt,
@@ -246,7 +247,12 @@ async def compare(stores: list[ReadStore], rounds: list[list[Write]], name: str,
     model = Model()
     for store in stores:
         await store.ensure(
-            [index(HUB, "things", "n"), index(HUB, "things", "-name"), geo_index(HUB, "things")]
+            [
+                index(HUB, "things", "n"),
+                index(HUB, "things", "-name"),
+                geo_index(HUB, "things"),
+                each_index(HUB, "things", "tags"),
+            ]
         )
     for batch in rounds:
         batch = believing(model, batch)
@@ -257,6 +263,9 @@ async def compare(stores: list[ReadStore], rounds: list[list[Write]], name: str,
         assert await store.get_many(HUB, "things", "abc") == {str(d["_id"]): d for d in model.find((), ())}
         for sort, limit in zip(orderings, itertools.cycle([1, 2]), strict=False):
             assert await pages(store, sort, limit) == model.find((), sort)
+        for down in (False, True):
+            by_id, tagged = (Sort("_id", down),), (has("tags", "x"),)
+            assert (await store.find(Query(HUB, "things", tagged, by_id))).items == model.find(tagged, by_id)
         for where in conditions(name, n):
             wanted = model.find(where, orderings[1])
             assert await store.find_offset(Query(HUB, "things", where, orderings[1]), 0, 9) == (
