@@ -64,7 +64,7 @@ def no_fence() -> list[Patch]:
         if isinstance(entry, envelope.Claim):
             self.epoch = max(self.epoch, stored.offset)
             return None
-        return entry
+        return entry.decision if isinstance(entry, envelope.Reading) else entry
 
     return [(envelope.Fence, "admit", admit)]
 

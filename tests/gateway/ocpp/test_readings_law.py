@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from hypothesis import event as note
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chargesphere import nouns
@@ -294,7 +294,18 @@ async def play(charging: Charging, taken: Sequence[Any]) -> None:
             await done
 
 
+SERIES = [(10, ("read", 100, 11_000)), (10, ("read", 100, 43_000)), (10, ("read", 50, 3_000))]
+"""A relay, and two readings beside the events in bands of power of their own."""
+
+
 @settings(deadline=None, max_examples=100)
+@example([*SERIES, (10, ("read", 60, 11_000))], "stop", False, [], 0)
+@example(SERIES, "stop", False, [], 0)
+@example(SERIES, "stop", True, [], 5)
+@example(SERIES, "end_by_hand", False, SERIES, 5)
+@example(SERIES, "end_by_hand", True, [], 5)
+@example(SERIES, "start", True, SERIES, 5)
+@example(SERIES, "abandon", True, SERIES, 5)
 @given(steps, ends, st.booleans(), steps, st.integers(0, 30))
 def test_a_charge_costs_what_its_whole_series_costs_whatever_is_killed_or_repeated(
     taken: list[Any], end: str, killed: bool, after: list[Any], again: int
