@@ -326,7 +326,7 @@ class Partition:
             outcome = handler(aggregate, command, record.meta)
             made = aggregate.collect_events()
             if made and creates and aggregate.recurs:
-                made = _numbered_from(aggregate, made, stored.timestamp // 1000)
+                made = _numbered_from(aggregate, made, int(record.meta.at.timestamp()))
             events = [raw(event) for event in made]
             if events and creates and type(command) not in self.rules.creating:
                 entry = self.states.undone(record.aggregate, entry)
@@ -438,7 +438,8 @@ def _time(stored: Stored) -> datetime:
 
 def _numbered_from(aggregate: Aggregate[Any], made: Sequence[Any], number: int) -> list[Event]:
     """The first events of a life whose versions count from this number, which is above those of all lives before:
-    seconds of the log's time, and a life has fewer events than what is over is remembered for seconds."""
+    the second of its beginning. What is over is forgotten long after its last event by the same times, and a life has
+    fewer events than that has seconds."""
     aggregate.version += number
     return [
         msgspec.structs.replace(event, originator_version=event.originator_version + number) for event in made
