@@ -339,7 +339,7 @@ class Decider(Listener):
             partition.folded = offsets[-1] + 1
             if self._feed is not None:
                 place = lane.places.events
-                self._feed.offer(place, stored_as(place, offsets, portion, self._clock()))
+                self._feed.offer(place, stored_as(place, offsets, portion, partition.time))
             for decision in decisions[done : done + len(portion)]:
                 self.decided += 1
                 self.repeats += decision.repeat

@@ -101,7 +101,7 @@ class Stored:
 def stored_as(
     place: TopicPartition, offsets: Sequence[int], records: Sequence[Record], at: datetime
 ) -> list[Stored]:
-    """What was appended just now, as it will be read; its time is about that of the log."""
+    """What was appended just now, as it will be read. `at` is about the log's time, which is not our own clock's."""
     timestamp = int(at.timestamp() * 1000)
     return [
         Stored(*place, offset, timestamp, record.key, record.value, record.headers)

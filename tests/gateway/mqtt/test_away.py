@@ -26,7 +26,7 @@ from streams.log import Log, TopicPartition
 from streams.public import PublicTopics
 from streams.ranges import stretch
 from streams.sqlite_log import SqliteLog
-from streams.topology import DEAD, PUBLIC, events_topic, partition_of, topics
+from streams.topology import DEAD, PUBLIC, events_topic, partition_of, readings_topic, topics
 from tests.gateway.mqtt.conftest import running
 from tests.gateway.mqtt.test_costs import Reports, Taken
 from tests.projections.facts import EVENTS, MSP, NOON, decision, ended, fact, meta, started, used, write
@@ -117,7 +117,12 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
         log = KafkaLog(kafka.url, timeout=30.0)
     else:
         log = SqliteLog(tmp_path / "log.db")
-    wanted = {DEAD, *PUBLIC.values(), *(events_topic(area) for area in AREAS)}
+    wanted = {
+        DEAD,
+        *PUBLIC.values(),
+        *(events_topic(area) for area in AREAS),
+        readings_topic(Area.CHARGE_POINT),
+    }
     await log.start()
     await log.ensure([spec for spec in topics() if spec.name in wanted])
     yield log
