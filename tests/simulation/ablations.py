@@ -157,8 +157,6 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.compacted_topics_are_read_to_an_end_of_once,
         ("compact", "weather", "members"),
         shape={"deciders": 2, "checkpoint_every": 0.3, "pace": 0.2, "lasting": 1.6},
-        one_in=100,
-        seed=60,
     ),
     Ablation(
         "the mark before its states",
@@ -215,8 +213,8 @@ ABLATIONS: tuple[Ablation, ...] = (
             "times": 2,
             "whole_fetches": 0.05,
         },
-        one_in=7,
-        seed=2,
+        one_in=30,
+        seed=6,
     ),
     Ablation(
         "a lost end is not looked for",
@@ -638,8 +636,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         also=(removed.processes_have_no_floor,),
         shape=_MONTHS,
-        one_in=3,
-        seed=4,
+        one_in=5,
+        seed=6,
     ),
     Ablation(
         "a delivery is over with any version",

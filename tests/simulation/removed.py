@@ -241,7 +241,7 @@ def silence_is_the_end() -> list[Patch]:
         finally:
             await reader.close()
 
-    return [(claims, "stretch", short)]
+    return [(claims, "stretch", short), (ranges, "stretch", short)]
 
 
 def folds_take_any_version() -> list[Patch]:

@@ -39,7 +39,7 @@ from domain.charge_point import passwords, session_id
 from domain.partner import holder_text
 from projections import blocks
 from streams import checkpoints, topology
-from streams.log import LogUnavailable
+from streams.log import LogUnavailable, Position
 from streams.parking import Parking
 from streams.topology import commands_topic, state_topic
 from streams.vault import StoreKeys, Vault
@@ -327,7 +327,9 @@ class World:
                 self.broker.compact(state_topic(area))
             if self.chance.random() < 0.5:
                 if month and self.chance.random() < 0.5:
-                    self.broker.group("processes").positions.clear()
+                    # It stands beside the decider's own position.
+                    positions = self.broker.group("decider").positions
+                    positions.update({place: Position(at.offset) for place, at in positions.items()})
                 await self._begin_anew()
         self._command(api, "rc-month", "Reset", {"type": "Soft"}, 30.0, again="again")
         gate.set()
