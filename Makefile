@@ -1,8 +1,7 @@
 # A fresh machine needs Python 3.11 or newer, and make. `make test` also uses Java, Maven and mosquitto, where
 # they are installed, to start real servers; it says what is missing.
 PYTHON ?= python3
-# More than cores: much of it waits for servers.
-WORKERS ?= 3
+WORKERS ?= 2
 ARGS ?=
 
 VENV := .venv
