@@ -71,7 +71,8 @@ class Feed(Member):
         if self._listener is not None and self._positions:
             await self._listener.gained(dict(self._positions))
         for place, newest in self._newest.items():
-            self.offer(place, [newest])
+            if newest.offset >= self._positions[place].offset:
+                self.offer(place, [newest])
 
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
         try:
