@@ -169,7 +169,9 @@ class Saver:
         states = partition.states
         if saving.left or saving.writing is None:
             ids, saving.left = saving.left[:SAVED_AT_ONCE], saving.left[SAVED_AT_ONCE:]
-            records = [Record(states.key_of(id), states.frozen(id, partition.epoch)) for id in ids]
+            frozen = [(id, states.frozen(id, partition.epoch)) for id in ids]
+            # Nothing is known of what was forgotten meanwhile, and what marks it stays.
+            records = [Record(states.key_of(id), data) for id, data in frozen if data is not None]
             if not saving.left:
                 records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
             return records
