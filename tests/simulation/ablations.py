@@ -638,8 +638,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         also=(removed.processes_have_no_floor,),
         shape=_MONTHS,
-        one_in=3,
-        seed=4,
+        one_in=5,
+        seed=6,
     ),
     Ablation(
         "a delivery is over with any version",

@@ -327,7 +327,7 @@ class World:
                 self.broker.compact(state_topic(area))
             if self.chance.random() < 0.5:
                 if month and self.chance.random() < 0.5:
-                    self.broker.group("processes").positions.clear()
+                    self.broker.group("decider").positions.clear()
                 await self._begin_anew()
         self._command(api, "rc-month", "Reset", {"type": "Soft"}, 30.0, again="again")
         gate.set()
