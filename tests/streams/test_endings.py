@@ -374,6 +374,24 @@ async def test_nothing_is_forgotten_by_the_clock_of_who_claims(log: SqliteLog, t
     assert not decider.known(S1)
 
 
+async def test_what_changes_after_its_marks_have_failed_again_and_again_is_there_after_a_start(
+    log: SqliteLog,
+) -> None:
+    """While the log is away nothing is decided, and no number of a life is new by that."""
+    decider = await delivered(log, last=True)
+    Clock.now += RETENTION + DAY
+    await decider.say("other", other(Area.DELIVERY))
+    decider.saver._log = _Refusing(log)  # type: ignore[assignment]
+    await decider.save()
+    await decider.save()
+    decider.saver._log = log
+    await decider.say("by hand", Retry(**TO, by="ann"))
+    await decider.save()
+    await decider.begin()
+    assert decider.known(D1)
+    assert decider.partition.states.entry(D1).aggregate.version == 5
+
+
 class _Refusing:
     """A log that takes no mark of what is gone, or none beyond some."""
 
