@@ -151,9 +151,13 @@ class Saver:
 
     def _begun(self, partition: Partition) -> _Saving:
         """What is over for long now had its last event before this mark. A key is deleted once a decision of ours
-        stands behind the knowledge that it is marked: then nobody who claimed before that has missed the mark."""
+        stands behind the knowledge that it is marked: then nobody who claimed before that has missed the mark. What
+        has changed since its key was perhaps marked is written under another."""
         states = partition.states
         dirty, states.dirty = states.dirty, set()
+        for id in dirty:
+            if states.key_of(id) in states.doubtful:
+                states.begin_life(states.entry(id), partition.folded, stood=True)
         return _Saving(
             self._mark(partition),
             frozenset(dirty),
@@ -169,7 +173,9 @@ class Saver:
         states = partition.states
         if saving.left or saving.writing is None:
             ids, saving.left = saving.left[:SAVED_AT_ONCE], saving.left[SAVED_AT_ONCE:]
-            records = [Record(states.key_of(id), states.frozen(id, partition.epoch)) for id in ids]
+            frozen = [(id, states.frozen(id, partition.epoch)) for id in ids]
+            # Nothing is known of what was forgotten meanwhile, and what marks it stays.
+            records = [Record(states.key_of(id), data) for id, data in frozen if data is not None]
             if not saving.left:
                 records.append(Record(CHECKPOINT_KEY, encode(saving.mark)))
             return records
@@ -205,8 +211,7 @@ class Saver:
         """What was not written, the next checkpoint writes. Marks may arrive all the same, and late."""
         states = partition.states
         states.dirty |= saving.ids
-        for one in saving.behind.ended:
-            states.begin_life(states.entry(one.id), partition.folded, stood=True)
+        states.doubtful |= {states.key_of(one.id) for one in saving.behind.ended}
         states.ask_again([*saving.behind.ended, *saving.ended])
         self._saving = None
 

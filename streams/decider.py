@@ -163,7 +163,7 @@ class Decider(Listener):
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(LogUnavailable, TimeoutError):
                 await asyncio.wait_for(self._commit(member.commit), 2)
-            self._lanes.clear()
+            await self.lost(frozenset(self._lanes))
             await member.close()
 
     async def gained(self, positions: Mapping[TopicPartition, Position]) -> None:

@@ -23,6 +23,8 @@ class Feed(Member):
         self._listener: Listener | None = None
         self._positions: dict[TopicPartition, Position] = {}
         self._newest: dict[TopicPartition, Stored] = {}
+        self._begun: set[TopicPartition] = set()
+        """Those that the follower is to be told of."""
         self._waiting: dict[TopicPartition, list[Stored]] = {}
         self._some = asyncio.Event()
         self._started = False
@@ -34,9 +36,8 @@ class Feed(Member):
         await self.end(place)
         self._positions[place] = position
         self._newest[place] = claim
-        if self._started and self._listener is not None:
-            await self._listener.gained({place: position})
-            self.offer(place, [claim])
+        self._begun.add(place)
+        self._some.set()
 
     async def end(self, place: TopicPartition) -> None:
         """The partition is not ours any more, or is to be claimed again."""
@@ -44,14 +45,16 @@ class Feed(Member):
             return
         del self._newest[place]
         self._waiting.pop(place, None)
-        if self._started and self._listener is not None:
+        if place in self._begun:
+            self._begun.discard(place)
+        elif self._started and self._listener is not None:
             await self._listener.lost(frozenset([place]))
 
     def offer(self, place: TopicPartition, records: Sequence[Stored]) -> None:
         """These stand in the log, and count."""
         if place in self._positions:
             self._newest[place] = records[-1]
-            if self._started:
+            if self._started and place not in self._begun:
                 self._waiting.setdefault(place, []).extend(records)
                 self._some.set()
 
@@ -68,12 +71,12 @@ class Feed(Member):
 
     async def start(self) -> None:
         self._started = True
-        if self._listener is not None and self._positions:
-            await self._listener.gained(dict(self._positions))
-        for place, newest in self._newest.items():
-            self.offer(place, [newest])
+        self._begun = set(self._positions)
+        if self._begun:
+            self._some.set()
 
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        """What was decided; of partitions that begin, together, the newest that they have, if it was not followed."""
         try:
             async with asyncio.timeout(timeout):
                 await self._some.wait()
@@ -82,6 +85,12 @@ class Feed(Member):
         await asyncio.sleep(GATHER_S)
         self._some.clear()
         waiting, self._waiting = self._waiting, {}
+        begun, self._begun = self._begun, set()
+        for place in begun:
+            if self._newest[place].offset >= self._positions[place].offset:
+                waiting[place] = [self._newest[place]]
+        if begun and self._listener is not None:
+            await self._listener.gained({place: self._positions[place] for place in begun})
         return waiting
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:

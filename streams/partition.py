@@ -142,7 +142,7 @@ class Partition:
         """Offset and id of the commands that were decided last: whether the commands topic still holds them."""
         self.folded = 0
         self.time = EPOCH
-        """The log's, when it took the record that was decided or folded last."""
+        """The log's, when it took the command or the decision that was decided or folded last."""
         self._due: list[tuple[datetime, str]] = []
         self._watched: dict[str, datetime] = {}
         self._failed_timers: dict[str, int] = {}
@@ -153,7 +153,6 @@ class Partition:
         """Take in one entry of the events partition; returns the decision where it is valid."""
         decision = self.fence.admit(stored)
         self.folded = stored.offset + 1
-        self.time = _time(stored)
         if decision is None:
             claim = decode_entry(stored)
             if isinstance(claim, Claim) and claim.commands_from >= 0:
@@ -161,6 +160,7 @@ class Partition:
                 while self.decided and self.decided[-1][0] > self.decided_through:
                     self.decided.pop()
             return None
+        self.time = _time(stored)
         self._passed(decision.command_offset, decision.meta.command_id)
         entry: Entry | None = None
         for data in decision.events:

@@ -102,19 +102,32 @@ class Processes:
         await self.follower.run()
 
     async def _handle(self, place: TopicPartition, batch: Sequence[Fact]) -> None:
+        out: dict[TopicPartition, list[Record]] = defaultdict(list)
+        await self._commands(await self._counting(place, batch), out)
+        if out:
+            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
+
+    async def _counting(self, place: TopicPartition, batch: Sequence[Fact]) -> Sequence[Fact]:
+        """Those from which commands are to follow. What stands before our position was parked, and none of it was
+        followed."""
+        if batch[0].offset < self.follower.sink.lanes[place].at.offset:
+            return batch
         floor = self._floors.get(place)
         if floor is None:
             floor = self._floors[place] = await self._floor(place, batch[0])
-        out: dict[TopicPartition, list[Record]] = defaultdict(list)
-        await self._commands([fact for fact in batch if floor.counts(fact)], out)
-        if out:
-            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
+        return [fact for fact in batch if floor.counts(fact)]
 
     def _forget(self, place: TopicPartition) -> None:
         self._floors.pop(place, None)
 
     async def _floor(self, place: TopicPartition, first: Fact) -> _Floor:
-        """Where commands are to follow from, of a partition that was given to us."""
+        """Where commands are to follow from, of a partition that was given to us.
+
+        No reader is opened for what is young by our clock. Where that is slow, commands say all the same how old
+        their causes are.
+        """
+        if first.written_at >= self._clock() - self._retention:
+            return _Floor(first.written_at, first.offset, passed=True)
         end = (await self._log.ends([place]))[place]
         last = (await last_written(self._log, [place])).get(place, first.written_at)
         since = last - self._retention

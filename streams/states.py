@@ -131,7 +131,8 @@ def state_key(id: str, life: int) -> bytes:
 
 class States:
     """The aggregates of one partition. `dirty` are those that the next checkpoint writes, `obsolete` the keys that it
-    marks as gone; `gone` are those that stand marked, and how far the partition was folded when that was known."""
+    marks as gone; `gone` are those that stand marked, and how far the partition was folded when that was known;
+    `doubtful` those that may stand marked, by an append that failed."""
 
     def __init__(self, registry: EventRegistry, hot: int = 2_000) -> None:
         self._registry = registry
@@ -145,6 +146,7 @@ class States:
         self.dirty: set[str] = set()
         self.gone: dict[bytes, int] = {}
         self.obsolete: set[bytes] = set()
+        self.doubtful: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._hot) + len(self._cold)
@@ -212,8 +214,10 @@ class States:
 
         The number is above those of its lives before; `stood`: it was known under another key.
         """
+        before = state_key(entry.aggregate.id, entry.life)
+        self.doubtful.discard(before)
         if stood:
-            self.obsolete.add(state_key(entry.aggregate.id, entry.life))
+            self.obsolete.add(before)
         entry.life = self._lives[entry.aggregate.id] = number
 
     def note(self, entry: Entry) -> None:
@@ -258,6 +262,7 @@ class States:
         """Nothing is known of it any more; what stands under its key is seen to by who calls."""
         self._hot.pop(id, None)
         self._cold.pop(id, None)
+        self.doubtful.discard(self.key_of(id))
         self._lives.pop(id, None)
         self._over.pop(id, None)
         self.dirty.discard(id)

@@ -524,7 +524,7 @@ def processes_begin_at_the_claim() -> list[Patch]:
 def positions_of_processes_move_first() -> list[Patch]:
     async def handle(self: Any, place: Any, batch: Sequence[Fact]) -> None:
         out: Any = defaultdict(list)
-        self._commands(batch, out)
+        await self._commands(batch, out)
 
         async def send() -> None:
             for target, records in out.items():

@@ -20,7 +20,7 @@ from commands.remote_command import Conclude
 from commands.session import EndSession
 from domain.delivery import delivery_id
 from domain.session import End
-from streams import sqlite_log
+from streams import checkpoints, sqlite_log
 from streams.checkpoints import CHECKPOINT_KEY, Saver
 from streams.claims import Claims, Places
 from streams.envelope import CommandRecord, Decision, ReplyTo, decode_events, encode, raw, record
@@ -335,15 +335,69 @@ async def test_a_mark_that_could_not_be_written_leaves_its_aggregate_in_memory(l
     assert not decider.known(D1)
 
 
-class _Refusing:
-    """A log that takes no mark of what is gone."""
+async def test_a_mark_stays_until_a_decision_stands_behind_it_though_a_later_one_could_not_be_written(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion says not who wrote it: by one that comes late whoever has the partition would lose a state."""
+    monkeypatch.setattr(checkpoints, "SAVED_AT_ONCE", 1)
+    decider = await charged(log, REPORTED)
+    await decider.say("s2", msgspec.structs.replace(start_command(), session_id="s2"), timedelta(0))
+    await decider.say("s2 ends", msgspec.structs.replace(REPORTED, session_id="s2"), timedelta(0))
+    Clock.now += RETENTION + DAY
+    await decider.say("other", other(Area.SESSION))
+    await decider.say("a reply that is remembered", REPORTED)
+    decider.saver._log = _Refusing(log, taken=1)  # type: ignore[assignment]
+    await decider.save()
+    assert (decider.known(S1), decider.known("session|s2")) == (False, True)
 
-    def __init__(self, log: SqliteLog) -> None:
+    decider.saver._log = log
+    await decider.save()
+    assert (decider.known("session|s2"), (await decider.standing())[S1]) == (False, "gone")
+
+
+@pytest.mark.parametrize("trust_states", [True, False])
+async def test_nothing_is_forgotten_by_the_clock_of_who_claims(log: SqliteLog, trust_states: bool) -> None:
+    """On Kafka a claim bears its decider's time, and nothing says that this is right."""
+    decider = await charged(log, REPORTED)
+    Clock.now += RETENTION + DAY
+    await decider.begin(trust_states=trust_states)
+    await decider.save()
+    assert decider.known(S1)
+    await decider.say("other", other(Area.SESSION))
+    await decider.save()
+    assert not decider.known(S1)
+
+
+async def test_what_changes_after_its_marks_have_failed_again_and_again_is_there_after_a_start(
+    log: SqliteLog,
+) -> None:
+    """While the log is away nothing is decided, and no number of a life is new by that."""
+    decider = await delivered(log, last=True)
+    Clock.now += RETENTION + DAY
+    await decider.say("other", other(Area.DELIVERY))
+    decider.saver._log = _Refusing(log)  # type: ignore[assignment]
+    await decider.save()
+    await decider.save()
+    decider.saver._log = log
+    await decider.say("by hand", Retry(**TO, by="ann"))
+    await decider.save()
+    await decider.begin()
+    assert decider.known(D1)
+    assert decider.partition.states.entry(D1).aggregate.version == 5
+
+
+class _Refusing:
+    """A log that takes no mark of what is gone, or none beyond some."""
+
+    def __init__(self, log: SqliteLog, taken: int = 0) -> None:
         self._log = log
+        self._taken = taken
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         if any(b'"gone"' in (one.value or b"") for one in records):
-            raise LogUnavailable("it is away")
+            self._taken -= 1
+            if self._taken < 0:
+                raise LogUnavailable("it is away")
         return await self._log.append(topic, partition, records)
 
 

@@ -11,11 +11,12 @@ from datetime import timedelta
 
 import pytest
 
-from commands.base import Area, Command, Meta, Refusal
+from commands.base import Area, Command, Meta, Policy, Refusal
 from streams import sqlite_log
 from streams.envelope import CommandRecord, decode_command
 from streams.feed import Feed
-from streams.log import Listener, Log, Member, Position, TopicPartition
+from streams.log import Listener, Log, Member, Position, Reader, TopicPartition
+from streams.parking import Parking
 from streams.processes import Processes
 from streams.sqlite_log import SqliteLog
 from streams.topology import PARTITIONS, commands_topic, events_topic, partition_of
@@ -45,18 +46,24 @@ async def running(log: Log) -> AsyncIterator[Processes]:
 
 
 @asynccontextmanager
-async def alone(log: Log) -> AsyncIterator[Processes]:
+async def alone(log: Log, policy: Policy = mirror) -> AsyncIterator[Processes]:
     """Without a decider, as a group of the log's."""
     topics = [events_topic(Area.CHARGE_POINT)]
-    async with beside(log, lambda listener: log.member("processes", topics, "one", listener)) as processes:
+
+    def join(listener: Listener) -> Member:
+        return log.member("processes", topics, "one", listener)
+
+    async with beside(log, join, policy) as processes:
         yield processes
 
 
 @asynccontextmanager
-async def beside(log: Log, join: Callable[[Listener], Member]) -> AsyncIterator[Processes]:
+async def beside(
+    log: Log, join: Callable[[Listener], Member], policy: Policy = mirror
+) -> AsyncIterator[Processes]:
     processes = Processes(
         log,
-        {Added: [("mirror", mirror)]},
+        {Added: [("mirror", policy)]},
         {Add: sorry},
         EVENTS,
         RULES.commands,
@@ -283,6 +290,54 @@ async def test_a_position_that_is_older_than_commands_are_kept_halts_with_one_li
         assert processes.commanded == 0
         assert not processes.follower.parked
     assert await committed(embedded) == end
+
+
+async def test_what_was_parked_for_longer_than_commands_are_kept_goes_on_when_it_is_tried_again(
+    embedded: SqliteLog, clock: Clock
+) -> None:
+    """It is not our position that is old."""
+
+    def mistaken(event: Added, meta: Meta) -> Sequence[Command]:
+        if event.originator_id == "counter|a":
+            raise ZeroDivisionError("a mistake of ours")
+        return ()
+
+    neighbour = next(f"b{i}" for i in range(10_000) if place_of(f"counter|b{i}") == place_of("counter|a"))
+    await written(embedded, clock, 50, 1)
+    async with alone(embedded, mistaken) as processes:
+        await until(lambda: processes.follower.parked)
+        clock.ago = timedelta(days=1)
+        await write(embedded, added(neighbour, 1, 1))
+        end = (await embedded.ends([place_of("counter|a")]))[place_of("counter|a")]
+        await until(lambda: position(embedded, end))
+    async with alone(embedded) as processes:
+        await until(lambda: processes.follower.parked)
+        await Parking(embedded).retry(processes.follower.parked[0].id)
+        await until(lambda: processes.follower.halted or not processes.follower.parked)
+        assert processes.follower.halted == {}
+
+    ids = [record.meta.command_id for record in await commanded(embedded, "mirror-a")]
+    assert ids == ["mirror|counter|a|1|0", "mirror|counter|a|1|1"]
+
+
+class Readers(FlakyLog):
+    """Counts its readers."""
+
+    opened = 0
+
+    def reader(self, gather: float = 0.0) -> Reader:
+        self.opened += 1
+        return super().reader(gather)
+
+
+async def test_what_is_young_by_itself_opens_no_reader(embedded: SqliteLog) -> None:
+    """With many partitions at the start that were many connections to Kafka."""
+    log = Readers(embedded, "")
+    async with alone(log) as processes:
+        await until(lambda: len(processes.follower.positions) == PARTITIONS)
+        await write(embedded, *(added(str(number), 1, 1) for number in range(100)))
+        await until(lambda: processes.commanded == 200)
+        assert log.opened == 0
 
 
 async def test_what_went_into_a_lost_end_is_sent_again_as_far_back_as_commands_are_kept(
