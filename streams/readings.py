@@ -124,10 +124,12 @@ def _take(
     transaction_id: int,
     carried: Carried,
 ) -> bool:
-    """Whether no more is to be expected."""
-    key = charge_point.encode()
+    """Whether no more is to be expected: what stands here was received long after the mark's time, and taken by the
+    log then too. A log that was restored took all of it when it was restored.
+    """
+    key, late = charge_point.encode(), carried.until + LONGEST_APPEND
     for stored in batch:
-        if datetime.fromtimestamp(stored.timestamp / 1000, UTC) > carried.until + LONGEST_APPEND:
+        if _taken_at(stored) > late and _received_at(stored) > late:
             return True
         if stored.key == key:
             reading = _reading(stored, events)
@@ -144,9 +146,22 @@ async def _before(log: Log, place: TopicPartition, end: int, moment: datetime) -
         start = max(begin, start - BATCH)
         async with contextlib.aclosing(stretch(log, place, start, min(start + 1, end))) as batches:
             async for batch in batches:
-                if datetime.fromtimestamp(batch[0].timestamp / 1000, UTC) < moment:
+                if _taken_at(batch[0]) < moment:
                     return start
     return start
+
+
+def _taken_at(stored: Stored) -> datetime:
+    return datetime.fromtimestamp(stored.timestamp / 1000, UTC)
+
+
+def _received_at(stored: Stored) -> datetime:
+    """As its edge says; where it cannot be read, as the log does: it may be another charge point's."""
+    with contextlib.suppress(DamagedRecordError):
+        entry = decode_entry(stored)
+        if isinstance(entry, Reading):
+            return entry.meta.at
+    return _taken_at(stored)
 
 
 def _reading(stored: Stored, events: EventRegistry) -> ReadingTaken:

@@ -7,6 +7,7 @@ command id; then `LogAwayError` ends the connection without an answer, so that t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -17,6 +18,7 @@ import msgspec
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
+from domain.aggregate import UnknownEventError
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.values import CallNumber, Carried
 from gateway.ocpp.ports import Listed, Tenant, opened
@@ -24,13 +26,15 @@ from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
-from streams.log import LogUnavailable
+from streams.log import LogError, LogUnavailable
 
 if TYPE_CHECKING:
     from gateway.ocpp.connection import Connection
 
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
+logger = logging.getLogger(__name__)
+
 _TAG_LENGTH = 20
 _session_id = lru_cache(maxsize=50_000)(session_id)  # each message of a transaction asks for it
 
@@ -140,7 +144,8 @@ class Exchange:
 
     async def transaction(self, number: int, patience: float | None = None) -> Running | None:
         """What is known of a transaction; of one that began on a connection before, the log is asked once, and what
-        earlier edges left beside the events is read. Raises LogAwayError."""
+        earlier edges left beside the events is read. Raises LogAwayError, also where that cannot be read: it is
+        damaged, or an edge of a newer release has written it."""
         transactions, services = self.connection.transactions, self.connection.services
         if transactions.is_older(number):
             command = TakeOver(
@@ -154,7 +159,16 @@ class Exchange:
             found: Sequence[tuple[int, ReadingTaken]] = ()
             if taken.carried is not None:
                 look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
-                found = await self._patiently(lambda left: look(), patience)
+                try:
+                    found = await self._patiently(lambda left: look(), patience)
+                except (LogError, UnknownEventError) as error:
+                    logger.error(
+                        "what was read beside transaction %d of %s/%s: %s",
+                        number,
+                        *self.connection.key,
+                        error,
+                    )
+                    raise LogAwayError from error
             transactions.taken_over(number, taken, found)
         return transactions.known.get(number)
 

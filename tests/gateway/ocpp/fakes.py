@@ -154,6 +154,7 @@ class FakeReadings:
         self.bus = bus
         self.taken: list[ReadingTaken] = []
         self.looked: list[int] = []
+        self.unreadable: Exception | None = None
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
         if self.bus.away:
@@ -169,6 +170,8 @@ class FakeReadings:
     ) -> list[tuple[int, ReadingTaken]]:
         if self.bus.away:
             raise LogUnavailable("the fake log is away")
+        if self.unreadable is not None:
+            raise self.unreadable
         self.looked.append(transaction_id)
         return [
             (offset, reading)

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from commands.charge_point import RecordMeterValues, See, TakeOver
+from domain.aggregate import UnknownEventError
 from domain.charge_point import MeterValuesRecorded, TransactionStopped
+from gateway.ocpp.ports import Tenant
+from streams.envelope import DamagedRecordError
+from streams.log import LogDamaged
 from tests.gateway.ocpp.fakes import QUICK, Client, World, eventually, world
 
 
@@ -101,6 +107,47 @@ async def test_meter_values_are_told_while_nobody_says_what_is_open_and_carry_th
             w.bus.refuse = None
             await read(w, cp, 1040, seconds=30)
         assert [registers(one.gathered) for one in told(w)] == [[], [], [1020]]
+
+
+@pytest.mark.parametrize(
+    "why", [DamagedRecordError("damaged"), LogDamaged("damaged"), UnknownEventError("newer")]
+)
+async def test_a_stop_is_not_answered_while_what_was_left_beside_cannot_be_read(why: Exception) -> None:
+    """Upon an error a charge point may forget its stop; meter values are told and carry nothing."""
+    async with world() as w:
+        async with w.connected() as cp:
+            await begin(w, cp)
+            for wh in (1010, 1020):
+                await read(w, cp, wh)
+        w.readings.unreadable = why
+        stop = {"transactionId": 1, "meterStop": 1031, "timestamp": "2026-03-01T12:01:00Z"}
+        async with w.connected() as cp:
+            await read(w, cp, 1030)
+            await cp.send_call("StopTransaction", stop)
+            assert await cp.closed() == (1013, "log away")
+        assert w.bus.all(TransactionStopped) == []
+        w.readings.unreadable = None
+        async with w.connected() as cp:
+            await cp.call("StopTransaction", stop)
+        assert registers(w.bus.all(TransactionStopped)[-1].samples) == [1020, 1030]
+
+
+async def test_a_reading_that_waited_for_its_turn_until_a_relay_is_due_is_told() -> None:
+    """Whoever looks for it behind the mark looks no further than soon after the mark's time."""
+    async with world() as w, w.connected() as cp:
+        await begin(w, cp)
+        await read(w, cp, 1010)
+        w.clock.move(10)
+        known = w.directory.tenant
+
+        async def much_later(id: str) -> Tenant | None:
+            w.clock.move(31)
+            return await known(id)
+
+        w.directory.tenant = much_later  # type: ignore[method-assign]
+        assert await cp.call("MeterValues", values(w, 1020)) == {}
+        assert w.readings.taken == []
+        assert [registers(one.samples) for one in told(w)] == [[1010], [1020]]
 
 
 async def test_a_start_that_is_answered_again_after_its_stop_opens_nothing() -> None:
