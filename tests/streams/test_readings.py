@@ -31,7 +31,16 @@ from projections.mqtt import tell
 from projections.sample import SAMPLES, Sample, by_charge_point, samples_of
 from projections.store import Document, Query, ReadStore, Write
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Claim, Decision, Fence, Reading, decode_events, encode, record
+from streams.envelope import (
+    Claim,
+    DamagedRecordError,
+    Decision,
+    Fence,
+    Reading,
+    decode_events,
+    encode,
+    record,
+)
 from streams.facts import Fact
 from streams.follower import Follower
 from streams.group import Group
@@ -122,6 +131,59 @@ async def test_a_log_that_was_restored_gives_the_readings_behind_a_mark(embedded
     end = ended(TransactionClosed, why="abandoned", carried=carried, timestamp=then + timedelta(seconds=20))
     closed: Any = await completed(embedded, nouns.EVENTS, end)
     assert {one.energy_wh for one in closed.samples} == {5, 1, 2}
+
+
+class Herd:
+    """Charge points of one partition with one reading each, and how often it has been read."""
+
+    def __init__(self, log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        every = (f"charge_point|demo|H-{number}" for number in range(2_000))
+        self.ids = [id for id in every if partition_of(id) == PLACE.partition][:50]
+        self.readings = Readings(log, nouns.EVENTS)
+        self.opened = 0
+        self._reader = log.reader
+        monkeypatch.setattr(log, "reader", self.reader)
+
+    def reader(self) -> Any:
+        self.opened += 1
+        return self._reader()
+
+    async def found(self, id: str, carried: Carried) -> list[int]:
+        return [one.reading.call.number for one in await self.readings.behind(id, 1, carried)]
+
+
+async def test_a_herd_that_comes_back_is_answered_by_few_readings_of_its_partition(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each from its own mark on; nobody waits for one whose reading is damaged, or who does not wait any more."""
+    herd = Herd(embedded, monkeypatch)
+    assert len(herd.ids) == 50
+    await put(embedded, *(reading(n, n, of=id) for n in (1, 2) for id in herd.ids))
+    await embedded.append(*PLACE, [Record(herd.ids[7].encode(), b"{")])
+    marks = {id: mark(n, 1) for n, id in enumerate(herd.ids)}
+    gone = asyncio.create_task(herd.found(herd.ids[9], marks[herd.ids[9]]))
+    asked = [asyncio.create_task(herd.found(id, marks[id])) for id in herd.ids]
+    await asyncio.sleep(0)
+    gone.cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers.pop(7), DamagedRecordError)
+    assert answers == [[2]] * 49
+    assert herd.opened == 1
+    lost = await asyncio.gather(*(herd.found(id, mark(1_000, 1)) for id in herd.ids[:2]))
+    assert lost == [[1, 2], [1, 2]]
+
+
+async def test_marks_that_lie_far_apart_are_not_read_for_one_another(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day may lie between them."""
+    monkeypatch.setattr("streams.readings.BATCH", 10)
+    herd = Herd(embedded, monkeypatch)
+    old, new = herd.ids[:2]
+    await put(embedded, reading(1, 1, of=old), *(reading(n, n, of=herd.ids[2]) for n in range(2, 40)))
+    await put(embedded, reading(40, 40, of=new), reading(41, 41, of=new))
+    answers = await asyncio.gather(herd.found(old, mark(-1)), herd.found(new, mark(39, 40)))
+    assert ([*answers], herd.opened) == ([[1], [41]], 2)
 
 
 def ended(kind: type[Any], **values: Any) -> Any:
