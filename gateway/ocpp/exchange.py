@@ -144,33 +144,43 @@ class Exchange:
 
     async def transaction(self, number: int, patience: float | None = None) -> Running | None:
         """What is known of a transaction; of one that began on a connection before, the log is asked once, and what
-        earlier edges left beside the events is read. Raises LogAwayError, also where that cannot be read: it is
-        damaged, or an edge of a newer release has written it."""
-        transactions, services = self.connection.transactions, self.connection.services
+        earlier edges left beside the events is read. Who has no patience for that leaves it to whoever names the
+        transaction next. Raises LogAwayError, also where that cannot be read: it is damaged, or an edge of a newer
+        release has written it.
+        """
+        transactions = self.connection.transactions
         if transactions.is_older(number):
-            command = TakeOver(
-                tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number
-            )
-            meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
-            reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), patience)
-            if reply.refusal is not None:
-                return None
-            taken = msgspec.json.decode(reply.result, type=TakenOver)
-            found: Sequence[tuple[int, ReadingTaken]] = ()
-            if taken.carried is not None:
-                look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
-                try:
-                    found = await self._patiently(lambda left: look(), patience)
-                except (LogError, UnknownEventError) as error:
-                    logger.error(
-                        "what was read beside transaction %d of %s/%s: %s",
-                        number,
-                        *self.connection.key,
-                        error,
-                    )
-                    raise LogAwayError from error
-            transactions.taken_over(number, taken, found)
+            taking = transactions.taking.get(number)
+            if taking is None:
+                taking = asyncio.create_task(self._take_over(number))
+                transactions.take(number, taking)
+            try:
+                async with asyncio.timeout_at(self._deadline(patience)):
+                    await asyncio.shield(taking)
+            except TimeoutError:
+                raise LogAwayError from None
         return transactions.known.get(number)
+
+    async def _take_over(self, number: int) -> None:
+        transactions, services = self.connection.transactions, self.connection.services
+        began = transactions.next
+        command = TakeOver(tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number)
+        meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
+        reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), None)
+        if reply.refusal is not None:
+            return
+        taken = msgspec.json.decode(reply.result, type=TakenOver)
+        found: Sequence[tuple[int, ReadingTaken]] = ()
+        if taken.carried is not None:
+            look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
+            try:
+                found = await self._patiently(lambda left: look(), None)
+            except (LogError, UnknownEventError) as error:
+                who = self.connection.key
+                logger.error("what was read beside transaction %d of %s/%s: %s", number, *who, error)
+                raise LogAwayError from error
+        if transactions.next == began:  # else what has begun since may have ended it
+            transactions.taken_over(number, taken, found)
 
     async def mark(self, running: Running) -> Carried:
         """Behind which readings of the transaction will stand from now on. Raises LogAwayError."""
@@ -191,10 +201,12 @@ class Exchange:
             parent_id_tag=parent if 0 < len(parent) <= _TAG_LENGTH else None,
         )
 
+    def _deadline(self, patience: float | None) -> float:
+        return self._began + (self.connection.services.options.patience if patience is None else patience)
+
     async def _patiently(self, attempt: Callable[[float], Awaitable[_R]], patience: float | None) -> _R:
         services = self.connection.services
-        loop = asyncio.get_running_loop()
-        deadline = self._began + (services.options.patience if patience is None else patience)
+        loop, deadline = asyncio.get_running_loop(), self._deadline(patience)
         while (left := deadline - loop.time()) > 0:
             try:
                 async with asyncio.timeout(left), services.shares.of(self.tenant):

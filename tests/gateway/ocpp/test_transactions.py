@@ -105,8 +105,51 @@ async def test_meter_values_are_told_while_nobody_says_what_is_open_and_carry_th
         async with w.connected() as cp:
             await read(w, cp, 1030)
             w.bus.refuse = None
+            await eventually(lambda: w.readings.looked == [1])
             await read(w, cp, 1040, seconds=30)
         assert [registers(one.gathered) for one in told(w)] == [[], [], [1020]]
+
+
+async def test_what_takes_longer_than_meter_values_wait_is_asked_for_once_and_known_to_the_next_ones() -> (
+    None
+):
+    """However slow the log is for all that come back: none of them asks again with each message."""
+    async with world(replace(QUICK, patience=20.0)) as w:
+        async with w.connected() as cp:
+            await begin(w, cp)
+            for wh in (1010, 1020):
+                await read(w, cp, wh)
+        w.readings.may_look.clear()
+        async with w.connected() as cp:
+            for wh in (1030, 1040):
+                await read(w, cp, wh)
+            assert w.readings.looked == []
+            w.readings.may_look.set()
+            await eventually(lambda: w.readings.looked == [1])
+            await read(w, cp, 1050)
+            await read(w, cp, 1060)
+        assert [registers(one.gathered) for one in told(w)] == [[], [], [], [1020]]
+        assert [registers(one.samples) for one in w.readings.taken] == [[1020], [1060]]
+        assert sum(isinstance(command, TakeOver) for command in w.bus.told) == 1
+
+
+async def test_what_was_said_before_another_start_of_what_runs_is_asked_again() -> None:
+    async with world(replace(QUICK, patience=20.0)) as w:
+        async with w.connected() as cp:
+            await begin(w, cp)
+            await read(w, cp, 1010)
+        w.readings.may_look.clear()
+        async with w.connected() as cp:
+            await read(w, cp, 1020)
+            at = w.clock.now().isoformat().replace("+00:00", "Z")
+            start = {"connectorId": 1, "idTag": "ALICE", "meterStart": 1030, "timestamp": at}
+            assert (await cp.call("StartTransaction", start))["transactionId"] == 2
+            w.readings.may_look.set()
+            await eventually(lambda: w.readings.looked == [1])
+            for wh in (1040, 1050):
+                await read(w, cp, wh)
+        assert w.readings.taken == []
+        assert [one.flags for one in w.bus.all(MeterValuesRecorded)[2:]] == [("ended_transaction",)] * 2
 
 
 @pytest.mark.parametrize(
