@@ -7,6 +7,7 @@ command id; then `LogAwayError` ends the connection without an answer, so that t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -174,7 +175,7 @@ class Exchange:
         if taken.carried is not None:
             look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
             try:
-                found = await self._patiently(lambda left: look(), None)
+                found = await self._patiently(lambda left: look(), None, reads=True)
             except (LogError, UnknownEventError) as error:
                 who = self.connection.key
                 logger.error("what was read beside transaction %d of %s/%s: %s", number, *who, error)
@@ -204,12 +205,16 @@ class Exchange:
     def _deadline(self, patience: float | None) -> float:
         return self._began + (self.connection.services.options.patience if patience is None else patience)
 
-    async def _patiently(self, attempt: Callable[[float], Awaitable[_R]], patience: float | None) -> _R:
+    async def _patiently(
+        self, attempt: Callable[[float], Awaitable[_R]], patience: float | None, *, reads: bool = False
+    ) -> _R:
+        """Again while the log is away. What only `reads` takes no place from its tenant's messages."""
         services = self.connection.services
         loop, deadline = asyncio.get_running_loop(), self._deadline(patience)
         while (left := deadline - loop.time()) > 0:
             try:
-                async with asyncio.timeout(left), services.shares.of(self.tenant):
+                share = contextlib.nullcontext() if reads else services.shares.of(self.tenant)
+                async with asyncio.timeout(left), share:
                     result = await attempt(deadline - loop.time())
                 services.health.answered()
                 return result

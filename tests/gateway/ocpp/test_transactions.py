@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from commands.charge_point import RecordMeterValues, See, TakeOver
 from domain.aggregate import UnknownEventError
 from domain.charge_point import MeterValuesRecorded, TransactionStopped
+from gateway.ocpp.limits import Shares
 from gateway.ocpp.ports import Tenant
 from streams.envelope import DamagedRecordError
 from streams.log import LogDamaged
@@ -110,16 +112,20 @@ async def test_meter_values_are_told_while_nobody_says_what_is_open_and_carry_th
         assert [registers(one.gathered) for one in told(w)] == [[], [], [1020]]
 
 
-async def test_what_takes_longer_than_meter_values_wait_is_asked_for_once_and_known_to_the_next_ones() -> (
-    None
-):
-    """However slow the log is for all that come back: none of them asks again with each message."""
+async def test_what_takes_longer_than_meter_values_wait_is_asked_for_once_and_known_to_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However slow the log is for all that come back: none of them asks again with each message, nor takes the place
+    of a message of its tenant meanwhile."""
+    monkeypatch.setattr(Shares, "EACH", 1)
     async with world(replace(QUICK, patience=20.0)) as w:
         async with w.connected() as cp:
             await begin(w, cp)
             for wh in (1010, 1020):
                 await read(w, cp, wh)
         w.readings.may_look.clear()
+        tenants = w.directory.tenants
+        tenants["demo"] = msgspec.structs.replace(tenants["demo"], worker_pool_size=1)
         async with w.connected() as cp:
             for wh in (1030, 1040):
                 await read(w, cp, wh)
