@@ -92,7 +92,8 @@ async def replay(options: argparse.Namespace) -> int:
     count = 0
 
     def wanted(decision: Decision) -> bool:
-        return bool(decision.events) and options.tenant in (None, decision.meta.tenant)
+        counts = bool(decision.events) and not decision.repeat
+        return counts and options.tenant in (None, decision.meta.tenant)
 
     async with (
         _opened(options) as backbone,

@@ -49,6 +49,8 @@ class Held:
     """The offset of the first change, and the epoch there."""
     writing: dict[str, Block] = field(default_factory=dict)
     writing_first: tuple[int, int] | None = None
+    taking: bool = False
+    """Whether blocks were read that are needed at once: none is dropped."""
     gone: bool = False
 
 
@@ -122,7 +124,11 @@ class BlockWriter:
             for lane in lanes:
                 if lane not in held.lanes:
                     begun.setdefault(lane, spot.offset)
-        await self._read(held, list(begun.items()))
+        held.taking = True
+        try:
+            await self._read(held, list(begun.items()))
+        finally:
+            held.taking = False
         if held.gone:
             return
         for spot, lanes in work:
@@ -168,6 +174,8 @@ class BlockWriter:
         for held in self._held.values():
             if self._kept <= MOST_KEPT:
                 return
+            if held.taking:
+                continue
             for lane, block in [*held.lanes.items()]:
                 if self._kept <= MOST_KEPT:
                     return

@@ -142,6 +142,7 @@ class FrameProjector(Listener):
                     await asyncio.wait_for(self._finish(member), 2)
             finally:
                 await member.close()
+                await self.lost(frozenset(self._missing.keys() | self._reached.keys()))
 
     async def _finish(self, member: Member) -> None:
         await self._kept.write()

@@ -184,8 +184,12 @@ class Group(Listener):
                 for sink, place, offset in await self._commit(member, self._begins if every else awaited):
                     if sink.settled is not None:
                         sink.settled(place, offset)
-            except (LogUnavailable, TransientError) as error:
-                logger.warning("%s: %s", self.group, error)
+            except Exception as error:
+                # Whatever it is, nobody would miss us: positions and what is kept back would stand still in silence.
+                if isinstance(error, LogUnavailable | TransientError):
+                    logger.warning("%s: %s", self.group, error)
+                else:
+                    logger.exception("%s cannot commit", self.group)
                 self._moved.set()
                 await asyncio.sleep(COMMIT_AGAIN)
             if every:

@@ -139,16 +139,21 @@ class Projector:
             for fact in facts
             for event in all_events(fact.decision, self._events)
         ]
+        batch = _Batch()
+        if work:
+            # First of all: blocks take what they are given in order, whatever raises on somebody's facts.
+            held = self.kept.held(place)
+            for fact, event, meta in work:
+                self._gather(batch, kind_of(event.originator_id), fact, event, meta)
+            if batch.spots:
+                await self.kept.take(held, batch.spots)
         told = [write for fact in facts for write in self._stories(fact)] if self._stories else []
         if work or told:
-            held = self.kept.held(place)
             await self._read_letters()
             cache = self._caches.setdefault(place, OrderedDict())
             await self._load(work, cache)
-            batch = self._project(work, cache)
+            self._project(batch, work, cache)
             try:
-                if batch.spots:
-                    await self.kept.take(held, batch.spots)
                 applied = await self._apply(place, batch, told, cache)
             except BaseException:
                 # Also where the partition was taken away meanwhile: what was not written is not there.
@@ -276,13 +281,13 @@ class Projector:
                 document = {k: v for k, v in document.items() if k not in _STORES}
             cache[(*place, id)] = (version if isinstance(version, int) else 0, document)
 
-    def _project(self, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]) -> _Batch:
-        batch = _Batch()
+    def _project(
+        self, batch: _Batch, work: Sequence[tuple[Fact, Event, Meta]], cache: OrderedDict[Key, Held]
+    ) -> None:
         changed: dict[Key, tuple[View, Target, Fact]] = {}
         before: dict[Key, Held] = {}
         for fact, event, meta in work:
             kind = kind_of(event.originator_id)
-            self._gather(batch, kind, fact, event, meta)
             if fact.decision.repeat:
                 continue
             for view in self._views_of(event):
@@ -324,7 +329,6 @@ class Projector:
             batch.add(view.name, key, fact, writes_of(view, target, version, document, before.get(key)))
         while len(cache) > CACHED:
             cache.popitem(last=False)
-        return batch
 
     def _gather(self, batch: _Batch, kind: str, fact: Fact, event: Event, meta: Meta) -> None:
         """What goes into blocks, repeats too, so that they are the same whoever folds them. Where an event cannot be

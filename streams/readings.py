@@ -7,15 +7,17 @@ that a charge point comes back to, and where a transaction ends without a word o
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
 from commands.base import Area, Meta
-from domain.aggregate import Event, EventRegistry
+from domain.aggregate import Event, EventRegistry, UnknownEventError
 from domain.charge_point import (
     ReadingTaken,
     TransactionClosed,
@@ -24,7 +26,7 @@ from domain.charge_point import (
 )
 from domain.values import Carried
 from streams.envelope import DamagedRecordError, Reading, decode_entry, raw, record
-from streams.log import Log, Stored, TopicPartition
+from streams.log import Log, LogUnavailable, Stored, TopicPartition
 from streams.ranges import BATCH, stretch
 from streams.topology import partition_of, readings_topic
 
@@ -42,12 +44,58 @@ class Found(NamedTuple):
     reading: ReadingTaken
 
 
+@dataclass(slots=True, eq=False)
+class _Search:
+    """The readings of one transaction behind its mark, from `begin` on; `failure` is why one cannot be read.
+
+    `proven` once that of the mark was seen where it stands; `by_time` where it is gone, and what was read since the
+    mark's time is looked for.
+    """
+
+    charge_point: str
+    transaction_id: int
+    carried: Carried
+    begin: int
+    found: list[Found] = field(default_factory=list)
+    failure: Exception | None = None
+    proven: bool = False
+    by_time: bool = False
+
+    @property
+    def late(self) -> datetime:
+        """What was taken and received after it does not belong to the mark."""
+        return self.carried.until + LONGEST_APPEND
+
+    def is_astray(self, end: int) -> bool:
+        """Whether a partition that ends there has lost its end since the mark was set."""
+        return self.begin > end or (self.carried.call is not None and not self.proven)
+
+    def take(self, stored: Stored, events: EventRegistry) -> None:
+        """A record of its charge point."""
+        if self.failure is not None or stored.offset < self.begin:
+            return
+        try:
+            reading = _reading(stored, events)
+        except (DamagedRecordError, UnknownEventError) as error:
+            self.failure = error
+            return
+        if not self.by_time and stored.offset <= self.carried.offset:
+            self.proven = reading.call == self.carried.call
+        elif reading.transaction_id == self.transaction_id:
+            self.found.append(Found(stored.offset, reading))
+
+
+Question = tuple[_Search, "asyncio.Future[Sequence[Found]]"]
+
+
 class Readings:
     """Where an edge puts readings, and finds those of edges before it."""
 
     def __init__(self, log: Log, events: EventRegistry) -> None:
         self._log = log
         self._events = events
+        self._asked: dict[TopicPartition, list[Question]] = {}
+        self._answering: dict[TopicPartition, asyncio.Task[None]] = {}
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
         """Returns its offset once it is durable. Raises LogUnavailable: whether it was taken is then unknown."""
@@ -62,37 +110,76 @@ class Readings:
         return (await self._log.ends([place]))[place]
 
     async def behind(self, charge_point: str, transaction_id: int, carried: Carried) -> Sequence[Found]:
-        """The readings of a transaction behind the mark, in order. Raises LogUnavailable, LogDamaged."""
-        return await behind(self._log, self._events, charge_point, transaction_id, carried)
+        """The readings of a transaction behind the mark, in order. Raises LogUnavailable, LogDamaged,
+        DamagedRecordError, UnknownEventError.
+
+        Whoever asks while their partition is read shares the next reading: a herd that comes back costs a few.
+        """
+        place = _place(charge_point)
+        answer: asyncio.Future[Sequence[Found]] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(place, []).append((_search(charge_point, transaction_id, carried), answer))
+        if place not in self._answering:
+            self._answering[place] = asyncio.create_task(self._answer(place))
+        return await answer
+
+    async def _answer(self, place: TopicPartition) -> None:
+        """Until nobody asks."""
+        asked: Sequence[Question] = ()
+        try:
+            while asked := self._asked.pop(place, ()):
+                failure: Exception | None = None
+                try:
+                    await _look(self._log, self._events, place, [search for search, _ in asked])
+                except Exception as error:
+                    failure = error
+                for search, answer in asked:
+                    if not answer.done():
+                        why = failure or search.failure
+                        answer.set_result(search.found) if why is None else answer.set_exception(why)
+        finally:
+            del self._answering[place]
+            for _, answer in (*asked, *self._asked.pop(place, ())):
+                if not answer.done():
+                    answer.set_exception(LogUnavailable("the reading was broken off"))
 
 
-async def behind(
-    log: Log, events: EventRegistry, charge_point: str, transaction_id: int, carried: Carried
-) -> Sequence[Found]:
-    """As `Readings.behind`. A topic that has lost its end since the mark was set is read from the mark's time on."""
-    place = _place(charge_point)
+async def _look(log: Log, events: EventRegistry, place: TopicPartition, searches: Sequence[_Search]) -> None:
+    """All of one partition. Where it has lost its end since a mark was set, it is read from the mark's time on.
+    Raises LogUnavailable, LogDamaged.
+    """
     end = (await log.ends([place]))[place]
-    start = carried.offset if carried.call is not None else carried.offset + 1
-    found: list[Found] = []
-    lost = start > end or (carried.call is not None and start == end)
-    if not lost:
-        async with contextlib.aclosing(stretch(log, place, start, end)) as batches:
-            async for batch in batches:
-                if carried.call is not None and batch[0].offset <= carried.offset:
-                    first = _reading(batch[0], events)
-                    if first.originator_id != charge_point or first.call != carried.call:
-                        lost = True
-                        break
-                if _take(found, batch, events, charge_point, transaction_id, carried):
-                    break
-    if lost:
-        found = []
-        start = await _before(log, place, end, carried.until - LONGEST_APPEND)
-        async with contextlib.aclosing(stretch(log, place, start, end)) as batches:
-            async for batch in batches:
-                if _take(found, batch, events, charge_point, transaction_id, carried):
-                    break
-    return [one for one in found if lost or one.offset > carried.offset]
+    near: list[_Search] = []
+    for search in sorted(searches, key=lambda one: one.begin):
+        if near and search.begin - near[-1].begin > BATCH:
+            await _walk(log, events, place, near, end)
+            near = []
+        near.append(search)
+    await _walk(log, events, place, near, end)
+    for search in searches:
+        if search.failure is None and search.is_astray(end):
+            search.found, search.by_time = [], True
+            search.begin = await _before(log, place, end, search.carried.until - LONGEST_APPEND)
+            await _walk(log, events, place, [search], end)
+
+
+async def _walk(
+    log: Log, events: EventRegistry, place: TopicPartition, searches: Sequence[_Search], end: int
+) -> None:
+    """From the first of them on, until the end or until no more is to be expected: what stands there was received
+    long after their marks' times, and taken by the log then too. A log that was restored took all of it when it was.
+    """
+    wanted: dict[bytes | None, list[_Search]] = {}
+    for search in searches:
+        wanted.setdefault(search.charge_point.encode(), []).append(search)
+    late = max(search.late for search in searches)
+    begin = min(search.begin for search in searches)
+    async with contextlib.aclosing(stretch(log, place, begin, end)) as batches:
+        async for batch in batches:
+            for stored in batch:
+                if _taken_at(stored) > late and _received_at(stored) > late:
+                    return
+                for search in wanted.get(stored.key, ()):
+                    search.take(stored, events)
 
 
 async def completed(log: Log, events: EventRegistry, event: Event) -> Event:
@@ -104,8 +191,11 @@ async def completed(log: Log, events: EventRegistry, event: Event) -> Event:
         return event
     if event.carried is None or (isinstance(event, TransactionStopped) and not event.assumed):
         return event
-    beside = await behind(log, events, event.originator_id, event.transaction_id, event.carried)
-    found = [one for one in beside if one.reading.timestamp <= event.timestamp + APART]
+    search = _search(event.originator_id, event.transaction_id, event.carried)
+    await _look(log, events, _place(event.originator_id), [search])
+    if search.failure is not None:
+        raise search.failure
+    found = [one for one in search.found if one.reading.timestamp <= event.timestamp + APART]
     samples = dict.fromkeys((*event.samples, *(sample for one in found for sample in one.reading.samples)))
     whole = msgspec.structs.replace(event, samples=tuple(sorted(samples, key=lambda sample: sample.at)))
     if isinstance(whole, TransactionStopped):
@@ -116,24 +206,9 @@ async def completed(log: Log, events: EventRegistry, event: Event) -> Event:
     return msgspec.structs.replace(whole, occurred_at=last)
 
 
-def _take(
-    found: list[Found],
-    batch: Sequence[Stored],
-    events: EventRegistry,
-    charge_point: str,
-    transaction_id: int,
-    carried: Carried,
-) -> bool:
-    """Whether no more is to be expected."""
-    key = charge_point.encode()
-    for stored in batch:
-        if datetime.fromtimestamp(stored.timestamp / 1000, UTC) > carried.until + LONGEST_APPEND:
-            return True
-        if stored.key == key:
-            reading = _reading(stored, events)
-            if reading.transaction_id == transaction_id:
-                found.append(Found(stored.offset, reading))
-    return False
+def _search(charge_point: str, transaction_id: int, carried: Carried) -> _Search:
+    begin = carried.offset if carried.call is not None else carried.offset + 1
+    return _Search(charge_point, transaction_id, carried, begin)
 
 
 async def _before(log: Log, place: TopicPartition, end: int, moment: datetime) -> int:
@@ -144,9 +219,22 @@ async def _before(log: Log, place: TopicPartition, end: int, moment: datetime) -
         start = max(begin, start - BATCH)
         async with contextlib.aclosing(stretch(log, place, start, min(start + 1, end))) as batches:
             async for batch in batches:
-                if datetime.fromtimestamp(batch[0].timestamp / 1000, UTC) < moment:
+                if _taken_at(batch[0]) < moment:
                     return start
     return start
+
+
+def _taken_at(stored: Stored) -> datetime:
+    return datetime.fromtimestamp(stored.timestamp / 1000, UTC)
+
+
+def _received_at(stored: Stored) -> datetime:
+    """As its edge says; where it cannot be read, as the log does: it may be another charge point's."""
+    with contextlib.suppress(DamagedRecordError):
+        entry = decode_entry(stored)
+        if isinstance(entry, Reading):
+            return entry.meta.at
+    return _taken_at(stored)
 
 
 def _reading(stored: Stored, events: EventRegistry) -> ReadingTaken:

@@ -54,9 +54,13 @@ def decides_nothing(
     running: Running | None,
     contexts: Collection[str | None],
     at: datetime,
+    now: datetime,
     clock_offset_s: int,
 ) -> bool:
-    """Whether these MeterValues, received `at`, change nothing but what was read: literally all of this."""
+    """Whether these MeterValues, received `at`, change nothing but what was read: literally all of this. Where they
+    waited for their tenant's rate, or for their charge point's bytes, they are as late as it is `now`: who looks for
+    readings behind a mark looks no further than soon after its time.
+    """
     return (
         running is not None
         and running.open
@@ -64,7 +68,7 @@ def decides_nothing(
         and command.call is not None
         and not command.flags
         and running.due_at is not None
-        and at < running.due_at
+        and now < running.due_at
         and len(running.gathered) + len(command.samples) <= GATHERED_MOST
         and len(bytes(command.values)) <= VALUES_MOST
         and ROUTINE.issuperset(contexts)

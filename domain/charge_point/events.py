@@ -345,7 +345,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
             self._hold(state)
             return
         transaction.left_at = None
-        transaction.carried = self.carried or transaction.carried
+        transaction.carried = _newer(transaction.carried, self.carried)
         _heard(transaction, self)
         if self.relay:
             transaction.relayed_at, transaction.pending = self.timestamp, []
@@ -358,7 +358,7 @@ class MeterValuesRecorded(Timed, frozen=True, kw_only=True, tag="charge_point.me
         if ended is not None:
             room = PENDING_MOST - state.waiting() + len(ended.pending)
             ended.pending = list(thinned([*ended.pending, *self.held], max(2, room)))
-            ended.carried = self.carried or ended.carried
+            ended.carried = _newer(ended.carried, self.carried)
         elif self.held:
             strays = [
                 Stray(connector_id=self.connector_id, at=self.timestamp, sample=one) for one in self.held
@@ -779,6 +779,13 @@ def _heard(transaction: Open, event: Timed) -> None:
     """It showed itself."""
     transaction.heard_at = event.timestamp
     transaction.seen_at = max(transaction.seen_at, event.showed_itself_at)
+
+
+def _newer(known: Carried | None, said: Carried | None) -> Carried | None:
+    """A mark never goes back in time: the command of an earlier connection may come however late."""
+    if known is None or said is None:
+        return said or known
+    return known if said.until < known.until else said
 
 
 def _ended(running: Open, at: datetime) -> Ended:

@@ -174,6 +174,8 @@ class Connection:
         self._incoming, _ = calls.close_incoming(self._incoming)
         if self._worker is not None:
             self._worker.cancel()
+        for taking in self.transactions.taking.values():
+            taking.cancel()
         metrics.CLOSED.labels(reason if not reason.startswith("closed") else "closed").inc()
         if reason == "replaced":
             return

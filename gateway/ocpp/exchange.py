@@ -7,6 +7,8 @@ command id; then `LogAwayError` ends the connection without an answer, so that t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -17,6 +19,7 @@ import msgspec
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
+from domain.aggregate import UnknownEventError
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.values import CallNumber, Carried
 from gateway.ocpp.ports import Listed, Tenant, opened
@@ -24,13 +27,15 @@ from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
-from streams.log import LogUnavailable
+from streams.log import LogError, LogUnavailable
 
 if TYPE_CHECKING:
     from gateway.ocpp.connection import Connection
 
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
+logger = logging.getLogger(__name__)
+
 _TAG_LENGTH = 20
 _session_id = lru_cache(maxsize=50_000)(session_id)  # each message of a transaction asks for it
 
@@ -140,23 +145,43 @@ class Exchange:
 
     async def transaction(self, number: int, patience: float | None = None) -> Running | None:
         """What is known of a transaction; of one that began on a connection before, the log is asked once, and what
-        earlier edges left beside the events is read. Raises LogAwayError."""
-        transactions, services = self.connection.transactions, self.connection.services
+        earlier edges left beside the events is read. Who has no patience for that leaves it to whoever names the
+        transaction next. Raises LogAwayError, also where that cannot be read: it is damaged, or an edge of a newer
+        release has written it.
+        """
+        transactions = self.connection.transactions
         if transactions.is_older(number):
-            command = TakeOver(
-                tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number
-            )
-            meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
-            reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), patience)
-            if reply.refusal is not None:
-                return None
-            taken = msgspec.json.decode(reply.result, type=TakenOver)
-            found: Sequence[tuple[int, ReadingTaken]] = ()
-            if taken.carried is not None:
-                look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
-                found = await self._patiently(lambda left: look(), patience)
-            transactions.taken_over(number, taken, found)
+            taking = transactions.taking.get(number)
+            if taking is None:
+                taking = asyncio.create_task(self._take_over(number))
+                transactions.take(number, taking)
+            try:
+                async with asyncio.timeout_at(self._deadline(patience)):
+                    await asyncio.shield(taking)
+            except TimeoutError:
+                raise LogAwayError from None
         return transactions.known.get(number)
+
+    async def _take_over(self, number: int) -> None:
+        transactions, services = self.connection.transactions, self.connection.services
+        began = transactions.next
+        command = TakeOver(tenant=self.tenant.id, charge_point_id=self.charge_point_id, transaction_id=number)
+        meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|transaction")
+        reply = await self._patiently(lambda left: services.bus.ask(command, meta, left), None)
+        if reply.refusal is not None:
+            return
+        taken = msgspec.json.decode(reply.result, type=TakenOver)
+        found: Sequence[tuple[int, ReadingTaken]] = ()
+        if taken.carried is not None:
+            look = partial(services.readings.behind, command.aggregate_id, number, taken.carried)
+            try:
+                found = await self._patiently(lambda left: look(), None, reads=True)
+            except (LogError, UnknownEventError) as error:
+                who = self.connection.key
+                logger.error("what was read beside transaction %d of %s/%s: %s", number, *who, error)
+                raise LogAwayError from error
+        if transactions.next == began:  # else what has begun since may have ended it
+            transactions.taken_over(number, taken, found)
 
     async def mark(self, running: Running) -> Carried:
         """Behind which readings of the transaction will stand from now on. Raises LogAwayError."""
@@ -177,13 +202,19 @@ class Exchange:
             parent_id_tag=parent if 0 < len(parent) <= _TAG_LENGTH else None,
         )
 
-    async def _patiently(self, attempt: Callable[[float], Awaitable[_R]], patience: float | None) -> _R:
+    def _deadline(self, patience: float | None) -> float:
+        return self._began + (self.connection.services.options.patience if patience is None else patience)
+
+    async def _patiently(
+        self, attempt: Callable[[float], Awaitable[_R]], patience: float | None, *, reads: bool = False
+    ) -> _R:
+        """Again while the log is away. What only `reads` takes no place from its tenant's messages."""
         services = self.connection.services
-        loop = asyncio.get_running_loop()
-        deadline = self._began + (services.options.patience if patience is None else patience)
+        loop, deadline = asyncio.get_running_loop(), self._deadline(patience)
         while (left := deadline - loop.time()) > 0:
             try:
-                async with asyncio.timeout(left), services.shares.of(self.tenant):
+                share = contextlib.nullcontext() if reads else services.shares.of(self.tenant)
+                async with asyncio.timeout(left), share:
                     result = await attempt(deadline - loop.time())
                 services.health.answered()
                 return result

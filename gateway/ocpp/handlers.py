@@ -156,11 +156,12 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
         patience = connection.services.options.authorize_patience
         running = await exchange.transaction(message.transaction_id or 0, patience)
     contexts = {sample.context for value in message.meter_value for sample in value.sampled_value}
-    if decides_nothing(command, running, contexts, exchange.at, transactions.clock_offset_s):
-        reading = taken(command, story, exchange.at, transactions.clock_offset_s)
+    at, now = exchange.at, exchange.now()
+    if decides_nothing(command, running, contexts, at, now, transactions.clock_offset_s):
+        reading = taken(command, story, at, transactions.clock_offset_s)
         assert running is not None
         running.add(await exchange.note(reading, correlation_id=story), reading)
-        connection.read(exchange.at)
+        connection.read(at)
         return core.MeterValuesConfirmation()
     command = fitting(command)
     if running is None:

@@ -129,6 +129,7 @@ class Shares:
             return self._open
         size, pool = self._pools.get(tenant.id, (0, None))
         if pool is None or size != tenant.worker_pool_size:
-            size, pool = tenant.worker_pool_size, asyncio.Semaphore(max(1, size) * self.EACH)
+            size = tenant.worker_pool_size
+            pool = asyncio.Semaphore(max(1, size) * self.EACH)
             self._pools[tenant.id] = (size, pool)
         return pool

@@ -7,8 +7,10 @@ connection says is left to the charge point's aggregate.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from commands.charge_point import ConnectedReply, Started, TakenOver
 from commands.charge_point.readings import CARRIED_EVERY_S, Running
@@ -17,18 +19,30 @@ from domain.values import CallNumber, Carried
 
 
 class Transactions:
-    """`known` by number, None where there is nothing to know."""
+    """`known` by number, None where there is nothing to know; `taking` are being asked for. The next one that begins
+    gets the number `next`, or a later one."""
 
-    __slots__ = ("_next", "clock_offset_s", "known")
+    __slots__ = ("clock_offset_s", "known", "next", "taking")
 
     def __init__(self, connected: ConnectedReply) -> None:
-        self._next = connected.next_transaction_id
+        self.next = connected.next_transaction_id
         self.clock_offset_s = connected.clock_offset_s
         self.known: dict[int, Running | None] = {}
+        self.taking: dict[int, asyncio.Task[None]] = {}
 
     def is_older(self, number: int) -> bool:
         """Whether it began on a connection before, and nothing is known of it yet."""
-        return 0 < number < self._next and number not in self.known
+        return 0 < number < self.next and number not in self.known
+
+    def take(self, number: int, taking: asyncio.Task[None]) -> None:
+        """It is being asked for, until this ends."""
+        self.taking[number] = taking
+        taking.add_done_callback(partial(self._asked, number))
+
+    def _asked(self, number: int, taking: asyncio.Task[None]) -> None:
+        del self.taking[number]
+        if not taking.cancelled():
+            taking.exception()  # whoever still waits raises it
 
     def taken_over(self, number: int, reply: TakenOver, found: Sequence[tuple[int, ReadingTaken]]) -> None:
         """It began on a connection before; these readings were carried nowhere yet, as far as anybody knows."""
@@ -44,9 +58,9 @@ class Transactions:
         """A start was answered. An answer that was given before, to the same start, says nothing of what is open; and
         what else runs on the connector may be over with it (START-7)."""
         self.clock_offset_s = reply.clock_offset_s
-        if reply.transaction_id < self._next:
+        if reply.transaction_id < self.next:
             return
-        self._next = reply.transaction_id + 1
+        self.next = reply.transaction_id + 1
         for one in self.known.values():
             if one is not None and one.connector_id == connector_id:
                 one.open = False

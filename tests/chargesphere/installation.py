@@ -58,7 +58,8 @@ async def open_installation(data: Path) -> Backbone:
 
 
 async def live(data: Path) -> None:
-    """One charge of 5 kWh on a roaming token, with a reading beside its events; nothing is delivered yet."""
+    """One charge of 5 kWh on a roaming token; nothing is delivered yet. A reading beside its events has two records,
+    as where the outcome of an append was not known."""
     backbone = await open_installation(data)
     try:
         now = datetime.now(UTC)
@@ -100,7 +101,8 @@ async def live(data: Path) -> None:
             assert reply.refusal is None, reply.message
         reading = _reading(now)
         meta = Meta(command_id="r1", at=now, tenant=TENANT, correlation_id=STORY)
-        await Readings(backbone.log, nouns.EVENTS).append(reading, meta)
+        for _ in range(2):
+            await Readings(backbone.log, nouns.EVENTS).append(reading, meta)
         recorder = FrameRecorder(backbone.log, backbone.vault)
         recorder.record(_frame(now))
         backbone.start("recorder", recorder.run)

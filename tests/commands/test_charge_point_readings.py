@@ -51,9 +51,15 @@ def running(**values: Any) -> Running:
 
 
 def nothing(
-    one: Running | None, said: RecordMeterValues, *contexts: str | None, at: float = 30, offset: int = 0
+    one: Running | None,
+    said: RecordMeterValues,
+    *contexts: str | None,
+    at: float = 30,
+    waited: float = 0,
+    offset: int = 0,
 ) -> bool:
-    return decides_nothing(said, one, contexts or ("Sample.Periodic",), after(at), offset)
+    now = after(at + waited)
+    return decides_nothing(said, one, contexts or ("Sample.Periodic",), after(at), now, offset)
 
 
 @pytest.mark.parametrize("context", ["Sample.Periodic", "Sample.Clock", None])
@@ -94,6 +100,11 @@ def test_a_reading_that_is_due_for_a_relay_decides() -> None:
     assert nothing(running(), command(timestamp=after(59)), at=59.9)
     assert not nothing(running(), command(timestamp=after(60)), at=60)
     assert not nothing(running(due_at=None), command())
+
+
+def test_a_reading_that_waited_until_a_relay_is_due_decides() -> None:
+    assert nothing(running(), command(), waited=29.9)
+    assert not nothing(running(), command(), waited=30)
 
 
 def test_a_reading_near_a_limit_decides() -> None:
@@ -154,6 +165,18 @@ def test_a_relay_carries_what_was_read_beside_since_the_last_one() -> None:
     last = case.last(MeterValuesRecorded)
     assert registers(last.relay) == [1020, 1030, 1040]
     assert (last.carried, case.state.open[1].carried) == (LATER, LATER)
+
+
+def test_a_command_that_comes_late_from_a_connection_before_sets_no_older_mark() -> None:
+    """Who looks for readings behind an old mark looks no further than soon after its time."""
+    case = charging()
+    case.meter(40, 1040, transaction_id=1, gathered=GATHERED, carried=LATER)
+    case.meter(4000, 1020, transaction_id=1, gathered=GATHERED[:1], carried=MARK)
+    assert case.state.open[1].carried == LATER
+    case.do(EndTransaction, 4001, transaction_id=1, reason="stuck")
+    case.meter(4002, 1020, transaction_id=1, gathered=GATHERED[:1], carried=MARK)
+    case.do(TakeOver, 4003, transaction_id=1)
+    assert case.reply == TakenOver(connector_id=1, carried=LATER)
 
 
 def test_what_is_carried_before_a_relay_is_due_waits_for_it() -> None:

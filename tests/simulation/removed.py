@@ -357,7 +357,7 @@ def a_write_broken_off_is_believed() -> list[Patch]:
 def gaps_are_applied_over() -> list[Patch]:
     whole = projector.Projector._project
 
-    def project(self: Any, work: Any, cache: Any) -> Any:
+    def project(self: Any, batch: Any, work: Any, cache: Any) -> Any:
         for _, event, meta in work:
             for view in self._views.get(kind_of(event.originator_id), ()):
                 db, id = view.target(event, meta)
@@ -365,7 +365,7 @@ def gaps_are_applied_over() -> list[Patch]:
                 version, document = cache[key]
                 if document is not None and event.originator_version > version + 1:
                     cache[key] = (event.originator_version - 1, document)
-        return whole(self, work, cache)
+        return whole(self, batch, work, cache)
 
     return [
         (projector.Projector, "_project", project),

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from projections import blocks as projected
 from projections.blocks import Block, Entry, List
-from projections.store import Applied, Document, PositionKey, Query, StoreRejected, StoreUnavailable, Write
+from projections.store import (
+    Applied,
+    Document,
+    Page,
+    PositionKey,
+    Query,
+    StoreRejected,
+    StoreUnavailable,
+    Write,
+)
 from projections.store.sqlite import SqliteReadStore
 from streams import blocks
 from streams.blocks import BlockWriter, Spot
@@ -221,6 +230,43 @@ async def test_a_block_that_is_being_written_is_never_read_anew(monkeypatch: pyt
     await writing
     await writer.write()
     assert stored(shelf) == folded([spot(0), spot(1, minute=5), spot(2)])
+
+
+class SlowReads(SimReadStore):
+    """One reading waits until it is told to go on."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__(shelf)
+        self.waits = False
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def find(self, query: Query) -> Page:
+        if self.waits:
+            self.waits = False
+            self.begun.set()
+            await self.go_on.wait()
+        return await super().find(query)
+
+
+async def test_a_block_that_is_needed_at_once_is_not_dropped_while_another_one_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where memory is short for another partition meanwhile: a block that began anew would be no fold."""
+    shelf = Shelf()
+    store = SlowReads(shelf)
+    writer = BlockWriter(store, refused)
+    await writer.take(writer.held(PLACE), [spot(0)])
+    await writer.write()
+    monkeypatch.setattr(blocks, "MOST_KEPT", 0)
+    store.waits = True
+    taking = asyncio.create_task(writer.take(writer.held(PLACE), [spot(1), spot(2, minute=5)]))
+    await store.begun.wait()
+    await writer.take(writer.held(PLACE._replace(partition=4)), [spot(3)])
+    store.go_on.set()
+    await taking
+    await writer.write()
+    ours = {id: document for id, document in stored(shelf).items() if "frames-3" in id}
+    assert ours == folded([spot(0), spot(1), spot(2, minute=5)])
 
 
 async def test_a_write_that_was_under_way_when_the_partition_went_says_nothing_of_its_next_life() -> None:

@@ -298,6 +298,33 @@ class Keeping:
         return self.first
 
 
+async def test_whatever_a_commit_raises_positions_move_again_after_it(embedded: SqliteLog) -> None:
+    """They, and what is kept back, would stand still and nobody would say so."""
+
+    class Breaking(Keeping):
+        broken = True
+
+        async def write_due(self) -> None:
+            if self.broken:
+                self.broken = False
+                raise ZeroDivisionError("a mistake of ours")
+            await super().write_due()
+
+    begun = await claim(embedded, "a")
+    await write(embedded, added("a", 1, 5, begun))
+    keeping = Breaking()
+    keeping.may_write = True
+    follower = Follower(
+        embedded, "g", [Area.CHARGE_POINT], "one", keeping.handle, commit_every=0.02, keeper=keeping
+    )
+    task = asyncio.create_task(follower.run())
+    await until(lambda: _is_at(embedded, (begun + 2, str(begun))))
+    assert not keeping.broken
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_no_position_passes_what_is_kept_back(embedded: SqliteLog) -> None:
     """Also when the follower ends; what was kept back is handed over again after that."""
     begun = await claim(embedded, "a")

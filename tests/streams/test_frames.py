@@ -619,6 +619,37 @@ async def test_frames_are_projected_into_other_read_models_from_their_floor_on(
     ]
 
 
+async def test_what_could_not_be_committed_before_an_end_holds_up_nobody_after_it(
+    log: SqliteLog, store: SqliteReadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partition has gone to another node meanwhile: its position is that node's to commit."""
+
+    def place(number: int) -> TopicPartition:
+        return TopicPartition(FRAMES, partition_of(charge_point_key("demo", f"CP.{number}")))
+
+    def in_first_half(number: int) -> bool:
+        return place(number).partition < PARTITIONS // 2
+
+    ours = next(number for number in range(2, 100) if in_first_half(number) is not in_first_half(1))
+    nodes = ("b", "a") if in_first_half(1) else ("a", "b")
+    one, other = (FrameProjector(log, store, node) for node in nodes)
+
+    async def away(group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        raise LogUnavailable("no commit")
+
+    await append_one(log, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "commit", away)
+        async with running(one.run()):
+            await eventually(lambda: one.counts["projected"] == 1)
+    async with running(other.run()), running(one.run()):
+        await append_one(log, ours)
+        every = {place(1), place(ours)}
+        async with asyncio.timeout(20):
+            while (await log.committed("frames", [*every])).keys() != every:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
 async def test_a_frame_projected_twice_is_one_document(
     log: SqliteLog, vault: Vault, store: SqliteReadStore
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,19 @@ from domain.values import CallNumber, Carried, RegisterSample, Site
 from projections.blocks import Search, page
 from projections.mqtt import tell
 from projections.sample import SAMPLES, Sample, by_charge_point, samples_of
-from projections.store import Document, Query, ReadStore
+from projections.store import Document, Query, ReadStore, Write
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Claim, Decision, Fence, Reading, decode_events, encode, record
+from streams.envelope import (
+    Claim,
+    DamagedRecordError,
+    Decision,
+    Fence,
+    Reading,
+    decode_events,
+    encode,
+    record,
+)
+from streams.facts import Fact
 from streams.follower import Follower
 from streams.group import Group
 from streams.log import Record, TopicPartition
@@ -109,6 +120,72 @@ async def test_what_the_log_took_long_after_a_marks_time_is_not_looked_for(embed
     assert await found(embedded, old) == []
 
 
+async def test_a_log_that_was_restored_gives_the_readings_behind_a_mark(embedded: SqliteLog) -> None:
+    """A restore appends all of it anew: the log's times are those of the restore, those of receipt are not."""
+    then = NOW - timedelta(days=2)
+    late = timedelta(seconds=30) + LONGEST_APPEND
+    for number, seconds in enumerate((1, 2, late.total_seconds() + 1), 1):
+        await put(embedded, reading(number, number, timestamp=then + timedelta(seconds=seconds)))
+    carried = Carried(offset=-1, until=then + timedelta(seconds=30))
+    assert await found(embedded, carried) == [1, 2]
+    end = ended(TransactionClosed, why="abandoned", carried=carried, timestamp=then + timedelta(seconds=20))
+    closed: Any = await completed(embedded, nouns.EVENTS, end)
+    assert {one.energy_wh for one in closed.samples} == {5, 1, 2}
+
+
+class Herd:
+    """Charge points of one partition with one reading each, and how often it has been read."""
+
+    def __init__(self, log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        every = (f"charge_point|demo|H-{number}" for number in range(2_000))
+        self.ids = [id for id in every if partition_of(id) == PLACE.partition][:50]
+        self.readings = Readings(log, nouns.EVENTS)
+        self.opened = 0
+        self._reader = log.reader
+        monkeypatch.setattr(log, "reader", self.reader)
+
+    def reader(self) -> Any:
+        self.opened += 1
+        return self._reader()
+
+    async def found(self, id: str, carried: Carried) -> list[int]:
+        return [one.reading.call.number for one in await self.readings.behind(id, 1, carried)]
+
+
+async def test_a_herd_that_comes_back_is_answered_by_few_readings_of_its_partition(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each from its own mark on; nobody waits for one whose reading is damaged, or who does not wait any more."""
+    herd = Herd(embedded, monkeypatch)
+    assert len(herd.ids) == 50
+    await put(embedded, *(reading(n, n, of=id) for n in (1, 2) for id in herd.ids))
+    await embedded.append(*PLACE, [Record(herd.ids[7].encode(), b"{")])
+    marks = {id: mark(n, 1) for n, id in enumerate(herd.ids)}
+    gone = asyncio.create_task(herd.found(herd.ids[9], marks[herd.ids[9]]))
+    asked = [asyncio.create_task(herd.found(id, marks[id])) for id in herd.ids]
+    await asyncio.sleep(0)
+    gone.cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers.pop(7), DamagedRecordError)
+    assert answers == [[2]] * 49
+    assert herd.opened == 1
+    lost = await asyncio.gather(*(herd.found(id, mark(1_000, 1)) for id in herd.ids[:2]))
+    assert lost == [[1, 2], [1, 2]]
+
+
+async def test_marks_that_lie_far_apart_are_not_read_for_one_another(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day may lie between them."""
+    monkeypatch.setattr("streams.readings.BATCH", 10)
+    herd = Herd(embedded, monkeypatch)
+    old, new = herd.ids[:2]
+    await put(embedded, reading(1, 1, of=old), *(reading(n, n, of=herd.ids[2]) for n in range(2, 40)))
+    await put(embedded, reading(40, 40, of=new), reading(41, 41, of=new))
+    answers = await asyncio.gather(herd.found(old, mark(-1)), herd.found(new, mark(39, 40)))
+    assert ([*answers], herd.opened) == ([[1], [41]], 2)
+
+
 def ended(kind: type[Any], **values: Any) -> Any:
     common = {
         "originator_id": CP,
@@ -121,7 +198,7 @@ def ended(kind: type[Any], **values: Any) -> Any:
         "samples": (RegisterSample(at=NOW, energy_wh=Decimal(5)),),
         "carried": mark(-1),
     }
-    return kind(**common, **values)
+    return kind(**{**common, **values})
 
 
 async def test_an_end_that_nobody_reported_comes_with_all_readings_before_it(embedded: SqliteLog) -> None:
@@ -273,6 +350,38 @@ async def test_every_reading_is_listed_once_beside_the_charge_points_own(
     await Rebuild(embedded, Projector(rebuilt, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS)).go_on()
     assert await blocks_of(rebuilt) == await blocks_of(read_store)
     await rebuilt.close()
+
+
+async def test_a_charge_point_on_which_a_projector_raises_costs_no_neighbour_a_reading(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    """What its facts were handed over with is handed over again, aggregate by aggregate: blocks have it by then."""
+    same = [id for n in range(1000) if partition_of(id := f"charge_point|demo|M-{n}") == PLACE.partition]
+    ids = [CP, NEIGHBOUR, same[0]]
+    await put(embedded, *(reading(n, n, of=ids[n % 3], values=VALUES) for n in range(1, 7)))
+
+    def stories(fact: Fact) -> Sequence[Write]:
+        if fact.aggregate == NEIGHBOUR:
+            raise ZeroDivisionError("a mistake of ours")
+        return []
+
+    projector = Projector(read_store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=stories)
+    follower = Follower(
+        embedded, "p", (Area.CHARGE_POINT,), "n", projector.handle, readings=True, keeper=projector.kept
+    )
+    async with running(follower.run):
+        await eventually(lambda: [one.aggregate for one in follower.parked] == [NEIGHBOUR])
+        await eventually(lambda: follower.positions.get(PLACE) == 6)
+        await projector.kept.write()
+
+    def is_of(name: str, sample: Sample) -> bool:
+        return sample.charge_point_id == name
+
+    for id in ids:
+        name = id.rpartition("|")[2]
+        search = Search("ocpp_demo", SAMPLES, by_charge_point(name), 50)
+        items, _ = await page(read_store, search, samples_of, partial(is_of, name))
+        assert len(items) == 2, name
 
 
 async def blocks_of(store: ReadStore) -> dict[str, Document]:

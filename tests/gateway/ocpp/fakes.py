@@ -154,6 +154,9 @@ class FakeReadings:
         self.bus = bus
         self.taken: list[ReadingTaken] = []
         self.looked: list[int] = []
+        self.unreadable: Exception | None = None
+        self.may_look = asyncio.Event()
+        self.may_look.set()
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
         if self.bus.away:
@@ -169,6 +172,9 @@ class FakeReadings:
     ) -> list[tuple[int, ReadingTaken]]:
         if self.bus.away:
             raise LogUnavailable("the fake log is away")
+        if self.unreadable is not None:
+            raise self.unreadable
+        await self.may_look.wait()
         self.looked.append(transaction_id)
         return [
             (offset, reading)

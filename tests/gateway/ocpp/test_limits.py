@@ -120,3 +120,15 @@ async def test_one_tenants_storm_waits_and_does_not_hold_up_another() -> None:
         assert not waiting.done()
     await held[0].__aexit__(None, None, None)
     await waiting
+
+
+async def test_a_tenants_share_is_that_of_its_pool_and_follows_it() -> None:
+    w, shares = World(), Shares()
+    for size in (2, 3, 1):
+        tenant = w.tenant("demo", worker_pool_size=size)
+        for _ in range(size * Shares.EACH):
+            await asyncio.wait_for(shares.of(tenant).__aenter__(), 1)
+        waiting = asyncio.create_task(shares.of(tenant).__aenter__())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
