@@ -171,6 +171,8 @@ class Partition:
             if event.originator_version > entry.aggregate.version:
                 if event.begins or self._was_perhaps_forgotten(entry, event.timestamp):
                     self.states.begin_life(entry, self.folded, stood=entry.aggregate.exists)
+                    if event.begins and entry.aggregate.exists:
+                        entry.recent.clear()  # they were forgotten with the life before
                 entry.aggregate.take_in(event)
                 entry.copy = None
             self.states.dirty.add(event.originator_id)
