@@ -24,6 +24,17 @@ class Fact:
         """Whose it is."""
         return self.decision.reply.aggregate
 
+    @property
+    def received_at(self) -> datetime:
+        """When what it says was received."""
+        return received_at(self.written_at, self.decision)
+
+
+def received_at(written_at: datetime, decision: Decision) -> datetime:
+    """When what a decision says was received: not later than its record was written, which a restore writes anew, nor
+    than the edge said, whose clock may be fast."""
+    return min(written_at, decision.meta.at)
+
 
 class TransientError(Exception):
     """A neighbour is away: the same batch is handed over again, later."""

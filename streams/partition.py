@@ -47,6 +47,7 @@ from streams.envelope import (
     encode,
     raw,
 )
+from streams.facts import received_at
 from streams.log import LogError, Stored
 from streams.states import Entry, States
 from streams.topology import RETENTION
@@ -142,7 +143,8 @@ class Partition:
         """Offset and id of the commands that were decided last: whether the commands topic still holds them."""
         self.folded = 0
         self.time = EPOCH
-        """The log's, when it took the command or the decision that was decided or folded last."""
+        """The log's, when it took the command that was decided last; before that, when what was folded last was
+        received."""
         self._due: list[tuple[datetime, str]] = []
         self._watched: dict[str, datetime] = {}
         self._failed_timers: dict[str, int] = {}
@@ -160,7 +162,7 @@ class Partition:
                 while self.decided and self.decided[-1][0] > self.decided_through:
                     self.decided.pop()
             return None
-        self.time = _time(stored)
+        self.time = received_at(_time(stored), decision)
         self._passed(decision.command_offset, decision.meta.command_id)
         entry: Entry | None = None
         for data in decision.events:
@@ -169,6 +171,8 @@ class Partition:
             if event.originator_version > entry.aggregate.version:
                 if event.begins or self._was_perhaps_forgotten(entry, event.timestamp):
                     self.states.begin_life(entry, self.folded, stood=entry.aggregate.exists)
+                    if event.begins and entry.aggregate.exists:
+                        entry.recent.clear()  # they were forgotten with the life before
                 entry.aggregate.take_in(event)
                 entry.copy = None
             self.states.dirty.add(event.originator_id)

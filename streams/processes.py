@@ -14,7 +14,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from commands.base import Area, Command, Meta, Policy, Refusal
 from domain.aggregate import Event, EventRegistry, UnknownEventError
@@ -23,15 +23,17 @@ from streams.envelope import (
     CommandRecord,
     CommandRegistry,
     DamagedRecordError,
+    Decision,
+    decode_entry,
     decode_events,
     raw,
     record,
 )
-from streams.facts import Fact, HaltError
+from streams.facts import Fact, HaltError, received_at
 from streams.follower import Follower
 from streams.log import Listener, Log, LogUnavailable, Member, Record, TopicPartition
 from streams.portions import append_all
-from streams.ranges import last_written, stretch
+from streams.ranges import last_keyed, stretch
 from streams.readings import completed
 from streams.replay import facts_of, places
 from streams.topology import RETENTION, commands_topic, partition_of
@@ -44,15 +46,16 @@ LONGEST_LAG = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class _Floor:
-    """Of a partition that is followed from its beginning: facts that were written before `since` are passed over, for
-    what follows from them had been decided. `passed` once a younger one has come; `end` is where it ended then."""
+    """Of a partition that is followed from its beginning: facts that were received before `since` are passed over,
+    for what follows from them had been decided. `passed` once a younger one has come; `end` is where the partition
+    ended then."""
 
     since: datetime
     end: int
     passed: bool = False
 
     def counts(self, fact: Fact) -> bool:
-        self.passed = self.passed or fact.written_at >= self.since
+        self.passed = self.passed or fact.received_at >= self.since
         return self.passed
 
 
@@ -126,17 +129,26 @@ class Processes:
         No reader is opened for what is young by our clock. Where that is slow, commands say all the same how old
         their causes are.
         """
-        if first.written_at >= self._clock() - self._retention:
-            return _Floor(first.written_at, first.offset, passed=True)
+        if first.received_at >= self._clock() - self._retention:
+            return _Floor(first.received_at, first.offset, passed=True)
         end = (await self._log.ends([place]))[place]
-        last = (await last_written(self._log, [place])).get(place, first.written_at)
+        last = (await self._last([place])).get(place, first.received_at)
         since = last - self._retention
-        if first.written_at < since and await self._followed_before(place):
+        if first.received_at < since and await self._followed_before(place):
             raise HaltError(
                 f"our position {first.offset} is older than commands are kept: what follows from it may have been "
                 "decided and forgotten; take the position away to go on with what is younger (docs/operations.md)"
             )
         return _Floor(since, end)
+
+    async def _last(self, every: Sequence[TopicPartition]) -> dict[TopicPartition, datetime]:
+        """When what these partitions say last was received."""
+        found: dict[TopicPartition, datetime] = {}
+        for place, stored in (await last_keyed(self._log, every)).items():
+            entry = decode_entry(stored)
+            if isinstance(entry, Decision):
+                found[place] = received_at(datetime.fromtimestamp(stored.timestamp / 1000, UTC), entry)
+        return found
 
     async def _followed_before(self, place: TopicPartition) -> bool:
         """Whether a decision stands before our position; claims alone are passed at once."""
@@ -177,12 +189,12 @@ class Processes:
     async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
         every = places(self._areas)
         since = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
-        last = await last_written(self._log, every)
+        last = await self._last(every)
         async with contextlib.aclosing(facts_of(self._log, every)) as batches:
             async for batch in batches:
                 out: dict[TopicPartition, list[Record]] = defaultdict(list)
                 for fact in batch:
-                    old = fact.place in last and fact.written_at < last[fact.place] - self._retention
+                    old = fact.place in last and fact.received_at < last[fact.place] - self._retention
                     if old or (since is not None and fact.written_at < since):
                         continue
                     try:
@@ -230,7 +242,7 @@ class Processes:
                 correlation_id=meta.correlation_id or meta.command_id,
                 causation_id=meta.command_id,
                 principal="process",
-                caused_at=fact.written_at.replace(microsecond=0),
+                caused_at=fact.received_at.replace(microsecond=0),
             )
             group = command.group
             value = CommandRecord(aggregate=command.aggregate_id, meta=follow, command=raw(command))

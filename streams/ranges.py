@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import UTC, datetime
 
 from streams.log import Log, LogUnavailable, Stored, TopicPartition
 
@@ -25,19 +24,18 @@ async def stretch(
             yield batch
 
 
-async def last_written(log: Log, places: Sequence[TopicPartition]) -> dict[TopicPartition, datetime]:
-    """When the newest record with a key of each partition was taken; those that have none are left out. Raises
-    LogUnavailable."""
+async def last_keyed(log: Log, places: Sequence[TopicPartition]) -> dict[TopicPartition, Stored]:
+    """The newest record with a key of each partition; those that have none are left out. Raises LogUnavailable."""
     ends = {place: end for place, end in (await log.ends(list(places))).items() if end}
-    found: dict[TopicPartition, datetime] = {}
+    found: dict[TopicPartition, Stored] = {}
     back = 1
     while ends:
         starts = {place: max(0, end - back) for place, end in ends.items()}
         async with contextlib.aclosing(stretches(log, starts, ends)) as batches:
             async for place, batch in batches:
-                times = [stored.timestamp for stored in batch if stored.key is not None]
-                if times:
-                    found[place] = datetime.fromtimestamp(times[-1] / 1000, UTC)
+                keyed = [stored for stored in batch if stored.key is not None]
+                if keyed:
+                    found[place] = keyed[-1]
         ends = {place: start for place, start in starts.items() if start and place not in found}
         back *= 10
     return found

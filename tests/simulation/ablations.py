@@ -637,7 +637,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         also=(removed.processes_have_no_floor,),
         shape=_MONTHS,
         one_in=5,
-        seed=6,
+        seed=7,
     ),
     Ablation(
         "a delivery is over with any version",

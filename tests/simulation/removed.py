@@ -169,7 +169,7 @@ def old_causes_count_as_young() -> list[Patch]:
 
 def processes_have_no_floor() -> list[Patch]:
     async def floor(self: Any, place: Any, first: Any) -> Any:
-        return processes._Floor(first.written_at, 0)
+        return processes._Floor(first.received_at, 0)
 
     return [(processes.Processes, "_floor", floor)]
 

@@ -298,6 +298,7 @@ async def test_a_remote_commands_id_that_comes_again_after_a_month_is_another_co
         assert data is not None
         stored = msgspec.json.decode(data)
         assert (stored["version"], stored["state"]["fingerprint"]) == (again.reply.version, "g")
+        assert [id for id, _ in stored["recent"]] == ["remote|demo|c1|g"]
 
 
 async def test_what_changes_while_it_is_marked_as_gone_stays(log: SqliteLog) -> None:

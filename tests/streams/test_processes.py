@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from commands.base import Area, Command, Meta, Policy, Refusal
 from streams import sqlite_log
-from streams.envelope import CommandRecord, decode_command
+from streams.envelope import CommandRecord, Decision, decode_command
 from streams.feed import Feed
 from streams.log import Listener, Log, Member, Position, Reader, TopicPartition
 from streams.parking import Parking
@@ -224,9 +225,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def written(log: SqliteLog, clock: Clock, days: int, version: int) -> None:
+async def written(log: SqliteLog, clock: Clock, days: int, version: int, name: str = "a") -> None:
+    """Received, decided and taken by the log so many days ago."""
     clock.ago = timedelta(days=days)
-    await write(log, added("a", version, 1))
+    await write(log, received(days, version, name))
+
+
+def received(days: int, version: int, name: str = "a") -> Decision:
+    decision = added(name, version, 1)
+    meta = msgspec.structs.replace(decision.meta, at=now() - timedelta(days=days))
+    return msgspec.structs.replace(decision, meta=meta)
 
 
 async def committed(log: SqliteLog) -> int:
@@ -234,7 +242,7 @@ async def committed(log: SqliteLog) -> int:
     return (await log.committed("processes", [place])).get(place, Position(0)).offset
 
 
-async def test_a_command_says_when_the_log_took_its_cause(embedded: SqliteLog, clock: Clock) -> None:
+async def test_a_command_says_when_its_cause_was_received(embedded: SqliteLog, clock: Clock) -> None:
     await written(embedded, clock, 2, 1)
     async with alone(embedded) as processes:
         await until(lambda: processes.commanded == 2)
@@ -258,6 +266,19 @@ async def test_from_the_beginning_of_the_log_only_what_commands_are_kept_for_is_
 
     ids = [record.meta.command_id for record in await commanded(embedded, "mirror-a")]
     assert ids == [f"mirror|counter|a|{version}|{step}" for version in (3, 4) for step in (0, 1)]
+
+
+async def test_a_restore_that_writes_all_records_anew_makes_no_fact_young(embedded: SqliteLog) -> None:
+    await write(embedded, *(received(days, version) for version, days in enumerate((60, 50, 20, 10), 1)))
+    async with alone(embedded) as processes:
+        await until(lambda: processes.follower.handled == 4)
+
+    made = await commanded(embedded, "mirror-a")
+    assert [record.meta.command_id for record in made] == [
+        f"mirror|counter|a|{version}|{step}" for version in (3, 4) for step in (0, 1)
+    ]
+    assert made[0].meta.caused_at is not None
+    assert timedelta(days=19) < now() - made[0].meta.caused_at < timedelta(days=21)
 
 
 async def position(log: SqliteLog, wanted: int) -> bool:
@@ -306,8 +327,7 @@ async def test_what_was_parked_for_longer_than_commands_are_kept_goes_on_when_it
     await written(embedded, clock, 50, 1)
     async with alone(embedded, mistaken) as processes:
         await until(lambda: processes.follower.parked)
-        clock.ago = timedelta(days=1)
-        await write(embedded, added(neighbour, 1, 1))
+        await written(embedded, clock, 1, 1, neighbour)
         end = (await embedded.ends([place_of("counter|a")]))[place_of("counter|a")]
         await until(lambda: position(embedded, end))
     async with alone(embedded) as processes:
@@ -335,7 +355,7 @@ async def test_what_is_young_by_itself_opens_no_reader(embedded: SqliteLog) -> N
     log = Readers(embedded, "")
     async with alone(log) as processes:
         await until(lambda: len(processes.follower.positions) == PARTITIONS)
-        await write(embedded, *(added(str(number), 1, 1) for number in range(100)))
+        await write(embedded, *(received(29, 1, str(number)) for number in range(100)))
         await until(lambda: processes.commanded == 200)
         assert log.opened == 0
 
