@@ -317,6 +317,8 @@ class World:
             storm = asyncio.create_task(self.nemeses.rage())
             for number in range(3):
                 await self.loop.spawn(point.node, point.charge(2, TAGS[number % len(TAGS)], 1, 0.5))
+                # By what is decided in it, a partition knows how late it is.
+                self._command(api, f"rc-{month}-{number}", "ClearCache", {}, 30.0)
             await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
             storm.cancel()
             self.nemeses.calm()
