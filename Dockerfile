@@ -5,7 +5,7 @@ RUN python -m venv /opt/chargesphere
 # The lock without tests and their servers: what they bring (mongod is SSPL) is never shipped.
 COPY deploy/requirements.lock ./
 RUN /opt/chargesphere/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY domain domain
 COPY protocols protocols
 COPY commands commands
