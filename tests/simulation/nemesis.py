@@ -179,6 +179,8 @@ class Nemeses:
             await self._pause(0.5, 5)
             roles = world.shape.victims or ("decider", "projector", "projector", "effects")
             role = roles[int(world.chance.random() * len(roles))]
+            if role == "effects" and not world.shape.projectors:
+                continue  # it would wait for documents that nobody makes
             number += 1
             name = f"{role}-guest{number}"
             world.start(name, role)
