@@ -38,7 +38,7 @@ from streams.claims import Claims, Places
 from streams.envelope import CommandRecord, Decision, ReplyTo, encode, raw, record
 from streams.log import Stored
 from streams.partition import Partition
-from streams.ranges import stretch
+from streams.ranges import newest
 from streams.sqlite_log import SqliteLog
 from streams.topology import topics
 
@@ -98,10 +98,9 @@ class Lane:
 
     async def stored(self) -> tuple[int, int]:
         """How many states the state topic holds, and their bytes."""
-        newest: dict[bytes | None, bytes | None] = {}
-        async for batch in stretch(self.log, self.places.states):
-            newest.update((one.key, one.value) for one in batch if one.key != CHECKPOINT_KEY)
-        states = [value for value in newest.values() if value is not None]
+        found = await newest(self.log, self.places.states)
+        found.pop(CHECKPOINT_KEY, None)
+        states = [stored.value for stored in found.values() if stored.value is not None]
         return len(states), sum(map(len, states))
 
 

@@ -85,11 +85,10 @@ class Group(Listener):
                 await self._read(member)
         finally:
             beside.extend(task for sink in self.sinks for task in sink.tasks())
-            learning = [task for sink in self.sinks for task in sink.learning()]
-            for task in (*beside, *learning):
+            for task in beside:
                 task.cancel()
             try:
-                await asyncio.gather(*beside, *learning, return_exceptions=True)
+                await asyncio.gather(*beside, return_exceptions=True)
                 with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
                     await asyncio.wait_for(self._finish(member), 2)
             finally:

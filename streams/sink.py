@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -294,14 +294,10 @@ class Sink:
         if lane is not None:
             self._halt(place, lane, error)
 
-    def tasks(self) -> list[asyncio.Task[None]]:
+    def tasks(self) -> list[asyncio.Task[Any]]:
         """All that is at work here."""
         lanes = [lane.task for lane in self.lanes.values() if lane.task is not None]
-        return [*self._telling, *lanes, *self._behind.tasks()]
-
-    def learning(self) -> list[asyncio.Task[Mapping[TopicPartition, _Begun]]]:
-        """What is asked of the log for lanes that begin."""
-        return [*self._learning]
+        return [*self._telling, *self._learning, *lanes, *self._behind.tasks()]
 
     def end(self) -> None:
         """The group is left: nothing is held any more."""
