@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from commands.base import Meta
 from commands.cdr import Priced, cdr_json, obstacle_of, one_line, priced, printable
@@ -164,21 +164,28 @@ def _thinned(
     ]
 
 
+def _result(session: Session, end: End, sum: _Sum) -> dict[str, Any]:
+    """What an end and its correction say alike."""
+    return {
+        **times_of(sum.until, end.clock_offset_s),
+        "started_at": started_at(session, end),
+        "status": sum.status,
+        "meter_stop": sum.meter_stop,
+        "energy_wh": sum.energy.wh,
+        "reason": end.reason,
+        "total_cost": sum.total_cost,
+        "owner": session.told_to,
+        "flags": tuple(sum.flags),
+    }
+
+
 def end_session(session: Session, end: End, meta: Meta) -> None:
     """Price what it kept, and issue its CDR or say why it is withheld."""
     sum = summed(session, end, session.state.samples)
     session.trigger(
         Ended,
         meta.at,
-        **times_of(sum.until, end.clock_offset_s),
-        started_at=started_at(session, end),
-        status=sum.status,
-        meter_stop=sum.meter_stop,
-        energy_wh=sum.energy.wh,
-        reason=end.reason,
-        total_cost=sum.total_cost,
-        owner=session.told_to,
-        flags=tuple(sum.flags),
+        **_result(session, end, sum),
         provisional=not end.reported,
         assumed=end.assumed,
         by=end.by,
@@ -201,18 +208,10 @@ def correct(session: Session, command: EndSession, meta: Meta) -> None:
     session.trigger(
         EndCorrected,
         meta.at,
-        **times_of(sum.until, end.clock_offset_s),
+        **_result(session, end, sum),
         charge_point_id=state.charge_point_id,
         connector_id=state.connector_id,
-        started_at=started_at(session, end),
-        status=sum.status,
-        meter_stop=sum.meter_stop,
-        energy_wh=sum.energy.wh,
-        reason=end.reason,
-        total_cost=sum.total_cost,
-        owner=session.told_to,
         samples=fresh,
-        flags=tuple(sum.flags),
         assumed=end.assumed,
         thinned=thinned_of(state, keeper, kept, fresh),
     )
