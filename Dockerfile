@@ -11,6 +11,7 @@ COPY protocols protocols
 COPY commands commands
 COPY projections projections
 COPY streams streams
+COPY application application
 COPY api api
 COPY gateway gateway
 COPY chargesphere chargesphere

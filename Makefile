@@ -49,8 +49,8 @@ KILLS ?= 20
 drills: install
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --seeds $(SEEDS)
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations --seeds 400
-	FAUST_KILLS=5 $(BIN)/python -m pytest -q tests/streams/test_faust.py --timeout 1200
-	REBUILD_KILLS_EVERY=1 REBUILD_SEEDS=30 $(BIN)/python -m pytest -q -n $(WORKERS) tests/streams/test_rebuild.py --timeout 1200
+	FAUST_KILLS=5 $(BIN)/python -m pytest -q tests/streams/faust/test_app.py --timeout 1200
+	REBUILD_KILLS_EVERY=1 REBUILD_SEEDS=30 $(BIN)/python -m pytest -q -n $(WORKERS) tests/streams/projecting/test_rebuild.py --timeout 1200
 	$(BIN)/python -m tests.simulation.disk --losses 1000 --flips 3000
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --runtime embedded
 	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --gateways 2 --deciders 2

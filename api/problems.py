@@ -19,12 +19,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
+from application.vault import DestroyedError
 from commands.base import Refusal
 from projections.store import BadCursor, StoreUnavailable
 from protocols.nesting import DEEPEST, nests_deeper
-from streams.envelope import Reply
 from streams.log import LogUnavailable
-from streams.vault import DestroyedError
+from streams.log.envelope import Reply
 
 logger = logging.getLogger(__name__)
 

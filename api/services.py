@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from application.limiter import RateLimiter
+from application.remote_commands import Authorizer
+from application.vault import Vault
 from commands.base import Command, Meta
 from domain.values import PartyId
 from projections.store import ReadStore
-from streams.envelope import Reply
-from streams.limiter import RateLimiter
-from streams.remote_commands import Authorizer
-from streams.vault import Vault
+from streams.log.envelope import Reply
 
 
 class Bus(Protocol):
-    """The way into the log; `streams.bus.CommandBus`."""
+    """The way into the log; `streams.deciding.bus.CommandBus`."""
 
     async def tell(self, command: Command, meta: Meta) -> None:
         """Returns once the command is durable. Raises LogUnavailable."""

@@ -22,7 +22,7 @@ from pymongo import AsyncMongoClient, monitoring
 from rich.console import Console
 
 from bench.tables import print_facts
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Area, Meta
 from domain.charge_point import MeterValuesRecorded, Registered, charge_point_key
 from domain.values import Site
@@ -32,13 +32,13 @@ from projections.frame import FRAMES, FrameRecord, by_charge_point, frames_of
 from projections.store import Applied, PositionKey, ReadStore, Write
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Decision, Reply, encode, raw
-from streams.facts import Fact
-from streams.frame_projector import GATHER_SECONDS, FrameWriter
+from streams.following.facts import Fact
 from streams.log import Stored, TopicPartition
-from streams.projector import Projector
-from streams.topology import FRAMES as FRAMES_TOPIC
-from streams.topology import events_topic, partition_of
+from streams.log.envelope import Decision, Reply, encode, raw
+from streams.log.topology import FRAMES as FRAMES_TOPIC
+from streams.log.topology import events_topic, partition_of
+from streams.projecting.frames import GATHER_SECONDS, FrameWriter
+from streams.projecting.projector import Projector
 
 TICK = 0.05
 VALUES = msgspec.Raw(
@@ -173,7 +173,9 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, int]:
     )
     await store.ensure([*frame.indexes("ocpp_demo"), *sample.indexes("ocpp_demo")])
     await store.ensure([sample.readings_expiry("ocpp_demo", 730)])
-    projector = Projector(store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
+    projector = Projector(
+        store, registry.EVENTS, registry.VIEWS, registry.FEEDS, registry.BLOCKS, stories=registry.told
+    )
     frames = FrameWriter(store)
     log = Log(datetime(2126, 3, 1, 12, tzinfo=UTC))
     names = [f"CP-{number}" for number in range(options.charge_points)]

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.leftovers import EMSP, START, starting
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Area, Command, Meta
 from commands.charge_point import Register, StartTransaction, StopTransaction
 from commands.delivery import ReportAttempt, Want
@@ -33,14 +33,14 @@ from domain.charge_point import charge_point_key
 from domain.session import End
 from domain.token import token_aggregate_id
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef
-from streams.checkpoints import CHECKPOINT_KEY, Saver
-from streams.claims import Claims, Places
-from streams.envelope import CommandRecord, Decision, ReplyTo, encode, raw, record
+from streams.deciding.checkpoints import CHECKPOINT_KEY, Saver
+from streams.deciding.claims import Claims, Places
+from streams.deciding.partition import Partition
 from streams.log import Stored
-from streams.partition import Partition
-from streams.ranges import newest
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.envelope import CommandRecord, Decision, ReplyTo, encode, raw, record
+from streams.log.ranges import newest
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
 
 DAYS = 120
 ENDING = (Area.SESSION, Area.DELIVERY, Area.REMOTE_COMMAND)
@@ -57,14 +57,14 @@ class Lane:
     def __init__(self, log: SqliteLog, area: Area) -> None:
         self.log = log
         self.places = Places(area, 0)
-        self.partition = Partition(nouns.RULES)
+        self.partition = Partition(registry.RULES)
         self.saver = Saver(log, self.places.states, 0.0, lambda: None, asyncio.Semaphore(1))
         self.decided = 0
         self._last: Decision | None = None
 
     async def begin(self) -> None:
         """A decider takes the partition: what was in memory is loaded anew."""
-        claimed = await Claims(self.log, nouns.RULES, "bench", 2_000).claim(self.places, 0)
+        claimed = await Claims(self.log, registry.RULES, "bench", 2_000).claim(self.places, 0)
         self.partition, self.saver.since = claimed.partition, claimed.states_since
 
     def decide(self, command: Command, id: str, at: datetime) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from bench.pricing import the_tariff
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Area, Command, Meta
 from commands.delivery import ReportAttempt
 from commands.processes import POLICIES
@@ -31,10 +31,10 @@ from domain.pricing import to_json
 from domain.session import End
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef, plain_json
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import CommandRecord, ReplyTo, decode_events, encode, raw
-from streams.faust_rows import Change, RowProjector
+from streams.deciding.partition import Partition
+from streams.faust.rows import Change, RowProjector
 from streams.log import Stored
-from streams.partition import Partition
+from streams.log.envelope import CommandRecord, ReplyTo, decode_events, encode, raw
 
 START = datetime(2024, 6, 3, 8, 0, 10, tzinfo=UTC)
 SESSION = "0190b1c2-7d3e-7f4a-8b5c-6d7e8f901234"
@@ -61,7 +61,7 @@ class Deciding:
                 todo.extend(_following(event, meta))
 
     def _decided(self, command: Command, meta: Meta, *, asked: bool) -> Sequence[Event]:
-        partition = self.partitions.setdefault(command.area, Partition(nouns.RULES))
+        partition = self.partitions.setdefault(command.area, Partition(registry.RULES))
         value = CommandRecord(
             aggregate=command.aggregate_id,
             meta=meta,
@@ -72,7 +72,7 @@ class Deciding:
         stored = Stored("commands", 0, self._offset, int(meta.at.timestamp() * 1000), b"", encode(value))
         decision = partition.decide(stored, meta.at)
         assert decision is not None
-        events = decode_events(decision, nouns.EVENTS)
+        events = decode_events(decision, registry.EVENTS)
         self.changes.extend(Change(event, meta) for event in events)
         return events
 
@@ -188,7 +188,7 @@ async def rows(changes: Sequence[Change]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteReadStore(Path(folder))
         try:
-            projector = RowProjector(store, nouns.FAUST_VIEWS)
+            projector = RowProjector(store, registry.FAUST_VIEWS)
             wanted = [change for change in changes if change.event.originator_id.startswith("session|")]
             found = (await projector.project(wanted, lambda _: None)).rows
             return {id: row for id, row in found.items() if row is not None}

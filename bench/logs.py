@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import msgspec
 
-from streams.kafka_log import KafkaLog
 from streams.log import Log, Record, TopicPartition, TopicSpec
-from streams.sqlite_log import SqliteLog
+from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.log import SqliteLog
 
 PARTITIONS = 24
 CASES = ((1, False), (1, True), (32, False), (1000, False), (1000, True))

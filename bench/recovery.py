@@ -29,23 +29,23 @@ import psutil
 from rich.console import Console
 
 from bench.tables import machine, print_rows, write_json
-from chargesphere import nouns
-from chargesphere.loop import run as run_loop
-from chargesphere.loop import settle
+from chargesphere import registry
+from chargesphere.tuning import run as run_loop
+from chargesphere.tuning import settle
 from commands.base import Area, Meta
 from commands.token import PutToken
 from domain.values import PartyId
-from streams.bus import CommandBus
-from streams.channel import LocalChannel
-from streams.checkpoints import CHECKPOINT_KEY
-from streams.decider import Decider
-from streams.envelope import Claim, CommandRecord, encode, raw, record
-from streams.kafka_log import KafkaLog
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LocalChannel
+from streams.deciding.checkpoints import CHECKPOINT_KEY
+from streams.deciding.decider import Decider
+from streams.deciding.partition import Partition
 from streams.log import Log, Record, Stored, TopicPartition
-from streams.partition import Partition
-from streams.portions import append_all
-from streams.sqlite_log import SqliteLog
-from streams.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic, topics
+from streams.log.batching import append_all
+from streams.log.envelope import Claim, CommandRecord, encode, raw, record
+from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic, topics
 from tests.servers import Kafka
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -101,7 +101,7 @@ def pattern() -> Record:
     command = put(MARK.decode())
     meta = Meta(command_id=f"ocpi|{MARK.decode()}", at=NOON, correlation_id=MARK.decode(), principal="TNM")
     asked = CommandRecord(aggregate=command.aggregate_id, meta=meta, command=raw(command))
-    partition = Partition(nouns.RULES)
+    partition = Partition(registry.RULES)
     partition.epoch, partition.decided_through = 0, -2
     stored = Stored(commands_topic(Area.TOKEN), 0, -1, 0, command.group.encode(), encode(asked))
     decision = partition.decide(stored, NOON)
@@ -144,7 +144,7 @@ async def start(log: Log, tokens: int, *, checkpoint: bool) -> Start:
     before = _rss()
     channel = LocalChannel("bench")
     decider = Decider(
-        log, nouns.RULES, channel, "bench", lambda: NOON, areas=[Area.TOKEN], checkpoint_every=LIMIT
+        log, registry.RULES, channel, "bench", lambda: NOON, areas=[Area.TOKEN], checkpoint_every=LIMIT
     )
     pauses = [0.0]
     watch = asyncio.create_task(_watch(pauses))

@@ -18,22 +18,22 @@ import msgspec
 
 from bench.options import TENANT
 from bench.witness import Heard, Witness
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.demo.ocpp_link import tag_status
 from commands.base import Area
 from projections.store import HUB, Document, Query, ReadStore, every
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Decision, decode_command
+from streams.following.parking import Parking
+from streams.following.replay import facts, facts_of, places, readings_places
 from streams.log import Log, TopicPartition
-from streams.parking import Parking
-from streams.projector import Projector
-from streams.ranges import stretch
-from streams.rebuild import Rebuild
-from streams.replay import facts, facts_of, places, readings_places
-from streams.topology import PARTITIONS, commands_topic
+from streams.log.envelope import Decision, decode_command
+from streams.log.ranges import stretch
+from streams.log.topology import PARTITIONS, commands_topic
+from streams.projecting.projector import Projector
+from streams.projecting.rebuild import Rebuild
 
 COLLECTIONS = sorted(
-    {view.collection for view in nouns.VIEWS} | {"samples", "credentials", "stories", "audit"}
+    {view.collection for view in registry.VIEWS} | {"samples", "credentials", "stories", "audit"}
 )
 
 
@@ -101,7 +101,7 @@ def _remember(history: History, decision: Decision, found: Findings) -> None:
     known = history.decisions.get(id)
     if known is None:
         history.decisions[id] = decision
-    elif decision.command in nouns.RULES.recognised:
+    elif decision.command in registry.RULES.recognised:
         # Known again by what it says: it may be answered otherwise, and has its effect once.
         if known.events and decision.events:
             found.problem("two decisions with an effect", id)
@@ -214,7 +214,9 @@ async def check_read_models(log: Log, store: ReadStore, folder: Path, found: Fin
     """Every read model equals what the log folds to, in a store of its own."""
     fresh = SqliteReadStore(folder / "folded")
     try:
-        projector = Projector(fresh, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
+        projector = Projector(
+            fresh, registry.EVENTS, registry.VIEWS, registry.FEEDS, registry.BLOCKS, stories=registry.told
+        )
         await Rebuild(log, projector).go_on()
         for parked in projector.parked:
             found.problem("a document that cannot be folded", "/".join(parked))

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chargesphere import nouns
+from application.limiter import LocalLimiter, RateLimiter, RedisLimiter
+from application.vault import MasterKeyError, StoreKeys, Vault
+from chargesphere import registry
 from chargesphere.settings import Settings, SettingsError, local_secrets
 from chargesphere.writes import (
     EmbeddedLog,
@@ -27,20 +29,18 @@ from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable
 from projections.store.files import own_folder
 from projections.store.generations import Generation
 from projections.tenant import configuration_of
-from streams.bus import CommandBus
-from streams.channel import Channel, LocalChannel, LogChannel
-from streams.decider import Decider
-from streams.feed import Feed
-from streams.follower import Follower
-from streams.frame_projector import FrameProjector
-from streams.generations import in_each_generation
-from streams.lag import Lag
-from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import Channel, LocalChannel, LogChannel
+from streams.deciding.decider import Decider
+from streams.deciding.feed import Feed
+from streams.deciding.processes import Processes
+from streams.following.follower import Follower
+from streams.following.lag import Lag
 from streams.log import LogUnavailable
-from streams.processes import Processes
-from streams.projector import Projector
-from streams.topology import FAUST, topics
-from streams.vault import MasterKeyError, StoreKeys, Vault
+from streams.log.topology import FAUST, topics
+from streams.projecting.frames import FrameProjector
+from streams.projecting.generations import in_each_generation
+from streams.projecting.projector import Projector
 
 logger = logging.getLogger(__name__)
 
@@ -179,10 +179,17 @@ class Backbone:
         """Decide commands, and let processes follow events."""
         feed = Feed()
         processes = Processes(
-            self.log, POLICIES, REFUSALS, nouns.EVENTS, nouns.RULES.commands, self.node, self.clock, feed.join
+            self.log,
+            POLICIES,
+            REFUSALS,
+            registry.EVENTS,
+            registry.RULES.commands,
+            self.node,
+            self.clock,
+            feed.join,
         )
         decider = Decider(
-            self.log, nouns.RULES, self.channel, self.node, self.clock, resend=processes.again, feed=feed
+            self.log, registry.RULES, self.channel, self.node, self.clock, resend=processes.again, feed=feed
         )
         self.engines["decider"], self.engines["processes"] = decider, processes
         self.start("decider", decider.run)
@@ -193,11 +200,11 @@ class Backbone:
         """Project every event; beside Faust, what Faust owns is swept a few seconds later."""
         projector = Projector(
             self.store,
-            nouns.EVENTS,
-            nouns.VIEWS,
-            nouns.FEEDS,
-            nouns.BLOCKS,
-            stories=nouns.told,
+            registry.EVENTS,
+            registry.VIEWS,
+            registry.FEEDS,
+            registry.BLOCKS,
+            stories=registry.told,
             observe=self.observe("projector"),
         )
         self.engines["projector"] = projector
@@ -218,7 +225,12 @@ class Backbone:
         self._start_projecting("projector", projector, follower)
         if swept:
             sweeper = Projector(
-                self.store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, stories=nouns.told, sweeping=True
+                self.store,
+                registry.EVENTS,
+                registry.VIEWS,
+                registry.FEEDS,
+                stories=registry.told,
+                sweeping=True,
             )
             sweep = Follower(
                 self.log,
@@ -253,7 +265,7 @@ class Backbone:
     async def keep_readings(self, db: str, days: int) -> None:
         """Readings expire after the tenant's own time, which may change."""
         if self._readings_days.get(db) != days:
-            await self.store.ensure([nouns.READINGS_EXPIRY(db, days)])
+            await self.store.ensure([registry.READINGS_EXPIRY(db, days)])
             self._readings_days[db] = days
 
     async def prepare_store(self, tenants: Iterable[str] = ()) -> None:
@@ -262,11 +274,11 @@ class Backbone:
         names: list[str] = []
         if HUB not in self._prepared:
             names.append(HUB)
-            specs.extend(spec for make in nouns.HUB_INDEXES for spec in make())
+            specs.extend(spec for make in registry.HUB_INDEXES for spec in make())
         for db in tenants:
             if db not in self._prepared:
                 names.append(db)
-                specs.extend(spec for make in nouns.TENANT_INDEXES for spec in make(db))
+                specs.extend(spec for make in registry.TENANT_INDEXES for spec in make(db))
         if specs:
             await self.store.ensure(specs)
             self._prepared.update(names)

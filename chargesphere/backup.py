@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from application.vault import MasterKeyError, StoreKeys, Vault
 from chargesphere.cli import CannotBegin
 from chargesphere.settings import Settings, make_durable, read_settings
 from chargesphere.writes import shared_store
@@ -33,14 +34,13 @@ from projections.store.folders import sync_folder
 from projections.store.generations import DATABASE as GENERATIONS
 from projections.store.generations import is_built_again
 from projections.store.sqlite_file import DamagedFileError, copy_file, is_damage
-from streams.kafka_log import KafkaLog
+from streams.following.replay import places, readings_places
 from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
-from streams.portions import portions
-from streams.ranges import stretch
-from streams.replay import places, readings_places
-from streams.sqlite_log import copy_log
-from streams.topology import topics
-from streams.vault import MasterKeyError, StoreKeys, Vault
+from streams.log.batching import portions
+from streams.log.kafka.log import KafkaLog
+from streams.log.ranges import stretch
+from streams.log.sqlite.log import copy_log
+from streams.log.topology import topics
 
 BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
 """What follows from another area before it; its readings are carried into its events, and come behind them."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.cli import CannotBegin
 from chargesphere.settings import read_settings
 from commands.base import Area
@@ -19,12 +19,12 @@ from gateway.mqtt.connection import Connection as MqttConnection
 from projections.store import StoreError
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from streams.kafka_log import KafkaLog
+from streams.following.replay import places
 from streams.log import Log, LogError, TopicPartition
-from streams.replay import places
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
-from streams.verify import damages
+from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
+from streams.log.verify import damages
 
 MOST_LINES = 100
 """How many damages of the log are named."""
@@ -95,7 +95,7 @@ async def _read_through(log: Log, *, dense: bool, beside: Sequence[str] = ()) ->
     count = len(beside)
     for line in beside[:MOST_LINES]:
         print(f"wrong {line}")
-    async with contextlib.aclosing(damages(log, nouns.EVENTS, dense=dense)) as found:
+    async with contextlib.aclosing(damages(log, registry.EVENTS, dense=dense)) as found:
         async for line in found:
             count += 1
             if count <= MOST_LINES:

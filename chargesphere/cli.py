@@ -15,8 +15,8 @@ from pathlib import Path
 
 from chargesphere import __version__
 from chargesphere.lines import print_lines
-from chargesphere.loop import run
 from chargesphere.settings import SettingsError
+from chargesphere.tuning import run
 from streams.log import LogError
 
 PROCESSES = ("gateway", "api", "decider", "projector", "effects")

@@ -10,14 +10,14 @@ import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from api.visible import wait_gone
+from application.read_back import wait_gone
+from application.vault import TOKEN_TYPES
 from chargesphere.backbone import Backbone
 from chargesphere.cli import CannotBegin
 from commands.base import Meta
 from commands.token import ErasePersonalData
 from domain.token import owner_text, token_aggregate_id
 from projections.store import HUB
-from streams.vault import TOKEN_TYPES
 
 LONGEST = 64
 PATIENCE = 30.0

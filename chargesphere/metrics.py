@@ -8,8 +8,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
 
 from chargesphere.backbone import Backbone, engine_numbers
-from streams.follower import Follower
-from streams.sink import Sink
+from streams.following.follower import Follower
+from streams.following.sink import Sink
 
 QUANTILES = (0.5, 0.95, 0.99)
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from api.auth import issue_token
-from chargesphere import erasing, nouns
+from chargesphere import erasing, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.backup import backup, restore
 from chargesphere.checks import check
@@ -28,12 +28,12 @@ from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from projections.store import HUB, Query, Sort, StoreUnavailable, eq
-from streams.envelope import Decision, NewerReleaseError
-from streams.facts import TransientError
-from streams.kafka_log import KafkaLog
-from streams.parking import Parking
-from streams.replay import NotRetried, history, retry, state_at
-from streams.topology import topics
+from streams.following.facts import TransientError
+from streams.following.parking import Parking
+from streams.following.replay import NotRetried, history, retry, state_at
+from streams.log.envelope import Decision, NewerReleaseError
+from streams.log.kafka.log import KafkaLog
+from streams.log.topology import topics
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
@@ -97,7 +97,7 @@ async def replay(options: argparse.Namespace) -> int:
 
     async with (
         _opened(options) as backbone,
-        contextlib.aclosing(history(backbone.log, _areas(options), wanted, nouns.EVENTS)) as found,
+        contextlib.aclosing(history(backbone.log, _areas(options), wanted, registry.EVENTS)) as found,
     ):
         async for fact, events in found:
             for event, raw in zip(events, fact.decision.events, strict=True):
@@ -136,7 +136,7 @@ async def _story(options: argparse.Namespace) -> int:
 
     async with (
         _opened(options) as backbone,
-        contextlib.aclosing(history(backbone.log, list(Area), wanted, nouns.EVENTS)) as found,
+        contextlib.aclosing(history(backbone.log, list(Area), wanted, registry.EVENTS)) as found,
     ):
         async for fact, happened in found:
             names = ", ".join(event_name(event) for event in happened) or "nothing happened"
@@ -154,10 +154,12 @@ async def _state(options: argparse.Namespace) -> int:
     found: list[Event] = []
     async with _opened(options) as backbone:
         wanted: Callable[[Decision], bool] = lambda decision: bool(decision.events)  # noqa: E731
-        async with contextlib.aclosing(history(backbone.log, _areas(options), wanted, nouns.EVENTS)) as past:
+        async with contextlib.aclosing(
+            history(backbone.log, _areas(options), wanted, registry.EVENTS)
+        ) as past:
             async for _, happened in past:
                 found.extend(event for event in happened if event.originator_id == options.aggregate)
-    aggregate = state_at(found, nouns.EVENTS, _time(options.at))
+    aggregate = state_at(found, registry.EVENTS, _time(options.at))
     if aggregate is None:
         print(f"nothing is known of {options.aggregate} at {options.at}", file=sys.stderr)
         return 1
@@ -188,7 +190,13 @@ async def dead_letters(options: argparse.Namespace) -> int:
         settle = {} if backbone.settings.kafka_bootstrap else {"settle": 0.0}
         try:
             version = await retry(
-                backbone.log, backbone.store, nouns.VIEWS, nouns.FEEDS, nouns.EVENTS, options.retry, **settle
+                backbone.log,
+                backbone.store,
+                registry.VIEWS,
+                registry.FEEDS,
+                registry.EVENTS,
+                options.retry,
+                **settle,
             )
         except NotRetried as error:
             print(f"chargesphere: {error}", file=sys.stderr)

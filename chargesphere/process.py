@@ -21,20 +21,22 @@ from api.dashboard import dashboard_router
 from api.health import Check, failing, health_router
 from api.ocpi import ocpi_router
 from api.v1 import v1_router
-from chargesphere import __version__, nouns
+from application.authorization import TagAuthorizer
+from application.directory import StoreDirectory, StoreTariffs
+from application.frame_audit import FrameRecorder
+from chargesphere import __version__, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import CannotBegin
-from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
 from chargesphere.http import HttpServer
-from chargesphere.loop import settle
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
+from chargesphere.tuning import settle
+from chargesphere.wiring import RemoteCommandDoor, ocpi_ports, v1_services
 from commands.base import Area, Meta
 from commands.directory import ClaimParties
 from domain.charge_point import charge_point_key
 from domain.directory import PartyRole
 from domain.values import PartyId
-from gateway.authorization import TagAuthorizer
 from gateway.mqtt.commands import Commands as MqttCommands
 from gateway.mqtt.connection import Connection as MqttConnection
 from gateway.mqtt.publisher import Publisher as MqttPublisher
@@ -44,20 +46,18 @@ from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpi.url_policy import UrlPolicy
 from gateway.ocpp.client_address import Proxies
-from gateway.ocpp.directory import StoreDirectory, StoreTariffs
 from gateway.ocpp.server import OcppGateway
 from gateway.ocpp.services import Options as OcppOptions
 from gateway.ocpp.services import Services as OcppServices
-from streams.channel import LogChannel
-from streams.decider import Decider
-from streams.deliveries import Deliveries
-from streams.faust_app import FaustProjector
-from streams.frames import FrameRecorder
-from streams.group import Group
+from streams.deciding.channel import LogChannel
+from streams.deciding.decider import Decider
+from streams.effects.deliveries import Deliveries
+from streams.effects.public import PublicTopics
+from streams.faust.app import FaustProjector
+from streams.following.group import Group
+from streams.following.readings import Readings
 from streams.log import TopicPartition
-from streams.public import PublicTopics
-from streams.readings import Readings
-from streams.topology import REPLIES, partition_of
+from streams.log.topology import REPLIES, partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -235,8 +235,8 @@ class _Process:
                 settings.kafka_bootstrap,
                 backbone.log,
                 backbone.store,
-                nouns.EVENTS,
-                nouns.FAUST_VIEWS,
+                registry.EVENTS,
+                registry.FAUST_VIEWS,
                 backbone.node,
                 observe=backbone.observe("faust"),
             )
@@ -246,8 +246,8 @@ class _Process:
     def _start_effects(self) -> None:
         backbone = self._backbone
         sender = OcpiSender(backbone.store, backbone.vault, self._partners, self._client, backbone.clock)
-        deliveries = Deliveries(backbone.log, backbone.bus, nouns.EVENTS, sender, backbone.clock)
-        public = PublicTopics(backbone.log, nouns.EVENTS)
+        deliveries = Deliveries(backbone.log, backbone.bus, registry.EVENTS, sender, backbone.clock)
+        public = PublicTopics(backbone.log, registry.EVENTS)
         backbone.engines["deliveries"], backbone.engines["public"] = deliveries, public
         sinks = [deliveries.sink, public.sink]
         if self._settings.mqtt_url is not None:
@@ -255,7 +255,7 @@ class _Process:
             publisher = MqttPublisher(
                 backbone.log,
                 backbone.store,
-                nouns.EVENTS,
+                registry.EVENTS,
                 connection,
                 tell_history=self._settings.mqtt_history,
             )
@@ -277,7 +277,7 @@ class _Process:
             OcppServices(
                 channel=backbone.channel,
                 bus=backbone.bus,
-                readings=Readings(backbone.log, nouns.EVENTS),
+                readings=Readings(backbone.log, registry.EVENTS),
                 directory=directory,
                 authorizer=self._authorizer,
                 tariffs=StoreTariffs(backbone.store, directory),

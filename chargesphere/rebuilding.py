@@ -14,13 +14,13 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.backbone import Backbone, readings_days
 from projections.store import IndexSpec, ReadStore
 from projections.store.generations import KEPT
-from streams.frame_projector import FrameWriter
-from streams.projector import Projector
-from streams.rebuild import build_anew
+from streams.projecting.frames import FrameWriter
+from streams.projecting.projector import Projector
+from streams.projecting.rebuild import build_anew
 
 
 async def rebuild(backbone: Backbone) -> int:
@@ -60,7 +60,9 @@ async def rebuild(backbone: Backbone) -> int:
 
 
 def _projectors(target: ReadStore) -> tuple[Projector, FrameWriter]:
-    projector = Projector(target, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
+    projector = Projector(
+        target, registry.EVENTS, registry.VIEWS, registry.FEEDS, registry.BLOCKS, stories=registry.told
+    )
     return projector, FrameWriter(target)
 
 
@@ -73,11 +75,11 @@ class _Indexes:
     async def prepare(self, target: ReadStore) -> None:
         specs: list[IndexSpec] = []
         if not self._days:
-            specs.extend(spec for make in nouns.HUB_INDEXES for spec in make())
+            specs.extend(spec for make in registry.HUB_INDEXES for spec in make())
         async for db, days in readings_days(target):
             if db not in self._days:
-                specs.extend(spec for make in nouns.TENANT_INDEXES for spec in make(db))
+                specs.extend(spec for make in registry.TENANT_INDEXES for spec in make(db))
             if self._days.get(db) != days:
-                specs.append(nouns.READINGS_EXPIRY(db, days))
+                specs.append(registry.READINGS_EXPIRY(db, days))
                 self._days[db] = days
         await target.ensure(specs)

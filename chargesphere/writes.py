@@ -17,10 +17,10 @@ from projections.store import Applied, PositionKey, ReadStore, StoreUnavailable,
 from projections.store.generations import GenerationStore
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from streams.kafka_log import KafkaLog
 from streams.log import Log, LogUnavailable, Record
-from streams.sqlite_log import SqliteLog
-from streams.topology import REPLIES
+from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import REPLIES
 
 logger = logging.getLogger(__name__)
 

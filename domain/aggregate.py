@@ -68,7 +68,7 @@ class Aggregate(BaseAggregate[str], Generic[State]):
     """Whether it is forgotten at last: the retention of commands after its last event, where it is `over` by then."""
     recurs: ClassVar[bool] = False
     """Whether its id may come again after that, for something else: each life then counts its versions from a number
-    that is above those of the lives before (`streams.partition`)."""
+    that is above those of the lives before (`streams.deciding.partition`)."""
     state_type: ClassVar[type[msgspec.Struct]]
     state: State
 

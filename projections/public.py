@@ -47,7 +47,7 @@ class CloudEvent(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One line of the contract. `topic` is a key of `streams.topology.PUBLIC`; None from `make`: not told."""
+    """One line of the contract. `topic` is a key of `streams.log.topology.PUBLIC`; None from `make`: not told."""
 
     topic: str
     ce_type: str

@@ -82,7 +82,7 @@ class _Decision(Protocol):
 
 
 class DecisionInLog(Protocol):
-    """A decision and where it stands; `streams.follower.Fact` is one."""
+    """A decision and where it stands; `streams.following.follower.Fact` is one."""
 
     @property
     def place(self) -> _Place: ...

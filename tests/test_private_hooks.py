@@ -31,16 +31,16 @@ from faust.transport.consumer import ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from websockets.asyncio.server import ServerConnection
 
-from streams.faust_transport import has_failed
-from streams.kafka_clients import Chores, Clients
-from streams.kafka_private import keep_distance, network, tasks_behind
+from streams.faust.transport import has_failed
+from streams.log.kafka.clients import Chores, Clients
+from streams.log.kafka.private import keep_distance, network, tasks_behind
 from tests.streams.kafka_fake import FakeBroker
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("domain", "protocols", "commands", "projections", "streams", "api", "gateway", "chargesphere")
 PLACES = {
-    "streams/kafka_private.py": "aiokafka",
-    "streams/faust_transport.py": "faust",
+    "streams/log/kafka/private.py": "aiokafka",
+    "streams/faust/transport.py": "faust",
     "gateway/mqtt/subscription.py": "aiomqtt",
     "gateway/ocpi/url_policy.py": "httpx",
 }

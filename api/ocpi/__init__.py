@@ -4,10 +4,10 @@ The door (`door`) does what all requests have in common: ids, authorization, lim
 which function serves which module. What is decided is decided behind the log, what is shown is read from the store.
 """
 
-from api.ocpi.door import ocpi_router
 from api.ocpi.identity import Identity
+from api.ocpi.pipeline import ocpi_router
 from api.ocpi.ports import Discovery, Peers, Ports, TokenPut, Tokens
-from api.ocpi.token_store import HubTokens
+from application.token_store import HubTokens
 
 __all__ = [
     "Discovery",

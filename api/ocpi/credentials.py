@@ -13,7 +13,7 @@ import msgspec
 
 from api.ocpi.call import SUSPENDED, Answer, Call, invalid, not_allowed, refused
 from api.ocpi.identity import Identity
-from api.visible import wait_visible
+from application.read_back import wait_visible
 from commands.base import Command, Meta, Refusal
 from commands.partner import (
     TOKEN_DIGEST,
@@ -29,7 +29,7 @@ from domain.partner import Connection, Secret
 from projections.store import HUB
 from protocols.ocpi import parse, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import StatusCode
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 
 Credentials = v2_3_0.Credentials | v2_2_1.Credentials
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import uuid4
 
+from application.limiter import RateLimiter
 from commands.base import Area, Command, Meta
 from domain.partner import Endpoint
 from domain.values import PartyId, Sealed
 from projections.store import ReadStore
 from protocols.ocpi import v2_3_0
-from streams.envelope import Reply
-from streams.limiter import RateLimiter
+from streams.log.envelope import Reply
 
 
 class Bus(Protocol):
@@ -26,7 +26,7 @@ class Bus(Protocol):
 
 
 class Vault(Protocol):
-    """Seals, opens and digests; `streams.vault.Vault`. May raise StoreUnavailable."""
+    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailable."""
 
     def digest(self, kind: str, text: str) -> str: ...
     def token_key(self, type: str, uid: str) -> str: ...
@@ -52,7 +52,7 @@ class Discovery(Protocol):
 
 
 class Readable(Protocol):
-    """Up to when everything can be read; `streams.lag.Lag`."""
+    """Up to when everything can be read; `streams.following.lag.Lag`."""
 
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         """Everything of the area that was received before the answer can be read: `moment` or later, or after

@@ -19,13 +19,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.auth import BadToken, Principal, Role, verify_token
 from api.problems import Problem, invalid, not_found, refused
 from api.services import Services
-from api.visible import wait_gone, wait_visible
+from application.read_back import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
 from domain.tenant import Configuration
 from projections.base import utc_text
 from projections.store import HUB, Document, IndexSpec, Insert, expiry, tenant_database
 from projections.tenant import configuration_of
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 
 PLATFORM_RATE: Final = 100
 """Requests a second of all platform admins that name no tenant."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.problems import Problem, ProblemRoute, not_found
 from api.v1.caller import Caller, PlatformAdmin, result_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
+from application.vault import Vault
 from commands.base import Command, Meta
 from commands.directory import ClaimParties, ReleaseParties
 from commands.partner import (
@@ -28,7 +29,6 @@ from commands.partner import (
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Roles, Secret
 from projections.store import HUB, Condition, Document, eq
-from streams.vault import Vault
 
 routes = APIRouter(route_class=ProblemRoute, tags=["partners"])
 

@@ -23,7 +23,7 @@ from domain.charge_point import Flag
 from domain.metering.usable import REGISTER_WH
 from domain.session import End
 from projections.store import Condition, Document, eq
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 
 routes = APIRouter(route_class=ProblemRoute, tags=["sessions"])
 

@@ -19,9 +19,9 @@ from api.auth import issue_token
 from chargesphere.cli import CannotBegin
 from chargesphere.demo.network import Network
 from chargesphere.demo.processes import scaled_out
-from chargesphere.loop import run
 from chargesphere.process import ALL, Plan, running
 from chargesphere.settings import Settings, is_loopback, local_secrets, read_settings
+from chargesphere.tuning import run
 
 
 def run_demo(options: argparse.Namespace) -> int:

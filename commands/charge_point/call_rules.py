@@ -16,7 +16,7 @@ from domain.schedules import UNKNOWN, Abilities, ProfileStack, Refused, Unit, ab
 from domain.values import JSONObject
 from protocols.ocpp.actions import Profile
 from protocols.ocpp.message import WireError
-from protocols.ocpp.reading import read
+from protocols.ocpp.parsing import read
 from protocols.ocpp.v16 import PROFILES
 from protocols.ocpp.v16.messages.parts import ChargingProfile
 

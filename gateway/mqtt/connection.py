@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.mqtt.address import address
-from streams.facts import TransientError
+from streams.following.facts import TransientError
 
 logger = logging.getLogger(__name__)
 

@@ -43,12 +43,12 @@ from projections.store import (
     StoreUnavailable,
     expiry,
 )
-from streams.envelope import select_events
-from streams.facts import Fact, TransientError
+from streams.following.facts import Fact, TransientError
+from streams.following.sink import MOST_IN_ALL, Gained, Handle, Sink
 from streams.log import Log, TopicPartition
-from streams.sink import MOST_IN_ALL, Gained, Handle, Sink
-from streams.topology import events_topic, partition_of
-from streams.writer import StoreWriter
+from streams.log.envelope import select_events
+from streams.log.topology import events_topic, partition_of
+from streams.projecting.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ KEPT_FOR = 2.0
 
 
 class Vault(Protocol):
-    """Seals, opens and digests; `streams.vault.Vault`."""
+    """Seals, opens and digests; `application.vault.Vault`."""
 
     def digest(self, kind: str, text: str) -> str: ...
     async def seal(self, subject: str, plain: bytes | str) -> Sealed: ...

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from application.authorization import Answer
+from application.roaming import Place
 from domain.values import PartyId
-from gateway.authorization import Answer
 from gateway.ocpi.client import OcpiClient, OcpiClientError
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.url_policy import UrlRefused
-from gateway.roaming import Place
 from projections.store import StoreUnavailable
 from protocols.ocpi import dump
 from protocols.ocpi.envelope import PartyId as RoutingParty

@@ -34,7 +34,7 @@ from projections.store import HUB, ReadStore
 from protocols.ocpi import OcpiInvalid, dump, parse_each, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.types import JSON, OcpiModel
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Peers:
 
 
 class Bus(Protocol):
-    """The way into the log; `streams.bus.CommandBus`."""
+    """The way into the log; `streams.deciding.bus.CommandBus`."""
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
 

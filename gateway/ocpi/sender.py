@@ -16,18 +16,18 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from application.batched_reads import Together
 from domain.delivery import AttemptDue, delivery_id
 from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
 from gateway.ocpi.partners import Contact, PartnerBook, Vault
 from gateway.ocpi.url_policy import UrlRefused
-from gateway.together import Together
 from projections.store import HUB, Document, ReadStore, StoreUnavailable
 from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.envelope import PartyId as RoutingParty
 from protocols.ocpi.types import JSON
-from streams.deliveries import Outcome, Sender
+from streams.effects.deliveries import Outcome, Sender
 
 logger = logging.getLogger(__name__)
 

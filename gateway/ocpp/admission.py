@@ -35,12 +35,12 @@ from domain.values import UNASSIGNED, Site
 from gateway.ocpp.client_address import neighbourhood
 from gateway.ocpp.connection import Connection
 from gateway.ocpp.credentials import KEY_THREADS, WORD_THREADS, Credentials, parse_basic
+from gateway.ocpp.handshake_queue import Appointments, CrowdedError, Turns
 from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.limits import Buckets, Guesses
 from gateway.ocpp.ports import DirectoryUnavailableError, Listed, Tenant
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
-from gateway.ocpp.turns import Appointments, CrowdedError, Turns
 from streams.log import LogUnavailable
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from commands.charge_point import ConnectedReply, Disconnect, See
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
-from gateway.ocpp.exchange import Exchange, LogAwayError, RefusedError
 from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
+from gateway.ocpp.inbound_call import Exchange, LogAwayError, RefusedError
 from gateway.ocpp.outbound import Outbound
 from gateway.ocpp.ports import DirectoryUnavailableError, Frame, Listed, Tenant
 from gateway.ocpp.services import Services

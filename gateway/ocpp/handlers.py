@@ -32,7 +32,7 @@ from commands.charge_point import (
 from commands.charge_point.readings import decides_nothing, taken
 from commands.charge_point.sizes import fitting
 from domain.values import JSONObject
-from gateway.ocpp.exchange import Exchange, LogAwayError
+from gateway.ocpp.inbound_call import Exchange, LogAwayError
 from gateway.ocpp.readings import newest, registers, wire_data, wire_values
 from protocols.ocpp.message import Confirmation, Request
 from protocols.ocpp.v16.enums import DataTransferStatus, GenericStatus, RegistrationStatus

@@ -16,7 +16,7 @@ from commands.base import Command, Meta
 from domain.charge_point import ReadingTaken
 from domain.values import Authorization, Carried, Evse, JSONObject, Settings, Site, TagRef
 from projections.store import StoreUnavailable
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +113,7 @@ class Tariffs(Protocol):
 
 
 class Vault(Protocol):
-    """Opens sealed texts; `streams.vault.Vault`."""
+    """Opens sealed texts; `application.vault.Vault`."""
 
     async def open(self, sealed: str) -> bytes | None:
         """The text in UTF-8, or None where its key was destroyed. May raise StoreUnavailable."""
@@ -158,7 +158,7 @@ class Frames(Protocol):
 
 
 class Bus(Protocol):
-    """The way into the log; `streams.bus.CommandBus`."""
+    """The way into the log; `streams.deciding.bus.CommandBus`."""
 
     async def tell(self, command: Command, meta: Meta) -> None:
         """Returns once the command is durable. Raises LogUnavailable."""
@@ -170,7 +170,7 @@ class Bus(Protocol):
 
 
 class Readings(Protocol):
-    """Where readings stand that nobody decides; `streams.readings.Readings`."""
+    """Where readings stand that nobody decides; `streams.following.readings.Readings`."""
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
         """Returns its offset once it is durable. Raises LogUnavailable."""

@@ -22,7 +22,7 @@ from gateway.ocpp.admission import OCPP16, Admission, RefusedHandshakeError
 from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, Connection
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.knocks import Knocks
-from gateway.ocpp.lost import end_lost_connections
+from gateway.ocpp.orphaned_connections import end_lost_connections
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 from gateway.ocpp.socket import ChargePointSocket

@@ -13,7 +13,7 @@ from gateway.ocpp.limits import Paces, Shares
 from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Readings, Tariffs, Vault
 from gateway.ocpp.volume import CHARGE_POINT, TENANT, Volume, Volumes
 from protocols.ocpp.frames import Limits
-from streams.channel import Channel
+from streams.deciding.channel import Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ A store enters, the same port leaves, over one generation of the databases that 
 (`chargesphere` and `ocpp_…`); those of generation n lie beside in `chargesphere~n` and `ocpp_…~n`. Which one is read
 is one document, so that a switch is one write. With it stand the floors: how far the log was projected into that
 generation before the switch. A position of a group says for which generation it holds; for any other one its reader
-begins at the floor (`streams.follower.standing`), so that nothing is missing of what an older one got meanwhile.
+begins at the floor (`streams.following.follower.standing`), so that nothing is missing of what an older one got
+meanwhile.
 
 Who reads learns of a switch within `FRESH` seconds, and an older generation is kept for `KEPT` seconds: what took
 longer is read again.

@@ -18,7 +18,7 @@ import msgspec
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.message import Confirmation, Decoded, ErrorCode, Mode, Part, Request, Tenths, WireError
 from protocols.ocpp.model import Kind, model_of
-from protocols.ocpp.reading import read
+from protocols.ocpp.parsing import read
 from protocols.ocpp.scalars import Leniency, tenths
 
 M = TypeVar("M", bound=Part)

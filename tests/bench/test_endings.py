@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.endings import months
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
 
 
 async def test_after_a_month_states_and_memory_no_longer_follow_the_number_of_charges(tmp_path: Path) -> None:

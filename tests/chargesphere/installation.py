@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from chargesphere import nouns
+from application.frame_audit import FrameRecorder
+from chargesphere import registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.settings import read_settings
 from commands.base import Area, Command, Meta
@@ -29,12 +30,11 @@ from gateway.ocpp.ports import Frame
 from projections.store import HUB, Document, Query, ReadStore
 from projections.store.generations import GenerationStore
 from projections.store.sqlite import SqliteReadStore
-from streams.frames import FrameRecorder
+from streams.following.readings import Readings
+from streams.following.replay import places, readings_places
 from streams.log import TopicPartition
-from streams.readings import Readings
-from streams.replay import places, readings_places
-from streams.sqlite_log import SqliteLog
-from streams.topology import FRAMES, PARTITIONS, topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import FRAMES, PARTITIONS, topics
 from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
 
 TENANT, CHARGE_POINT = "demo", "CP-1"
@@ -102,7 +102,7 @@ async def live(data: Path) -> None:
         reading = _reading(now)
         meta = Meta(command_id="r1", at=now, tenant=TENANT, correlation_id=STORY)
         for _ in range(2):
-            await Readings(backbone.log, nouns.EVENTS).append(reading, meta)
+            await Readings(backbone.log, registry.EVENTS).append(reading, meta)
         recorder = FrameRecorder(backbone.log, backbone.vault)
         recorder.record(_frame(now))
         backbone.start("recorder", recorder.run)

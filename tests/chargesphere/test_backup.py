@@ -19,9 +19,9 @@ from chargesphere.cli import main
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area
 from projections.store.sqlite_file import MissingCommitsError, Tally, copy_file
+from streams.following.replay import places
 from streams.log import Stored
-from streams.replay import places
-from streams.sqlite_log import SqliteLog
+from streams.log.sqlite.log import SqliteLog
 from tests.chargesphere.installation import documents, live, log_ends, until_projected
 from tests.chargesphere.serving import run
 

@@ -7,7 +7,7 @@ import logging
 from chargesphere.lines import Repeats
 
 
-def record(message: str, *args: object, name: str = "streams.follower") -> logging.LogRecord:
+def record(message: str, *args: object, name: str = "streams.following.follower") -> logging.LogRecord:
     return logging.LogRecord(name, logging.WARNING, __file__, 1, message, args, None)
 
 
@@ -35,7 +35,7 @@ def test_the_same_line_again_is_counted_and_another_one_is_printed() -> None:
 def test_the_same_text_of_another_part_is_another_line() -> None:
     repeats = Repeats(60, lambda: 0.0)
     assert repeats.filter(record("away"))
-    assert repeats.filter(record("away", name="streams.lag"))
+    assert repeats.filter(record("away", name="streams.following.lag"))
     assert not repeats.filter(record("away"))
 
 

@@ -24,8 +24,8 @@ from commands.base import Area
 from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
-from streams.sqlite_log import SqliteLog
-from streams.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
 from tests.chargesphere.installation import SESSION, STORY, documents, live, log_ends
 from tests.servers import Kafka
 from tests.servers.kafka import java

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.printed import HIDDEN, printable
 from domain.aggregate import event_name
 from projections.store import JSON
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-EVENTS = sorted(path for kind in nouns.AGGREGATES for path in (GOLDEN / kind.kind).glob("*.json"))
+EVENTS = sorted(path for kind in registry.AGGREGATES for path in (GOLDEN / kind.kind).glob("*.json"))
 SECRET = re.compile("password|hash|secret|digest|token_[abc]$|_c$")
 
 
@@ -39,7 +39,7 @@ def test_no_event_is_printed_with_a_secret_or_an_address(path: Path) -> None:
 
 def test_every_field_of_an_event_that_sounds_secret_is_hidden() -> None:
     """A new one has a golden file; this names it where the file leaves it empty."""
-    for classes in nouns.AGGREGATES.values():
+    for classes in registry.AGGREGATES.values():
         for event in classes:
             for field in msgspec.structs.fields(event):
                 if SECRET.search(field.encode_name):

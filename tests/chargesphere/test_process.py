@@ -16,19 +16,19 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from api.auth import issue_token
+from application.authorization import TagAuthorizer
 from chargesphere.backbone import Backbone, open_backbone
-from chargesphere.doors import RemoteCommandDoor
 from chargesphere.http import HttpServer
 from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
+from chargesphere.wiring import RemoteCommandDoor
 from commands.base import Area, Meta
 from commands.charge_point import See
 from commands.tenant import CreateTenant
 from domain.charge_point import charge_point_key
-from gateway.authorization import TagAuthorizer
 from projections.store import HUB, Insert, StoreUnavailable
 from streams.log import LogUnavailable, Record
-from streams.topology import REPLIES, partition_of
+from streams.log.topology import REPLIES, partition_of
 from tests.streams.harness import until
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.cli import main
 from chargesphere.settings import PREFIX, read_settings
@@ -42,16 +42,16 @@ from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.delivery import AttemptDue
 from domain.values import Authorization, CallNumber, RegisterSample
 from projections.store import HUB
-from streams.decider import Decider
-from streams.deliveries import Deliveries, Outcome, Sender
-from streams.envelope import Fence, Reply
-from streams.group import Group
+from streams.deciding.decider import Decider
+from streams.effects.deliveries import Deliveries, Outcome, Sender
+from streams.effects.public import PublicTopics
+from streams.following.group import Group
+from streams.following.readings import Readings
+from streams.following.replay import places, readings_places
 from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
-from streams.public import PublicTopics
-from streams.ranges import stretch
-from streams.readings import Readings
-from streams.replay import places, readings_places
-from streams.topology import PARTITIONS, PUBLIC
+from streams.log.envelope import Fence, Reply
+from streams.log.ranges import stretch
+from streams.log.topology import PARTITIONS, PUBLIC
 from tests.chargesphere.installation import EMSP
 from tests.chargesphere.serving import run as command_line
 from tests.chargesphere.test_two_runtimes import documents, settled
@@ -97,8 +97,8 @@ class Life:
         backbone.start_channel()
         backbone.start_decider()
         backbone.start_projector()
-        deliveries = Deliveries(backbone.log, backbone.bus, nouns.EVENTS, self.partner, backbone.clock)
-        sinks = [deliveries.sink, PublicTopics(backbone.log, nouns.EVENTS).sink]
+        deliveries = Deliveries(backbone.log, backbone.bus, registry.EVENTS, self.partner, backbone.clock)
+        sinks = [deliveries.sink, PublicTopics(backbone.log, registry.EVENTS).sink]
         backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
 
     async def ask(self, command: Command) -> Any:
@@ -153,7 +153,7 @@ class Life:
             call=CallNumber(epoch=2, number=wh),
         )
         meta = Meta(command_id=f"beside-{wh}", at=now, tenant=TENANT)
-        await Readings(self.backbone.log, nouns.EVENTS).append(reading, meta)
+        await Readings(self.backbone.log, registry.EVENTS).append(reading, meta)
 
     async def stop(self, point: str, transaction: int, wh: int) -> None:
         await self.ask(stop(point, transaction, wh))
@@ -259,7 +259,7 @@ async def living(backbone: Backbone, partner: Partner, life: str) -> AsyncIterat
 async def decided_and_nothing_more(backbone: Backbone, command: Command) -> None:
     """The last moment: a decision that no process, no projector and no partner has seen."""
     backbone.start_channel()
-    decider = Decider(backbone.log, nouns.RULES, backbone.channel, backbone.node, backbone.clock)
+    decider = Decider(backbone.log, registry.RULES, backbone.channel, backbone.node, backbone.clock)
     backbone.start("decider", decider.run)
     meta = Meta(command_id="last", at=datetime.now(UTC), tenant=TENANT, principal="drill")
     await insist(backbone, command, meta)
@@ -295,7 +295,7 @@ def events(past: History) -> list[dict[str, Any]]:
                 if event["type"] == "charge_point.reading_taken.v1":
                     continue  # beside the versions
                 known = versions[event["aggregate"]]
-                begins = nouns.EVENTS.events[event["type"]].begins and event["version"] > known
+                begins = registry.EVENTS.events[event["type"]].begins and event["version"] > known
                 assert event["version"] == known + 1 or begins, event
                 versions[event["aggregate"]] = event["version"]
                 out.append(event)

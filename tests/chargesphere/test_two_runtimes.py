@@ -57,11 +57,11 @@ from domain.values import (
     TagRef,
 )
 from projections.store import HUB, Document, Query
-from streams.decider import followed
-from streams.envelope import Decision, Fence, Reply
+from streams.deciding.decider import followed
+from streams.following.replay import places
 from streams.log import Log, TopicPartition
-from streams.replay import places
-from streams.topology import PARTITIONS, commands_topic
+from streams.log.envelope import Decision, Fence, Reply
+from streams.log.topology import PARTITIONS, commands_topic
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
 

@@ -10,7 +10,7 @@ import msgspec
 
 from commands.base import Accepted, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.aggregate import Aggregate, Event, EventRegistry
-from streams.envelope import CommandRegistry, raw
+from streams.log.envelope import CommandRegistry, raw
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Command, Meta, Route
 from commands.charge_point import Register
 from commands.delivery import Want
@@ -29,7 +29,7 @@ from commands.tariff import PutTariff
 from commands.tenant import CreateTenant
 from commands.token import PutToken
 from domain.aggregate import Aggregate
-from streams.envelope import raw
+from streams.log.envelope import raw
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEXTS = st.sampled_from(["", "a", "CP1", "EUR", "Accepted", "1", "UTC", "2026-03-01T12:00:00Z"]) | st.text(
@@ -115,7 +115,7 @@ FIRST: Mapping[str, tuple[type[Command], ...]] = {
 }
 """What an aggregate begins with."""
 KINDS: dict[type[Aggregate[Any]], dict[type[Command], Route]] = {}
-for _command, _route in nouns.ROUTES.items():
+for _command, _route in registry.ROUTES.items():
     KINDS.setdefault(_route.aggregate, {})[_command] = _route
 
 
@@ -130,10 +130,10 @@ def test_no_handler_raises_for_what_its_commands_types_allow(
     first = st.sampled_from(FIRST.get(kind.kind, tuple(routes))).flatmap(drawn)
     aggregate: Aggregate[Any] | None = None
     for number, command in enumerate([data.draw(first), *data.draw(st.lists(asked, max_size=6))]):
-        again = nouns.RULES.commands.decode(raw(command))
+        again = registry.RULES.commands.decode(raw(command))
         aggregate = aggregate or kind.blank(again.aggregate_id)
         meta = Meta(command_id=str(number), at=NOON + timedelta(seconds=number))
         routes[type(again)].handler(aggregate, again, meta)
         for event in aggregate.collect_events():
-            nouns.EVENTS.decode(msgspec.json.encode(event))
+            registry.EVENTS.decode(msgspec.json.encode(event))
         aggregate.next_due()

@@ -30,7 +30,7 @@ from domain.charge_point.state import KEEP_MOST, OPEN_MOST, ORPHANS_MOST, PENDIN
 from domain.session import CdrIssued, EndCorrected, Ended
 from domain.tenant import Configuration, wrong_in
 from domain.values import TagRef
-from streams.partition import MAX_DECISION_BYTES
+from streams.deciding.partition import MAX_DECISION_BYTES
 from tests.commands.charge_point_case import BOB, SETTINGS, Case, after, known, sample
 from tests.commands.test_charging_session import Sessions
 

@@ -50,7 +50,7 @@ from domain.charge_point import (
     TagAuthorized,
     TransactionStarted,
 )
-from streams.envelope import CommandRegistry
+from streams.log.envelope import CommandRegistry
 from tests.commands.charge_point_case import ALICE, CP, EVSES, SITE, TENANT, Case, after, known
 
 

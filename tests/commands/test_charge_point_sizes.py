@@ -23,7 +23,7 @@ from domain.session import Session
 from domain.thinning import thinned
 from domain.values import RegisterSample, TagRef
 from projections.public import cloud_event
-from streams.partition import MAX_DECISION_BYTES
+from streams.deciding.partition import MAX_DECISION_BYTES
 from tests.commands.charge_point_case import CP, SETTINGS, TENANT, Case, after, known
 
 FRAME = 1 << 20

@@ -16,7 +16,7 @@ from domain.aggregate import Event
 from projections import public_payloads
 from projections.public import CONTRACT, Kind, cloud_event
 from projections.public_payloads import Payload
-from streams.topology import PUBLIC
+from streams.log.topology import PUBLIC
 from tests.projections.facts import (
     MSP,
     SESSION,

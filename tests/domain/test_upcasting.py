@@ -10,7 +10,7 @@ import pytest
 
 from domain.aggregate import Event, EventRegistry, UnknownEventError
 from domain.upcasting import Forms, names
-from streams.envelope import CommandRegistry, NewerReleaseError
+from streams.log.envelope import CommandRegistry, NewerReleaseError
 from tests.domain.golden import golden, held_by_golden_files
 from tests.streams.counter import AlarmSet, Rang
 from tests.streams.releases import EVENTS, Add, Added, Counter

@@ -23,10 +23,10 @@ from domain.values import (
     Site,
     TagRef,
 )
-from streams.envelope import Decision, Reply, raw, record
-from streams.facts import Fact
+from streams.following.facts import Fact
 from streams.log import Log, TopicPartition
-from streams.topology import events_topic, partition_of
+from streams.log.envelope import Decision, Reply, raw, record
+from streams.log.topology import events_topic, partition_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SITE = Site(id="LOC1", name="Yard", city="Kiel", country="DEU", time_zone="Europe/Berlin")

@@ -19,10 +19,10 @@ from projections.store import HUB, Document, Put, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
-from streams.projector import Projector
-from streams.rebuild import Rebuild
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
+from streams.projecting.projector import Projector
+from streams.projecting.rebuild import Rebuild
 from tests.projections.facts import (
     EVENTS,
     NOON,

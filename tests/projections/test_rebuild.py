@@ -10,20 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Area
 from domain import delivery
 from domain.aggregate import Event, kind_of
 from domain.charge_point import Changed, Removed, StopSettled
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import record
-from streams.facts import Fact
-from streams.projector import Projector
-from streams.rebuild import Rebuild
-from streams.replay import facts, places
-from streams.sqlite_log import SqliteLog
-from streams.topology import events_topic, partition_of, topics
+from streams.following.facts import Fact
+from streams.following.replay import facts, places
+from streams.log.envelope import record
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import events_topic, partition_of, topics
+from streams.projecting.projector import Projector
+from streams.projecting.rebuild import Rebuild
 from tests.domain.golden import golden
 from tests.projections.facts import (
     EVSES,
@@ -50,7 +50,7 @@ from tests.projections.facts import (
 )
 
 OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "locations"}
-COLLECTIONS = sorted({view.collection for view in nouns.VIEWS} | OTHERS)
+COLLECTIONS = sorted({view.collection for view in registry.VIEWS} | OTHERS)
 READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "1500"}]}]
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
@@ -70,7 +70,7 @@ def of_delivery(type: type[Event], version: int, **fields: Any) -> Event:
 
 
 def told_once(kind: str, name: str, version: int) -> Event:
-    event = nouns.EVENTS.decode(golden(kind, name))
+    event = registry.EVENTS.decode(golden(kind, name))
     return msgspec.structs.replace(event, originator_version=version)
 
 
@@ -128,13 +128,15 @@ async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
     store = SqliteReadStore(tmp_path / "read")
-    await store.ensure(spec for make in nouns.HUB_INDEXES for spec in make())
+    await store.ensure(spec for make in registry.HUB_INDEXES for spec in make())
     yield store
     await store.close()
 
 
 def projector(store: SqliteReadStore) -> Projector:
-    return Projector(store, nouns.EVENTS, nouns.VIEWS, nouns.FEEDS, nouns.BLOCKS, stories=nouns.told)
+    return Projector(
+        store, registry.EVENTS, registry.VIEWS, registry.FEEDS, registry.BLOCKS, stories=registry.told
+    )
 
 
 async def kept(store: SqliteReadStore) -> dict[tuple[str, str], list[Document]]:

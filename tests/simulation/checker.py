@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from chargesphere import nouns
+from chargesphere import registry
 from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
@@ -26,10 +26,10 @@ from projections.blocks import Entry
 from projections.frame import FrameRecord
 from projections.frame import entry as frame_entry
 from projections.store import HUB, Document, Put, Query, Remove
-from streams.decider import followed
+from streams.deciding.decider import followed
+from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
-from streams.sink import Sink
-from streams.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
+from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -519,15 +519,15 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
     documents: dict[tuple[str, str, str], tuple[Any, Any, Document | None, int]] = {}
     views: dict[str, list[Any]] = defaultdict(list)
     feeds: dict[str, list[Any]] = defaultdict(list)
-    for view in nouns.VIEWS:
+    for view in registry.VIEWS:
         views[view.kind].append(view)
-    for feed in nouns.FEEDS:
+    for feed in registry.FEEDS:
         feeds[feed.kind].append(feed)
     writes: list[Any] = []
     for valid in facts.decisions:
         meta = msgspec.convert(valid.entry["meta"], Meta)
         for event_json in valid.entry.get("events", ()):
-            event = nouns.EVENTS.decode(msgspec.json.encode(event_json))
+            event = registry.EVENTS.decode(msgspec.json.encode(event_json))
             kind = event.originator_id.partition("|")[0]
             for view in views[kind]:
                 target = view.target(event, meta)
@@ -548,7 +548,7 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             writes.extend(view.also(target, body, version))
     expected.apply(writes)
     for db in (HUB, DATABASE):
-        for collection in sorted({view.collection for view in nouns.VIEWS} | {"locations", "credentials"}):
+        for collection in sorted({view.collection for view in registry.VIEWS} | {"locations", "credentials"}):
             here = {str(document["_id"]): document for document in _all(world.shelf, db, collection)}
             there = {str(document["_id"]): document for document in _all(expected, db, collection)}
             for id in sorted(here.keys() | there.keys()):
@@ -591,11 +591,11 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
     for valid in facts.decisions:
         meta = msgspec.convert(valid.entry["meta"], Meta)
         where = f"{valid.place.topic.removeprefix('chargesphere.')}-{valid.place.partition}-{valid.offset}"
-        events = [nouns.EVENTS.decode(msgspec.json.encode(one)) for one in valid.entry.get("events", ())]
+        events = [registry.EVENTS.decode(msgspec.json.encode(one)) for one in valid.entry.get("events", ())]
         found = [
             entry
             for event in events
-            for one in nouns.BLOCKS
+            for one in registry.BLOCKS
             if one.kind == event.originator_id.partition("|")[0]
             for entry in one.entries(event, meta, where)
         ]
@@ -605,7 +605,7 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
         for stored in world.broker.partitions[place].records:
             # Second records too: who reads the list sees one of them.
             one_reading = _json(stored.value or b"{}")
-            event = nouns.EVENTS.decode(msgspec.json.encode(one_reading["event"]))
+            event = registry.EVENTS.decode(msgspec.json.encode(one_reading["event"]))
             meta = msgspec.convert(one_reading["meta"], Meta)
             where = f"{place.topic.removeprefix('chargesphere.')}-{number}-{stored.offset}"
             fold(place, stored.offset, sample.BLOCKS.entries(event, meta, where))
@@ -671,11 +671,11 @@ def _public(world: World, facts: Facts) -> Iterator[str]:
         if versions != sorted(versions):
             yield f"{key} was told in the order {versions}"
     from projections.public import cloud_event
-    from streams.topology import PUBLIC
+    from streams.log.topology import PUBLIC
 
     for aggregate, events in facts.events.items():
         for valid, event_json in events:
-            event = nouns.EVENTS.decode(msgspec.json.encode(event_json))
+            event = registry.EVENTS.decode(msgspec.json.encode(event_json))
             public = cloud_event(event, msgspec.convert(valid.entry["meta"], Meta))
             if public is None:
                 continue
@@ -702,7 +702,7 @@ def _mqtt(world: World, facts: Facts) -> Iterator[str]:
     }
     for aggregate, found in facts.readings.items():
         for _, reading in found:
-            at = utc_text(nouns.EVENTS.decode(msgspec.json.encode(reading)).happened_at)
+            at = utc_text(registry.EVENTS.decode(msgspec.json.encode(reading)).happened_at)
             if (aggregate.rpartition("|")[2], at) not in readings:
                 yield f"the reading of {at} of {aggregate} was not told by MQTT"
     for topic, _, payload in world.published:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from application.vault import Vault
 from commands.base import Command
 from commands.charge_point import Register
 from commands.directory import ClaimParties
@@ -22,7 +23,6 @@ from domain.directory import PartyRole
 from domain.partner import Connection, Endpoint, PartnerRole, Secret
 from domain.tenant import Configuration, TenantParty
 from domain.values import Connector, Coordinates, Evse, JSONObject, PartyId, Site
-from streams.vault import Vault
 
 TENANT: Final = "demo"
 CHARGE_POINTS: Final = ("CP-1", "CP-2", "CP-3")

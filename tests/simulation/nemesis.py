@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.charge_point import charge_point_key
 from streams.log import Stored, TopicPartition
-from streams.topology import DEAD, commands_topic, state_topic
+from streams.log.topology import DEAD, commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.loop import Node
 from tests.simulation.network import Weather

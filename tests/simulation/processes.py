@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from chargesphere import nouns
+from application.authorization import TagAuthorizer
+from application.directory import StoreDirectory, StoreTariffs
+from application.frame_audit import FrameRecorder
+from application.limiter import LocalLimiter
+from application.vault import StoreKeys, Vault
+from chargesphere import registry
 from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
 from commands.base import Area, Command, Meta
 from commands.processes import POLICIES, REFUSALS, Policies
@@ -25,7 +30,6 @@ from domain.charge_point.events import (
     TransactionStopped,
 )
 from domain.values import PartyId
-from gateway.authorization import TagAuthorizer
 from gateway.mqtt.connection import Broker as MqttBroker
 from gateway.mqtt.connection import BrokerAway, Outgoing
 from gateway.mqtt.publisher import Teller
@@ -33,32 +37,28 @@ from gateway.mqtt.publisher import sink_of as mqtt_sink
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
-from gateway.ocpp.directory import StoreDirectory, StoreTariffs
-from gateway.ocpp.lost import end_lost_connections
+from gateway.ocpp.orphaned_connections import end_lost_connections
 from gateway.ocpp.server import OcppGateway
 from gateway.ocpp.services import Options
 from gateway.ocpp.services import Services as OcppServices
-from streams.bus import CommandBus
-from streams.channel import LogChannel
-from streams.decider import Decider
-from streams.deliveries import Deliveries
-from streams.envelope import Reply, decode_events
-from streams.facts import TransientError
-from streams.faust_epochs import Epochs
-from streams.faust_rows import Change, RowProjector
-from streams.feed import Feed
-from streams.follower import Follower
-from streams.frame_projector import FrameProjector
-from streams.frames import FrameRecorder
-from streams.group import Group
-from streams.limiter import LocalLimiter
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LogChannel
+from streams.deciding.decider import Decider
+from streams.deciding.feed import Feed
+from streams.deciding.processes import Processes
+from streams.effects.deliveries import Deliveries
+from streams.effects.public import PublicTopics
+from streams.faust.epochs import Epochs
+from streams.faust.rows import Change, RowProjector
+from streams.following.facts import TransientError
+from streams.following.follower import Follower
+from streams.following.group import Group
+from streams.following.readings import Readings
 from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
-from streams.processes import Processes
-from streams.projector import Projector
-from streams.public import PublicTopics
-from streams.readings import Readings
-from streams.topology import FAUST, FAUST_TABLES, events_topic
-from streams.vault import StoreKeys, Vault
+from streams.log.envelope import Reply, decode_events
+from streams.log.topology import FAUST, FAUST_TABLES, events_topic
+from streams.projecting.frames import FrameProjector
+from streams.projecting.projector import Projector
 from tests.simulation.facts import MASTER_KEY
 from tests.simulation.log import SimLog
 from tests.simulation.loop import Node
@@ -117,7 +117,7 @@ class WatchedReadings(Readings):
     """The edge's way to what nobody decides, with the same ledger."""
 
     def __init__(self, log: SimLog, ledger: list[Asked]) -> None:
-        super().__init__(log, nouns.EVENTS)
+        super().__init__(log, registry.EVENTS)
         self._sim = log
         self._ledger = ledger
 
@@ -227,8 +227,8 @@ class Process:
             self.log,
             self._policies(),
             REFUSALS,
-            nouns.EVENTS,
-            nouns.RULES.commands,
+            registry.EVENTS,
+            registry.RULES.commands,
             self.name,
             self.clock,
             feed.join,
@@ -271,11 +271,11 @@ class Process:
         world = self.world
         projector = Projector(
             self.store,
-            nouns.EVENTS,
-            nouns.VIEWS,
-            nouns.FEEDS,
-            nouns.BLOCKS,
-            stories=nouns.told if world.shape.stories else None,
+            registry.EVENTS,
+            registry.VIEWS,
+            registry.FEEDS,
+            registry.BLOCKS,
+            stories=registry.told if world.shape.stories else None,
             reread_every=1.0,
         )
         swept = (Area.SESSION, Area.TOKEN) if world.shape.faust else ()
@@ -301,10 +301,10 @@ class Process:
             return
         sweeper = Projector(
             self.store,
-            nouns.EVENTS,
-            nouns.VIEWS,
-            nouns.FEEDS,
-            stories=nouns.told if world.shape.stories else None,
+            registry.EVENTS,
+            registry.VIEWS,
+            registry.FEEDS,
+            stories=registry.told if world.shape.stories else None,
             sweeping=True,
             reread_every=1.0,
         )
@@ -330,11 +330,11 @@ class Process:
         partners = PartnerBook(self.store, self.vault, world.loop.time)
         sender = OcpiSender(self.store, self.vault, partners, client, self.clock)
         assert self.bus is not None
-        sinks = [Deliveries(self.log, self.bus, nouns.EVENTS, sender, self.clock).sink]
+        sinks = [Deliveries(self.log, self.bus, registry.EVENTS, sender, self.clock).sink]
         if world.shape.public:
-            sinks.append(PublicTopics(self.log, nouns.EVENTS).sink)
+            sinks.append(PublicTopics(self.log, registry.EVENTS).sink)
         if world.shape.mqtt:
-            teller = Teller(self.store, nouns.EVENTS, SimMqtt(world, self.node))
+            teller = Teller(self.store, registry.EVENTS, SimMqtt(world, self.node))
             sinks.append(mqtt_sink(self.log, teller, teller.handle))
         apart = world.shape.most_in_a_sink
         for sink in sinks:
@@ -420,7 +420,7 @@ class SimFaust(Listener):
         self._world = process.world
         self._log = process.log
         self._epochs = Epochs(self._log, SWEEPER)
-        self._rows = RowProjector(process.store, nouns.FAUST_VIEWS)
+        self._rows = RowProjector(process.store, registry.FAUST_VIEWS)
         self._areas = {events_topic(area): area for area in FAUST_TABLES}
         self._tables: dict[TopicPartition, dict[str, bytes | None]] = {}
         self._done: dict[TopicPartition, int] = {}
@@ -467,7 +467,7 @@ class SimFaust(Listener):
             decision = await self._epochs.admit(stored)
             if decision is not None:
                 changes.extend(
-                    Change(event, decision.meta) for event in decode_events(decision, nouns.EVENTS)
+                    Change(event, decision.meta) for event in decode_events(decision, registry.EVENTS)
                 )
         table = self._tables.get(place, {})
         while changes:

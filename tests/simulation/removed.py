@@ -21,36 +21,21 @@ from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
-from gateway.ocpp import exchange, handlers, outbound
+from gateway.ocpp import handlers, inbound_call, outbound
 from projections import blocks as projected_blocks
 from projections.store import Put
-from streams import (
-    blocks,
-    checkpoints,
-    claims,
-    decider,
-    deliveries,
-    envelope,
-    faust_rows,
-    feed,
-    follower,
-    group,
-    parking,
-    partition,
-    processes,
-    projector,
-    public,
-    ranges,
-    sink,
-    states,
-)
-from streams.backlog import Backlog
-from streams.facts import Fact
-from streams.log import LogUnavailable, Position, Record
-from streams.portions import append_all
-from streams.readings import Readings
-from streams.sink import Standing
-from streams.topology import PUBLIC
+from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states
+from streams.effects import deliveries, public
+from streams.faust import rows as faust_rows
+from streams.following import follower, group, parking, sink
+from streams.following.backlog import Backlog
+from streams.following.facts import Fact
+from streams.following.readings import Readings
+from streams.following.sink import Standing
+from streams.log import LogUnavailable, Position, Record, envelope, ranges
+from streams.log.batching import append_all
+from streams.log.topology import PUBLIC
+from streams.projecting import blocks, projector
 
 Patch = tuple[object, str, Any]
 
@@ -604,21 +589,21 @@ def told_is_answered_before_it_is_durable() -> list[Patch]:
 
         asyncio.create_task(send())  # noqa: RUF006
 
-    return [(exchange.Exchange, "tell", tell)]
+    return [(inbound_call.Exchange, "tell", tell)]
 
 
 def starts_are_answered_without_the_log() -> list[Patch]:
-    whole = exchange.Exchange.ask
+    whole = inbound_call.Exchange.ask
 
     async def ask(self: Any, command: Any, reply: Any, **options: Any) -> Any:
         try:
             return await whole(self, command, reply, **options)
-        except exchange.LogAwayError:
+        except inbound_call.LogAwayError:
             if isinstance(command, models.StartTransaction):
                 return models.Started(transaction_id=999, session_id="", status="Accepted")
             raise
 
-    return [(exchange.Exchange, "ask", ask)]
+    return [(inbound_call.Exchange, "ask", ask)]
 
 
 def timers_of_calls_ask_the_clock() -> list[Patch]:
@@ -657,14 +642,14 @@ def attempts_are_not_leased() -> list[Patch]:
 
 
 def lost_attempts_are_not_repeated() -> list[Patch]:
-    from chargesphere import nouns
+    from chargesphere import registry
 
     def timer(delivery: Delivery, command: Any, meta: Any) -> Accepted | Rejected:
         if delivery.state.phase == "in_flight":
             return Accepted()
         return delivery_timer(delivery, command, meta)
 
-    return [(nouns.RULES, "timers", {**nouns.RULES.timers, "delivery": timer})]
+    return [(registry.RULES, "timers", {**registry.RULES.timers, "delivery": timer})]
 
 
 # -- blocks --------------------------------------------------------------------------------------------------------

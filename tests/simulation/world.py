@@ -27,7 +27,8 @@ from typing import Any, Final
 
 import msgspec
 
-from chargesphere import nouns
+from application.vault import StoreKeys, Vault
+from chargesphere import registry
 from commands.base import Area, Command, Meta
 from commands.charge_point.models import EndTransaction
 from commands.delivery import Retry
@@ -38,11 +39,10 @@ from domain.aggregate import Event
 from domain.charge_point import passwords, session_id
 from domain.partner import holder_text
 from projections import blocks
-from streams import checkpoints, topology
-from streams.log import LogUnavailable, Position
-from streams.parking import Parking
-from streams.topology import commands_topic, state_topic
-from streams.vault import StoreKeys, Vault
+from streams.deciding import checkpoints
+from streams.following.parking import Parking
+from streams.log import LogUnavailable, Position, topology
+from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, TENANT, provisioning
@@ -154,7 +154,7 @@ class World:
             self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = self.shape.areas
         self.retention = timedelta(seconds=MONTH) if self.shape.months else topology.RETENTION
-        self.rules = copy.copy(nouns.RULES)
+        self.rules = copy.copy(registry.RULES)
         self.rules.retention = self.retention
         self.asked: list[Asked] = []
         self.published: list[tuple[str, str, bytes]] = []
@@ -626,7 +626,7 @@ def set_partitions(count: int) -> None:
     before = topology.PARTITIONS
     for module in list(sys.modules.values()):
         if getattr(module, "PARTITIONS", None) == before and module.__name__.startswith(
-            ("streams.", "chargesphere.")
+            ("streams.", "application.", "chargesphere.")
         ):
             module.PARTITIONS = count  # type: ignore[attr-defined]
 
@@ -662,7 +662,16 @@ def _of_the_world(default: Any) -> Any:
     return _monotonic if default is _real_monotonic else default
 
 
-PRODUCT: Final = ("api.", "chargesphere.", "commands.", "domain.", "gateway.", "projections.", "streams.")
+PRODUCT: Final = (
+    "api.",
+    "application.",
+    "chargesphere.",
+    "commands.",
+    "domain.",
+    "gateway.",
+    "projections.",
+    "streams.",
+)
 
 
 @contextlib.contextmanager
@@ -705,7 +714,7 @@ def sealed(world: World) -> Iterator[None]:
     credentials.verify_password = (  # type: ignore[attr-defined]
         lambda password, stored: stored.endswith(f":{password.hex()}")
     )
-    vault = importlib.import_module("streams.vault")
+    vault = importlib.import_module("application.vault")
     real = vault.AESGCM
 
     class Keys:
@@ -739,7 +748,11 @@ def sealed(world: World) -> Iterator[None]:
                 tasks.clear()
 
 
-_CLOCKED = (("streams.sink", "datetime"), ("streams.facts", "datetime"), ("streams.projector", "datetime"))
+_CLOCKED = (
+    ("streams.following.sink", "datetime"),
+    ("streams.following.facts", "datetime"),
+    ("streams.projecting.projector", "datetime"),
+)
 
 
 def digest(values: Mapping[str, Any]) -> int:

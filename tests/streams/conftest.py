@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from projections.store.sqlite import SqliteReadStore
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
 from domain.aggregate import Aggregate, Event, EventRegistry
-from streams.partition import Rules
+from streams.deciding.partition import Rules
 
 
 class State(msgspec.Struct):

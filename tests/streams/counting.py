@@ -9,9 +9,9 @@ from commands.base import Area, Meta
 from domain.aggregate import Event
 from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Insert, Write
-from streams.envelope import Claim, Decision, Reply, encode, raw, record
 from streams.log import Log, Record
-from streams.topology import events_topic, partition_of
+from streams.log.envelope import Claim, Decision, Reply, encode, raw, record
+from streams.log.topology import events_topic, partition_of
 from tests.streams.counter import Added, Counter
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streams.log import TopicPartition
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ import msgspec
 from projections import cdr, session, token
 from projections.base import View
 from projections.store.mongo import MongoReadStore
-from streams.faust_app import FaustProjector
-from streams.kafka_log import KafkaLog
+from streams.faust.app import FaustProjector
+from streams.log.kafka.log import KafkaLog
 from tests.projections.facts import EVENTS
 
 VIEWS: tuple[View, ...] = (session.HUB_VIEW, session.TENANT_VIEW, cdr.VIEW, token.VIEW)

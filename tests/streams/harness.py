@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from commands.base import Area, Command, Meta
-from streams.bus import CommandBus
-from streams.channel import Channel, LocalChannel
-from streams.decider import Decider
-from streams.envelope import Claim, Decision, Fence, Reply, decode_entry, decode_events
-from streams.feed import Feed
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import Channel, LocalChannel
+from streams.deciding.decider import Decider
+from streams.deciding.feed import Feed
 from streams.log import (
     Listener,
     Log,
@@ -30,7 +29,8 @@ from streams.log import (
     TopicPartition,
     TopicSpec,
 )
-from streams.topology import events_topic, partition_of, topics
+from streams.log.envelope import Claim, Decision, Fence, Reply, decode_entry, decode_events
+from streams.log.topology import events_topic, partition_of, topics
 from tests.streams.counter import EVENTS, RULES, Added
 
 CHARGE_POINT = Area.CHARGE_POINT

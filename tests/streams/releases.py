@@ -28,8 +28,8 @@ from commands.base import (
 from domain.aggregate import Aggregate, Event, EventRegistry
 from projections.base import View
 from projections.store import Document
-from streams.partition import Rules
-from streams.processes import Refused
+from streams.deciding.partition import Rules
+from streams.deciding.processes import Refused
 from tests.streams import counter
 from tests.streams.counter import AlarmSet, Rang, SetAlarm
 from tests.streams.counting import target

@@ -14,11 +14,11 @@ from typing import IO
 
 import msgspec
 
-from streams.channel import Channel, LocalChannel, LogChannel
-from streams.envelope import Reply
-from streams.kafka_log import KafkaLog
+from streams.deciding.channel import Channel, LocalChannel, LogChannel
 from streams.log import Log
-from streams.sqlite_log import SqliteLog
+from streams.log.envelope import Reply
+from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.log import SqliteLog
 from tests.streams.counter import Add
 from tests.streams.harness import AREA_TOPICS, Node, insist
 

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.message import ErrorCode, Part, Request, WireError
-from protocols.ocpp.reading import read
+from protocols.ocpp.parsing import read
 from protocols.ocpp.v16 import DIRECTIONS, REQUESTS
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None

@@ -20,7 +20,9 @@ from fastapi import FastAPI
 
 from api.ocpi import HubTokens, Identity, Peers, Ports, ocpi_router
 from api.ocpi.ports import Bus
-from api.visible import wait_visible
+from application.limiter import LocalLimiter
+from application.read_back import wait_visible
+from application.vault import KeyStore, Vault
 from commands import directory, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
@@ -41,11 +43,9 @@ from projections import token as token_view
 from projections.base import View
 from projections.store import JSON, Document, Put, Remove
 from projections.store.sqlite import SqliteReadStore
-from streams.bus import CommandBus
-from streams.envelope import CommandRegistry, Reply, raw
-from streams.limiter import LocalLimiter
+from streams.deciding.bus import CommandBus
 from streams.log import LogUnavailable
-from streams.vault import KeyStore, Vault
+from streams.log.envelope import CommandRegistry, Reply, raw
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

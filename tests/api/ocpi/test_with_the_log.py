@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from api.visible import wait_visible
+from application.read_back import wait_visible
 from commands.base import Area
 from commands.creating import CREATING
 from gateway.ocpi import OcpiClient, Peers, UrlPolicy
-from streams.bus import CommandBus
-from streams.channel import LocalChannel
-from streams.decider import Decider
-from streams.follower import Follower
-from streams.lag import Lag
-from streams.partition import Rules
-from streams.projector import Projector
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LocalChannel
+from streams.deciding.decider import Decider
+from streams.deciding.partition import Rules
+from streams.following.follower import Follower
+from streams.following.lag import Lag
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
+from streams.projecting.projector import Projector
 from tests.api.ocpi.hub import EVENTS, ROUTES, VIEWS, Hub, Keys, checked, serving, token_header
 from tests.api.ocpi.test_lists import keep_tenant, tariff
 from tests.api.ocpi.test_tokens import token

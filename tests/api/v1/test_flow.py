@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from api.v1 import indexes
-from api.visible import wait_visible
+from application.read_back import wait_visible
 from commands.base import Meta
 from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register, RequestRoles
@@ -19,7 +19,7 @@ from domain.charge_point.passwords import verify_password
 from domain.partner import Connection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.store import HUB
-from streams.envelope import Reply, raw
+from streams.log.envelope import Reply, raw
 from tests.api.v1.world import NOW, World, problem
 
 LOCATION: dict[str, Any] = {

@@ -15,7 +15,7 @@ from domain.values import PartyId
 from projections.frame import FrameRecord, entry
 from projections.store import HUB, Document, Put, PutPart, tenant_database
 from projections.store.sqlite import SqliteReadStore
-from streams.envelope import Reply, raw
+from streams.log.envelope import Reply, raw
 from tests.api.v1.world import World, later, problem
 from tests.projections.blocks import blocks_of
 

@@ -16,7 +16,7 @@ from commands.session import StartSession
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef
 from projections.base import utc_text
 from projections.store import HUB, Document, Query, eq
-from streams.envelope import Reply
+from streams.log.envelope import Reply
 from tests.api.v1.test_flow import CHARGE_POINT, DEMO
 from tests.api.v1.world import World, problem
 

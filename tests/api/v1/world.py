@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from api.auth import issue_token
 from api.services import Services
 from api.v1 import v1_router
+from application.limiter import RateLimiter, Verdict
+from application.vault import DestroyedError, KeyStore, Vault
 from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
 from commands.creating import CREATING
@@ -62,19 +64,17 @@ from projections import token as token_view
 from projections.store import HUB, Document, Insert, tenant_database
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_document
-from streams.bus import CommandBus
-from streams.channel import LocalChannel
-from streams.decider import Decider
-from streams.envelope import Reply
-from streams.feed import Feed
-from streams.follower import Follower
-from streams.limiter import RateLimiter, Verdict
-from streams.partition import Rules
-from streams.processes import Processes
-from streams.projector import Projector
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
-from streams.vault import DestroyedError, KeyStore, Vault
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LocalChannel
+from streams.deciding.decider import Decider
+from streams.deciding.feed import Feed
+from streams.deciding.partition import Rules
+from streams.deciding.processes import Processes
+from streams.following.follower import Follower
+from streams.log.envelope import Reply
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
+from streams.projecting.projector import Projector
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32

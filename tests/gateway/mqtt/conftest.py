@@ -14,10 +14,10 @@ import pytest
 
 from gateway.mqtt import Publisher
 from projections.store.sqlite import SqliteReadStore
-from streams.group import Group
+from streams.following.group import Group
 from streams.log import Log
-from streams.sqlite_log import SqliteLog
-from streams.topology import topics
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import topics
 
 
 class Seen(NamedTuple):

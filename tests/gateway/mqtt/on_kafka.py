@@ -23,12 +23,12 @@ from rich.console import Console
 from domain import delivery, remote_command, session, token
 from domain.charge_point import AGGREGATE_EVENTS, ChargePoint
 from gateway.mqtt.publisher import Teller, sink_of
-from streams import envelope
-from streams.deliveries import Deliveries
-from streams.group import Group
-from streams.kafka_log import KafkaLog
-from streams.public import PublicTopics
-from streams.topology import PARTITIONS, events_topic, partition_of, topics
+from streams.effects.deliveries import Deliveries
+from streams.effects.public import PublicTopics
+from streams.following.group import Group
+from streams.log import envelope
+from streams.log.kafka.log import KafkaLog
+from streams.log.topology import PARTITIONS, events_topic, partition_of, topics
 from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taken, Taking, facts_of
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import NOON, decision, meta

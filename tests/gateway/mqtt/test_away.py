@@ -18,15 +18,15 @@ from gateway.mqtt import Connection, Publisher
 from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.store.sqlite import SqliteReadStore
-from streams.deliveries import Deliveries
-from streams.envelope import record
-from streams.group import Group
-from streams.kafka_log import KafkaLog
+from streams.effects.deliveries import Deliveries
+from streams.effects.public import PublicTopics
+from streams.following.group import Group
 from streams.log import Log, TopicPartition
-from streams.public import PublicTopics
-from streams.ranges import stretch
-from streams.sqlite_log import SqliteLog
-from streams.topology import DEAD, PUBLIC, events_topic, partition_of, readings_topic, topics
+from streams.log.envelope import record
+from streams.log.kafka.log import KafkaLog
+from streams.log.ranges import stretch
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import DEAD, PUBLIC, events_topic, partition_of, readings_topic, topics
 from tests.gateway.mqtt.conftest import running
 from tests.gateway.mqtt.test_costs import Reports, Taken
 from tests.projections.facts import EVENTS, MSP, NOON, decision, ended, fact, meta, started, used, write

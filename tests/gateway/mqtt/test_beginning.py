@@ -12,7 +12,7 @@ from gateway.mqtt.beginning import SOON, Beginning
 from gateway.mqtt.connection import Outgoing
 from projections.store.sqlite import SqliteReadStore
 from streams.log import TopicPartition
-from streams.sqlite_log import SqliteLog
+from streams.log.sqlite.log import SqliteLog
 from tests.gateway.mqtt.conftest import eventually, telling
 from tests.projections.facts import EVENTS, connected, ended, meta, registered, started, status, write
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from chargesphere.loop import run
+from chargesphere.tuning import run
 from gateway.mqtt.connection import IN_FLIGHT, BrokerAway, Connection, Outgoing
 from tests.gateway.mqtt.conftest import Choosy, eventually, listening, running
 from tests.servers import Mosquitto

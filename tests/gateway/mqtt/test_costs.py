@@ -21,15 +21,15 @@ from projections.mqtt import TOLD
 from projections.public import TOLD as PUBLIC
 from projections.store import Applied, Document, PositionKey, Write
 from projections.store.sqlite import SqliteReadStore
-from streams.bus import CommandBus
-from streams.channel import LocalChannel
-from streams.deliveries import Deliveries, Outcome, Sender
-from streams.envelope import record
-from streams.group import Group
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LocalChannel
+from streams.effects.deliveries import Deliveries, Outcome, Sender
+from streams.effects.public import PublicTopics
+from streams.following.group import Group
 from streams.log import Record
-from streams.public import PublicTopics
-from streams.sqlite_log import SqliteLog
-from streams.topology import events_topic, partition_of, topics
+from streams.log.envelope import record
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import events_topic, partition_of, topics
 from tests.gateway.mqtt.conftest import eventually, running
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import (

@@ -17,7 +17,7 @@ from gateway.mqtt.publisher import Teller
 from projections.mqtt import message_id
 from projections.store import Applied, PositionKey, StoreRejected, Write
 from projections.store.sqlite import SqliteReadStore
-from streams.sqlite_log import SqliteLog
+from streams.log.sqlite.log import SqliteLog
 from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, telling
 from tests.projections.facts import (
     EVENTS,

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 
+from application.vault import StoreKeys, Vault
 from domain.delivery import AttemptDue
 from domain.values import PartyId
 from gateway.ocpi.client import OcpiClient
@@ -22,8 +23,7 @@ from gateway.ocpi.url_policy import UrlPolicy
 from projections.store import HUB, Document, Put, Remove, StoreUnavailable
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import decode
-from streams.deliveries import Outcome
-from streams.vault import StoreKeys, Vault
+from streams.effects.deliveries import Outcome
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -47,9 +47,9 @@ from gateway.ocpp import (
     Services,
     Tenant,
 )
-from streams.channel import LocalChannel
-from streams.envelope import Reply, encode
+from streams.deciding.channel import LocalChannel
 from streams.log import LogUnavailable
+from streams.log.envelope import Reply, encode
 
 DECIDED = {**ROUTES, **KNOCKING}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

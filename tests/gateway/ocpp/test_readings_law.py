@@ -18,7 +18,7 @@ from hypothesis import event as note
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chargesphere import nouns
+from chargesphere import registry
 from commands.base import Meta, TimerDue
 from commands.charge_point import TIMER, Boot, Connect, ConnectedReply, EndTransaction
 from commands.processes import charging_session
@@ -29,12 +29,12 @@ from domain.session import CdrIssued, EndCorrected, Ended, Session
 from domain.values import JSONObject
 from gateway.ocpp import handlers
 from gateway.ocpp.connection import Connection
-from gateway.ocpp.exchange import Exchange
+from gateway.ocpp.inbound_call import Exchange
 from protocols.ocpp.message import Mode
 from protocols.ocpp.v16.codec import decode_request
+from streams.following.readings import TOPIC, Readings, completed
 from streams.log import TopicPartition
-from streams.readings import TOPIC, Readings, completed
-from streams.topology import partition_of
+from streams.log.topology import partition_of
 from tests.gateway.ocpp.fakes import NOON, QUICK, World
 from tests.gateway.ocpp.memory_log import MemoryLog
 
@@ -86,7 +86,7 @@ class Charging:
     async def begin(self) -> None:
         self.world.tenant(relay_every=30)
         await self.world.charge_point(password="")
-        made: Any = Readings(self.log, nouns.EVENTS)  # type: ignore[arg-type]
+        made: Any = Readings(self.log, registry.EVENTS)  # type: ignore[arg-type]
         self.services = dataclasses.replace(self.world.gateway._services, readings=made, tariffs=_Tariffs())
         await self.connect()
         await self.bus(Boot(tenant="demo", charge_point_id="CP-1", vendor="Acme", model="Box"))
@@ -227,7 +227,7 @@ class Charging:
         facts: list[Event] = []
         history = self.world.bus.log
         for event in (*history, *history[len(history) - again :]):
-            whole = await completed(self.log, nouns.EVENTS, event)  # type: ignore[arg-type]
+            whole = await completed(self.log, registry.EVENTS, event)  # type: ignore[arg-type]
             policy = charging_session.POLICIES.get(type(whole))
             meta = Meta(command_id="c", at=whole.timestamp, tenant="demo")
             for command in policy(whole, meta) if policy else ():

@@ -13,8 +13,8 @@ from domain.aggregate import UnknownEventError
 from domain.charge_point import MeterValuesRecorded, TransactionStopped
 from gateway.ocpp.limits import Shares
 from gateway.ocpp.ports import Tenant
-from streams.envelope import DamagedRecordError
 from streams.log import LogDamaged
+from streams.log.envelope import DamagedRecordError
 from tests.gateway.ocpp.fakes import QUICK, Client, World, eventually, world
 
 

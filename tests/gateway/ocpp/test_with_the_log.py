@@ -29,13 +29,13 @@ from domain.charge_point import (
 from domain.charge_point.passwords import hash_password
 from gateway.ocpp import Listed
 from protocols.ocpp.frames import Limits
-from streams.bus import CommandBus
-from streams.decider import Decider
-from streams.envelope import Fence, decode_events
+from streams.deciding.bus import CommandBus
+from streams.deciding.decider import Decider
+from streams.deciding.partition import Rules
 from streams.log import TopicPartition
-from streams.partition import Rules
-from streams.sqlite_log import SqliteLog
-from streams.topology import events_topic, partition_of, topics
+from streams.log.envelope import Fence, decode_events
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import events_topic, partition_of, topics
 from tests.gateway.ocpp.fakes import EVSES, PASSWORD, QUICK, SITE, World
 from tests.gateway.ocpp.test_messages import METER, START
 

@@ -13,7 +13,7 @@ from bench.ocpp_bodies import SPIKES, sample
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import Call, CallResult, parse
 from protocols.ocpp.message import Decoded, ErrorCode, Mode, Part, WireError
-from protocols.ocpp.reading import read
+from protocols.ocpp.parsing import read
 from protocols.ocpp.v16 import CONFIRMATIONS, REQUESTS
 from protocols.ocpp.v16.codec import LENIENCY, decode_confirmation, decode_request
 from protocols.ocpp.v16.parameters import COMMANDS, from_parameters

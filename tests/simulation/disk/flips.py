@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from application.vault import StoreKeys, Vault
 from projections.store import Query, Sort, StoreError
 from projections.store.sqlite import SqliteReadStore
 from streams.log import LogError, TopicPartition
-from streams.sqlite_log import SqliteLog
-from streams.vault import StoreKeys, Vault
+from streams.log.sqlite.log import SqliteLog
 from tests.simulation.disk.losses import record
 from tests.simulation.disk.promises import read_all
 from tests.simulation.disk.recording import Recording

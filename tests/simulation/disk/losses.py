@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from projections.store import sqlite_databases
-from streams import sqlite_log
+from streams.log.sqlite import log as sqlite_log
 from tests.simulation.disk.images import Disk
 from tests.simulation.disk.promises import Story, broken
 from tests.simulation.disk.recording import Fact, Recording, Step

@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from application.vault import StoreKeys, Vault
 from projections.store import Query, Remove
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Position, Record, Stored, TopicPartition
-from streams.sqlite_log import SqliteLog
-from streams.vault import StoreKeys, Vault
+from streams.log.sqlite.log import SqliteLog
 from tests.simulation.disk.recording import Fact
 from tests.simulation.disk.workload import (
     DATABASES,

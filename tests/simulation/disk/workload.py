@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+from application.vault import StoreKeys, Vault
 from projections.store import JSON, PositionKey, Put, Remove, geo_index, index
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Position, Record, TopicPartition, TopicSpec
-from streams.sqlite_log import SqliteLog
-from streams.vault import StoreKeys, Vault
+from streams.log.sqlite.log import SqliteLog
 from tests.simulation.disk.recording import Recording
 from tests.streams.log_contract import Told
 

@@ -1,0 +1,243 @@
+"""A remote command that somebody asks for, by REST or by MQTT: checked, sealed, and handed to the log.
+
+What enters: who asks, which charge point, what for. What leaves: the decision's reply, whose `result` is a
+`commands.remote_command.Status`, or what is wrong with the request. It waits for no charge point: what became of the
+command is read by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from application.vault import Vault
+from commands.base import Command, Meta, Refusal
+from commands.charge_point import Find, Found
+from commands.remote_command import RequestRemoteCommand
+from commands.remote_command_request import (
+    REMOTE_START,
+    AskedCommand,
+    ask,
+    private_texts,
+    sealed,
+    session_to_stop,
+    switched_off,
+    tells_key,
+    with_transaction,
+)
+from commands.remote_command_rules import ParameterError
+from domain.remote_command import EXPIRY_LONGEST
+from domain.tenant import Configuration
+from domain.token import owner_text
+from domain.values import Authorization, JSONObject, TagRef
+from projections.store import HUB, Document, ReadStore, tenant_database
+from projections.tenant import configuration_of
+from streams.log.envelope import Reply
+
+__all__ = [
+    "Authorizer",
+    "ParameterError",
+    "RemoteCommandPorts",
+    "request_remote_command",
+]
+
+LONGEST_ID = 128
+MAY_TELL_KEYS: Final = frozenset({"tenant_admin", "platform_admin"})
+"""Who may set the password of a charge point over OCPP, as over REST."""
+
+
+class Authorizer(Protocol):
+    """What is known of an id tag now."""
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        """The tag's reference and its authorization; never raises."""
+        ...
+
+
+class Asker(Protocol):
+    """The way into the log; `streams.deciding.bus.CommandBus`."""
+
+    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCommandPorts:
+    """What it takes to ask for a remote command."""
+
+    store: ReadStore
+    bus: Asker
+    vault: Vault
+    authorizer: Authorizer
+    clock: Callable[[], datetime]
+
+
+async def request_remote_command(
+    ports: RemoteCommandPorts,
+    *,
+    tenant: str,
+    charge_point_id: str,
+    command_type: str,
+    parameters: JSONObject,
+    command_id: str,
+    principal: str,
+    role: str = "operator",
+    expiry_seconds: int | None = None,
+    override: bool = False,
+) -> Reply | ParameterError:
+    """The reply: accepted with the command's status, UNKNOWN for a foreign or unknown charge point, CONFLICT where
+    the command id was used for another request, FORBIDDEN where the role may not, NOT_ALLOWED where the tenant has
+    switched the feature off. `expiry_seconds` is how long it may wait to be sent, else as the tenant says.
+
+    Raises LogUnavailable, StoreUnavailable, DestroyedError."""
+    if not 0 < len(command_id) <= LONGEST_ID or not command_id.isprintable():
+        return ParameterError("command_id", f"must have 1 to {LONGEST_ID} printable characters")
+    most = int(EXPIRY_LONGEST.total_seconds())
+    if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
+        return ParameterError("expiry_seconds", f"must be between 1 and {most}")
+    place = _Place(ports, tenant, charge_point_id, principal=f"{role}:{principal}")
+    unknown = await place.unknown()
+    if unknown is not None:
+        return unknown
+    exact = await _exact(place, command_type, parameters, ports.clock())
+    if isinstance(exact, ParameterError):
+        return exact
+    configuration = await _configuration(ports.store, tenant)
+    if tells_key(exact) and role not in MAY_TELL_KEYS:
+        message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
+        return Reply(refusal=Refusal.FORBIDDEN, message=message)
+    if feature := switched_off(exact, configuration.features):
+        message = f"{exact.command_type} is not allowed: the tenant has switched features.{feature} off"
+        return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
+    mark = _canonical(charge_point_id, exact, expiry_seconds, override)
+    fingerprint = ports.vault.digest("remote_command", mark)
+    tag: TagRef | None = None
+    authorization: Authorization | None = None
+    warning = ""
+    if exact.action == REMOTE_START:
+        tag, authorization = await ports.authorizer.resolve(
+            tenant, charge_point_id, exact.payload["idTag"], False
+        )
+        warning = _warning(authorization)
+    kept = await _sealed(ports.vault, tenant, charge_point_id, exact)
+    now = ports.clock()
+    expiry = timedelta(seconds=expiry_seconds or configuration.message_timeouts.expiry_seconds)
+    command = RequestRemoteCommand(
+        tenant=tenant,
+        command_id=command_id,
+        charge_point_id=charge_point_id,
+        command_type=command_type,
+        parameters=kept.parameters,
+        action=kept.action,
+        payload=kept.payload,
+        id_tag=tag,
+        authorization=authorization,
+        fingerprint=fingerprint,
+        by=f"{role}:{principal}",
+        expires_at=now + min(expiry, EXPIRY_LONGEST),
+        override=override,
+        warning=warning,
+    )
+    # With the fingerprint in it: a repeat gets the stored reply, another body comes to the decision and conflicts.
+    meta = Meta(
+        command_id=f"remote|{tenant}|{command_id}|{fingerprint}",
+        at=now,
+        tenant=tenant,
+        correlation_id=f"remote|{tenant}|{command_id}",
+        principal=f"{role}:{principal}",
+    )
+    return await ports.bus.ask(command, meta)
+
+
+class _Place:
+    """The charge point that is asked: what the read model does not show yet, the log itself is asked for."""
+
+    def __init__(
+        self, ports: RemoteCommandPorts, tenant: str, charge_point_id: str, *, principal: str
+    ) -> None:
+        self._ports = ports
+        self._tenant = tenant
+        self._charge_point_id = charge_point_id
+        self._principal = principal
+
+    async def unknown(self) -> Reply | None:
+        """The refusal where nobody knows it."""
+        if await self._read("charge_points", self._charge_point_id) is not None:
+            return None
+        reply = await self._find("")
+        return reply if reply.refusal is not None else None
+
+    async def transaction(self, session_id: str) -> int | None:
+        """The transaction of one of its sessions, running or over."""
+        session = await self._read("sessions", session_id)
+        if session is None:
+            reply = await self._find(session_id)
+            return msgspec.json.decode(reply.result, type=Found).transaction_id if not reply.refusal else None
+        number = session.get("transaction_id")
+        here = session.get("charge_point_id") == self._charge_point_id
+        return number if here and isinstance(number, int) else None
+
+    async def _read(self, collection: str, id: str) -> Document | None:
+        return await self._ports.store.get(tenant_database(self._tenant), collection, id)
+
+    async def _find(self, session_id: str) -> Reply:
+        command = Find(tenant=self._tenant, charge_point_id=self._charge_point_id, session_id=session_id)
+        meta = Meta(
+            command_id=f"find|{self._tenant}|{uuid4()}",
+            at=self._ports.clock(),
+            tenant=self._tenant,
+            principal=self._principal,
+        )
+        return await self._ports.bus.ask(command, meta)
+
+
+async def _exact(
+    place: _Place, command_type: str, parameters: JSONObject, now: datetime
+) -> AskedCommand | ParameterError:
+    session_id = session_to_stop(command_type, parameters)
+    if isinstance(session_id, ParameterError):
+        return session_id
+    if session_id:
+        transaction = await place.transaction(session_id)
+        if transaction is None:
+            return ParameterError("parameters.session_id", "no session of this charge point")
+        parameters = with_transaction(parameters, transaction)
+    return ask(command_type, parameters, now)
+
+
+def _warning(authorization: Authorization) -> str:
+    """What to say of a tag that will not charge."""
+    if authorization.status == "Accepted":
+        return ""
+    if authorization.source == "unknown":
+        return "the id tag is not known: its charge will be refused as Invalid"
+    return f"the id tag is {authorization.status} now: its charge will be refused"
+
+
+async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: AskedCommand) -> AskedCommand:
+    tags: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    subject = vault.digest("charge_point", f"{tenant}|{charge_point_id}")
+    for text, is_tag in private_texts(asked):
+        if is_tag:
+            whom = vault.subject(owner_text(None, tenant), vault.token_key("RFID", text))
+            tags[text] = await vault.seal(whom, text)
+        else:
+            secrets[text] = await vault.seal(subject, text)
+    return sealed(asked, tags, secrets) if tags or secrets else asked
+
+
+async def _configuration(store: ReadStore, tenant: str) -> Configuration:
+    document = await store.get(HUB, "tenants", tenant)
+    return Configuration() if document is None else configuration_of(document)
+
+
+def _canonical(charge_point_id: str, asked: AskedCommand, expiry_seconds: int | None, override: bool) -> str:
+    request = [charge_point_id, asked.action, asked.payload, expiry_seconds, override]
+    return msgspec.json.encode(request, order="deterministic").decode()

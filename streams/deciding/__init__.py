@@ -1,0 +1,1 @@
+"""Deciding: commands come in by the bus, each becomes one decision, and its reply finds its way back."""

@@ -1,0 +1,1 @@
+"""Effects: facts of the log become requests to partners and records for outsiders."""

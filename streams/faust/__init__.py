@@ -1,0 +1,1 @@
+"""The Faust application, which owns the read models of sessions, CDRs and tokens."""

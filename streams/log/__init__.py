@@ -1,0 +1,41 @@
+"""The log: its port, what its records say, its topics, and the two adapters, Kafka and one SQLite file."""
+
+from streams.log.port import (
+    MAX_APPEND_BYTES,
+    Listener,
+    Log,
+    LogDamaged,
+    LogError,
+    LogShortened,
+    LogUnavailable,
+    Member,
+    Position,
+    Reader,
+    Record,
+    Stored,
+    TopicPartition,
+    TopicSpec,
+    TopologyMismatch,
+    append_size,
+    stored_as,
+)
+
+__all__ = [
+    "MAX_APPEND_BYTES",
+    "Listener",
+    "Log",
+    "LogDamaged",
+    "LogError",
+    "LogShortened",
+    "LogUnavailable",
+    "Member",
+    "Position",
+    "Reader",
+    "Record",
+    "Stored",
+    "TopicPartition",
+    "TopicSpec",
+    "TopologyMismatch",
+    "append_size",
+    "stored_as",
+]

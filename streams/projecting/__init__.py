@@ -1,0 +1,1 @@
+"""Projecting: facts of the log become read models."""
