@@ -11,24 +11,10 @@ from datetime import datetime
 from typing import Protocol
 
 from application.limiter import RateLimiter
-from application.remote_commands import Authorizer
+from application.ports import Authorizer, Bus
 from application.vault import Vault
-from commands.base import Command, Meta
 from domain.values import PartyId
 from projections.store import ReadStore
-from streams.log.envelope import Reply
-
-
-class Bus(Protocol):
-    """The way into the log; `streams.deciding.bus.CommandBus`."""
-
-    async def tell(self, command: Command, meta: Meta) -> None:
-        """Returns once the command is durable. Raises LogUnavailable."""
-        ...
-
-    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        """The decision's reply, refusals included. Raises LogUnavailable."""
-        ...
 
 
 class Registration(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from api.services import Bus
+from application.ports import Bus
 from commands.base import Area, Command, Meta
 from streams.log import LogUnavailable
 from streams.log.envelope import Reply

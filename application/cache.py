@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from gateway.ocpp.ports import DirectoryUnavailableError
+from application.ports import DirectoryUnavailableError
 from projections.store import StoreUnavailable
 
 V = TypeVar("V")

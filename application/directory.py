@@ -13,9 +13,9 @@ import msgspec
 
 from application.batched_reads import Together
 from application.cache import Cache
+from application.ports import Directory, DirectoryUnavailableError, RegisteredChargePoint, Tariffs, Tenant
 from domain.tenant import Configuration
 from domain.values import Evse, JSONObject, PartyId
-from gateway.ocpp.ports import Directory, DirectoryUnavailableError, Listed, Tariffs, Tenant
 from projections.charge_point import credentials_id
 from projections.store import (
     HUB,
@@ -58,8 +58,8 @@ class StoreDirectory(Directory):
         self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
         self._reading = Together(self._read_tenants)
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
-        self._charge_points: Cache[Listed] = Cache(CHARGE_POINT_TTL)
-        self._readers: dict[str, Together[Listed]] = {}
+        self._charge_points: Cache[RegisteredChargePoint] = Cache(CHARGE_POINT_TTL)
+        self._readers: dict[str, Together[RegisteredChargePoint]] = {}
         self._holders: Cache[tuple[str, ...]] = Cache(CHARGE_POINT_TTL)
         self._holding = Together(self._read_holders)
         self._counts: Cache[_Count] = Cache(ROOM_TTL)
@@ -104,11 +104,11 @@ class StoreDirectory(Directory):
         )
         return since[0][1] if len(since) == len(holders) and since[0][0] < since[1][0] else ""
 
-    async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
+    async def charge_point(self, tenant: str, charge_point_id: str) -> RegisteredChargePoint | None:
         reader = self._readers.get(tenant)
         if reader is None:
 
-            async def read(ids: Sequence[str]) -> dict[str, Listed]:
+            async def read(ids: Sequence[str]) -> dict[str, RegisteredChargePoint]:
                 return await self._read_charge_points(tenant, ids)
 
             reader = self._readers[tenant] = Together(read)
@@ -153,21 +153,21 @@ class StoreDirectory(Directory):
         except StoreUnavailable:
             raise DirectoryUnavailableError from None
 
-    def learn(self, tenant: str, listed: Listed) -> None:
+    def learn(self, tenant: str, listed: RegisteredChargePoint) -> None:
         self._charge_points.put(credentials_id(tenant, listed.charge_point_id), listed, LEARNED_FOR)
 
     async def _read_tenants(self, ids: Sequence[str]) -> dict[str, Tenant]:
         documents = await self._store.get_many(HUB, "tenants", ids)
         return {id: tenant_of_document(document, self._hub) for id, document in documents.items()}
 
-    async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, Listed]:
+    async def _read_charge_points(self, tenant: str, ids: Sequence[str]) -> dict[str, RegisteredChargePoint]:
         documents, secrets = await asyncio.gather(
             self._store.get_many(tenant_database(tenant), "charge_points", ids),
             self._store.get_many(HUB, "credentials", [credentials_id(tenant, id) for id in ids]),
         )
         # Without its credentials it is not known yet: no password would mean that none is asked for.
         return {
-            id: listed_of_documents(document, secret)
+            id: charge_point_of_documents(document, secret)
             for id, document in documents.items()
             if (secret := secrets.get(credentials_id(tenant, id))) is not None
         }
@@ -247,9 +247,9 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
     )
 
 
-def listed_of_documents(document: Document, secret: Document) -> Listed:
+def charge_point_of_documents(document: Document, secret: Document) -> RegisteredChargePoint:
     """A charge point as its documents say it is."""
-    return Listed(
+    return RegisteredChargePoint(
         charge_point_id=str(document["_id"]),
         password_hash=str(secret.get("password_hash") or ""),
         alternative_hash=str(secret.get("alternative_hash") or ""),

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 import msgspec
 
+from application.ports import Authorizer, Bus
 from application.vault import Vault
-from commands.base import Command, Meta, Refusal
+from commands.base import Meta, Refusal
 from commands.charge_point import Find, Found
 from commands.remote_command import RequestRemoteCommand
 from commands.remote_command_request import (
@@ -40,7 +41,6 @@ from projections.tenant import configuration_of
 from streams.log.envelope import Reply
 
 __all__ = [
-    "Authorizer",
     "ParameterError",
     "RemoteCommandPorts",
     "request_remote_command",
@@ -51,28 +51,12 @@ MAY_TELL_KEYS: Final = frozenset({"tenant_admin", "platform_admin"})
 """Who may set the password of a charge point over OCPP, as over REST."""
 
 
-class Authorizer(Protocol):
-    """What is known of an id tag now."""
-
-    async def resolve(
-        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
-    ) -> tuple[TagRef, Authorization]:
-        """The tag's reference and its authorization; never raises."""
-        ...
-
-
-class Asker(Protocol):
-    """The way into the log; `streams.deciding.bus.CommandBus`."""
-
-    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
-
-
 @dataclass(frozen=True, slots=True)
 class RemoteCommandPorts:
     """What it takes to ask for a remote command."""
 
     store: ReadStore
-    bus: Asker
+    bus: Bus
     vault: Vault
     authorizer: Authorizer
     clock: Callable[[], datetime]

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from api.ocpi.ports import Bus, ContendedError, TokenPut, Vault
+from application.ports import Bus, ContendedError, TokenPut, Vault
 from application.read_back import wait_visible
 from commands.base import Meta, Refusal
 from commands.token import NoteConflict, PutToken, TokenReply

@@ -140,9 +140,6 @@ class Backbone:
         await self.log.close()
         await self.store.close()
 
-    def now(self) -> datetime:
-        return self.clock()
-
     async def keep_indexes(self) -> None:
         """Make the hub's indexes, and each tenant's when it first appears; take away what has expired."""
         while True:

@@ -62,7 +62,7 @@ class Metrics(Collector):
             seconds.add_metric([area.value], lag.behind_seconds(area))
             records.add_metric([area.value], lag.records(area))
             if (until := lag.projected_until(area)) is not None:
-                behind.add_metric([area.value], (self._backbone.now() - until).total_seconds())
+                behind.add_metric([area.value], (self._backbone.clock() - until).total_seconds())
         yield from (seconds, records, behind)
 
     def _delays(self) -> dict[str, list[float]]:

@@ -30,10 +30,11 @@ from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from projections.store import HUB, Query, Sort, StoreUnavailable, eq
 from streams.following.facts import TransientError
 from streams.following.parking import Parking
-from streams.following.replay import NotRetried, history, retry, state_at
+from streams.following.replay import history, state_at
 from streams.log.envelope import Decision, NewerReleaseError
 from streams.log.kafka.log import KafkaLog
 from streams.log.topology import topics
+from streams.projecting.letters import NotRetried, retry
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,

@@ -283,7 +283,7 @@ class _Process:
                 tariffs=StoreTariffs(backbone.store, directory),
                 vault=backbone.vault,
                 frames=frames,
-                clock=backbone,
+                clock=backbone.clock,
                 busy=self._decider_is_behind,
                 options=OcppOptions(proxies=Proxies(self._settings.trusted_proxies)),
             )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 
-from api.ocpi import HubTokens, Identity
+from api.ocpi import Identity
 from api.ocpi import Ports as OcpiPorts
 from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
 from application.read_back import wait_visible
 from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from application.token_store import HubTokens
 from application.vault import DestroyedError
 from chargesphere.backbone import Backbone
 from domain.values import JSONObject, PartyId

@@ -14,12 +14,32 @@ BELOW: dict[str, frozenset[str]] = {
     "commands": frozenset({"domain", "protocols"}),
     "projections": frozenset({"domain", "protocols", "commands"}),
     "streams": frozenset({"domain", "protocols", "commands", "projections"}),
-    "api": frozenset({"domain", "protocols", "commands", "projections", "streams"}),
-    "gateway": frozenset({"domain", "protocols", "commands", "projections", "streams"}),
+    "application": frozenset({"domain", "protocols", "commands", "projections", "streams"}),
+    "api": frozenset({"domain", "protocols", "commands", "projections", "streams", "application"}),
+    "gateway": frozenset({"domain", "protocols", "commands", "projections", "streams", "application"}),
     "chargesphere": frozenset(
-        {"domain", "protocols", "commands", "projections", "streams", "api", "gateway", "bench"}
+        {
+            "domain",
+            "protocols",
+            "commands",
+            "projections",
+            "streams",
+            "application",
+            "api",
+            "gateway",
+            "bench",
+        }
     ),
 }
+HOUSES: dict[str, frozenset[str]] = {
+    "log": frozenset(),
+    "following": frozenset({"log"}),
+    "deciding": frozenset({"log", "following"}),
+    "projecting": frozenset({"log", "following"}),
+    "faust": frozenset({"log", "following", "projecting"}),
+    "effects": frozenset({"log", "following", "deciding"}),
+}
+"""The folders of `streams`, and which others each may use."""
 ROOMS = frozenset(BELOW) | {"bench", "tests"}
 PURE = ("domain", "protocols", "commands")
 IMPURE_MODULES = frozenset(
@@ -64,6 +84,35 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
         if name != room and name not in BELOW[room]
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_a_folder_of_streams_uses_only_what_lies_below_it(house: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports streams.{other}"
+        for path in modules(f"streams/{house}")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("streams.")
+        for other in [(node.module or "").split(".")[1]]
+        if other != house and other not in HOUSES[house]
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("adapter", ["kafka", "sqlite"])
+def test_only_the_composition_root_and_faust_know_an_adapter_of_the_log(adapter: str) -> None:
+    """Faust reads Kafka itself; everybody else has the port."""
+    prefix, own = f"streams.log.{adapter}", ROOT / "streams/log" / adapter
+    knowing = {
+        str(path.relative_to(ROOT))
+        for room in BELOW
+        if room != "chargesphere"
+        for path in modules(room)
+        if own not in path.parents
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(prefix)
+    }
+    assert knowing <= {"streams/faust/transport.py"}
 
 
 @pytest.mark.parametrize("room", PURE)

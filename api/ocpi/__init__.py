@@ -1,21 +1,17 @@
 """OCPI's doors: every request of a partner enters here, an envelope leaves, whatever happens.
 
-The door (`door`) does what all requests have in common: ids, authorization, limits, errors. A table (`routes`) says
+The pipeline does what all requests have in common: ids, authorization, limits, errors. A table (`routes`) says
 which function serves which module. What is decided is decided behind the log, what is shown is read from the store.
 """
 
 from api.ocpi.identity import Identity
 from api.ocpi.pipeline import ocpi_router
-from api.ocpi.ports import Discovery, Peers, Ports, TokenPut, Tokens
-from application.token_store import HubTokens
+from api.ocpi.ports import Discovery, Peers, Ports
 
 __all__ = [
     "Discovery",
-    "HubTokens",
     "Identity",
     "Peers",
     "Ports",
-    "TokenPut",
-    "Tokens",
     "ocpi_router",
 ]

@@ -9,31 +9,11 @@ from typing import Protocol
 from uuid import uuid4
 
 from application.limiter import RateLimiter
-from commands.base import Area, Command, Meta
+from application.ports import Bus, Tokens, Vault
+from commands.base import Area
 from domain.partner import Endpoint
-from domain.values import PartyId, Sealed
+from domain.values import PartyId
 from projections.store import ReadStore
-from protocols.ocpi import v2_3_0
-from streams.log.envelope import Reply
-
-
-class Bus(Protocol):
-    """The way into the log."""
-
-    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        """The decision's reply, refusals included. Raises LogUnavailable."""
-        ...
-
-
-class Vault(Protocol):
-    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailable."""
-
-    def digest(self, kind: str, text: str) -> str: ...
-    def token_key(self, type: str, uid: str) -> str: ...
-    def tag_keys(self, id_tag: str) -> tuple[str, ...]: ...
-    def subject(self, owner: str, key: str) -> str: ...
-    async def seal(self, subject: str, plain: bytes | str) -> Sealed: ...
-    async def open(self, sealed: Sealed) -> bytes | None: ...
 
 
 class Discovery(Protocol):
@@ -69,44 +49,6 @@ class Peers(Protocol):
 
     async def discover(self, versions_url: str, token: str, wanted: Sequence[str]) -> Discovery:
         """The endpoints of the first of the `wanted` versions that is offered; never raises for what a peer does."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPut:
-    """Whether the token is new, and whether it was taken: one older than what is known is not."""
-
-    created: bool
-    applied: bool = True
-
-
-class ContendedError(Exception):
-    """Others changed the same object again and again meanwhile; nothing of this change was applied."""
-
-
-class Tokens(Protocol):
-    """The tokens of eMSPs. `holder` is the platform that asks: what another one put is not there for it."""
-
-    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> TokenPut:
-        """Returns once it is decided and, within a short while, readable. Raises LogUnavailable, StoreUnavailable."""
-        ...
-
-    async def patch(
-        self,
-        owner: PartyId,
-        holder: str,
-        uid: str,
-        type: str,
-        change: Callable[[v2_3_0.Token], v2_3_0.Token],
-        meta: Meta,
-    ) -> TokenPut | None:
-        """Put what `change` makes of the token as it is, whoever else changes it meanwhile; None for an unknown one.
-
-        Raises what `change` raises, ContendedError, LogUnavailable, StoreUnavailable."""
-        ...
-
-    async def get(self, owner: PartyId, holder: str, uid: str, type: str) -> v2_3_0.Token | None:
-        """The token with this type and uid, whose case does not matter. Raises StoreUnavailable."""
         ...
 
 

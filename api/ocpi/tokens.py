@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.ocpi.call import Answer, Call, not_found, unknown_token
-from api.ocpi.ports import ContendedError
+from application.ports import ContendedError
 from domain.values import PartyId
 from protocols.ocpi import OcpiInvalid, decode, dump_json, parse, v2_3_0
 from protocols.ocpi.envelope import StatusCode

@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from domain.values import PartyId, Sealed
+from application.ports import Opener, Vault
+from domain.values import PartyId
 from gateway.ocpi.client import Peer
 from projections.store import HUB, Document, Query, ReadStore, eq, has
 
 KEPT_FOR = 2.0
 
 
-class Vault(Protocol):
-    """Seals, opens and digests; `application.vault.Vault`."""
-
-    def digest(self, kind: str, text: str) -> str: ...
-    async def seal(self, subject: str, plain: bytes | str) -> Sealed: ...
-    async def open(self, sealed: Sealed) -> bytes | None: ...
-
-
-async def opened(vault: Vault, sealed: object) -> str:
+async def opened(vault: Opener, sealed: object) -> str:
     """The text of a sealed field of a document; empty where there is none or its key was destroyed."""
     return (await vault.open(sealed) or b"").decode() if isinstance(sealed, str) and sealed else ""
 

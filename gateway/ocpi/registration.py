@@ -10,9 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
+from application.ports import Bus, Vault
 from commands.base import Command, Meta, Refusal
 from commands.partner import (
     TOKEN_DIGEST,
@@ -28,7 +29,7 @@ from commands.partner import (
 )
 from domain.partner import Connection, Endpoint, Secret
 from gateway.ocpi.client import OcpiClient, OcpiClientError, Peer
-from gateway.ocpi.partners import Contact, PartnerBook, Vault, opened
+from gateway.ocpi.partners import Contact, PartnerBook, opened
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import HUB, ReadStore
 from protocols.ocpi import OcpiInvalid, dump, parse_each, parse_json, v2_2_1, v2_3_0
@@ -115,12 +116,6 @@ class Peers:
     async def _get(self, url: str, peer: Peer) -> JSON:
         answer = await self._client.request("GET", url, peer, timeout=self._timeout)
         return answer.expect().data
-
-
-class Bus(Protocol):
-    """The way into the log; `streams.deciding.bus.CommandBus`."""
-
-    async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply: ...
 
 
 OurCredentials = Callable[[str, str], Awaitable[OcpiModel]]

@@ -17,10 +17,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from application.batched_reads import Together
+from application.ports import Vault
 from domain.delivery import AttemptDue, delivery_id
 from domain.values import PartyId
 from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
-from gateway.ocpi.partners import Contact, PartnerBook, Vault
+from gateway.ocpi.partners import Contact, PartnerBook
 from gateway.ocpi.url_policy import UrlRefused
 from projections.store import HUB, Document, ReadStore, StoreUnavailable
 from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0

@@ -4,36 +4,15 @@ What enters: OCPP 1.6 frames and downlinks. What leaves: confirmations that foll
 directions. What it never does: decide what a message means, keep state that must survive, or wait for the audit.
 """
 
-from gateway.ocpp.ports import (
-    Authorizer,
-    Bus,
-    Clock,
-    Directory,
-    DirectoryUnavailableError,
-    Frame,
-    Frames,
-    Listed,
-    Tariffs,
-    Tenant,
-    Vault,
-)
+from gateway.ocpp.ports import Frame, Frames
 from gateway.ocpp.server import OcppGateway
 from gateway.ocpp.services import LogHealth, Options, Services
 
 __all__ = [
-    "Authorizer",
-    "Bus",
-    "Clock",
-    "Directory",
-    "DirectoryUnavailableError",
     "Frame",
     "Frames",
-    "Listed",
     "LogHealth",
     "OcppGateway",
     "Options",
     "Services",
-    "Tariffs",
-    "Tenant",
-    "Vault",
 ]

@@ -27,6 +27,7 @@ from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
 from websockets.typing import Subprotocol
 
+from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta, Refusal
 from commands.charge_point import Connect, ConnectedReply
 from domain.charge_point.passwords import is_heavy, is_key
@@ -38,7 +39,6 @@ from gateway.ocpp.credentials import KEY_THREADS, WORD_THREADS, Credentials, par
 from gateway.ocpp.handshake_queue import Appointments, CrowdedError, Turns
 from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.limits import Buckets, Guesses
-from gateway.ocpp.ports import DirectoryUnavailableError, Listed, Tenant
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 from streams.log import LogUnavailable
@@ -95,7 +95,7 @@ class _Guest(NamedTuple):
     """
 
     tenant: Tenant
-    listed: Listed
+    listed: RegisteredChargePoint
     site: Site | None = None
     password_hash: str | None = None
 
@@ -202,7 +202,7 @@ class Admission:
             return found[0]
         raise _not_found(Reason.AMBIGUOUS if found else Reason.UNKNOWN)
 
-    async def _right_hash(self, tenant: Tenant, listed: Listed, visitor: _Visitor) -> str:
+    async def _right_hash(self, tenant: Tenant, listed: RegisteredChargePoint, visitor: _Visitor) -> str:
         """The stored text of the password that was given; empty where none is asked for."""
         basic, now = visitor.basic, asyncio.get_running_loop().time()
         charge_point = f"{tenant.id}|{listed.charge_point_id}"
@@ -257,7 +257,7 @@ class Admission:
         if not await self._services.directory.has_room(tenant.id):
             raise _not_found(Reason.NO_ROOM, tenant)
         site = tenant.default_location or Site(id=UNASSIGNED, time_zone=tenant.settings.time_zone)
-        guest = _Guest(tenant, Listed(charge_point_id=identity, automatic=True), site)
+        guest = _Guest(tenant, RegisteredChargePoint(charge_point_id=identity, automatic=True), site)
         return guest if basic is None else _with_password(guest, await self._hashed(basic[1]))
 
     async def _connect(self, guest: _Guest, address: str) -> Connection:
@@ -308,7 +308,7 @@ class Admission:
 
     def _meta(self, tenant: Tenant, charge_point_id: str) -> Meta:
         id = f"connect|{tenant.id}|{charge_point_id}|{self._services.channel.boot}|{next(self._numbers)}"
-        at = self._services.clock.now()
+        at = self._services.clock()
         return Meta(
             command_id=id,
             at=at,

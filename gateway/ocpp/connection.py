@@ -14,6 +14,7 @@ from collections import deque
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Downlink, Meta
 from commands.charge_point import ConnectedReply, Disconnect, See
 from gateway.ocpp import metrics
@@ -22,7 +23,7 @@ from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
 from gateway.ocpp.inbound_call import Exchange, LogAwayError, RefusedError
 from gateway.ocpp.outbound import Outbound
-from gateway.ocpp.ports import DirectoryUnavailableError, Frame, Listed, Tenant
+from gateway.ocpp.ports import Frame
 from gateway.ocpp.services import Services
 from gateway.ocpp.transactions import Transactions
 from protocols.ocpp import calls
@@ -92,7 +93,7 @@ class Connection:
         services: Services,
         credentials: Credentials,
         tenant: Tenant,
-        listed: Listed,
+        listed: RegisteredChargePoint,
         connected: ConnectedReply,
     ) -> None:
         self.services = services
@@ -183,7 +184,7 @@ class Connection:
         command = Disconnect(tenant=tenant, charge_point_id=charge_point_id, epoch=self.epoch, reason=reason)
         meta = Meta(
             command_id=f"{self.prefix}|end",
-            at=self.services.clock.now(),
+            at=self.services.clock(),
             tenant=tenant,
             principal=f"charge_point:{charge_point_id}",
         )
@@ -244,7 +245,7 @@ class Connection:
         except DirectoryUnavailableError:
             return True
 
-    async def refreshed(self) -> Listed:
+    async def refreshed(self) -> RegisteredChargePoint:
         """The charge point as the directory knows it now, or as it was at the handshake."""
         try:
             listed = await self.services.directory.charge_point(*self.key)
@@ -254,7 +255,7 @@ class Connection:
             self.listed = listed
         return self.listed
 
-    def learned(self, listed: Listed) -> None:
+    def learned(self, listed: RegisteredChargePoint) -> None:
         """The charge point was changed by us just now."""
         self.listed = listed
         self.services.directory.learn(self.tenant.id, listed)
@@ -286,7 +287,7 @@ class Connection:
         bounds = (services.options.charge_point_bytes, services.options.tenant_bytes)
         volume = services.volumes.wait(*self.key, len(call.payload), now, *bounds)
         due = now + max(volume, services.paces.wait(self.tenant, now))
-        queue.append(_Waiting(call, services.clock.now(), now, due))
+        queue.append(_Waiting(call, services.clock(), now, due))
         if self._socket is None:
             return
         if self._worker is None:
@@ -396,7 +397,7 @@ class Connection:
         now = self.last_seen = asyncio.get_running_loop().time()
         self.answers_pings = True
         if now - self._seen_told >= max(self.services.options.seen_every, self.interval):
-            self._begin_see(now, self.services.clock.now(), f"{self.prefix}|seen|{next(self._seen_numbers)}")
+            self._begin_see(now, self.services.clock(), f"{self.prefix}|seen|{next(self._seen_numbers)}")
 
     def read(self, at: datetime) -> None:
         """It said a reading that no decision follows; told now and then, as it is alive."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from application.ports import RegisteredChargePoint, Tenant
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
 from domain.aggregate import UnknownEventError
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.values import CallNumber, Carried
-from gateway.ocpp.ports import Listed, Tenant, opened
+from gateway.ocpp.ports import opened
 from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
@@ -82,11 +83,11 @@ class Exchange:
         return self.connection.listed.charge_point_id
 
     @property
-    def listed(self) -> Listed:
+    def listed(self) -> RegisteredChargePoint:
         return self.connection.listed
 
     def now(self) -> datetime:
-        return self.connection.services.clock.now()
+        return self.connection.services.clock()
 
     def meta(self, correlation_id: str = "") -> Meta:
         return Meta(

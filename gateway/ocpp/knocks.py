@@ -57,7 +57,7 @@ class Knocks:
 
     def note(self, tenant: str, id: str, reason: str, address: str) -> None:
         """A charge point was refused; `tenant` is empty where it fits none."""
-        at = self._services.clock.now()
+        at = self._services.clock()
         self._add(tenant, Knock(id=_shown(id), reason=reason, address=address, count=1, first=at, last=at))
 
     async def run(self) -> None:
@@ -77,7 +77,7 @@ class Knocks:
     async def _tell(self, tenant: str, heard: _Heard) -> None:
         command = ReportKnocks(tenant=tenant, knocks=tuple(heard.knocks.values()), left_out=heard.left_out)
         try:
-            await self._services.bus.tell(command, self._meta(tenant, self._services.clock.now()))
+            await self._services.bus.tell(command, self._meta(tenant, self._services.clock()))
         except LogUnavailable:
             for knock in heard.knocks.values():
                 self._add(tenant, knock)

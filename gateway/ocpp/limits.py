@@ -7,7 +7,7 @@ import contextlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.ocpp.ports import Tenant
+from application.ports import Tenant
 
 if TYPE_CHECKING:
     from gateway.ocpp.services import Options

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from application.ports import DirectoryUnavailableError
 from commands.base import Meta
 from commands.charge_point import Disconnect
-from gateway.ocpp.ports import DirectoryUnavailableError
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 from streams.log import LogUnavailable
@@ -54,7 +54,7 @@ async def _end_all(services: Services, registry: Registry) -> int:
         )
         meta = Meta(
             command_id=f"lost|{tenant}|{charge_point_id}|{epoch}|{channel.boot}",
-            at=services.clock.now(),
+            at=services.clock(),
             tenant=tenant,
             principal="gateway",
         )

@@ -111,7 +111,7 @@ class Outbound:
 
     def pump(self) -> None:
         """Send the next call if none is outstanding and the socket is open."""
-        now = self._connection.services.clock.now()
+        now = self._connection.services.clock()
         while self._queue and self._sending is None and self._connection.is_open:
             downlink = heapq.heappop(self._queue)[2]
             if downlink.expires_at <= now:
@@ -188,7 +188,7 @@ class Outbound:
             offered, problem = await self._offer(new_key)
         if self._sending is not downlink:
             return
-        late = downlink.expires_at <= self._connection.services.clock.now()
+        late = downlink.expires_at <= self._connection.services.clock()
         if problem or late:
             self._free()
             self._conclude(
@@ -221,7 +221,7 @@ class Outbound:
             tenant=downlink.tenant,
             charge_point_id=downlink.charge_point_id,
             command_id=downlink.command_id,
-            answer_by=self._connection.services.clock.now() + timedelta(seconds=seconds),
+            answer_by=self._connection.services.clock() + timedelta(seconds=seconds),
         )
         await self._tell(command, f"{downlink.command_id}|sent|{downlink.connection_epoch}")
 
@@ -330,7 +330,7 @@ class Outbound:
     def _meta(self, command: _Told, command_id: str) -> Meta:
         return Meta(
             command_id=f"{self._connection.prefix}|{command_id}",
-            at=self._connection.services.clock.now(),
+            at=self._connection.services.clock(),
             tenant=command.tenant,
             correlation_id=command.command_id if isinstance(command, ConcludeCall | NoteCallSent) else "",
             principal=f"charge_point:{command.charge_point_id}",
@@ -362,7 +362,7 @@ class Outbound:
                 request=without_secret(downlink.action, call.request),
                 response=response,
                 outcome=outcome,
-                at=services.clock.now(),
+                at=services.clock(),
                 seconds=asyncio.get_running_loop().time() - call.sent_at,
                 command_id=downlink.command_id,
             )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from application.ports import Authorizer, Bus, Directory, Opener, Tariffs
 from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.limits import Paces, Shares
-from gateway.ocpp.ports import Authorizer, Bus, Clock, Directory, Frames, Readings, Tariffs, Vault
+from gateway.ocpp.ports import Frames, Readings
 from gateway.ocpp.volume import CHARGE_POINT, TENANT, Volume, Volumes
 from protocols.ocpp.frames import Limits
 from streams.deciding.channel import Channel
@@ -99,9 +101,9 @@ class Services:
     directory: Directory
     authorizer: Authorizer
     tariffs: Tariffs
-    vault: Vault
+    vault: Opener
     frames: Frames
-    clock: Clock
+    clock: Callable[[], datetime]
     options: Options = field(default_factory=Options)
     health: LogHealth = field(default_factory=LogHealth)
     shares: Shares = field(default_factory=Shares)

@@ -3,7 +3,7 @@
 The same engine runs as the embedded projector, as the sweeper beside Faust, and for a rebuild. A projection that
 raises, or a document that the store refuses, parks that document: later events of it wait, everything else goes on.
 What is parked is listed in `dead_letters` and stays so over restarts; a letter that is taken away (see
-`streams.following.replay.retry`) lets its document go on, and an event that it lacks by then parks it again.
+`streams.projecting.letters.retry`) lets its document go on, and an event that it lacks by then parks it again.
 """
 
 from __future__ import annotations

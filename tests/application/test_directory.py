@@ -11,13 +11,12 @@ import msgspec
 import pytest
 
 from application.directory import StoreDirectory, StoreTariffs
+from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta
 from domain.charge_point import Connected, CredentialsSet, Registered
 from domain.tariff import Put as PutTariff
 from domain.tenant import Configuration, Created, TenantParty
 from domain.values import PartyId
-from gateway.ocpp import DirectoryUnavailableError, Listed
-from gateway.ocpp.ports import Tenant
 from projections import charge_point, tariff, tenant
 from projections.store import HUB, Document, Put, Query, Remove, StoreUnavailable
 from projections.store.sqlite import SqliteReadStore
@@ -171,7 +170,9 @@ async def test_who_registers_an_id_of_anothers_prefix_keeps_nobody_away(
 async def test_a_charge_point_comes_with_its_password_hash_and_its_evses(store: Away) -> None:
     await put_charge_point(store)
     found = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
-    assert found == Listed(charge_point_id="CP-1", password_hash="scrypt$x", evses=EVSES, new=True)
+    assert found == RegisteredChargePoint(
+        charge_point_id="CP-1", password_hash="scrypt$x", evses=EVSES, new=True
+    )
 
 
 async def test_a_charge_point_is_new_until_it_was_connected(store: Away) -> None:
@@ -273,7 +274,7 @@ async def test_room_is_counted_once_for_a_herd(store: Away) -> None:
 async def test_what_this_process_did_is_believed_before_the_read_models_show_it(store: Away) -> None:
     await put_charge_point(store)
     directory = StoreDirectory(store, HUB_PARTY)
-    changed = Listed(charge_point_id="CP-1", password_hash="scrypt$new")
+    changed = RegisteredChargePoint(charge_point_id="CP-1", password_hash="scrypt$new")
     reading = asyncio.create_task(directory.charge_point("demo", "CP-1"))
     await asyncio.sleep(0)
     directory.learn("demo", changed)

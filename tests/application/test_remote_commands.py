@@ -52,6 +52,9 @@ class Bus:
         self.found: list[Find] = []
         self.reply = Reply()
 
+    async def tell(self, command: Command, meta: Meta) -> None:
+        raise AssertionError("a remote command is asked for")
+
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         if isinstance(command, Find):
             self.found.append(command)

@@ -180,9 +180,6 @@ class Process:
     def clock(self) -> datetime:
         return self.world.network.wall_time(self.node)
 
-    def now(self) -> datetime:
-        return self.clock()
-
     async def _run(self) -> None:
         world = self.world
         self.log = SimLog(world.broker, self.node)
@@ -369,7 +366,7 @@ class Process:
                 tariffs=StoreTariffs(self.store, directory),
                 vault=self.vault,
                 frames=frames,
-                clock=self,
+                clock=self.clock,
                 options=OPTIONS,
             )
         )

@@ -18,10 +18,11 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from api.ocpi import HubTokens, Identity, Peers, Ports, ocpi_router
-from api.ocpi.ports import Bus
+from api.ocpi import Identity, Peers, Ports, ocpi_router
 from application.limiter import LocalLimiter
+from application.ports import Bus
 from application.read_back import wait_visible
+from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
 from commands import directory, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route

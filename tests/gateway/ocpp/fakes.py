@@ -18,6 +18,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from application.ports import Bus, Directory, DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
 from commands.knocking import ROUTES as KNOCKING
@@ -35,18 +36,7 @@ from domain.values import (
     Site,
     TagRef,
 )
-from gateway.ocpp import (
-    Bus,
-    Clock,
-    Directory,
-    DirectoryUnavailableError,
-    Frame,
-    Listed,
-    OcppGateway,
-    Options,
-    Services,
-    Tenant,
-)
+from gateway.ocpp import Frame, OcppGateway, Options, Services
 from streams.deciding.channel import LocalChannel
 from streams.log import LogUnavailable
 from streams.log.envelope import Reply, encode
@@ -188,7 +178,7 @@ class FakeReadings:
 class FakeDirectory(Directory):
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
-        self.listed: dict[tuple[str, str], Listed] = {}
+        self.listed: dict[tuple[str, str], RegisteredChargePoint] = {}
         self.connected: dict[str, list[tuple[str, str, int]]] = {}
         self.away = False
 
@@ -203,7 +193,7 @@ class FakeDirectory(Directory):
             t for t in self.tenants.values() if t.id_prefix and charge_point_id.startswith(t.id_prefix)
         ]
 
-    async def charge_point(self, tenant: str, charge_point_id: str) -> Listed | None:
+    async def charge_point(self, tenant: str, charge_point_id: str) -> RegisteredChargePoint | None:
         if self.away:
             raise DirectoryUnavailableError
         return self.listed.get((tenant, charge_point_id))
@@ -217,7 +207,7 @@ class FakeDirectory(Directory):
         for tenant, id, epoch in self.connected.get(node, ()):
             yield tenant, id, epoch
 
-    def learn(self, tenant: str, listed: Listed) -> None:
+    def learn(self, tenant: str, listed: RegisteredChargePoint) -> None:
         self.listed[(tenant, listed.charge_point_id)] = listed
 
 
@@ -279,7 +269,7 @@ class World:
         self,
         options: Options = QUICK,
         bus: Callable[[LocalChannel], Bus] | None = None,
-        clock: Clock | None = None,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.channel = LocalChannel("gw-test")
         self.bus = FakeBus(self.channel)
@@ -299,7 +289,7 @@ class World:
                 tariffs=FakeTariffs(),
                 vault=FakeVault(),
                 frames=self.frames,
-                clock=clock or self.clock,
+                clock=clock or self.clock.now,
                 options=options,
                 busy=lambda tenant, charge_point_id: self.load,
             )
@@ -317,7 +307,9 @@ class World:
             tenant=tenant, charge_point_id=id, site=SITE, evses=EVSES, password_hash=password_hash
         )
         await self.bus.ask(command, Meta(command_id=f"register {tenant} {id}", at=NOON))
-        self.directory.learn(tenant, Listed(charge_point_id=id, password_hash=password_hash, evses=EVSES))
+        self.directory.learn(
+            tenant, RegisteredChargePoint(charge_point_id=id, password_hash=password_hash, evses=EVSES)
+        )
 
     def state(self, id: str = "CP-1", tenant: str = "demo") -> Any:
         return self.bus.of(f"charge_point|{tenant}|{id}").state

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from application.ports import RegisteredChargePoint
 from commands.base import Meta
 from commands.charge_point import Boot, Connect, OfferCredentials, Register, Remove
 from domain.charge_point import Booted, Connected, CredentialsSet, Disconnected, Registered
 from domain.charge_point.passwords import hash_password, verify_password
 from domain.knocking import Heard
 from domain.values import UNASSIGNED, Site
-from gateway.ocpp import Listed
 from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.credentials import Credentials
 from tests.gateway.ocpp.fakes import NOON, PASSWORD, QUICK, SITE, World, eventually, world
@@ -214,10 +214,12 @@ async def test_the_first_password_of_one_that_never_came_is_kept_and_no_second_o
         w.tenant(auto_register=True)
         register = Register(tenant="demo", charge_point_id="NEW-1", site=SITE, automatic=True)
         await w.bus.ask(register, Meta(command_id="r", at=NOON))
-        w.directory.learn("demo", Listed(charge_point_id="NEW-1", automatic=True, new=True))
+        w.directory.learn("demo", RegisteredChargePoint(charge_point_id="NEW-1", automatic=True, new=True))
         async with w.connected("NEW-1", password="mine"):
             pass
-        w.directory.learn("demo", Listed(charge_point_id="NEW-1", automatic=True, new=True))  # read too early
+        w.directory.learn(
+            "demo", RegisteredChargePoint(charge_point_id="NEW-1", automatic=True, new=True)
+        )  # read too early
         assert_put_off(await refused(w, id="NEW-1", password="stolen"))
         assert verify_password(b"mine", w.state("NEW-1").password_hash)
 

@@ -36,7 +36,7 @@ async def telling(every: float = 3600.0) -> AsyncIterator[tuple[World, Knocks]]:
         tariffs=FakeTariffs(),
         vault=FakeVault(),
         frames=FakeFrames(),
-        clock=w.clock,
+        clock=w.clock.now,
         options=replace(QUICK, knocks_pause=0.01, knocks_every=every),
     )
     knocks = Knocks(services)

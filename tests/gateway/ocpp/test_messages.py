@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from application.ports import RegisteredChargePoint
 from commands.charge_point import See, StartTransaction
 from domain.charge_point import (
     Booted,
@@ -20,7 +21,6 @@ from domain.charge_point import (
     session_id,
 )
 from domain.values import Authorization, TagRef
-from gateway.ocpp import Listed
 from tests.gateway.ocpp.fakes import QUICK, world
 
 START = {"connectorId": 1, "idTag": "ALICE", "meterStart": 1000, "timestamp": "2026-03-01T12:00:00Z"}
@@ -89,7 +89,7 @@ async def test_what_a_start_needs_is_read_at_once() -> None:
         directory, authorizer = w.directory, w.gateway._services.authorizer
         listed, resolve = directory.charge_point, authorizer.resolve
 
-        async def charge_point(tenant: str, charge_point_id: str) -> Listed | None:
+        async def charge_point(tenant: str, charge_point_id: str) -> RegisteredChargePoint | None:
             await both.wait()
             return await listed(tenant, charge_point_id)
 

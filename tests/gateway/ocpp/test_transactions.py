@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from application.ports import Tenant
 from commands.charge_point import RecordMeterValues, See, TakeOver
 from domain.aggregate import UnknownEventError
 from domain.charge_point import MeterValuesRecorded, TransactionStopped
 from gateway.ocpp.limits import Shares
-from gateway.ocpp.ports import Tenant
 from streams.log import LogDamaged
 from streams.log.envelope import DamagedRecordError
 from tests.gateway.ocpp.fakes import QUICK, Client, World, eventually, world

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from application.ports import RegisteredChargePoint
 from commands.base import Area, Meta
 from commands.charge_point import ROUTES, TIMER, Register, RequestCall
 from commands.creating import CREATING
@@ -27,7 +28,6 @@ from domain.charge_point import (
     charge_point_key,
 )
 from domain.charge_point.passwords import hash_password
-from gateway.ocpp import Listed
 from protocols.ocpp.frames import Limits
 from streams.deciding.bus import CommandBus
 from streams.deciding.decider import Decider
@@ -46,11 +46,6 @@ KEY = charge_point_key("demo", "CP-1")
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class Clock:
-    def now(self) -> datetime:
-        return now()
 
 
 async def decided(log: SqliteLog) -> list[Event]:
@@ -74,7 +69,7 @@ async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, Sql
     await log.start()
     await log.ensure(topics())
     patient = replace(QUICK, patience=20.0)  # what is decided here is really written
-    w = World(patient, bus=lambda channel: CommandBus(log, channel), clock=Clock())
+    w = World(patient, bus=lambda channel: CommandBus(log, channel), clock=now)
     bus = CommandBus(log, w.channel)
     decider = Decider(log, RULES, w.channel, "one", now, areas=[Area.CHARGE_POINT])
     deciding = asyncio.create_task(decider.run())
@@ -84,7 +79,9 @@ async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, Sql
         tenant="demo", charge_point_id="CP-1", site=SITE, evses=EVSES, password_hash=password_hash
     )
     await bus.ask(register, Meta(command_id="register", at=now()), 20)
-    w.directory.learn("demo", Listed(charge_point_id="CP-1", password_hash=password_hash, evses=EVSES))
+    w.directory.learn(
+        "demo", RegisteredChargePoint(charge_point_id="CP-1", password_hash=password_hash, evses=EVSES)
+    )
     w.port = await w.gateway.start("127.0.0.1", 0)
     try:
         yield w, bus, log

@@ -29,10 +29,11 @@ from projections.store import (
 )
 from projections.store.sqlite import SqliteReadStore
 from streams.following.facts import Fact
-from streams.following.replay import NotRetried, facts, places, retry
+from streams.following.replay import facts, places
 from streams.log import Log
 from streams.log.envelope import Decision
 from streams.log.sqlite.log import SqliteLog
+from streams.projecting.letters import NotRetried, retry
 from streams.projecting.projector import LETTERS, Projector
 from streams.projecting.rebuild import Rebuild
 from tests.streams.counter import EVENTS
