@@ -44,7 +44,7 @@ class Principal(msgspec.Struct, frozen=True):
     tenant: str | None
 
 
-class BadToken(Exception):
+class BadTokenError(Exception):
     """The token is no good; the message says why, without quoting it."""
 
 
@@ -77,27 +77,29 @@ def issue_token(
 
 
 def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
-    """Who the token speaks for; any of the keys may have signed it. Raises BadToken."""
+    """Who the token speaks for; any of the keys may have signed it. Raises BadTokenError."""
     claims = _claims(token, keys)
     expires, issued = claims["exp"], claims["iat"]
     if type(expires) is not int or type(issued) is not int:
-        raise BadToken("the token is not valid here")
+        raise BadTokenError("the token is not valid here")
     if expires <= now.timestamp():
-        raise BadToken("the token has expired")
+        raise BadTokenError("the token has expired")
     if issued > now.timestamp() + LEEWAY:
-        raise BadToken("the token is not valid yet")
+        raise BadTokenError("the token is not valid yet")
     if expires > now.timestamp() + LIFETIME.total_seconds() + LEEWAY or expires - issued > LONGEST:
-        raise BadToken(f"the token is valid for too long: at most {LIFETIME.total_seconds() / 3600:g} hours")
+        raise BadTokenError(
+            f"the token is valid for too long: at most {LIFETIME.total_seconds() / 3600:g} hours"
+        )
     role = ROLES.get(claims["role"]) if isinstance(claims["role"], str) else None
     tenant = claims.get("tenant")
     if role is None:
-        raise BadToken("the token has an unknown role")
+        raise BadTokenError("the token has an unknown role")
     if role is Role.PLATFORM_ADMIN:
         if tenant is not None:
-            raise BadToken("a platform_admin's token has no tenant")
+            raise BadTokenError("a platform_admin's token has no tenant")
         return Principal(str(claims["sub"]), role, None)
     if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
-        raise BadToken("the token has no tenant")
+        raise BadTokenError("the token has no tenant")
     return Principal(str(claims["sub"]), role, tenant)
 
 
@@ -117,4 +119,4 @@ def _claims(token: str, keys: Sequence[bytes]) -> dict[str, object]:
         except jwt.PyJWTError:
             break
         return claims
-    raise BadToken("the token is not valid here")
+    raise BadTokenError("the token is not valid here")

@@ -1,7 +1,7 @@
 """Errors of `/api/v1` as problem details (RFC 9457): whatever goes wrong enters, one JSON object leaves.
 
-`Problem` is raised by the routes; `ProblemRoute` turns it, refused input and neighbours that are away into answers,
-so that the doors beside this one keep their own form. One table says which HTTP status a refusal has.
+`ProblemError` is raised by the routes; `ProblemRoute` turns it, refused input and neighbours that are away into
+answers, so that the doors beside this one keep their own form. One table says which HTTP status a refusal has.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from starlette.types import Message, Receive
 
 from application.vault import DestroyedError
 from commands.base import Refusal
-from projections.store import BadCursor, StoreUnavailable
+from projections.store import BadCursorError, StoreUnavailableError
 from protocols.nesting import DEEPEST, nests_deeper
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.envelope import Reply
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class FieldError(msgspec.Struct, frozen=True, rename={"place": "in"}):
     message: str
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An answer that is an error. `detail` is one line for a person and never quotes secrets."""
 
     def __init__(
@@ -88,14 +88,14 @@ class Problem(Exception):
         return Response(msgspec.json.encode(body), self.status, self.headers, MEDIA_TYPE)
 
 
-def not_found(what: str) -> Problem:
+def not_found(what: str) -> ProblemError:
     """Unknown, or somebody else's: both look alike."""
-    return Problem(404, f"{what} is not known", code="unknown")
+    return ProblemError(404, f"{what} is not known", code="unknown")
 
 
-def invalid(place: str, path: str, message: str) -> Problem:
+def invalid(place: str, path: str, message: str) -> ProblemError:
     """One wrong value."""
-    return Problem(
+    return ProblemError(
         422,
         f"{path}: {message}",
         code="invalid",
@@ -103,18 +103,20 @@ def invalid(place: str, path: str, message: str) -> Problem:
     )
 
 
-def forbidden(place: str, path: str, message: str) -> Problem:
+def forbidden(place: str, path: str, message: str) -> ProblemError:
     """A value that is not the caller's to give."""
-    return Problem(403, f"{path}: {message}", errors=(FieldError(place=place, path=path, message=message),))
+    return ProblemError(
+        403, f"{path}: {message}", errors=(FieldError(place=place, path=path, message=message),)
+    )
 
 
-def refused(reply: Reply) -> Problem:
+def refused(reply: Reply) -> ProblemError:
     """The refusal of a decision."""
     assert reply.refusal is not None
     status = STATUS_OF[reply.refusal]
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
     detail = "the request could not be processed" if reply.refusal is Refusal.FAILED else reply.message
-    return Problem(status, detail, code=reply.refusal.value, headers=headers)
+    return ProblemError(status, detail, code=reply.refusal.value, headers=headers)
 
 
 class ProblemRoute(APIRoute):
@@ -132,36 +134,36 @@ class ProblemRoute(APIRoute):
         return handler
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> ProblemError:
     """What an exception is to the caller; what nobody foresaw is logged and is a 500 without its text."""
     match error:
-        case Problem():
+        case ProblemError():
             return error
         case RequestValidationError():
             return _of_validation(error)
-        case BadCursor():
+        case BadCursorError():
             return invalid("query", "cursor", "not a cursor of this list with these filters")
-        case LogUnavailable() | StoreUnavailable():
+        case LogUnavailableError() | StoreUnavailableError():
             logger.warning("answered 503: %s", error)
-            return Problem(
+            return ProblemError(
                 503, "the service is not available for the moment", headers={"Retry-After": str(RETRY_AFTER)}
             )
         case DestroyedError():
-            return Problem(409, "its key was destroyed: nothing can be kept for it any more")
+            return ProblemError(409, "its key was destroyed: nothing can be kept for it any more")
         case UnicodeEncodeError():
-            return Problem(
+            return ProblemError(
                 422, "a text holds half a surrogate pair, which no encoding can carry", code="invalid"
             )
         case ClientDisconnect():
-            return Problem(400, "the body did not come")
+            return ProblemError(400, "the body did not come")
         case HTTPException() | StarletteHTTPException():
-            return Problem(error.status_code, str(error.detail), headers=error.headers)
+            return ProblemError(error.status_code, str(error.detail), headers=error.headers)
         case _:
             logger.exception("a request failed", exc_info=error)
-            return Problem(500, "the request could not be processed")
+            return ProblemError(500, "the request could not be processed")
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def _of_validation(error: RequestValidationError) -> ProblemError:
     found = []
     for one in error.errors():
         place, *path = one["loc"]
@@ -172,7 +174,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
             FieldError(place=str(place), path=".".join(map(str, path)) or str(place), message=message)
         )
     first = found[0]
-    return Problem(422, f"{first.path}: {first.message}", code="invalid", errors=found)
+    return ProblemError(422, f"{first.path}: {first.message}", code="invalid", errors=found)
 
 
 async def _read(request: Request) -> Receive:

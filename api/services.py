@@ -30,7 +30,7 @@ class PartnerRegistrar(Protocol):
     """Begins OCPI handshakes from our side."""
 
     async def register(self, partner_id: str) -> Registration:
-        """Fetch versions and details, post our credentials, keep theirs. Raises LogUnavailable."""
+        """Fetch versions and details, post our credentials, keep theirs. Raises LogUnavailableError."""
         ...
 
 

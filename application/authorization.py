@@ -19,17 +19,17 @@ from typing import Protocol
 
 import msgspec
 
-from application.batched_reads import Together
+from application.batched_reads import BatchedReads
 from application.roaming import Holders, Place, Tenants
 from application.vault import DestroyedError, Vault
 from commands.base import Meta
 from commands.token import NoteAuthorization, NoteConflict
 from domain.token import owner_text
 from domain.values import Authorization, PartyId, TagRef
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, every, is_in
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailableError, every, is_in
 from projections.token import owners_in_order
 from streams.deciding.bus import CommandBus
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class TagAuthorizer:
         self._asking: set[asyncio.Task[Authorization | None]] = set()
         self._holders = Holders(store)
         self._tenants = Tenants(store)
-        self._tokens = Together(self._read)
+        self._tokens = BatchedReads(self._read)
 
     async def resolve(
         self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
@@ -110,14 +110,14 @@ class TagAuthorizer:
         subject = self._vault.subject(owner_text(None, tenant), key)
         try:
             return TagRef(key=key, sealed=await self._vault.seal(subject, id_tag))
-        except (StoreUnavailable, DestroyedError):
+        except (StoreUnavailableError, DestroyedError):
             return TagRef(key=key)
 
     async def _documents(self, keys: tuple[str, ...]) -> tuple[list[Document], bool]:
         """The tokens with these keys as they are now; while the store is away, as they were last seen."""
         try:
             found = await self._held(await self._tokens.get(" ".join(keys)) or [])
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return self._known.get(keys[0], []), True
         self._known[keys[0]] = found
         self._known.move_to_end(keys[0])
@@ -174,7 +174,7 @@ class TagAuthorizer:
         meta = Meta(command_id=id, at=now, tenant=tenant, principal="gateway")
         try:
             await self._bus.tell(note, meta)
-        except LogUnavailable as error:
+        except LogUnavailableError as error:
             logger.warning("what was learnt of a token was not noted: %s", error)
             return False
         return True

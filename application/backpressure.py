@@ -10,7 +10,7 @@ from typing import Protocol
 
 from application.ports import Bus
 from commands.base import Area, Command, Meta
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.envelope import Reply
 from streams.log.topology import partition_of
 
@@ -22,7 +22,7 @@ class Behind(Protocol):
 
 
 class RefusingBus:
-    """A bus that raises LogUnavailable for a command whose partition is more than `limit` seconds behind."""
+    """A bus that raises LogUnavailableError for a command whose partition is more than `limit` seconds behind."""
 
     def __init__(self, bus: Bus, behind: Behind, limit: float) -> None:
         self._bus = bus
@@ -40,6 +40,6 @@ class RefusingBus:
     def _check(self, command: Command) -> None:
         behind = self._behind.behind_seconds(command.area, partition_of(command.group))
         if behind > self._limit:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"the decider of {command.area.value} is {behind:.0f} s behind, over {self._limit:g}"
             )

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 
 V = TypeVar("V")
 
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 """Seconds after which a read is given up."""
 
 
-class Together(Generic[V]):
+class BatchedReads(Generic[V]):
     """One read at a time, in the order in which the keys came; `read` may leave keys out, whose value is None."""
 
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, V]]]) -> None:
@@ -30,7 +30,7 @@ class Together(Generic[V]):
         self._reader: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> V | None:
-        """The value now. Raises what the read raises, and StoreUnavailable for one that takes too long."""
+        """The value now. Raises what the read raises, and StoreUnavailableError for one that takes too long."""
         future = self._wanted.get(key)
         if future is None:
             future = self._wanted[key] = asyncio.get_running_loop().create_future()
@@ -49,7 +49,7 @@ class Together(Generic[V]):
                 except Exception as error:
                     failure = error
                     if isinstance(error, TimeoutError):
-                        failure = StoreUnavailable("read store", f"silent for {PATIENCE:g} s")
+                        failure = StoreUnavailableError("read store", f"silent for {PATIENCE:g} s")
                     for future in taken.values():
                         future.set_exception(failure)
                         future.exception()  # whoever still waits raises it

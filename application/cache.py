@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from application.ports import DirectoryUnavailableError
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 
 V = TypeVar("V")
 
@@ -44,7 +44,7 @@ class Cache(Generic[V]):
         if reading.done():
             try:
                 return reading.result()
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 if known is not None:
                     self._keep(key, known, now + self._absent_ttl)
         if known is None:

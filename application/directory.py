@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from application.batched_reads import Together
+from application.batched_reads import BatchedReads
 from application.cache import Cache
 from application.ports import Directory, DirectoryUnavailableError, RegisteredChargePoint, Tariffs, Tenant
 from domain.tenant import Configuration
@@ -22,7 +22,7 @@ from projections.store import (
     Document,
     Query,
     ReadStore,
-    StoreUnavailable,
+    StoreUnavailableError,
     eq,
     every,
     gt,
@@ -56,12 +56,12 @@ class StoreDirectory(Directory):
         self._store = store
         self._hub = hub
         self._tenants: Cache[Tenant] = Cache(TENANT_TTL)
-        self._reading = Together(self._read_tenants)
+        self._reading = BatchedReads(self._read_tenants)
         self._prefixes: Cache[dict[str, str]] = Cache(TENANT_TTL)
         self._charge_points: Cache[RegisteredChargePoint] = Cache(CHARGE_POINT_TTL)
-        self._readers: dict[str, Together[RegisteredChargePoint]] = {}
+        self._readers: dict[str, BatchedReads[RegisteredChargePoint]] = {}
         self._holders: Cache[tuple[str, ...]] = Cache(CHARGE_POINT_TTL)
-        self._holding = Together(self._read_holders)
+        self._holding = BatchedReads(self._read_holders)
         self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
@@ -95,7 +95,7 @@ class StoreDirectory(Directory):
             found = await asyncio.gather(
                 *(self._store.get(tenant_database(id), "charge_points", charge_point_id) for id in holders)
             )
-        except StoreUnavailable:
+        except StoreUnavailableError:
             raise DirectoryUnavailableError from None
         since = sorted(
             (str(document["created_at"]), id)
@@ -111,7 +111,7 @@ class StoreDirectory(Directory):
             async def read(ids: Sequence[str]) -> dict[str, RegisteredChargePoint]:
                 return await self._read_charge_points(tenant, ids)
 
-            reader = self._readers[tenant] = Together(read)
+            reader = self._readers[tenant] = BatchedReads(read)
         key = credentials_id(tenant, charge_point_id)
         return await self._charge_points.get(key, lambda: reader.get(charge_point_id))
 
@@ -150,7 +150,7 @@ class StoreDirectory(Directory):
                     if isinstance(connection, dict) and connection["node"] == node:
                         epoch = connection["epoch"]
                         yield id, str(document["_id"]), epoch if isinstance(epoch, int) else 0
-        except StoreUnavailable:
+        except StoreUnavailableError:
             raise DirectoryUnavailableError from None
 
     def learn(self, tenant: str, listed: RegisteredChargePoint) -> None:

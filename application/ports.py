@@ -22,11 +22,11 @@ class Bus(Protocol):
     """The way into the log; `streams.deciding.bus.CommandBus`."""
 
     async def tell(self, command: Command, meta: Meta) -> None:
-        """Returns once the command is durable. Raises LogUnavailable."""
+        """Returns once the command is durable. Raises LogUnavailableError."""
         ...
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        """The decision's reply, refusals included. Raises LogUnavailable."""
+        """The decision's reply, refusals included. Raises LogUnavailableError."""
         ...
 
 
@@ -34,12 +34,12 @@ class Opener(Protocol):
     """Opens sealed texts; `application.vault.Vault`."""
 
     async def open(self, sealed: Sealed) -> bytes | None:
-        """The text in UTF-8, or None where its key was destroyed. May raise StoreUnavailable."""
+        """The text in UTF-8, or None where its key was destroyed. May raise StoreUnavailableError."""
         ...
 
 
 class Vault(Opener, Protocol):
-    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailable."""
+    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailableError."""
 
     def digest(self, kind: str, text: str) -> str: ...
     def token_key(self, type: str, uid: str) -> str: ...
@@ -142,7 +142,7 @@ class Tariffs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPut:
+class PutOutcome:
     """Whether the token is new, and whether it was taken: one older than what is known is not."""
 
     created: bool
@@ -156,8 +156,9 @@ class ContendedError(Exception):
 class Tokens(Protocol):
     """The tokens of eMSPs. `holder` is the platform that asks: what another one put is not there for it."""
 
-    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> TokenPut:
-        """Returns once it is decided and, within a short while, readable. Raises LogUnavailable, StoreUnavailable."""
+    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> PutOutcome:
+        """Returns once it is decided and, within a short while, readable. Raises LogUnavailableError,
+        StoreUnavailableError."""
         ...
 
     async def patch(
@@ -168,12 +169,12 @@ class Tokens(Protocol):
         type: str,
         change: Callable[[v2_3_0.Token], v2_3_0.Token],
         meta: Meta,
-    ) -> TokenPut | None:
+    ) -> PutOutcome | None:
         """Put what `change` makes of the token as it is, whoever else changes it meanwhile; None for an unknown one.
 
-        Raises what `change` raises, ContendedError, LogUnavailable, StoreUnavailable."""
+        Raises what `change` raises, ContendedError, LogUnavailableError, StoreUnavailableError."""
         ...
 
     async def get(self, owner: PartyId, holder: str, uid: str, type: str) -> v2_3_0.Token | None:
-        """The token with this type and uid, whose case does not matter. Raises StoreUnavailable."""
+        """The token with this type and uid, whose case does not matter. Raises StoreUnavailableError."""
         ...

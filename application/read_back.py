@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from projections.store import ReadStore, StoreUnavailable
+from projections.store import ReadStore, StoreUnavailableError
 
 PATIENCE = 0.3
 _STEPS = (0.002, 0.005, 0.01, 0.02)
@@ -41,5 +41,5 @@ async def _wait(
                         return True
                 await asyncio.sleep(_STEPS[min(step, len(_STEPS) - 1)])
                 step += 1
-    except (TimeoutError, StoreUnavailable):
+    except (TimeoutError, StoreUnavailableError):
         return False

@@ -79,7 +79,7 @@ async def request_remote_command(
     the command id was used for another request, FORBIDDEN where the role may not, NOT_ALLOWED where the tenant has
     switched the feature off. `expiry_seconds` is how long it may wait to be sent, else as the tenant says.
 
-    Raises LogUnavailable, StoreUnavailable, DestroyedError."""
+    Raises LogUnavailableError, StoreUnavailableError, DestroyedError."""
     if not 0 < len(command_id) <= LONGEST_ID or not command_id.isprintable():
         return ParameterError("command_id", f"must have 1 to {LONGEST_ID} printable characters")
     most = int(EXPIRY_LONGEST.total_seconds())

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from application.batched_reads import Together
+from application.batched_reads import BatchedReads
 from domain.tenant import Configuration
 from domain.values import PartyId
-from projections.store import HUB, Document, Query, ReadStore, StoreUnavailable, every, tenant_database
+from projections.store import HUB, Document, Query, ReadStore, StoreUnavailableError, every, tenant_database
 from projections.tenant import configuration_of
 
 KEPT_FOR: Final = 2.0
@@ -32,12 +32,12 @@ class Holders:
     def __init__(self, store: ReadStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._reads = Together(self._read)
+        self._reads = BatchedReads(self._read)
         self._kept: Mapping[str, str] = {}
         self._until = 0.0
 
     async def now(self) -> Mapping[str, str]:
-        """Party → holder (`domain.partner.holder_text`). Raises StoreUnavailable where it has to be read."""
+        """Party → holder (`domain.partner.holder_text`). Raises StoreUnavailableError where it has to be read."""
         if self._clock() < self._until:
             return self._kept
         return await self._reads.get("") or {}
@@ -60,8 +60,8 @@ class Tenants:
     def __init__(self, store: ReadStore) -> None:
         self._store = store
         self._known: dict[str, Configuration] = {}
-        self._documents = Together(lambda ids: store.get_many(HUB, "tenants", ids))
-        self._charge_points: dict[str, Together[Document]] = {}
+        self._documents = BatchedReads(lambda ids: store.get_many(HUB, "tenants", ids))
+        self._charge_points: dict[str, BatchedReads[Document]] = {}
 
     async def order(self, tenant: str) -> Sequence[str]:
         """The eMSPs that the tenant prefers; while the store is away, as they were last seen."""
@@ -86,17 +86,17 @@ class Tenants:
         reads = self._charge_points.get(tenant)
         if reads is None:
             database = tenant_database(tenant)
-            reads = Together(lambda ids: self._store.get_many(database, "charge_points", ids))
+            reads = BatchedReads(lambda ids: self._store.get_many(database, "charge_points", ids))
             self._charge_points[tenant] = reads
         try:
             return await reads.get(charge_point_id)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return None
 
     async def _configuration(self, tenant: str) -> Configuration | None:
         try:
             document = await self._documents.get(tenant)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return self._known.get(tenant)
         if document is not None:
             self._known[tenant] = configuration_of(document)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from application.ports import Bus, ContendedError, TokenPut, Vault
+from application.ports import Bus, ContendedError, PutOutcome, Vault
 from application.read_back import wait_visible
 from commands.base import Meta, Refusal
 from commands.token import NoteConflict, PutToken, TokenReply
@@ -27,7 +27,7 @@ ATTEMPTS: Final = 6
 """How often a PATCH is merged while others change the same token."""
 
 
-class PutRefused(Exception):
+class PutRefusedError(Exception):
     """The put was refused; `reply` says why."""
 
     def __init__(self, reply: Reply) -> None:
@@ -44,8 +44,8 @@ class HubTokens:
         self._vault = vault
         self._patience = visible_within
 
-    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> TokenPut:
-        """Raises PutRefused for what the log refuses, which for a valid token is an error of ours."""
+    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> PutOutcome:
+        """Raises PutRefusedError for what the log refuses, which for a valid token is an error of ours."""
         return await self._put(owner, holder, token, meta)
 
     async def patch(
@@ -56,7 +56,7 @@ class HubTokens:
         type: str,
         change: Callable[[v2_3_0.Token], v2_3_0.Token],
         meta: Meta,
-    ) -> TokenPut | None:
+    ) -> PutOutcome | None:
         """The change is merged anew, under a command id of its own, as often as the token was changed meanwhile."""
         key = self._vault.token_key(type, uid)
         for attempt in range(ATTEMPTS):
@@ -72,7 +72,7 @@ class HubTokens:
                     msgspec.structs.replace(meta, command_id=numbered),
                     merged_from=self._fingerprint(body),
                 )
-            except PutRefused as refused:
+            except PutRefusedError as refused:
                 if refused.reply.refusal is not Refusal.CONFLICT:
                     raise
                 await self._visible(owner, key, refused.reply)
@@ -84,7 +84,7 @@ class HubTokens:
 
     async def _put(
         self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta, *, merged_from: str = ""
-    ) -> TokenPut:
+    ) -> PutOutcome:
         vault, key = self._vault, self._vault.token_key(str(token.type), token.uid)
         group = vault.token_key(GROUP, token.group_id) if token.group_id else ""
         subject = vault.subject(str(owner), key)
@@ -110,12 +110,12 @@ class HubTokens:
             meta,
         )
         if reply.refusal is not None:
-            raise PutRefused(reply)
+            raise PutRefusedError(reply)
         said = msgspec.json.decode(reply.result, type=TokenReply)
         await self._visible(owner, key, reply)
         if said.created:
             await self._note_conflict(token.uid, meta)
-        return TokenPut(said.created, said.applied)
+        return PutOutcome(said.created, said.applied)
 
     async def _note_conflict(self, uid: str, meta: Meta) -> None:
         """Several eMSPs have put a token with this uid: the first one's token holds that as a fact."""

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.values import Sealed
 from projections.erasure import COLLECTION, DATABASE, remove_key
-from projections.store import Insert, ReadStore, StoreUnavailable
+from projections.store import Insert, ReadStore, StoreUnavailableError
 
 CACHED = 100_000
 CACHED_SECONDS = 300.0
@@ -42,7 +42,7 @@ class MasterKeyError(Exception):
 
 
 class KeyStore(ABC):
-    """Where wrapped data keys are kept. May raise the read store's StoreUnavailable."""
+    """Where wrapped data keys are kept. May raise the read store's StoreUnavailableError."""
 
     @abstractmethod
     async def get(self, subject: str) -> str | None:
@@ -122,7 +122,7 @@ class Vault:
 
     async def fetch(self, subject: str) -> None:
         """Have the subject's key at hand, if there is one; where the store is away, who needs the key is told."""
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailableError):
             await self._key(subject, create=False)
 
     async def seal(self, subject: str, plain: bytes | str) -> Sealed:
@@ -167,7 +167,7 @@ class Vault:
         asked = self._monotonic()
         try:
             wrapped = await self._keys.get(subject)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             if cached is not None:
                 return cached[1]  # charge points go on being served while the store is away
             raise

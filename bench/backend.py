@@ -37,7 +37,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 
 
-class BackendFailed(RuntimeError):
+class BackendFailedError(RuntimeError):
     """A process did not start, or ended when it should not; the message shows its last lines."""
 
 
@@ -68,13 +68,13 @@ class Child:
     @property
     def ocpp_url(self) -> str:
         if self._ocpp is None:
-            raise BackendFailed(f"{self.name} takes no charge points")
+            raise BackendFailedError(f"{self.name} takes no charge points")
         return f"ws://127.0.0.1:{self._ocpp.port}"
 
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise BackendFailed(f"{self.name} was not started")
+            raise BackendFailedError(f"{self.name} was not started")
         return self._process.pid
 
     @property
@@ -105,11 +105,11 @@ class Child:
         deadline = time.monotonic() + seconds
         while self.log.read_bytes().count(b" is ready: ") < self.starts:
             if not self.running:
-                raise BackendFailed(
+                raise BackendFailedError(
                     f"{self.name} ended with {self._process and self._process.returncode}: {self.tail()}"
                 )
             if time.monotonic() > deadline:
-                raise BackendFailed(f"{self.name} was not ready within {seconds:g} s: {self.tail()}")
+                raise BackendFailedError(f"{self.name} was not ready within {seconds:g} s: {self.tail()}")
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -187,7 +187,7 @@ class Backend:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Backend]:
-        """Everything started and ready; everything ended afterwards. Raises BackendFailed or ServerFailed."""
+        """Everything started and ready; everything ended afterwards. Raises BackendFailedError or ServerFailed."""
         try:
             self._start_servers()
             self._start_children()
@@ -206,7 +206,7 @@ class Backend:
         lacking = missing()
         for name in wanted:
             if name in lacking and self.runtime == "kafka":
-                raise BackendFailed(f"{name} is missing: install {lacking[name]}")
+                raise BackendFailedError(f"{name} is missing: install {lacking[name]}")
             if name not in lacking:
                 server = SERVERS[name](self.folder / name)
                 server.launcher = bound()

@@ -24,7 +24,7 @@ from rich.console import Console
 from bench.tables import print_facts
 from chargesphere import registry
 from commands.base import Area, Meta
-from domain.charge_point import MeterValuesRecorded, Registered, charge_point_key
+from domain.charge_point import ChargePointRegistered, MeterValuesRecorded, charge_point_key
 from domain.values import Site
 from projections import frame, sample
 from projections.blocks import Search, page
@@ -142,9 +142,9 @@ class Log:
         return self._ends[place] - 1
 
 
-def _registered(charge_point: str, common: Mapping[str, Any]) -> Registered:
+def _registered(charge_point: str, common: Mapping[str, Any]) -> ChargePointRegistered:
     site = Site(id="yard", name="Yard", city="Kiel", country="DEU", time_zone="Europe/Berlin")
-    return Registered(**common, tenant="demo", charge_point_id=charge_point, site=site)
+    return ChargePointRegistered(**common, tenant="demo", charge_point_id=charge_point, site=site)
 
 
 async def handle(projector: Projector, facts: Sequence[Fact]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from bench.bound import bind
-from bench.sockets import HandshakeRefused, Socket, open_socket
+from bench.sockets import HandshakeRefusedError, Socket, open_socket
 from chargesphere.demo.charge_point import utc_text
 
 HEARTBEAT, METER, STATUS = "Heartbeat", "MeterValues", "StatusNotification"
@@ -60,7 +60,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Outcome:
+class CallOutcome:
     """Of one measured stretch. `seconds` by action; `late`: messages still unanswered at the end."""
 
     seconds: dict[str, bytes] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Fleet:
         self._all: deque[Point] = deque()
         self._steps: deque[tuple[Point, str, str]] = deque()
         self._seconds: dict[str, array[float]] | None = None
-        self._outcome = Outcome()
+        self._outcome = CallOutcome()
         self._decoder = msgspec.json.Decoder(list[msgspec.Raw])
         self._body = msgspec.json.Decoder(dict[str, Any])
         self._loop = asyncio.get_running_loop()
@@ -136,7 +136,7 @@ class Fleet:
                     url, lambda text: self._take(point, text), lambda: self._lost(point)
                 )
                 break
-            except HandshakeRefused as refused:
+            except HandshakeRefusedError as refused:
                 self.refusals[str(refused)] += 1
                 await asyncio.sleep(refused.retry_after + self._random.uniform(0.0, 1.0))
             except (OSError, TimeoutError) as error:
@@ -201,9 +201,9 @@ class Fleet:
 
     # -- the clock ---------------------------------------------------------------------------------------------
 
-    async def run(self, rate: float, begin: float, warm_up: float, seconds: float) -> Outcome:
+    async def run(self, rate: float, begin: float, warm_up: float, seconds: float) -> CallOutcome:
         """Send `rate` messages a second from `begin` on (monotonic clock); those due after the warm-up count."""
-        self._outcome, self._seconds = Outcome(), None
+        self._outcome, self._seconds = CallOutcome(), None
         counted = begin + warm_up
         end = counted + seconds
         mix = list(MIX)
@@ -217,7 +217,7 @@ class Fleet:
                 await asyncio.sleep(0)
             if self._seconds is None and due >= counted:
                 self._seconds = {}
-                self._outcome = Outcome()
+                self._outcome = CallOutcome()
             self._outcome.lag = max(self._outcome.lag, self._loop.time() - due)
             self._outcome.sent += 1
             self._slot(mix[number % len(mix)], due)
@@ -231,18 +231,18 @@ class Fleet:
         self._seconds = None
         return outcome
 
-    async def closed(self, begin: float, warm_up: float, seconds: float) -> Outcome:
+    async def closed(self, begin: float, warm_up: float, seconds: float) -> CallOutcome:
         """Charge without a pause from `begin` on (monotonic clock); what is sent after the warm-up counts."""
-        self._outcome, self._seconds = Outcome(), None
+        self._outcome, self._seconds = CallOutcome(), None
         await asyncio.sleep(begin - self._loop.time())
         for point in self._points:
             self._cycles[point] = itertools.cycle(CYCLE)
             self._due(point, *next(self._cycles[point]))
         await asyncio.sleep(begin + warm_up - self._loop.time())
-        self._outcome, self._seconds = Outcome(), {}
+        self._outcome, self._seconds = CallOutcome(), {}
         await asyncio.sleep(begin + warm_up + seconds - self._loop.time())
         self._cycles.clear()
-        outcome, measured, self._outcome, self._seconds = self._outcome, self._seconds, Outcome(), None
+        outcome, measured, self._outcome, self._seconds = self._outcome, self._seconds, CallOutcome(), None
         await self._answers()
         outcome.late = sum(point.pending is not None for point in self._points)
         outcome.seconds = {action: values.tobytes() for action, values in measured.items()}

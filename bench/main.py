@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from bench import closed, idle, kills, seeds, system
-from bench.backend import BackendFailed
+from bench.backend import BackendFailedError
 from tests.servers import ServerFailed
 
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         if options.closed:
             return closed.run(options)
         return idle.run(options) if options.idle else system.run(options)
-    except (BackendFailed, ServerFailed, TimeoutError) as failure:
+    except (BackendFailedError, ServerFailed, TimeoutError) as failure:
         print(f"chargesphere bench: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

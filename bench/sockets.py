@@ -16,7 +16,7 @@ TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 _NO_MASK = b"\x00\x00\x00\x00"
 
 
-class HandshakeRefused(Exception):
+class HandshakeRefusedError(Exception):
     """The server answered something else than 101; `status` is what it said."""
 
     def __init__(self, status: int, retry_after: float) -> None:
@@ -101,7 +101,7 @@ class Socket(asyncio.Protocol):
             return True
         fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
         if not self.opened.done():
-            self.opened.set_exception(HandshakeRefused(status, float(fields.get("retry-after", "0"))))
+            self.opened.set_exception(HandshakeRefusedError(status, float(fields.get("retry-after", "0"))))
         self.abort()
         return False
 
@@ -126,7 +126,7 @@ async def open_socket(
     basic: str | None = None,
     timeout: float = 20.0,
 ) -> Socket:
-    """Connect as an OCPP 1.6 charge point. Raises HandshakeRefused, OSError or TimeoutError."""
+    """Connect as an OCPP 1.6 charge point. Raises HandshakeRefusedError, OSError or TimeoutError."""
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     lines = [

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.backend import Backend, Usage, more_files
-from bench.clients import Client, Outcome, Share
+from bench.clients import CallOutcome, Client, Share
 from bench.connecting import connect_all
 from bench.options import TENANT, bench_emsp, common, prepare, run_folder
 from bench.tables import machine, print_facts, print_rows, quantiles_ms, write_json
@@ -161,7 +161,7 @@ def line(step: Result) -> str:
     return f"{reached} ({wanted}): {shown} ms; CPU of all processes {step['cpu_percent']:,.0f} % of a core"
 
 
-def summary(outcomes: Sequence[Outcome], seconds: float) -> Result:
+def summary(outcomes: Sequence[CallOutcome], seconds: float) -> Result:
     """The answer times of all clients, by action and together, and what went wrong."""
     by_action: dict[str, array[float]] = {}
     errors: Counter[str] = Counter()

@@ -4,9 +4,9 @@
 microseconds of parse (decode and validate) and dump beside plain `json.loads` and `json.dumps` of the same body.
 
 `python -m bench.wire_ocpi --fuzz N [--seed S]` gives N random and mutated bodies to `parse`, every object of both
-versions in turn, and counts what came of them. It ends with status 1 when an exception of another kind than `NotJson`
-or `OcpiInvalid` leaves, when an object that was read cannot be written and read again as the same one, or when a body
-takes more than 5 ms per KB (a slow one is repeated; the median counts).
+versions in turn, and counts what came of them. It ends with status 1 when an exception of another kind than
+`NotJsonError` or `OcpiInvalidError` leaves, when an object that was read cannot be written and read again as the
+same one, or when a body takes more than 5 ms per KB (a slow one is repeated; the median counts).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from protocols.ocpi import NotJson, OcpiInvalid, decode, dump, parse, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import NotJsonError, OcpiInvalidError, decode, dump, parse, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.shape import shapes
 from protocols.ocpi.types import JSON, OcpiModel
@@ -187,7 +187,7 @@ def _spiked(chance: random.Random, raw: bytes) -> bytes:
     """One value of the body replaced, taken away, or added as an unknown field or another entry."""
     try:
         tree = decode(raw)
-    except (NotJson, OcpiInvalid):
+    except (NotJsonError, OcpiInvalidError):
         return _insert(chance, raw)
     places = list(_places(tree))
     if not places:
@@ -251,9 +251,9 @@ def outcome(model: type[OcpiModel], raw: bytes) -> tuple[str, float]:
     begin = time.perf_counter()
     try:
         found = parse(model, raw)
-    except NotJson:
+    except NotJsonError:
         return "not JSON", time.perf_counter() - begin
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         spent = time.perf_counter() - begin
         assert error.message and str(error).isascii(), "an error without a clear message"
         return "OCPI 2001", spent

@@ -25,7 +25,7 @@ from chargesphere.writes import (
 )
 from commands.base import Area
 from commands.processes import POLICIES, REFUSALS
-from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailable, every
+from projections.store import HUB, IndexSpec, Query, ReadStore, StoreUnavailableError, every
 from projections.store.files import own_folder
 from projections.store.generations import Generation
 from projections.tenant import configuration_of
@@ -36,7 +36,7 @@ from streams.deciding.feed import Feed
 from streams.deciding.processes import Processes
 from streams.following.follower import Follower
 from streams.following.lag import Lag
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.topology import FAUST, topics
 from streams.projecting.frames import FrameProjector
 from streams.projecting.generations import in_each_generation
@@ -112,7 +112,7 @@ class Backbone:
                 return
             except asyncio.CancelledError:
                 raise
-            except (LogUnavailable, StoreUnavailable) as error:
+            except (LogUnavailableError, StoreUnavailableError) as error:
                 logger.warning("%s starts again: %s", name, error)
             except Exception:
                 logger.exception("%s starts again", name)
@@ -149,7 +149,7 @@ class Backbone:
                     await self.prepare_store([db])
                     await self.keep_readings(db, days)
                 await self.store.purge(self.clock())
-            except StoreUnavailable as error:
+            except StoreUnavailableError as error:
                 logger.warning("indexes: %s", error)
             await asyncio.sleep(5.0)
 
@@ -347,7 +347,7 @@ async def _check_keys(vault: Vault) -> None:
         raise SettingsError(
             "CHARGESPHERE_MASTER_KEY is not the key under which this read store's data keys were wrapped"
         ) from None
-    except StoreUnavailable as error:
+    except StoreUnavailableError as error:
         logger.warning("%s; it is tried again when it is needed", error)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from application.vault import MasterKeyError, StoreKeys, Vault
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.settings import Settings, make_durable, read_settings
 from chargesphere.writes import shared_store
 from commands.base import Area
@@ -35,7 +35,7 @@ from projections.store.generations import DATABASE as GENERATIONS
 from projections.store.generations import is_built_again
 from projections.store.sqlite_file import DamagedFileError, copy_file, is_damage
 from streams.following.replay import places, readings_places
-from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.batching import portions
 from streams.log.kafka.log import KafkaLog
 from streams.log.ranges import stretch
@@ -59,7 +59,7 @@ async def backup(options: argparse.Namespace) -> int:
     """Copy into a folder that is not there yet."""
     settings, folder = read_settings(), options.folder
     if folder.exists():
-        raise CannotBegin(f"{folder} is there already: a backup makes its folder")
+        raise CannotBeginError(f"{folder} is there already: a backup makes its folder")
     draft = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -71,7 +71,7 @@ async def backup(options: argparse.Namespace) -> int:
         draft.rename(folder)
         sync_folder(folder.parent)
     except (OSError, StoreError) as error:
-        raise CannotBegin(f"no backup was made in {folder}: {error}") from error
+        raise CannotBeginError(f"no backup was made in {folder}: {error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     print(f"{said} in {folder}")
@@ -82,9 +82,9 @@ async def restore(options: argparse.Namespace) -> int:
     """Bring a backup of a log on Kafka into topics that are empty, and its data keys into MongoDB."""
     settings, folder = read_settings(), options.folder
     if not settings.kafka_bootstrap:
-        raise CannotBegin(f"an embedded backup is a data folder: `chargesphere serve --data {folder}`")
+        raise CannotBeginError(f"an embedded backup is a data folder: `chargesphere serve --data {folder}`")
     if not (folder / KEY_FILE).exists():
-        raise CannotBegin(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
+        raise CannotBeginError(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
     log, store = KafkaLog(settings.kafka_bootstrap, timeout=PATIENCE), _store(settings)
     try:
         await asyncio.to_thread(_read_through, folder)
@@ -92,7 +92,7 @@ async def restore(options: argparse.Namespace) -> int:
         await log.ensure(topics())
         await _be_empty(log)
         if held := [db for db in await store.databases() if is_built_again(db)]:
-            raise CannotBegin(
+            raise CannotBeginError(
                 f"MongoDB holds read models of another log in {', '.join(held)}: drop them first"
             )
         await _put_keys(settings, store, folder)
@@ -100,13 +100,13 @@ async def restore(options: argparse.Namespace) -> int:
         for place in _copied():
             count += await _put_partition(log, place, folder)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
-        raise CannotBegin(
+        raise CannotBeginError(
             f"{folder} is not whole: {error}; nothing was restored, use another backup"
         ) from error
-    except LogUnavailable as error:
-        raise CannotBegin(f"{error}; empty the topics and begin again") from error
+    except LogUnavailableError as error:
+        raise CannotBeginError(f"{error}; empty the topics and begin again") from error
     except StoreError as error:
-        raise CannotBegin(str(error)) from error
+        raise CannotBeginError(str(error)) from error
     finally:
         await log.close()
         await store.close()
@@ -119,9 +119,9 @@ async def restore(options: argparse.Namespace) -> int:
 
 def _from_files(settings: Settings, data: Path, draft: Path) -> str:
     if settings.mongo_url:
-        raise CannotBegin(f"the data keys are in MongoDB and the log in {data}: stop, and copy both")
+        raise CannotBeginError(f"the data keys are in MongoDB and the log in {data}: stop, and copy both")
     if not (data / "log.db").exists():
-        raise CannotBegin(f"no log in {data}: name the folder that `serve` uses with --data")
+        raise CannotBeginError(f"no log in {data}: name the folder that `serve` uses with --data")
     kept = [
         path
         for path in sorted((data / "read").glob("*.db"))
@@ -149,8 +149,8 @@ def _copy(source: Path, target: Path) -> None:
             copy_file(source, target)
     except (DamagedFileError, sqlite3.Error) as error:
         if not is_damage(error):
-            raise CannotBegin(f"{source} cannot be copied: {error}") from error
-        raise CannotBegin(f"{source} is damaged, see `chargesphere check`: {error}") from error
+            raise CannotBeginError(f"{source} cannot be copied: {error}") from error
+        raise CannotBeginError(f"{source} is damaged, see `chargesphere check`: {error}") from error
 
 
 def _for_the_owner(path: str, flags: int) -> int:
@@ -162,7 +162,7 @@ def _for_the_owner(path: str, flags: int) -> int:
 
 def _store(settings: Settings) -> ReadStore:
     if not settings.mongo_url or settings.master_key is None:
-        raise CannotBegin(
+        raise CannotBeginError(
             "CHARGESPHERE_MONGO_URL and CHARGESPHERE_MASTER_KEY are needed: the data keys are there"
         )
     return shared_store(settings.mongo_url)
@@ -220,7 +220,7 @@ async def _be_empty(log: Log) -> None:
     every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
     for place, end in (await log.ends(every)).items():
         if end:
-            raise CannotBegin(
+            raise CannotBeginError(
                 f"{place.topic}[{place.partition}] is not empty: a backup goes into topics that were never written to"
             )
 
@@ -233,7 +233,7 @@ async def _put_partition(log: Log, place: TopicPartition, folder: Path) -> int:
         for portion in portions(records):
             offsets = await log.append(*place, portion)
             if list(offsets) != list(range(count, count + len(portion))):
-                raise CannotBegin(
+                raise CannotBeginError(
                     f"{place.topic}[{place.partition}]: somebody else writes there; empty the topics and begin again"
                 )
             count += len(portion)
@@ -251,7 +251,7 @@ async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
     try:
         await Vault(settings.master_key, StoreKeys(store)).check()
     except MasterKeyError:
-        raise CannotBegin(
+        raise CannotBeginError(
             "CHARGESPHERE_MASTER_KEY is not the key under which this backup's data keys were wrapped"
         ) from None
 

@@ -12,10 +12,10 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from chargesphere import registry
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.settings import read_settings
 from commands.base import Area
-from gateway.mqtt.connection import Connection as MqttConnection
+from gateway.mqtt.connection import BrokerConnection as MqttConnection
 from projections.store import StoreError
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
@@ -48,7 +48,7 @@ async def check(options: argparse.Namespace) -> int:
     for name, trial in trials.items():
         try:
             print(f"ok    {name}: {await trial()}")
-        except (LogError, StoreError, OSError, RedisError, TimeoutError, CannotBegin) as error:
+        except (LogError, StoreError, OSError, RedisError, TimeoutError, CannotBeginError) as error:
             wrong += 1
             print(f"wrong {name}: {str(error) or type(error).__name__}")
     return 1 if wrong else 0
@@ -128,7 +128,9 @@ async def _try_mqtt(url: str) -> str:
         async with asyncio.timeout(5):
             await connection.connected.wait()
     except TimeoutError:
-        raise CannotBegin(f"{connection.address} cannot be reached, or refuses user and password") from None
+        raise CannotBeginError(
+            f"{connection.address} cannot be reached, or refuses user and password"
+        ) from None
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

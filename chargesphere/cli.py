@@ -22,7 +22,7 @@ from streams.log import LogError
 PROCESSES = ("gateway", "api", "decider", "projector", "effects")
 
 
-class CannotBegin(Exception):
+class CannotBeginError(Exception):
     """One line for the user; exit status 2."""
 
 
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_lines()
     try:
         return _run(options)
-    except (SettingsError, LogError, CannotBegin) as error:
+    except (SettingsError, LogError, CannotBeginError) as error:
         print(f"chargesphere: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

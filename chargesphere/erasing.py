@@ -13,7 +13,7 @@ from uuid import uuid4
 from application.read_back import wait_gone
 from application.vault import TOKEN_TYPES
 from chargesphere.backbone import Backbone
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from commands.base import Meta
 from commands.token import ErasePersonalData
 from domain.token import owner_text, token_aggregate_id
@@ -26,12 +26,12 @@ PRINCIPAL = "platform_admin:command line"
 
 
 async def erase(backbone: Backbone, options: argparse.Namespace) -> int:
-    """Raises CannotBegin, LogUnavailable and StoreUnavailable; asked again it does what was left."""
+    """Raises CannotBeginError, LogUnavailableError and StoreUnavailableError; asked again it does what was left."""
     tenant, uid, vault = options.tenant, options.uid, backbone.vault
     if not 1 <= len(uid) <= LONGEST:
-        raise CannotBegin(f"a uid has 1 to {LONGEST} characters")
+        raise CannotBeginError(f"a uid has 1 to {LONGEST} characters")
     if await backbone.store.get(HUB, "tenants", tenant) is None:
-        raise CannotBegin(f"there is no tenant {tenant!r}")
+        raise CannotBeginError(f"there is no tenant {tenant!r}")
     owner, key = owner_text(None, tenant), vault.token_key(TOKEN_TYPES[0], uid)
     subjects = vault.subjects_of(owner, uid)
     backbone.start_channel()

@@ -21,20 +21,20 @@ from chargesphere import erasing, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.backup import backup, restore
 from chargesphere.checks import check
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.printed import printable
 from chargesphere.rebuilding import rebuild
 from chargesphere.settings import local_secrets, read_settings
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
-from projections.store import HUB, Query, Sort, StoreUnavailable, eq
+from projections.store import HUB, Query, Sort, StoreUnavailableError, eq
 from streams.following.facts import TransientError
 from streams.following.parking import Parking
 from streams.following.replay import history, state_at
 from streams.log.envelope import Decision, NewerReleaseError
 from streams.log.kafka.log import KafkaLog
 from streams.log.topology import topics
-from streams.projecting.letters import NotRetried, retry
+from streams.projecting.letters import NotRetriedError, retry
 
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
@@ -49,12 +49,12 @@ AREA_OF_KIND = {
 async def _opened(options: argparse.Namespace) -> AsyncIterator[Backbone]:
     settings = read_settings()
     if not settings.kafka_bootstrap and not (options.data / "log.db").exists():
-        raise CannotBegin(f"no log in {options.data}: name the folder that `serve` uses with --data")
+        raise CannotBeginError(f"no log in {options.data}: name the folder that `serve` uses with --data")
     backbone = await open_backbone(settings, "operations", options.data, create_topics=False)
     try:
         yield backbone
-    except (StoreUnavailable, TransientError) as error:
-        raise CannotBegin(str(error)) from error
+    except (StoreUnavailableError, TransientError) as error:
+        raise CannotBeginError(str(error)) from error
     finally:
         await backbone.close()
 
@@ -65,7 +65,7 @@ def _time(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise CannotBegin(f"{text!r} is not a time as in 2026-03-01T12:00:00Z") from None
+        raise CannotBeginError(f"{text!r} is not a time as in 2026-03-01T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -76,7 +76,7 @@ def _areas(options: argparse.Namespace) -> list[Area]:
         try:
             return [Area(options.area)]
         except ValueError:
-            raise CannotBegin(f"no area {options.area!r}; there are {', '.join(Area)}") from None
+            raise CannotBeginError(f"no area {options.area!r}; there are {', '.join(Area)}") from None
     return list(Area)
 
 
@@ -119,7 +119,7 @@ async def replay(options: argparse.Namespace) -> int:
 async def events(options: argparse.Namespace) -> int:
     """A story, an aggregate's state at a time, or a search."""
     if options.at and not options.aggregate:
-        raise CannotBegin("--at needs --aggregate ID, such as 'session|…'")
+        raise CannotBeginError("--at needs --aggregate ID, such as 'session|…'")
     if options.story:
         return await _story(options)
     if options.at:
@@ -199,7 +199,7 @@ async def dead_letters(options: argparse.Namespace) -> int:
                 options.retry,
                 **settle,
             )
-        except NotRetried as error:
+        except NotRetriedError as error:
             print(f"chargesphere: {error}", file=sys.stderr)
             return 1
     print(f"made anew at version {version}")
@@ -249,7 +249,9 @@ async def make_topics(options: argparse.Namespace) -> int:
     """Create the topics that are missing and verify all; a line for each setting that is wrong, with the way out."""
     settings = read_settings()
     if not settings.kafka_bootstrap:
-        raise CannotBegin("CHARGESPHERE_KAFKA_BOOTSTRAP is not set; the embedded log makes its topics itself")
+        raise CannotBeginError(
+            "CHARGESPHERE_KAFKA_BOOTSTRAP is not set; the embedded log makes its topics itself"
+        )
     log = KafkaLog(settings.kafka_bootstrap)
     try:
         await log.start()
@@ -270,12 +272,12 @@ async def make_topics(options: argparse.Namespace) -> int:
 async def token(options: argparse.Namespace) -> int:
     """Print a token for /api/v1."""
     if (options.role == "platform_admin") == bool(options.tenant):
-        raise CannotBegin("a platform_admin has no tenant; every other role needs --tenant")
+        raise CannotBeginError("a platform_admin has no tenant; every other role needs --tenant")
     settings = read_settings()
     secret = settings.jwt_secret
     if secret is None:
         if not (options.data / "jwt_secret").exists():
-            raise CannotBegin(
+            raise CannotBeginError(
                 f"no secret in {options.data}: name the folder that `serve` uses with --data, "
                 "or set CHARGESPHERE_JWT_SECRET"
             )
@@ -283,7 +285,7 @@ async def token(options: argparse.Namespace) -> int:
     try:
         print(issue_token(secret, role=options.role, tenant=options.tenant, now=datetime.now(UTC)))
     except ValueError as error:
-        raise CannotBegin(f"--tenant: {error}") from None
+        raise CannotBeginError(f"--tenant: {error}") from None
     return 0
 
 

@@ -26,7 +26,7 @@ from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from chargesphere import __version__, registry
 from chargesphere.backbone import Backbone, open_backbone
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.http import HttpServer
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
@@ -38,7 +38,7 @@ from domain.charge_point import charge_point_key
 from domain.directory import PartyRole
 from domain.values import PartyId
 from gateway.mqtt.commands import Commands as MqttCommands
-from gateway.mqtt.connection import Connection as MqttConnection
+from gateway.mqtt.connection import BrokerConnection as MqttConnection
 from gateway.mqtt.publisher import Publisher as MqttPublisher
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.partners import PartnerBook
@@ -144,7 +144,8 @@ async def _told_to_end() -> None:
 
 @contextlib.asynccontextmanager
 async def running(plan: Plan, settings: Settings) -> AsyncIterator[Running]:
-    """The process with all of its roles. Raises CannotBegin, LogError or SettingsError before anything listens."""
+    """The process with all of its roles. Raises CannotBeginError, LogError or SettingsError before anything
+    listens."""
     with contextlib.ExitStack() as sockets:
         http = sockets.enter_context(_bound("--http-port", plan.host, plan.http_port))
         if "gateway" in plan.roles:
@@ -366,7 +367,9 @@ def _bound(option: str, host: str, port: int) -> socket.socket:
     return listening
 
 
-def _busy(option: str, host: str, port: int, error: OSError) -> CannotBegin:
+def _busy(option: str, host: str, port: int, error: OSError) -> CannotBeginError:
     if error.errno == errno.EADDRINUSE:
-        return CannotBegin(f"port {port} on {host} is in use; choose another with {option} (0 = a free one)")
-    return CannotBegin(f"cannot listen on {host}:{port}: {error.strerror or error}")
+        return CannotBeginError(
+            f"port {port} on {host} is in use; choose another with {option} (0 = a free one)"
+        )
+    return CannotBeginError(f"cannot listen on {host}:{port}: {error.strerror or error}")

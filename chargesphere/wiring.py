@@ -90,7 +90,8 @@ def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
 class RemoteCommandDoor:
     """Remote commands that come by MQTT; the same way as those by REST.
 
-    Raises LogUnavailable, also while the decider is too far behind, and StoreUnavailable: the command then waits.
+    Raises LogUnavailableError, also while the decider is too far behind, and StoreUnavailableError: the command
+    then waits.
     """
 
     def __init__(self, backbone: Backbone, authorizer: TagAuthorizer) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from projections.store import Applied, PositionKey, ReadStore, StoreUnavailable, Write
+from projections.store import Applied, PositionKey, ReadStore, StoreUnavailableError, Write
 from projections.store.generations import GenerationStore
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
-from streams.log import Log, LogUnavailable, Record
+from streams.log import Log, LogUnavailableError, Record
 from streams.log.kafka.log import KafkaLog
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import REPLIES
@@ -42,7 +42,7 @@ class Writes:
         """Around a write."""
         try:
             yield
-        except (LogUnavailable, StoreUnavailable) as error:
+        except (LogUnavailableError, StoreUnavailableError) as error:
             if not self.failure:
                 logger.error(
                     "the %s cannot be written: %s; this process is not ready until it can", self._what, error
@@ -124,8 +124,8 @@ async def probe(log: EmbeddedLog | SharedLog, store: WatchedStore, every: float 
     while True:
         await asyncio.sleep(every)
         if log.writes.failure:
-            with contextlib.suppress(LogUnavailable):
+            with contextlib.suppress(LogUnavailableError):
                 await log.append(REPLIES, 0, [PROBE])
         if store.writes.failure:
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreUnavailableError):
                 await store.apply((), {PLACE: 1})

@@ -19,7 +19,7 @@ from domain.pricing.cdr import cdr_of
 from domain.session import Obstacle, SessionState
 from domain.tenant import COUNTRY, CURRENCY, PARTY
 from domain.values import JSONObject, Site, plain_json
-from protocols.ocpi import NotJson, OcpiInvalid, parse, v2_3_0
+from protocols.ocpi import NotJsonError, OcpiInvalidError, parse, v2_3_0
 from protocols.ocpi.types import show
 from protocols.ocpi.v2_3_0.cdrs import NOT_AVAILABLE
 
@@ -127,9 +127,9 @@ def obstacle_of(cdr: JSONObject) -> Obstacle | None:
     """What OCPI does not allow in the CDR; None where it may be a fact."""
     try:
         parse(v2_3_0.CDR, msgspec.json.encode({**cdr, "cdr_token": _TOKEN}))
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         return _obstacle(cdr, error.path, error.message)
-    except (NotJson, ValueError) as error:
+    except (NotJsonError, ValueError) as error:
         return Obstacle(field="cdr", reason=one_line(str(error)))
     return next(_not_meant(cdr), None)
 

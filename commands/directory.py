@@ -12,12 +12,12 @@ import msgspec
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.directory import (
     DIRECTORY_ID,
-    Claimed,
     Directory,
+    PartyClaimed,
+    PartyReleased,
     PartyRole,
     PrefixClaimed,
     PrefixesReleased,
-    Released,
 )
 
 
@@ -92,13 +92,13 @@ def claim(directory: Directory, command: ClaimParties, meta: Meta) -> Outcome:
         return Accepted()
     if held and command.first:
         return Rejected(Refusal.ALREADY_EXISTS, f"{command.owner} exists with other parties")
-    directory.trigger(Claimed, meta.at, owner=command.owner, roles=roles)
+    directory.trigger(PartyClaimed, meta.at, owner=command.owner, roles=roles)
     return Accepted()
 
 
 def release(directory: Directory, command: ReleaseParties, meta: Meta) -> Outcome:
     if command.owner in directory.state.claims:
-        directory.trigger(Released, meta.at, owner=command.owner)
+        directory.trigger(PartyReleased, meta.at, owner=command.owner)
     return Accepted()
 
 

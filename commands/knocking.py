@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.knocking import Heard, Knock, Knocking, knocking_aggregate_id
+from domain.knocking import HandshakesRefused, Knock, Knocking, knocking_aggregate_id
 
 MOST_KNOCKS = 50
 """Charge points and reasons in one report: the log is not an attacker's to fill."""
@@ -29,7 +29,7 @@ def report(knocking: Knocking, command: ReportKnocks, meta: Meta) -> Outcome:
     if len(command.knocks) > MOST_KNOCKS:
         return Rejected(Refusal.INVALID, f"knocks: must be at most {MOST_KNOCKS}")
     if command.knocks or command.left_out:
-        knocking.trigger(Heard, meta.at, knocks=command.knocks, left_out=command.left_out)
+        knocking.trigger(HandshakesRefused, meta.at, knocks=command.knocks, left_out=command.left_out)
     return Accepted()
 
 

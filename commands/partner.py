@@ -15,24 +15,24 @@ import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.partner import (
-    Connection,
-    Created,
     CredentialsUpdated,
     HandshakeBegun,
     HandshakeFailed,
     Partner,
+    PartnerConnection,
+    PartnerCreated,
+    PartnerRegistered,
+    PartnerRemoved,
+    PartnerResumed,
     PartnerRole,
-    Registered,
-    Removed,
-    Resumed,
+    PartnerSuspended,
+    PartnerUnregistered,
     Roles,
     RolesGranted,
     RolesRefused,
     RolesRequested,
     Secret,
-    Suspended,
     TokenAReissued,
-    Unregistered,
     partner_aggregate_id,
     within,
     without,
@@ -123,7 +123,7 @@ class FailHandshake(_OfPartner, frozen=True, kw_only=True, tag="partner.fail_han
 class Register(_OfPartner, frozen=True, kw_only=True, tag="partner.register.v1"):
     """The handshake went well. Theirs names the digest of the token A that it used, which must still live."""
 
-    connection: Connection
+    connection: PartnerConnection
     initiator: str = "them"
     token_a_digest: str = ""
 
@@ -131,7 +131,7 @@ class Register(_OfPartner, frozen=True, kw_only=True, tag="partner.register.v1")
 class UpdateCredentials(_OfPartner, frozen=True, kw_only=True, tag="partner.update_credentials.v1"):
     """New credentials both ways. `instead_of` is the digest of the token C that they replace."""
 
-    connection: Connection
+    connection: PartnerConnection
     initiator: str = "them"
     instead_of: str = ""
 
@@ -194,7 +194,7 @@ def create(partner: Partner, command: CreatePartner, meta: Meta) -> Outcome:
     if command.their_token_a and not command.versions_url:
         return Rejected(Refusal.INVALID, "versions_url: is required with a token of theirs")
     partner.trigger(
-        Created,
+        PartnerCreated,
         meta.at,
         partner_id=command.partner_id,
         name=command.name,
@@ -257,7 +257,9 @@ def register(partner: Partner, command: Register, meta: Meta) -> Outcome:
         return Rejected(Refusal.CONFLICT, "another handshake was begun meanwhile")
     if refused := _suspended(partner) or _none_granted(partner, command.connection):
         return refused
-    partner.trigger(Registered, meta.at, initiator=command.initiator, **_limited(partner, command.connection))
+    partner.trigger(
+        PartnerRegistered, meta.at, initiator=command.initiator, **_limited(partner, command.connection)
+    )
     return _reply(partner, command)
 
 
@@ -316,7 +318,7 @@ def unregister(partner: Partner, command: Unregister, meta: Meta) -> Outcome:
         return refused
     if not partner.registered:
         return Rejected(Refusal.NOT_ALLOWED, "it is not registered")
-    partner.trigger(Unregistered, meta.at, initiator=command.initiator)
+    partner.trigger(PartnerUnregistered, meta.at, initiator=command.initiator)
     return _reply(partner, command)
 
 
@@ -324,7 +326,7 @@ def suspend(partner: Partner, command: Suspend, meta: Meta) -> Outcome:
     if refused := _unknown(partner, command):
         return refused
     if not partner.state.suspended:
-        partner.trigger(Suspended, meta.at, reason=command.reason)
+        partner.trigger(PartnerSuspended, meta.at, reason=command.reason)
     return _reply(partner, command)
 
 
@@ -332,25 +334,25 @@ def resume(partner: Partner, command: Resume, meta: Meta) -> Outcome:
     if refused := _unknown(partner, command):
         return refused
     if partner.state.suspended:
-        partner.trigger(Resumed, meta.at)
+        partner.trigger(PartnerResumed, meta.at)
     return _reply(partner, command)
 
 
 def remove(partner: Partner, command: Remove, meta: Meta) -> Outcome:
     if refused := _unknown(partner, command):
         return refused
-    partner.trigger(Removed, meta.at)
+    partner.trigger(PartnerRemoved, meta.at)
     return _reply(partner, command)
 
 
-def _limited(partner: Partner, connection: Connection) -> dict[str, Any]:
+def _limited(partner: Partner, connection: PartnerConnection) -> dict[str, Any]:
     """The connection with the roles that are granted, and the others as a request."""
     granted = partner.state.granted
     counting = msgspec.structs.replace(connection, roles=within(connection.roles, granted))
     return {"connection": counting, "requested": without(connection.roles, granted)}
 
 
-def _none_granted(partner: Partner, connection: Connection) -> Rejected | None:
+def _none_granted(partner: Partner, connection: PartnerConnection) -> Rejected | None:
     if within(connection.roles, partner.state.granted):
         return None
     return Rejected(
@@ -366,7 +368,7 @@ def _said(roles: Roles) -> str:
     return ", ".join(f"{role.role} {role.party}" for role in roles)
 
 
-def _begun(partner: Partner, connection: Connection) -> bool:
+def _begun(partner: Partner, connection: PartnerConnection) -> bool:
     pending = partner.state.pending_c
     return pending is not None and pending.digest == connection.token_c.digest
 

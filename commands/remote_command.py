@@ -9,10 +9,10 @@ from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejec
 from domain.remote_command import (
     FINAL,
     UNANSWERED,
-    Concluded,
     RemoteCommand,
-    Requested,
-    Sent,
+    RemoteCommandConcluded,
+    RemoteCommandRequested,
+    RemoteCommandSent,
     SessionBegan,
     remote_command_aggregate_id,
 )
@@ -86,7 +86,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
             )
         return Accepted(Status(command_id=command.command_id, status=state.status, warning=command.warning))
     remote.trigger(
-        Requested,
+        RemoteCommandRequested,
         meta.at,
         tenant=command.tenant,
         command_id=command.command_id,
@@ -108,7 +108,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
 
 def mark_sent(remote: RemoteCommand, command: MarkSent, meta: Meta) -> Outcome:
     if remote.state.status == "pending":
-        remote.trigger(Sent, meta.at, answer_by=command.answer_by)
+        remote.trigger(RemoteCommandSent, meta.at, answer_by=command.answer_by)
     return Accepted()
 
 
@@ -119,7 +119,7 @@ def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
     if remote.state.status in FINAL and not late:
         return Accepted()
     remote.trigger(
-        Concluded,
+        RemoteCommandConcluded,
         meta.at,
         status=command.status,
         reason=command.reason,
@@ -141,7 +141,7 @@ def timer_due(remote: RemoteCommand, command: TimerDue, meta: Meta) -> Outcome:
     """Nobody said what became of it in time."""
     if remote.next_due() == command.due:
         status = "timed_out" if remote.state.status == "sent" else "expired"
-        remote.trigger(Concluded, meta.at, status=status, reason="no answer in time")
+        remote.trigger(RemoteCommandConcluded, meta.at, status=status, reason="no answer in time")
     return Accepted()
 
 

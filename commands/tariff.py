@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.tariff import Put, Removed, Tariff, tariff_aggregate_id
+from domain.tariff import Tariff, TariffPut, TariffRemoved, tariff_aggregate_id
 from domain.values import JSONObject, PartyId, plain_json
 from protocols.ocpi import dump_json, v2_3_0
 from protocols.ocpi.types import to_date_time
@@ -70,14 +70,14 @@ def put(tariff: Tariff, command: PutTariff, meta: Meta) -> Outcome:
             return Rejected(Refusal.STALE, f"the tariff is known as of {stored['last_updated']}")
         if stored == body:
             return Accepted(PutReply(created=False))
-    tariff.trigger(Put, meta.at, owner=command.owner, tenant=command.tenant, tariff=body)
+    tariff.trigger(TariffPut, meta.at, owner=command.owner, tenant=command.tenant, tariff=body)
     return Accepted(PutReply(created=stored is None))
 
 
 def remove(tariff: Tariff, command: RemoveTariff, meta: Meta) -> Outcome:
     if tariff.state.tariff is None:
         return Rejected(Refusal.UNKNOWN, f"{command.owner} has no tariff {command.tariff_id[:40]}")
-    tariff.trigger(Removed, meta.at)
+    tariff.trigger(TariffRemoved, meta.at)
     return Accepted()
 
 

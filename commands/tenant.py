@@ -9,9 +9,9 @@ from domain.tenant import (
     RESERVED,
     TENANT_ID,
     Configuration,
-    Configured,
-    Created,
     Tenant,
+    TenantConfigured,
+    TenantCreated,
     held_back,
     tenant_aggregate_id,
     wrong_in,
@@ -63,7 +63,7 @@ def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
     if command.configuration.id_prefix and not command.prefix_claim:
         return Rejected(Refusal.INVALID, "configuration.id_prefix: must be claimed before")
     tenant.trigger(
-        Created,
+        TenantCreated,
         meta.at,
         tenant=command.tenant,
         name=command.name,
@@ -87,7 +87,7 @@ def configure(tenant: Tenant, command: ConfigureTenant, meta: Meta) -> Outcome:
         if after.id_prefix and claim <= tenant.state.prefix_claim:
             return Rejected(Refusal.CONFLICT, "configuration.id_prefix: it was changed meanwhile")
     if after != before:
-        tenant.trigger(Configured, meta.at, configuration=after, prefix_claim=claim)
+        tenant.trigger(TenantConfigured, meta.at, configuration=after, prefix_claim=claim)
     return Accepted()
 
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.token import (
     AuthorizationGiven,
-    Contested,
     PersonalDataErased,
-    Put,
-    Removed,
     Token,
+    TokenContested,
+    TokenPut,
+    TokenRemoved,
     token_aggregate_id,
 )
 from domain.values import PartyId, Sealed, Value
@@ -109,7 +109,7 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
     if command.merged_from and (created or command.merged_from != state.fingerprint):
         return Rejected(Refusal.CONFLICT, "the token is not what the changes were merged into")
     token.trigger(
-        Put,
+        TokenPut,
         meta.at,
         owner=command.owner,
         holder=command.holder,
@@ -133,7 +133,7 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
 def remove(token: Token, command: RemoveToken, meta: Meta) -> Outcome:
     if not token.state.present:
         return Rejected(Refusal.UNKNOWN, "no such token")
-    token.trigger(Removed, meta.at)
+    token.trigger(TokenRemoved, meta.at)
     return Accepted(TokenReply())
 
 
@@ -143,7 +143,7 @@ def note_conflict(token: Token, command: NoteConflict, meta: Meta) -> Outcome:
     known = token.state.contested
     others = tuple(dict.fromkeys((*known, *command.others)))
     if others != known:
-        token.trigger(Contested, meta.at, others=others)
+        token.trigger(TokenContested, meta.at, others=others)
     return Accepted()
 
 
@@ -151,7 +151,7 @@ def erase_personal_data(token: Token, command: ErasePersonalData, meta: Meta) ->
     if set(command.subjects) <= set(token.state.erased):
         return Accepted(TokenReply(applied=False))
     if token.state.present:
-        token.trigger(Removed, meta.at)
+        token.trigger(TokenRemoved, meta.at)
     token.trigger(PersonalDataErased, meta.at, subjects=command.subjects)
     return Accepted(TokenReply())
 

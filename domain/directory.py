@@ -68,7 +68,7 @@ class Directory(Aggregate[DirectoryState]):
     state_type = DirectoryState
 
 
-class Claimed(Event, frozen=True, kw_only=True, tag="directory.claimed.v1"):
+class PartyClaimed(Event, frozen=True, kw_only=True, tag="directory.claimed.v1"):
     """From now on the platform speaks for exactly these parties."""
 
     owner: str
@@ -78,7 +78,7 @@ class Claimed(Event, frozen=True, kw_only=True, tag="directory.claimed.v1"):
         aggregate.state.claims = {**aggregate.state.claims, self.owner: self.roles}
 
 
-class Released(Event, frozen=True, kw_only=True, tag="directory.released.v1"):
+class PartyReleased(Event, frozen=True, kw_only=True, tag="directory.released.v1"):
     """The platform speaks for nobody any more."""
 
     owner: str
@@ -116,4 +116,4 @@ class PrefixesReleased(Event, frozen=True, kw_only=True, tag="directory.prefixes
         aggregate.state.prefixes = {**others, self.owner: held} if held else others
 
 
-AGGREGATE_EVENTS = (Claimed, Released, PrefixClaimed, PrefixesReleased)
+AGGREGATE_EVENTS = (PartyClaimed, PartyReleased, PrefixClaimed, PrefixesReleased)

@@ -54,7 +54,7 @@ class Knocking(Aggregate[KnockingState]):
     state_type = KnockingState
 
 
-class Heard(Event, frozen=True, kw_only=True, tag="knocking.heard.v1"):
+class HandshakesRefused(Event, frozen=True, kw_only=True, tag="knocking.heard.v1"):
     """One gateway's refusals of about a minute; `left_out` are those of more charge points than are listed."""
 
     knocks: tuple[Knock, ...]
@@ -64,4 +64,4 @@ class Heard(Event, frozen=True, kw_only=True, tag="knocking.heard.v1"):
         """Nothing is remembered."""
 
 
-AGGREGATE_EVENTS = (Heard,)
+AGGREGATE_EVENTS = (HandshakesRefused,)

@@ -76,7 +76,7 @@ class Endpoint(Value, frozen=True, kw_only=True):
     url: str
 
 
-class Connection(Value, frozen=True, kw_only=True):
+class PartnerConnection(Value, frozen=True, kw_only=True):
     """What a handshake leads to. `token_raw`: the partner wants its token without Base64."""
 
     version: str
@@ -99,7 +99,7 @@ class PartnerState(msgspec.Struct, omit_defaults=True):
     token_a: Secret | None = None
     versions_url: str = ""
     their_token_a: Sealed = ""
-    connection: Connection | None = None
+    connection: PartnerConnection | None = None
     previous_c: Secret | None = None
     previous_until: datetime | None = None
     pending_c: Secret | None = None
@@ -120,7 +120,7 @@ class Partner(Aggregate[PartnerState]):
         return self.state.status == "REMOVED"
 
 
-class Created(Event, frozen=True, kw_only=True, tag="partner.created.v1"):
+class PartnerCreated(Event, frozen=True, kw_only=True, tag="partner.created.v1"):
     """The partner is planned; its roles are granted.
 
     With `versions_url` and `their_token_a` the handshake can begin on our side.
@@ -179,13 +179,13 @@ class HandshakeFailed(Event, frozen=True, kw_only=True, tag="partner.handshake_f
         aggregate.state.pending_c = None
 
 
-class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
+class PartnerRegistered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
     """The handshake is complete: token A is dead, B and C live. `initiator` is `them` or `us`.
 
     The roles in the connection are those that count; `requested` are those that were not granted.
     """
 
-    connection: Connection
+    connection: PartnerConnection
     initiator: str = "them"
     requested: Roles = ()
 
@@ -200,10 +200,10 @@ class Registered(Event, frozen=True, kw_only=True, tag="partner.registered.v1"):
 class CredentialsUpdated(Event, frozen=True, kw_only=True, tag="partner.credentials_updated.v1"):
     """New tokens both ways, perhaps another version; the old token C is still accepted until `previous_until`.
 
-    Roles as in `Registered`.
+    Roles as in `PartnerRegistered`.
     """
 
-    connection: Connection
+    connection: PartnerConnection
     previous_until: datetime
     initiator: str = "them"
     requested: Roles = ()
@@ -249,7 +249,7 @@ class RolesRefused(Event, frozen=True, kw_only=True, tag="partner.roles_refused.
         aggregate.state.requested = without(aggregate.state.requested, self.roles)
 
 
-class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v1"):
+class PartnerUnregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v1"):
     """The connection is over and all tokens are dead. `initiator` is `them` or `us`."""
 
     initiator: str = "them"
@@ -262,7 +262,7 @@ class Unregistered(Event, frozen=True, kw_only=True, tag="partner.unregistered.v
             state.status = "OFFLINE"
 
 
-class Suspended(Event, frozen=True, kw_only=True, tag="partner.suspended.v1"):
+class PartnerSuspended(Event, frozen=True, kw_only=True, tag="partner.suspended.v1"):
     """Nothing is sent to it, and nothing but its credentials is taken from it."""
 
     reason: str = ""
@@ -271,7 +271,7 @@ class Suspended(Event, frozen=True, kw_only=True, tag="partner.suspended.v1"):
         aggregate.state.suspended, aggregate.state.status = True, "SUSPENDED"
 
 
-class Resumed(Event, frozen=True, kw_only=True, tag="partner.resumed.v1"):
+class PartnerResumed(Event, frozen=True, kw_only=True, tag="partner.resumed.v1"):
     """It is as it was before it was suspended."""
 
     def apply(self, aggregate: Partner) -> None:
@@ -280,7 +280,7 @@ class Resumed(Event, frozen=True, kw_only=True, tag="partner.resumed.v1"):
         state.status = "CONNECTED" if state.connection else "PLANNED" if state.token_a else "OFFLINE"
 
 
-class Removed(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
+class PartnerRemoved(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
     """It is gone: its tokens are dead, its parties are free."""
 
     def apply(self, aggregate: Partner) -> None:
@@ -293,17 +293,17 @@ class Removed(Event, frozen=True, kw_only=True, tag="partner.removed.v1"):
 
 
 AGGREGATE_EVENTS = (
-    Created,
+    PartnerCreated,
     TokenAReissued,
     HandshakeBegun,
     HandshakeFailed,
-    Registered,
+    PartnerRegistered,
     CredentialsUpdated,
     RolesRequested,
     RolesGranted,
     RolesRefused,
-    Unregistered,
-    Suspended,
-    Resumed,
-    Removed,
+    PartnerUnregistered,
+    PartnerSuspended,
+    PartnerResumed,
+    PartnerRemoved,
 )

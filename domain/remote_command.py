@@ -59,7 +59,7 @@ class RemoteCommand(Aggregate[RemoteCommandState]):
         return None if self.state.status in FINAL or due is None else later(due, GRACE)
 
 
-class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.v1"):
+class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_command.requested.v1"):
     """`command_type` and `parameters` as asked; `action` and `payload` as they will go over the wire.
 
     Id tags and secrets in both are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at` is
@@ -93,7 +93,7 @@ class Requested(Event, frozen=True, kw_only=True, tag="remote_command.requested.
         state.fingerprint, state.status, state.expires_at = self.fingerprint, "pending", self.expires_at
 
 
-class Sent(Event, frozen=True, kw_only=True, tag="remote_command.sent.v1"):
+class RemoteCommandSent(Event, frozen=True, kw_only=True, tag="remote_command.sent.v1"):
     """The call is on the wire; its answer may come until `answer_by`."""
 
     answer_by: datetime
@@ -102,7 +102,7 @@ class Sent(Event, frozen=True, kw_only=True, tag="remote_command.sent.v1"):
         aggregate.state.status, aggregate.state.expires_at = "sent", self.answer_by
 
 
-class Concluded(Event, frozen=True, kw_only=True, tag="remote_command.concluded.v1"):
+class RemoteCommandConcluded(Event, frozen=True, kw_only=True, tag="remote_command.concluded.v1"):
     """The outcome. `reason` is the charge point's status, an error code, `disconnected`, or why we refused it.
 
     `late`: the answer came after the command had been given up, and corrects its outcome.
@@ -134,4 +134,4 @@ class SessionBegan(Event, frozen=True, kw_only=True, tag="remote_command.session
         aggregate.state.session_id = self.session_id
 
 
-AGGREGATE_EVENTS = (Requested, Sent, Concluded, SessionBegan)
+AGGREGATE_EVENTS = (RemoteCommandRequested, RemoteCommandSent, RemoteCommandConcluded, SessionBegan)

@@ -219,7 +219,7 @@ class Timed(Event, frozen=True, kw_only=True):
         return by_our_clock(at, self.clock_offset_s)
 
 
-class Started(Timed, frozen=True, kw_only=True, tag="session.started.v1"):
+class SessionStarted(Timed, frozen=True, kw_only=True, tag="session.started.v1"):
     """The transaction runs. `status` is OCPI's SessionStatus, `occurred_at` the start.
 
     A session whose tag was not accepted is INVALID: it is shown to the tenant, and told to no partner.
@@ -302,7 +302,7 @@ class EndHeld(Event, frozen=True, kw_only=True, tag="session.end_held.v1"):
         aggregate.state.held_end = self.end
 
 
-class Ended(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
+class SessionEnded(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
     """The transaction stopped; `occurred_at` is when. `status` is COMPLETED, or INVALID as at the start.
 
     `provisional` where the charge point did not report the stop itself: its word may still come. `by` and `note` are
@@ -392,7 +392,7 @@ class CdrWithheld(Event, frozen=True, kw_only=True, tag="session.cdr_withheld.v1
         state.cdr, state.tally = None, None
 
 
-class Mended(Event, frozen=True, kw_only=True, tag="session.mended.v1"):
+class SessionMended(Event, frozen=True, kw_only=True, tag="session.mended.v1"):
     """What the CDR is made of is now this; `by` and `note` are those of the person who had it issued again.
 
     `energy_wh` (Wh since the start) and `ended_at` (by our clock) were given by hand.
@@ -447,14 +447,14 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
 
 
 AGGREGATE_EVENTS = (
-    Started,
+    SessionStarted,
     UsageRecorded,
     ReadingsRefused,
     ConnectorChanged,
     EndHeld,
-    Ended,
+    SessionEnded,
     EndCorrected,
     CdrWithheld,
-    Mended,
+    SessionMended,
     CdrIssued,
 )

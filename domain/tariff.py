@@ -26,7 +26,7 @@ class Tariff(Aggregate[TariffState]):
     state_type = TariffState
 
 
-class Put(Event, frozen=True, kw_only=True, tag="tariff.put.v1"):
+class TariffPut(Event, frozen=True, kw_only=True, tag="tariff.put.v1"):
     """The tariff as a whole. `tenant` is set where the owner is one of ours."""
 
     owner: PartyId
@@ -37,11 +37,11 @@ class Put(Event, frozen=True, kw_only=True, tag="tariff.put.v1"):
         aggregate.state.tariff = self.tariff
 
 
-class Removed(Event, frozen=True, kw_only=True, tag="tariff.removed.v1"):
+class TariffRemoved(Event, frozen=True, kw_only=True, tag="tariff.removed.v1"):
     """Its owner does not use it any more; CDRs keep the copy that priced them."""
 
     def apply(self, aggregate: Tariff) -> None:
         aggregate.state.tariff = None
 
 
-AGGREGATE_EVENTS = (Put, Removed)
+AGGREGATE_EVENTS = (TariffPut, TariffRemoved)

@@ -261,7 +261,7 @@ class Tenant(Aggregate[TenantState]):
     state_type = TenantState
 
 
-class Created(Event, frozen=True, kw_only=True, tag="tenant.created.v1"):
+class TenantCreated(Event, frozen=True, kw_only=True, tag="tenant.created.v1"):
     """The tenant exists; its database is `ocpp_{tenant}`. `prefix_claim` is the number of its prefix's claim."""
 
     tenant: str
@@ -274,7 +274,7 @@ class Created(Event, frozen=True, kw_only=True, tag="tenant.created.v1"):
         aggregate.state.prefix_claim = self.prefix_claim
 
 
-class Configured(Event, frozen=True, kw_only=True, tag="tenant.configured.v1"):
+class TenantConfigured(Event, frozen=True, kw_only=True, tag="tenant.configured.v1"):
     """Its configuration as a whole, from now on.
 
     `prefix_claim` where `id_prefix` is another: up to this number no claim but that on the new one is needed.
@@ -288,4 +288,4 @@ class Configured(Event, frozen=True, kw_only=True, tag="tenant.configured.v1"):
         aggregate.state.prefix_claim = self.prefix_claim or aggregate.state.prefix_claim
 
 
-AGGREGATE_EVENTS = (Created, Configured)
+AGGREGATE_EVENTS = (TenantCreated, TenantConfigured)

@@ -40,7 +40,7 @@ class Token(Aggregate[TokenState]):
     state_type = TokenState
 
 
-class Put(Event, frozen=True, kw_only=True, tag="token.put.v1"):
+class TokenPut(Event, frozen=True, kw_only=True, tag="token.put.v1"):
     """The token as a whole. `body` is the sealed OCPI Token, or the tenant's tag, as JSON.
 
     `status` is OCPP's for a tenant's tag and empty for an eMSP's token. `group` is the key of its group id or
@@ -73,14 +73,14 @@ class Put(Event, frozen=True, kw_only=True, tag="token.put.v1"):
         state.last_updated, state.fingerprint = self.last_updated, self.fingerprint
 
 
-class Removed(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
+class TokenRemoved(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
     """A tenant took its tag away. An eMSP's token never goes: it becomes invalid."""
 
     def apply(self, aggregate: Token) -> None:
         aggregate.state.present = False
 
 
-class Contested(Event, frozen=True, kw_only=True, tag="token.contested.v1"):
+class TokenContested(Event, frozen=True, kw_only=True, tag="token.contested.v1"):
     """Other eMSPs have put a token with the same uid: this one was there first, or the tenant's order prefers it,
     and it alone decides. `others` are all of them that are known by now."""
 
@@ -117,4 +117,4 @@ class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorizat
         """A fact for readers: the next request within 15 minutes is served from it."""
 
 
-AGGREGATE_EVENTS = (Put, Removed, Contested, PersonalDataErased, AuthorizationGiven)
+AGGREGATE_EVENTS = (TokenPut, TokenRemoved, TokenContested, PersonalDataErased, AuthorizationGiven)

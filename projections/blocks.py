@@ -20,7 +20,7 @@ from projections.base import utc_text
 from projections.store import (
     ABSENT,
     JSON,
-    BadCursor,
+    BadCursorError,
     Condition,
     Document,
     IndexSpec,
@@ -219,7 +219,7 @@ async def page(
 ) -> tuple[list[T], str | None]:
     """The items that are wanted, in the order of the list, and the cursor of the next page.
 
-    Read span after span, so that at most two spans more are read than the page is of. Raises BadCursor.
+    Read span after span, so that at most two spans more are read than the page is of. Raises BadCursorError.
     """
     down = search.list.newest_first
     order = Query(search.db, search.list.collection, sort=(Sort("at", down),), cursor=search.cursor)
@@ -251,7 +251,7 @@ def _place(values: Sequence[Any] | None) -> tuple[str, str] | None:
     try:
         datetime.fromisoformat(at)
     except (TypeError, ValueError):
-        raise BadCursor("the cursor is damaged: take next_cursor as it was given") from None
+        raise BadCursorError("the cursor is damaged: take next_cursor as it was given") from None
     return at, str(id)
 
 

@@ -14,18 +14,18 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
-    Booted,
     CallConcluded,
     CallRequested,
     CallSent,
-    Changed,
     ChargePoint,
+    ChargePointBooted,
+    ChargePointChanged,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    ChargePointRemoved,
     ClockOffsetNoted,
-    Connected,
     CredentialsSet,
-    Disconnected,
-    Registered,
-    Removed,
     StatusReported,
 )
 from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
@@ -45,11 +45,11 @@ from projections.store import (
 )
 
 _NO_SIGN_OF_LIFE: Final = (
-    Registered,
-    Changed,
-    Removed,
+    ChargePointRegistered,
+    ChargePointChanged,
+    ChargePointRemoved,
     CredentialsSet,
-    Disconnected,
+    ChargePointDisconnected,
     CallRequested,
     CallSent,
     CallConcluded,
@@ -77,10 +77,10 @@ def target(event: Event, meta: Meta) -> Target:
 
 def evolve(document: Document | None, event: Event, meta: Meta) -> Document | None:
     """`status` is connector 0's, `connectors` those from 1 on; `max_power` in W; `configuration.keys` as known."""
-    if isinstance(event, Removed):
+    if isinstance(event, ChargePointRemoved):
         return None
     at = utc_text(event.timestamp)
-    if isinstance(event, Registered):
+    if isinstance(event, ChargePointRegistered):
         return {
             "tenant_id": event.tenant,
             "vendor": None,
@@ -107,19 +107,19 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
     if not isinstance(event, _NO_SIGN_OF_LIFE):
         out["last_seen"] = at
     match event:
-        case Changed():
+        case ChargePointChanged():
             place = _place(event.site, event.evses, _list(document["connectors"]))
             if not event.automatic and place["evses"] != document["evses"]:
                 out["automatic"] = False  # from now on the operator says what it has
             out |= place
-        case Connected():
+        case ChargePointConnected():
             out["connected"] = True
             out["connection"] = {"since": at, "node": event.node, "epoch": event.epoch}
-        case Disconnected():
+        case ChargePointDisconnected():
             connection = document["connection"]
             if isinstance(connection, dict) and connection["epoch"] == event.epoch:
                 out |= {"connected": False, "connection": None}
-        case Booted():
+        case ChargePointBooted():
             out |= {
                 "vendor": event.vendor,
                 "model": event.model,
@@ -272,11 +272,11 @@ def _noted(configuration: Document, key: str, **news: JSON) -> Document:
 
 def credentials(event: Event, meta: Meta) -> Sequence[Write]:
     """An empty hash: no password is asked for (SEC-00)."""
-    if not isinstance(event, Registered | CredentialsSet | Removed):
+    if not isinstance(event, ChargePointRegistered | CredentialsSet | ChargePointRemoved):
         return ()
     tenant, charge_point_id = _key(event)
     id, version = credentials_id(tenant, charge_point_id), event.originator_version
-    if isinstance(event, Removed):
+    if isinstance(event, ChargePointRemoved):
         return (Remove(HUB, "credentials", id, version),)
     document: Document = {
         "tenant_id": tenant,

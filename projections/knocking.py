@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from commands.base import Meta
-from domain.knocking import Heard, Knock, Knocking
+from domain.knocking import HandshakesRefused, Knock, Knocking
 from projections.base import Target, View, utc_text
 from projections.store import HUB, JSON, Document
 
@@ -20,11 +20,11 @@ def knocking_document_id(tenant: str) -> str:
     return f"tenant:{tenant}" if tenant else "platform"
 
 
-def target(event: Heard, meta: Meta) -> Target:
+def target(event: HandshakesRefused, meta: Meta) -> Target:
     return Target(HUB, knocking_document_id(event.originator_id.partition("|")[2]))
 
 
-def evolve(document: Document | None, event: Heard, meta: Meta) -> Document | None:
+def evolve(document: Document | None, event: HandshakesRefused, meta: Meta) -> Document | None:
     before = document or {"knocks": [], "left_out": 0}
     known = {(one["id"], one["reason"]): one for one in _knocks(before)}
     for knock in event.knocks:

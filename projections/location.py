@@ -14,12 +14,12 @@ from typing import Final
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
-    Changed,
     ChargePoint,
-    Connected,
-    Disconnected,
-    Registered,
-    Removed,
+    ChargePointChanged,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    ChargePointRemoved,
     StatusReported,
 )
 from domain.values import UNASSIGNED, Connector, Evse, Site
@@ -58,9 +58,9 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
     id, at = f"{tenant}|{charge_point_id}", utc_text(event.timestamp)
     changed: Document = {}
     match event:
-        case Registered() | Changed():
+        case ChargePointRegistered() | ChargePointChanged():
             changed = _place(tenant, event.site, event.evses, at)
-            if isinstance(event, Registered):
+            if isinstance(event, ChargePointRegistered):
                 whole: Document = {
                     "tenant_id": tenant,
                     "charge_point_id": charge_point_id,
@@ -71,17 +71,17 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
                     **changed,
                 }
                 return (Put(HUB, "locations", id, event.originator_version, whole),)
-        case Removed():
+        case ChargePointRemoved():
             changed = {"removed": True, "geo": None}
         case StatusReported(stale=False):
             changed[f"connector_{event.connector_id}"] = {"status": STATUS.get(event.status), "at": at}
-        case Connected():
+        case ChargePointConnected():
             changed["connected"] = {"epoch": event.epoch, "at": at, "event": event.originator_version}
-        case Disconnected():
+        case ChargePointDisconnected():
             changed["ended"] = {"epoch": event.epoch, "at": at, "event": event.originator_version}
         case _:
             return ()
-    if not isinstance(event, Disconnected):
+    if not isinstance(event, ChargePointDisconnected):
         changed["last_updated"] = at
     return (Append(HUB, "locations", id, event.originator_version, set=changed),)
 

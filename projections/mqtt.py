@@ -21,8 +21,8 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event, event_name
 from domain.charge_point import events as charge_point
-from domain.remote_command import Concluded, Requested
-from domain.session import EndCorrected, Ended, Started, UsageRecorded
+from domain.remote_command import RemoteCommandConcluded, RemoteCommandRequested
+from domain.session import EndCorrected, SessionEnded, SessionStarted, UsageRecorded
 from projections.base import utc_text
 from projections.readings import number, readings_of
 from projections.store import JSON, Document
@@ -175,15 +175,15 @@ def _charge_point(view: View | None, event: Event, meta: Meta) -> _Told:
     messages: list[Message] = []
     fresh = event.originator_version > now.version
     match event:
-        case charge_point.Registered() | charge_point.Changed():
+        case charge_point.ChargePointRegistered() | charge_point.ChargePointChanged():
             now = msgspec.structs.replace(now, done_at=None)
-        case charge_point.Removed():
+        case charge_point.ChargePointRemoved():
             if fresh:
                 now = ChargePointView(tenant=tenant, charge_point_id=id, done_at=event.timestamp)
-        case charge_point.Connected():
+        case charge_point.ChargePointConnected():
             if fresh:
                 now = msgspec.structs.replace(now, epoch=event.epoch, done_at=None)
-        case charge_point.Disconnected():
+        case charge_point.ChargePointDisconnected():
             if now.epoch == event.epoch and fresh:
                 now = msgspec.structs.replace(now, epoch=0)
         case charge_point.StatusReported():
@@ -248,7 +248,7 @@ def _readings(view: View | None, event: Event, meta: Meta) -> _Told:
 
 def _session(view: View | None, event: Event, meta: Meta) -> _Told:
     assert view is None or isinstance(view, SessionView)
-    if isinstance(event, Started):
+    if isinstance(event, SessionStarted):
         session = SessionView(
             tenant=event.tenant,
             charge_point_id=event.charge_point_id,
@@ -266,7 +266,7 @@ def _session(view: View | None, event: Event, meta: Meta) -> _Told:
     if view is None:
         # It came before the start, whose own events tell of it again.
         return None, ()
-    if isinstance(event, Ended):
+    if isinstance(event, SessionEnded):
         ended = msgspec.structs.replace(view, done_at=event.timestamp)
         return ended, (_of_session(view, event, "session_stopped", event.energy_wh),)
     assert isinstance(event, UsageRecorded)
@@ -279,12 +279,12 @@ def _session(view: View | None, event: Event, meta: Meta) -> _Told:
 
 def _of_session(
     view: SessionView,
-    event: Started | UsageRecorded | Ended | EndCorrected,
+    event: SessionStarted | UsageRecorded | SessionEnded | EndCorrected,
     event_type: str,
     energy_wh: Decimal,
 ) -> Message:
     at, started_at = event.happened_at, view.started_at
-    if isinstance(event, Ended | EndCorrected):
+    if isinstance(event, SessionEnded | EndCorrected):
         started_at = event.started_at or started_at
     since = at - started_at if started_at else timedelta(0)
     data: Document = {
@@ -292,8 +292,8 @@ def _of_session(
         "energy_wh": number(energy_wh),
         "duration_seconds": max(0, int(since.total_seconds())),
     }
-    if isinstance(event, Ended | EndCorrected):
-        data["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
+    if isinstance(event, SessionEnded | EndCorrected):
+        data["provisional"] = event.provisional if isinstance(event, SessionEnded) else event.assumed
     session_id = event.originator_id.partition("|")[2]
     return _event(view, event, "session", event_type, session_id, data, at)
 
@@ -322,7 +322,7 @@ def _event(
 
 def _command(view: View | None, event: Event, meta: Meta) -> _Told:
     assert view is None or isinstance(view, CommandView)
-    if isinstance(event, Requested):
+    if isinstance(event, RemoteCommandRequested):
         return (
             CommandView(
                 tenant=event.tenant, charge_point_id=event.charge_point_id, command_id=event.command_id
@@ -331,7 +331,7 @@ def _command(view: View | None, event: Event, meta: Meta) -> _Told:
         )
     if view is None:
         return None, ()
-    assert isinstance(event, Concluded)
+    assert isinstance(event, RemoteCommandConcluded)
     body = without_sealed(event.response)
     payload = response(view.command_id, event.status, event.told_reason, event.timestamp, body)
     topic = response_topic(view.tenant, view.charge_point_id)
@@ -351,27 +351,27 @@ def without_sealed(value: JSON) -> JSON:
 
 
 _ROUTES: dict[type[Event], Callable[[View | None, Event, Meta], _Told]] = {
-    charge_point.Registered: _charge_point,
-    charge_point.Changed: _charge_point,
-    charge_point.Removed: _charge_point,
-    charge_point.Connected: _charge_point,
-    charge_point.Disconnected: _charge_point,
+    charge_point.ChargePointRegistered: _charge_point,
+    charge_point.ChargePointChanged: _charge_point,
+    charge_point.ChargePointRemoved: _charge_point,
+    charge_point.ChargePointConnected: _charge_point,
+    charge_point.ChargePointDisconnected: _charge_point,
     charge_point.StatusReported: _charge_point,
     charge_point.MeterValuesRecorded: _readings,
     charge_point.ReadingTaken: _readings,
     charge_point.TransactionStopped: _readings,
-    Started: _session,
+    SessionStarted: _session,
     UsageRecorded: _session,
-    Ended: _session,
+    SessionEnded: _session,
     EndCorrected: _session,
-    Requested: _command,
-    Concluded: _command,
+    RemoteCommandRequested: _command,
+    RemoteCommandConcluded: _command,
 }
 TOLD = frozenset(event_name(event) for event in _ROUTES)
 """The names of the events that anything is told of."""
 
 _READINGS = (charge_point.MeterValuesRecorded, charge_point.ReadingTaken, charge_point.TransactionStopped)
-_BEGINNINGS = (Started, Requested)
+_BEGINNINGS = (SessionStarted, RemoteCommandRequested)
 
 
 def remembered(events: Iterable[Event]) -> set[str]:

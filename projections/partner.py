@@ -10,41 +10,41 @@ from __future__ import annotations
 
 from commands.base import Meta
 from domain.partner import (
-    Connection,
-    Created,
     CredentialsUpdated,
     HandshakeBegun,
     HandshakeFailed,
     Partner,
-    Registered,
-    Removed,
-    Resumed,
+    PartnerConnection,
+    PartnerCreated,
+    PartnerRegistered,
+    PartnerRemoved,
+    PartnerResumed,
+    PartnerSuspended,
+    PartnerUnregistered,
     Roles,
     RolesGranted,
     RolesRefused,
     RolesRequested,
-    Suspended,
     TokenAReissued,
-    Unregistered,
     holder_text,
 )
 from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
 
 PartnerEvent = (
-    Created
+    PartnerCreated
     | TokenAReissued
     | HandshakeBegun
     | HandshakeFailed
-    | Registered
+    | PartnerRegistered
     | CredentialsUpdated
     | RolesRequested
     | RolesGranted
     | RolesRefused
-    | Unregistered
-    | Suspended
-    | Resumed
-    | Removed
+    | PartnerUnregistered
+    | PartnerSuspended
+    | PartnerResumed
+    | PartnerRemoved
 )
 _NOT_CONNECTED: Document = {
     "ocpi_version": None,
@@ -70,7 +70,7 @@ def target(event: PartnerEvent, meta: Meta) -> Target:
 
 def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Document | None:
     at = utc_text(event.timestamp)
-    if isinstance(event, Created):
+    if isinstance(event, PartnerCreated):
         return _known(
             {
                 **_NOT_CONNECTED,
@@ -87,7 +87,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
                 "updated_at": at,
             }
         )
-    if document is None or isinstance(event, Removed):
+    if document is None or isinstance(event, PartnerRemoved):
         return None
     out: Document = {**document, "updated_at": at}
     if isinstance(event, TokenAReissued):
@@ -99,7 +99,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
         out |= {"digest_pending": event.token_c.digest, "handshake_error": None}
     elif isinstance(event, HandshakeFailed):
         out |= {"digest_pending": None, "handshake_error": event.reason}
-    elif isinstance(event, Registered):
+    elif isinstance(event, PartnerRegistered):
         out |= {**_connection(event.connection), "digest_a": None, "sealed_a": None, "registered_at": at}
         out["requested_roles"] = _roles(event.requested)
         out["status"] = "SUSPENDED" if out["suspended"] else "CONNECTED"
@@ -113,10 +113,10 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
         out["requested_roles"] = _without(out["requested_roles"], event.roles)
     elif isinstance(event, RolesGranted):
         out |= _granted(out, event.roles)
-    elif isinstance(event, Unregistered):
+    elif isinstance(event, PartnerUnregistered):
         out |= {**_NOT_CONNECTED, "digest_a": None}
         out["status"] = "SUSPENDED" if out["suspended"] else "OFFLINE"
-    elif isinstance(event, Suspended):
+    elif isinstance(event, PartnerSuspended):
         out |= {"suspended": True, "status": "SUSPENDED"}
     else:
         out["suspended"] = False
@@ -174,7 +174,7 @@ def _objects(value: JSON) -> list[Document]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _connection(connection: Connection) -> Document:
+def _connection(connection: PartnerConnection) -> Document:
     return {
         "ocpi_version": connection.version,
         "versions_url": connection.versions_url,

@@ -86,7 +86,7 @@ def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
     return CloudEvent(kind.topic, event.originator_id, tuple(headers), _encoder.encode(payload))
 
 
-def _session_started(event: session.Started, meta: Meta) -> Payload:
+def _session_started(event: session.SessionStarted, meta: Meta) -> Payload:
     owner = event.authorization.owner
     return SessionStarted(
         session_id=event.session_id,
@@ -121,7 +121,7 @@ def _session_updated(event: session.UsageRecorded, meta: Meta) -> Payload | None
     )
 
 
-def _session_ended(event: session.Ended, meta: Meta) -> Payload:
+def _session_ended(event: session.SessionEnded, meta: Meta) -> Payload:
     return SessionEnded(provisional=event.provisional, **_end(event))
 
 
@@ -129,7 +129,7 @@ def _session_end_corrected(event: session.EndCorrected, meta: Meta) -> Payload:
     return SessionEndCorrected(provisional=event.assumed, **_end(event))
 
 
-def _end(event: session.Ended | session.EndCorrected) -> dict[str, Any]:
+def _end(event: session.SessionEnded | session.EndCorrected) -> dict[str, Any]:
     return {
         "session_id": _subject(event),
         "start_date_time": _time(event.started_at or event.happened_at),
@@ -165,7 +165,7 @@ def _cdr_withheld(event: session.CdrWithheld, meta: Meta) -> Payload:
     )
 
 
-def _token_put(event: token.Put, meta: Meta) -> Payload:
+def _token_put(event: token.TokenPut, meta: Meta) -> Payload:
     return TokenPut(
         owner=token.owner_text(event.owner, event.tenant),
         key=event.key,
@@ -178,7 +178,7 @@ def _token_put(event: token.Put, meta: Meta) -> Payload:
     )
 
 
-def _token_removed(event: token.Removed, meta: Meta) -> Payload:
+def _token_removed(event: token.TokenRemoved, meta: Meta) -> Payload:
     owner, _, key = _subject(event).rpartition("|")
     return TokenRemoved(owner=owner, key=key)
 
@@ -195,15 +195,15 @@ def _token_authorized(event: token.AuthorizationGiven, meta: Meta) -> Payload:
     )
 
 
-def _connected(event: charge_point.Connected, meta: Meta) -> Payload:
+def _connected(event: charge_point.ChargePointConnected, meta: Meta) -> Payload:
     return ChargePointConnected(charge_point_id=_point(event), connection=event.epoch)
 
 
-def _disconnected(event: charge_point.Disconnected, meta: Meta) -> Payload:
+def _disconnected(event: charge_point.ChargePointDisconnected, meta: Meta) -> Payload:
     return ChargePointDisconnected(charge_point_id=_point(event), connection=event.epoch, reason=event.reason)
 
 
-def _booted(event: charge_point.Booted, meta: Meta) -> Payload:
+def _booted(event: charge_point.ChargePointBooted, meta: Meta) -> Payload:
     return ChargePointBooted(
         charge_point_id=_point(event),
         vendor=event.vendor,
@@ -269,11 +269,13 @@ def _time(moment: datetime) -> str:
 
 
 CONTRACT: dict[type[Event], Kind] = {
-    session.Started: Kind("sessions", "chargesphere.session.started.v1", SessionStarted, _session_started),
+    session.SessionStarted: Kind(
+        "sessions", "chargesphere.session.started.v1", SessionStarted, _session_started
+    ),
     session.UsageRecorded: Kind(
         "sessions", "chargesphere.session.updated.v1", SessionUpdated, _session_updated
     ),
-    session.Ended: Kind("sessions", "chargesphere.session.ended.v1", SessionEnded, _session_ended),
+    session.SessionEnded: Kind("sessions", "chargesphere.session.ended.v1", SessionEnded, _session_ended),
     session.EndCorrected: Kind(
         "sessions",
         "chargesphere.session.end_corrected.v1",
@@ -282,18 +284,18 @@ CONTRACT: dict[type[Event], Kind] = {
     ),
     session.CdrIssued: Kind("cdrs", "chargesphere.cdr.issued.v1", CdrIssued, _cdr_issued),
     session.CdrWithheld: Kind("cdrs", "chargesphere.cdr.withheld.v1", CdrWithheld, _cdr_withheld),
-    token.Put: Kind("tokens", "chargesphere.token.put.v1", TokenPut, _token_put),
-    token.Removed: Kind("tokens", "chargesphere.token.removed.v1", TokenRemoved, _token_removed),
+    token.TokenPut: Kind("tokens", "chargesphere.token.put.v1", TokenPut, _token_put),
+    token.TokenRemoved: Kind("tokens", "chargesphere.token.removed.v1", TokenRemoved, _token_removed),
     token.AuthorizationGiven: Kind(
         "tokens", "chargesphere.token.authorized.v1", TokenAuthorized, _token_authorized
     ),
-    charge_point.Connected: Kind(
+    charge_point.ChargePointConnected: Kind(
         "charge-points", "chargesphere.charge_point.connected.v1", ChargePointConnected, _connected
     ),
-    charge_point.Disconnected: Kind(
+    charge_point.ChargePointDisconnected: Kind(
         "charge-points", "chargesphere.charge_point.disconnected.v1", ChargePointDisconnected, _disconnected
     ),
-    charge_point.Booted: Kind(
+    charge_point.ChargePointBooted: Kind(
         "charge-points", "chargesphere.charge_point.booted.v1", ChargePointBooted, _booted
     ),
     charge_point.StatusReported: Kind(

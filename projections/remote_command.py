@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from commands.base import Meta
-from domain.remote_command import Concluded, RemoteCommand, Requested, Sent, SessionBegan
+from domain.remote_command import (
+    RemoteCommand,
+    RemoteCommandConcluded,
+    RemoteCommandRequested,
+    RemoteCommandSent,
+    SessionBegan,
+)
 from projections.base import Target, View, utc_text
 from projections.store import Document, IndexSpec, index, tenant_database
 
-RemoteEvent = Requested | Sent | Concluded | SessionBegan
+RemoteEvent = RemoteCommandRequested | RemoteCommandSent | RemoteCommandConcluded | SessionBegan
 
 
 def target(event: RemoteEvent, meta: Meta) -> Target:
@@ -17,7 +23,7 @@ def target(event: RemoteEvent, meta: Meta) -> Target:
 
 def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Document | None:
     at = utc_text(event.timestamp)
-    if isinstance(event, Requested):
+    if isinstance(event, RemoteCommandRequested):
         return {
             "command_id": event.command_id,
             "command_type": event.command_type,
@@ -37,9 +43,9 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
     if document is None:
         return None
     out = {**document, "updated_at": at}
-    if isinstance(event, Sent):
+    if isinstance(event, RemoteCommandSent):
         out["status"] = "sent"
-    elif isinstance(event, Concluded):
+    elif isinstance(event, RemoteCommandConcluded):
         out |= {"status": event.status, "reason": event.told_reason or None, "response": event.response}
     else:
         out["session_id"] = event.session_id

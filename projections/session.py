@@ -16,12 +16,12 @@ from domain.session import (
     CdrWithheld,
     ConnectorChanged,
     EndCorrected,
-    Ended,
     EndHeld,
-    Mended,
     ReadingsRefused,
     Session,
-    Started,
+    SessionEnded,
+    SessionMended,
+    SessionStarted,
     UsageRecorded,
 )
 from domain.values import Authorization
@@ -31,15 +31,15 @@ from projections.store import HUB, JSON, Document, IndexSpec, index, tenant_data
 
 NEWEST = 500
 SessionEvent = (
-    Started
+    SessionStarted
     | UsageRecorded
     | ReadingsRefused
     | ConnectorChanged
     | EndHeld
-    | Ended
+    | SessionEnded
     | EndCorrected
     | CdrWithheld
-    | Mended
+    | SessionMended
     | CdrIssued
 )
 
@@ -62,7 +62,7 @@ def _auth_method(authorization: Authorization) -> str:
 
 def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Document | None:
     """`session` is an OCPI 2.3.0 Session without `cdr_token`; `last_updated` moves with every change that shows."""
-    if isinstance(event, Started):
+    if isinstance(event, SessionStarted):
         owner = event.authorization.owner
         start = utc_text(event.happened_at)
         last_updated = utc_text(event.timestamp)
@@ -100,7 +100,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
     if document is None:
         return None
     session = dict(_object(document["session"]))
-    if isinstance(event, UsageRecorded | Ended | EndCorrected):
+    if isinstance(event, UsageRecorded | SessionEnded | EndCorrected):
         session["kwh"] = number(kwh(event.energy_wh))
         if event.clock_offset_s != document["clock_offset_s"]:
             document["clock_offset_s"] = event.clock_offset_s
@@ -108,7 +108,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
             session["start_date_time"] = document["start_date_time"] = start
         if event.total_cost is not None:
             session["total_cost"] = event.total_cost
-    if isinstance(event, Ended | EndCorrected):
+    if isinstance(event, SessionEnded | EndCorrected):
         session["status"] = event.status
         session["end_date_time"] = utc_text(event.happened_at)
         document["status"] = event.status
@@ -124,7 +124,7 @@ def evolve_hub(document: Document | None, event: SessionEvent, meta: Meta) -> Do
 
 def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) -> Document | None:
     """The tenant's own view, with the newest 500 energy readings."""
-    if isinstance(event, Started):
+    if isinstance(event, SessionStarted):
         return {
             "tenant_id": event.tenant,
             "charge_point_id": event.charge_point_id,
@@ -169,17 +169,17 @@ def evolve_tenant(document: Document | None, event: SessionEvent, meta: Meta) ->
             for sample in event.samples
         ]
         out["meter_values"] = [*_list(document["meter_values"]), *values][-NEWEST:]
-    if isinstance(event, UsageRecorded | Ended | EndCorrected):
+    if isinstance(event, UsageRecorded | SessionEnded | EndCorrected):
         out["energy_wh"], out["total_cost"] = number(event.energy_wh), event.total_cost
         if event.clock_offset_s != document["clock_offset_s"]:
             out |= _corrected(out, event)
-    if isinstance(event, Ended | EndCorrected):
+    if isinstance(event, SessionEnded | EndCorrected):
         out["stop_time"], out["stop_meter_value"] = utc_text(event.happened_at), event.meter_stop
         out["reported_stop_time"] = utc_text(event.shown_at)
         out["reason"], out["flags"] = event.reason, [*_list(document["flags"]), *event.flags]
-        out["provisional"] = event.provisional if isinstance(event, Ended) else event.assumed
+        out["provisional"] = event.provisional if isinstance(event, SessionEnded) else event.assumed
         out["status"] = "completed" if event.status == "COMPLETED" else "faulted"
-    if isinstance(event, Ended):
+    if isinstance(event, SessionEnded):
         out["ended_by"], out["end_note"] = event.by or None, event.note or None
     if isinstance(event, ReadingsRefused):
         out["unusable_readings"] = _count(document.get("unusable_readings")) + event.count
@@ -203,7 +203,7 @@ def _text(moment: str) -> str | None:
     return utc_text(datetime.fromisoformat(moment))
 
 
-def _corrected(document: Document, event: UsageRecorded | Ended | EndCorrected) -> Document:
+def _corrected(document: Document, event: UsageRecorded | SessionEnded | EndCorrected) -> Document:
     """All times anew, by what is now known of the charge point's clock."""
     return {
         "clock_offset_s": event.clock_offset_s,
@@ -216,7 +216,7 @@ def _corrected(document: Document, event: UsageRecorded | Ended | EndCorrected) 
     }
 
 
-def _ours(event: UsageRecorded | Ended | EndCorrected, reported: object) -> str | None:
+def _ours(event: UsageRecorded | SessionEnded | EndCorrected, reported: object) -> str | None:
     return utc_text(event.corrected(datetime.fromisoformat(str(reported))))
 
 
@@ -228,7 +228,7 @@ def _list(value: object) -> list:  # type: ignore[type-arg]
     return value if isinstance(value, list) else []
 
 
-LAST = (Ended, EndCorrected, CdrIssued)
+LAST = (SessionEnded, EndCorrected, CdrIssued)
 HUB_VIEW = View("hub-sessions", Session.kind, "sessions", hub_target, evolve_hub, dense=True, last=LAST)
 TENANT_VIEW = View(
     "tenant-sessions", Session.kind, "sessions", tenant_target, evolve_tenant, dense=True, last=LAST

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from commands.base import Meta
-from domain.tariff import Put, Removed, Tariff
+from domain.tariff import Tariff, TariffPut, TariffRemoved
 from domain.values import PartyId
 from projections.base import Target, View, utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
-from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
+from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.types import to_date_time
 
-TariffEvent = Put | Removed
+TariffEvent = TariffPut | TariffRemoved
 
 
 def tariff_document_id(owner: PartyId, tariff_id: str) -> str:
@@ -25,7 +25,7 @@ def target(event: TariffEvent, meta: Meta) -> Target:
 
 def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Document | None:
     """`tariff` is an OCPI 2.3.0 Tariff; `last_updated` is the tariff's own."""
-    if isinstance(event, Removed):
+    if isinstance(event, TariffRemoved):
         return None
     at = utc_text(event.timestamp)
     return {
@@ -39,11 +39,11 @@ def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Documen
     }
 
 
-def _versions(event: Put) -> list[JSON]:
+def _versions(event: TariffPut) -> list[JSON]:
     """The versions of OCPI that can say it, so that a list counts what it shows."""
     try:
         tariff = parse_json(v2_3_0.Tariff, decode(dump(event.tariff)))
-    except OcpiInvalid:
+    except OcpiInvalidError:
         return []
     return ["2.3.0"] if downgrade("tariffs", tariff).value is None else ["2.3.0", "2.2.1"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from commands.base import Meta
-from domain.tenant import Configuration, Configured, Created, Tenant
+from domain.tenant import Configuration, Tenant, TenantConfigured, TenantCreated
 from projections.base import Target, View, builtins, utc_text
 from projections.store import HUB, Document, IndexSpec, index, tenant_database
 
-TenantEvent = Created | Configured
+TenantEvent = TenantCreated | TenantConfigured
 
 
 def target(event: TenantEvent, meta: Meta) -> Target:
@@ -24,7 +24,7 @@ def evolve(document: Document | None, event: TenantEvent, meta: Meta) -> Documen
         "id_prefix": event.configuration.id_prefix or None,
         "updated_at": utc_text(event.timestamp),
     }
-    if isinstance(event, Created):
+    if isinstance(event, TenantCreated):
         return {
             "name": event.name,
             "database_name": tenant_database(event.tenant),

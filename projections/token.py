@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from commands.base import Meta
-from domain.token import AuthorizationGiven, Contested, PersonalDataErased, Put, Removed, Token, owner_text
+from domain.token import (
+    AuthorizationGiven,
+    PersonalDataErased,
+    Token,
+    TokenContested,
+    TokenPut,
+    TokenRemoved,
+    owner_text,
+)
 from projections.base import Target, View, utc_text
 from projections.store import HUB, Document, IndexSpec, index
 
-TokenEvent = Put | Removed | Contested | PersonalDataErased | AuthorizationGiven
+TokenEvent = TokenPut | TokenRemoved | TokenContested | PersonalDataErased | AuthorizationGiven
 
 
 def target(event: TokenEvent, meta: Meta) -> Target:
@@ -20,9 +28,9 @@ def target(event: TokenEvent, meta: Meta) -> Target:
 
 
 def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document | None:
-    if isinstance(event, Removed | PersonalDataErased):
+    if isinstance(event, TokenRemoved | PersonalDataErased):
         return None
-    if isinstance(event, Put):
+    if isinstance(event, TokenPut):
         before = document if document is not None and document.get("holder") == (event.holder or None) else {}
         return {
             "owner": owner_text(event.owner, event.tenant),
@@ -46,7 +54,7 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
         }
     if document is None:
         return None
-    if isinstance(event, Contested):
+    if isinstance(event, TokenContested):
         return {**document, "contested_by": [str(other) for other in event.others]}
     given: Document = {
         "allowed": event.allowed,

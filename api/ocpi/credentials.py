@@ -25,7 +25,7 @@ from commands.partner import (
     roles_of,
     vault_subject,
 )
-from domain.partner import Connection, Secret
+from domain.partner import PartnerConnection, Secret
 from projections.store import HUB
 from protocols.ocpi import parse, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import StatusCode
@@ -87,7 +87,7 @@ async def _handshake(call: Call) -> Answer:
     roles = roles_of(theirs)
     ports, subject = call.ports, vault_subject(call.access.partner_id)
     token = ports.new_token()
-    connection = Connection(
+    connection = PartnerConnection(
         version=call.version,
         versions_url=theirs.url,
         endpoints=found.endpoints,
@@ -108,7 +108,7 @@ async def _handshake(call: Call) -> Answer:
     return await _ours(call, token)
 
 
-def _decision(call: Call, connection: Connection) -> Command:
+def _decision(call: Call, connection: PartnerConnection) -> Command:
     id, digest = call.access.partner_id, call.access.digest
     if not call.access.registered:
         return Register(partner_id=id, connection=connection, token_a_digest=digest)

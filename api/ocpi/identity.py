@@ -10,7 +10,7 @@ import msgspec
 
 from domain.values import PartyId
 from projections.store import HUB, Document, Query, ReadStore, Sort, every
-from protocols.ocpi import OcpiInvalid, decode, dump_json, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import OcpiInvalidError, decode, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.types import JSON
 
 
@@ -24,7 +24,7 @@ class Identity:
         self._hub_name = hub_name
 
     async def credentials(self, version: str, token: str) -> v2_3_0.Credentials | v2_2_1.Credentials:
-        """How the partner accesses us: with this token. Raises StoreUnavailable."""
+        """How the partner accesses us: with this token. Raises StoreUnavailableError."""
         hub: dict[str, JSON] = {
             "country_code": self._hub.country_code,
             "party_id": self._hub.party_id,
@@ -59,7 +59,7 @@ def _cpo(party: Document, fallback_name: str) -> v2_3_0.CredentialsRole:
     assert isinstance(body, dict)
     try:
         return parse_json(v2_3_0.CredentialsRole, body)
-    except OcpiInvalid:
+    except OcpiInvalidError:
         # Its business details are not such as OCPI has them; the party can be reached nevertheless.
         details: dict[str, JSON] = {"name": fallback_name[:100] or "?"}
         return parse_json(v2_3_0.CredentialsRole, {**body, "business_details": details})

@@ -20,9 +20,9 @@ import msgspec
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call
 from commands.base import Area
-from projections.store import HUB, BadCursor, Condition, Document, Query, Sort, eq, gte, is_in, lt
+from projections.store import HUB, BadCursorError, Condition, Document, Query, Sort, eq, gte, is_in, lt
 from projections.store.shapes import make_cursor
-from protocols.ocpi import OcpiInvalid, decode, parse_json
+from protocols.ocpi import OcpiInvalidError, decode, parse_json
 from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.envelope import TOTAL_COUNT, Page, page_headers, read_page
 from protocols.ocpi.types import JSON, OcpiModel
@@ -109,8 +109,8 @@ async def _documents(call: Call, query: Query, page: Page) -> tuple[list[Documen
         return documents, make_cursor(query, documents[-1]) if documents and more else None, total
     try:
         found = await store.find(query)
-    except BadCursor as error:
-        raise OcpiInvalid(AFTER, "is not from a Link of this list") from error
+    except BadCursorError as error:
+        raise OcpiInvalidError(AFTER, "is not from a Link of this list") from error
     return list(found.items), found.next_cursor, await store.count(query)
 
 
@@ -128,7 +128,7 @@ async def _object(
         body["cdr_token"] = await _cdr_token(call, document)
     try:
         value = parse_json(model, body)
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         logger.error("%s %s cannot be shown: %s is wrong", module, document["_id"], error.path)
         return None
     if call.version != "2.2.1":

@@ -37,11 +37,11 @@ from application.vault import DestroyedError
 from commands.partner import TOKEN_DIGEST
 from domain.values import PartyId
 from projections.base import utc_text
-from projections.store import HUB, Query, StoreError, StoreUnavailable, has
-from protocols.ocpi import NotJson, OcpiInvalid
+from projections.store import HUB, Query, StoreError, StoreUnavailableError, has
+from protocols.ocpi import NotJsonError, OcpiInvalidError
 from protocols.ocpi import envelope as wire
 from protocols.ocpi.envelope import CORRELATION_ID, REQUEST_ID, Routing, StatusCode
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +90,11 @@ class Door:
         at = self._ports.clock()
         try:
             answer = await self._answer(request, ids, at)
-        except NotJson as error:
+        except NotJsonError as error:
             answer = Answer(status_code=StatusCode.CLIENT_ERROR, message=str(error), http=400)
-        except OcpiInvalid as error:
+        except OcpiInvalidError as error:
             answer = Answer(status_code=StatusCode.INVALID_PARAMETERS, message=str(error))
-        except (LogUnavailable, StoreUnavailable) as error:
+        except (LogUnavailableError, StoreUnavailableError) as error:
             logger.warning("OCPI %s %s: %s", request.method, _place(request), error)
             answer = _away()
         except (StoreError, DestroyedError) as error:

@@ -36,7 +36,7 @@ class Readable(Protocol):
 
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         """Everything of the area that was received before the answer can be read: `moment` or later, or after
-        `patience` seconds as far as it is. Raises LogUnavailable where it is not known."""
+        `patience` seconds as far as it is. Raises LogUnavailableError where it is not known."""
         ...
 
     def holds(self) -> bool:

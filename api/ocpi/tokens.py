@@ -11,7 +11,7 @@ from typing import Final
 from api.ocpi.call import Answer, Call, not_found, unknown_token
 from application.ports import ContendedError
 from domain.values import PartyId
-from protocols.ocpi import OcpiInvalid, decode, dump_json, parse, v2_3_0
+from protocols.ocpi import OcpiInvalidError, decode, dump_json, parse, v2_3_0
 from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import ci_key
@@ -66,7 +66,7 @@ def _named(call: Call) -> tuple[PartyId | None, str, str]:
     owner = PartyId(country_code=country_code.upper(), party_id=party_id.upper())
     type = call.query.get("type") or DEFAULT_TYPE
     if len(uid) > 36:
-        raise OcpiInvalid("token_uid", f"must have at most 36 characters, got {len(uid)}")
+        raise OcpiInvalidError("token_uid", f"must have at most 36 characters, got {len(uid)}")
     return (owner if str(owner) in call.access.parties else None), uid, type
 
 
@@ -80,10 +80,10 @@ def _foreign(call: Call) -> Answer:
 
 
 def _check(token: v2_3_0.Token, owner: PartyId, uid: str, type: str) -> None:
-    """Raises OcpiInvalid where the object says otherwise than the path."""
+    """Raises OcpiInvalidError where the object says otherwise than the path."""
     if (token.country_code.upper(), token.party_id.upper()) != (owner.country_code, owner.party_id):
-        raise OcpiInvalid("country_code, party_id", "are not those of the path")
+        raise OcpiInvalidError("country_code, party_id", "are not those of the path")
     if ci_key(token.uid) != ci_key(uid):
-        raise OcpiInvalid("uid", "is not that of the path")
+        raise OcpiInvalidError("uid", "is not that of the path")
     if str(token.type) != type:
-        raise OcpiInvalid("type", f"is not that of the path, {type[:40]!r}")
+        raise OcpiInvalidError("type", f"is not that of the path, {type[:40]!r}")

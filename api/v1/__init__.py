@@ -11,7 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from api.problems import Problem, ProblemRoute
+from api.problems import ProblemError, ProblemRoute
 from api.services import Services
 from api.v1 import (
     audit,
@@ -79,5 +79,7 @@ async def _nothing(request: Request, path: str) -> Response:
     }
     if allowed:
         listed = ", ".join(sorted(allowed))
-        raise Problem(405, f"{request.method} is not possible here, only {listed}", headers={"Allow": listed})
-    raise Problem(404, f"there is nothing at {request.url.path}", code="unknown")
+        raise ProblemError(
+            405, f"{request.method} is not possible here, only {listed}", headers={"Allow": listed}
+        )
+    raise ProblemError(404, f"there is nothing at {request.url.path}", code="unknown")

@@ -16,8 +16,8 @@ import msgspec
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.auth import BadToken, Principal, Role, verify_token
-from api.problems import Problem, invalid, not_found, refused
+from api.auth import BadTokenError, Principal, Role, verify_token
+from api.problems import ProblemError, invalid, not_found, refused
 from api.services import Services
 from application.read_back import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
@@ -95,7 +95,7 @@ class Caller:
             await services.store.apply([Insert(IDEMPOTENCY, "idempotency", id, document)])
             kept = await services.store.get(IDEMPOTENCY, "idempotency", id)
             if kept is not None and kept["fingerprint"] != mark:
-                raise Problem(
+                raise ProblemError(
                     409, "this Idempotency-Key was used for another request", code=Refusal.CONFLICT.value
                 )
         command_id = f"rest|{about}|{id or uuid4()}"
@@ -155,7 +155,7 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
         configuration = configuration_of(document) if document is not None else None
         await _limited(services, about, configuration)
         if principal.role < role:
-            raise Problem(403, f"this needs the role {role.text}, the token has {principal.role.text}")
+            raise ProblemError(403, f"this needs the role {role.text}, the token has {principal.role.text}")
 
         async def fingerprint() -> str:
             body = await request.body()
@@ -182,15 +182,15 @@ async def _authenticated(
     """A good token passes whatever others try from the same address; bad ones are limited by address."""
     try:
         if credentials is None:
-            raise BadToken("a bearer token is needed: Authorization: Bearer …")
+            raise BadTokenError("a bearer token is needed: Authorization: Bearer …")
         return verify_token(credentials.credentials, services.jwt_keys, services.clock())
-    except BadToken as error:
+    except BadTokenError as error:
         address = request.client.host if request.client else ""
         verdict = await services.limiter.take(f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE)
         if not verdict.allowed:
             wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-            raise Problem(429, "too many requests without a good token", headers=wait) from None
-        raise Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from None
+            raise ProblemError(429, "too many requests without a good token", headers=wait) from None
+        raise ProblemError(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from None
 
 
 async def _limited(services: Services, tenant: str | None, configuration: Configuration | None) -> None:
@@ -198,7 +198,7 @@ async def _limited(services: Services, tenant: str | None, configuration: Config
     verdict = await services.limiter.take(f"api|{tenant or ''}", rate, rate)
     if not verdict.allowed:
         wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-        raise Problem(429, f"more than {rate} requests a second", headers=wait)
+        raise ProblemError(429, f"more than {rate} requests a second", headers=wait)
 
 
 def _idempotency_key(value: str) -> str:

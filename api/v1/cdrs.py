@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Response
 
-from api.problems import Problem, ProblemRoute, not_found
+from api.problems import ProblemError, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import MASK, Page, answer, listed, newest_first, plain
 from commands.delivery import Retry
@@ -50,7 +50,7 @@ async def retry(cdr_id: str, caller: Operator) -> Response:
     document = await _known(caller, cdr_id)
     owner = document["owner"]
     if not isinstance(owner, str):
-        raise Problem(
+        raise ProblemError(
             409, f"CDR {cdr_id} goes to nobody: its token belongs to the tenant", code="not_allowed"
         )
     country, _, party = owner.partition("*")

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.problems import Problem, ProblemRoute, not_found
+from api.problems import ProblemError, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
@@ -199,7 +199,9 @@ async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
     # Those that took themselves in are counted apart, so that strangers take no operator's place.
     own = StoreQuery(caller.database, "charge_points", (eq("automatic", False),))
     if await caller.services.store.count(own) >= most:
-        raise Problem(409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit")
+        raise ProblemError(
+            409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit"
+        )
     meta = await caller.meta()
     password = body.password or _made(caller, meta)
     site = body.location.site(settings.time_zone)

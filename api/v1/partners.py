@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import Problem, ProblemRoute, not_found
+from api.problems import ProblemError, ProblemRoute, not_found
 from api.v1.caller import Caller, PlatformAdmin, result_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
 from application.vault import Vault
@@ -122,7 +122,7 @@ class Suspension(BaseModel):
 async def create(body: NewPartner, caller: PlatformAdmin) -> Response:
     """409 where the id exists or a party is spoken for by another platform. `token_a` is in this answer only."""
     if body.id == "hub":
-        raise Problem(409, "hub is the hub itself", code="already_exists")
+        raise ProblemError(409, "hub is the hub itself", code="already_exists")
     vault = caller.services.vault
     meta = await caller.meta("")
     roles = _roles(body.roles)
@@ -191,7 +191,7 @@ async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
     await _known(caller, partner_id)
     outcome = await caller.services.registrar.register(partner_id)
     if not outcome.ok:
-        raise Problem(502, outcome.reason, code="registration_failed")
+        raise ProblemError(502, outcome.reason, code="registration_failed")
     return answer(_shown(await _known(caller, partner_id)))
 
 

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.problems import FieldError, Problem, ProblemRoute, not_found, refused
+from api.problems import FieldError, ProblemError, ProblemRoute, not_found, refused
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.commands import requested
 from api.v1.lists import Page, answer, listed, newest_first, shown
@@ -114,7 +114,7 @@ async def stop_session(session_id: str, caller: Operator) -> Response:
     if document is None:
         raise not_found(f"session {session_id}")
     if document["stop_time"] is not None:
-        raise Problem(409, f"session {session_id} is over", code="not_allowed")
+        raise ProblemError(409, f"session {session_id} is over", code="not_allowed")
     command_id = caller.idempotency_key or str(uuid4())
     charge_point_id = str(document["charge_point_id"])
     parameters = {"transaction_id": document["transaction_id"]}
@@ -131,7 +131,7 @@ async def end_session(session_id: str, body: ForcedEnd, caller: Operator) -> Res
     if document is None:
         raise not_found(f"session {session_id}")
     if document["stop_time"] is not None:
-        raise Problem(409, f"session {session_id} is over", code="not_allowed")
+        raise ProblemError(409, f"session {session_id} is over", code="not_allowed")
     meta = await caller.meta()
     charge_point_id, number = str(document["charge_point_id"]), document["transaction_id"]
     assert isinstance(number, int)
@@ -174,7 +174,7 @@ async def issue_cdr(session_id: str, body: WithheldCdr, caller: TenantAdmin) -> 
     reply = await caller.ask(await _issue_cdr(caller, document, body), meta)
     issuing = result_of(reply, Issuing)
     if issuing.field:
-        raise Problem(
+        raise ProblemError(
             409,
             f"{issuing.field}: {issuing.reason}",
             code="withheld",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
-from api.problems import Problem, ProblemRoute, invalid, not_found
+from api.problems import ProblemError, ProblemRoute, invalid, not_found
 from api.v1.caller import Caller, TenantAdmin, Viewer, result_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
 from commands.tariff import PutReply, RemoveTariff, put_tariff
@@ -16,7 +16,7 @@ from domain.values import PartyId
 from projections.base import utc_text
 from projections.store import HUB, JSON, Document, eq
 from projections.tariff import tariff_document_id
-from protocols.ocpi import OcpiInvalid, parse_json, v2_3_0
+from protocols.ocpi import OcpiInvalidError, parse_json, v2_3_0
 
 routes = APIRouter(route_class=ProblemRoute, tags=["tariffs"])
 
@@ -46,7 +46,7 @@ async def put(tariff_id: Id, request: Request, caller: TenantAdmin) -> Response:
     }
     try:
         command = put_tariff(parse_json(v2_3_0.Tariff, whole), caller.own_tenant)
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         raise invalid("body", error.path or "body", error.message) from None
     except ValueError as error:
         raise invalid("body", "body", str(error)) from None
@@ -90,7 +90,7 @@ def _owner(caller: Caller) -> PartyId:
     party = caller.settings.ocpi
     if party is None:
         detail = "a tariff belongs to a party: set ocpi.country_code and ocpi.party_id in the configuration"
-        raise Problem(409, detail, code="not_allowed")
+        raise ProblemError(409, detail, code="not_allowed")
     return party.id
 
 

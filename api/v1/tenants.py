@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Role
-from api.problems import Problem, ProblemRoute, forbidden, invalid, not_found
+from api.problems import ProblemError, ProblemRoute, forbidden, invalid, not_found
 from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer, result_of
 from api.v1.lists import Page, answer, listed, oldest_first, plain
 from commands.base import Meta
@@ -124,7 +124,7 @@ async def _claimed(
     claimed = result_of(await caller.ask(claim, _step(meta, "prefix")), PrefixReply)
     try:
         yield claimed.number
-    except Problem:
+    except ProblemError:
         if claimed.new:
             back = ReleasePrefixes(owner=owner, since=claimed.number, upto=claimed.number)
             await caller.ask(back, _step(meta, "prefix back"))
@@ -178,7 +178,7 @@ def _unknown(value: dict[str, Any], known: msgspec.Struct, prefix: str) -> Any:
 def _roles(configuration: Configuration) -> tuple[PartyRole, ...]:
     party = configuration.ocpi
     if party is None:
-        raise Problem(500, "a tenant without a party claims none")
+        raise ProblemError(500, "a tenant without a party claims none")
     return (PartyRole(role=CPO, country_code=party.country_code, party_id=party.party_id),)
 
 

@@ -17,7 +17,7 @@ from api.v1.lists import MASK, Page, answer, empty, listed, newest_first
 from commands.token import ErasePersonalData, PutToken, RemoveToken, TokenReply
 from domain.token import owner_text
 from projections.base import utc_text
-from projections.store import HUB, Condition, Document, StoreUnavailable, eq
+from projections.store import HUB, Condition, Document, StoreUnavailableError, eq
 
 routes = APIRouter(route_class=ProblemRoute, tags=["tokens"])
 
@@ -122,7 +122,7 @@ async def erase_personal_data(uid: AnyTag, caller: TenantAdmin) -> Response:
     command = ErasePersonalData(tenant=tenant, key=key, subjects=subjects)
     await caller.ask(command, await caller.meta())
     # What is decided is done by the projector too, and until it is done: here it is done before the answer.
-    with contextlib.suppress(StoreUnavailable):
+    with contextlib.suppress(StoreUnavailableError):
         for subject in subjects:
             await vault.destroy(subject)
     await caller.gone(HUB, "tokens", _id(tenant, key))

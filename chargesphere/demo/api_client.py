@@ -11,7 +11,7 @@ import httpx
 TRIES = 40
 
 
-class ApiFailed(Exception):
+class ApiFailedError(Exception):
     """The API did not answer, or not as expected; the message holds its own words."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -49,13 +49,13 @@ class ApiClient:
                 )
             except httpx.HTTPError as error:
                 if attempt == TRIES:
-                    raise ApiFailed(0, f"{method} {path}: {type(error).__name__} {error}") from None
+                    raise ApiFailedError(0, f"{method} {path}: {type(error).__name__} {error}") from None
             else:
                 if response.status_code < 300:
                     return response.json() if response.content else {}
                 if response.status_code not in (429, 503) or attempt == TRIES:
                     text = f"{method} {path}: HTTP {response.status_code} {response.text[:300]}"
-                    raise ApiFailed(response.status_code, text)
+                    raise ApiFailedError(response.status_code, text)
             await asyncio.sleep(0.5)
         raise AssertionError("the last try returns or raises")
 

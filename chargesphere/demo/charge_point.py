@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from chargesphere.demo.device import Configuration
-from chargesphere.demo.ocpp_link import Heard, Link, Offline, Refused, tag_status
+from chargesphere.demo.ocpp_link import Heard, Link, OfflineError, RefusedCallError, tag_status
 
 FREE = ("Available", "Preparing")
 
@@ -159,7 +159,7 @@ class SimulatedChargePoint:
 
     async def _open(self, link: Link) -> None:
         """Boot where that is due, then tell the state of every connector."""
-        with contextlib.suppress(Offline):
+        with contextlib.suppress(OfflineError):
             while not self._booted:
                 self._booted, wait = await self._boot(link)
                 if not self._booted:
@@ -177,7 +177,7 @@ class SimulatedChargePoint:
         )
         try:
             answer = await link.ask(request)
-        except Refused:
+        except RefusedCallError:
             return False, 1.0
         interval = float(getattr(answer, "interval", 0))
         self.boots += 1
@@ -187,16 +187,16 @@ class SimulatedChargePoint:
         return True, interval
 
     async def _heartbeats(self, link: Link) -> None:
-        with contextlib.suppress(Offline):
+        with contextlib.suppress(OfflineError):
             while True:
                 await asyncio.sleep(self._heartbeat)
-                with contextlib.suppress(Refused):
+                with contextlib.suppress(RefusedCallError):
                     await link.ask(call.Heartbeat())
 
     async def _send_queue(self, link: Link) -> None:
         """Transaction messages in order; the first is sent again until it is answered."""
         await self.ready.wait()
-        with contextlib.suppress(Offline):
+        with contextlib.suppress(OfflineError):
             while True:
                 while self._queue:
                     message = self._queue[0]
@@ -204,7 +204,7 @@ class SimulatedChargePoint:
                     self.resent += message.attempts > 1
                     try:
                         self._answered(message, await link.ask(message.make()))
-                    except Refused:
+                    except RefusedCallError:
                         await asyncio.sleep(min(0.5 * message.attempts, self._longest_wait))
                         continue
                     self._queue.popleft()
@@ -239,12 +239,12 @@ class SimulatedChargePoint:
             return
         status = "Available" if number == 0 else self.connectors[number].status
         request = call.StatusNotification(number, "NoError", status, timestamp=utc_text(datetime.now(UTC)))
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(RefusedCallError):
             await link.ask(request)
 
     async def _become(self, number: int, status: str) -> None:
         self.connectors[number].status = status
-        with contextlib.suppress(Offline):
+        with contextlib.suppress(OfflineError):
             await self._tell_status(number)
 
     # -- charging ----------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ class SimulatedChargePoint:
         """The status of the id tag. Raises Offline or Refused."""
         link = self._link
         if link is None:
-            raise Offline
+            raise OfflineError
         return tag_status(await link.ask(call.Authorize(id_tag)))
 
     async def charge(self, connector_id: int, id_tag: str, seconds: float) -> Charge | None:
@@ -267,9 +267,9 @@ class SimulatedChargePoint:
         await self._become(connector_id, "Preparing")
         try:
             allowed = await self.authorize(id_tag)
-        except Offline:
+        except OfflineError:
             allowed = "Accepted"
-        except Refused:
+        except RefusedCallError:
             allowed = "Invalid"
         if allowed != "Accepted":
             await self._become(connector_id, "Available")
@@ -385,7 +385,7 @@ class SimulatedChargePoint:
         if link is None or self.trigger(message, connector_id) != "Accepted":
             return
         numbers = [connector_id] if connector_id is not None else list(self.connectors)
-        with contextlib.suppress(Offline, Refused):
+        with contextlib.suppress(OfflineError, RefusedCallError):
             match message:
                 case "BootNotification":
                     await self._boot(link)

@@ -72,7 +72,7 @@ class Cpo(Platform):
         }
 
     async def pull_tokens(self) -> int:
-        """Read the hub's list of tokens, page by page, where it offers one. Raises OcpiFailed."""
+        """Read the hub's list of tokens, page by page, where it offers one. Raises OcpiFailedError."""
         url = self.endpoints.get(("tokens", "SENDER"))
         count = 0
         while url is not None:

@@ -14,8 +14,8 @@ from itertools import product
 from typing import Final
 from uuid import uuid4
 
-from chargesphere.demo.platform import Answer, Asked, OcpiFailed, Platform, text_of
-from protocols.ocpi import OcpiInvalid, dump_json, parse_json
+from chargesphere.demo.platform import Answer, Asked, OcpiFailedError, Platform, text_of
+from protocols.ocpi import OcpiInvalidError, dump_json, parse_json
 from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import JSON, write_date_time
@@ -97,10 +97,10 @@ class Emsp(Platform):
         }
 
     async def push_tokens(self) -> None:
-        """PUT every card to each CPO that the hub reaches, else to all, and read one back. Raises OcpiFailed."""
+        """PUT every card to each CPO that the hub reaches, else to all, and read one back. Raises OcpiFailedError."""
         base = self.endpoints.get(("tokens", "RECEIVER"))
         if base is None:
-            raise OcpiFailed("the hub takes no tokens")
+            raise OcpiFailedError("the hub takes no tokens")
         url = f"{base.rstrip('/')}/{self.party.country_code}/{self.party.party_id}"
         for to in self.reachable or (None,):
             for card in self.cards.values():
@@ -154,7 +154,7 @@ class Emsp(Platform):
     def _same_owner(self, asked: Asked, country_code: str, party_id: str, id: str) -> None:
         named = (asked.path["country_code"], asked.path["party_id"], asked.path["id"])
         if tuple(part.lower() for part in named) != (country_code.lower(), party_id.lower(), id.lower()):
-            raise OcpiInvalid("id", f"the URL names {'/'.join(named)}, the body another object")
+            raise OcpiInvalidError("id", f"the URL names {'/'.join(named)}, the body another object")
 
     # -- CDRs --------------------------------------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from typing import Final
 
 from rich.console import Console
 
-from chargesphere.demo.api_client import ApiClient, ApiFailed
+from chargesphere.demo.api_client import ApiClient, ApiFailedError
 from chargesphere.demo.charge_point import SimulatedChargePoint
 from chargesphere.demo.cpo import Cpo
 from chargesphere.demo.emsp import Card, Emsp, make_cards
-from chargesphere.demo.platform import OcpiFailed
+from chargesphere.demo.platform import OcpiFailedError
 from chargesphere.demo.scenery import CONNECTORS, Place, connect_partners, furnish
 from chargesphere.demo.verdict import Verdict, judge, table_of
 
@@ -70,7 +70,7 @@ class Network:
             try:
                 places = await furnish(self._api)
                 await connect_partners(self._api, self.emsp, self.cpo)
-            except (ApiFailed, OcpiFailed) as error:
+            except (ApiFailedError, OcpiFailedError) as error:
                 self._console.print(f"the network could not be set up: {error}", markup=False)
                 return 1
             self._greet(places)
@@ -122,7 +122,7 @@ class Network:
         try:
             sessions = {tenant: await self._api.every("/sessions", tenant=tenant) for tenant in tenants}
             cdrs = {tenant: await self._api.every("/cdrs", tenant=tenant) for tenant in tenants}
-        except ApiFailed as error:
+        except ApiFailedError as error:
             return Verdict(problems=[str(error)])
         verdict = judge(self.devices, self.emsp, sessions, cdrs)
         verdict.problems += self.cpo.violations
@@ -181,7 +181,7 @@ class Network:
         }
         try:
             await self._api.ask("POST", f"/chargepoints/{device.identity}/commands", body, tenant=tenant)
-        except ApiFailed as error:
+        except ApiFailedError as error:
             self._console.print(str(error), markup=False)
 
     # -- what is said ------------------------------------------------------------------------------------------

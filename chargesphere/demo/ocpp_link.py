@@ -27,11 +27,11 @@ _silent = logging.getLogger("chargesphere.demo.ocpp_link")
 _silent.setLevel(logging.CRITICAL)
 
 
-class Offline(Exception):
+class OfflineError(Exception):
     """There was no connection, or it ended before the answer came."""
 
 
-class Refused(Exception):
+class RefusedCallError(Exception):
     """The central system answered with a CALLERROR, or not within the time that a device waits."""
 
 
@@ -95,23 +95,23 @@ class Link(ChargePoint):
     async def ask(self, request: object) -> object:
         """The answer to one call. Raises Offline or Refused; a waiting call fails as soon as the socket closes."""
         if self._lost.done():
-            raise Offline
+            raise OfflineError
         asked_at = asyncio.get_running_loop().time()
         asking = asyncio.ensure_future(self.call(request, suppress=False))
         try:
             await asyncio.wait({asking, self._lost}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                raise Offline
+                raise OfflineError
             answer: object = asking.result()
             if self._heard is not None:
                 self._heard(request, answer, asked_at)
             return answer
         except (ConnectionClosed, OSError):
-            raise Offline from None
+            raise OfflineError from None
         except TimeoutError:
-            raise Refused("no answer in time") from None
+            raise RefusedCallError("no answer in time") from None
         except OCPPError as error:
-            raise Refused(f"{error.code}: {error.description}") from None
+            raise RefusedCallError(f"{error.code}: {error.description}") from None
         finally:
             asking.cancel()
 

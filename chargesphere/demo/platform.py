@@ -22,8 +22,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from protocols.ocpi import OcpiInvalid, decode, dump, parse_json
-from protocols.ocpi.codec import NotJson
+from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json
+from protocols.ocpi.codec import NotJsonError
 from protocols.ocpi.envelope import (
     CORRELATION_ID,
     REQUEST_ID,
@@ -43,7 +43,7 @@ VERSION: Final = "2.3.0"
 BASE: Final = f"/ocpi/{VERSION}"
 
 
-class OcpiFailed(Exception):
+class OcpiFailedError(Exception):
     """The hub did not answer, or not with success; the message says where and how."""
 
 
@@ -163,10 +163,10 @@ class Platform:
                 body = decode(raw) if raw else None
                 query = dict(request.query_params)
                 answer = await door(Asked(request.method, request.path_params, query, body))
-            except NotJson as error:
+            except NotJsonError as error:
                 self.violation(request, str(error))
                 answer = Answer(http=400, status_code=StatusCode.CLIENT_ERROR, message=str(error))
-            except OcpiInvalid as error:
+            except OcpiInvalidError as error:
                 self.violation(request, str(error))
                 answer = Answer(status_code=StatusCode.INVALID_PARAMETERS, message=str(error))
             except ClientDisconnect:
@@ -197,7 +197,9 @@ class Platform:
                 self.violation(request, "routing headers on a configuration module")
             return {}
         if routing.to is None or routing.sender is None:
-            raise OcpiInvalid("OCPI-to-party-id", "a functional module needs both pairs of routing headers")
+            raise OcpiInvalidError(
+                "OCPI-to-party-id", "a functional module needs both pairs of routing headers"
+            )
         if routing.to.key != self.party.key:
             self.violation(request, f"is for {routing.to.country_code}*{routing.to.party_id}")
         return write_routing(routing.sender, self.party)
@@ -233,7 +235,7 @@ class Platform:
         theirs = parse_json(Credentials, asked.body)
         try:
             await self._discover(theirs.url, theirs.token)
-        except OcpiFailed as error:
+        except OcpiFailedError as error:
             return Answer(status_code=StatusCode.UNABLE_TO_USE_CLIENT_API, message=str(error))
         self._take(theirs)
         self._granted = secrets.token_urlsafe(24)
@@ -246,11 +248,11 @@ class Platform:
         self._granted, before = token_b, self._granted
         url = self.endpoints.get(("credentials", "SENDER")) or self.endpoints.get(("credentials", "RECEIVER"))
         if url is None:
-            raise OcpiFailed("the hub names no credentials endpoint")
+            raise OcpiFailedError("the hub names no credentials endpoint")
         try:
             data = await self.ask("POST", url, self._ours(token_b), token=token_a, routed=False)
             self._take(parse_json(Credentials, data))
-        except (OcpiFailed, OcpiInvalid):
+        except (OcpiFailedError, OcpiInvalidError):
             self._granted = before
             raise
 
@@ -282,7 +284,7 @@ class Platform:
         versions = [parse_json(Version, item) for item in data] if isinstance(data, list) else []
         url = next((v.url for v in versions if v.version == VERSION), None)
         if url is None:
-            raise OcpiFailed(f"{versions_url} offers no {VERSION}")
+            raise OcpiFailedError(f"{versions_url} offers no {VERSION}")
         details = parse_json(VersionDetails, await self.ask("GET", url, token=token, routed=False))
         self.endpoints = {(e.module, e.role.value): e.url for e in details.endpoints}
 
@@ -298,18 +300,18 @@ class Platform:
         routed: bool = True,
         to: PartyId | None = None,
     ) -> JSON:
-        """The `data` of the hub's answer; it is for `to`, or the hub. Raises OcpiFailed."""
+        """The `data` of the hub's answer; it is for `to`, or the hub. Raises OcpiFailedError."""
         response = await self.send(method, url, body, token=token, routed=routed, to=to)
         try:
             envelope = decode(response.content)
-        except (NotJson, OcpiInvalid):
+        except (NotJsonError, OcpiInvalidError):
             envelope = None
         code = envelope.get("status_code") if isinstance(envelope, dict) else None
         if not isinstance(envelope, dict) or not isinstance(code, int):
-            raise OcpiFailed(f"{method} {url}: HTTP {response.status_code} without an envelope")
+            raise OcpiFailedError(f"{method} {url}: HTTP {response.status_code} without an envelope")
         if response.status_code >= 400 or not is_success(code):
             message = envelope.get("status_message")
-            raise OcpiFailed(f"{method} {url}: HTTP {response.status_code}, {code} {message}")
+            raise OcpiFailedError(f"{method} {url}: HTTP {response.status_code}, {code} {message}")
         return envelope.get("data")
 
     async def send(
@@ -322,7 +324,7 @@ class Platform:
         routed: bool = True,
         to: PartyId | None = None,
     ) -> httpx.Response:
-        """The hub's answer as it came. Raises OcpiFailed where none did."""
+        """The hub's answer as it came. Raises OcpiFailedError where none did."""
         request_id = str(uuid4())
         headers = {
             "Authorization": encode_token(token or self._theirs),
@@ -337,15 +339,15 @@ class Platform:
         try:
             response = await self._http.request(method, url, content=content, headers=headers)
         except httpx.HTTPError as error:
-            raise OcpiFailed(f"{method} {url}: {type(error).__name__} {error}") from None
+            raise OcpiFailedError(f"{method} {url}: {type(error).__name__} {error}") from None
         if response.headers.get(REQUEST_ID) != request_id:
             self.violation(f"{method} {url}", f"the answer does not repeat {REQUEST_ID}")
         return response
 
 
 def text_of(value: JSON, name: str) -> str:
-    """A text field of an object; OcpiInvalid where there is none."""
+    """A text field of an object; OcpiInvalidError where there is none."""
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, str):
-        raise OcpiInvalid(name, "must be a text")
+        raise OcpiInvalidError(name, "must be a text")
     return found

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.settings import PREFIX, Settings, need_for_scale_out
 
 START_SECONDS = 90.0
@@ -40,7 +40,7 @@ class Child:
         return self.process.pid
 
     async def start(self) -> None:
-        """Start, and wait until it says that it is ready. Raises CannotBegin with its last lines."""
+        """Start, and wait until it says that it is ready. Raises CannotBeginError with its last lines."""
         self.ready.clear()
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -58,7 +58,7 @@ class Child:
         for task in (ready, ended):
             task.cancel()
         if not self.ready.is_set():
-            raise CannotBegin(
+            raise CannotBeginError(
                 f"{self.node} did not start: {' | '.join(self.output[-3:]) or 'it said nothing'}"
             )
 
@@ -113,7 +113,7 @@ def _text(secret: bytes) -> str:
     try:
         return secret.decode("ascii")
     except UnicodeDecodeError:
-        raise CannotBegin(f"{PREFIX}JWT_SECRET must be set for processes") from None
+        raise CannotBeginError(f"{PREFIX}JWT_SECRET must be set for processes") from None
 
 
 def children(settings: Settings, host: str, gateways: int = 1, deciders: int = 1) -> list[Child]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from api.auth import issue_token
-from chargesphere.cli import CannotBegin
+from chargesphere.cli import CannotBeginError
 from chargesphere.demo.network import Network
 from chargesphere.demo.processes import scaled_out
 from chargesphere.process import ALL, Plan, running
@@ -28,11 +28,11 @@ def run_demo(options: argparse.Namespace) -> int:
     """0 only if at least one charge finished and every finished one became a delivered CDR."""
     settings = read_settings()
     if (options.gateways, options.deciders) != (1, 1) and not settings.kafka_bootstrap:
-        raise CannotBegin(
+        raise CannotBeginError(
             "--gateways and --deciders need CHARGESPHERE_KAFKA_BOOTSTRAP; without it all is one process"
         )
     if not is_loopback(options.host):
-        raise CannotBegin("the demo plays partners on this machine: --host must be a loopback address")
+        raise CannotBeginError("the demo plays partners on this machine: --host must be a loopback address")
     with contextlib.ExitStack() as stack:
         outside = settings.kafka_bootstrap or settings.mongo_url
         # What lies on servers outlives this run, and so must the keys to it.

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chargesphere.demo.api_client import ApiClient, ApiFailed
+from chargesphere.demo.api_client import ApiClient, ApiFailedError
 from chargesphere.demo.cpo import Cpo
 from chargesphere.demo.emsp import Emsp
 
@@ -124,7 +124,7 @@ def charge_point(tenant: str, number: int, password: str) -> Body:
 
 
 async def furnish(api: ApiClient) -> list[Place]:
-    """Create what is missing of tenants, tariffs and charge points. Raises ApiFailed."""
+    """Create what is missing of tenants, tariffs and charge points. Raises ApiFailedError."""
     places = []
     for tenant in TENANTS:
         id = str(tenant["id"])
@@ -143,7 +143,7 @@ async def furnish(api: ApiClient) -> list[Place]:
 
 
 async def connect_partners(api: ApiClient, emsp: Emsp, cpo: Cpo) -> None:
-    """The eMSP registers at the hub; the hub registers at the CPO. Raises ApiFailed or OcpiFailed."""
+    """The eMSP registers at the hub; the hub registers at the CPO. Raises ApiFailedError or OcpiFailedError."""
     answer = await _partner(api, "demo-emsp", emsp, {})
     await emsp.register(str(answer["versions_url"]), str(answer["token_a"]))
     await _partner(api, "demo-cpo", cpo, {"versions_url": cpo.versions_url, "token": cpo.token_a})
@@ -162,7 +162,7 @@ async def _partner(api: ApiClient, id: str, party: Emsp | Cpo, more: Body) -> Bo
     body: Body = {"id": id, "name": party.name, "roles": [role], **more}
     try:
         return await api.ask("POST", "/partners", body)
-    except ApiFailed as error:
+    except ApiFailedError as error:
         if error.status != 409:
             raise
     await api.ask("DELETE", f"/partners/{id}")
@@ -173,7 +173,7 @@ async def _created(api: ApiClient, path: str, body: Body, *, tenant: str | None 
     """Whether it is new; False where it exists."""
     try:
         await api.ask("POST", path, body, tenant=tenant)
-    except ApiFailed as error:
+    except ApiFailedError as error:
         if error.status == 409:
             return False
         raise

@@ -13,7 +13,7 @@ from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, 
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
-from domain.charge_point.state import CALL_GRACE, SILENT, Connection
+from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState
 from domain.clock import later
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.v16 import DIRECTIONS
@@ -47,7 +47,7 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
 
 def _call(
     charge_point: ChargePoint,
-    connection: Connection,
+    connection: ConnectionState,
     command: RequestCall,
     at: datetime,
     *,
@@ -147,7 +147,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     return Accepted(None, (_ask_configuration(charge_point, connection, meta.at),))
 
 
-def _ask_configuration(charge_point: ChargePoint, connection: Connection, at: datetime) -> Downlink:
+def _ask_configuration(charge_point: ChargePoint, connection: ConnectionState, at: datetime) -> Downlink:
     """GetConfiguration of everything, whatever feature profiles it is known to have (TC_019)."""
     command = RequestCall(
         tenant=charge_point.state.tenant,

@@ -171,7 +171,7 @@ class Authorize(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point
 class StartTransaction(
     ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.start_transaction.v1"
 ):
-    """StartTransaction. Always answered with `Started`; command id: `start_id`."""
+    """StartTransaction. Always answered with `StartReply`; command id: `start_id`."""
 
     connector_id: int
     id_tag: TagRef
@@ -351,7 +351,7 @@ class TagReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent_sealed: str = ""
 
 
-class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StartReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The transaction id, always a positive int32, idTagInfo, and how far the charge point's clock is ahead."""
 
     transaction_id: int

@@ -21,18 +21,18 @@ from commands.charge_point.models import (
 )
 from commands.charge_point.provisioning import already_known, learn_connector, misnamed, unknown
 from domain.charge_point import (
-    Booted,
     CallConcluded,
     ChargePoint,
+    ChargePointBooted,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    ChargePointSeen,
     ClockOffsetNoted,
-    Connected,
     CredentialsSet,
     DataTransferred,
-    Disconnected,
     Flag,
-    Notified,
-    Registered,
-    Seen,
+    NotificationReceived,
     StatusReported,
     TagAuthorized,
 )
@@ -62,7 +62,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         if (refused := misnamed(command.charge_point_id)) is not None:
             return refused
         charge_point.trigger(
-            Registered,
+            ChargePointRegistered,
             meta.at,
             tenant=command.tenant,
             charge_point_id=command.charge_point_id,
@@ -76,7 +76,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             return Rejected(Refusal.CONFLICT, f"charge point {command.charge_point_id} has other credentials")
         charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
     charge_point.trigger(
-        Connected,
+        ChargePointConnected,
         meta.at,
         node=command.node,
         slot=command.slot,
@@ -129,7 +129,7 @@ def disconnect(charge_point: ChargePoint, command: Disconnect, meta: Meta) -> Ou
 
 def end_connection(charge_point: ChargePoint, epoch: int, reason: str, at: datetime) -> None:
     """The current connection is over, and with it every call on it."""
-    charge_point.trigger(Disconnected, at, epoch=epoch, reason=reason)
+    charge_point.trigger(ChargePointDisconnected, at, epoch=epoch, reason=reason)
     _fail_calls(charge_point, "disconnected", at, before=epoch + 1)
 
 
@@ -138,7 +138,7 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
     if not charge_point.state.provisioned:
         return unknown(command.charge_point_id)
     charge_point.trigger(
-        Booted,
+        ChargePointBooted,
         meta.at,
         vendor=command.vendor,
         model=command.model,
@@ -165,10 +165,10 @@ def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
     lost = charge_point.state.lost
     if lost is not None and lost.epoch == command.epoch:
         charge_point.trigger(
-            Connected, meta.at, node=lost.node, slot=lost.slot, boot=lost.boot, resumes=lost.epoch
+            ChargePointConnected, meta.at, node=lost.node, slot=lost.slot, boot=lost.boot, resumes=lost.epoch
         )
     elif charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
-        charge_point.trigger(Seen, meta.at)
+        charge_point.trigger(ChargePointSeen, meta.at)
     return Accepted()
 
 
@@ -248,7 +248,7 @@ def notify(charge_point: ChargePoint, command: Notify, meta: Meta) -> Outcome:
     if charge_point.state.was_told(command.call):
         return Accepted()
     charge_point.trigger(
-        Notified,
+        NotificationReceived,
         meta.at,
         occurred_at=command.timestamp,
         clock_offset_s=charge_point.state.clock_offset_s,

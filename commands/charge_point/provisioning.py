@@ -14,7 +14,13 @@ from commands.charge_point.models import (
     Remove,
     SetCredentials,
 )
-from domain.charge_point import Changed, ChargePoint, CredentialsSet, Registered, Removed
+from domain.charge_point import (
+    ChargePoint,
+    ChargePointChanged,
+    ChargePointRegistered,
+    ChargePointRemoved,
+    CredentialsSet,
+)
 from domain.charge_point.identity import wrong_id
 from domain.values import Connector, Evse
 
@@ -52,7 +58,7 @@ def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcom
     if charge_point.state.provisioned:
         return already_known(command.charge_point_id)
     charge_point.trigger(
-        Registered,
+        ChargePointRegistered,
         meta.at,
         tenant=command.tenant,
         charge_point_id=command.charge_point_id,
@@ -74,7 +80,9 @@ def learn_connector(charge_point: ChargePoint, connector_id: int, at: datetime) 
         Evse(uid=f"{state.charge_point_id}-{number}", connectors=(_CONNECTOR,))
         for number in range(len(state.evses) + 1, connector_id + 1)
     )
-    charge_point.trigger(Changed, at, site=state.site, evses=(*state.evses, *evses), automatic=True)
+    charge_point.trigger(
+        ChargePointChanged, at, site=state.site, evses=(*state.evses, *evses), automatic=True
+    )
 
 
 def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
@@ -84,7 +92,7 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
     site = command.site if command.site is not None else state.site
     evses = command.evses if command.evses is not None else state.evses
     if (site, evses) != (state.site, state.evses):
-        charge_point.trigger(Changed, meta.at, site=site, evses=evses)
+        charge_point.trigger(ChargePointChanged, meta.at, site=site, evses=evses)
     return Accepted()
 
 
@@ -98,7 +106,7 @@ def remove(charge_point: ChargePoint, command: Remove, meta: Meta) -> Outcome:
             f"charge point {command.charge_point_id} has running transactions ({running}): stop them first"
         )
         return Rejected(Refusal.NOT_ALLOWED, message)
-    charge_point.trigger(Removed, meta.at)
+    charge_point.trigger(ChargePointRemoved, meta.at)
     return Accepted()
 
 

@@ -13,7 +13,7 @@ from commands.charge_point.endings import close_surplus
 from commands.charge_point.models import (
     RecordMeterValues,
     SettleStop,
-    Started,
+    StartReply,
     StartTransaction,
     Stopped,
     StopTransaction,
@@ -55,7 +55,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     answered = state.starts.get(key)
     if answered is not None:
         return Accepted(
-            Started(
+            StartReply(
                 transaction_id=answered.transaction_id,
                 session_id=answered.session_id,
                 status=answered.status,
@@ -79,7 +79,7 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     if orphan:
         put_to(charge_point, number, orphan, meta.at)
     return Accepted(
-        Started(
+        StartReply(
             transaction_id=number,
             session_id=session_id(command.tenant, command.charge_point_id, number),
             status=status,

@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from commands.base import Command, Meta, Policy
 from commands.delivery import Want
 from domain.aggregate import Event
-from domain.session import CdrIssued, EndCorrected, Ended, Started, UsageRecorded, session_aggregate_id
+from domain.session import (
+    CdrIssued,
+    EndCorrected,
+    SessionEnded,
+    SessionStarted,
+    UsageRecorded,
+    session_aggregate_id,
+)
 
 
 def _session_id(aggregate: str) -> str:
     return aggregate.removeprefix(session_aggregate_id(""))
 
 
-def started(event: Started, meta: Meta) -> Sequence[Command]:
+def started(event: SessionStarted, meta: Meta) -> Sequence[Command]:
     owner = event.authorization.owner
     if owner is None or event.status == "INVALID":
         return ()
@@ -33,7 +40,7 @@ def started(event: Started, meta: Meta) -> Sequence[Command]:
     )
 
 
-def changed(event: UsageRecorded | Ended | EndCorrected, meta: Meta) -> Sequence[Command]:
+def changed(event: UsageRecorded | SessionEnded | EndCorrected, meta: Meta) -> Sequence[Command]:
     if event.owner is None:
         return ()
     return (
@@ -43,8 +50,8 @@ def changed(event: UsageRecorded | Ended | EndCorrected, meta: Meta) -> Sequence
             object_id=_session_id(event.originator_id),
             tenant=meta.tenant,
             version=event.originator_version,
-            urgent=isinstance(event, Ended | EndCorrected),
-            last=isinstance(event, Ended | EndCorrected),
+            urgent=isinstance(event, SessionEnded | EndCorrected),
+            last=isinstance(event, SessionEnded | EndCorrected),
             after_all=isinstance(event, EndCorrected),
         ),
     )
@@ -79,9 +86,9 @@ def issued(event: CdrIssued, meta: Meta) -> Sequence[Command]:
 
 
 POLICIES: dict[type[Event], Policy] = {
-    Started: started,
+    SessionStarted: started,
     UsageRecorded: changed,
-    Ended: changed,
+    SessionEnded: changed,
     EndCorrected: changed,
     CdrIssued: issued,
 }

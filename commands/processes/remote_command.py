@@ -13,10 +13,10 @@ from commands.charge_point import RequestCall
 from commands.remote_command import Conclude, MarkSent, NoteSession
 from domain.aggregate import Event
 from domain.charge_point.events import CallConcluded, CallSent, TransactionStarted
-from domain.remote_command import RemoteCommand, Requested
+from domain.remote_command import RemoteCommand, RemoteCommandRequested
 
 
-def requested(event: Requested, meta: Meta) -> Sequence[Command]:
+def requested(event: RemoteCommandRequested, meta: Meta) -> Sequence[Command]:
     return (
         RequestCall(
             tenant=event.tenant,
@@ -69,7 +69,7 @@ def session_began(event: TransactionStarted, meta: Meta) -> Sequence[Command]:
 
 
 POLICIES: dict[type[Event], Policy] = {
-    Requested: requested,
+    RemoteCommandRequested: requested,
     CallSent: sent,
     CallConcluded: concluded,
     TransactionStarted: session_began,

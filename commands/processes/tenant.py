@@ -8,10 +8,10 @@ from commands.base import Command, Meta, Policy
 from commands.directory import ReleasePrefixes
 from domain.aggregate import Event
 from domain.directory import tenant_owner
-from domain.tenant import Configured
+from domain.tenant import TenantConfigured
 
 
-def configured(event: Configured, meta: Meta) -> Sequence[Command]:
+def configured(event: TenantConfigured, meta: Meta) -> Sequence[Command]:
     if not event.prefix_claim:
         return ()
     owner = tenant_owner(event.originator_id.partition("|")[2])
@@ -19,4 +19,4 @@ def configured(event: Configured, meta: Meta) -> Sequence[Command]:
     return (ReleasePrefixes(owner=owner, keep=keep, upto=event.prefix_claim),)
 
 
-POLICIES: dict[type[Event], Policy] = {Configured: configured}
+POLICIES: dict[type[Event], Policy] = {TenantConfigured: configured}

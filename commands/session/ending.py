@@ -35,9 +35,9 @@ from domain.session import (
     CdrWithheld,
     End,
     EndCorrected,
-    Ended,
     Obstacle,
     Session,
+    SessionEnded,
     credit_id,
     replacement_id,
 )
@@ -183,7 +183,7 @@ def end_session(session: Session, end: End, meta: Meta) -> None:
     """Price what it kept, and issue its CDR or say why it is withheld."""
     sum = summed(session, end, session.state.samples)
     session.trigger(
-        Ended,
+        SessionEnded,
         meta.at,
         **_result(session, end, sum),
         provisional=not end.reported,

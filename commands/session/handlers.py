@@ -21,10 +21,10 @@ from domain.metering.usable import REGISTER_WH
 from domain.session import (
     ConnectorChanged,
     EndHeld,
-    Mended,
     Obstacle,
     Session,
-    Started,
+    SessionMended,
+    SessionStarted,
 )
 
 
@@ -35,7 +35,7 @@ def start(session: Session, command: StartSession, meta: Meta) -> Outcome:
         return Accepted()
     accepted = command.status == "Accepted"
     session.trigger(
-        Started,
+        SessionStarted,
         meta.at,
         **times_of(command.start, command.clock_offset_s),
         session_id=command.session_id,
@@ -155,7 +155,7 @@ def _mend(session: Session, command: IssueCdr, meta: Meta) -> None:
         "ended_at": state.end_by_hand,
     }
     if now != before:
-        session.trigger(Mended, meta.at, **now, by=command.by, note=command.note)
+        session.trigger(SessionMended, meta.at, **now, by=command.by, note=command.note)
 
 
 ROUTES: dict[type[Command], Route] = {

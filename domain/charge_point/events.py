@@ -31,7 +31,7 @@ from domain.charge_point.state import (
     VALUE_MOST,
     Answered,
     ChargePointState,
-    Connection,
+    ConnectionState,
     Drift,
     Ended,
     Flag,
@@ -92,7 +92,7 @@ class Timed(Event, frozen=True, kw_only=True):
         return min(self.shown_at, by_its_clock(self.timestamp, self.clock_offset_s))
 
 
-class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
+class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
     """The tenant knows this charge point from now on; `automatic` when it was taken in at its first handshake."""
 
     tenant: str
@@ -108,7 +108,7 @@ class Registered(Event, frozen=True, kw_only=True, tag="charge_point.registered.
         state.automatic, state.provisioned, state.met = self.automatic, True, False
 
 
-class Changed(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
+class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
     """Where it stands and what it has, as a whole; `automatic` where it named a connector that nobody knew."""
 
     site: Site
@@ -122,7 +122,7 @@ class Changed(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
         state.site, state.evses = self.site, self.evses
 
 
-class Removed(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
+class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
     """The tenant knows it no more. Transaction ids go on counting if it comes back."""
 
     def apply(self, aggregate: ChargePoint) -> None:
@@ -145,7 +145,7 @@ class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credent
         state.password_hash, state.alternative_hash = self.password_hash, self.alternative_hash
 
 
-class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1"):
+class ChargePointConnected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1"):
     """A websocket was opened on `node`. The event's version is the connection's epoch; the newest wins (J-20).
 
     `resumes` is the epoch of a connection that was thought silent and is alive all the same, 0 for a new one.
@@ -171,7 +171,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         state.met = True
-        state.connection = Connection(
+        state.connection = ConnectionState(
             epoch=self.epoch,
             node=self.node,
             slot=self.slot,
@@ -185,7 +185,7 @@ class Connected(Event, frozen=True, kw_only=True, tag="charge_point.connected.v1
             state.configuration_wanted = True
 
 
-class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnected.v1"):
+class ChargePointDisconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnected.v1"):
     """The current websocket is gone. `reason` says how, e.g. `closed 1000`, `silent`, `gateway lost`."""
 
     epoch: int
@@ -199,7 +199,7 @@ class Disconnected(Event, frozen=True, kw_only=True, tag="charge_point.disconnec
             state.offline_since = self.timestamp
 
 
-class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
+class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
     """BootNotification and its answer: `status` Accepted, Pending or Rejected, `interval` in seconds."""
 
     vendor: str
@@ -233,7 +233,7 @@ class Booted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
             transaction.rebooted = True
 
 
-class Seen(Event, frozen=True, kw_only=True, tag="charge_point.seen.v1"):
+class ChargePointSeen(Event, frozen=True, kw_only=True, tag="charge_point.seen.v1"):
     """It is alive; at most one a minute."""
 
     def apply(self, aggregate: ChargePoint) -> None:
@@ -300,7 +300,7 @@ class DataTransferred(Event, frozen=True, kw_only=True, tag="charge_point.data_t
         """A fact for readers."""
 
 
-class Notified(Timed, frozen=True, kw_only=True, tag="charge_point.notified.v1"):
+class NotificationReceived(Timed, frozen=True, kw_only=True, tag="charge_point.notified.v1"):
     """A notification that only says something: firmware, diagnostics, log status, security event, CSR.
 
     `action` is OCPP's; `content` the payload as on the wire.
@@ -804,18 +804,18 @@ def _ended(running: Open, at: datetime) -> Ended:
 
 
 AGGREGATE_EVENTS: tuple[type[Event], ...] = (
-    Registered,
-    Changed,
-    Removed,
+    ChargePointRegistered,
+    ChargePointChanged,
+    ChargePointRemoved,
     CredentialsSet,
-    Connected,
-    Disconnected,
-    Booted,
-    Seen,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointBooted,
+    ChargePointSeen,
     StatusReported,
     TagAuthorized,
     DataTransferred,
-    Notified,
+    NotificationReceived,
     MeterValuesRecorded,
     ReadingTaken,
     TransactionStarted,

@@ -115,7 +115,7 @@ class Flag(StrEnum):
     TEXT_CUT = "text_cut"  # a text was far longer than OCPP allows
 
 
-class Connection(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ConnectionState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The current websocket. `epoch` is the version of its `charge_point.connected`.
 
     Our own calls leave it alone for `quiet_s` seconds.
@@ -306,8 +306,8 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     password_hash: str = ""
     alternative_hash: str = ""  # right too, until a login shows which of the two it uses
     registration: Registration | None = None
-    connection: Connection | None = None
-    lost: Connection | None = None  # thought silent: a sign of life on it brings it back
+    connection: ConnectionState | None = None
+    lost: ConnectionState | None = None  # thought silent: a sign of life on it brings it back
     offline_since: datetime | None = None
     handshake_at: datetime | None = None  # when its last connection was asked for
     connectors: dict[int, LastStatus] = {}

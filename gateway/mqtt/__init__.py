@@ -6,7 +6,7 @@ publisher's position stands still, and commands wait in the broker's session. It
 """
 
 from gateway.mqtt.commands import Commands, RemoteCommands
-from gateway.mqtt.connection import Broker, BrokerAway, Connection
+from gateway.mqtt.connection import Broker, BrokerAwayError, BrokerConnection
 from gateway.mqtt.publisher import Publisher
 
-__all__ = ["Broker", "BrokerAway", "Commands", "Connection", "Publisher", "RemoteCommands"]
+__all__ = ["Broker", "BrokerAwayError", "BrokerConnection", "Commands", "Publisher", "RemoteCommands"]

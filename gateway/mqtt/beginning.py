@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from projections.base import utc_text
-from projections.store import Document, Put, ReadStore, StoreUnavailable
-from streams.log import Log, LogUnavailable, TopicPartition
+from projections.store import Document, Put, ReadStore, StoreUnavailableError
+from streams.log import Log, LogUnavailableError, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Beginning:
             try:
                 await self._find(known)
                 break
-            except (LogUnavailable, StoreUnavailable) as error:
+            except (LogUnavailableError, StoreUnavailableError) as error:
                 logger.warning("it is not known yet from where on MQTT tells: %s", error)
                 await asyncio.sleep(0.5)
         self.known.set()

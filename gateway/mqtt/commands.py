@@ -19,12 +19,12 @@ from uuid import uuid4
 import msgspec
 
 from domain.values import JSONObject
-from gateway.mqtt.connection import BrokerAway, Outgoing
+from gateway.mqtt.connection import BrokerAwayError, Outgoing
 from gateway.mqtt.subscription import Subscription
 from projections.mqtt import response, response_topic
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 from protocols.nesting import DEEPEST, nests_deeper
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class RemoteCommands(Protocol):
     ) -> str | None:
         """None where the command was taken, else one line that says why not.
 
-        Raises LogUnavailable and StoreUnavailable: it is asked again."""
+        Raises LogUnavailableError and StoreUnavailableError: it is asked again."""
         ...
 
 
@@ -90,7 +90,7 @@ class Commands:
         """A message on which we fail is counted and done with: it would come again for ever, before all others."""
         try:
             await self._take_in(topic, payload)
-        except BrokerAway:
+        except BrokerAwayError:
             raise
         except Exception:
             self.outcomes["failed"] += 1
@@ -126,7 +126,7 @@ class Commands:
                     command.expiry_seconds,
                     command.override,
                 )
-            except (LogUnavailable, StoreUnavailable) as error:
+            except (LogUnavailableError, StoreUnavailableError) as error:
                 if not said:
                     said = True
                     logger.warning("commands by MQTT wait: %s", error)

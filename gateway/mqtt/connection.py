@@ -37,7 +37,7 @@ _JSON = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
 _JSON.ContentType = "application/json"
 
 
-class BrokerAway(TransientError):
+class BrokerAwayError(TransientError):
     """The broker is not connected, or did not acknowledge in time: the message may or may not have arrived."""
 
 
@@ -55,12 +55,13 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish(self, messages: Sequence[Outgoing], acknowledged: set[str]) -> None:
-        """Sends them in order and returns once the broker has acknowledged all (QoS 1); raises BrokerAway.
+        """Sends them in order and returns once the broker has acknowledged all (QoS 1); raises BrokerAwayError.
 
-        Each event id is added to `acknowledged` as it comes, so that it need not be sent again after BrokerAway."""
+        Each event id is added to `acknowledged` as it comes, so that it need not be sent again after
+        BrokerAwayError."""
 
 
-class Connection(Broker):
+class BrokerConnection(Broker):
     """`run` until cancelled. `identifier` names us to the broker; without one it gives us a name."""
 
     def __init__(
@@ -112,7 +113,7 @@ class Connection(Broker):
     async def publish(self, messages: Sequence[Outgoing], acknowledged: set[str]) -> None:
         client = self._client
         if client is None:
-            raise BrokerAway(f"the MQTT broker {self.address} is not connected")
+            raise BrokerAwayError(f"the MQTT broker {self.address} is not connected")
         if not messages:
             return
         publishing = asyncio.ensure_future(self._publish_all(client, messages, acknowledged))
@@ -123,7 +124,7 @@ class Connection(Broker):
             self._publishing.discard(publishing)
             publishing.cancel()
         if publishing.cancelled():
-            raise BrokerAway(f"the MQTT broker {self.address} went away")
+            raise BrokerAwayError(f"the MQTT broker {self.address} went away")
         publishing.result()
 
     async def _publish_all(
@@ -137,7 +138,9 @@ class Connection(Broker):
         except ExceptionGroup as errors:
             error = errors.exceptions[0]
             if isinstance(error, aiomqtt.MqttError):
-                raise BrokerAway(f"the MQTT broker {self.address} did not take a message: {error}") from error
+                raise BrokerAwayError(
+                    f"the MQTT broker {self.address} did not take a message: {error}"
+                ) from error
             raise error from None
 
     async def _publish_one(self, client: aiomqtt.Client, message: Outgoing, acknowledged: set[str]) -> None:

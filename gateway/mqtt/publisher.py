@@ -20,7 +20,7 @@ import msgspec
 from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
 from gateway.mqtt.beginning import Beginning
-from gateway.mqtt.connection import Broker, BrokerAway, Connection, Outgoing
+from gateway.mqtt.connection import Broker, BrokerAwayError, BrokerConnection, Outgoing
 from projections.base import utc_text
 from projections.mqtt import (
     TOLD,
@@ -39,8 +39,8 @@ from projections.store import (
     Query,
     ReadStore,
     StoreError,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     expiry,
 )
 from streams.following.facts import Fact, TransientError
@@ -72,7 +72,7 @@ class Publisher:
         log: Log,
         store: ReadStore,
         events: EventRegistry,
-        connection: Connection,
+        connection: BrokerConnection,
         *,
         tell_history: bool = False,
     ) -> None:
@@ -98,7 +98,7 @@ class Publisher:
                 await self.connection.connected.wait()
             try:
                 return await self.teller.handle(place, facts)
-            except BrokerAway:
+            except BrokerAwayError:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
@@ -139,7 +139,7 @@ class Publisher:
                     await self.teller.retell(frozenset(self.sink.positions))
                     break
                 except (StoreError, TransientError) as error:
-                    if not said and not isinstance(error, BrokerAway):
+                    if not said and not isinstance(error, BrokerAwayError):
                         said = True
                         logger.warning("the retained status is not told anew yet: %s", error)
                     await asyncio.sleep(1.0)
@@ -151,7 +151,7 @@ class Publisher:
                     [expiry(DATABASE, _collection(kind), "done_at", KEEP_S) for kind in VIEWS]
                 )
                 return
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 await asyncio.sleep(1.0)
 
 
@@ -202,7 +202,7 @@ class Teller:
         """One that the store refuses is said, and is remembered by this process alone; the others are kept."""
         try:
             await self._writer.apply(puts)
-        except StoreRejected as error:
+        except StoreRejectedError as error:
             if len(puts) == 1:
                 logger.error("what MQTT was told of %s is not remembered: %s", puts[0].id, error)
                 self.counts["failed"] += 1
@@ -273,7 +273,7 @@ class Teller:
         before = len(acknowledged)
         try:
             await self._broker.publish(left, acknowledged)
-        except BrokerAway:
+        except BrokerAwayError:
             self.counts["waited"] += 1
             raise
         finally:
@@ -291,7 +291,7 @@ class Teller:
         for kind, missing in wanted.items():
             try:
                 found = await self._store.get_many(DATABASE, _collection(kind), missing)
-            except StoreUnavailable as error:
+            except StoreUnavailableError as error:
                 raise TransientError(str(error)) from error
             for id in missing:
                 views[id] = self._views[id] = _view(kind, found.get(id))

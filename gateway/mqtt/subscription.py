@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import aiomqtt
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.mqtt.connection import PATIENCE, BrokerAway, Connection
+from gateway.mqtt.connection import PATIENCE, BrokerAwayError, BrokerConnection
 
 SESSION_EXPIRY_S = 86_400
 """How long the broker keeps what comes while we are away."""
@@ -21,7 +21,7 @@ Handle = Callable[[str, bytes], Awaitable[None]]
 """Handles one message (topic, payload); it is acknowledged when this returns."""
 
 
-class Subscription(Connection):
+class Subscription(BrokerConnection):
     """`run` until cancelled. `identifier` names the durable session: fixed for a node."""
 
     def __init__(
@@ -49,6 +49,6 @@ class Subscription(Connection):
     async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
         self.counts["received"] += 1
         payload = message.payload if isinstance(message.payload, bytes) else b""
-        with contextlib.suppress(BrokerAway):
+        with contextlib.suppress(BrokerAwayError):
             await self._handle(message.topic.value, payload)
             client._client.ack(message.mid, message.qos)

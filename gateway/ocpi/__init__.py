@@ -5,30 +5,30 @@ sent or when, never follows a redirect, and never connects to an address that th
 """
 
 from gateway.ocpi.client import (
-    Broken,
-    NotOcpi,
+    NotOcpiError,
     OcpiAnswer,
     OcpiClient,
     OcpiClientError,
     Peer,
-    TimedOut,
-    Unreachable,
+    PeerBrokenError,
+    PeerTimedOutError,
+    PeerUnreachableError,
 )
 from gateway.ocpi.registration import Discovery, Handshakes, Peers
-from gateway.ocpi.url_policy import UrlPolicy, UrlRefused
+from gateway.ocpi.url_policy import UrlPolicy, UrlRefusedError
 
 __all__ = [
-    "Broken",
     "Discovery",
     "Handshakes",
-    "NotOcpi",
+    "NotOcpiError",
     "OcpiAnswer",
     "OcpiClient",
     "OcpiClientError",
     "Peer",
+    "PeerBrokenError",
+    "PeerTimedOutError",
+    "PeerUnreachableError",
     "Peers",
-    "TimedOut",
-    "Unreachable",
     "UrlPolicy",
-    "UrlRefused",
+    "UrlRefusedError",
 ]

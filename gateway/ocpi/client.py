@@ -7,7 +7,7 @@
      ├── Broken        the connection ended in the middle: whether it took effect is unknown
      └── NotOcpi       a 2xx answer that is no OCPI envelope, or too long
 
-`UrlRefused` of the URL policy comes before anything is sent.
+`UrlRefusedError` of the URL policy comes before anything is sent.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from uuid import uuid4
 
 import httpx
 
-from gateway.ocpi.url_policy import CheckedTransport, UrlPolicy, UrlRefused
-from protocols.ocpi import NotJson, OcpiInvalid, decode
+from gateway.ocpi.url_policy import CheckedTransport, UrlPolicy, UrlRefusedError
+from protocols.ocpi import NotJsonError, OcpiInvalidError, decode
 from protocols.ocpi.envelope import (
     CORRELATION_ID,
     REQUEST_ID,
@@ -42,7 +42,7 @@ class OcpiClientError(Exception):
     """What a request to a partner can come to, other than an answer."""
 
 
-class Refused(OcpiClientError):
+class PeerRefusedError(OcpiClientError):
     """The partner's answer was not success."""
 
     def __init__(self, answer: OcpiAnswer) -> None:
@@ -50,19 +50,19 @@ class Refused(OcpiClientError):
         self.answer = answer
 
 
-class Unreachable(OcpiClientError):
+class PeerUnreachableError(OcpiClientError):
     """No connection: the request was certainly not received."""
 
 
-class TimedOut(OcpiClientError):
+class PeerTimedOutError(OcpiClientError):
     """No answer in time: whether the request took effect is unknown."""
 
 
-class Broken(OcpiClientError):
+class PeerBrokenError(OcpiClientError):
     """The connection ended before the answer did: whether the request took effect is unknown."""
 
 
-class NotOcpi(OcpiClientError):
+class NotOcpiError(OcpiClientError):
     """The answer is a 2xx without an envelope, or too long."""
 
     def __init__(self, http_status: int, message: str) -> None:
@@ -107,7 +107,7 @@ class OcpiAnswer:
     def expect(self) -> OcpiAnswer:
         """Itself where it says success; raises Refused."""
         if not self.ok:
-            raise Refused(self)
+            raise PeerRefusedError(self)
         return self
 
 
@@ -150,7 +150,8 @@ class OcpiClient:
         correlation_id: str = "",
         timeout: float | None = None,
     ) -> OcpiAnswer:
-        """One request, never repeated. `timeout` in seconds for the whole. Raises OcpiClientError, UrlRefused."""
+        """One request, never repeated. `timeout` in seconds for the whole. Raises OcpiClientError,
+        UrlRefusedError."""
         self._policy.check_form(url)
         if query:
             url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
@@ -172,13 +173,17 @@ class OcpiClient:
                 raw = await self._read(response)
                 return _answer(response, raw)
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
-            raise TimedOut(f"{host} did not answer in {seconds:g} s") from None
+            raise PeerTimedOutError(f"{host} did not answer in {seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Unreachable(f"{host} cannot be reached: {error or 'no connection in time'}") from None
+            raise PeerUnreachableError(
+                f"{host} cannot be reached: {error or 'no connection in time'}"
+            ) from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise UrlRefused(f"{url[:100]!r} is no URL: {error}") from None
+            raise UrlRefusedError(f"{url[:100]!r} is no URL: {error}") from None
         except httpx.HTTPError as error:
-            raise Broken(f"the connection to {host} ended: {error or type(error).__name__}") from None
+            raise PeerBrokenError(
+                f"the connection to {host} ended: {error or type(error).__name__}"
+            ) from None
 
     async def pages(
         self,
@@ -198,14 +203,14 @@ class OcpiClient:
             )
             data = answer.expect().data
             if not isinstance(data, list):
-                raise NotOcpi(answer.http_status, f"the list at {start.hostname} is no array")
+                raise NotOcpiError(answer.http_status, f"the list at {start.hostname} is no array")
             yield data
             following = next_link(answer.headers.get("link"))
             if following is None or following == url:
                 return
             there = urlsplit(following)
             if (there.scheme, there.netloc) != (start.scheme, start.netloc):
-                raise UrlRefused(f"the next page lies at {there.netloc}, the list at {start.netloc}")
+                raise UrlRefusedError(f"the next page lies at {there.netloc}, the list at {start.netloc}")
             url, query = following, None
 
     async def _read(self, response: httpx.Response) -> bytes:
@@ -213,7 +218,7 @@ class OcpiClient:
         async for chunk in response.aiter_bytes():
             chunks += chunk
             if len(chunks) > self._max_bytes:
-                raise NotOcpi(response.status_code, f"the answer is longer than {self._max_bytes} bytes")
+                raise NotOcpiError(response.status_code, f"the answer is longer than {self._max_bytes} bytes")
         return bytes(chunks)
 
 
@@ -222,14 +227,14 @@ def _answer(response: httpx.Response, raw: bytes) -> OcpiAnswer:
     headers = {name.lower(): value for name, value in response.headers.items()}
     try:
         envelope = decode(raw)
-    except (NotJson, OcpiInvalid) as error:
+    except (NotJsonError, OcpiInvalidError) as error:
         envelope, why = None, str(error)
     else:
         why = "the answer is no OCPI envelope"
     code = envelope.get("status_code") if isinstance(envelope, dict) else None
     if not isinstance(envelope, dict) or not isinstance(code, int) or isinstance(code, bool):
         if 200 <= status < 300:
-            raise NotOcpi(status, why)
+            raise NotOcpiError(status, why)
         return OcpiAnswer(status, 0, "", None, headers)
     message = envelope.get("status_message")
     return OcpiAnswer(

@@ -37,7 +37,7 @@ class Contact:
 
 
 class PartnerBook:
-    """Raises StoreUnavailable while the read store is away and nothing was kept."""
+    """Raises StoreUnavailableError while the read store is away and nothing was kept."""
 
     def __init__(self, store: ReadStore, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store

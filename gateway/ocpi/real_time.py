@@ -10,8 +10,8 @@ from application.roaming import Place
 from domain.values import PartyId
 from gateway.ocpi.client import OcpiClient, OcpiClientError
 from gateway.ocpi.partners import PartnerBook
-from gateway.ocpi.url_policy import UrlRefused
-from projections.store import StoreUnavailable
+from gateway.ocpi.url_policy import UrlRefusedError
+from projections.store import StoreUnavailableError
 from protocols.ocpi import dump
 from protocols.ocpi.envelope import PartyId as RoutingParty
 
@@ -50,7 +50,7 @@ class OcpiRealTime:
                 sender=RoutingParty(asker.country_code, asker.party_id),
                 timeout=PATIENCE,
             )
-        except (OcpiClientError, UrlRefused, StoreUnavailable):
+        except (OcpiClientError, UrlRefusedError, StoreUnavailableError):
             return None
         data = answer.data
         if not answer.ok or not isinstance(data, dict) or not isinstance(data.get("allowed"), str):

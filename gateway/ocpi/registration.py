@@ -27,12 +27,12 @@ from commands.partner import (
     roles_of,
     vault_subject,
 )
-from domain.partner import Connection, Endpoint, Secret
+from domain.partner import Endpoint, PartnerConnection, Secret
 from gateway.ocpi.client import OcpiClient, OcpiClientError, Peer
 from gateway.ocpi.partners import Contact, PartnerBook, opened
-from gateway.ocpi.url_policy import UrlRefused
+from gateway.ocpi.url_policy import UrlRefusedError
 from projections.store import HUB, ReadStore
-from protocols.ocpi import OcpiInvalid, dump, parse_each, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import OcpiInvalidError, dump, parse_each, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.types import JSON, OcpiModel
 from streams.log.envelope import Reply
@@ -85,11 +85,11 @@ class Peers:
                 )
             details = await self._get(offered[version], peer)
             if not isinstance(details, dict):
-                raise OcpiInvalid("", "the version details are no object")
+                raise OcpiInvalidError("", "the version details are no object")
             endpoints, _ = parse_each(v2_3_0.Endpoint, details.get("endpoints"))
-        except (OcpiClientError, UrlRefused) as error:
+        except (OcpiClientError, UrlRefusedError) as error:
             return Discovery(StatusCode.UNABLE_TO_USE_CLIENT_API, str(error))
-        except OcpiInvalid as error:
+        except OcpiInvalidError as error:
             return Discovery(StatusCode.UNABLE_TO_USE_CLIENT_API, f"{versions_url[:100]}: {error}")
         if not any(endpoint.identifier == "credentials" for endpoint in endpoints):
             return Discovery(
@@ -162,7 +162,7 @@ class Handshakes:
         self._new_token = new_token
 
     async def register(self, partner_id: str) -> Result:
-        """The whole handshake with the token A and versions URL that the partner gave. Raises LogUnavailable."""
+        """The whole handshake with the token A and versions URL that the partner gave. Raises LogUnavailableError."""
         document = await self._store.get(HUB, "partners", partner_id)
         if document is None:
             return Result(False, f"there is no partner {partner_id}")
@@ -174,14 +174,14 @@ class Handshakes:
         return await self._exchange(partner_id, "POST", url, Peer(token))
 
     async def rotate(self, partner_id: str) -> Result:
-        """New tokens both ways, and the newest version that both speak now. Raises LogUnavailable."""
+        """New tokens both ways, and the newest version that both speak now. Raises LogUnavailableError."""
         contact, url = await self._known(partner_id)
         if contact is None:
             return Result(False, "it is not registered")
         return await self._exchange(partner_id, "PUT", url, contact.peer)
 
     async def unregister(self, partner_id: str) -> Result:
-        """Ends the registration on both sides; ours ends whatever the partner answers. Raises LogUnavailable."""
+        """Ends the registration on both sides; ours ends whatever the partner answers. Raises LogUnavailableError."""
         contact, _ = await self._known(partner_id)
         if contact is None:
             return Result(False, "it is not registered")
@@ -190,7 +190,7 @@ class Handshakes:
             try:
                 answer = await self._client.request("DELETE", url, contact.peer)
                 reason = "" if answer.ok or answer.http_status in (401, 405) else answer.summary
-            except (OcpiClientError, UrlRefused) as error:
+            except (OcpiClientError, UrlRefusedError) as error:
                 reason = str(error)
         reply = await self._ask(Unregister(partner_id=partner_id, initiator="us"))
         if reply.refusal is not None:
@@ -237,16 +237,16 @@ class Handshakes:
         ours = await self._credentials(found.version, token)
         try:
             answer = await self._client.request(method, url, peer, body=dump(ours), timeout=30.0)
-        except (OcpiClientError, UrlRefused) as error:
+        except (OcpiClientError, UrlRefusedError) as error:
             return f"credentials: {error}"
         if not answer.ok:
             return f"credentials: {answer.summary}"
         try:
             theirs = parse_json(_CREDENTIALS[found.version], answer.data)
-        except OcpiInvalid as error:
+        except OcpiInvalidError as error:
             return f"their credentials: {error}"
         roles = roles_of(theirs)
-        connection = Connection(
+        connection = PartnerConnection(
             version=found.version,
             versions_url=theirs.url,
             endpoints=found.endpoints,

@@ -16,15 +16,22 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from application.batched_reads import Together
+from application.batched_reads import BatchedReads
 from application.ports import Vault
 from domain.delivery import AttemptDue, delivery_id
 from domain.values import PartyId
-from gateway.ocpi.client import Broken, NotOcpi, OcpiAnswer, OcpiClient, TimedOut, Unreachable
+from gateway.ocpi.client import (
+    NotOcpiError,
+    OcpiAnswer,
+    OcpiClient,
+    PeerBrokenError,
+    PeerTimedOutError,
+    PeerUnreachableError,
+)
 from gateway.ocpi.partners import Contact, PartnerBook
-from gateway.ocpi.url_policy import UrlRefused
-from projections.store import HUB, Document, ReadStore, StoreUnavailable
-from protocols.ocpi import OcpiInvalid, decode, dump, parse_json, v2_3_0
+from gateway.ocpi.url_policy import UrlRefusedError
+from projections.store import HUB, Document, ReadStore, StoreUnavailableError
+from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.envelope import PartyId as RoutingParty
 from protocols.ocpi.types import JSON
@@ -58,7 +65,7 @@ class Lookout:
     def __init__(self, store: ReadStore, patience_s: float = LOOK_FOR_S) -> None:
         self._store = store
         self._patience = patience_s
-        self._collections: dict[str, Together[Document]] = {}
+        self._collections: dict[str, BatchedReads[Document]] = {}
 
     async def find(self, collection: str, id: str, wanted: int) -> Found | None:
         """None where it has not got there in time. Raises StoreError."""
@@ -71,7 +78,7 @@ class Lookout:
         until = loop.time() + self._patience
         reads = self._collections.get(collection)
         if reads is None:
-            reads = Together(lambda ids: self._store.get_many(HUB, collection, ids))
+            reads = BatchedReads(lambda ids: self._store.get_many(HUB, collection, ids))
             self._collections[collection] = reads
         while True:
             document = await reads.get(id)
@@ -92,7 +99,7 @@ def _int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-class Unsendable(Exception):
+class UnsendableObjectError(Exception):
     """An object that can be told to nobody, or not to this partner; the message says which one and why."""
 
 
@@ -119,7 +126,7 @@ class OcpiSender(Sender[Found]):
             found = await self._lookout.find(job.module, job.object_id, job.wanted)
             if found is not None and job.module == "cdrs" and job.attempt == 1:
                 await self._session_told(job, _object(found.document["cdr"]))
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             logger.warning("%s %s is not found yet: %s", job.module, job.object_id, error)
             return None
         return found
@@ -150,9 +157,9 @@ class OcpiSender(Sender[Found]):
                 name = f"{BODY[job.module]} {job.object_id}"
                 return Outcome("refused", reason=f"{name}: {job.to} has changed hands since it came about")
             body = await self._body(job, document, contact)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             return Outcome("not_ready", reason=str(error))
-        except Unsendable as error:
+        except UnsendableObjectError as error:
             return Outcome("refused", reason=str(error))
         if self._clock() >= job.lease:
             # This process stood still meanwhile: the attempt after this one may have told something newer.
@@ -160,23 +167,25 @@ class OcpiSender(Sender[Found]):
         return await self._send(job, version, document, contact, body, guid_of(correlation_id))
 
     async def _body(self, job: AttemptDue, document: Document, contact: Contact) -> bytes:
-        """The object in the partner's version. Raises Unsendable, StoreUnavailable."""
+        """The object in the partner's version. Raises Unsendable, StoreUnavailableError."""
         name = f"{BODY[job.module]} {job.object_id}"
         token = await self._vault.open(str(document.get("cdr_token") or ""))
         if token is None:
-            raise Unsendable(f"{name}: the key of its token was destroyed: nobody can be told any more")
+            raise UnsendableObjectError(
+                f"{name}: the key of its token was destroyed: nobody can be told any more"
+            )
         value: dict[str, Any] = dict(_object(document[BODY[job.module]]))
         value["cdr_token"] = msgspec.json.decode(token)
         try:
             wire = parse_json(MODELS[job.module], exact(value))
-        except OcpiInvalid as error:
-            raise Unsendable(f"{name}: our own object is wrong at {error}") from error
+        except OcpiInvalidError as error:
+            raise UnsendableObjectError(f"{name}: our own object is wrong at {error}") from error
         if not contact.version.startswith("2.2"):
             return dump(wire)
         bridged = downgrade(job.module, wire)
         if bridged.value is None:
             why = "; ".join(f"{loss.path}: {loss.why}" if loss.path else loss.why for loss in bridged.lost)
-            raise Unsendable(f"{name} cannot be said in {contact.version}: {why}")
+            raise UnsendableObjectError(f"{name} cannot be said in {contact.version}: {why}")
         for loss in bridged.lost:
             logger.info("%s in %s: %s is lost: %s", name, contact.version, loss.path, loss.why)
         return dump(bridged.value)
@@ -209,13 +218,13 @@ class OcpiSender(Sender[Found]):
                 sender=RoutingParty(party.country_code, party.party_id),
                 correlation_id=correlation_id,
             )
-        except Unreachable as error:
+        except PeerUnreachableError as error:
             return Outcome("unreachable", reason=str(error))
-        except (TimedOut, Broken) as error:
+        except (PeerTimedOutError, PeerBrokenError) as error:
             return Outcome("unknown", reason=str(error))
-        except UrlRefused as error:
+        except UrlRefusedError as error:
             return Outcome("refused", reason=str(error))
-        except NotOcpi as error:
+        except NotOcpiError as error:
             return Outcome("refused", http_status=error.http_status, reason=str(error))
         return _outcome(answer, version)
 

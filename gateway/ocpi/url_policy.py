@@ -1,4 +1,4 @@
-"""Which URLs of others we call: a host enters, the address to connect to leaves, or `UrlRefused`.
+"""Which URLs of others we call: a host enters, the address to connect to leaves, or `UrlRefusedError`.
 
 A partner names URLs that our machines then call, so they must not lead inside: private, loopback, link-local and
 other special addresses are refused unless they are allowed as a whole. The check is on the address that is then
@@ -70,7 +70,7 @@ GLOBAL_V6: Final = IPv6Network("2000::/3")
 NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
-class UrlRefused(Exception):
+class UrlRefusedError(Exception):
     """The URL is not one that we call; the message names the address."""
 
 
@@ -88,25 +88,25 @@ class UrlPolicy:
         self._resolve = resolve
 
     def check_form(self, url: str) -> None:
-        """Raises UrlRefused for what is no plain http(s) URL with a host."""
+        """Raises UrlRefusedError for what is no plain http(s) URL with a host."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise UrlRefused(f"{url[:100]!r} is no URL: {error}") from None
+            raise UrlRefusedError(f"{url[:100]!r} is no URL: {error}") from None
         if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == 0:
-            raise UrlRefused(f"{url[:100]!r} is no http or https URL")
+            raise UrlRefusedError(f"{url[:100]!r} is no http or https URL")
         if "@" in parts.netloc:
-            raise UrlRefused(f"the URL of {parts.hostname} holds a user name or password")
+            raise UrlRefusedError(f"the URL of {parts.hostname} holds a user name or password")
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of a host that may be connected to, in order. Raises UrlRefused, or OSError."""
+        """The addresses of a host that may be connected to, in order. Raises UrlRefusedError, or OSError."""
         found = await self._resolve(host, port)
         if self.allow_private_urls:
             return found
         allowed = [address for address in found if is_public(address)]
         if found and not allowed:
-            raise UrlRefused(f"{host} is at {found[0]}, a private or local address, which is not called")
+            raise UrlRefusedError(f"{host} is at {found[0]}, a private or local address, which is not called")
         return allowed
 
 
@@ -157,7 +157,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise UrlRefused(f"{path} is a socket of this machine")
+        raise UrlRefusedError(f"{path} is a socket of this machine")
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)

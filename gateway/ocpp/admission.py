@@ -34,14 +34,14 @@ from domain.charge_point.passwords import is_heavy, is_key
 from domain.knocking import Reason
 from domain.values import UNASSIGNED, Site
 from gateway.ocpp.client_address import neighbourhood
-from gateway.ocpp.connection import Connection
+from gateway.ocpp.connection import ChargePointConnection
 from gateway.ocpp.credentials import KEY_THREADS, WORD_THREADS, Credentials, parse_basic
 from gateway.ocpp.handshake_queue import Appointments, CrowdedError, Turns
 from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.limits import Buckets, Guesses
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Admission:
         self._returns = Appointments()
         self._own_calls = Appointments()
 
-    async def admit(self, path: str, headers: Headers, address: str) -> Connection | None:
+    async def admit(self, path: str, headers: Headers, address: str) -> ChargePointConnection | None:
         """The new current connection; None where there is no common subprotocol (J-04). Raises the refusal."""
         loop = asyncio.get_running_loop()
         visitor = _visitor(path, headers, address)
@@ -141,11 +141,11 @@ class Admission:
             raise
         except DirectoryUnavailableError:
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "store_away", "Try again later.") from None
-        except LogUnavailable:
+        except LogUnavailableError:
             self._services.health.failed(loop.time())
             raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "log_away", "Try again later.") from None
 
-    async def _admit(self, visitor: _Visitor, headers: Headers) -> Connection | None:
+    async def _admit(self, visitor: _Visitor, headers: Headers) -> ChargePointConnection | None:
         now = asyncio.get_running_loop().time()
         guest = await self._identify(visitor)
         tenant, id = guest.tenant, guest.listed.charge_point_id
@@ -260,7 +260,7 @@ class Admission:
         guest = _Guest(tenant, RegisteredChargePoint(charge_point_id=identity, automatic=True), site)
         return guest if basic is None else _with_password(guest, await self._hashed(basic[1]))
 
-    async def _connect(self, guest: _Guest, address: str) -> Connection:
+    async def _connect(self, guest: _Guest, address: str) -> ChargePointConnection:
         tenant, listed, channel = guest.tenant, guest.listed, self._services.channel
         now = asyncio.get_running_loop().time()
         # Decided later than its deadline, it would be a connection that nobody holds.
@@ -290,7 +290,7 @@ class Admission:
             listed = msgspec.structs.replace(listed, new=False)
             self._services.directory.learn(tenant.id, listed)
         connected = msgspec.json.decode(reply.result, type=ConnectedReply)
-        return Connection(
+        return ChargePointConnection(
             self._services,
             self._credentials,
             tenant,

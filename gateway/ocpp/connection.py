@@ -21,7 +21,7 @@ from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
-from gateway.ocpp.inbound_call import Exchange, LogAwayError, RefusedError
+from gateway.ocpp.inbound_call import InboundCall, LogAwayError, RefusedError
 from gateway.ocpp.outbound import Outbound
 from gateway.ocpp.ports import Frame
 from gateway.ocpp.services import Services
@@ -40,7 +40,7 @@ from protocols.ocpp.frames import (
 )
 from protocols.ocpp.message import ErrorCode, Mode, WireError
 from protocols.ocpp.v16.codec import ALWAYS_LENIENT, decode_request, encode
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 if TYPE_CHECKING:
     from gateway.ocpp.socket import ChargePointSocket
@@ -59,7 +59,7 @@ class _Waiting(NamedTuple):
     due: float
 
 
-class Connection:
+class ChargePointConnection:
     """`epoch` is the version of its `charge_point.connected`; `prefix` begins the command ids of its messages."""
 
     __slots__ = (
@@ -192,7 +192,7 @@ class Connection:
             try:
                 await self.services.bus.tell(command, meta)
                 return
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 if wait is None:
                     logger.warning("the end of a connection could not be told: %s", error)
                     return
@@ -332,7 +332,7 @@ class Connection:
             await self.send(encode_refusal(call.id, decoded))
             self._finish(call, at, began, decoded.code.value, b"", "")
             return
-        exchange = Exchange(self, next(self._numbers), at, decoded.raw, decoded.flags)
+        exchange = InboundCall(self, next(self._numbers), at, decoded.raw, decoded.flags)
         gone, payload = False, b""
         try:
             self._admit(call.action)
@@ -422,5 +422,5 @@ class Connection:
         try:
             command = See(tenant=tenant, charge_point_id=charge_point_id, epoch=self.epoch)
             await self.services.bus.tell(command, meta)
-        except LogUnavailable:
+        except LogUnavailableError:
             self._seen_told = 0.0

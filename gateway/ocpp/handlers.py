@@ -20,7 +20,7 @@ from commands.charge_point import (
     Notify,
     RecordMeterValues,
     ReportStatus,
-    Started,
+    StartReply,
     StartTransaction,
     Stopped,
     StopTransaction,
@@ -32,18 +32,18 @@ from commands.charge_point import (
 from commands.charge_point.readings import decides_nothing, taken
 from commands.charge_point.sizes import fitting
 from domain.values import JSONObject
-from gateway.ocpp.inbound_call import Exchange, LogAwayError
+from gateway.ocpp.inbound_call import InboundCall, LogAwayError
 from gateway.ocpp.readings import newest, registers, wire_data, wire_values
 from protocols.ocpp.message import Confirmation, Request
 from protocols.ocpp.v16.enums import DataTransferStatus, GenericStatus, RegistrationStatus
 from protocols.ocpp.v16.messages import core, firmware, security
 
-Handler = Callable[[Exchange, Any], Awaitable[Confirmation]]
+Handler = Callable[[InboundCall, Any], Awaitable[Confirmation]]
 
 _CONTENT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
-async def boot(exchange: Exchange, message: core.BootNotificationRequest) -> Confirmation:
+async def boot(exchange: InboundCall, message: core.BootNotificationRequest) -> Confirmation:
     """BOOT-1: accepted unless the tenant is suspended."""
     tenant = exchange.tenant
     reply = await exchange.ask(
@@ -71,12 +71,12 @@ async def boot(exchange: Exchange, message: core.BootNotificationRequest) -> Con
     )
 
 
-async def heartbeat(exchange: Exchange, message: core.HeartbeatRequest) -> Confirmation:
+async def heartbeat(exchange: InboundCall, message: core.HeartbeatRequest) -> Confirmation:
     """Answered at once, whatever the log does; the connection tells that it was seen."""
     return core.HeartbeatConfirmation(current_time=exchange.now())
 
 
-async def authorize(exchange: Exchange, message: core.AuthorizeRequest) -> Confirmation:
+async def authorize(exchange: InboundCall, message: core.AuthorizeRequest) -> Confirmation:
     """While the log is away, what is known of the tag is the answer (architecture, rule 3)."""
     services = exchange.connection.services
     tag, authorization = await services.authorizer.resolve(
@@ -102,7 +102,7 @@ async def authorize(exchange: Exchange, message: core.AuthorizeRequest) -> Confi
     )
 
 
-async def start_transaction(exchange: Exchange, message: core.StartTransactionRequest) -> Confirmation:
+async def start_transaction(exchange: InboundCall, message: core.StartTransactionRequest) -> Confirmation:
     """Command id by content (START-6)."""
     tenant = exchange.tenant
     (tag, authorization), tariffs = await asyncio.gather(
@@ -124,7 +124,7 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
         tariffs=tuple(tariffs),
         flags=exchange.flags,
     )
-    reply = await exchange.ask(fitting(command), Started, command_id=start_id(command))
+    reply = await exchange.ask(fitting(command), StartReply, command_id=start_id(command))
     exchange.connection.transactions.started(reply, message.connector_id)
     return core.StartTransactionConfirmation(
         transaction_id=reply.transaction_id,
@@ -132,7 +132,7 @@ async def start_transaction(exchange: Exchange, message: core.StartTransactionRe
     )
 
 
-async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> Confirmation:
+async def meter_values(exchange: InboundCall, message: core.MeterValuesRequest) -> Confirmation:
     """MV-2: always an empty answer, once the record is durable: a reading that decides nothing, or else a command,
     which carries the readings of its transaction before it."""
     samples, flags = registers(message.meter_value)
@@ -177,7 +177,7 @@ async def meter_values(exchange: Exchange, message: core.MeterValuesRequest) -> 
     return core.MeterValuesConfirmation()
 
 
-async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequest) -> Confirmation:
+async def stop_transaction(exchange: InboundCall, message: core.StopTransactionRequest) -> Confirmation:
     """Command id by content (STOP-4); idTagInfo only for a tag that was sent (STOP-2)."""
     tag = authorization = None
     if message.id_tag:
@@ -215,7 +215,7 @@ async def stop_transaction(exchange: Exchange, message: core.StopTransactionRequ
     return core.StopTransactionConfirmation(id_tag_info=info)
 
 
-async def status_notification(exchange: Exchange, message: core.StatusNotificationRequest) -> Confirmation:
+async def status_notification(exchange: InboundCall, message: core.StatusNotificationRequest) -> Confirmation:
     await exchange.tell(
         ReportStatus(
             tenant=exchange.tenant.id,
@@ -235,7 +235,7 @@ async def status_notification(exchange: Exchange, message: core.StatusNotificati
     return core.StatusNotificationConfirmation()
 
 
-async def data_transfer(exchange: Exchange, message: core.DataTransferRequest) -> Confirmation:
+async def data_transfer(exchange: InboundCall, message: core.DataTransferRequest) -> Confirmation:
     """No vendor is known here: UnknownVendorId, without data."""
     reply = await exchange.ask(
         TransferData(
@@ -254,7 +254,7 @@ async def data_transfer(exchange: Exchange, message: core.DataTransferRequest) -
 def notification(action: str, answer: Confirmation) -> Handler:
     """A notification that is only noted, content as on the wire."""
 
-    async def handle(exchange: Exchange, message: Request) -> Confirmation:
+    async def handle(exchange: InboundCall, message: Request) -> Confirmation:
         timestamp = getattr(message, "timestamp", None)
         await exchange.tell(
             Notify(
@@ -272,7 +272,7 @@ def notification(action: str, answer: Confirmation) -> Handler:
     return handle
 
 
-async def _tariffs(exchange: Exchange, connector_id: int) -> list[JSONObject]:
+async def _tariffs(exchange: InboundCall, connector_id: int) -> list[JSONObject]:
     """The tariffs of a connector as they are now."""
     tenant, listed = exchange.tenant, await exchange.connection.refreshed()
     tariff_ids = _tariff_ids(listed.evses, connector_id, tenant.default_tariff_id)

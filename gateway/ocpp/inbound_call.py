@@ -28,10 +28,10 @@ from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
-from streams.log import LogError, LogUnavailable
+from streams.log import LogError, LogUnavailableError
 
 if TYPE_CHECKING:
-    from gateway.ocpp.connection import Connection
+    from gateway.ocpp.connection import ChargePointConnection
 
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -55,7 +55,7 @@ class RefusedError(Exception):
         self.gone = gone
 
 
-class Exchange:
+class InboundCall:
     """The call being answered, and its number on this connection.
 
     `at` is when it was received, `payload` its bytes, `flags` what was odd about it.
@@ -64,7 +64,12 @@ class Exchange:
     __slots__ = ("_began", "at", "call", "command_id", "connection", "flags", "payload")
 
     def __init__(
-        self, connection: Connection, number: int, at: datetime, payload: bytes, flags: tuple[str, ...]
+        self,
+        connection: ChargePointConnection,
+        number: int,
+        at: datetime,
+        payload: bytes,
+        flags: tuple[str, ...],
     ) -> None:
         self.connection = connection
         self.call = CallNumber(epoch=connection.epoch, number=number)
@@ -219,7 +224,7 @@ class Exchange:
                     result = await attempt(deadline - loop.time())
                 services.health.answered()
                 return result
-            except (LogUnavailable, TimeoutError):
+            except (LogUnavailableError, TimeoutError):
                 if patience is None:
                     services.health.failed(loop.time())
                 await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))

@@ -17,7 +17,7 @@ from commands.base import Meta
 from commands.knocking import MOST_KNOCKS, ReportKnocks
 from domain.knocking import Knock
 from gateway.ocpp.services import Services
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Knocks:
         command = ReportKnocks(tenant=tenant, knocks=tuple(heard.knocks.values()), left_out=heard.left_out)
         try:
             await self._services.bus.tell(command, self._meta(tenant, self._services.clock()))
-        except LogUnavailable:
+        except LogUnavailableError:
             for knock in heard.knocks.values():
                 self._add(tenant, knock)
             self._heard[tenant].left_out += heard.left_out

@@ -14,7 +14,7 @@ from commands.base import Meta
 from commands.charge_point import Disconnect
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ async def end_lost_connections(services: Services, registry: Registry) -> None:
     while True:
         try:
             count = await _end_all(services, registry)
-        except (DirectoryUnavailableError, LogUnavailable):
+        except (DirectoryUnavailableError, LogUnavailableError):
             await asyncio.sleep(_PAUSE)
             continue
         except Exception:

@@ -28,10 +28,10 @@ from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import CallError, CallResult, encode_call
 from protocols.ocpp.message import WireError
 from protocols.ocpp.v16.codec import decode_request
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 
 if TYPE_CHECKING:
-    from gateway.ocpp.connection import Connection
+    from gateway.ocpp.connection import ChargePointConnection
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Outbound:
         "_timer",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ChargePointConnection) -> None:
         self._connection = connection
         self._machine = calls.Outgoing()
         self._numbers = itertools.count(1)
@@ -309,7 +309,7 @@ class Outbound:
         command = OfferCredentials(tenant=tenant, charge_point_id=charge_point_id, password_hash=offered)
         try:
             await connection.services.bus.tell(command, self._meta(command, f"offer|{next(self._numbers)}"))
-        except LogUnavailable:
+        except LogUnavailableError:
             return offered, "the log is away: a new key cannot be kept"
         listed = await connection.refreshed()
         connection.learned(msgspec.structs.replace(listed, alternative_hash=offered))
@@ -343,7 +343,7 @@ class Outbound:
             try:
                 await services.bus.tell(command, meta)
                 return
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 if wait is None:
                     logger.warning("%s could not be told: %s", command_name(command), error)
                     return

@@ -15,14 +15,14 @@ from application.ports import Opener
 from commands.base import Meta
 from domain.charge_point import ReadingTaken
 from domain.values import Carried
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 
 
 async def opened(vault: Opener, sealed: str) -> str:
     """The text, or empty where it cannot be read, now or ever."""
     try:
         plain = await vault.open(sealed) if sealed else None
-    except StoreUnavailable:
+    except StoreUnavailableError:
         return ""
     return "" if plain is None else plain.decode(errors="replace")
 
@@ -59,15 +59,15 @@ class Readings(Protocol):
     """Where readings stand that nobody decides; `streams.following.readings.Readings`."""
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
-        """Returns its offset once it is durable. Raises LogUnavailable."""
+        """Returns its offset once it is durable. Raises LogUnavailableError."""
         ...
 
     async def end(self, charge_point: str) -> int:
-        """The offset behind all readings that may be this charge point's. Raises LogUnavailable."""
+        """The offset behind all readings that may be this charge point's. Raises LogUnavailableError."""
         ...
 
     async def behind(
         self, charge_point: str, transaction_id: int, carried: Carried
     ) -> Sequence[tuple[int, ReadingTaken]]:
-        """The readings of a transaction behind the mark, with their offsets. Raises LogUnavailable."""
+        """The readings of a transaction behind the mark, with their offsets. Raises LogUnavailableError."""
         ...

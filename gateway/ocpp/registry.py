@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from commands.base import Downlink
 from gateway.ocpp import metrics
-from gateway.ocpp.connection import Connection
+from gateway.ocpp.connection import ChargePointConnection
 
 Key = tuple[str, str]
 
@@ -19,7 +19,7 @@ class Registry:
     """Connections by tenant and charge point id."""
 
     def __init__(self, evictions: int, window: float) -> None:
-        self._current: dict[Key, Connection] = {}
+        self._current: dict[Key, ChargePointConnection] = {}
         self._evicted: dict[Key, deque[float]] = {}
         self._evictions = evictions
         self._window = window
@@ -27,13 +27,13 @@ class Registry:
     def __len__(self) -> int:
         return len(self._current)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[ChargePointConnection]:
         return iter(tuple(self._current.values()))
 
-    def get(self, tenant: str, charge_point_id: str) -> Connection | None:
+    def get(self, tenant: str, charge_point_id: str) -> ChargePointConnection | None:
         return self._current.get((tenant, charge_point_id))
 
-    def put(self, connection: Connection, now: float) -> Connection | None:
+    def put(self, connection: ChargePointConnection, now: float) -> ChargePointConnection | None:
         """Make it current; returns the one to be closed as replaced: the older of the two, by epoch."""
         other = self._current.get(connection.key)
         if other is not None and other.epoch > connection.epoch:
@@ -43,7 +43,7 @@ class Registry:
             self._evicted.setdefault(connection.key, deque(maxlen=self._evictions)).append(now)
         return other
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ChargePointConnection) -> None:
         """Forget it, unless another one has taken its place."""
         if self._current.get(connection.key) is connection:
             del self._current[connection.key]

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from commands.base import Downlink
 from gateway.ocpp import metrics
 from gateway.ocpp.admission import OCPP16, Admission, RefusedHandshakeError
-from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, Connection
+from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, ChargePointConnection
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.orphaned_connections import end_lost_connections
@@ -108,7 +108,7 @@ class OcppGateway:
         """A downlink for one of our connections."""
         await self.registry.deliver(downlink)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ChargePointConnection) -> None:
         """Its socket went away before the upgrade was through."""
         self.registry.remove(connection)
         self._later(connection.end("handshake broken off"))
@@ -140,7 +140,7 @@ class OcppGateway:
                 self.lost(connection)
         return None
 
-    def _make_current(self, connection: Connection) -> None:
+    def _make_current(self, connection: ChargePointConnection) -> None:
         replaced = self.registry.put(connection, asyncio.get_running_loop().time())
         if replaced is not None:
             self._later(replaced.close(GONE, "replaced"))
@@ -168,7 +168,7 @@ class OcppGateway:
                 if count % 500 == 499:
                     await asyncio.sleep(0)
 
-    def _sweep(self, connection: Connection, now: float) -> None:
+    def _sweep(self, connection: ChargePointConnection, now: float) -> None:
         options = self._services.options
         silent = now - connection.last_seen
         if connection.answers_pings:
@@ -187,7 +187,7 @@ class OcppGateway:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _ping(connection: Connection) -> None:
+async def _ping(connection: ChargePointConnection) -> None:
     socket = connection.socket
     if socket is None:
         return

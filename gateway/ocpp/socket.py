@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from gateway.ocpp.client_address import BadPreambleError, Proxies, read_preamble
 
 if TYPE_CHECKING:
-    from gateway.ocpp.connection import Connection
+    from gateway.ocpp.connection import ChargePointConnection
 
 
 class ChargePointSocket(ServerConnection):
@@ -31,7 +31,7 @@ class ChargePointSocket(ServerConnection):
         self, protocol: ServerProtocol, server: Server, *, proxies: Proxies | None = None, **options: object
     ) -> None:
         super().__init__(protocol, server, **options)  # type: ignore[arg-type]  # those of websockets' own
-        self.connection: Connection | None = None
+        self.connection: ChargePointConnection | None = None
         self.served = False
         self.address = ""
         self._proxies = proxies or Proxies()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from commands.charge_point import ConnectedReply, Started, TakenOver
+from commands.charge_point import ConnectedReply, StartReply, TakenOver
 from commands.charge_point.readings import CARRIED_EVERY_S, Running
 from domain.charge_point import ReadingTaken
 from domain.values import CallNumber, Carried
@@ -54,7 +54,7 @@ class Transactions:
             running.add(offset, reading)
         self.known[number] = running
 
-    def started(self, reply: Started, connector_id: int) -> None:
+    def started(self, reply: StartReply, connector_id: int) -> None:
         """A start was answered. An answer that was given before, to the same start, says nothing of what is open; and
         what else runs on the connector may be over with it (START-7)."""
         self.clock_offset_s = reply.clock_offset_s

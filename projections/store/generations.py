@@ -36,7 +36,7 @@ from projections.store.port import (
     Put,
     Query,
     ReadStore,
-    StoreUnavailable,
+    StoreUnavailableError,
     Write,
     declared,
 )
@@ -189,7 +189,7 @@ class GenerationStore(_OnGeneration):
         self._wanted: dict[IndexSpec, None] = {}
 
     async def current(self) -> Generation:
-        """As it was at most `FRESH` seconds ago. Raises StoreUnavailable."""
+        """As it was at most `FRESH` seconds ago. Raises StoreUnavailableError."""
         if not self._is_fresh():
             async with self._learning:
                 if not self._is_fresh():
@@ -197,13 +197,13 @@ class GenerationStore(_OnGeneration):
         return self.known
 
     async def newest(self) -> Generation:
-        """As it is now. Raises StoreUnavailable."""
+        """As it is now. Raises StoreUnavailableError."""
         return await self._learn()
 
     async def superseded(self, generation: Generation) -> None:
         """Returns once another generation than this is read; waits while the store is away."""
         while True:
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreUnavailableError):
                 if (await self.current()).number != generation.number:
                     return
             await asyncio.sleep(FRESH)
@@ -235,7 +235,7 @@ class GenerationStore(_OnGeneration):
     async def switch(self, generation: Generation) -> bool:
         """Read this generation from now on; False where a newer one is read already.
 
-        Raises StoreUnavailable where that is not known; it can be called again.
+        Raises StoreUnavailableError where that is not known; it can be called again.
         """
         floors = [[*where, *floor] for where, floor in generation.floors.items()]
         document: Document = {"floors": floors}  # type: ignore[dict-item]

@@ -2,7 +2,7 @@
 
 Writes enter as bulks, one a collection (`mongo_bulk`), positions follow when all of them are acknowledged by the
 majority: after a crash in between the same writes come again and change nothing. It uses no transactions, and nothing
-of pymongo leaves: connection troubles are `StoreUnavailable`, within a few seconds.
+of pymongo leaves: connection troubles are `StoreUnavailableError`, within a few seconds.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from projections.store.port import (
     Query,
     ReadStore,
     StoreError,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     Write,
     declared,
 )
@@ -96,7 +96,7 @@ class MongoReadStore(ReadStore):
                 waitQueueTimeoutMS=5 * wait,
             )
         except (PyMongoError, ValueError) as error:
-            raise StoreRejected(
+            raise StoreRejectedError(
                 f"{self._url} is no MongoDB URL: use mongodb://user:password@host:port/, both percent-encoded"
             ) from error
         self._lost = False
@@ -217,7 +217,7 @@ class MongoReadStore(ReadStore):
                 if error.code == _NO_COLLECTION:
                     return []
                 if error.code in _NO_INDEX:
-                    raise StoreRejected(
+                    raise StoreRejectedError(
                         f"{db}.{collection} has no geo index: declare one with geo_index()"
                     ) from error
                 raise
@@ -301,18 +301,18 @@ class MongoReadStore(ReadStore):
             case BulkWriteError():
                 codes = {wrong["code"] for wrong in error.details["writeErrors"]}
                 if not codes - _RETRY:
-                    return StoreUnavailable(self._url, cause)
-                kind = UniqueViolation if DUPLICATE_KEY in codes else StoreRejected
+                    return StoreUnavailableError(self._url, cause)
+                kind = UniqueViolationError if DUPLICATE_KEY in codes else StoreRejectedError
                 told = error.details["writeErrors"][0]["errmsg"][:300]
                 return kind(f"read store {self._url}: {told}")
             case DuplicateKeyError():
-                return UniqueViolation(f"read store {self._url}: {cause}")
+                return UniqueViolationError(f"read store {self._url}: {cause}")
             case ConnectionFailure() | ExecutionTimeout() | WriteConcernError() | InvalidOperation():
-                return StoreUnavailable(self._url, cause)
+                return StoreUnavailableError(self._url, cause)
             case OperationFailure() if error.code in _RETRY or error.has_error_label("RetryableWriteError"):
-                return StoreUnavailable(self._url, cause)
+                return StoreUnavailableError(self._url, cause)
             case _:
-                return StoreRejected(f"read store {self._url}: {cause}")
+                return StoreRejectedError(f"read store {self._url}: {cause}")
 
 
 def without_credentials(url: str) -> str:

@@ -7,11 +7,11 @@ and a repeat, or an older write that comes late, changes nothing. The top-level 
 those that begin with `_` are the store's; `geo` is a GeoJSON point or null.
 
     StoreError
-    ├── StoreUnavailable    the connection, the server or the disk: try again later
-    │   └── StoreDamaged    what is stored is not what was written: away until a person repairs it
-    ├── StoreRejected       this write or query can never succeed: trying again is useless
-    │   └── UniqueViolation another document holds the same unique fields
-    └── BadCursor           a cursor that this store did not make for this query
+    ├── StoreUnavailableError    the connection, the server or the disk: try again later
+    │   └── StoreDamagedError    what is stored is not what was written: away until a person repairs it
+    ├── StoreRejectedError       this write or query can never succeed: trying again is useless
+    │   └── UniqueViolationError another document holds the same unique fields
+    └── BadCursorError           a cursor that this store did not make for this query
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StoreError(Exception):
     """Whatever a read store can raise."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailableError(StoreError):
     """The store cannot be reached or does not answer in time; `url` names it without credentials."""
 
     def __init__(self, url: str, cause: str) -> None:
@@ -47,19 +47,19 @@ class StoreUnavailable(StoreError):
         self.url = url
 
 
-class StoreDamaged(StoreUnavailable):
+class StoreDamagedError(StoreUnavailableError):
     """A file of the store is damaged; nothing is answered from what is. The line says what to do."""
 
 
-class StoreRejected(StoreError):
+class StoreRejectedError(StoreError):
     """The store can never take this write or answer this query."""
 
 
-class UniqueViolation(StoreRejected):
+class UniqueViolationError(StoreRejectedError):
     """Another document holds the same values in the fields of a unique index."""
 
 
-class BadCursor(StoreError):
+class BadCursorError(StoreError):
     """The cursor is damaged or was made for another query."""
 
 
@@ -288,7 +288,7 @@ def declared(known: Mapping[IndexSpec, None], wanted: Sequence[IndexSpec]) -> di
 class ReadStore(ABC):
     """Read models in databases `chargesphere` and `ocpp_{tenant}`, and what no rebuild may drop in `chargesphere_…`.
 
-    All methods may raise `StoreUnavailable`.
+    All methods may raise `StoreUnavailableError`.
     """
 
     @abstractmethod
@@ -373,7 +373,7 @@ class ReadStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Ends what is open; afterwards every other method raises `StoreUnavailable`."""
+        """Ends what is open; afterwards every other method raises `StoreUnavailableError`."""
 
 
 async def every(store: ReadStore, query: Query) -> AsyncIterator[Document]:

@@ -20,7 +20,7 @@ from projections.store.port import (
     JSON,
     MAX_LIMIT,
     Append,
-    BadCursor,
+    BadCursorError,
     Condition,
     Document,
     Insert,
@@ -29,7 +29,7 @@ from projections.store.port import (
     Query,
     Scalar,
     Sort,
-    StoreRejected,
+    StoreRejectedError,
     Write,
 )
 
@@ -43,13 +43,13 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
 @functools.lru_cache(10_000)
 def check_place(db: str, collection: str) -> None:
-    """Raises `StoreRejected` unless both are names that every adapter can hold."""
+    """Raises `StoreRejectedError` unless both are names that every adapter can hold."""
     if not _DATABASE.fullmatch(db):
-        raise StoreRejected(
+        raise StoreRejectedError(
             f"database {db!r}: use 'chargesphere', 'chargesphere_' and a name, or 'ocpp_' and a tenant id"
         )
     if not _COLLECTION.fullmatch(collection):
-        raise StoreRejected(f"collection {collection!r}: use lower-case letters, digits and '_'")
+        raise StoreRejectedError(f"collection {collection!r}: use lower-case letters, digits and '_'")
 
 
 def is_database(name: str) -> bool:
@@ -58,24 +58,28 @@ def is_database(name: str) -> bool:
 
 
 def check_path(path: str) -> str:
-    """The path itself; raises `StoreRejected` unless it is names joined by dots."""
+    """The path itself; raises `StoreRejectedError` unless it is names joined by dots."""
     if not _PATH.fullmatch(path):
-        raise StoreRejected(f"field path {path!r}: use names of letters, digits, '_' and '-', joined by dots")
+        raise StoreRejectedError(
+            f"field path {path!r}: use names of letters, digits, '_' and '-', joined by dots"
+        )
     return path
 
 
 def check_limit(limit: int) -> int:
-    """The limit itself; raises `StoreRejected` outside 1..500."""
+    """The limit itself; raises `StoreRejectedError` outside 1..500."""
     if not 1 <= limit <= MAX_LIMIT:
-        raise StoreRejected(f"limit {limit}: use 1 to {MAX_LIMIT}")
+        raise StoreRejectedError(f"limit {limit}: use 1 to {MAX_LIMIT}")
     return limit
 
 
 def check_write(write: Write) -> None:
-    """Raises `StoreRejected` where an adapter could not take the write as the port says."""
+    """Raises `StoreRejectedError` where an adapter could not take the write as the port says."""
     check_place(write.db, write.collection)
     if not isinstance(write, Insert) and not 0 <= write.version <= _MAX_INT:
-        raise StoreRejected(f"version {write.version} of {write.collection} {write.id!r}: use 0 to 2**63 - 1")
+        raise StoreRejectedError(
+            f"version {write.version} of {write.collection} {write.id!r}: use 0 to 2**63 - 1"
+        )
     match write:
         case Put(document=document, keep=keep):
             names, fields = keep, document
@@ -84,38 +88,42 @@ def check_write(write: Write) -> None:
         case Append(set=fields, push=push, cap=cap):
             names = tuple(push)
             if cap < 1:
-                raise StoreRejected(f"cap {cap} of {write.collection} {write.id!r}: use 1 or more")
+                raise StoreRejectedError(f"cap {cap} of {write.collection} {write.id!r}: use 1 or more")
             if both := fields.keys() & push.keys():
-                raise StoreRejected(f"fields {sorted(both)} of {write.collection} {write.id!r}: set or push")
+                raise StoreRejectedError(
+                    f"fields {sorted(both)} of {write.collection} {write.id!r}: set or push"
+                )
         case Insert(document=document):
             names, fields = (), document
         case _:
             return
     for name in names:
         if name == "version" or not _NAME.fullmatch(name):
-            raise StoreRejected(f"subtree {name!r} of {write.collection}: use letters, digits, '_' and '-'")
+            raise StoreRejectedError(
+                f"subtree {name!r} of {write.collection}: use letters, digits, '_' and '-'"
+            )
     check_geo(fields.get("geo"))
 
 
 def check_geo(geo: JSON) -> None:
-    """Raises `StoreRejected` unless this is null or a GeoJSON point, longitude before latitude."""
+    """Raises `StoreRejectedError` unless this is null or a GeoJSON point, longitude before latitude."""
     match geo:
         case None:
             return
         case {"type": "Point", "coordinates": [int() | float() as lon, int() | float() as lat]}:
             check_coordinates(lon, lat)
         case _:
-            raise StoreRejected(f"geo {geo!r}: use a GeoJSON point, longitude first, or null")
+            raise StoreRejectedError(f"geo {geo!r}: use a GeoJSON point, longitude first, or null")
 
 
 def check_coordinates(lon: float, lat: float) -> None:
-    """Raises `StoreRejected` outside -180..180 and -90..90 degrees."""
+    """Raises `StoreRejectedError` outside -180..180 and -90..90 degrees."""
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise StoreRejected(f"longitude {lon}, latitude {lat}: use -180..180 and -90..90 degrees")
+        raise StoreRejectedError(f"longitude {lon}, latitude {lat}: use -180..180 and -90..90 degrees")
 
 
 def check_condition(condition: Condition) -> Condition:
-    """The condition itself; raises `StoreRejected` when its value does not suit its operator."""
+    """The condition itself; raises `StoreRejectedError` when its value does not suit its operator."""
     check_path(condition.field)
     value = condition.value
     suits = {
@@ -127,7 +135,7 @@ def check_condition(condition: Condition) -> Condition:
         isinstance(one, int) and abs(one) > _MAX_INT
         for one in (value if isinstance(value, tuple) else (value,))
     ):
-        raise StoreRejected(f"condition {condition.op} on {condition.field}: {value!r} does not suit it")
+        raise StoreRejectedError(f"condition {condition.op} on {condition.field}: {value!r} does not suit it")
     return condition
 
 
@@ -161,16 +169,16 @@ def make_cursor(query: Query, last: Document) -> str:
 
 
 def read_cursor(query: Query) -> list[Scalar] | None:
-    """The sort values that the query's cursor stands behind; raises `BadCursor`."""
+    """The sort values that the query's cursor stands behind; raises `BadCursorError`."""
     if query.cursor is None:
         return None
     try:
         raw = base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4))
         shape, values = msgspec.json.decode(raw, type=tuple[int, list[bool | int | float | str | None]])
     except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
-        raise BadCursor("the cursor is damaged: take next_cursor as it was given") from error
+        raise BadCursorError("the cursor is damaged: take next_cursor as it was given") from error
     if shape != _shape(query) or len(values) != len(ordering(query)):
-        raise BadCursor("the cursor belongs to another query: begin without one")
+        raise BadCursorError("the cursor belongs to another query: begin without one")
     return values
 
 
@@ -194,8 +202,8 @@ def after_prefix(text: str) -> str | None:
 
 
 def check_circle(lon: float, lat: float, radius_m: float) -> float:
-    """The radius, at most half way round the sphere; raises `StoreRejected` for what is no circle."""
+    """The radius, at most half way round the sphere; raises `StoreRejectedError` for what is no circle."""
     check_coordinates(lon, lat)
     if not radius_m >= 0:
-        raise StoreRejected(f"radius {radius_m} m: use 0 or more")
+        raise StoreRejectedError(f"radius {radius_m} m: use 0 or more")
     return min(radius_m, math.pi * EARTH_RADIUS_M)

@@ -34,11 +34,11 @@ from projections.store.port import (
     PositionKey,
     Query,
     ReadStore,
-    StoreDamaged,
+    StoreDamagedError,
     StoreError,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     Write,
     declared,
 )
@@ -72,7 +72,7 @@ _POSITIONS = (
 )
 _REFUSED = (
     DamagedFileError,
-    StoreRejected,
+    StoreRejectedError,
     sqlite3.IntegrityError,
     sqlite3.DataError,
     sqlite3.ProgrammingError,
@@ -223,7 +223,7 @@ class SqliteReadStore(ReadStore):
             if not exists(connection, rows):
                 return []
             if not exists(connection, tree):
-                raise StoreRejected(f"{db}.{collection} has no geo index: declare one with geo_index()")
+                raise StoreRejectedError(f"{db}.{collection} has no geo index: declare one with geo_index()")
             found: dict[str, tuple[float, tuple[Any, ...]]] = {}
             for box in sql.boxes(lon, lat, radius):
                 for x, y, *row in connection.execute(statement, (*box, *clause.values)):
@@ -481,19 +481,19 @@ class SqliteReadStore(ReadStore):
         """Damage with the file and the way out; any other error as it is."""
         return self._files.damaged(db, error) if is_damage(error) else error
 
-    def _unavailable(self, cause: str) -> StoreUnavailable:
-        return StoreUnavailable(f"sqlite:{self._folder}", cause)
+    def _unavailable(self, cause: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"sqlite:{self._folder}", cause)
 
     def _translated(self, error: Exception) -> Exception:
         match error:
             case StoreError():
                 return error
             case _ if is_damage(error):
-                return StoreDamaged(f"sqlite:{self._folder}", str(error))
+                return StoreDamagedError(f"sqlite:{self._folder}", str(error))
             case sqlite3.IntegrityError():
-                return UniqueViolation(f"read store sqlite:{self._folder}: {error}")
+                return UniqueViolationError(f"read store sqlite:{self._folder}: {error}")
             case _ if isinstance(error, _REFUSED):
-                return StoreRejected(f"read store sqlite:{self._folder}: {error}")
+                return StoreRejectedError(f"read store sqlite:{self._folder}: {error}")
             case sqlite3.Error() | OSError():
                 return self._unavailable(str(error) or type(error).__name__)
             case _:

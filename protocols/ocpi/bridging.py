@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from protocols.ocpi import v2_2_1, v2_3_0
-from protocols.ocpi.codec import OcpiInvalid, dump_json, parse_json
+from protocols.ocpi.codec import OcpiInvalidError, dump_json, parse_json
 from protocols.ocpi.shape import Shape, shapes
 from protocols.ocpi.types import JSON, OcpiModel
 from protocols.ocpi.v2_2_1 import enums as enums_2_2_1
@@ -67,7 +67,7 @@ def _must_belong(
         )
 
 
-class _NoPlace(Exception):
+class _NoPlaceError(Exception):
     """An object, or a required part of it, that the other version cannot say."""
 
 
@@ -93,7 +93,7 @@ class _Bridge:
         try:
             carried = self.convert(source, target, dump_json(value), "")
             return Bridged(self._read(target, carried), tuple(self.lost), tuple(self.flagged))
-        except _NoPlace as none:
+        except _NoPlaceError as none:
             return Bridged(None, (*self.lost, Loss("", whole, str(none))), tuple(self.flagged))
 
     def lose(self, path: str, value: JSON, why: str) -> None:
@@ -134,7 +134,7 @@ class _Bridge:
         if not isinstance(value, list):
             try:
                 return self._item(had, has, value, path)
-            except _NoPlace as none:
+            except _NoPlaceError as none:
                 if has.required:
                     raise
                 self.lose(path, value, str(none))
@@ -144,18 +144,18 @@ class _Bridge:
         for index, item in enumerate(value):
             try:
                 items.append(self._item(had, has, item, f"{path}[{index}]"))
-            except _NoPlace as none:
+            except _NoPlaceError as none:
                 why = str(none)
                 self.lose(f"{path}[{index}]", item, why)
         if not items and value and has.required:
-            raise _NoPlace(f"{path} has no entry left: {why}")
+            raise _NoPlaceError(f"{path} has no entry left: {why}")
         return items
 
     def _item(self, had: Shape, has: Shape, value: JSON, path: str) -> JSON:
         if had.model and has.model and isinstance(value, dict):
             return self.convert(had.model, has.model, value, path) if had.name == has.name else value
         if has.closed_enum and value not in [member.value for member in has.closed_enum]:
-            raise _NoPlace(f"{has.name} has no {value}")
+            raise _NoPlaceError(f"{has.name} has no {value}")
         if had.is_open_enum and had.name in self.known and value not in self.known[had.name]:
             if had.name == "TokenType" and value == "EMAID":
                 self.lose(path, value, "2.2.1 has no EMAID: sent as OTHER")
@@ -170,9 +170,9 @@ class _Bridge:
         while True:
             try:
                 return parse_json(target, carried)
-            except OcpiInvalid as error:
+            except OcpiInvalidError as error:
                 if not self.doubtful:
-                    raise _NoPlace(str(error)) from None
+                    raise _NoPlaceError(str(error)) from None
                 near = [entry for entry in self.doubtful if error.path.startswith(entry[2])]
                 holder, name, path = entry = (near or self.doubtful)[-1]
                 self.doubtful.remove(entry)
@@ -275,7 +275,7 @@ def _without_tax(bridge: _Bridge, component: dict[str, JSON], path: str) -> None
 
 def _element_down(bridge: _Bridge, element: dict[str, JSON], path: str) -> None:
     if _for_bookings(element):
-        raise _NoPlace("it is a price for bookings, and 2.2.1 would apply it to every charge")
+        raise _NoPlaceError("it is a price for bookings, and 2.2.1 would apply it to every charge")
 
 
 # --- parties ---------------------------------------------------------------------------------------------

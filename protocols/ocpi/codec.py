@@ -3,8 +3,8 @@
 What enters are bytes of a body, or JSON that is already decoded; what leaves is the object, or one of two errors:
 
     OcpiError
-    ├── NotJson       the bytes are no JSON (RFC 8259): HTTP 400
-    └── OcpiInvalid   everything else: OCPI 2001, with the path of the field
+    ├── NotJsonError       the bytes are no JSON (RFC 8259): HTTP 400
+    └── OcpiInvalidError   everything else: OCPI 2001, with the path of the field
 
 No other exception leaves `parse`. Fractions become `Decimal` and are written back with the same value. Of
 duplicate keys the last one wins. `NaN` and `Infinity` are not JSON. Nothing here knows HTTP or a transport.
@@ -38,11 +38,11 @@ class OcpiError(Exception):
     """What is wrong with a body from outside."""
 
 
-class NotJson(OcpiError):
+class NotJsonError(OcpiError):
     """The bytes are no JSON: the only reason for HTTP 400."""
 
 
-class OcpiInvalid(OcpiError):
+class OcpiInvalidError(OcpiError):
     """A field is missing or wrong: OCPI 2001. `path` is such as `evses[0].connectors[1].id`, "" for the whole."""
 
     def __init__(self, path: str, message: str) -> None:
@@ -50,42 +50,42 @@ class OcpiInvalid(OcpiError):
         self.path = path
         self.message = message
 
-    def under(self, prefix: str) -> OcpiInvalid:
+    def under(self, prefix: str) -> OcpiInvalidError:
         """The same error where the object stands at `prefix` in a larger one."""
         joiner = "" if not self.path or self.path.startswith("[") else "."
-        return OcpiInvalid(f"{prefix}{joiner}{self.path}", self.message)
+        return OcpiInvalidError(f"{prefix}{joiner}{self.path}", self.message)
 
 
 def parse(model: type[M], raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -> M:
-    """The object in a body. Raises `NotJson` or `OcpiInvalid`, nothing else."""
+    """The object in a body. Raises `NotJsonError` or `OcpiInvalidError`, nothing else."""
     return parse_json(model, _decoded(raw, max_bytes))
 
 
 def parse_json(model: type[M], value: object) -> M:
-    """The object in decoded JSON. Binary floats are refused: decode with Decimals. Raises `OcpiInvalid`."""
+    """The object in decoded JSON. Binary floats are refused: decode with Decimals. Raises `OcpiInvalidError`."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise _invalid(error) from None
     except RecursionError:
-        raise OcpiInvalid("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
+        raise OcpiInvalidError("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
 
 
-def parse_each(model: type[M], value: object) -> tuple[tuple[M, ...], tuple[OcpiInvalid, ...]]:
+def parse_each(model: type[M], value: object) -> tuple[tuple[M, ...], tuple[OcpiInvalidError, ...]]:
     """The valid objects of a list, and what is wrong with the others (a client should process the valid ones).
 
-    `value` is decoded JSON; null counts as an empty list. Raises `OcpiInvalid` only where it is no list.
+    `value` is decoded JSON; null counts as an empty list. Raises `OcpiInvalidError` only where it is no list.
     """
     if value is None:
         return (), ()
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise OcpiInvalid("", f"must be an array, got {show(value)}")
+        raise OcpiInvalidError("", f"must be an array, got {show(value)}")
     good: list[M] = []
-    bad: list[OcpiInvalid] = []
+    bad: list[OcpiInvalidError] = []
     for index, item in enumerate(value):
         try:
             good.append(parse_json(model, item))
-        except OcpiInvalid as error:
+        except OcpiInvalidError as error:
             bad.append(error.under(f"[{index}]"))
     return tuple(good), tuple(bad)
 
@@ -120,7 +120,7 @@ def _plain(value: object) -> object:
 
 
 def decode(raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -> JSON:
-    """Decoded JSON with Decimals, at most `MAX_BODY_DEPTH` deep. Raises `NotJson` or `OcpiInvalid`."""
+    """Decoded JSON with Decimals, at most `MAX_BODY_DEPTH` deep. Raises `NotJsonError` or `OcpiInvalidError`."""
     found = _decoded(raw, max_bytes)
     _point_out(found)
     return found
@@ -128,7 +128,7 @@ def decode(raw: bytes | bytearray | memoryview, *, max_bytes: int = MAX_BYTES) -
 
 def _decoded(raw: bytes | bytearray | memoryview, max_bytes: int) -> JSON:
     if len(raw) > max_bytes:
-        raise OcpiInvalid("", f"a body of {len(raw)} bytes is longer than {max_bytes}")
+        raise OcpiInvalidError("", f"a body of {len(raw)} bytes is longer than {max_bytes}")
     try:
         return cast(JSON, _DECODER.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation, RecursionError, ValueError):
@@ -151,11 +151,11 @@ def _decode_slowly(raw: bytes) -> JSON:
             raw.decode(), parse_float=_float, parse_int=_int, parse_constant=_no_constant
         )
     except RecursionError:
-        raise OcpiInvalid("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
+        raise OcpiInvalidError("", f"must not nest deeper than {MAX_BODY_DEPTH}") from None
     except UnicodeDecodeError as error:
-        raise NotJson(f"the body is not UTF-8 (byte {error.start})") from None
+        raise NotJsonError(f"the body is not UTF-8 (byte {error.start})") from None
     except ValueError as error:
-        raise NotJson(f"the body is not JSON: {error}") from None
+        raise NotJsonError(f"the body is not JSON: {error}") from None
     _point_out(found)
     return cast(JSON, found)
 
@@ -176,17 +176,17 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _point_out(value: object, path: tuple[str | int, ...] = ()) -> None:
-    """Raises `OcpiInvalid` for the first value that `to_json` refuses, with its path."""
+    """Raises `OcpiInvalidError` for the first value that `to_json` refuses, with its path."""
     if isinstance(value, _Unreadable):
-        raise OcpiInvalid(_path(path), value.why)
+        raise OcpiInvalidError(_path(path), value.why)
     if isinstance(value, dict | list) and len(path) >= MAX_BODY_DEPTH:
-        raise OcpiInvalid(_path(path), f"must not nest deeper than {MAX_BODY_DEPTH}")
+        raise OcpiInvalidError(_path(path), f"must not nest deeper than {MAX_BODY_DEPTH}")
     if isinstance(value, dict):
         for key, item in value.items():
             try:
                 to_json(key)
             except PydanticCustomError as error:
-                raise OcpiInvalid(_path(path), f"a key {error.message()}") from None
+                raise OcpiInvalidError(_path(path), f"a key {error.message()}") from None
             _point_out(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -195,7 +195,7 @@ def _point_out(value: object, path: tuple[str | int, ...] = ()) -> None:
         try:
             to_json(value)
         except PydanticCustomError as error:
-            raise OcpiInvalid(_path(path), error.message()) from None
+            raise OcpiInvalidError(_path(path), error.message()) from None
 
 
 # --- errors ----------------------------------------------------------------------------------------------
@@ -213,9 +213,9 @@ _MESSAGES: Final[Mapping[str, str]] = {
 }
 
 
-def _invalid(error: ValidationError) -> OcpiInvalid:
+def _invalid(error: ValidationError) -> OcpiInvalidError:
     first = error.errors(include_url=False, include_context=True)[0]
-    return OcpiInvalid(_path(first["loc"]), _message(first))
+    return OcpiInvalidError(_path(first["loc"]), _message(first))
 
 
 def _message(error: ErrorDetails) -> str:

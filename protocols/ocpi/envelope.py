@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from pydantic_core import PydanticCustomError
 
-from protocols.ocpi.codec import OcpiInvalid, dump
+from protocols.ocpi.codec import OcpiInvalidError, dump
 from protocols.ocpi.types import (
     JSON,
     AnyJson,
@@ -123,7 +123,7 @@ class Routing:
 
 
 def read_routing(headers: Mapping[str, str]) -> Routing:
-    """The routing headers, names without case. Raises `OcpiInvalid` for half a pair or a wrong length."""
+    """The routing headers, names without case. Raises `OcpiInvalidError` for half a pair or a wrong length."""
     lower = {name.lower(): value.strip() for name, value in headers.items()}
     return Routing(_pair(lower, TO_COUNTRY_CODE, TO_PARTY_ID), _pair(lower, FROM_COUNTRY_CODE, FROM_PARTY_ID))
 
@@ -144,9 +144,9 @@ def _pair(lower: Mapping[str, str], country_name: str, party_name: str) -> Party
         return None
     for name, value, longest in ((country_name, country, 2), (party_name, party, 3)):
         if not value:
-            raise OcpiInvalid(name, "the two headers of a party come as a pair")
+            raise OcpiInvalidError(name, "the two headers of a party come as a pair")
         if len(value) > longest or not value.isascii() or not value.isprintable():
-            raise OcpiInvalid(
+            raise OcpiInvalidError(
                 name, f"must be printable ASCII of at most {longest} characters, got {show(value)}"
             )
     return PartyId(country or "", party or "")
@@ -166,7 +166,7 @@ class Page:
 
 
 def read_page(query: Mapping[str, str], *, max_limit: int) -> Page:
-    """The page that a query asks for; a limit above `max_limit` is clamped. Raises `OcpiInvalid`."""
+    """The page that a query asks for; a limit above `max_limit` is clamped. Raises `OcpiInvalidError`."""
     return Page(
         offset=_whole(query, "offset", least=0) or 0,
         limit=min(_whole(query, "limit", least=1) or max_limit, max_limit),
@@ -208,7 +208,7 @@ def _whole(query: Mapping[str, str], name: str, *, least: int) -> int | None:
     if value is None:
         return None
     if not (value.isascii() and value.isdigit() and len(value) <= 15 and int(value) >= least):
-        raise OcpiInvalid(name, f"must be a whole number of at least {least}, got {show(value)}")
+        raise OcpiInvalidError(name, f"must be a whole number of at least {least}, got {show(value)}")
     return int(value)
 
 
@@ -219,7 +219,7 @@ def _moment(query: Mapping[str, str], name: str) -> datetime | None:
     try:
         return to_date_time(value)
     except PydanticCustomError as error:
-        raise OcpiInvalid(name, error.message()) from None
+        raise OcpiInvalidError(name, error.message()) from None
 
 
 # --- the Authorization header ----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """PATCH as a law of its own; PUT needs none, as the object in its body replaces the stored one as a whole.
 
 What enters is the decoded JSON of the stored object and of the PATCH, what leaves is the merged object, or
-`OcpiInvalid` (OCPI 2001) and then nothing is applied: neither input is ever changed. The law (chapter 2 of the
+`OcpiInvalidError` (OCPI 2001) and then nothing is applied: neither input is ever changed. The law (chapter 2 of the
 standard, "PATCH", and its silence on the rest):
 
 - `last_updated` must be given (a Terminal needs none);
@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from protocols.ocpi.codec import OcpiInvalid, parse_json
+from protocols.ocpi.codec import OcpiInvalidError, parse_json
 from protocols.ocpi.shape import shapes
 from protocols.ocpi.types import JSON, MAX_DEPTH, OcpiModel, show
 
@@ -39,14 +39,14 @@ def apply_patch(
     *,
     appending: frozenset[str] | None = None,
 ) -> M:
-    """The stored object with the PATCH merged into it. Raises `OcpiInvalid` with a path in the PATCH.
+    """The stored object with the PATCH merged into it. Raises `OcpiInvalidError` with a path in the PATCH.
 
     `appending` names the lists that are extended; by default those of `APPENDING` for this object.
     """
     if not isinstance(patch, dict):
-        raise OcpiInvalid("", f"must be an object, got {show(patch)}")
+        raise OcpiInvalidError("", f"must be an object, got {show(patch)}")
     if model.__name__ not in WITHOUT_LAST_UPDATED and patch.get("last_updated") is None:
-        raise OcpiInvalid("last_updated", "is required in a PATCH")
+        raise OcpiInvalidError("last_updated", "is required in a PATCH")
     if appending is None:
         appending = APPENDING.get(model.__name__, frozenset())
     plain = {name: value for name, value in patch.items() if name not in appending}
@@ -59,7 +59,7 @@ def apply_patch(
         lengths[name] = len(earlier)
     try:
         return parse_json(model, merged)
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         raise _in_the_patch(error, lengths) from None
 
 
@@ -67,7 +67,7 @@ def _list(name: str, value: JSON) -> list[JSON]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise OcpiInvalid(name, f"must be an array, got {show(value)}")
+        raise OcpiInvalidError(name, f"must be an array, got {show(value)}")
     return value
 
 
@@ -79,7 +79,7 @@ def _merge(
     depth: int,
 ) -> dict[str, JSON]:
     if depth >= MAX_DEPTH:
-        raise OcpiInvalid(path, f"must not nest deeper than {MAX_DEPTH}")
+        raise OcpiInvalidError(path, f"must not nest deeper than {MAX_DEPTH}")
     known = shapes(model) if model else {}
     merged = dict(stored)
     for name, value in patch.items():
@@ -87,7 +87,7 @@ def _merge(
         shape = known.get(name)
         if value is None:
             if shape and shape.required:
-                raise OcpiInvalid(here, "is required, null cannot clear it")
+                raise OcpiInvalidError(here, "is required, null cannot clear it")
             merged.pop(name, None)
         elif isinstance(value, dict):
             before = merged.get(name)
@@ -98,10 +98,10 @@ def _merge(
     return merged
 
 
-def _in_the_patch(error: OcpiInvalid, lengths: Mapping[str, int]) -> OcpiInvalid:
+def _in_the_patch(error: OcpiInvalidError, lengths: Mapping[str, int]) -> OcpiInvalidError:
     """The error with the index of an appended entry as it stands in the PATCH."""
     found = re.match(r"(\w+)\[(\d+)\]", error.path)
     if found is None or found[1] not in lengths or int(found[2]) < lengths[found[1]]:
         return error
     index = int(found[2]) - lengths[found[1]]
-    return OcpiInvalid(f"{found[1]}[{index}]{error.path[found.end() :]}", error.message)
+    return OcpiInvalidError(f"{found[1]}[{index}]{error.path[found.end() :]}", error.message)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from protocols.ocpp.message import ErrorCode, Part, WireError
 from protocols.ocpp.model import FieldModel, Kind, PartModel, model_of
-from protocols.ocpp.scalars import Leniency, Refused, Scalar, read_lenient, read_strict, wrong_type
+from protocols.ocpp.scalars import Leniency, RefusedValueError, Scalar, read_lenient, read_strict, wrong_type
 
 P = TypeVar("P", bound=Part)
 
@@ -25,7 +25,7 @@ _MAX_FLAGS: Final = 50
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}", re.ASCII)
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     """A refusal on its way up, now with its place."""
 
     def __init__(self, error: WireError) -> None:
@@ -48,7 +48,7 @@ def read(
     reader = _Reader(leniency, received_at, snake)
     try:
         message = reader.part(model_of(part), value, "$")
-    except _Stop as stop:
+    except _StopError as stop:
         return stop.error
     assert isinstance(message, part)
     return message, reader.all_flags()
@@ -84,7 +84,7 @@ class _Reader:
         name = key if isinstance(key, str) and _PLAIN.fullmatch(key) else "?"
         if self._leniency is None:
             description = f"there is an unknown field in {path}"
-            raise _Stop(WireError(ErrorCode.FORMATION_VIOLATION, description, f"{path}.{name}"))
+            raise _StopError(WireError(ErrorCode.FORMATION_VIOLATION, description, f"{path}.{name}"))
         self._flag(f"{path}.{name}", "unknown field dropped")
 
     def _field(
@@ -93,7 +93,9 @@ class _Reader:
         try:
             if name not in value:
                 if field.required:
-                    raise _stop(Refused(ErrorCode.PROTOCOL_ERROR, "a required field is missing"), path)
+                    raise _stop(
+                        RefusedValueError(ErrorCode.PROTOCOL_ERROR, "a required field is missing"), path
+                    )
                 return None
             given = value[name]
             if self._leniency is not None and not field.required and self._blank(field, given):
@@ -102,7 +104,7 @@ class _Reader:
             if field.many:
                 return self._list(field, given, model, path)
             return self._item(field, given, path)
-        except _Stop as stop:
+        except _StopError as stop:
             if self._leniency is None:
                 raise
             if field.required:
@@ -135,14 +137,14 @@ class _Reader:
         for index, item in enumerate(value):
             try:
                 items.append(self._item(field, item, f"{path}[{index}]"))
-            except _Stop as stop:
+            except _StopError as stop:
                 if whole:
                     raise
                 self._flag(stop.error.path, f"item dropped: {_without_place(stop.error)}")
         if len(items) < field.min_items:
             if not lenient:
                 what = f"the list has fewer than {field.min_items} items"
-                raise _stop(Refused(ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, what), path)
+                raise _stop(RefusedValueError(ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, what), path)
             self._flag(path, "empty list")
         return tuple(items)
 
@@ -155,7 +157,7 @@ class _Reader:
             if self._leniency is None:
                 return read_strict(field, value)
             scalar, note = read_lenient(field, value, self._leniency)
-        except Refused as refused:
+        except RefusedValueError as refused:
             raise _stop(refused, path) from None
         if note is not None:
             self._flag(path, note)
@@ -168,8 +170,8 @@ class _Reader:
             self._unsaid += 1
 
 
-def _stop(refused: Refused, path: str) -> _Stop:
-    return _Stop(WireError(refused.code, f"{refused.what} at {path}", path))
+def _stop(refused: RefusedValueError, path: str) -> _StopError:
+    return _StopError(WireError(refused.code, f"{refused.what} at {path}", path))
 
 
 def _without_place(error: WireError) -> str:

@@ -1,7 +1,7 @@
 """Single values as charge points write them, strictly and leniently (J-24 to J-26).
 
 In: a value from JSON and a `FieldModel`. Out: the typed value and, where it had to be coerced, a note that says how;
-or `Refused`. Floats never come in: JSON numbers are `int` or `Decimal`.
+or `RefusedValueError`. Floats never come in: JSON numbers are `int` or `Decimal`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
 _TENTH = Decimal("0.1")
 
 
-class Refused(Exception):
+class RefusedValueError(Exception):
     """Internal: a value that cannot be read. Never leaves the package."""
 
     def __init__(self, code: ErrorCode, what: str) -> None:
@@ -50,12 +50,12 @@ class Leniency(msgspec.Struct, frozen=True):
     stand_ins: Mapping[type, Mapping[str, object]] = {}
 
 
-def wrong_type(what: str) -> Refused:
-    return Refused(ErrorCode.TYPE_CONSTRAINT_VIOLATION, what)
+def wrong_type(what: str) -> RefusedValueError:
+    return RefusedValueError(ErrorCode.TYPE_CONSTRAINT_VIOLATION, what)
 
 
-def wrong_value(what: str) -> Refused:
-    return Refused(ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, what)
+def wrong_value(what: str) -> RefusedValueError:
+    return RefusedValueError(ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, what)
 
 
 def one_decimal(value: int | Decimal) -> bool:
@@ -111,7 +111,7 @@ def read_lenient(field: FieldModel, value: object, leniency: Leniency) -> tuple[
     """The value, coerced where its meaning is not in doubt. Raises Refused."""
     try:
         return read_strict(field, value), None
-    except Refused as refused:
+    except RefusedValueError as refused:
         match field.kind:
             case Kind.TEXT | Kind.URI:
                 return _any_text(value, refused)
@@ -169,7 +169,7 @@ def _within_years(moment: datetime) -> datetime:
     return moment
 
 
-def _any_text(value: object, refused: Refused) -> tuple[str, Note]:
+def _any_text(value: object, refused: RefusedValueError) -> tuple[str, Note]:
     if isinstance(value, bool):
         return ("true" if value else "false"), "boolean read as text"
     if isinstance(value, int | Decimal) and Decimal(value).is_finite():
@@ -179,7 +179,7 @@ def _any_text(value: object, refused: Refused) -> tuple[str, Note]:
     raise refused
 
 
-def _any_number(value: object, refused: Refused) -> Decimal:
+def _any_number(value: object, refused: RefusedValueError) -> Decimal:
     """A JSON number, or a text that is one, of at most 19 digits before the point."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = Decimal(value.strip())
@@ -191,7 +191,7 @@ def _any_number(value: object, refused: Refused) -> Decimal:
     return number
 
 
-def _any_boolean(value: object, refused: Refused) -> bool:
+def _any_boolean(value: object, refused: RefusedValueError) -> bool:
     known = {"true": True, "1": True, "false": False, "0": False}
     found = known.get(str(value).strip().lower()) if isinstance(value, str | int) else None
     if found is None:
@@ -199,7 +199,7 @@ def _any_boolean(value: object, refused: Refused) -> bool:
     return found
 
 
-def _any_instant(value: object, refused: Refused) -> tuple[datetime, Note]:
+def _any_instant(value: object, refused: RefusedValueError) -> tuple[datetime, Note]:
     if not isinstance(value, str) or len(value) > 64:
         raise refused
     notes = []
@@ -221,7 +221,7 @@ def _any_instant(value: object, refused: Refused) -> tuple[datetime, Note]:
 
 
 def _any_member(
-    field: FieldModel, value: object, leniency: Leniency, refused: Refused
+    field: FieldModel, value: object, leniency: Leniency, refused: RefusedValueError
 ) -> tuple[Scalar, Note]:
     assert field.enum is not None
     if not isinstance(value, str):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from commands.base import Command, Meta
 from streams.deciding.channel import Channel
-from streams.log import Log, LogError, LogUnavailable, Record, TopicPartition
+from streams.log import Log, LogError, LogUnavailableError, Record, TopicPartition
 from streams.log.batching import portions
 from streams.log.envelope import CommandRecord, Reply, ReplyTo, raw, record
 from streams.log.topology import commands_topic, partition_of
@@ -40,7 +40,7 @@ class CommandBus:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def tell(self, command: Command, meta: Meta) -> None:
-        """Raises LogUnavailable: whether the command will be decided is then unknown."""
+        """Raises LogUnavailableError: whether the command will be decided is then unknown."""
         done = self._wait(command, meta, None)
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class CommandBus:
         await done
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        """The decision's reply, refusals included. Raises LogUnavailable when none comes in time."""
+        """The decision's reply, refusals included. Raises LogUnavailableError when none comes in time."""
         reply_to, future = self._channel.expect()
         try:
             async with asyncio.timeout(timeout or self._patience):
@@ -60,7 +60,7 @@ class CommandBus:
                 await done
                 return await future
         except TimeoutError:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"no decision on {meta.command_id} in {timeout or self._patience:g} s"
             ) from None
         finally:
@@ -106,7 +106,7 @@ class CommandBus:
                         if not one.done.done():  # its caller may have gone
                             one.done.set_result(None)
         finally:
-            _fail(left, LogUnavailable(f"an append to {place.topic}[{place.partition}] was broken off"))
+            _fail(left, LogUnavailableError(f"an append to {place.topic}[{place.partition}] was broken off"))
 
 
 def _fail(commands: Iterable[_Waiting], error: LogError) -> None:

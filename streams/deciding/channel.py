@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from commands.base import Downlink
-from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.batching import append_all
 from streams.log.envelope import Reply, ReplyTo, encode
 from streams.log.topology import DOWNLINKS, REPLIES, partition_of
@@ -120,7 +120,7 @@ class LogChannel(Channel):
         reader = self._log.reader()
         try:
             while True:
-                with contextlib.suppress(LogUnavailable):
+                with contextlib.suppress(LogUnavailableError):
                     await reader.assign(await self._log.ends(places))
                     break
                 await asyncio.sleep(0.2)
@@ -128,7 +128,7 @@ class LogChannel(Channel):
             while True:
                 try:
                     batches = await reader.poll(1.0, 2000)
-                except LogUnavailable as error:
+                except LogUnavailableError as error:
                     logger.warning("replies: %s", error)
                     await asyncio.sleep(0.2)
                     continue

@@ -21,7 +21,7 @@ from commands.base import Area
 from streams.deciding.checkpoints import CHECKPOINT_KEY, Checkpoint
 from streams.deciding.partition import Partition, Rules
 from streams.deciding.states import UnreadableStateError
-from streams.log import Log, LogDamaged, LogUnavailable, Record, Stored, TopicPartition, stored_as
+from streams.log import Log, LogDamagedError, LogUnavailableError, Record, Stored, TopicPartition, stored_as
 from streams.log.envelope import (
     VERSION,
     Claim,
@@ -99,7 +99,7 @@ class Claims:
     async def claim(self, places: Places, position: int, *, trust_states: bool = True) -> Claimed:
         """Append a claim and fold up to it; `position` is the group's in the commands topic.
 
-        Raises LostError, LogUnavailable, and what halts a partition: DamagedRecordError, UnknownEventError.
+        Raises LostError, LogUnavailableError, and what halts a partition: DamagedRecordError, UnknownEventError.
         """
         commands_from = -1
         while True:
@@ -201,12 +201,12 @@ class Claims:
         """The keys in the state topic; none where it is damaged: whoever loads it next folds anew too."""
         try:
             return _standing(await newest(self._log, places.states))
-        except LogDamaged:
+        except LogDamagedError:
             return []
 
     async def look_up(self, places: Places, partition: Partition, id: str) -> None:
         """Fold one aggregate, of which the partition knows nothing, from the partition's beginning. Raises
-        LogUnavailable and what halts a partition."""
+        LogUnavailableError and what halts a partition."""
         alone = Partition(self._rules, self._hot)
         key = id.encode()
         async with contextlib.aclosing(stretch(self._log, places.events, 0, partition.folded)) as batches:
@@ -231,7 +231,7 @@ class Claims:
                     if count % 200 == 0:
                         await asyncio.sleep(0)  # connections of this process are served meanwhile
         if partition.folded <= until:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"{places.events.topic}[{places.number}] could be read up to {partition.folded}, not to {until}"
             )
         if partition.fence.epoch > until:

@@ -32,9 +32,9 @@ from streams.following.backlog import Backlog
 from streams.log import (
     Listener,
     Log,
-    LogDamaged,
-    LogShortened,
-    LogUnavailable,
+    LogDamagedError,
+    LogShortenedError,
+    LogUnavailableError,
     Position,
     Record,
     Stored,
@@ -134,16 +134,16 @@ class Decider(Listener):
             while True:
                 try:
                     records = await member.poll(1.0, 2000)
-                except LogShortened as error:
+                except LogShortenedError as error:
                     for place in error.places:
                         if (shortened := self._lanes.get(place)) is not None:
                             shortened.backlog.shortened()
                     continue
-                except LogUnavailable as error:
+                except LogUnavailableError as error:
                     logger.warning("decider: %s", error)
                     await asyncio.sleep(0.5)
                     continue
-                except LogDamaged as error:
+                except LogDamagedError as error:
                     self._halt_damaged(error)
                     continue
                 for task in tasks:
@@ -161,7 +161,7 @@ class Decider(Listener):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(LogUnavailable, TimeoutError):
+            with contextlib.suppress(LogUnavailableError, TimeoutError):
                 await asyncio.wait_for(self._commit(member.commit), 2)
             await self.lost(frozenset(self._lanes))
             await member.close()
@@ -223,11 +223,11 @@ class Decider(Listener):
             except UnreadableStateError as error:
                 lane.trusts_states = False
                 logger.warning("%s[%d] is folded from its beginning: %s", *lane.places.events, error)
-            except (LostError, LogUnavailable) as error:
+            except (LostError, LogUnavailableError) as error:
                 logger.warning("%s[%d] is claimed again: %s", *lane.places.commands, error)
                 await asyncio.sleep(wait)
-                wait = min(wait * 2, 2.0) if isinstance(error, LogUnavailable) else 0.5
-            except LogDamaged as error:
+                wait = min(wait * 2, 2.0) if isinstance(error, LogUnavailableError) else 0.5
+            except LogDamagedError as error:
                 if error.place != lane.places.states or not lane.trusts_states:
                     self._halt(lane, str(error))
                     return
@@ -248,7 +248,7 @@ class Decider(Listener):
         lane.halted = why
         lane.backlog.clear()
 
-    def _halt_damaged(self, error: LogDamaged) -> None:
+    def _halt_damaged(self, error: LogDamagedError) -> None:
         lane = None if error.place is None else self._lanes.get(error.place)
         if lane is None:
             raise error
@@ -350,7 +350,7 @@ class Decider(Listener):
         """That nobody has claimed the partition before this offset, at which the log has taken what we decided.
 
         As a rule it is the next one. What came in between is read: a decider that had lost the partition may have
-        written it, or one that has claimed it. Raises LostError, LogUnavailable, and what halts a partition.
+        written it, or one that has claimed it. Raises LostError, LogUnavailableError, and what halts a partition.
         """
         if offset < partition.folded:
             raise LostError(
@@ -411,7 +411,7 @@ class Decider(Listener):
                 await self._log.append(
                     *lane.places.commands, [_timer_record(told, now) for told in due[start : start + 200]]
                 )
-        except LogUnavailable as error:
+        except LogUnavailableError as error:
             logger.warning("timers: %s", error)
             partition.ask_again(due)
 
@@ -420,7 +420,7 @@ class Decider(Listener):
             await asyncio.sleep(self._commit_every)
             try:
                 await self._commit(commit)
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("decider: %s", error)
 
     async def _commit(self, commit: Commit) -> None:

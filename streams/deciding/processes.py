@@ -23,7 +23,7 @@ from streams.following.facts import Fact, HaltError, received_at
 from streams.following.follower import Follower
 from streams.following.readings import completed
 from streams.following.replay import facts_of, places
-from streams.log import Listener, Log, LogUnavailable, Member, Record, TopicPartition
+from streams.log import Listener, Log, LogUnavailableError, Member, Record, TopicPartition
 from streams.log.batching import append_all
 from streams.log.envelope import (
     CommandRecord,
@@ -171,7 +171,7 @@ class Processes:
         All of it may come twice; the first decision is the decision. What followed from facts that are older than
         commands are kept had been decided. Partitions that ask while the events are read
         for others are served together afterwards: where every topic has lost its end, that is a few readings of the
-        events and not one for each. Raises LogUnavailable.
+        events and not one for each. Raises LogUnavailableError.
         """
         self._asked[target] = since
         try:
@@ -199,7 +199,7 @@ class Processes:
                         continue
                     try:
                         await self._commands([fact], out)
-                    except (UnknownEventError, DamagedRecordError, LogUnavailable):
+                    except (UnknownEventError, DamagedRecordError, LogUnavailableError):
                         raise
                     except Exception:
                         # Its aggregate is parked: what it lacks is sent when that is tried again.

@@ -26,7 +26,7 @@ from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, Retry
 from streams.deciding.bus import CommandBus
 from streams.following.facts import Fact
 from streams.following.sink import MOST_IN_ALL, Sink
-from streams.log import Log, LogUnavailable, TopicPartition
+from streams.log import Log, LogUnavailableError, TopicPartition
 from streams.log.envelope import select_events
 
 logger = logging.getLogger(__name__)
@@ -241,6 +241,6 @@ class Deliveries(Generic[Content]):
         )
         try:
             await self._bus.tell(command, follow)
-        except LogUnavailable as error:
+        except LogUnavailableError as error:
             # The lease ends and the attempt is repeated: the partner gets the same id and body again.
             logger.warning("the outcome of an attempt was not recorded: %s", error)

@@ -26,12 +26,12 @@ from faust.exceptions import ProducerSendError
 from commands.base import Area
 from domain.aggregate import EventRegistry, UnknownEventError
 from projections.base import View
-from projections.store import ReadStore, StoreUnavailable
+from projections.store import ReadStore, StoreUnavailableError
 from streams.faust.epochs import Epochs
-from streams.faust.rows import Change, Outcome, RowProjector
+from streams.faust.rows import BatchOutcome, Change, RowProjector
 from streams.faust.transport import SparingTransport, has_failed
 from streams.following.facts import TransientError
-from streams.log import Log, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, decode_events
 from streams.log.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
 
@@ -127,7 +127,7 @@ class FaustProjector:
             try:
                 await self._epochs.find(places)
                 break
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("faust waits: %s", error)
         bind_to_running_loop(self.app)
         self.app.finalize()
@@ -198,12 +198,12 @@ class FaustProjector:
         except ProducerSendError as error:
             logger.warning("faust keeps no row of %s: %s", key.decode(), error)
 
-    async def _project(self, changes: Sequence[Change], table: Any) -> Outcome:
+    async def _project(self, changes: Sequence[Change], table: Any) -> BatchOutcome:
         """Nothing is lost while the store is away: the same batch comes again."""
         while True:
             try:
                 return await self._projector.project(changes, lambda id: table.data.get(id.encode()))
-            except (StoreUnavailable, TransientError) as error:
+            except (StoreUnavailableError, TransientError) as error:
                 logger.warning("faust waits: %s", error)
             except Exception:
                 logger.exception("faust fails, tried again")
@@ -225,7 +225,7 @@ class FaustProjector:
         while True:
             try:
                 return _Admitted(event, stored.partition, await self._changes(stored))
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("faust waits: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             except (UnknownEventError, DamagedRecordError) as error:

@@ -43,7 +43,7 @@ class _Course:
 
 
 class Epochs:
-    """`find` the places that are read, then `admit` their records. Both raise LogUnavailable."""
+    """`find` the places that are read, then `admit` their records. Both raise LogUnavailableError."""
 
     def __init__(self, log: Log, group: str) -> None:
         self._log = log

@@ -51,7 +51,7 @@ class _Written(NamedTuple):
 
 
 @dataclass(slots=True)
-class Outcome:
+class BatchOutcome:
     """What a batch made: the rows that moved, encoded, None for those that leave the table, and how many events
     changed nothing."""
 
@@ -77,15 +77,15 @@ class RowProjector:
         self._last = {event for views in self._views.values() for view in views for event in view.last}
         self._decoded: OrderedDict[str, tuple[bytes, Row]] = OrderedDict()
 
-    async def project(self, changes: Sequence[Change], held: Callable[[str], bytes | None]) -> Outcome:
+    async def project(self, changes: Sequence[Change], held: Callable[[str], bytes | None]) -> BatchOutcome:
         """Write what follows from the changes; `held` is the table: an aggregate's row, encoded.
 
-        The rows of the outcome were written, and belong into the table. Raises StoreUnavailable and TransientError
-        while the store is away: nothing may be acknowledged then.
+        The rows of the outcome were written, and belong into the table. Raises StoreUnavailableError and
+        TransientError while the store is away: nothing may be acknowledged then.
         """
         rows = {id: row for id in _aggregates(changes) if (row := self._taken(id, held(id))) is not None}
         rows.update(await self._resynchronised(changes, rows))
-        outcome = Outcome()
+        outcome = BatchOutcome()
         moved: dict[str, bool] = {}
         """Whether the last event that moved it is one after which no more is expected."""
         written: dict[str, dict[str, _Written]] = {}

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from streams.log import Log, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 
 MOST = 10_000
 READ_SECONDS = 1.0
@@ -104,7 +104,8 @@ class Backlog:
         self._some.set()
 
     async def wait(self) -> None:
-        """Until there may be something, or somebody wakes us; fetches what was left out. Raises LogUnavailable."""
+        """Until there may be something, or somebody wakes us; fetches what was left out. Raises
+        LogUnavailableError."""
         await self._some.wait()
         if not self._queue and self._missed >= 0:
             await self._fetch()
@@ -136,7 +137,7 @@ class Backlog:
             await reader.assign({place: offset})
             batch = (await reader.poll(READ_SECONDS, self._most)).get(place, ())
             if not batch and offset < (await self._log.ends([place]))[place]:
-                raise LogUnavailable(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
+                raise LogUnavailableError(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
         finally:
             await reader.close()
         return batch

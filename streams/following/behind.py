@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from streams.log import Log, LogDamaged, LogUnavailable, Reader, Stored, TopicPartition
+from streams.log import Log, LogDamagedError, LogUnavailableError, Reader, Stored, TopicPartition
 
 IDLE_SECONDS = 5.0
 """After so long without a question the reader is closed."""
@@ -56,7 +56,7 @@ class Behind:
             self._fail(error)
         finally:
             self._task = None
-            self._fail(LogUnavailable("the reading was broken off"))
+            self._fail(LogUnavailableError("the reading was broken off"))
             await reader.close()
 
     async def _anybody_asks(self) -> bool:
@@ -78,7 +78,7 @@ class Behind:
         while asked:
             try:
                 polled = await reader.poll(READ_SECONDS, POLLED)
-            except LogDamaged as error:
+            except LogDamagedError as error:
                 if error.place not in asked:
                     raise
                 self._answer(error.place, asked.pop(error.place), error)
@@ -91,7 +91,7 @@ class Behind:
                 self._answer(place, asked.pop(place), batch)
             if not polled and asked:
                 place, (offset, _) = next(iter(asked.items()))
-                raise LogUnavailable(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
+                raise LogUnavailableError(f"{place.topic}[{place.partition}]@{offset} cannot be read again")
 
     def _answer(self, place: TopicPartition, question: Question, found: Sequence[Stored] | Exception) -> None:
         """Unless nobody waits for it any more."""

@@ -20,9 +20,9 @@ from streams.following.sink import MOST_WAITING, Lane, Sink, Standing, Start
 from streams.log import (
     Listener,
     Log,
-    LogDamaged,
-    LogShortened,
-    LogUnavailable,
+    LogDamagedError,
+    LogShortenedError,
+    LogUnavailableError,
     Member,
     Position,
     TopicPartition,
@@ -90,7 +90,7 @@ class Group(Listener):
                 task.cancel()
             try:
                 await asyncio.gather(*beside, return_exceptions=True)
-                with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
+                with contextlib.suppress(LogUnavailableError, TransientError, TimeoutError):
                     await asyncio.wait_for(self._finish(member), 2)
             finally:
                 # Whatever else fails: a member that stays open would hand on to us what it is given.
@@ -111,13 +111,13 @@ class Group(Listener):
     async def _read(self, member: Member) -> None:
         try:
             records = await member.poll(1.0, 2000)
-        except LogShortened as error:
+        except LogShortenedError as error:
             for sink in self.sinks:
                 sink.shortened(error.places)
-        except LogUnavailable as error:
+        except LogUnavailableError as error:
             logger.warning("%s: %s", self.group, error)
             await asyncio.sleep(0.5)
-        except LogDamaged as error:
+        except LogDamagedError as error:
             if error.place not in self._begins:
                 raise
             for sink in self.sinks:
@@ -186,7 +186,7 @@ class Group(Listener):
                         sink.settled(place, offset)
             except Exception as error:
                 # Whatever it is, nobody would miss us: positions and what is kept back would stand still in silence.
-                if isinstance(error, LogUnavailable | TransientError):
+                if isinstance(error, LogUnavailableError | TransientError):
                     logger.warning("%s: %s", self.group, error)
                 else:
                     logger.exception("%s cannot commit", self.group)

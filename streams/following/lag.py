@@ -27,10 +27,10 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from commands.base import Area
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 from projections.store.generations import Generation
 from streams.following.follower import standing
-from streams.log import LogUnavailable, Position, TopicPartition
+from streams.log import LogUnavailableError, Position, TopicPartition
 from streams.log.envelope import LATE
 from streams.log.topology import FAUST, PARTITIONS, commands_topic, events_topic
 
@@ -96,7 +96,7 @@ class Generations(Protocol):
     known: Generation
 
     async def newest(self) -> Generation:
-        """Asked anew; `known` is the same then. Raises StoreUnavailable."""
+        """Asked anew; `known` is the same then. Raises StoreUnavailableError."""
         ...
 
 
@@ -151,7 +151,7 @@ class Lag:
             try:
                 await self.sample()
                 away = False
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 if not away:
                     logger.warning("the lag is not known: %s", error)
                 away = True
@@ -161,7 +161,7 @@ class Lag:
                     await self._wanted.wait()
 
     async def sample(self) -> None:
-        """Learn how far everybody is, now. Raises LogUnavailable."""
+        """Learn how far everybody is, now. Raises LogUnavailableError."""
         groups: dict[str, list[TopicPartition]] = {}
         for area in Area:
             groups.setdefault(DECIDER, []).extend(_places(commands_topic(area)))
@@ -259,13 +259,13 @@ class Lag:
         """Asked after the positions: none of them is of a newer one. None while the store is away."""
         try:
             return await self._generations.newest()
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return None
 
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         """`projected_until` once it is `moment` or later, or after `patience` seconds as far as it is.
 
-        Raises LogUnavailable where it is not known.
+        Raises LogUnavailableError where it is not known.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -275,7 +275,7 @@ class Lag:
                     await sampled.wait()
         until = self.projected_until(area)
         if until is None:
-            raise LogUnavailable(f"it is not known up to when {area.value}s can be read")
+            raise LogUnavailableError(f"it is not known up to when {area.value}s can be read")
         return until
 
 

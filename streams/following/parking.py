@@ -73,7 +73,7 @@ def parked(waiting: Waiting) -> dict[str, Parked]:
 
 
 class Parking:
-    """The parked aggregates of every group. All methods raise LogUnavailable; those that read raise
+    """The parked aggregates of every group. All methods raise LogUnavailableError; those that read raise
     DamagedRecordError and NewerReleaseError."""
 
     def __init__(self, log: Log) -> None:

@@ -25,7 +25,7 @@ from domain.charge_point import (
     TransactionSuperseded,
 )
 from domain.values import Carried
-from streams.log import Log, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, Reading, decode_entry, raw, record
 from streams.log.ranges import BATCH, stretch
 from streams.log.topology import partition_of, readings_topic
@@ -98,19 +98,19 @@ class Readings:
         self._answering: dict[TopicPartition, asyncio.Task[None]] = {}
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
-        """Returns its offset once it is durable. Raises LogUnavailable: whether it was taken is then unknown."""
+        """Returns its offset once it is durable. Raises LogUnavailableError: whether it was taken is then unknown."""
         id = reading.originator_id
         value = Reading(aggregate=id, meta=meta, event=raw(reading))
         [offset] = await self._log.append(TOPIC, partition_of(id), [record(id, value, meta.tenant)])
         return offset
 
     async def end(self, charge_point: str) -> int:
-        """The offset behind the last reading of this charge point's partition. Raises LogUnavailable."""
+        """The offset behind the last reading of this charge point's partition. Raises LogUnavailableError."""
         place = _place(charge_point)
         return (await self._log.ends([place]))[place]
 
     async def behind(self, charge_point: str, transaction_id: int, carried: Carried) -> Sequence[Found]:
-        """The readings of a transaction behind the mark, in order. Raises LogUnavailable, LogDamaged,
+        """The readings of a transaction behind the mark, in order. Raises LogUnavailableError, LogDamagedError,
         DamagedRecordError, UnknownEventError.
 
         Whoever asks while their partition is read shares the next reading: a herd that comes back costs a few.
@@ -140,12 +140,12 @@ class Readings:
             del self._answering[place]
             for _, answer in (*asked, *self._asked.pop(place, ())):
                 if not answer.done():
-                    answer.set_exception(LogUnavailable("the reading was broken off"))
+                    answer.set_exception(LogUnavailableError("the reading was broken off"))
 
 
 async def _look(log: Log, events: EventRegistry, place: TopicPartition, searches: Sequence[_Search]) -> None:
     """All of one partition. Where it has lost its end since a mark was set, it is read from the mark's time on.
-    Raises LogUnavailable, LogDamaged.
+    Raises LogUnavailableError, LogDamagedError.
     """
     end = (await log.ends([place]))[place]
     near: list[_Search] = []

@@ -28,7 +28,7 @@ async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact
 
 async def facts_of(log: Log, every: Sequence[TopicPartition]) -> AsyncGenerator[Sequence[Fact], None]:
     """The admitted decisions of all these partitions by one reader, in order within a partition, up to where they end
-    now. It never stops short: raises LogUnavailable."""
+    now. It never stops short: raises LogUnavailableError."""
     fences = {place: Fence() for place in every}
     async with contextlib.aclosing(stretches(log, dict.fromkeys(every, 0))) as batches:
         async for place, batch in batches:

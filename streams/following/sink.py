@@ -26,7 +26,7 @@ from streams.following.backlog import Backlog
 from streams.following.behind import Behind
 from streams.following.facts import Fact, HaltError, TransientError, admitted
 from streams.following.parking import Parked, Parking, Waiting, parked
-from streams.log import Log, LogDamaged, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, LogDamagedError, LogUnavailableError, Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, Fence
 from streams.log.ranges import stretch
 from streams.log.topology import OBSERVED, events_topic, readings_topic
@@ -108,8 +108,8 @@ class Keeper(Protocol):
 class Sink:
     """What becomes of facts, under the name that parked aggregates and lines of the log bear.
 
-    `handle` may raise `TransientError` or `LogUnavailable` to be called again. With `readings` it takes what stands
-    beside the events of these areas too, in an order of its own. With `behind` nothing younger than
+    `handle` may raise `TransientError` or `LogUnavailableError` to be called again. With `readings` it takes what
+    stands beside the events of these areas too, in an order of its own. With `behind` nothing younger than
     that many seconds is handled: a sweeper comes after somebody else. `gather`: seconds that facts may wait under
     load, so that more of them come together. `gained` is told of the partitions that come, and whether the
     sink has a position there; nothing of them is handed over before it has returned. `forget` is told of each
@@ -331,7 +331,7 @@ class Sink:
             while True:
                 try:
                     await lane.backlog.wait()
-                except LogUnavailable as error:
+                except LogUnavailableError as error:
                     logger.warning("%s waits at %s[%d]: %s", self.name, place.topic, place.partition, error)
                     await asyncio.sleep(0.5)
                     continue
@@ -347,7 +347,7 @@ class Sink:
                     lane.in_hand = len(new)
                     await self._take(place, lane, new)
                     lane.in_hand = 0
-        except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError) as error:
+        except (UnknownEventError, DamagedRecordError, LogDamagedError, HaltError) as error:
             self._halt(place, lane, error)
         except Exception as error:
             logger.exception("%s at %s[%d]", self.name, place.topic, place.partition)
@@ -380,7 +380,7 @@ class Sink:
                 ends = await self._log.ends(places)
                 waiting = await self._parking.in_places(self.name)
                 break
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("%s begins later at %d partitions: %s", self.name, len(places), error)
                 await asyncio.sleep(0.5)
         return {place: _Begun(ends[place], waiting.get(place, {})) for place in places}
@@ -414,7 +414,7 @@ class Sink:
             for fact in facts:
                 await self._until_done(place, lane, [fact])
             return
-        except (LogDamaged, HaltError):
+        except (LogDamagedError, HaltError):
             raise
         except Exception as error:
             self._failed(place, error)
@@ -432,7 +432,7 @@ class Sink:
             try:
                 await self._handle(place, facts)
                 return
-            except (TransientError, LogUnavailable) as error:
+            except (TransientError, LogUnavailableError) as error:
                 logger.warning("%s waits at %s[%d]: %s", self.name, place.topic, place.partition, error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, 5.0)
@@ -446,7 +446,7 @@ class Sink:
                 try:
                     await self._hand_over(place, [fact])
                     break
-                except (UnknownEventError, DamagedRecordError, LogDamaged, HaltError):
+                except (UnknownEventError, DamagedRecordError, LogDamagedError, HaltError):
                     raise
                 except Exception as error:
                     self._failed(place, error)
@@ -507,7 +507,7 @@ class Sink:
                             await self._park(lane, msgspec.structs.replace(again, retries=parked.retries))
                             return
                 break
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("%s waits at %s[%d]: %s", self.name, place.topic, place.partition, error)
                 fence = Fence(parked.epoch)
             await asyncio.sleep(0.5)
@@ -520,7 +520,7 @@ class Sink:
             try:
                 await append()
                 return
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("%s: %s", self.name, error)
             await asyncio.sleep(0.5)
 
@@ -532,7 +532,7 @@ class Sink:
                 continue
             try:
                 known = await self._parking.of_group(self.name)
-            except (LogUnavailable, DamagedRecordError) as error:
+            except (LogUnavailableError, DamagedRecordError) as error:
                 logger.warning("%s: %s", self.name, error)
                 continue
             for lane in self.lanes.values():

@@ -4,10 +4,10 @@ Two adapters: Kafka (`streams.log.kafka.log`) and one SQLite file (`streams.log.
 `tests/streams/` holds both to the contracts written here.
 
     LogError
-     ├── LogUnavailable      the log cannot be reached or did not answer in time; the outcome may be unknown
-     │    └── LogShortened   the log holds less than was read from it
-     ├── LogDamaged          the log does not hold what was appended: its reader halts
-     └── TopologyMismatch    the topics are not as this release needs them
+     ├── LogUnavailableError      the log cannot be reached or did not answer in time; the outcome may be unknown
+     │    └── LogShortenedError   the log holds less than was read from it
+     ├── LogDamagedError          the log does not hold what was appended: its reader halts
+     └── TopologyMismatchError    the topics are not as this release needs them
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class LogError(Exception):
     """Anything wrong with the log; the message names the thing, the value and the way out."""
 
 
-class LogUnavailable(LogError):
+class LogUnavailableError(LogError):
     """The log is away or silent. For an append: whether it happened is unknown."""
 
 
-class LogShortened(LogUnavailable):
+class LogShortenedError(LogUnavailableError):
     """The log holds less of these places than was read: it was restored, or has lost its end. Said once by `poll`,
     which then goes on at the end that there is."""
 
@@ -40,7 +40,7 @@ class LogShortened(LogUnavailable):
         self.places = places
 
 
-class TopologyMismatch(LogError):
+class TopologyMismatchError(LogError):
     """A topic is missing, or its partition count or hash is not what this release needs."""
 
 
@@ -49,7 +49,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-class LogDamaged(LogError):
+class LogDamagedError(LogError):
     """Records are damaged or missing; of `place`, where it is known, nothing more is read. Waiting does not help."""
 
     def __init__(self, message: str, place: TopicPartition | None = None) -> None:
@@ -139,14 +139,14 @@ class Reader(ABC):
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
         """The next records, in order within a partition; empty after `timeout` seconds without any.
 
-        Raises LogUnavailable when the log has been away for the whole of `timeout`, LogShortened.
+        Raises LogUnavailableError when the log has been away for the whole of `timeout`, LogShortenedError.
         """
 
     @abstractmethod
     async def position(self, place: TopicPartition) -> int:
         """The offset up to which everything that there is of this partition was given. It is the only sign of an
         end: compaction may leave nothing of the last offsets, and silence may mean anything. Raises
-        LogUnavailable."""
+        LogUnavailableError."""
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -189,7 +189,7 @@ class Member(ABC):
 
     @abstractmethod
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Durably move the group's positions. A failure raises LogUnavailable and changes nothing we rely on."""
+        """Durably move the group's positions. A failure raises LogUnavailableError and changes nothing we rely on."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -202,17 +202,17 @@ class Log(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Connect; raises LogUnavailable with the address."""
+        """Connect; raises LogUnavailableError with the address."""
 
     @abstractmethod
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
-        """Create what is missing and verify the rest; raises TopologyMismatch."""
+        """Create what is missing and verify the rest; raises TopologyMismatchError."""
 
     @abstractmethod
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         """Append in order, all or nothing, and return the offsets once durable.
 
-        Raises LogUnavailable in bounded time: outcome unknown, it may still happen. Calls for one partition are
+        Raises LogUnavailableError in bounded time: outcome unknown, it may still happen. Calls for one partition are
         appended in the order in which they were made. LogError when it is over
         MAX_APPEND_BYTES, or a record for a compacted topic has no key.
         """
@@ -244,4 +244,4 @@ class Log(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish the appends under way; readers and members raise LogUnavailable from now on."""
+        """Finish the appends under way; readers and members raise LogUnavailableError from now on."""

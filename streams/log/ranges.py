@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from streams.log import Log, LogUnavailable, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 
 BATCH = 5000
 SILENT_SECONDS = 10
@@ -16,7 +16,7 @@ async def stretch(
 ) -> AsyncGenerator[Sequence[Stored], None]:
     """The records of one partition from `start` to `end` (not included; by itself where it ends now), in batches.
 
-    It never stops short: the end is where the reader's position says so. Raises LogUnavailable.
+    It never stops short: the end is where the reader's position says so. Raises LogUnavailableError.
     """
     ends = None if end is None else {place: end}
     async with contextlib.aclosing(stretches(log, {place: start}, ends)) as batches:
@@ -25,7 +25,8 @@ async def stretch(
 
 
 async def last_keyed(log: Log, places: Sequence[TopicPartition]) -> dict[TopicPartition, Stored]:
-    """The newest record with a key of each partition; those that have none are left out. Raises LogUnavailable."""
+    """The newest record with a key of each partition; those that have none are left out. Raises
+    LogUnavailableError."""
     ends = {place: end for place, end in (await log.ends(list(places))).items() if end}
     found: dict[TopicPartition, Stored] = {}
     back = 1
@@ -75,7 +76,7 @@ async def stretches(
             silent = 0 if moved else silent + 1
             if silent > SILENT_SECONDS:
                 place, offset = next(iter(at.items()))
-                raise LogUnavailable(
+                raise LogUnavailableError(
                     f"{place.topic}[{place.partition}] could be read up to {offset}, not to {ends[place]}"
                 )
     finally:
@@ -86,7 +87,7 @@ async def newest(log: Log, place: TopicPartition) -> dict[bytes, Stored]:
     """The newest record of each key of a compacted partition, deletions too.
 
     What is written anew while it is read takes the place of a record that was not read yet: so it is read on until
-    nothing has come meanwhile. Raises LogUnavailable.
+    nothing has come meanwhile. Raises LogUnavailableError.
     """
     found: dict[bytes, Stored] = {}
     at, end = 0, (await log.ends([place]))[place]

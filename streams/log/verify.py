@@ -53,7 +53,7 @@ SILENT_POLLS = 3
 async def damages(log: Log, events: EventRegistry, *, dense: bool) -> AsyncGenerator[str, None]:
     """One line each. `dense`: the log counts offsets one by one, so that a hole is a loss.
 
-    Raises LogUnavailable where the log is away from the beginning.
+    Raises LogUnavailableError where the log is away from the beginning.
     """
     for spec in topics():
         if spec.name in READ:

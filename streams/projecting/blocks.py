@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from projections.blocks import Block, Entry, Lane, lane_of
-from projections.store import ReadStore, StoreRejected, StoreUnavailable
+from projections.store import ReadStore, StoreRejectedError, StoreUnavailableError
 from streams.following.facts import TransientError
 from streams.log import TopicPartition
 
@@ -72,7 +72,7 @@ class BlockWriter:
     """
 
     def __init__(
-        self, store: ReadStore, refused: Callable[[Block, int, StoreRejected], Awaitable[None]]
+        self, store: ReadStore, refused: Callable[[Block, int, StoreRejectedError], Awaitable[None]]
     ) -> None:
         self._store = store
         self._refused = refused
@@ -166,7 +166,7 @@ class BlockWriter:
                     if page.items and not held.gone:
                         block = held.lanes[lane] = Block.of(lane, page.items[0])
                         self._kept += block.size + OVERHEAD
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise TransientError(str(error)) from error
 
     def _drop(self) -> None:
@@ -214,13 +214,13 @@ class BlockWriter:
     async def _apply(self, changes: Sequence[_Change]) -> None:
         try:
             await self._store.apply([change.put for change in changes])
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise TransientError(str(error)) from error
-        except StoreRejected as error:
+        except StoreRejectedError as error:
             if len(changes) == 1:
                 try:
                     await self._refused(changes[0].block, changes[0].new, error)
-                except StoreUnavailable as away:
+                except StoreUnavailableError as away:
                     raise TransientError(str(away)) from away
                 changes[0].block.new -= changes[0].new
                 return

@@ -15,11 +15,11 @@ import msgspec
 
 from projections.blocks import Block
 from projections.frame import FrameRecord, entry, indexes
-from projections.store import ReadStore, StoreRejected, StoreUnavailable, tenant_database
+from projections.store import ReadStore, StoreRejectedError, StoreUnavailableError, tenant_database
 from projections.store.generations import Generation
 from streams.following.facts import TransientError
 from streams.following.follower import noted, standing
-from streams.log import Listener, Log, LogUnavailable, Member, Position, Stored, TopicPartition
+from streams.log import Listener, Log, LogUnavailableError, Member, Position, Stored, TopicPartition
 from streams.log.envelope import NewerReleaseError, halt_at_newer
 from streams.log.ranges import stretch
 from streams.log.topology import FRAMES
@@ -53,7 +53,8 @@ class FrameWriter:
         self._ready.clear()
 
     async def take(self, held: Held, batch: Sequence[Stored]) -> None:
-        """Raises TransientError or StoreUnavailable while the store is away: the same batch can be taken again."""
+        """Raises TransientError or StoreUnavailableError while the store is away: the same batch can be taken
+        again."""
         records: list[tuple[FrameRecord, Stored]] = []
         for stored in batch:
             if stored.value is None:
@@ -65,7 +66,7 @@ class FrameWriter:
         for tenant in {record.tenant for record, _ in records} - self._ready:
             try:
                 await self._store.ensure(indexes(tenant_database(tenant)))
-            except StoreRejected as error:
+            except StoreRejectedError as error:
                 left = [one for one in records if one[0].tenant != tenant]
                 self._refuse(len(records) - len(left), f"frames of tenant {tenant!r}", error)
                 records = left
@@ -81,7 +82,7 @@ class FrameWriter:
                 spots.append(Spot(stored.offset, -1, (one,)))
         await self.kept.take(held, spots)
 
-    async def _refused(self, block: Block, new: int, error: StoreRejected) -> None:
+    async def _refused(self, block: Block, new: int, error: StoreRejectedError) -> None:
         self._refuse(new, f"block {block.id} of {block.db}", error)
 
     def _refuse(self, count: int, what: str, error: Exception) -> None:
@@ -133,12 +134,12 @@ class FrameProjector(Listener):
                         await self._take(place, held, batch)
                     await self._kept.write_due()
                     await self._commit(member)
-                except (LogUnavailable, TransientError) as error:
+                except (LogUnavailableError, TransientError) as error:
                     logger.warning("frames: %s", error)
                     await asyncio.sleep(0.5)
         finally:
             try:
-                with contextlib.suppress(LogUnavailable, TransientError, TimeoutError):
+                with contextlib.suppress(LogUnavailableError, TransientError, TimeoutError):
                     await asyncio.wait_for(self._finish(member), 2)
             finally:
                 await member.close()
@@ -196,7 +197,7 @@ class FrameProjector(Listener):
         while known and not held.gone:
             try:
                 await self._writer.take(held, known)
-            except (TransientError, StoreUnavailable) as error:
+            except (TransientError, StoreUnavailableError) as error:
                 logger.warning("frames wait: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)

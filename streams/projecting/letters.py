@@ -15,7 +15,7 @@ from streams.log.envelope import decode_events
 from streams.projecting.projector import LETTERS, REREAD_SECONDS, writes_of
 
 
-class NotRetried(Exception):
+class NotRetriedError(Exception):
     """The letter is unknown, or its document still cannot be made; the message says which and why."""
 
 
@@ -32,11 +32,11 @@ async def retry(
     """Make a parked document anew from the log and take its letters away; returns the version that it has then.
 
     Running projectors learn of it within `settle` seconds; what they left out meanwhile is folded in after that.
-    Raises NotRetried, and the letter stays; LogUnavailable, StoreUnavailable.
+    Raises NotRetriedError, and the letter stays; LogUnavailableError, StoreUnavailableError.
     """
     found = await store.get(HUB, LETTERS, letter)
     if found is None:
-        raise NotRetried(f"no dead letter {letter!r}")
+        raise NotRetriedError(f"no dead letter {letter!r}")
     name, document = str(found["projection"]), str(found["document"])
     place = TopicPartition(str(found["topic"]), int(str(found["partition"])))
     letters = [letter]
@@ -63,7 +63,7 @@ async def _made_anew(
     view = next((view for view in views if view.name == name), None)
     feed = next((feed for feed in feeds if feed.name == name), None)
     if view is None and feed is None:
-        raise NotRetried(f"{name!r} is made anew by `chargesphere projections rebuild` alone")
+        raise NotRetriedError(f"{name!r} is made anew by `chargesphere projections rebuild` alone")
     folded: Document | None = None
     target: Target | None = None
     version = 0
@@ -84,7 +84,7 @@ async def _made_anew(
                             writes.extend(feed.writes(event, meta))
                             version = event.originator_version
                     except Exception as error:
-                        raise NotRetried(
+                        raise NotRetriedError(
                             f"{document} at {place.topic}[{place.partition}]@{fact.offset}: "
                             f"{type(error).__name__}: {error}"
                         ) from error

@@ -34,8 +34,8 @@ from projections.store import (
     ReadStore,
     Remove,
     StoreError,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     Write,
     every,
 )
@@ -222,7 +222,7 @@ class Projector:
                 db, _, rest = str(letter.get("document", "")).partition("/")
                 collection, _, id = rest.partition("/")
                 found.add((db, collection, id))
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise TransientError(str(error)) from error
         for cache in self._caches.values():
             for key in self._parked - found:
@@ -260,7 +260,7 @@ class Projector:
             for place, ids in wanted.items():
                 if ids:
                     await self._read(place, ids, cache)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise TransientError(str(error)) from error
 
     async def _skipped(
@@ -347,7 +347,7 @@ class Projector:
                 else:
                     batch.spots.append(Spot(fact.offset, fact.decision.epoch, entries))
 
-    async def _refused(self, block: Block, new: int, error: StoreRejected) -> None:
+    async def _refused(self, block: Block, new: int, error: StoreRejectedError) -> None:
         """A block that the store refuses is left out, and a letter says so."""
         name = f"{block.db}/{block.collection}/{block.id}"
         logger.error("the store refuses the block %s: %s", name, error)
@@ -361,7 +361,7 @@ class Projector:
             "reason": f"{type(error).__name__}: {error}",
             "parked_at": utc_text(datetime.now(UTC)),
         }
-        with contextlib.suppress(StoreRejected):
+        with contextlib.suppress(StoreRejectedError):
             await self._store.apply([Insert(HUB, LETTERS, name, document)])
 
     def _views_of(self, event: Event) -> Sequence[View]:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from commands.base import Area
-from projections.store import ReadStore, StoreError, StoreUnavailable
+from projections.store import ReadStore, StoreError, StoreUnavailableError
 from projections.store.generations import Generation, GenerationStore
 from streams.following.facts import admitted
 from streams.following.replay import places, readings_places
@@ -69,8 +69,9 @@ class Rebuild:
     ) -> int:
         """Take everything up to where the log ends now; returns how many records those were.
 
-        `prepare` is called once tenants are known as far as this round goes. Raises LogUnavailable, TransientError,
-        and for what no projector can read UnknownEventError, DamagedRecordError and NewerReleaseError.
+        `prepare` is called once tenants are known as far as this round goes. Raises LogUnavailableError,
+        TransientError, and for what no projector can read UnknownEventError, DamagedRecordError and
+        NewerReleaseError.
         """
         first = places(FIRST)
         others = [area for area in Area if area not in FIRST]
@@ -142,7 +143,7 @@ async def build_anew(
         try:
             switched = await store.switch(Generation(generation.number, building.floors))
             break
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             # It may have happened: nothing is taken away before that is known.
             logger.warning("the switch waits: %s", error)
         await asyncio.sleep(0.5)

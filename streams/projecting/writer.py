@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from projections.store import Applied, ReadStore, StoreUnavailable, Write
+from projections.store import Applied, ReadStore, StoreUnavailableError, Write
 from streams.following.facts import TransientError
 
 
@@ -49,7 +49,7 @@ class StoreWriter:
     async def _apply(self, taken: list[tuple[Sequence[Write], asyncio.Future[Applied]]]) -> None:
         try:
             applied = await self._store.apply([write for writes, _ in taken for write in writes])
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._settle(taken, error=TransientError(str(error)))
         except Exception as error:  # whose writes it was shows when each goes alone
             if len(taken) == 1:

@@ -17,7 +17,7 @@ from commands.base import Area, command_name
 from commands.token import NoteAuthorization, NoteConflict
 from domain.tenant import Configuration, TenantParty
 from domain.values import PartyId
-from projections.store import HUB, JSON, Document, Page, Put, Query, Remove, StoreUnavailable
+from projections.store import HUB, JSON, Document, Page, Put, Query, Remove, StoreUnavailableError
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_document
 from streams.deciding.bus import CommandBus
@@ -54,7 +54,7 @@ class Store(SqliteReadStore):
 
     def _begin(self, collection: str) -> None:
         if self.away:
-            raise StoreUnavailable("the fake store", "away")
+            raise StoreUnavailableError("the fake store", "away")
         self.reads.append(collection)
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)

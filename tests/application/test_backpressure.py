@@ -10,7 +10,7 @@ from application.backpressure import RefusingBus
 from commands.base import Area, Command, Meta
 from commands.tenant import CreateTenant
 from commands.token import RemoveToken
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.envelope import Reply
 from streams.log.topology import partition_of
 from tests.api.ocpi.hub import NOON, Hub, checked, token_header
@@ -58,7 +58,7 @@ async def test_beyond_the_limit_nothing_goes_through_and_the_reason_is_said() ->
     noting = Noting()
     bus = RefusingBus(noting, Behind(LIMIT + 1), LIMIT)
     for way in (bus.ask, bus.tell):
-        with pytest.raises(LogUnavailable, match="11 s behind, over 10"):
+        with pytest.raises(LogUnavailableError, match="11 s behind, over 10"):
             await way(CREATE, META)
     assert noting.went == []
 
@@ -66,7 +66,7 @@ async def test_beyond_the_limit_nothing_goes_through_and_the_reason_is_said() ->
 async def test_a_partition_that_is_behind_stops_no_other_one() -> None:
     noting, number = Noting(), partition_of(CREATE.group)
     bus = RefusingBus(noting, Behind(60, Area.PARTY, number), LIMIT)
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogUnavailableError):
         await bus.ask(CREATE, META)
     elsewhere = next(f"t{n}" for n in range(100) if partition_of(f"tenant|t{n}") != number)
     same_number = next(key for key in map(str, range(1000)) if partition_of(key) == number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from application.batched_reads import MOST, Together
+from application.batched_reads import MOST, BatchedReads
 
 
 class Reads:
@@ -29,7 +29,7 @@ class Reads:
 
 async def test_who_asks_during_a_read_is_in_the_next_one() -> None:
     reads = Reads()
-    together = Together(reads)
+    together = BatchedReads(reads)
     first = [asyncio.create_task(together.get(key)) for key in ("a", "bb", "none", "a")]
     await reads.begun.wait()
     second = [asyncio.create_task(together.get(key)) for key in ("a", "cccc")]
@@ -43,7 +43,7 @@ async def test_who_asks_during_a_read_is_in_the_next_one() -> None:
 async def test_one_read_has_a_bounded_number_of_keys() -> None:
     reads = Reads()
     reads.go.set()
-    together = Together(reads)
+    together = BatchedReads(reads)
     await asyncio.gather(*(together.get(f"{number}") for number in range(MOST + 1)))
     assert [len(keys) for keys in reads.keys] == [MOST, 1]
 
@@ -52,7 +52,7 @@ async def test_a_read_that_fails_fails_for_those_who_wait_and_nobody_else() -> N
     reads = Reads()
     reads.go.set()
     reads.broken = True
-    together = Together(reads)
+    together = BatchedReads(reads)
     found = await asyncio.gather(together.get("a"), together.get("b"), return_exceptions=True)
     assert [type(one) for one in found] == [OSError, OSError]
     reads.broken = False
@@ -61,7 +61,7 @@ async def test_a_read_that_fails_fails_for_those_who_wait_and_nobody_else() -> N
 
 async def test_who_goes_away_takes_nothing_from_the_others() -> None:
     reads = Reads()
-    together = Together(reads)
+    together = BatchedReads(reads)
     impatient, patient = (asyncio.create_task(together.get("a")) for _ in range(2))
     await asyncio.sleep(0)
     impatient.cancel()

@@ -13,12 +13,12 @@ import pytest
 from application.directory import StoreDirectory, StoreTariffs
 from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta
-from domain.charge_point import Connected, CredentialsSet, Registered
-from domain.tariff import Put as PutTariff
-from domain.tenant import Configuration, Created, TenantParty
+from domain.charge_point import ChargePointConnected, ChargePointRegistered, CredentialsSet
+from domain.tariff import TariffPut as PutTariff
+from domain.tenant import Configuration, TenantCreated, TenantParty
 from domain.values import PartyId
 from projections import charge_point, tariff, tenant
-from projections.store import HUB, Document, Put, Query, Remove, StoreUnavailable
+from projections.store import HUB, Document, Put, Query, Remove, StoreUnavailableError
 from projections.store.sqlite import SqliteReadStore
 from tests.gateway.ocpp.fakes import EVSES, NOON, SITE
 
@@ -47,7 +47,7 @@ class Away(SqliteReadStore):
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
-            raise StoreUnavailable("sqlite", "gone for a test")
+            raise StoreUnavailableError("sqlite", "gone for a test")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Away]:
 
 
 async def put_tenant(store: Away, id: str = "demo", version: int = 3, **values: object) -> None:
-    created = Created(
+    created = TenantCreated(
         originator_id=f"tenant|{id}",
         originator_version=1,
         timestamp=NOON,
@@ -79,7 +79,7 @@ async def put_charge_point(
     seconds: float = 0,
     automatic: bool = False,
 ) -> None:
-    registered = Registered(
+    registered = ChargePointRegistered(
         originator_id=f"charge_point|{tenant_id}|{id}",
         originator_version=1,
         timestamp=NOON + timedelta(seconds=seconds),
@@ -178,7 +178,7 @@ async def test_a_charge_point_comes_with_its_password_hash_and_its_evses(store: 
 async def test_a_charge_point_is_new_until_it_was_connected(store: Away) -> None:
     await put_charge_point(store)
     document = await store.get("ocpp_demo", "charge_points", "CP-1")
-    connected = Connected(
+    connected = ChargePointConnected(
         originator_id="charge_point|demo|CP-1",
         originator_version=3,
         timestamp=NOON,

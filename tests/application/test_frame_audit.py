@@ -23,13 +23,13 @@ from projections.store import (
     Put,
     Query,
     ReadStore,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     Write,
 )
 from projections.store.generations import Generation, GenerationStore
 from projections.store.sqlite import SqliteReadStore
-from streams.log import Log, LogUnavailable, Position, Record, TopicPartition
+from streams.log import Log, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import record as log_record
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import FRAMES, PARTITIONS, partition_of, topics
@@ -48,7 +48,7 @@ class Keys(KeyStore):
 
     async def get(self, subject: str) -> str | None:
         if self.away:
-            raise StoreUnavailable("memory", "away")
+            raise StoreUnavailableError("memory", "away")
         return self.kept.get(subject)
 
     async def create(self, subject: str, wrapped: str) -> str:
@@ -256,7 +256,7 @@ class Counting(SqliteLog):
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         if self.away:
-            raise LogUnavailable("the log is away")
+            raise LogUnavailableError("the log is away")
         self.appends += 1
         return await super().append(topic, partition, records)
 
@@ -635,7 +635,7 @@ async def test_what_could_not_be_committed_before_an_end_holds_up_nobody_after_i
     one, other = (FrameProjector(log, store, node) for node in nodes)
 
     async def away(group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        raise LogUnavailable("no commit")
+        raise LogUnavailableError("no commit")
 
     await append_one(log, 1)
     with monkeypatch.context() as patch:
@@ -687,7 +687,7 @@ class Refusing(SqliteReadStore):
         self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
     ) -> Applied:
         if any(isinstance(write, Put) and '"m-7"' in str(write.document["entries"]) for write in writes):
-            raise StoreRejected("this document cannot be")
+            raise StoreRejectedError("this document cannot be")
         return await super().apply(writes, positions)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench.clients import CYCLE, MIX, Fleet, Outcome, Share
+from bench.clients import CYCLE, MIX, CallOutcome, Fleet, Share
 from bench.closed import bare_server
-from bench.sockets import HandshakeRefused, Socket, open_socket
+from bench.sockets import HandshakeRefusedError, Socket, open_socket
 from tests.demo.fakes import CentralSystem
 
 
@@ -29,7 +29,7 @@ def share(system: CentralSystem, count: int = 10, charging: float = 0.5) -> Shar
     return Share((url,), "demo", "B", 0, count, charging, ("T0", "T1"), 500.0, 1)
 
 
-async def drive(fleet: Fleet, rate: float, seconds: float) -> Outcome:
+async def drive(fleet: Fleet, rate: float, seconds: float) -> CallOutcome:
     return await fleet.run(rate, asyncio.get_running_loop().time(), 0.0, seconds)
 
 
@@ -110,7 +110,7 @@ async def test_a_lost_connection_is_an_error_and_comes_back(system: CentralSyste
 
 async def test_who_is_refused_comes_back_when_it_is_told_to_until_it_is_taken(system: CentralSystem) -> None:
     system.open = True
-    refusals = iter((HandshakeRefused(503, 0.3), HandshakeRefused(503, 0.2)))
+    refusals = iter((HandshakeRefusedError(503, 0.3), HandshakeRefusedError(503, 0.2)))
     loop = asyncio.get_running_loop()
     tried: list[float] = []
 
@@ -130,5 +130,5 @@ async def test_who_is_refused_comes_back_when_it_is_told_to_until_it_is_taken(sy
 
 
 async def test_a_refused_handshake_says_its_status(system: CentralSystem) -> None:
-    with pytest.raises(HandshakeRefused, match="401"):
+    with pytest.raises(HandshakeRefusedError, match="401"):
         await open_socket(f"{system.url}/B1", lambda _: None, lambda: None)

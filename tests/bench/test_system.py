@@ -7,7 +7,7 @@ from array import array
 
 from bench import system
 from bench.backend import parse_metrics
-from bench.clients import Outcome
+from bench.clients import CallOutcome
 from bench.main import build_parser
 from bench.tables import quantiles_ms
 
@@ -35,8 +35,8 @@ def test_quantiles_are_of_the_whole_and_the_last_is_the_worst() -> None:
 
 
 def test_answer_times_of_all_clients_are_one_distribution() -> None:
-    one = Outcome({"Heartbeat": array("d", [0.001, 0.002]).tobytes()}, 3, 2, {"lost": 1}, 0, 0.001)
-    two = Outcome({"Heartbeat": array("d", [0.4]).tobytes()}, 1, 1, {"lost": 2}, 1, 0.004)
+    one = CallOutcome({"Heartbeat": array("d", [0.001, 0.002]).tobytes()}, 3, 2, {"lost": 1}, 0, 0.001)
+    two = CallOutcome({"Heartbeat": array("d", [0.4]).tobytes()}, 1, 1, {"lost": 2}, 1, 0.004)
 
     found = system.summary([one, two], 2.0)
 
@@ -53,7 +53,7 @@ def test_delays_and_counts_are_read_from_the_metrics_whatever_the_order_of_label
 
 
 def test_a_step_is_one_line() -> None:
-    one = Outcome({"Heartbeat": array("d", [0.001, 0.0025]).tobytes()}, 2, 2, {}, 0, 0.0)
+    one = CallOutcome({"Heartbeat": array("d", [0.001, 0.0025]).tobytes()}, 2, 2, {}, 0, 0.0)
     step = {"rate": 120, "cpu_percent": 61.7, **system.summary([one], 1.0)}
 
     assert system.line(step) == (

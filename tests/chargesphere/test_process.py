@@ -26,8 +26,8 @@ from commands.base import Area, Meta
 from commands.charge_point import See
 from commands.tenant import CreateTenant
 from domain.charge_point import charge_point_key
-from projections.store import HUB, Insert, StoreUnavailable
-from streams.log import LogUnavailable, Record
+from projections.store import HUB, Insert, StoreUnavailableError
+from streams.log import LogUnavailableError, Record
 from streams.log.topology import REPLIES, partition_of
 from tests.streams.harness import until
 
@@ -198,7 +198,7 @@ async def test_a_process_that_cannot_write_is_not_ready_until_it_can(
 
         other = sqlite3.connect(tmp_path / file, isolation_level=None, timeout=20)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises((LogUnavailable, StoreUnavailable)):
+        with pytest.raises((LogUnavailableError, StoreUnavailableError)):
             if part == "log":
                 await backbone.log.append(REPLIES, 0, [Record(None, None)])
             else:
@@ -222,7 +222,7 @@ async def test_a_command_by_MQTT_is_asked_again_where_the_store_is_away(tmp_path
     backbone = await open_backbone(read_settings({}), "serve", tmp_path)
     door = RemoteCommandDoor(backbone, cast(TagAuthorizer, None))
     await backbone.store.close()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await door.request(
             "demo", "CP-1", "reset", {"type": "Soft"}, "c1", "mqtt:demo", "operator", None, False
         )

@@ -48,7 +48,7 @@ from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.following.replay import places, readings_places
-from streams.log import Log, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.envelope import Fence, Reply
 from streams.log.ranges import stretch
 from streams.log.topology import PARTITIONS, PUBLIC
@@ -228,7 +228,7 @@ async def insist(backbone: Backbone, command: Command, meta: Meta) -> Reply:
             try:
                 reply = await backbone.bus.ask(command, meta, timeout=20)
                 break
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(0.1)
     assert reply.refusal is None, reply.message
     return reply

@@ -42,7 +42,7 @@ from commands.tenant import ConfigureTenant, CreateTenant
 from commands.token import NoteAuthorization, PutToken, RemoveToken
 from domain.charge_point import session_id
 from domain.directory import PartyRole
-from domain.partner import Connection, Endpoint, PartnerRole, Secret
+from domain.partner import Endpoint, PartnerConnection, PartnerRole, Secret
 from domain.tenant import Configuration, TenantParty
 from domain.values import (
     Authorization,
@@ -177,7 +177,7 @@ def parties(script: Script) -> None:
     plan = CreatePartner(
         partner_id="tnm", name="TNM", roles=(EMSP_ROLE,), token_a=Secret(digest="a1", sealed="s1.k.a")
     )
-    connection = Connection(
+    connection = PartnerConnection(
         version="2.3.0",
         versions_url="https://tnm.example/versions",
         endpoints=(Endpoint(identifier="cdrs", role="RECEIVER", url="https://tnm.example/cdrs"),),

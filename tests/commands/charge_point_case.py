@@ -23,7 +23,7 @@ from commands.charge_point import (
     RecordMeterValues,
     Register,
     ReportStatus,
-    Started,
+    StartReply,
     StartTransaction,
     Stopped,
     StopTransaction,
@@ -120,7 +120,7 @@ class Case:
         self._check_fold()
         return events
 
-    def start(self, received: float = 0, **values: Any) -> Started:
+    def start(self, received: float = 0, **values: Any) -> StartReply:
         """StartTransaction of ALICE on connector 1 with meter 1000, unless told otherwise."""
         values = {
             "connector_id": 1,
@@ -132,7 +132,7 @@ class Case:
             **values,
         }
         self.do(StartTransaction, received, **values)
-        assert isinstance(self.reply, Started)
+        assert isinstance(self.reply, StartReply)
         return self.reply
 
     def stop(self, number: int, received: float = 0, **values: Any) -> Stopped:

@@ -27,7 +27,7 @@ from domain.charge_point import (
     TransactionSuperseded,
 )
 from domain.charge_point.state import KEEP_MOST, OPEN_MOST, ORPHANS_MOST, PENDING_MOST
-from domain.session import CdrIssued, EndCorrected, Ended
+from domain.session import CdrIssued, EndCorrected, SessionEnded
 from domain.tenant import Configuration, wrong_in
 from domain.values import TagRef
 from streams.deciding.partition import MAX_DECISION_BYTES
@@ -72,7 +72,7 @@ def test_a_forced_end_charges_what_is_known_and_says_so() -> None:
     assert (event.why, event.note, event.occurred_at) == (Flag.BY_HAND, "replaced", after(600))
     assert not case.state.open
     sessions = Sessions(case)
-    [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, Ended)]
+    [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, SessionEnded)]
     assert (ended.occurred_at, ended.energy_wh, ended.provisional) == (after(600), Decimal(2000), True)
     assert (ended.note, ended.flags) == ("replaced", (Flag.BY_HAND,))
     [cdr] = sessions.cdrs(reply.session_id)

@@ -20,7 +20,7 @@ from domain.charge_point import (
     TransactionStopped,
 )
 from domain.charge_point.state import ORPHANS_MOST
-from domain.session import CdrIssued, EndCorrected, Ended
+from domain.session import CdrIssued, EndCorrected, SessionEnded
 from domain.values import PartyId
 from tests.commands.charge_point_case import (
     ALICE,
@@ -207,7 +207,7 @@ def test_an_operator_makes_a_charge_of_a_stop_whose_start_never_came() -> None:
     settled = case.last(StopSettled)
     assert (settled.session_id, settled.note) == (reply.session_id, "the start was lost")
     sessions = Sessions(case)
-    [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, Ended)]
+    [ended] = [fact for fact in sessions.facts[reply.session_id] if isinstance(fact, SessionEnded)]
     assert (ended.provisional, ended.energy_wh, ended.flags) == (True, Decimal(4000), (Flag.BY_HAND,))
     [cdr] = sessions.cdrs(reply.session_id)
     assert cdr.cdr["total_energy"] == 4

@@ -33,19 +33,19 @@ from commands.charge_point import (
 )
 from domain.aggregate import Event
 from domain.charge_point import (
-    Booted,
     CallConcluded,
-    Changed,
     ChargePoint,
-    Connected,
+    ChargePointBooted,
+    ChargePointChanged,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    ChargePointRemoved,
+    ChargePointSeen,
     CredentialsSet,
     DataTransferred,
-    Disconnected,
     Flag,
-    Notified,
-    Registered,
-    Removed,
-    Seen,
+    NotificationReceived,
     StatusReported,
     TagAuthorized,
     TransactionStarted,
@@ -57,7 +57,7 @@ from tests.commands.charge_point_case import ALICE, CP, EVSES, SITE, TENANT, Cas
 def test_a_charge_point_is_registered_once() -> None:
     case = Case()
     events = case.do(Register, site=SITE, evses=EVSES, password_hash="scrypt$x")
-    assert [type(event) for event in events] == [Registered, CredentialsSet]
+    assert [type(event) for event in events] == [ChargePointRegistered, CredentialsSet]
     case.do(Register, site=SITE)
     assert case.refusal is Refusal.ALREADY_EXISTS
 
@@ -100,7 +100,7 @@ def test_a_change_that_changes_nothing_is_no_event() -> None:
     case = Case.registered()
     assert not case.do(Change, site=SITE, evses=EVSES)
     (event,) = case.do(Change, evses=EVSES[:1])
-    assert isinstance(event, Changed)
+    assert isinstance(event, ChargePointChanged)
     assert (event.site, event.evses) == (SITE, EVSES[:1])
 
 
@@ -111,7 +111,7 @@ def test_a_charge_point_with_a_running_transaction_is_not_removed() -> None:
     assert case.refusal is Refusal.NOT_ALLOWED
     case.stop(1, received=60)
     case.do(Remove, 70)
-    assert isinstance(case.log[-1], Removed)
+    assert isinstance(case.log[-1], ChargePointRemoved)
 
 
 def test_transaction_ids_go_on_after_a_removal_START_3() -> None:
@@ -126,7 +126,7 @@ def test_transaction_ids_go_on_after_a_removal_START_3() -> None:
 def test_the_epoch_of_a_connection_is_the_version_of_its_event() -> None:
     case = Case.registered()
     case.do(Connect, node="gw-1", slot=3, boot="b1", address="10.0.0.1")
-    assert case.reply == ConnectedReply(epoch=case.last(Connected).originator_version)
+    assert case.reply == ConnectedReply(epoch=case.last(ChargePointConnected).originator_version)
 
 
 def test_a_reconnect_needs_no_boot_J_21() -> None:
@@ -167,7 +167,7 @@ def test_a_handshake_that_was_given_up_and_comes_late_takes_no_connection_over_J
 def test_a_handshake_that_was_given_up_and_comes_after_the_end_of_a_newer_one_connects_nobody_J_20() -> None:
     case = Case.registered()
     shake_hands(case, asked=2.5, taken=2.5)
-    case.do(Disconnect, 2.8, epoch=case.last(Connected).epoch, reason="closed 1000")
+    case.do(Disconnect, 2.8, epoch=case.last(ChargePointConnected).epoch, reason="closed 1000")
     shake_hands(case, asked=0, taken=3)
     assert (case.refusal, case.state.connection) == (Refusal.CONFLICT, None)
 
@@ -185,7 +185,7 @@ def test_the_end_of_the_connection_fails_what_was_asked_over_it_J_10() -> None:
     request(case, "r1")
     assert case.state.connection is not None
     case.do(Disconnect, 6, epoch=case.state.connection.epoch, reason="closed 1006")
-    assert case.last(Disconnected).reason == "closed 1006"
+    assert case.last(ChargePointDisconnected).reason == "closed 1006"
     assert (case.last(CallConcluded).status, case.last(CallConcluded).reason) == ("failed", "disconnected")
     assert case.state.connection is None
 
@@ -198,14 +198,14 @@ def test_a_boot_is_answered_as_the_settings_want_BOOT_1() -> None:
     case = Case.registered()
     case.do(Boot, vendor="Acme", model="Box", status="Pending", interval=60, firmware_version="1.2")
     assert case.reply == BootReply(status="Pending", interval=60)
-    event = case.last(Booted)
+    event = case.last(ChargePointBooted)
     assert (event.vendor, event.firmware_version, event.status) == ("Acme", "1.2", "Pending")
 
 
 def test_a_sign_of_life_is_a_fact_once_a_minute_and_not_when_anything_else_was() -> None:
     case = Case.online()
     assert not case.do(See, 59)
-    assert [type(event) for event in case.do(See, 60)] == [Seen]
+    assert [type(event) for event in case.do(See, 60)] == [ChargePointSeen]
     case.status(100, "Available")
     assert not case.do(See, 130)
 
@@ -314,7 +314,7 @@ def test_a_tag_that_a_remote_start_named_is_accepted_although_nobody_knows_it() 
 def test_notifications_and_data_transfers_are_noted() -> None:
     case = Case.online()
     case.do(Notify, action="FirmwareStatusNotification", content={"status": "Installed"})
-    assert case.last(Notified).content == {"status": "Installed"}
+    assert case.last(NotificationReceived).content == {"status": "Installed"}
     case.do(TransferData, vendor_id="v", message_id="m", status="UnknownVendorId", size=12)
     assert case.last(DataTransferred).size == 12
 
@@ -362,8 +362,11 @@ def test_a_connection_without_a_sign_of_life_is_over_and_so_are_its_calls() -> N
     epoch = case.charge_point.version - 1
     case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(5000))
     events = silence(case, 900)
-    assert [type(event) for event in events] == [Disconnected, CallConcluded]
-    assert (case.last(Disconnected).epoch, case.last(Disconnected).reason) == (epoch, "silent")
+    assert [type(event) for event in events] == [ChargePointDisconnected, CallConcluded]
+    assert (case.last(ChargePointDisconnected).epoch, case.last(ChargePointDisconnected).reason) == (
+        epoch,
+        "silent",
+    )
     assert case.last(CallConcluded).reason == "disconnected"
     assert case.charge_point.next_due() is None
 
@@ -373,14 +376,14 @@ def test_a_heartbeat_in_time_keeps_the_connection() -> None:
     case.do(See, 600)
     assert not silence(case, 900)
     assert case.charge_point.next_due() == after(1500)
-    assert [type(event) for event in silence(case, 1500)] == [Disconnected]
+    assert [type(event) for event in silence(case, 1500)] == [ChargePointDisconnected]
 
 
 def test_a_call_that_times_out_late_does_not_keep_a_silent_connection() -> None:
     case = Case.online()
     case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(890))
     assert case.charge_point.next_due() == after(895)
-    assert [type(event) for event in silence(case, 900)] == [CallConcluded, Disconnected]
+    assert [type(event) for event in silence(case, 900)] == [CallConcluded, ChargePointDisconnected]
 
 
 def test_a_sign_of_life_on_a_connection_that_was_thought_silent_brings_it_back() -> None:
@@ -389,7 +392,7 @@ def test_a_sign_of_life_on_a_connection_that_was_thought_silent_brings_it_back()
     assert before is not None
     silence(case, 900)
     case.do(See, 950, epoch=before.epoch)
-    assert case.last(Connected).resumes == before.epoch
+    assert case.last(ChargePointConnected).resumes == before.epoch
     now = case.state.connection
     assert now is not None
     assert (now.epoch, now.node, now.slot, now.boot) == (before.epoch, "gw-1", 3, "b1")
@@ -411,7 +414,7 @@ def test_a_new_process_ends_the_connections_of_the_one_before_it_and_not_its_own
     epoch = case.charge_point.version - 1
     assert not case.do(Disconnect, 1, epoch=epoch, reason="gateway lost", except_boot="b1")
     (event,) = case.do(Disconnect, 2, epoch=epoch, reason="gateway lost", except_boot="b2")
-    assert isinstance(event, Disconnected)
+    assert isinstance(event, ChargePointDisconnected)
 
 
 def automatic() -> Case:
@@ -426,9 +429,9 @@ def automatic() -> Case:
 def test_the_first_handshake_takes_in_and_connects_in_one_decision() -> None:
     case = Case()
     events = case.do(Connect, site=SITE, password_hash="scrypt$x", node="gw-1", slot=3, boot="b1")
-    assert [type(event) for event in events] == [Registered, CredentialsSet, Connected]
+    assert [type(event) for event in events] == [ChargePointRegistered, CredentialsSet, ChargePointConnected]
     assert case.reply == ConnectedReply(epoch=3)
-    assert (case.last(Registered).automatic, case.last(Registered).site) == (True, SITE)
+    assert (case.last(ChargePointRegistered).automatic, case.last(ChargePointRegistered).site) == (True, SITE)
     assert (case.state.password_hash, case.state.connection.epoch) == ("scrypt$x", 3)  # type: ignore[union-attr]
 
 
@@ -445,7 +448,7 @@ def test_a_password_that_comes_with_a_connection_is_the_only_one_from_then_on_SE
     case.do(Register, site=SITE, password_hash="old")
     case.do(OfferCredentials, 1, password_hash="new")
     events = case.do(Connect, 2, password_hash="new", node="gw-1", slot=3, boot="b1")
-    assert [type(event) for event in events] == [CredentialsSet, Connected]
+    assert [type(event) for event in events] == [CredentialsSet, ChargePointConnected]
     assert (case.state.password_hash, case.state.alternative_hash) == ("new", "")
 
 
@@ -484,15 +487,15 @@ def test_one_that_was_removed_and_comes_back_is_new() -> None:
 def test_an_automatic_charge_point_has_the_evses_that_it_names() -> None:
     case = automatic()
     events = case.status(1, "Available", connector_id=2)
-    assert [type(event) for event in events] == [Changed, StatusReported]
-    assert (case.last(Changed).site, case.last(StatusReported).flags) == (SITE, ())
+    assert [type(event) for event in events] == [ChargePointChanged, StatusReported]
+    assert (case.last(ChargePointChanged).site, case.last(StatusReported).flags) == (SITE, ())
     assert [evse.uid for evse in case.state.evses] == ["CP-1-1", "CP-1-2"]
     (connector,) = case.state.evses[1].connectors
     assert (connector.id, connector.standard, connector.format) == ("1", "IEC_62196_T2", "SOCKET")
     assert (connector.power_type, connector.max_voltage, connector.max_amperage) == ("AC_3_PHASE", 230, 32)
     assert [type(event) for event in case.status(2, "Available", connector_id=1)] == [StatusReported]
     case.status(3, "Available", connector_id=0)
-    assert len(case.all(Changed)) == 1
+    assert len(case.all(ChargePointChanged)) == 1
 
 
 def test_a_start_on_an_unknown_connector_of_an_automatic_charge_point_has_its_evse() -> None:
@@ -506,7 +509,7 @@ def test_a_start_on_an_unknown_connector_of_an_automatic_charge_point_has_its_ev
 def test_a_nonsensical_connector_of_an_automatic_charge_point_is_flagged_only() -> None:
     case = automatic()
     case.status(1, "Available", connector_id=5000)
-    assert not case.all(Changed)
+    assert not case.all(ChargePointChanged)
     assert case.last(StatusReported).flags == (Flag.UNKNOWN_CONNECTOR,)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from commands.charge_point import (
     ConcludeCall,
     RequestCall,
-    Started,
+    StartReply,
     StartTransaction,
     StopTransaction,
     start_id,
@@ -72,7 +72,7 @@ def test_a_start_gets_the_first_transaction_id_and_carries_all_that_a_session_ne
     tariff = {"id": "T1", "currency": "EUR"}
     reply = case.start(received=2, timestamp=after(1), tariffs=(tariff,))
     id = session_id(TENANT, CP, 1)
-    assert reply == Started(transaction_id=1, session_id=id, status="Accepted")
+    assert reply == StartReply(transaction_id=1, session_id=id, status="Accepted")
     event = case.last(TransactionStarted)
     assert (event.occurred_at, event.timestamp) == (after(1), after(2))
     assert (event.evse_uid, event.evse_id, event.ocpi_connector) == ("E1", "DE*ABC*E1", TYPE2)

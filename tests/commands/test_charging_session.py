@@ -7,7 +7,7 @@ from commands.charge_point import Boot, Connect
 from commands.processes import charging_session
 from commands.session import ROUTES
 from domain.charge_point import Flag, TransactionStopped
-from domain.session import CdrIssued, EndCorrected, Ended, Session, Started
+from domain.session import CdrIssued, EndCorrected, Session, SessionEnded, SessionStarted
 from tests.commands.charge_point_case import ALICE, BOB, TENANT, Case, after
 
 
@@ -65,7 +65,7 @@ def test_a_new_start_before_the_old_stop_after_a_reboot_charges_both_rightly_BOO
     assert sessions.kinds(first) == [EndCorrected, CdrIssued, CdrIssued]
     assert [cdr.cdr["total_energy"] for cdr in sessions.cdrs(first)] == [1, 1, 2]
     assert [bool(cdr.cdr.get("credit")) for cdr in sessions.cdrs(first)] == [False, True, False]
-    assert sessions.kinds(second)[-2:] == [Ended, CdrIssued]
+    assert sessions.kinds(second)[-2:] == [SessionEnded, CdrIssued]
     assert [cdr.cdr["total_energy"] for cdr in sessions.cdrs(second)] == [1]
 
 
@@ -91,5 +91,5 @@ def test_a_start_that_was_answered_ConcurrentTx_is_shown_so() -> None:
     case = Case.online()
     case.start()
     id = case.start(received=10, connector_id=2).session_id
-    assert isinstance(started := Sessions(case).facts[id][0], Started)
+    assert isinstance(started := Sessions(case).facts[id][0], SessionStarted)
     assert (started.authorization.status, started.status) == ("ConcurrentTx", "INVALID")

@@ -10,7 +10,7 @@ from commands.base import Accepted, Meta, Refusal, TimerDue
 from commands.charge_point import Boot, ConcludeCall, Connect, Disconnect, RequestCall, See
 from commands.processes import POLICIES, REFUSALS
 from domain.aggregate import Event
-from domain.charge_point import CallConcluded, CallRequested, Connected
+from domain.charge_point import CallConcluded, CallRequested, ChargePointConnected
 from domain.charge_point.state import is_secret_key
 from tests.commands.charge_point_case import TENANT, Case, after
 
@@ -153,7 +153,7 @@ def test_a_connection_is_asked_only_where_it_was_accepted_and_told_nothing_J_21(
     case.do(Disconnect, 2, epoch=2)
     assert not told(case, 4999)
     connect(case, 5000)
-    assert case.last(Connected).unconfigured
+    assert case.last(ChargePointConnected).unconfigured
     assert len(told(case, 5002)) == 1
     conclude(case, 5003, status="accepted", response=KEYS)
     connect(case, 9000)

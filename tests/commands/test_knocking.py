@@ -6,7 +6,7 @@ import pytest
 
 from commands.base import Accepted, Refusal
 from commands.knocking import MOST_KNOCKS, ROUTES, ReportKnocks
-from domain.knocking import AGGREGATE_EVENTS, Heard, Knock, Knocking
+from domain.knocking import AGGREGATE_EVENTS, HandshakesRefused, Knock, Knocking
 from tests.commands.decide import NOON, Decide
 
 
@@ -24,7 +24,7 @@ def case() -> Decide:
 @pytest.mark.parametrize("tenant", ["demo", ""])
 def test_a_report_is_a_fact_of_its_tenant_or_of_the_platform(tenant: str) -> None:
     (event,) = case().do(ReportKnocks(tenant=tenant, knocks=knocks(2), left_out=3)).new
-    assert isinstance(event, Heard)
+    assert isinstance(event, HandshakesRefused)
     assert (event.originator_id, event.knocks, event.left_out) == (f"knocking|{tenant}", knocks(2), 3)
 
 

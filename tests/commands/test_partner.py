@@ -26,10 +26,10 @@ from commands.partner import (
 )
 from domain.partner import (
     AGGREGATE_EVENTS,
-    Connection,
     CredentialsUpdated,
     Endpoint,
     Partner,
+    PartnerConnection,
     PartnerRole,
     Secret,
 )
@@ -40,8 +40,8 @@ ROLE = PartnerRole(role="EMSP", country_code="NL", party_id="TNM", business_deta
 A = Secret(digest="a1", sealed="s1.k.a")
 
 
-def connection(digest: str = "c1", version: str = "2.3.0") -> Connection:
-    return Connection(
+def connection(digest: str = "c1", version: str = "2.3.0") -> PartnerConnection:
+    return PartnerConnection(
         version=version,
         versions_url="https://tnm.example/versions",
         endpoints=(Endpoint(identifier="credentials", role="SENDER", url="https://tnm.example/credentials"),),
@@ -202,7 +202,7 @@ def test_nothing_can_be_asked_of_an_unknown_or_removed_partner(command: Command)
 OTHER = PartnerRole(role="CPO", country_code="DE", party_id="BMW", business_details={"name": "BMW"})
 
 
-def with_roles(*roles: PartnerRole, digest: str = "c1") -> Connection:
+def with_roles(*roles: PartnerRole, digest: str = "c1") -> PartnerConnection:
     return msgspec.structs.replace(connection(digest), roles=roles)
 
 

@@ -11,7 +11,7 @@ from commands.base import Accepted, Meta, TimerDue
 from commands.processes import POLICIES
 from commands.remote_command import ROUTES, TIMER, Conclude, MarkSent, RequestRemoteCommand
 from domain.charge_point import CallRequested, CallSent
-from domain.remote_command import AGGREGATE_EVENTS, GRACE, Concluded, RemoteCommand
+from domain.remote_command import AGGREGATE_EVENTS, GRACE, RemoteCommand, RemoteCommandConcluded
 from tests.commands.decide import NOON, Decide
 
 WHO: dict[str, Any] = {"tenant": "demo", "command_id": "c1"}
@@ -97,7 +97,7 @@ def test_a_late_answer_corrects_the_result_with_a_note(given_up: str, outcome: s
     case = sent()
     conclude(case, given_up)
     (event,) = conclude(case, outcome, "Yes")
-    assert isinstance(event, Concluded)
+    assert isinstance(event, RemoteCommandConcluded)
     assert (status(case), event.told_reason) == (outcome, "Yes, answered late")
 
 

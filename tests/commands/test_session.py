@@ -19,9 +19,9 @@ from domain.session import (
     AGGREGATE_EVENTS,
     CdrIssued,
     End,
-    Ended,
     Session,
-    Started,
+    SessionEnded,
+    SessionStarted,
     UsageRecorded,
     credit_id,
     replacement_id,
@@ -210,7 +210,10 @@ def test_a_tag_that_was_refused_makes_an_invalid_session_and_no_cdr() -> None:
     session, events = run(start_command("Invalid"), end_command(1, 1000, reason="DeAuthorized"))
     assert names(events) == ["started", "ended"]
     assert session.state.status == "INVALID"
-    assert [event.status for event in events if isinstance(event, Started | Ended)] == ["INVALID", "INVALID"]
+    assert [event.status for event in events if isinstance(event, SessionStarted | SessionEnded)] == [
+        "INVALID",
+        "INVALID",
+    ]
 
 
 def test_without_a_tariff_the_cdr_costs_nothing_and_says_so() -> None:
@@ -225,13 +228,13 @@ def test_a_clock_that_runs_ahead_is_corrected_in_the_price_and_said() -> None:
     body = cdr(events)
     assert body["start_date_time"] == "2026-03-02T09:00:00Z"
     assert "clock" in body["remark"]
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert (ended.occurred_at, ended.reported_at) == (at(-30), at(30))
 
 
 def test_a_stop_before_the_start_is_taken_and_flagged() -> None:
     _, events = run(start_command(), end_command(-5, 1500))
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert "stop_before_start" in ended.flags
     assert ended.energy_wh == 500
 
@@ -244,7 +247,7 @@ def test_a_register_that_ran_backwards_never_bills_less_than_nothing() -> None:
 
 def test_the_owner_is_told_of_each_change_of_a_valid_session() -> None:
     _, events = run(start_command(), usage((10, 9000)), end_command(30, 21000))
-    owners = [event.owner for event in events if not isinstance(event, Started)]
+    owners = [event.owner for event in events if not isinstance(event, SessionStarted)]
     assert {str(owner) for owner in owners} == {"NL*MSP"}
 
 
@@ -260,7 +263,7 @@ def cdrs(events: list[Any]) -> list[CdrIssued]:
 def test_a_superseded_session_is_charged_by_its_last_reading_START_7() -> None:
     _, events = run(start_command(), usage((10, 9000)), superseded(10))
     assert names(events) == ["started", "usage_recorded", "ended", "cdr_issued"]
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert (ended.provisional, ended.meter_stop) == (True, 9000)
     assert cdr(events)["total_energy"] == 8
 
@@ -403,7 +406,7 @@ def test_a_cdr_is_in_the_currency_of_its_tariff() -> None:
 def test_what_is_unknown_is_left_out_of_prices_and_flags_of_ours_are_not_told_to_partners() -> None:
     _, events = run(start_command(), usage((30, 6000)), end_command(60, 11_000, flags=("late",)))
     for event in events:
-        if isinstance(event, UsageRecorded | Ended):
+        if isinstance(event, UsageRecorded | SessionEnded):
             assert event.total_cost is not None
             assert [set(tax) for tax in event.total_cost["taxes"]] == [{"name", "amount", "percentage"}] * 2
         if isinstance(event, CdrIssued):

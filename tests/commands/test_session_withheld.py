@@ -30,11 +30,11 @@ from domain.session import (
     CdrWithheld,
     End,
     EndCorrected,
-    Ended,
-    Mended,
     ReadingsRefused,
     Session,
-    Started,
+    SessionEnded,
+    SessionMended,
+    SessionStarted,
     UsageRecorded,
     replacement_id,
 )
@@ -297,7 +297,7 @@ def test_whatever_comes_the_session_ends_with_a_cdr_that_ocpi_allows_or_with_one
     zones = {
         event.site.time_zone or event.settings.time_zone
         for event in events
-        if isinstance(event, Started | Mended)
+        if isinstance(event, SessionStarted | SessionMended)
     }
     for event in issued:
         parse(v2_3_0.CDR, msgspec.json.encode({**event.cdr, "cdr_token": TOKEN}))
@@ -374,7 +374,7 @@ def test_an_end_without_a_cdr_that_ocpi_allows_ends_the_session_and_says_which_f
     case.do(start_command(**changes)).do(usage((10, 9000))).do(end_command(minutes, meter_stop))
 
     ended, refused = case.new
-    assert isinstance(ended, Ended) and isinstance(refused, CdrWithheld)
+    assert isinstance(ended, SessionEnded) and isinstance(refused, CdrWithheld)
     assert (ended.status, ended.meter_stop) == ("COMPLETED", meter_stop)
     assert (refused.cdr_id, refused.field, refused.value) == ("s1", field, value)
     assert refused.reason and "\n" not in refused.reason
@@ -384,14 +384,14 @@ def test_an_end_without_a_cdr_that_ocpi_allows_ends_the_session_and_says_which_f
 
 def test_the_energy_of_an_end_that_cannot_be_priced_is_that_of_the_readings() -> None:
     _, events = run(start_command(), usage((10, 9000)), end_command(30, 10**15))
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert (ended.energy_wh, ended.total_cost) == (Decimal(8000), None)
 
 
 def test_an_end_whose_cdr_alone_is_invalid_has_its_price() -> None:
     """Vector 2 of the standard: 20 kWh cost 5.50 before taxes."""
     _, events = run(start_command(evse_uid=""), end_command(30, 21000))
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert ended.total_cost is not None and ended.total_cost["before_taxes"] == 5.5
 
 
@@ -448,7 +448,7 @@ def test_a_reading_that_no_meter_holds_is_dropped_and_the_charge_goes_on_without
         (Decimal(14000), 1),
     ]
     assert recorded[-1].total_cost is not None and recorded[-1].total_cost["before_taxes"] == 4
-    [ended] = [event for event in events if isinstance(event, Ended)]
+    [ended] = [event for event in events if isinstance(event, SessionEnded)]
     assert ended.flags == ("unusable_reading",)
     assert cdr(events)["total_energy"] == 20
 
@@ -494,7 +494,7 @@ def test_a_withheld_cdr_is_issued_once_the_master_data_are_mended() -> None:
     case.do(issue())
 
     mended, issued = case.new
-    assert isinstance(mended, Mended) and isinstance(issued, CdrIssued)
+    assert isinstance(mended, SessionMended) and isinstance(issued, CdrIssued)
     assert (mended.by, mended.note) == ("tenant_admin:ann", "mended")
     assert (issued.cdr_id, issued.was_withheld) == ("s1", True)
     assert issued.cdr["total_cost"]["before_taxes"] == 5.5
@@ -514,7 +514,7 @@ def test_what_still_stands_in_the_way_is_said_and_repeated_without_a_fact() -> N
     wrong = issue(site=site(country="DE"))
 
     mended, again = case.do(wrong).new
-    assert isinstance(mended, Mended) and isinstance(again, CdrWithheld)
+    assert isinstance(mended, SessionMended) and isinstance(again, CdrWithheld)
     assert again.field == "cdr_location.country"
     assert result(case) == Issuing(cdr_id="s1", field="cdr_location.country", value="DE", reason=again.reason)
     assert case.do(wrong).new == []

@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.base import Accepted, Refusal
 from commands.tariff import ROUTES, PutReply, PutTariff, RemoveTariff, put_tariff
-from domain.tariff import AGGREGATE_EVENTS, Put, Tariff
+from domain.tariff import AGGREGATE_EVENTS, Tariff, TariffPut
 from domain.values import PartyId
 from protocols.ocpi import parse, v2_3_0
 from tests.commands.decide import Decide
@@ -41,7 +41,7 @@ def test_a_tariff_is_created_and_then_replaced() -> None:
     newer = made.do(command(currency="SEK", last_updated="2026-03-01T11:30:00Z"))
     (event,) = newer.new
     assert newer.outcome == Accepted(PutReply(created=False))
-    assert isinstance(event, Put) and event.tariff["currency"] == "SEK"
+    assert isinstance(event, TariffPut) and event.tariff["currency"] == "SEK"
 
 
 def test_the_same_tariff_again_is_no_fact() -> None:

@@ -12,7 +12,14 @@ from commands.directory import ReleasePrefixes
 from commands.processes import POLICIES
 from commands.tenant import ROUTES, ConfigureTenant, CreateTenant
 from domain.aggregate import Event
-from domain.tenant import AGGREGATE_EVENTS, Configuration, Configured, Created, Tenant, TenantParty
+from domain.tenant import (
+    AGGREGATE_EVENTS,
+    Configuration,
+    Tenant,
+    TenantConfigured,
+    TenantCreated,
+    TenantParty,
+)
 from tests.commands.decide import NOON, Decide
 
 
@@ -23,7 +30,7 @@ def case() -> Decide:
 def test_a_new_tenant_exists_with_its_configuration() -> None:
     made = case().do(CreateTenant(tenant="demo", name="Demo", configuration=Configuration(currency="SEK")))
     (event,) = made.new
-    assert isinstance(event, Created) and event.configuration.currency == "SEK"
+    assert isinstance(event, TenantCreated) and event.configuration.currency == "SEK"
 
 
 def test_a_tenant_is_created_once() -> None:
@@ -61,7 +68,7 @@ def test_a_configuration_that_cannot_be_is_refused_by_its_field() -> None:
 def test_a_new_configuration_is_a_fact_and_the_same_one_is_none() -> None:
     made = case().do(CreateTenant(tenant="demo", name="Demo"))
     (event,) = made.do(ConfigureTenant(tenant="demo", configuration=Configuration(currency="SEK"))).new
-    assert isinstance(event, Configured)
+    assert isinstance(event, TenantConfigured)
     same = made.do(ConfigureTenant(tenant="demo", configuration=Configuration(currency="SEK")))
     assert (same.outcome, same.new) == (Accepted(), [])
 
@@ -119,7 +126,7 @@ def test_a_prefix_is_claimed_before_it_is_used() -> None:
 def test_the_configuration_with_the_older_claim_comes_too_late() -> None:
     made = case().do(CreateTenant(tenant="demo", name="Demo"))
     (event,) = made.do(configure(id_prefix="TB-", claim=6)).new
-    assert isinstance(event, Configured) and event.prefix_claim == 6
+    assert isinstance(event, TenantConfigured) and event.prefix_claim == 6
     late = made.do(configure(id_prefix="TA-", claim=5))
     assert (late.refusal, late.new) == (Refusal.CONFLICT, [])
 
@@ -127,7 +134,7 @@ def test_the_configuration_with_the_older_claim_comes_too_late() -> None:
 def test_who_gives_up_its_prefix_says_up_to_which_claim() -> None:
     made = case().do(CreateTenant(tenant="demo", name="Demo")).do(configure(id_prefix="TB-", claim=6))
     (event,) = made.do(configure()).new
-    assert isinstance(event, Configured) and event.prefix_claim == 6
+    assert isinstance(event, TenantConfigured) and event.prefix_claim == 6
     assert release_after(event) == (ReleasePrefixes(owner="tenant:demo", keep="", upto=6),)
 
 
@@ -140,6 +147,6 @@ def test_another_prefix_releases_the_one_before_it_and_another_currency_none() -
 
 
 def release_after(event: Event) -> tuple[Command, ...]:
-    ((name, policy),) = POLICIES[Configured]
+    ((name, policy),) = POLICIES[TenantConfigured]
     assert name == "tenant"
     return tuple(policy(event, Meta(command_id="c", at=NOON)))

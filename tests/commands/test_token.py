@@ -17,7 +17,7 @@ from commands.token import (
     RemoveToken,
     TokenReply,
 )
-from domain.token import AGGREGATE_EVENTS, Contested, PersonalDataErased, Put, Removed, Token
+from domain.token import AGGREGATE_EVENTS, PersonalDataErased, Token, TokenContested, TokenPut, TokenRemoved
 from domain.values import PartyId
 from tests.commands.decide import NOON, Decide
 
@@ -46,7 +46,7 @@ def test_a_token_is_created_and_then_replaced() -> None:
     made = case().do(put())
     assert made.outcome == Accepted(TokenReply(created=True))
     assert made.do(put(1, "f1")).outcome == Accepted(TokenReply())
-    assert [type(event) for event in made.history] == [Put, Put]
+    assert [type(event) for event in made.history] == [TokenPut, TokenPut]
 
 
 ERASE = ErasePersonalData(owner=OWNER, key=KEY, subjects=("s1", "s2"))
@@ -54,7 +54,7 @@ ERASE = ErasePersonalData(owner=OWNER, key=KEY, subjects=("s1", "s2"))
 
 def test_a_token_whose_personal_data_is_erased_is_removed_and_is_never_put_again() -> None:
     made = case().do(put()).do(ERASE)
-    assert [type(event) for event in made.new] == [Removed, PersonalDataErased]
+    assert [type(event) for event in made.new] == [TokenRemoved, PersonalDataErased]
     assert made.new[-1].subjects == ("s1", "s2")  # type: ignore[attr-defined]
     again = made.do(put(5, "f5"))
     assert (again.refusal, again.new) == (Refusal.NOT_ALLOWED, [])
@@ -123,7 +123,7 @@ def test_a_conflict_is_a_fact_once_for_each_of_the_others() -> None:
 
     assert case().do(conflict(aaa)).refusal is Refusal.UNKNOWN
     made = case().do(put()).do(conflict(aaa)).do(conflict(aaa)).do(conflict(bbb, aaa))
-    assert [e.others for e in made.history if isinstance(e, Contested)] == [(aaa,), (aaa, bbb)]
+    assert [e.others for e in made.history if isinstance(e, TokenContested)] == [(aaa,), (aaa, bbb)]
     assert [type(event) for event in made.do(put(1, "f1")).do(conflict(bbb)).new] == []
     made.do(put(2, "f2", holder="next@1")).do(conflict(bbb))
-    assert [type(event) for event in made.new] == [Contested]
+    assert [type(event) for event in made.new] == [TokenContested]

@@ -12,7 +12,7 @@ import pytest
 
 from chargesphere.demo.cpo import Cpo
 from chargesphere.demo.emsp import OWNED, Emsp, make_cards
-from chargesphere.demo.platform import Answer, Asked, OcpiFailed, Platform
+from chargesphere.demo.platform import Answer, Asked, OcpiFailedError, Platform
 from protocols.ocpi import dump_json, parse_json
 from protocols.ocpi.types import JSON
 from protocols.ocpi.v2_3_0 import CDR, Credentials, Session
@@ -95,7 +95,7 @@ async def test_the_hub_registers_at_the_cpo(scene: Scene) -> None:
 async def test_a_dead_token_a_opens_no_door_and_a_second_post_is_405(scene: Scene) -> None:
     await scene.hub.register(scene.cpo.versions_url, scene.cpo.token_a)
 
-    with pytest.raises(OcpiFailed, match="401"):
+    with pytest.raises(OcpiFailedError, match="401"):
         await scene.emsp.ask("GET", scene.cpo.versions_url, token=scene.cpo.token_a, routed=False)
     credentials = scene.hub.endpoints["credentials", "SENDER"]
     response = await scene.hub.send("POST", credentials, scene.hub._ours("x" * 20), routed=False)

@@ -83,7 +83,7 @@ def examples() -> dict[str, tuple[Event, Payload]]:
         priced(4, 3600),
         withheld(4, 3600),
         put_token(),
-        token.Removed(
+        token.TokenRemoved(
             originator_id="token|tenant:demo|9f2c", originator_version=2, timestamp=started().timestamp
         ),
         token.AuthorizationGiven(
@@ -98,7 +98,7 @@ def examples() -> dict[str, tuple[Event, Payload]]:
         connected(2),
         disconnected(3, 2, 60),
         of_charge_point(
-            charge_point.Booted,
+            charge_point.ChargePointBooted,
             4,
             vendor="Vendor",
             model="Uno",

@@ -99,8 +99,10 @@ def of_charge_point(
     )
 
 
-def registered(version: int = 1, id: str = "CP-1", tenant: str = "demo") -> charge_point.Registered:
-    return charge_point.Registered(
+def registered(
+    version: int = 1, id: str = "CP-1", tenant: str = "demo"
+) -> charge_point.ChargePointRegistered:
+    return charge_point.ChargePointRegistered(
         originator_id=charge_point_key(tenant, id),
         originator_version=version,
         timestamp=NOON,
@@ -111,12 +113,18 @@ def registered(version: int = 1, id: str = "CP-1", tenant: str = "demo") -> char
     )
 
 
-def connected(version: int, seconds: float = 0.0, **where: str) -> charge_point.Connected:
-    return of_charge_point(charge_point.Connected, version, seconds, node="n1", slot=3, boot="b1", **where)
+def connected(version: int, seconds: float = 0.0, **where: str) -> charge_point.ChargePointConnected:
+    return of_charge_point(
+        charge_point.ChargePointConnected, version, seconds, node="n1", slot=3, boot="b1", **where
+    )
 
 
-def disconnected(version: int, epoch: int, seconds: float = 0.0, **where: str) -> charge_point.Disconnected:
-    return of_charge_point(charge_point.Disconnected, version, seconds, epoch=epoch, reason="silent", **where)
+def disconnected(
+    version: int, epoch: int, seconds: float = 0.0, **where: str
+) -> charge_point.ChargePointDisconnected:
+    return of_charge_point(
+        charge_point.ChargePointDisconnected, version, seconds, epoch=epoch, reason="silent", **where
+    )
 
 
 def status(version: int, status: str, seconds: float = 0.0, **fields: Any) -> charge_point.StatusReported:
@@ -143,9 +151,9 @@ def of_session(type: type[E], version: int, seconds: float, id: str = SESSION, *
 
 def started(
     seconds: float = 0.0, *, version: int = 1, id: str = SESSION, tenant: str = "demo", cp: str = "CP-1"
-) -> session.Started:
+) -> session.SessionStarted:
     return of_session(
-        session.Started,
+        session.SessionStarted,
         version,
         seconds,
         id,
@@ -174,9 +182,9 @@ def used(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any
     )
 
 
-def ended(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any) -> session.Ended:
+def ended(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any) -> session.SessionEnded:
     return of_session(
-        session.Ended,
+        session.SessionEnded,
         version,
         seconds,
         id,
@@ -252,8 +260,10 @@ def withheld(version: int, seconds: float, id: str = SESSION) -> session.CdrWith
     )
 
 
-def requested(command_id: str = "r-1", *, cp: str = "CP-1", tenant: str = "demo") -> remote_command.Requested:
-    return remote_command.Requested(
+def requested(
+    command_id: str = "r-1", *, cp: str = "CP-1", tenant: str = "demo"
+) -> remote_command.RemoteCommandRequested:
+    return remote_command.RemoteCommandRequested(
         originator_id=remote_command.remote_command_aggregate_id(tenant, command_id),
         originator_version=1,
         timestamp=NOON,
@@ -272,8 +282,8 @@ def requested(command_id: str = "r-1", *, cp: str = "CP-1", tenant: str = "demo"
 
 def concluded(
     command_id: str = "r-1", *, version: int = 3, seconds: float = 2.0, tenant: str = "demo", **fields: Any
-) -> remote_command.Concluded:
-    return remote_command.Concluded(
+) -> remote_command.RemoteCommandConcluded:
+    return remote_command.RemoteCommandConcluded(
         originator_id=remote_command.remote_command_aggregate_id(tenant, command_id),
         originator_version=version,
         timestamp=after(seconds),
@@ -281,8 +291,8 @@ def concluded(
     )
 
 
-def put_token(version: int = 1, seconds: float = 0.0) -> token.Put:
-    return token.Put(
+def put_token(version: int = 1, seconds: float = 0.0) -> token.TokenPut:
+    return token.TokenPut(
         originator_id=token.token_aggregate_id(MSP, "", "9f2c"),
         originator_version=version,
         timestamp=after(seconds),

@@ -22,7 +22,7 @@ from pymongo import MongoClient
 from projections import blocks, frame
 from projections.blocks import Entry, List, Search, page
 from projections.frame import FRAMES, FrameRecord, by_action, by_charge_point, frames_of
-from projections.store import BadCursor, Page, Query, ReadStore, mongo_query, sqlite_sql
+from projections.store import BadCursorError, Page, Query, ReadStore, mongo_query, sqlite_sql
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from tests.projections.blocks import blocks_of
@@ -110,7 +110,7 @@ def test_page_after_page_is_all_that_a_key_finds_in_order(
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsWzEsMl1d"])
 async def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
-    with pytest.raises(BadCursor):
+    with pytest.raises(BadCursorError):
         await page(
             SimReadStore(Shelf()), Search("ocpp_demo", FRAMES, "k", 5, cursor), frames_of, lambda _: True
         )

@@ -10,17 +10,17 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
-    Booted,
     CallConcluded,
     CallRequested,
-    Changed,
+    ChargePointBooted,
+    ChargePointChanged,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    ChargePointRemoved,
+    ChargePointSeen,
     ClockOffsetNoted,
-    Connected,
     CredentialsSet,
-    Disconnected,
-    Registered,
-    Removed,
-    Seen,
     StatusReported,
 )
 from domain.values import Connector, Coordinates, Evse, Site
@@ -68,7 +68,12 @@ class History:
 
     def registered(self, *evses: Evse, automatic: bool = False) -> Event:
         return self.happens(
-            Registered, tenant="demo", charge_point_id="CP|1", site=SITE, evses=evses, automatic=automatic
+            ChargePointRegistered,
+            tenant="demo",
+            charge_point_id="CP|1",
+            site=SITE,
+            evses=evses,
+            automatic=automatic,
         )
 
 
@@ -104,11 +109,11 @@ def test_a_new_charge_point_has_its_place_and_connectors_and_has_not_been_seen()
 
 def test_it_is_connected_until_its_current_connection_ends() -> None:
     history = History()
-    first = [history.registered(), history.happens(Connected, node="a", slot=1, boot="x")]
-    newer = history.happens(Connected, node="b", slot=2, boot="y")
+    first = [history.registered(), history.happens(ChargePointConnected, node="a", slot=1, boot="x")]
+    newer = history.happens(ChargePointConnected, node="b", slot=2, boot="y")
 
-    late = known(*first, newer, history.happens(Disconnected, epoch=2))
-    ended = known(*first, newer, history.happens(Disconnected, epoch=3))
+    late = known(*first, newer, history.happens(ChargePointDisconnected, epoch=2))
+    ended = known(*first, newer, history.happens(ChargePointDisconnected, epoch=3))
 
     assert late["connected"] is True
     assert late["connection"] == {"since": "2026-05-01T12:03:00.000Z", "node": "b", "epoch": 3}
@@ -120,7 +125,9 @@ def test_its_boot_says_what_it_is() -> None:
     history = History()
     boot = {"vendor": "V", "model": "M", "charge_point_serial_number": "S1", "firmware_version": "1.0"}
 
-    document = known(history.registered(), history.happens(Booted, **boot, status="Accepted", interval=300))
+    document = known(
+        history.registered(), history.happens(ChargePointBooted, **boot, status="Accepted", interval=300)
+    )
 
     names = ("vendor", "model", "serial_number", "firmware_version")
     assert [document[name] for name in names] == ["V", "M", "S1", "1.0"]
@@ -174,9 +181,9 @@ def test_the_time_of_a_status_is_corrected_by_the_clocks_offset() -> None:
 def test_one_that_took_itself_in_is_the_operators_once_the_operator_says_what_it_has() -> None:
     history = History()
     registered = history.registered(automatic=True)
-    learned = history.happens(Changed, site=SITE, evses=(evse("CP-1-1"),), automatic=True)
-    moved = history.happens(Changed, site=SITE, evses=(evse("CP-1-1"),))
-    said = history.happens(Changed, site=SITE, evses=(evse("E1"),))
+    learned = history.happens(ChargePointChanged, site=SITE, evses=(evse("CP-1-1"),), automatic=True)
+    moved = history.happens(ChargePointChanged, site=SITE, evses=(evse("CP-1-1"),))
+    said = history.happens(ChargePointChanged, site=SITE, evses=(evse("E1"),))
 
     assert known(registered, learned, moved)["automatic"] is True
     assert known(registered, learned, moved, said)["automatic"] is False
@@ -187,7 +194,7 @@ def test_new_evses_keep_what_their_connectors_last_said() -> None:
     document = known(
         history.registered(evse("E1")),
         history.happens(StatusReported, connector_id=1, status="Charging"),
-        history.happens(Changed, site=SITE, evses=(evse("E9"), evse("E2"))),
+        history.happens(ChargePointChanged, site=SITE, evses=(evse("E9"), evse("E2"))),
     )
 
     assert [(c["evse_uid"], c["status"]) for c in document["connectors"]] == [
@@ -284,10 +291,12 @@ def test_a_change_that_is_accepted_after_its_time_is_known() -> None:
 
 def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:
     history = History()
-    seen = [history.registered(), history.happens(Seen)]
+    seen = [history.registered(), history.happens(ChargePointSeen)]
 
     after = known(
-        *seen, history.happens(Changed, site=SITE), history.happens(CredentialsSet, password_hash="h")
+        *seen,
+        history.happens(ChargePointChanged, site=SITE),
+        history.happens(CredentialsSet, password_hash="h"),
     )
 
     assert after["last_seen"] == known(*seen)["last_seen"] == "2026-05-01T12:02:00.000Z"
@@ -295,8 +304,8 @@ def test_a_sign_of_life_moves_last_seen_and_what_we_do_does_not() -> None:
 
 def test_one_that_was_removed_is_gone_and_comes_back_blank() -> None:
     history = History()
-    gone = [history.registered(evse("E1")), history.happens(Connected, node="a", slot=1, boot="x")]
-    gone.append(history.happens(Removed))
+    gone = [history.registered(evse("E1")), history.happens(ChargePointConnected, node="a", slot=1, boot="x")]
+    gone.append(history.happens(ChargePointRemoved))
 
     assert fold(*gone) is None
     assert known(*gone, history.registered())["connected"] is False
@@ -307,8 +316,8 @@ def test_credentials_stand_apart_under_tenant_and_charge_point() -> None:
     events = (
         history.registered(),
         history.happens(CredentialsSet, password_hash="scrypt$…"),
-        history.happens(Seen),
-        history.happens(Removed),
+        history.happens(ChargePointSeen),
+        history.happens(ChargePointRemoved),
     )
 
     first, second, *others, last = [write for event in events for write in CREDENTIALS.writes(event, META)]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.aggregate import Event
-from domain.session import CdrIssued, EndCorrected, Ended, credit_id, replacement_id
+from domain.session import CdrIssued, EndCorrected, SessionEnded, credit_id, replacement_id
 from domain.values import PartyId, RegisterSample
 from projections import cdr, session
 from projections.store import Document
@@ -41,7 +41,15 @@ def corrected() -> list[Any]:
     sample = RegisterSample(at=at(3), energy_wh=Decimal(2500))
     return [
         BEGAN,
-        fact(Ended, 2, meter_stop=2000, energy_wh=Decimal(1000), provisional=True, occurred_at=at(2), **end),
+        fact(
+            SessionEnded,
+            2,
+            meter_stop=2000,
+            energy_wh=Decimal(1000),
+            provisional=True,
+            occurred_at=at(2),
+            **end,
+        ),
         issued(3, SESSION),
         fact(EndCorrected, 4, samples=(sample,), occurred_at=at(4), **energy, **end),
         issued(5, credit_id(SESSION), credit=True, credit_reference_id=SESSION),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from commands.base import Meta
-from domain.token import PersonalDataErased, Removed
+from domain.token import PersonalDataErased, TokenRemoved
 from projections import token as token_view
 from projections.erasure import FEED
 from projections.store import Remove
@@ -23,7 +23,7 @@ def test_the_key_of_each_subject_is_removed_and_a_tombstone_stays() -> None:
 
 
 def test_a_tag_that_is_only_taken_away_keeps_its_key() -> None:
-    assert list(FEED.writes(Removed(**OF, originator_version=2), META)) == []  # type: ignore[arg-type]
+    assert list(FEED.writes(TokenRemoved(**OF, originator_version=2), META)) == []  # type: ignore[arg-type]
 
 
 def test_an_erased_token_has_no_document() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from commands.base import Meta
-from domain.knocking import AGGREGATE_EVENTS, Heard, Knock, Knocking
+from domain.knocking import AGGREGATE_EVENTS, HandshakesRefused, Knock, Knocking
 from projections.base import Target
 from projections.knocking import MOST, VIEW, evolve, target
 from projections.store import HUB, Document
@@ -25,8 +25,8 @@ def knock(id: str, seconds: float, count: int = 1, **more: str) -> Knock:
     )
 
 
-def heard(*knocks: Knock, left_out: int = 0, tenant: str = "demo") -> Heard:
-    return Heard(
+def heard(*knocks: Knock, left_out: int = 0, tenant: str = "demo") -> HandshakesRefused:
+    return HandshakesRefused(
         originator_id=f"knocking|{tenant}",
         originator_version=1,
         timestamp=NOON,
@@ -35,7 +35,7 @@ def heard(*knocks: Knock, left_out: int = 0, tenant: str = "demo") -> Heard:
     )
 
 
-def read(*events: Heard) -> Document:
+def read(*events: HandshakesRefused) -> Document:
     document: Document | None = None
     for event in events:
         document = evolve(document, event, META)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from domain.aggregate import Event
-from domain.charge_point import Changed, Connected, Removed
+from domain.charge_point import ChargePointChanged, ChargePointConnected, ChargePointRemoved
 from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
 from projections.location import LOCATIONS, UNKNOWN_AFTER, indexes, told_as_locations
 from projections.store import HUB, Document, Put, Query, ReadStore, gte, has
@@ -183,7 +183,7 @@ async def test_an_older_connection_that_ends_late_and_one_thought_silent_change_
     await happens(store, placed(evse("E1")), *newer, status(5, "Available", 30))
     assert await statuses(store, LATER) == {"E1": "AVAILABLE"}
 
-    resumed = of_charge_point(Connected, 7, 100, node="n1", slot=3, boot="b1", resumes=3)
+    resumed = of_charge_point(ChargePointConnected, 7, 100, node="n1", slot=3, boot="b1", resumes=3)
     await happens(store, disconnected(6, 3, 90), resumed)
     assert await statuses(store, LATER) == {"E1": "AVAILABLE"}
 
@@ -205,7 +205,7 @@ async def test_charge_points_at_one_site_are_one_location(store: SqliteReadStore
 
 async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: SqliteReadStore) -> None:
     elsewhere = msgspec.structs.replace(SITE, id="LOC2")
-    moved = of_charge_point(Changed, 3, 60, site=elsewhere, evses=(evse("E1"), evse("E2")))
+    moved = of_charge_point(ChargePointChanged, 3, 60, site=elsewhere, evses=(evse("E1"), evse("E2")))
     await happens(store, placed(evse("E1")), status(2, "Charging"), moved)
 
     found = await told(store)
@@ -215,7 +215,9 @@ async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: S
 
 
 async def test_the_evses_of_one_that_was_removed_say_so_and_are_nowhere_near(store: SqliteReadStore) -> None:
-    await happens(store, placed(evse("E1")), status(2, "Available"), of_charge_point(Removed, 3, 60))
+    await happens(
+        store, placed(evse("E1")), status(2, "Available"), of_charge_point(ChargePointRemoved, 3, 60)
+    )
     [document] = await documents(store)
     [location] = (await told(store)).values()
 
@@ -241,7 +243,7 @@ async def test_mongodb_finds_it_too_until_it_is_removed(mongo: Mongo) -> None:
         [location] = told_as_locations(await near(), PARTIES, NOON).values()
         parse_json(v2_3_0.Location, location)
         assert await statuses(store) == {"E1": "CHARGING"}
-        await happens(store, of_charge_point(Removed, 5, 60))
+        await happens(store, of_charge_point(ChargePointRemoved, 5, 60))
         assert await near() == []
     finally:
         await store.drop_all([HUB])
@@ -268,7 +270,7 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
         *(status(2, "Charging", n, id=f"CP-{n}") for n in range(6)),
         connected(3, id="CP-1"),
         disconnected(4, 3, 50, id="CP-1"),
-        of_charge_point(Removed, 3, 60, id="CP-2"),
+        of_charge_point(ChargePointRemoved, 3, 60, id="CP-2"),
     ]
     await happens(store, *events)
     live = await documents(store)

@@ -256,7 +256,7 @@ def test_a_stale_status_is_no_news() -> None:
 
 
 def test_a_removed_charge_point_is_cleared_from_the_broker() -> None:
-    message = told([registered(1), connected(2), of_charge_point(charge_point.Removed, 3)])[-1]
+    message = told([registered(1), connected(2), of_charge_point(charge_point.ChargePointRemoved, 3)])[-1]
     assert (message.topic, message.retain, message.payload) == ("ocpp/status/demo/CP-1", True, None)
 
 

@@ -14,7 +14,7 @@ from chargesphere import registry
 from commands.base import Area
 from domain import delivery
 from domain.aggregate import Event, kind_of
-from domain.charge_point import Changed, Removed, StopSettled
+from domain.charge_point import ChargePointChanged, ChargePointRemoved, StopSettled
 from projections.store import HUB, Document, Query
 from projections.store.sqlite import SqliteReadStore
 from streams.following.facts import Fact
@@ -94,8 +94,8 @@ def everything() -> list[list[Event]]:
         ],
         [
             registered(id="CP-2"),
-            of_charge_point(Changed, 2, 9, id="CP-2", site=SITE, evses=EVSES),
-            of_charge_point(Removed, 3, 10, id="CP-2"),
+            of_charge_point(ChargePointChanged, 2, 9, id="CP-2", site=SITE, evses=EVSES),
+            of_charge_point(ChargePointRemoved, 3, 10, id="CP-2"),
         ],
         [started(), used(2, 5, 500), used(3, 30, 900), ended(4, 60, 4200), priced(5, 61)],
         [

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from domain.aggregate import Event
-from domain.charge_point import MeterValuesRecorded, Seen, StopUnmatched, TransactionStopped
+from domain.charge_point import ChargePointSeen, MeterValuesRecorded, StopUnmatched, TransactionStopped
 from projections.blocks import Entry
 from projections.sample import BLOCKS, SAMPLES, Sample, by_charge_point, by_session, by_unmatched, samples_of
 from tests.projections.test_charge_point import META, START, History
@@ -44,7 +44,7 @@ def test_each_meter_values_message_is_an_entry_of_its_own() -> None:
     assert sample.id == "events.charge_point-3-17-1"
     assert (bytes(sample.values), sample.timestamp) == (bytes(VALUES), "2026-05-01T12:00:00.000Z")
     assert sample.unmatched is False
-    assert BLOCKS.entries(history.happens(Seen), META, "x") == ()
+    assert BLOCKS.entries(history.happens(ChargePointSeen), META, "x") == ()
 
 
 def test_the_readings_of_a_stop_are_kept_too_and_those_of_a_stop_without_a_transaction() -> None:

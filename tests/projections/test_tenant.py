@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from commands.base import Meta
-from domain.tenant import AGGREGATE_EVENTS, Configuration, Created, Tenant
+from domain.tenant import AGGREGATE_EVENTS, Configuration, Tenant, TenantCreated
 from projections.base import utc_text
 from projections.store import Document
 from projections.tenant import VIEW, configuration_of, target
@@ -48,7 +48,7 @@ def test_a_read_configuration_equals_the_one_in_the_event() -> None:
 
 
 def test_a_tenant_stands_under_its_id_in_the_hubs_database() -> None:
-    event = Created(
+    event = TenantCreated(
         originator_id="tenant|demo",
         originator_version=1,
         timestamp=NOON,

@@ -20,7 +20,7 @@ from commands.tariff import PutTariff
 from commands.tenant import CreateTenant
 from commands.token import PutToken
 from domain.directory import PartyRole
-from domain.partner import Connection, Endpoint, PartnerRole, Secret
+from domain.partner import Endpoint, PartnerConnection, PartnerRole, Secret
 from domain.tenant import Configuration, TenantParty
 from domain.values import Connector, Coordinates, Evse, JSONObject, PartyId, Site
 
@@ -106,7 +106,7 @@ async def provisioning(vault: Vault) -> AsyncIterator[Sequence[Command]]:
         RegisterPartner(
             partner_id="tnm",
             token_a_digest="a1",
-            connection=Connection(
+            connection=PartnerConnection(
                 version="2.3.0",
                 versions_url=f"{PARTNER_URL}/versions",
                 endpoints=tuple(

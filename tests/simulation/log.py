@@ -20,8 +20,8 @@ from streams.log import (
     Listener,
     Log,
     LogError,
-    LogShortened,
-    LogUnavailable,
+    LogShortenedError,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
@@ -29,7 +29,7 @@ from streams.log import (
     Stored,
     TopicPartition,
     TopicSpec,
-    TopologyMismatch,
+    TopologyMismatchError,
     append_size,
 )
 from tests.simulation.broker import Broker
@@ -80,7 +80,7 @@ class SimLog(Log):
         self._open = True
         try:
             await self._asked(lambda: None)
-        except LogUnavailable:
+        except LogUnavailableError:
             self._open = False
             raise
 
@@ -94,19 +94,19 @@ class SimLog(Log):
 
     def check_open(self) -> None:
         if not self._open:
-            raise LogUnavailable("the simulated log is closed")
+            raise LogUnavailableError("the simulated log is closed")
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         def work() -> None:
             for spec in topics:
                 known = self.broker.specs.get(spec.name)
                 if known is not None and known.partitions != spec.partitions:
-                    raise TopologyMismatch(
+                    raise TopologyMismatchError(
                         f"topic {spec.name} has {known.partitions} partitions, "
                         f"this release needs {spec.partitions}"
                     )
                 if known is not None and known.compacted != spec.compacted:
-                    raise TopologyMismatch(f"topic {spec.name} differs in being compacted")
+                    raise TopologyMismatchError(f"topic {spec.name} differs in being compacted")
             self.broker.make(topics)
 
         await self._asked(work)
@@ -215,7 +215,9 @@ class SimLog(Log):
     def _failed(self, place: TopicPartition, pump: _Pump, number: int, why: str) -> None:
         if number != pump.number or not pump.sent:
             return
-        error = LogUnavailable(f"an append to {place.topic}/{place.partition} was not acknowledged: {why}")
+        error = LogUnavailableError(
+            f"an append to {place.topic}/{place.partition} was not acknowledged: {why}"
+        )
         for item in (*pump.sent, *pump.waiting):
             if not item.done.done():
                 item.done.set_exception(error)
@@ -257,7 +259,7 @@ class SimLog(Log):
 
     def _known(self, place: TopicPartition) -> TopicPartition:
         if place not in self.broker.partitions:
-            raise TopologyMismatch(
+            raise TopologyMismatchError(
                 f"the simulated log has no partition {place.partition} of topic {place.topic}"
             )
         return place
@@ -276,7 +278,7 @@ class SimLog(Log):
                     self.check_open()
                     return answer
             if loop.time() >= deadline:
-                raise LogUnavailable("the simulated broker does not answer")
+                raise LogUnavailableError("the simulated broker does not answer")
             await asyncio.sleep(RETRY_SECONDS)
 
     def own(self, one: Cursor | SimMember) -> None:
@@ -351,7 +353,7 @@ class Cursor:
             check()
             if self.shortened:
                 shortened, self.shortened = frozenset(self.shortened), set()
-                raise LogShortened(shortened)
+                raise LogShortenedError(shortened)
             if log.network.reaches(log.node, "log"):
                 heard = True
                 generation = self._generation
@@ -379,7 +381,7 @@ class Cursor:
             left = deadline - loop.time()
             if left <= 0:
                 if not heard and timeout > 0:
-                    raise LogUnavailable("the simulated broker does not answer")
+                    raise LogUnavailableError("the simulated broker does not answer")
                 return {}
             self._waiter = waiter = loop.create_future()
             alarm = loop.call_at(loop.now + (left if heard else min(left, 0.2)), _wake, waiter)
@@ -482,7 +484,7 @@ class SimMember(Member):
         await self._log._asked(lambda: None)
         for topic in self._topics:
             if topic not in self._log.broker.specs:
-                raise TopologyMismatch(f"the simulated log has no topic {topic}")
+                raise TopologyMismatchError(f"the simulated log has no topic {topic}")
         seat = self._group.seats.get(self.name)
         if seat is not None and seat.member.open and seat.member.node is self.node:
             raise LogError(f"group {self._group.name} has a living member named {self.name} already")
@@ -504,7 +506,7 @@ class SimMember(Member):
         self._check()
         for place in positions:
             if place not in self._held:
-                raise LogUnavailable(
+                raise LogUnavailableError(
                     f"{place.topic}/{place.partition} is not held by {self.name} of group {self._group.name}"
                 )
         log, generation = self._log, self._generation
@@ -512,12 +514,12 @@ class SimMember(Member):
         fate = log.network.fate("log")
         if log.network.reaches(self.node, "log") and fate is not Fate.REFUSED:
             if not self._group.may_commit(self, generation):
-                raise LogUnavailable(f"{self.name} is no member of group {self._group.name} any more")
+                raise LogUnavailableError(f"{self.name} is no member of group {self._group.name} any more")
             self._group.positions.update(positions)
             await asyncio.sleep(log.network.delay("log"))
             if log.network.reaches(self.node, "log") and fate is Fate.DONE:
                 return
-        raise LogUnavailable(f"positions of group {self._group.name} were not acknowledged")
+        raise LogUnavailableError(f"positions of group {self._group.name} were not acknowledged")
 
     async def close(self) -> None:
         if not self.open:
@@ -536,7 +538,7 @@ class SimMember(Member):
         if self._failure is not None:
             raise self._failure
         if not self.open:
-            raise LogUnavailable(f"member {self.name} of group {self._group.name} is closed")
+            raise LogUnavailableError(f"member {self.name} of group {self._group.name} is closed")
 
     # -- from the broker ---------------------------------------------------------------------------------------
 
@@ -609,7 +611,7 @@ class SimMember(Member):
                 for place, offset in (await self._log.beginnings(fresh)).items():
                     positions[place] = Position(offset)
                 break
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
         if self._changes:
             return

@@ -26,12 +26,12 @@ _COMPARE: Final[Mapping[str, Callable[[Rank, Rank], bool]]] = {
 
 
 def predicates(conditions: tuple[Condition, ...]) -> list[Predicate]:
-    """One predicate a condition; raises `StoreRejected` for a condition that makes no sense."""
+    """One predicate a condition; raises `StoreRejectedError` for a condition that makes no sense."""
     return [_predicate(check_condition(condition)) for condition in conditions]
 
 
 def in_order(query: Query, found: list[Document]) -> list[Document]:
-    """The documents in the query's full order, those behind its cursor only; raises `BadCursor`."""
+    """The documents in the query's full order, those behind its cursor only; raises `BadCursorError`."""
     keys = [(_reader(check_path(key.field)), key.descending) for key in ordering(query)]
     start = read_cursor(query)
     if start is not None:

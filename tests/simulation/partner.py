@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.ocpi.client import OcpiAnswer, Peer, TimedOut, Unreachable
+from gateway.ocpi.client import OcpiAnswer, Peer, PeerTimedOutError, PeerUnreachableError
 from tests.simulation.loop import Node
 from tests.simulation.network import Fate, Network
 
@@ -52,7 +52,7 @@ class SimOcpiClient:
             await asyncio.sleep(0)
         if not network.reaches(self._node, "partner"):
             await asyncio.sleep(1.0)
-            raise Unreachable("the partner cannot be reached")
+            raise PeerUnreachableError("the partner cannot be reached")
         fate, arrives = network.fate("partner"), network.delay("partner")
         if fate is not Fate.REFUSED:
             # On its way, whatever becomes of this process; a late one is taken when the caller has given up.
@@ -69,7 +69,7 @@ class SimOcpiClient:
             self._inbox.refused += 1
         if fate in (Fate.UNANSWERED, Fate.LATE):
             await asyncio.sleep(5.0)
-            raise TimedOut("the partner did not answer in time")
+            raise PeerTimedOutError("the partner did not answer in time")
         await asyncio.sleep(arrives + network.delay("partner"))
         if fate is Fate.REFUSED:
             return OcpiAnswer(500, 3000, "not now", None, {})

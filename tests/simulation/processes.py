@@ -31,7 +31,7 @@ from domain.charge_point.events import (
 )
 from domain.values import PartyId
 from gateway.mqtt.connection import Broker as MqttBroker
-from gateway.mqtt.connection import BrokerAway, Outgoing
+from gateway.mqtt.connection import BrokerAwayError, Outgoing
 from gateway.mqtt.publisher import Teller
 from gateway.mqtt.publisher import sink_of as mqtt_sink
 from gateway.ocpi.partners import PartnerBook
@@ -54,7 +54,7 @@ from streams.following.facts import TransientError
 from streams.following.follower import Follower
 from streams.following.group import Group
 from streams.following.readings import Readings
-from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
+from streams.log import Listener, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import Reply, decode_events
 from streams.log.topology import FAUST, FAUST_TABLES, events_topic
 from streams.projecting.frames import FrameProjector
@@ -187,7 +187,7 @@ class Process:
             try:
                 await self.log.start()
                 break
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(0.5)
         self.store = SimReadStore(world.shelf, StoreNetwork(world, self.node))
         self.channel = LogChannel(self.name, self.log)
@@ -404,7 +404,7 @@ class SimMqtt(MqttBroker):
             await asyncio.sleep(network.delay("mqtt"))
             if not network.reaches(self._node, "mqtt"):
                 await asyncio.sleep(0.5)
-                raise BrokerAway("the simulated broker is away")
+                raise BrokerAwayError("the simulated broker is away")
             self._world.published.append((message.topic, message.event_id, message.payload))
             acknowledged.add(message.event_id)
 
@@ -435,7 +435,7 @@ class SimFaust(Listener):
                     done = {place: Position(at) for place, at in self._done.items() if place in self._tables}
                     if done:
                         await member.commit(done)
-                except LogUnavailable:
+                except LogUnavailableError:
                     await asyncio.sleep(0.5)
         finally:
             await member.close()
@@ -490,7 +490,7 @@ class SimFaust(Listener):
             try:
                 await self._log.append(place.topic, place.partition, records)
                 return
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(0.5)
 
     def _changelog(self, place: TopicPartition) -> TopicPartition:

@@ -32,7 +32,7 @@ from streams.following.backlog import Backlog
 from streams.following.facts import Fact
 from streams.following.readings import Readings
 from streams.following.sink import Standing
-from streams.log import LogUnavailable, Position, Record, envelope, ranges
+from streams.log import LogUnavailableError, Position, Record, envelope, ranges
 from streams.log.batching import append_all
 from streams.log.topology import PUBLIC
 from streams.projecting import blocks, projector
@@ -65,7 +65,7 @@ def no_new_claim_after_a_failure() -> list[Patch]:
     whole = decider.Decider._decide_all
 
     async def decide_all(self: Any, lane: Any, part: Any, taken: Any, now: Any) -> None:
-        with contextlib.suppress(LogUnavailable):
+        with contextlib.suppress(LogUnavailableError):
             await whole(self, lane, part, taken, now)
 
     return [(decider.Decider, "_decide_all", decide_all)]
@@ -513,7 +513,7 @@ def positions_of_processes_move_first() -> list[Patch]:
 
         async def send() -> None:
             for target, records in out.items():
-                with contextlib.suppress(LogUnavailable):
+                with contextlib.suppress(LogUnavailableError):
                     await append_all(self._log, target.topic, target.partition, records)
 
         asyncio.create_task(send())  # noqa: RUF006
@@ -524,7 +524,7 @@ def positions_of_processes_move_first() -> list[Patch]:
 def public_records_are_not_waited_for() -> list[Patch]:
     async def append(self: Any, topic: str, number: int, records: Any) -> None:
         async def send() -> None:
-            with contextlib.suppress(LogUnavailable):
+            with contextlib.suppress(LogUnavailableError):
                 await self._log.append(PUBLIC[topic], number, records)
 
         asyncio.create_task(send())  # noqa: RUF006
@@ -584,26 +584,26 @@ def told_is_answered_before_it_is_durable() -> list[Patch]:
         meta, bus = self.meta(correlation_id), self.connection.services.bus
 
         async def send() -> None:
-            with contextlib.suppress(LogUnavailable):
+            with contextlib.suppress(LogUnavailableError):
                 await bus.tell(command, meta)
 
         asyncio.create_task(send())  # noqa: RUF006
 
-    return [(inbound_call.Exchange, "tell", tell)]
+    return [(inbound_call.InboundCall, "tell", tell)]
 
 
 def starts_are_answered_without_the_log() -> list[Patch]:
-    whole = inbound_call.Exchange.ask
+    whole = inbound_call.InboundCall.ask
 
     async def ask(self: Any, command: Any, reply: Any, **options: Any) -> Any:
         try:
             return await whole(self, command, reply, **options)
         except inbound_call.LogAwayError:
             if isinstance(command, models.StartTransaction):
-                return models.Started(transaction_id=999, session_id="", status="Accepted")
+                return models.StartReply(transaction_id=999, session_id="", status="Accepted")
             raise
 
-    return [(inbound_call.Exchange, "ask", ask)]
+    return [(inbound_call.InboundCall, "ask", ask)]
 
 
 def timers_of_calls_ask_the_clock() -> list[Patch]:

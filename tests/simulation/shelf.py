@@ -30,8 +30,8 @@ from projections.store import (
     Query,
     Remove,
     Sort,
-    StoreRejected,
-    UniqueViolation,
+    StoreRejectedError,
+    UniqueViolationError,
     Write,
 )
 from projections.store.shapes import (
@@ -78,7 +78,7 @@ def _copy(document: Document) -> Document:
 
 
 def _packed(document: Mapping[str, JSON]) -> bytes:
-    """The document as bytes; raises `StoreRejected` for what MongoDB cannot hold."""
+    """The document as bytes; raises `StoreRejectedError` for what MongoDB cannot hold."""
     try:
         packed = _pack(document)
         # Zero bytes and big numbers show here, but so do harmless things: then BSON itself is asked.
@@ -86,7 +86,7 @@ def _packed(document: Mapping[str, JSON]) -> bytes:
             bson.encode(document)
         return packed
     except (BSONError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise StoreRejected(f"read store {URL}: {error}") from error
+        raise StoreRejectedError(f"read store {URL}: {error}") from error
 
 
 class _Collection:
@@ -186,7 +186,7 @@ class _Collection:
         try:
             return datetime.fromisoformat(moment) if isinstance(moment, str) else None
         except ValueError as error:
-            raise StoreRejected(f"read store {URL}: {self.name}: {error}") from error
+            raise StoreRejectedError(f"read store {URL}: {self.name}: {error}") from error
 
     def _delete(self, id: str) -> None:
         held = self.held.pop(id)
@@ -212,9 +212,9 @@ class _Collection:
                     raise self._violation(id, fields, key)
             self.unique[fields] = owners
 
-    def _violation(self, id: str, fields: tuple[Sort, ...], key: tuple[str, ...]) -> UniqueViolation:
+    def _violation(self, id: str, fields: tuple[Sort, ...], key: tuple[str, ...]) -> UniqueViolationError:
         names = ", ".join(field.field for field in fields)
-        return UniqueViolation(f"read store {URL}: {self.name} {id!r}: another holds {names} = {key}")
+        return UniqueViolationError(f"read store {URL}: {self.name} {id!r}: another holds {names} = {key}")
 
 
 def _appended(stored: Document, write: Append) -> Document:
@@ -301,7 +301,7 @@ class Shelf:
         if held is None:
             return []
         if not held.geo:
-            raise StoreRejected(f"{db}.{collection} has no geo index: declare one with geo_index()")
+            raise StoreRejectedError(f"{db}.{collection} has no geo index: declare one with geo_index()")
         found: list[tuple[float, str, Document]] = []
         for document in matching:
             match document.get("geo"):

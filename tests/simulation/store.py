@@ -24,7 +24,7 @@ from projections.store import (
     Query,
     ReadStore,
     StoreError,
-    StoreUnavailable,
+    StoreUnavailableError,
     Write,
 )
 from projections.store.shapes import check_place, check_write
@@ -39,10 +39,10 @@ class Network(Protocol):
     """What stands between a process and the shelf; `kind` is the name of the port's method."""
 
     async def request(self, kind: str) -> None:
-        """Returns when the question has arrived; raises `StoreUnavailable` when it never does."""
+        """Returns when the question has arrived; raises `StoreUnavailableError` when it never does."""
 
     async def response(self, kind: str) -> None:
-        """Returns when the answer is back; raises `StoreUnavailable` when it is lost, the effect being there."""
+        """Returns when the answer is back; raises `StoreUnavailableError` when it is lost, the effect being there."""
 
     def cut(self, count: int) -> int:
         """How many steps of a bulk of `count` are done before it fails; `count` when it does not."""
@@ -83,7 +83,7 @@ class SimReadStore(ReadStore):
             if done >= steps:
                 return self._shelf.apply(bulk, positions)
             self._shelf.apply(bulk[:done])
-            raise StoreUnavailable(URL, f"the bulk ended after {done} of {steps} steps")
+            raise StoreUnavailableError(URL, f"the bulk ended after {done} of {steps} steps")
 
         return await self._call("apply", work)
 
@@ -165,7 +165,7 @@ class SimReadStore(ReadStore):
 
     async def _call(self, kind: str, work: Callable[[], T]) -> T:
         if self._closed:
-            raise StoreUnavailable(URL, "closed")
+            raise StoreUnavailableError(URL, "closed")
         await self._network.request(kind)
         try:
             result = work()

@@ -24,9 +24,9 @@ from projections.store import (
     PutPart,
     Query,
     Remove,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     Write,
     eq,
     expiry,
@@ -69,7 +69,7 @@ class Failing(Straight):
 
     def _pass(self, message: str) -> None:
         if message.startswith(self._lose) and self._lose:
-            raise StoreUnavailable(URL, f"lost: {message}")
+            raise StoreUnavailableError(URL, f"lost: {message}")
         self.passed.append(message)
 
 
@@ -83,7 +83,7 @@ async def test_what_one_process_wrote_another_reads_also_after_the_first_has_clo
     await one.close()
     assert await other.get(TENANT, "sessions", "s1") == {"_id": "s1", "version": 3, "a": 1}
     assert await other.positions("sweeper") == {KEY: 7}
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await one.get(TENANT, "sessions", "s1")
 
 
@@ -95,7 +95,7 @@ async def test_dropping_brings_back_the_indexes_of_the_process_that_dropped_and_
     await one.drop_all([HUB])
     await one.apply([Put(HUB, "tokens", "a", 1, {"uid": "1", "number": "1"})])
     await one.apply([Put(HUB, "tokens", "b", 1, {"uid": "2", "number": "1"})])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await other.apply([Put(HUB, "tokens", "c", 1, {"uid": "1", "number": "2"})])
 
 
@@ -157,7 +157,7 @@ async def test_purge_takes_what_has_expired_away_and_frees_its_unique_fields() -
 async def test_a_unique_index_over_documents_that_break_it_is_refused() -> None:
     store = SimReadStore(Shelf())
     await store.apply([put("a", uid="1"), put("b", uid="1")])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.ensure([index(TENANT, "sessions", "uid", unique=True)])
 
 
@@ -195,7 +195,7 @@ async def test_what_bson_cannot_hold_is_refused_wherever_it_stands(
     shelf = Shelf()
     store = SimReadStore(shelf)
     await store.apply([put("s1", 1, a=1)])
-    with pytest.raises(StoreRejected):
+    with pytest.raises(StoreRejectedError):
         await store.apply([made(value)])
     assert seen(shelf) == {"s1": 1}
     assert await store.get(TENANT, "sessions", "s1") == {"_id": "s1", "version": 1, "a": 1}
@@ -212,7 +212,7 @@ async def test_a_refused_write_leaves_what_came_before_it_and_no_position() -> N
     """MongoDB has no transaction here; whoever relies on one finds out in the simulation."""
     shelf = Shelf()
     store = SimReadStore(shelf)
-    with pytest.raises(StoreRejected):
+    with pytest.raises(StoreRejectedError):
         await store.apply([put("s1"), put("s2", field=2**63), put("s3")], {KEY: 5})
     assert seen(shelf) == {"s1": 1}
     assert await store.positions("sweeper") == {}
@@ -283,7 +283,7 @@ async def test_a_lost_question_has_no_effect() -> None:
     shelf = Shelf()
     store = SimReadStore(shelf, Failing(lose="request"))
     for attempt in (store.apply([put("s1")], {KEY: 1}), store.set_positions({KEY: 1})):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await attempt
     assert seen(shelf) == {}
     assert shelf.positions("sweeper") == {}
@@ -291,7 +291,7 @@ async def test_a_lost_question_has_no_effect() -> None:
 
 async def test_a_lost_answer_leaves_the_effect_so_that_the_repeat_is_stale() -> None:
     shelf = Shelf()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await SimReadStore(shelf, Failing(lose="response")).apply([put("s1")], {KEY: 1})
     assert shelf.positions("sweeper") == {KEY: 1}
     assert await SimReadStore(shelf).apply([put("s1")]) == Applied(0, 1)
@@ -299,7 +299,7 @@ async def test_a_lost_answer_leaves_the_effect_so_that_the_repeat_is_stale() -> 
 
 async def test_a_refusal_can_be_lost_too() -> None:
     shelf = Shelf()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await SimReadStore(shelf, Failing(lose="response")).apply([put("s1"), put("s2", field=2**63)])
     assert seen(shelf) == {"s1": 1}
 
@@ -326,7 +326,7 @@ async def test_a_bulk_cut_short_did_its_first_writes_collection_by_collection_an
     done: int, sessions: set[str], others: set[str]
 ) -> None:
     shelf, network = Shelf(), Failing(cut=done)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await SimReadStore(shelf, network).apply(BULK, {KEY: 1})
     assert network.passed == ["request apply", "cut 5", "response apply"]
     assert seen(shelf).keys() == sessions

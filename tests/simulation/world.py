@@ -41,7 +41,7 @@ from domain.partner import holder_text
 from projections import blocks
 from streams.deciding import checkpoints
 from streams.following.parking import Parking
-from streams.log import LogUnavailable, Position, topology
+from streams.log import LogUnavailableError, Position, topology
 from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
@@ -187,17 +187,17 @@ class World:
         ]
 
     async def store_request(self, node: Node) -> None:
-        from projections.store import StoreUnavailable
+        from projections.store import StoreUnavailableError
 
         await asyncio.sleep(self.network.delay("store"))
         if not self.network.reaches(node, "store"):
             await asyncio.sleep(0.5)
-            raise StoreUnavailable("sim", "it cannot be reached")
+            raise StoreUnavailableError("sim", "it cannot be reached")
         if self.network.fate("store") is Fate.REFUSED:
-            raise StoreUnavailable("sim", "it is not ready")
+            raise StoreUnavailableError("sim", "it is not ready")
 
     async def store_response(self, node: Node) -> None:
-        from projections.store import StoreUnavailable
+        from projections.store import StoreUnavailableError
 
         await asyncio.sleep(self.network.delay("store"))
         if not self.network.reaches(node, "store") or self.network.fate("store") in (
@@ -205,7 +205,7 @@ class World:
             Fate.LATE,
         ):
             await asyncio.sleep(0.5)
-            raise StoreUnavailable("sim", "no answer")
+            raise StoreUnavailableError("sim", "no answer")
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -461,7 +461,7 @@ class World:
         meta = Meta(command_id=f"remote|{id}{again}", at=now, tenant=TENANT, principal="operator:ann")
 
         async def ask() -> None:
-            with contextlib.suppress(LogUnavailable):
+            with contextlib.suppress(LogUnavailableError):
                 await bus.ask(command, meta)
                 self.commands.append(id)
 
@@ -616,7 +616,7 @@ async def _ask(process: Process, command: Command, meta: Meta) -> Any:
         try:
             assert process.bus is not None
             return await process.bus.ask(command, meta)
-        except LogUnavailable:
+        except LogUnavailableError:
             await asyncio.sleep(0.2)
 
 

@@ -20,7 +20,7 @@ from streams.deciding.feed import Feed
 from streams.log import (
     Listener,
     Log,
-    LogUnavailable,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
@@ -110,7 +110,7 @@ async def insist(bus: CommandBus, command: Command, id: str, within: float = 60.
         while True:
             try:
                 return await bus.ask(command, Meta(command_id=id, at=now(), tenant="t"))
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(0.05)
 
 
@@ -196,10 +196,10 @@ class FlakyLog(Log):
             return await self.inner.append(topic, partition, records)
         number = next(self._numbers)
         if number in self.before:
-            raise LogUnavailable("the append did not happen")
+            raise LogUnavailableError("the append did not happen")
         offsets = await self.inner.append(topic, partition, records)
         if number in self.after:
-            raise LogUnavailable("the append happened, and nobody heard of it")
+            raise LogUnavailableError("the append happened, and nobody heard of it")
         return offsets
 
     def reader(self, gather: float = 0.0) -> Reader:

@@ -13,7 +13,7 @@ from streams.log import (
     Listener,
     Log,
     LogError,
-    LogUnavailable,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
@@ -21,7 +21,7 @@ from streams.log import (
     Stored,
     TopicPartition,
     TopicSpec,
-    TopologyMismatch,
+    TopologyMismatchError,
 )
 
 Batch = Mapping[TopicPartition, Sequence[Stored]]
@@ -165,13 +165,13 @@ class LogContract:
         self, log: Log, topic: str
     ) -> None:
         await log.ensure([TopicSpec(topic, 4)])
-        with pytest.raises(TopologyMismatch, match=rf"{topic}.*\b4\b.*\b24\b"):
+        with pytest.raises(TopologyMismatchError, match=rf"{topic}.*\b4\b.*\b24\b"):
             await log.ensure([TopicSpec(topic, 24)])
 
     async def test_a_partition_that_does_not_exist_is_a_topology_mismatch(self, log: Log, topic: str) -> None:
-        with pytest.raises(TopologyMismatch, match="no-such-topic"):
+        with pytest.raises(TopologyMismatchError, match="no-such-topic"):
             await log.append("no-such-topic", 0, [Record(b"k", b"v")])
-        with pytest.raises(TopologyMismatch, match=topic):
+        with pytest.raises(TopologyMismatchError, match=topic):
             await log.append(topic, 4, [Record(b"k", b"v")])
 
     async def test_a_reader_starts_at_its_offset_and_waits_for_what_comes(self, log: Log, topic: str) -> None:
@@ -326,7 +326,7 @@ class LogContract:
         await member.start()
         await log.append(topic, 0, [Record(b"k", b"v")])
         await read(member, 1)
-        with pytest.raises(LogUnavailable, match=other):
+        with pytest.raises(LogUnavailableError, match=other):
             await member.commit({TopicPartition(other, 0): Position(1)})
         await member.close()
 
@@ -388,7 +388,7 @@ class LogContract:
             log.ends([place]),
             member.poll(1.0),
         ):
-            with pytest.raises(LogUnavailable):
+            with pytest.raises(LogUnavailableError):
                 await call
         await member.close()
         await reader.close()

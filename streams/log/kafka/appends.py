@@ -1,6 +1,6 @@
 """Appending to Kafka: for each partition all that waits becomes one record batch, one batch at a time.
 
-What enters: records by partition. What leaves: offsets that all in-sync replicas acknowledged, or LogUnavailable
+What enters: records by partition. What leaves: offsets that all in-sync replicas acknowledged, or LogUnavailableError
 within the log's timeout, whose outcome is unknown. What it never does: append again for a caller who was told so.
 """
 
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import aiokafka
 
-from streams.log import MAX_APPEND_BYTES, LogUnavailable, Record, TopicPartition, append_size
+from streams.log import MAX_APPEND_BYTES, LogUnavailableError, Record, TopicPartition, append_size
 from streams.log.kafka.clients import describe
 from streams.log.kafka.private import Client
 
@@ -35,7 +35,7 @@ class Broker(Protocol):
     timeout: float
 
     async def new_producer(self) -> aiokafka.AIOKafkaProducer:
-        """Started; raises LogUnavailable when the broker was away for the whole of `timeout`."""
+        """Started; raises LogUnavailableError when the broker was away for the whole of `timeout`."""
 
     def end(self, client: Client, *, abandon: bool = False) -> asyncio.Task[None]: ...
 
@@ -96,7 +96,9 @@ class Appender:
                             item.done.set_result(range(offset, offset + len(item.records)))
                         offset += len(item.records)
         finally:
-            _fail(waiting, LogUnavailable(f"an append to {place.topic}/{place.partition} was broken off"))
+            _fail(
+                waiting, LogUnavailableError(f"an append to {place.topic}/{place.partition} was broken off")
+            )
             del self._pumps[place], self._waiting[place]
 
     async def _send(self, place: TopicPartition, batch: Sequence[_Append]) -> int:
@@ -127,7 +129,7 @@ class Appender:
             self._discard(producer)
             raise
         self._discard(producer)
-        raise LogUnavailable(
+        raise LogUnavailableError(
             f"Kafka at {self._log.bootstrap} did not acknowledge an append to {place.topic}/{place.partition} "
             f"within {self._log.timeout:g} s{why}"
         )

@@ -15,7 +15,7 @@ from typing import TypeVar
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.log import MAX_APPEND_BYTES, LogUnavailable
+from streams.log import MAX_APPEND_BYTES, LogUnavailableError
 from streams.log.kafka.private import Client, close_forgotten, cut, give_up_messages, network
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Clients:
 
     def _check(self) -> None:
         if not self._open:
-            raise LogUnavailable(f"the log on Kafka at {self._bootstrap} is closed")
+            raise LogUnavailableError(f"the log on Kafka at {self._bootstrap} is closed")
 
     async def _started(self, client: C) -> C:
         # In a task of its own: a start that meets a cancellation may lose it, and come to its end all the same.

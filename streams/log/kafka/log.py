@@ -6,8 +6,8 @@ that its outcome is unknown, or read a group's position as "none" because the br
 
 Appends are in `kafka_appends`, readers in `kafka_reading`, members of groups in `kafka_members`, the shapes of topics
 in `kafka_topics`, clients from their start to their end in `kafka_clients`. They share the rules for a broker that is
-away: every call is tried again until its time is over and then raises LogUnavailable with the address; a poll raises
-only when the broker was silent all along.
+away: every call is tried again until its time is over and then raises LogUnavailableError with the address; a poll
+raises only when the broker was silent all along.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from streams.log import (
     Listener,
     Log,
     LogError,
-    LogUnavailable,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
     Record,
     TopicPartition,
     TopicSpec,
-    TopologyMismatch,
+    TopologyMismatchError,
 )
 from streams.log.kafka.appends import Appender
 from streams.log.kafka.clients import Chores, Clients, describe
@@ -124,7 +124,7 @@ class KafkaLog(Log):
         await self._chores.finish()
 
     async def new_consumer(self, **settings: object) -> aiokafka.AIOKafkaConsumer:
-        """A started consumer, which whoever asked must `end`. Raises LogUnavailable."""
+        """A started consumer, which whoever asked must `end`. Raises LogUnavailableError."""
         return await self.within("be reached", lambda: self.clients.consumer(**settings))
 
     async def new_producer(self) -> aiokafka.AIOKafkaProducer:
@@ -142,13 +142,13 @@ class KafkaLog(Log):
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         for fault in await self.topic_faults(topics):
             if fault.fatal:
-                raise TopologyMismatch(
+                raise TopologyMismatchError(
                     f"{fault} (Kafka at {self.bootstrap}); {fault.way_out(self.bootstrap)}"
                 )
 
     async def topic_faults(self, topics: Sequence[TopicSpec]) -> list[Fault]:
-        """Make the topics that are missing; what is wrong with the settings of all. Raises TopologyMismatch where a
-        topic has another number of partitions."""
+        """Make the topics that are missing; what is wrong with the settings of all. Raises TopologyMismatchError
+        where a topic has another number of partitions."""
         self.check_open()
         names = [spec.name for spec in topics]
         shapes = await self.within("describe its topics", lambda: describe_topics(self._admin, names))
@@ -172,7 +172,9 @@ class KafkaLog(Log):
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         self.check_open()
         if not 0 <= partition < await self.partitions(topic):
-            raise TopologyMismatch(f"Kafka at {self.bootstrap} has no partition {partition} of topic {topic}")
+            raise TopologyMismatchError(
+                f"Kafka at {self.bootstrap} has no partition {partition} of topic {topic}"
+            )
         if topic in self._compacted and any(record.key is None for record in records):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         if not records:
@@ -218,7 +220,7 @@ class KafkaLog(Log):
 
     def check_open(self) -> None:
         if not self._open:
-            raise LogUnavailable(f"the log on Kafka at {self.bootstrap} is closed")
+            raise LogUnavailableError(f"the log on Kafka at {self.bootstrap} is closed")
 
     async def within(self, what: str, attempt: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """Attempt again until it succeeds or the time is over (the log's timeout, if not said)."""
@@ -235,14 +237,14 @@ class KafkaLog(Log):
                     await asyncio.sleep(RETRY_SECONDS)
         except TimeoutError:
             why = f": {describe(failure)}" if failure else ""
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"Kafka at {self.bootstrap} did not {what} within {limit:g} s{why}"
             ) from failure
 
     def check_away(self, since: float) -> None:
-        """Raises LogUnavailable when the broker has been silent since `since` (the loop's time) or longer."""
+        """Raises LogUnavailableError when the broker has been silent since `since` (the loop's time) or longer."""
         if self._away_since is not None and self._away_since <= since:
-            raise LogUnavailable(f"Kafka at {self.bootstrap} does not answer")
+            raise LogUnavailableError(f"Kafka at {self.bootstrap} does not answer")
 
     def register(self, owner: object, close: Closable) -> None:
         self._closers[owner] = close
@@ -276,7 +278,7 @@ class KafkaLog(Log):
                 f"describe topic {topic}", lambda: describe_topics(self._admin, [topic])
             )
             if topic not in found:
-                raise TopologyMismatch(f"Kafka at {self.bootstrap} has no topic {topic}")
+                raise TopologyMismatchError(f"Kafka at {self.bootstrap} has no topic {topic}")
             self._partitions[topic] = found[topic].partitions
         return self._partitions[topic]
 
@@ -290,7 +292,7 @@ class KafkaLog(Log):
             return {}
         for place in places:
             if not 0 <= place.partition < await self.partitions(place.topic):
-                raise TopologyMismatch(
+                raise TopologyMismatchError(
                     f"Kafka at {self.bootstrap} has no partition {place.partition} of topic {place.topic}"
                 )
         asked = [aiokafka.TopicPartition(*place) for place in places]

@@ -17,7 +17,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from streams.log import Listener, LogUnavailable, Member, Position, TopicPartition
+from streams.log import Listener, LogUnavailableError, Member, Position, TopicPartition
 from streams.log.kafka.clients import describe, end_of
 from streams.log.kafka.private import tasks_behind
 from streams.log.kafka.reading import Batch, Broker, Topics
@@ -86,7 +86,7 @@ class KafkaMember(Member):
             # Its coordination has ended for good: join anew with the next poll.
             ended = end_of(self._hearing)
             await self._leave()
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"Kafka at {self._broker.bootstrap} ended membership in group {self._group}: {describe(ended)}"
             )
         if self._consumer is None:
@@ -101,7 +101,7 @@ class KafkaMember(Member):
         self._check()
         for place in positions:
             if self._consumer is None or place not in self._held:
-                raise LogUnavailable(
+                raise LogUnavailableError(
                     f"{place.topic}/{place.partition} is not held by {self._node} of group {self._group}"
                 )
         if self._consumer is None or not positions:
@@ -114,7 +114,7 @@ class KafkaMember(Member):
             async with asyncio.timeout(self._broker.timeout):
                 await self._consumer.commit(offsets)
         except (KafkaError, TimeoutError) as error:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"Kafka at {self._broker.bootstrap} did not commit positions of group {self._group}: "
                 f"{describe(error)}"
             ) from error
@@ -124,7 +124,7 @@ class KafkaMember(Member):
         self._broker.forget(self)
         if task is None:
             return
-        self._failure = LogUnavailable(f"member {self._node} of group {self._group} is closed")
+        self._failure = LogUnavailableError(f"member {self._node} of group {self._group} is closed")
         await self._broker.surely(self._close(task))
 
     async def _close(self, task: asyncio.Task[None]) -> None:
@@ -180,7 +180,7 @@ class KafkaMember(Member):
         )
         if self._task is None:
             self._broker.end(consumer)
-            raise LogUnavailable(f"member {self._node} of group {self._group} is closed")
+            raise LogUnavailableError(f"member {self._node} of group {self._group} is closed")
         self._consumer = consumer
         # After the start: a start with topics waits for the group without bound.
         consumer.subscribe(topics=self._names, listener=_Rebalance(self))
@@ -222,7 +222,7 @@ class KafkaMember(Member):
                 fresh = [place for place in places if place not in positions]
                 for place, offset in (await self._broker.beginnings(fresh)).items():
                     positions[place] = Position(offset)
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
         if not self._changes.empty() or self._consumer is None:
             return
@@ -233,7 +233,7 @@ class KafkaMember(Member):
             try:
                 await self._topics.read(begins)
                 return
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -24,7 +24,7 @@ from typing import Protocol
 import aiokafka
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from streams.log import LogShortened, LogUnavailable, Position, Reader, Stored, TopicPartition
+from streams.log import LogShortenedError, LogUnavailableError, Position, Reader, Stored, TopicPartition
 from streams.log.kafka.clients import describe, end_of
 from streams.log.kafka.private import Client, keep_distance, tasks_behind
 
@@ -47,7 +47,7 @@ class Broker(Protocol):
     session_timeout: float
 
     async def new_consumer(self, **settings: object) -> aiokafka.AIOKafkaConsumer:
-        """Started; raises LogUnavailable when the broker was away for the whole of `timeout`."""
+        """Started; raises LogUnavailableError when the broker was away for the whole of `timeout`."""
 
     def end(self, client: Client, *, abandon: bool = False) -> asyncio.Task[None]: ...
     async def surely(self, work: Coroutine[object, object, None]) -> None: ...
@@ -127,7 +127,7 @@ class _Topic:
             async with asyncio.timeout(timeout):
                 fetched = int(await self._consumer.position(aiokafka.TopicPartition(*place)))
         except (KafkaError, TimeoutError) as error:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"the position in {place.topic}[{place.partition}] is not known: {describe(error)}"
             ) from error
         return taken if any(waiting == place for waiting, _ in self.ready) else max(taken, fetched)
@@ -178,7 +178,7 @@ class Topics:
         self._closed = False
 
     async def read(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Exactly these partitions, each from its position on. Raises LogUnavailable; then nothing is read."""
+        """Exactly these partitions, each from its position on. Raises LogUnavailableError; then nothing is read."""
         self.drop()
         assignment = self._assignment
         wanted: dict[str, dict[TopicPartition, int]] = {}
@@ -195,7 +195,7 @@ class Topics:
             if failure is not None:
                 raise failure
         if self._closed:
-            raise LogUnavailable("this reader is closed")
+            raise LogUnavailableError("this reader is closed")
         if self._assignment == assignment:
             for name, places in wanted.items():
                 self._topics[name].read(places)
@@ -209,12 +209,12 @@ class Topics:
             topic.drop()
 
     async def poll(self, timeout: float, limit: int) -> Batch:
-        """The next records; empty after `timeout` seconds, and when closed meanwhile. Raises LogUnavailable where
-        reading has ended, before anything is taken."""
+        """The next records; empty after `timeout` seconds, and when closed meanwhile. Raises LogUnavailableError
+        where reading has ended, before anything is taken."""
         await self._read_again()
         if self._shortened:
             shortened, self._shortened = frozenset(self._shortened), set()
-            raise LogShortened(shortened)
+            raise LogShortenedError(shortened)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, timeout)):
                 while not self._closed and not any(t.ready or t.failure for t in self._topics.values()):
@@ -231,10 +231,10 @@ class Topics:
         return found
 
     async def position(self, place: TopicPartition) -> int:
-        """Where the next record that nobody has taken may stand. Raises LogUnavailable where it is not known."""
+        """Where the next record that nobody has taken may stand. Raises LogUnavailableError where it is not known."""
         topic = self._topics.get(place.topic)
         if topic is None or place not in topic.positions:
-            raise LogUnavailable(f"{place.topic}[{place.partition}] is not being read")
+            raise LogUnavailableError(f"{place.topic}[{place.partition}] is not being read")
         return await topic.position(place, self._broker.timeout)
 
     async def close(self) -> None:
@@ -251,7 +251,7 @@ class Topics:
         if self._closed or name in self._topics:
             self._broker.end(consumer)
         if self._closed:
-            raise LogUnavailable("this reader is closed")
+            raise LogUnavailableError("this reader is closed")
         if name not in self._topics:
             self._topics[name] = _Topic(self._broker, consumer, self._gather, self._wake)
 
@@ -273,12 +273,12 @@ class Topics:
                 logger.error("reading %s has ended", name, exc_info=topic.failure)
         if failure is not None:
             name, error = failure
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"{name} on Kafka at {self._broker.bootstrap} cannot be read: {describe(error)}"
             ) from error
 
     async def _read_again(self) -> None:
-        """Go on with new consumers where the former ones have failed. Raises LogUnavailable."""
+        """Go on with new consumers where the former ones have failed. Raises LogUnavailableError."""
         for name, positions in list(self._ended.items()):
             if name in self._astray:
                 positions = await self._nearest(positions)
@@ -338,4 +338,4 @@ class KafkaReader(Reader):
     def _check(self) -> None:
         self._broker.check_open()
         if self._closed:
-            raise LogUnavailable("this reader is closed")
+            raise LogUnavailableError("this reader is closed")

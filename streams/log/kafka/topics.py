@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from streams.log import LogError, TopicSpec, TopologyMismatch
+from streams.log import LogError, TopicSpec, TopologyMismatchError
 
 COMPACTED = {
     "cleanup.policy": "compact",
@@ -130,7 +130,7 @@ async def describe_all(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict
 async def create(
     admin: AIOKafkaAdminClient, bootstrap: str, specs: Iterable[TopicSpec], replication: int | None
 ) -> None:
-    """Make them. Raises TopologyMismatch where the broker refuses, a Kafka error where it may be tried again."""
+    """Make them. Raises TopologyMismatchError where the broker refuses, a Kafka error where it may be tried again."""
     replicas = replication or await _default_replication(admin)
     new = [
         NewTopic(
@@ -178,10 +178,10 @@ async def find_faults(
 
 
 def check_partitions(bootstrap: str, specs: Iterable[TopicSpec], shapes: Mapping[str, Shape]) -> None:
-    """Raises TopologyMismatch: a count of partitions is for ever."""
+    """Raises TopologyMismatchError: a count of partitions is for ever."""
     for spec in specs:
         if shapes[spec.name].partitions != spec.partitions:
-            raise TopologyMismatch(
+            raise TopologyMismatchError(
                 f"topic {spec.name} has {shapes[spec.name].partitions} partitions on Kafka at {bootstrap}, "
                 f"this release needs {spec.partitions}"
             )

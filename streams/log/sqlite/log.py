@@ -43,9 +43,9 @@ from projections.store.sqlite_file import (
 from streams.log import (
     Listener,
     Log,
-    LogDamaged,
+    LogDamagedError,
     LogError,
-    LogUnavailable,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
@@ -53,7 +53,7 @@ from streams.log import (
     Stored,
     TopicPartition,
     TopicSpec,
-    TopologyMismatch,
+    TopologyMismatchError,
     append_size,
 )
 from streams.log.sqlite.reading import Cursor, Group, SqliteMember, SqliteReader
@@ -104,7 +104,7 @@ class _Tail:
 class SqliteLog(Log):
     """The log in the file `path`, made with its directory when missing.
 
-    `timeout`: seconds that an append may wait for a file that somebody else keeps locked, before LogUnavailable.
+    `timeout`: seconds that an append may wait for a file that somebody else keeps locked, before LogUnavailableError.
     """
 
     def __init__(self, path: Path, *, timeout: float = 5.0, sweep_seconds: float = SWEEP_SECONDS) -> None:
@@ -140,7 +140,8 @@ class SqliteLog(Log):
         self._thread.start()
 
     async def close(self) -> None:
-        """Write what was asked for, then let go of the file. Members and readers raise LogUnavailable from now on."""
+        """Write what was asked for, then let go of the file. Members and readers raise LogUnavailableError from now
+        on."""
         if not self._open:
             return
         self._open = False
@@ -166,7 +167,7 @@ class SqliteLog(Log):
             own_database(self._path)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise LogUnavailable(f"the log {self._path} cannot be opened: {error}") from error
+            raise LogUnavailableError(f"the log {self._path} cannot be opened: {error}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -179,7 +180,7 @@ class SqliteLog(Log):
             make_durable(connection, CHECKPOINT_PAGES)
             self._tally.open(connection, make_tables)
             self._load(connection)
-        except (sqlite3.Error, OSError, UnicodeDecodeError, DamagedFileError, LogDamaged) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError, DamagedFileError, LogDamagedError) as error:
             for opened in self._connections:
                 opened.close()
             self._connections.clear()
@@ -201,10 +202,10 @@ class SqliteLog(Log):
             way_out = "restore the log from a backup"
             if isinstance(error, MissingCommitsError):
                 way_out += f", or remove {error.beside} to go on without them"
-            return LogDamaged(f"{error}; {way_out}")
+            return LogDamagedError(f"{error}; {way_out}")
         if is_damage(error) and what == "read":
-            return LogDamaged(f"the log {self._path} is damaged: {error}; restore it from a backup")
-        return LogUnavailable(f"the log {self._path} cannot be {what}: {error}")
+            return LogDamagedError(f"the log {self._path} is damaged: {error}; restore it from a backup")
+        return LogUnavailableError(f"the log {self._path} cannot be {what}: {error}")
 
     def _load(self, connection: sqlite3.Connection) -> None:
         topics, self._spans, self._committed = self._rows.load(connection)
@@ -233,12 +234,12 @@ class SqliteLog(Log):
                 fresh.append(Held(highest, spec))
                 continue
             if known.spec.partitions != spec.partitions:
-                raise TopologyMismatch(
+                raise TopologyMismatchError(
                     f"topic {spec.name} has {known.spec.partitions} partitions in {self._path}, "
                     f"this release needs {spec.partitions}"
                 )
             if known.spec.compacted != spec.compacted:
-                raise TopologyMismatch(f"topic {spec.name} in {self._path} differs in being compacted")
+                raise TopologyMismatchError(f"topic {spec.name} in {self._path} differs in being compacted")
             if known.spec.retention_ms != spec.retention_ms:
                 fresh.append(Held(known.id, spec))
         if not fresh:
@@ -256,7 +257,7 @@ class SqliteLog(Log):
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         known = self._topics.get(topic)
         if known is None or not 0 <= partition < known.spec.partitions:
-            raise TopologyMismatch(f"the log {self._path} has no partition {partition} of topic {topic}")
+            raise TopologyMismatchError(f"the log {self._path} has no partition {partition} of topic {topic}")
         if known.spec.compacted and any(record.key is None for record in records):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         append_size(records)
@@ -302,7 +303,7 @@ class SqliteLog(Log):
         return SqliteMember(self, group, topics, node, listener, gather)
 
     async def inspect(self) -> None:
-        """SQLite's own check of the whole file. Raises LogDamaged."""
+        """SQLite's own check of the whole file. Raises LogDamagedError."""
         try:
             await self.read(lambda connection: inspect(connection, self._path))
         except DamagedFileError as error:
@@ -312,11 +313,11 @@ class SqliteLog(Log):
 
     def check_open(self) -> None:
         if not self._open:
-            raise LogUnavailable(f"the log {self._path} is closed")
+            raise LogUnavailableError(f"the log {self._path} is closed")
 
     def _topic(self, place: TopicPartition) -> Held:
         if place not in self._tails:
-            raise TopologyMismatch(
+            raise TopologyMismatchError(
                 f"the log {self._path} has no partition {place.partition} of topic {place.topic}"
             )
         return self._topics[place.topic]
@@ -354,7 +355,7 @@ class SqliteLog(Log):
 
     def partitions(self, topic: str) -> int:
         if topic not in self._topics:
-            raise TopologyMismatch(f"the log {self._path} has no topic {topic}")
+            raise TopologyMismatchError(f"the log {self._path} has no topic {topic}")
         return self._topics[topic].spec.partitions
 
     def group(self, name: str) -> Group:
@@ -420,7 +421,7 @@ class SqliteLog(Log):
     def _write_batch(self, connection: sqlite3.Connection, batch: list[_Append | _Job]) -> None:
         appends = [item for item in batch if isinstance(item, _Append)]
         jobs = [item for item in batch if isinstance(item, _Job)]
-        failure: LogUnavailable | None = None
+        failure: LogUnavailableError | None = None
         try:
             connection.execute("BEGIN IMMEDIATE")
             spans = self._place(appends)
@@ -433,7 +434,7 @@ class SqliteLog(Log):
             self._spans.update(spans)
             self._tally.committed()
         except Exception as error:  # whatever it was, those who wait are told and the writer goes on
-            failure = LogUnavailable(f"the log {self._path} cannot be written: {error}")
+            failure = LogUnavailableError(f"the log {self._path} cannot be written: {error}")
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
@@ -487,7 +488,7 @@ class SqliteLog(Log):
     # --- back on the event loop
 
     def _settle(
-        self, appends: Sequence[_Append], jobs: Sequence[_Job], failure: LogUnavailable | None
+        self, appends: Sequence[_Append], jobs: Sequence[_Job], failure: LogUnavailableError | None
     ) -> None:
         for item in appends:
             if failure is not None:

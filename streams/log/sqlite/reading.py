@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from streams.log import (
     Listener,
-    LogDamaged,
+    LogDamagedError,
     LogError,
-    LogUnavailable,
+    LogUnavailableError,
     Member,
     Position,
     Reader,
@@ -107,7 +107,7 @@ class Cursor:
             else:
                 try:
                     records = await self._log.read_file(place, offset, end, limit)
-                except LogDamaged:
+                except LogDamagedError:
                     raise  # said once, and again whenever the partition grows; the others go on
                 except BaseException:
                     self._ready.setdefault(place)
@@ -223,7 +223,7 @@ class SqliteMember(Member):
     def _check_held(self, place: TopicPartition) -> None:
         self._check()
         if self._task is None or self._group.holders.get(place) is not self:
-            raise LogUnavailable(
+            raise LogUnavailableError(
                 f"{place.topic}/{place.partition} is not held by {self._node} of group {self._name}"
             )
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.store.sqlite_file import checksum, inspect
-from streams.log import LogDamaged, Position, Record, Stored, TopicPartition, TopicSpec
+from streams.log import LogDamagedError, Position, Record, Stored, TopicPartition, TopicSpec
 
 # sqlite3 gives up the interpreter lock at each statement, and waits for it behind a busy event loop for up to 5 ms:
 # many rows a statement, in a few fixed sizes so that each is prepared once.
@@ -79,7 +79,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
 
 class Rows:
-    """Reads and writes rows of the file `path`. Raises LogDamaged for what was not written so."""
+    """Reads and writes rows of the file `path`. Raises LogDamagedError for what was not written so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -108,7 +108,7 @@ class Rows:
     def _verified(self, connection: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
         for *values, sum_ in connection.execute(f"SELECT * FROM {table}").fetchall():
             if checksum(*values) != sum_:
-                raise LogDamaged(f"{self._path} is damaged in its table {table}: {values}{_WAY_OUT}")
+                raise LogDamagedError(f"{self._path} is damaged in its table {table}: {values}{_WAY_OUT}")
             yield tuple(values)
 
     def put_topics(self, connection: sqlite3.Connection, topics: Sequence[Held]) -> None:
@@ -249,8 +249,8 @@ class Rows:
         row = connection.execute(query, (topic, partition, offset)).fetchone()
         return row is not None and checksum(*row[:7]) == row[7]
 
-    def damaged(self, place: TopicPartition, what: str) -> LogDamaged:
-        return LogDamaged(
+    def damaged(self, place: TopicPartition, what: str) -> LogDamagedError:
+        return LogDamagedError(
             f"{self._path} is damaged at {place.topic}[{place.partition}]: {what}{_WAY_OUT}", place
         )
 

@@ -45,7 +45,7 @@ from projections.base import View
 from projections.store import JSON, Document, Put, Remove
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.bus import CommandBus
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.envelope import CommandRegistry, Reply, raw
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
@@ -87,7 +87,7 @@ class InstantBus:
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         if self.away:
-            raise LogUnavailable("the log is away")
+            raise LogUnavailableError("the log is away")
         if self.meanwhile is not None:
             await self.meanwhile(command)
         again = self._commands.decode(raw(command))
@@ -157,7 +157,7 @@ class Readable:
     async def reach(self, area: Area, moment: datetime, patience: float) -> datetime:
         self.waited.append((area, moment))
         if self.until is None:
-            raise LogUnavailable("it is not known")
+            raise LogUnavailableError("it is not known")
         return self.until
 
     def holds(self) -> bool:
@@ -258,7 +258,7 @@ class Hub:
             partner.Register(
                 partner_id=partner_id,
                 token_a_digest=self.vault.digest(TOKEN_DIGEST, f"{c}-a"),
-                connection=partner_events.Connection(
+                connection=partner_events.PartnerConnection(
                     version=version,
                     versions_url="https://tnm.example/versions",
                     endpoints=(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from api.auth import BadToken, Principal, Role, issue_token, verify_token
+from api.auth import BadTokenError, Principal, Role, issue_token, verify_token
 from tests.api.v1.world import KEY, NOW, PREVIOUS_KEY, World, problem
 
 
@@ -31,7 +31,7 @@ def test_a_token_speaks_for_its_subject_until_it_expires() -> None:
     token = issue_token(KEY, "viewer", "demo", NOW, subject="ann")
 
     assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal("ann", Role.VIEWER, "demo")
-    with pytest.raises(BadToken, match="expired"):
+    with pytest.raises(BadTokenError, match="expired"):
         verify_token(token, [KEY], NOW + timedelta(hours=12))
 
 
@@ -39,7 +39,7 @@ def test_the_previous_key_is_accepted_and_a_third_is_not() -> None:
     token = issue_token(PREVIOUS_KEY, "viewer", "demo", NOW)
 
     assert verify_token(token, [KEY, PREVIOUS_KEY], NOW).role is Role.VIEWER
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenError):
         verify_token(token, [KEY, b"x" * 32], NOW)
 
 
@@ -68,7 +68,7 @@ def test_claims_that_cannot_be_are_refused(claims: dict[str, object]) -> None:
         "exp": start + 60,
     }
     whole = {name: value for name, value in {**good, **claims}.items() if value is not None}
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenError):
         verify_token(jwt.encode(whole, KEY, "HS256"), [KEY], NOW)
 
 
@@ -92,14 +92,14 @@ def test_a_token_lives_12_hours_at_most_whoever_signed_it(issued: int, expires: 
     if good:
         assert verify_token(token, [KEY], NOW).subject == "ann"
     else:
-        with pytest.raises(BadToken):
+        with pytest.raises(BadTokenError):
             verify_token(token, [KEY], NOW)
 
 
 @pytest.mark.parametrize("role", ["platform_admin", "viewer"])
 def test_a_token_without_a_signature_is_refused(role: str) -> None:
     claims = {"iss": "chargesphere", "sub": "x", "role": role, "iat": 1, "exp": 9_999_999_999}
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenError):
         verify_token(jwt.encode(claims, "", "none"), [KEY], NOW)
 
 

@@ -16,7 +16,7 @@ from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register, RequestRoles
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
-from domain.partner import Connection, PartnerRole, Secret
+from domain.partner import PartnerConnection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.store import HUB
 from streams.log.envelope import Reply, raw
@@ -477,7 +477,7 @@ async def test_a_registered_partner_gets_no_token_a_and_an_unknown_one_is_404(de
     roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
     body = {"id": "p1", "name": "P", "roles": roles}
     token_a = (await demo.call("POST", "/partners", body, role="platform_admin")).json()["token_a"]
-    connection = Connection(
+    connection = PartnerConnection(
         version="2.3.0",
         versions_url="https://p.example/versions",
         endpoints=(),

@@ -8,7 +8,7 @@ import pytest
 
 from commands.base import Meta
 from domain.aggregate import Event
-from domain.charge_point import Registered, StatusReported, charge_point_key
+from domain.charge_point import ChargePointRegistered, StatusReported, charge_point_key
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.location import LOCATIONS, indexes
 from tests.api.v1.world import NOW, World
@@ -46,7 +46,7 @@ async def stands(
     common: dict[str, Any] = {"originator_id": charge_point_key(tenant, id), "timestamp": NOW}
     charger = tuple(evse for evse, _ in evses)
     events: list[Event] = [
-        Registered(
+        ChargePointRegistered(
             **common, originator_version=1, tenant=tenant, charge_point_id=id, site=place, evses=charger
         )
     ]

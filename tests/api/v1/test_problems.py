@@ -10,8 +10,8 @@ import pytest
 from api.auth import issue_token
 from api.problems import LARGEST_BODY, STATUS_OF
 from commands.base import Refusal
-from projections.store import StoreUnavailable
-from streams.log import LogUnavailable
+from projections.store import StoreUnavailableError
+from streams.log import LogUnavailableError
 from tests.api.v1.world import KEY, NOW, World, problem
 
 
@@ -146,7 +146,7 @@ async def test_the_rate_is_the_tenants_own(world: World) -> None:
 
 
 async def test_the_log_away_is_503_with_retry_after(world: World) -> None:
-    world.bus.replies.append(LogUnavailable("kafka:9092 is away"))
+    world.bus.replies.append(LogUnavailableError("kafka:9092 is away"))
 
     response = await world.call("DELETE", "/chargepoints/CP1")
 
@@ -203,6 +203,6 @@ async def test_a_wrong_filter_is_422_with_its_name(world: World) -> None:
 async def test_a_store_error_says_unavailable_and_not_where() -> None:
     from api.problems import problem_of
 
-    told = problem_of(StoreUnavailable("mongodb://inside", "refused"))
+    told = problem_of(StoreUnavailableError("mongodb://inside", "refused"))
 
     assert (told.status, "mongodb" in told.detail) == (503, False)

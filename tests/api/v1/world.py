@@ -45,7 +45,7 @@ from domain import (
     token,
 )
 from domain.aggregate import EventRegistry
-from domain.tenant import Configured
+from domain.tenant import TenantConfigured
 from domain.values import Authorization, PartyId, TagRef
 from projections import audit as audit_view
 from projections import cdr as cdr_view
@@ -128,7 +128,7 @@ FEEDS = (
 )
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
-    Configured: ALL_POLICIES[Configured],
+    TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from commands.base import Area
 from domain import delivery
-from gateway.mqtt import Connection, Publisher
+from gateway.mqtt import BrokerConnection, Publisher
 from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.store.sqlite import SqliteReadStore
@@ -41,7 +41,7 @@ SESSION_KEY = "session|0c1d9f6e-0000-4000-8000-000000000001"
 ID = SESSION_KEY.removeprefix("session|")
 
 
-class Away(Connection):
+class Away(BrokerConnection):
     """A broker that is away until it is let in, in this process."""
 
     def __init__(self) -> None:

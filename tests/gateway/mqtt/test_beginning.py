@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from gateway.mqtt import Connection, Publisher
+from gateway.mqtt import BrokerConnection, Publisher
 from gateway.mqtt.beginning import SOON, Beginning
 from gateway.mqtt.connection import Outgoing
 from projections.store.sqlite import SqliteReadStore
@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACE, OTHER = TopicPartition("events", 0), TopicPartition("events", 1)
 
 
-class Willing(Connection):
+class Willing(BrokerConnection):
     """A broker that takes everything, in this process."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from domain.values import JSONObject
 from gateway.mqtt import Commands
-from projections.store import StoreUnavailable
-from streams.log import LogUnavailable
+from projections.store import StoreUnavailableError
+from streams.log import LogUnavailableError
 from tests.gateway.mqtt.conftest import Choosy, client, eventually, listening, running
 from tests.servers import Mosquitto
 
@@ -44,7 +44,11 @@ class Door:
     ) -> str | None:
         if self.away:
             self.away -= 1
-            raise LogUnavailable("the log is away") if self.away % 2 else StoreUnavailable("store", "away")
+            raise (
+                LogUnavailableError("the log is away")
+                if self.away % 2
+                else StoreUnavailableError("store", "away")
+            )
         if self.broken:
             raise RuntimeError("a mistake of ours")
         self.asked.append((tenant, charge_point_id, command_type, parameters, command_id, principal, role))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from chargesphere.tuning import run
-from gateway.mqtt.connection import IN_FLIGHT, BrokerAway, Connection, Outgoing
+from gateway.mqtt.connection import IN_FLIGHT, BrokerAwayError, BrokerConnection, Outgoing
 from tests.gateway.mqtt.conftest import Choosy, eventually, listening, running
 from tests.servers import Mosquitto
 
@@ -22,7 +22,7 @@ def messages(topic: str, count: int, first: int = 0) -> Sequence[Outgoing]:
 async def test_a_batch_arrives_whole_and_in_order(mosquitto: Mosquitto, unique: Callable[[str], str]) -> None:
     topic = f"ocpp/events/demo/{unique('cp')}/x"
     count = 3 * IN_FLIGHT + 1
-    connection = Connection(mosquitto.url, backoff_s=QUICK)
+    connection = BrokerConnection(mosquitto.url, backoff_s=QUICK)
     async with listening(mosquitto.url_of("demo"), topic) as ear, running(connection.run()):
         await connection.connected.wait()
         done: set[str] = set()
@@ -34,13 +34,13 @@ async def test_a_batch_arrives_whole_and_in_order(mosquitto: Mosquitto, unique: 
 
 
 async def test_without_a_connection_nothing_is_kept() -> None:
-    connection = Connection("mqtt://127.0.0.1:1")
-    with pytest.raises(BrokerAway):
+    connection = BrokerConnection("mqtt://127.0.0.1:1")
+    with pytest.raises(BrokerAwayError):
         await connection.publish(messages("t", 1), set())
 
 
 async def test_a_message_that_no_broker_can_take_costs_no_other_one() -> None:
-    connection, taker = Connection("mqtt://127.0.0.1:1"), Choosy()
+    connection, taker = BrokerConnection("mqtt://127.0.0.1:1"), Choosy()
     connection._opened(taker)
     done: set[str] = set()
     bad = Outgoing("ocpp/events/demo/+/x", b"{}", "bad")
@@ -51,7 +51,7 @@ async def test_a_message_that_no_broker_can_take_costs_no_other_one() -> None:
 
 
 async def test_what_was_acknowledged_before_the_connection_broke_is_known(own_mosquitto: Mosquitto) -> None:
-    connection = Connection(own_mosquitto.url, backoff_s=QUICK)
+    connection = BrokerConnection(own_mosquitto.url, backoff_s=QUICK)
     topic = "ocpp/events/demo/CP-1/x"
     done: set[str] = set()
     async with running(connection.run()):
@@ -59,7 +59,7 @@ async def test_what_was_acknowledged_before_the_connection_broke_is_known(own_mo
         publishing = asyncio.ensure_future(connection.publish(messages(topic, 5000), done))
         await eventually(lambda: len(done) > 100)
         own_mosquitto.kill()
-        with pytest.raises(BrokerAway):
+        with pytest.raises(BrokerAwayError):
             await publishing
         left = [message for message in messages(topic, 5000) if message.event_id not in done]
         assert 0 < len(left) < 4900
@@ -72,7 +72,7 @@ async def test_what_was_acknowledged_before_the_connection_broke_is_known(own_mo
 
 def test_it_works_on_the_loop_that_the_product_runs_on(mosquitto: Mosquitto) -> None:
     async def publish() -> int:
-        connection = Connection(mosquitto.url, backoff_s=QUICK)
+        connection = BrokerConnection(mosquitto.url, backoff_s=QUICK)
         async with running(connection.run()):
             await connection.connected.wait()
             await connection.publish(messages("ocpp/events/demo/CP-1/x", 3), set())

@@ -130,7 +130,7 @@ def facts_of(number: int) -> list[list[Event]]:
     point: list[Event] = [connected(1, id=cp)]
     point += [status(2, "Preparing", id=cp), status(3, "Charging", id=cp)]
     point += [metered(4 + i, values[i], i, id=cp, session_id=id) for i in range(20)]
-    point += [of_charge_point(charge_point.Seen, 24, 95, id=cp)]
+    point += [of_charge_point(charge_point.ChargePointSeen, 24, 95, id=cp)]
     point += [status(25, "Finishing", 96, id=cp), status(26, "Available", 97, id=cp)]
     charge: list[list[Event]] = [[started(id=id, cp=cp)]]
     charge += [[used(2 + i, 30.0 * (i + 1), 100 * i, id=id)] for i in range(4)]

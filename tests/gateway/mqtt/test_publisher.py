@@ -11,11 +11,11 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from gateway.mqtt import Broker, BrokerAway, Connection, Publisher
+from gateway.mqtt import Broker, BrokerAwayError, BrokerConnection, Publisher
 from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.mqtt import message_id
-from projections.store import Applied, PositionKey, StoreRejected, Write
+from projections.store import Applied, PositionKey, StoreRejectedError, Write
 from projections.store.sqlite import SqliteReadStore
 from streams.log.sqlite.log import SqliteLog
 from tests.gateway.mqtt.conftest import Seen, client, eventually, listening, telling
@@ -41,7 +41,7 @@ QUICK = (0.05, 0.2)
 
 def publisher(log: SqliteLog, store: SqliteReadStore, url: str) -> Publisher:
     """One that tells what stands in the log already."""
-    return Publisher(log, store, EVENTS, Connection(url, backoff_s=QUICK), tell_history=True)
+    return Publisher(log, store, EVENTS, BrokerConnection(url, backoff_s=QUICK), tell_history=True)
 
 
 async def test_a_charge_is_told_from_start_to_end_with_event_ids(
@@ -125,7 +125,7 @@ async def test_the_outcome_of_a_command_reaches_its_tenant(
     assert (_field(seen, "command_id"), _field(seen, "status")) == ("r-9", "timed_out")
 
 
-class Gated(Connection):
+class Gated(BrokerConnection):
     """A connection that can be held back, and that knows what the broker has acknowledged."""
 
     def __init__(self, url: str) -> None:
@@ -201,7 +201,7 @@ async def test_a_broker_that_lost_what_it_retained_is_told_the_status_anew(
     assert (_field(seen[-1], "status"), _field(seen[-1], "connected")) == ("Available", True)
 
 
-class Nowhere(Connection):
+class Nowhere(BrokerConnection):
     """Tries a port on which nobody listens, again and again."""
 
     tries = 0
@@ -235,7 +235,7 @@ class Refusing(SqliteReadStore):
         self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
     ) -> Applied:
         if any(write.id == "session|s-bad" for write in writes):
-            raise StoreRejected("this document cannot be")
+            raise StoreRejectedError("this document cannot be")
         return await super().apply(writes, positions)
 
 
@@ -267,7 +267,7 @@ class Unsteady(Broker):
         for message in messages:
             if len(self.taken) == self._away_at:
                 self._away_at = -1
-                raise BrokerAway("away")
+                raise BrokerAwayError("away")
             self.taken.append((message.topic, message.event_id))
             self.payloads.append(message.payload)
             acknowledged.add(message.event_id)
@@ -282,7 +282,7 @@ async def test_a_batch_handed_over_again_repeats_only_what_was_not_acknowledged(
     try:
         await teller.handle(facts[0].place, facts)
         raise AssertionError("the broker was away")
-    except BrokerAway:
+    except BrokerAwayError:
         pass
     await teller.handle(facts[0].place, facts)
     assert len(broker.taken) == len(set(broker.taken)) == 3

@@ -10,8 +10,16 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.ocpi import Broken, NotOcpi, OcpiClient, TimedOut, Unreachable, UrlPolicy, UrlRefused
-from gateway.ocpi.client import Peer, Refused
+from gateway.ocpi import (
+    NotOcpiError,
+    OcpiClient,
+    PeerBrokenError,
+    PeerTimedOutError,
+    PeerUnreachableError,
+    UrlPolicy,
+    UrlRefusedError,
+)
+from gateway.ocpi.client import Peer, PeerRefusedError
 from protocols.ocpi.envelope import PartyId
 
 OK = {"data": {"a": 1}, "status_code": 1000, "timestamp": "2026-03-01T12:00:00Z"}
@@ -98,7 +106,7 @@ async def test_an_answer_that_is_no_success_is_an_answer(http: int, body: Any, s
     ocpi, _ = client(says(http, body))
     answer = await ocpi.request("GET", URL, PEER)
     assert (answer.ok, answer.summary) == (False, summary)
-    with pytest.raises(Refused, match=summary):
+    with pytest.raises(PeerRefusedError, match=summary):
         answer.expect()
 
 
@@ -113,25 +121,25 @@ async def test_an_answer_that_is_no_success_is_an_answer(http: int, body: Any, s
 )
 async def test_a_2xx_without_an_envelope_is_not_OCPI(response: httpx.Response) -> None:
     ocpi, _ = client(lambda request: response)
-    with pytest.raises(NotOcpi):
+    with pytest.raises(NotOcpiError):
         await ocpi.request("GET", URL, PEER)
 
 
 async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
     ocpi, _ = client(says(body={**OK, "data": "x" * 2000}), max_bytes=1000)
-    with pytest.raises(NotOcpi, match="longer than 1000"):
+    with pytest.raises(NotOcpiError, match="longer than 1000"):
         await ocpi.request("GET", URL, PEER)
 
 
 @pytest.mark.parametrize(
     ("raised", "named"),
     [
-        (httpx.ConnectError("refused"), Unreachable),
-        (httpx.ConnectTimeout("slow"), Unreachable),
-        (httpx.ReadTimeout("slow"), TimedOut),
-        (httpx.WriteTimeout("slow"), TimedOut),
-        (httpx.ReadError("gone"), Broken),
-        (httpx.RemoteProtocolError("gone"), Broken),
+        (httpx.ConnectError("refused"), PeerUnreachableError),
+        (httpx.ConnectTimeout("slow"), PeerUnreachableError),
+        (httpx.ReadTimeout("slow"), PeerTimedOutError),
+        (httpx.WriteTimeout("slow"), PeerTimedOutError),
+        (httpx.ReadError("gone"), PeerBrokenError),
+        (httpx.RemoteProtocolError("gone"), PeerBrokenError),
     ],
 )
 async def test_errors_say_what_is_known_of_the_outcome(raised: Exception, named: type[Exception]) -> None:
@@ -147,7 +155,7 @@ async def test_a_silent_partner_is_given_up_after_the_whole_time() -> None:
         raise AssertionError
 
     ocpi, _ = client(lambda request: never())
-    with pytest.raises(TimedOut, match=r"did not answer in 0\.05 s"):
+    with pytest.raises(PeerTimedOutError, match=r"did not answer in 0\.05 s"):
         await ocpi.request("GET", URL, PEER, timeout=0.05)
 
 
@@ -178,14 +186,14 @@ async def test_a_list_is_read_page_by_page_following_its_links() -> None:
 
 async def test_a_link_that_leads_elsewhere_does_not_get_our_token() -> None:
     ocpi, wire = client(says(body={**OK, "data": []}, Link='<http://elsewhere.test/>; rel="next"'))
-    with pytest.raises(UrlRefused, match=r"elsewhere\.test"):
+    with pytest.raises(UrlRefusedError, match=r"elsewhere\.test"):
         await pages_of(ocpi)
     assert len(wire.seen) == 1
 
 
 async def test_a_page_that_is_an_error_ends_the_list_with_it() -> None:
     ocpi, _ = client(says(body={**OK, "status_code": 3000}))
-    with pytest.raises(Refused):
+    with pytest.raises(PeerRefusedError):
         await pages_of(ocpi)
 
 
@@ -205,8 +213,8 @@ async def silent() -> AsyncIterator[str]:
 
 async def test_over_a_real_connection_the_errors_have_the_same_names(silent: str) -> None:
     ocpi = OcpiClient(UrlPolicy(allow_private_urls=True), timeout=5)
-    with pytest.raises(Broken):
+    with pytest.raises(PeerBrokenError):
         await ocpi.request("GET", silent, PEER)
-    with pytest.raises(Unreachable):
+    with pytest.raises(PeerUnreachableError):
         await ocpi.request("GET", "http://127.0.0.1:1/", PEER)
     await ocpi.aclose()

@@ -20,7 +20,7 @@ from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.sender import Found, Lookout, OcpiSender, guid_of
 from gateway.ocpi.url_policy import UrlPolicy
-from projections.store import HUB, Document, Put, Remove, StoreUnavailable
+from projections.store import HUB, Document, Put, Remove, StoreUnavailableError
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import decode
 from streams.effects.deliveries import Outcome
@@ -37,7 +37,7 @@ class Counting(SqliteReadStore):
     async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         self.reads += 1
         if self.away:
-            raise StoreUnavailable("the store", "away")
+            raise StoreUnavailableError("the store", "away")
         return await super().get_many(db, collection, ids)
 
 
@@ -87,7 +87,7 @@ async def test_a_store_that_is_away_is_said_to_each_and_asked_again_later(store:
     results = await asyncio.gather(
         lookout.find("sessions", "1", 1), lookout.find("sessions", "2", 1), return_exceptions=True
     )
-    assert [type(one) for one in results] == [StoreUnavailable, StoreUnavailable]
+    assert [type(one) for one in results] == [StoreUnavailableError, StoreUnavailableError]
     store.away = False
     await project(store, "sessions", "1", 1)
     assert await lookout.find("sessions", "1", 1) is not None

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ocpi import OcpiClient, UrlPolicy, UrlRefused
-from gateway.ocpi.client import Peer, Unreachable
+from gateway.ocpi import OcpiClient, UrlPolicy, UrlRefusedError
+from gateway.ocpi.client import Peer, PeerUnreachableError
 from gateway.ocpi.url_policy import is_public
 
 
@@ -180,12 +180,12 @@ def test_other_addresses_are_public(address: str) -> None:
     ],
 )
 def test_only_plain_http_urls_with_a_host_are_called(url: str) -> None:
-    with pytest.raises(UrlRefused):
+    with pytest.raises(UrlRefusedError):
         UrlPolicy().check_form(url)
 
 
 async def test_a_host_with_only_private_addresses_is_refused_by_its_address() -> None:
-    with pytest.raises(UrlRefused, match=r"intern\.test is at 10\.0\.0\.1"):
+    with pytest.raises(UrlRefusedError, match=r"intern\.test is at 10\.0\.0\.1"):
         await resolving("10.0.0.1", "::1").addresses("intern.test", 80)
 
 
@@ -211,7 +211,7 @@ async def test_private_addresses_are_called_where_that_is_allowed() -> None:
 )
 async def test_every_spelling_of_loopback_is_refused_before_a_connection(url: str) -> None:
     client = OcpiClient(UrlPolicy())
-    with pytest.raises((UrlRefused, Unreachable)):
+    with pytest.raises((UrlRefusedError, PeerUnreachableError)):
         await client.request("GET", url, Peer("t"))
     await client.aclose()
 

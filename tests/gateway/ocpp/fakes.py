@@ -38,7 +38,7 @@ from domain.values import (
 )
 from gateway.ocpp import Frame, OcppGateway, Options, Services
 from streams.deciding.channel import LocalChannel
-from streams.log import LogUnavailable
+from streams.log import LogUnavailableError
 from streams.log.envelope import Reply, encode
 
 DECIDED = {**ROUTES, **KNOCKING}
@@ -91,10 +91,10 @@ class FakeBus:
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
         if self.away or type(command) is self.refuse:
-            raise LogUnavailable("the fake log is away")
+            raise LogUnavailableError("the fake log is away")
         if type(command) is self.late:
             self.stuck.append((command, meta))
-            raise LogUnavailable("the fake log takes it later")
+            raise LogUnavailableError("the fake log takes it later")
         if type(command) in self.slow:
             await asyncio.sleep(self.slow[type(command)])
         self.told.append(command)
@@ -150,7 +150,7 @@ class FakeReadings:
 
     async def append(self, reading: ReadingTaken, meta: Meta) -> int:
         if self.bus.away:
-            raise LogUnavailable("the fake log is away")
+            raise LogUnavailableError("the fake log is away")
         self.taken.append(reading)
         return len(self.taken) - 1
 
@@ -161,7 +161,7 @@ class FakeReadings:
         self, charge_point: str, transaction_id: int, carried: Carried
     ) -> list[tuple[int, ReadingTaken]]:
         if self.bus.away:
-            raise LogUnavailable("the fake log is away")
+            raise LogUnavailableError("the fake log is away")
         if self.unreadable is not None:
             raise self.unreadable
         await self.may_look.wait()

@@ -16,9 +16,15 @@ from websockets.exceptions import InvalidStatus
 from application.ports import RegisteredChargePoint
 from commands.base import Meta
 from commands.charge_point import Boot, Connect, OfferCredentials, Register, Remove
-from domain.charge_point import Booted, Connected, CredentialsSet, Disconnected, Registered
+from domain.charge_point import (
+    ChargePointBooted,
+    ChargePointConnected,
+    ChargePointDisconnected,
+    ChargePointRegistered,
+    CredentialsSet,
+)
 from domain.charge_point.passwords import hash_password, verify_password
-from domain.knocking import Heard
+from domain.knocking import HandshakesRefused
 from domain.values import UNASSIGNED, Site
 from gateway.ocpp.client_address import Proxies
 from gateway.ocpp.credentials import Credentials
@@ -72,7 +78,7 @@ def assert_put_off(answer: tuple[int, str]) -> None:
 async def test_an_unknown_charge_point_or_tenant_is_not_found_J_03(how: dict[str, Any]) -> None:
     async with world() as w:
         assert await refused(w, **how) == (404, "")
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ async def test_wrong_or_missing_credentials_are_unauthorized_SEC_01(how: dict[st
         status, challenge = await refused(w, **how)
         assert status == 401
         assert challenge.startswith("Basic realm=")
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, PASSWORD.upper(), bytes.fromhex(PASSWORD)])
@@ -154,9 +160,14 @@ async def test_an_unknown_id_is_taken_in_where_the_tenant_wants_it_and_its_first
         w.tenant(auto_register=True, default_location=SITE)
         async with w.connected("NEW-1", password="first password") as cp:
             assert (await cp.boot())["status"] == "Accepted"
-        assert [type(event) for event in w.bus.log[-4:]] == [Registered, CredentialsSet, Connected, Booted]
+        assert [type(event) for event in w.bus.log[-4:]] == [
+            ChargePointRegistered,
+            CredentialsSet,
+            ChargePointConnected,
+            ChargePointBooted,
+        ]
         assert [type(command) for command in w.bus.told[-2:]] == [Connect, Boot], "two decisions"
-        event = w.bus.all(Registered)[-1]
+        event = w.bus.all(ChargePointRegistered)[-1]
         assert (event.automatic, event.site) == (True, SITE)
         assert "first password" not in w.bus.all(CredentialsSet)[-1].password_hash
         assert (await refused(w, id="NEW-1", password="second"))[0] == 401
@@ -173,7 +184,11 @@ async def test_an_id_with_a_space_or_of_any_script_is_taken_in_and_one_that_no_u
             async with w.connected(id, path=f"/ocpp/demo/{path}", password=None) as cp:
                 assert (await cp.boot())["status"] == "Accepted"
         assert (await refused(w, id="A/B", path="/ocpp/demo/A%2FB"))[0] == 404
-        assert [event.charge_point_id for event in w.bus.all(Registered)] == ["CP-1", "RDAM 123", "Säule 5€"]
+        assert [event.charge_point_id for event in w.bus.all(ChargePointRegistered)] == [
+            "CP-1",
+            "RDAM 123",
+            "Säule 5€",
+        ]
 
 
 async def test_a_tenant_takes_in_no_more_than_it_may_have() -> None:
@@ -197,7 +212,7 @@ async def test_without_a_default_location_a_stranger_is_taken_in_at_no_place() -
         w.tenant(auto_register=True)
         async with w.connected("NEW-1"):
             pass
-        assert w.bus.all(Registered)[-1].site == Site(id=UNASSIGNED)
+        assert w.bus.all(ChargePointRegistered)[-1].site == Site(id=UNASSIGNED)
 
 
 async def test_a_stranger_sets_no_password_of_a_charge_point_that_was_connected_without_one() -> None:
@@ -229,7 +244,7 @@ async def test_an_id_that_was_registered_meanwhile_is_not_let_in_by_auto_registe
         w.tenant(auto_register=True, default_location=SITE)
         del w.directory.listed[("demo", "CP-1")]
         assert_put_off(await refused(w, password="stolen"))
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)
 
 
 async def test_without_a_common_subprotocol_nobody_is_taken_in() -> None:
@@ -237,7 +252,7 @@ async def test_without_a_common_subprotocol_nobody_is_taken_in() -> None:
         w.tenant(auto_register=True, default_location=SITE)
         async with w.connected("NEW-1", subprotocols=["ocpp2.0.1"]) as cp:
             assert (await cp.closed())[0] == 1002
-        assert [event.charge_point_id for event in w.bus.all(Registered)] == ["CP-1"]
+        assert [event.charge_point_id for event in w.bus.all(ChargePointRegistered)] == ["CP-1"]
 
 
 async def test_a_login_that_shows_which_password_it_took_is_one_decision_SEC_03() -> None:
@@ -260,7 +275,7 @@ async def test_the_system_calls_those_that_connect_together_one_after_another() 
         for number in range(25):
             async with w.connected(f"H-{number}", password=None):
                 pass
-        quiet = [event.quiet_s for event in w.bus.all(Connected)]
+        quiet = [event.quiet_s for event in w.bus.all(ChargePointConnected)]
         assert quiet == sorted(quiet)
         assert (quiet[0], quiet[-1]) in {(0, 1), (0, 2)}
 
@@ -291,7 +306,7 @@ async def test_without_a_common_subprotocol_the_socket_opens_and_closes_at_once_
     async with world() as w, w.connected(subprotocols=offered) as cp:
         assert cp.socket.subprotocol is None
         assert (await cp.closed())[0] == 1002
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)
 
 
 async def test_a_tenant_may_take_a_missing_subprotocol_for_ocpp16_J_05() -> None:
@@ -307,11 +322,11 @@ async def test_the_second_connection_of_a_charge_point_wins_J_20() -> None:
         async with w.connected() as second:
             assert await first.closed() == (1001, "replaced")
             assert (await second.call("Heartbeat", {}))["currentTime"]
-            epochs = [event.originator_version for event in w.bus.all(Connected)]
+            epochs = [event.originator_version for event in w.bus.all(ChargePointConnected)]
             assert w.state().connection.epoch == epochs[-1]
-            assert not w.bus.all(Disconnected)
+            assert not w.bus.all(ChargePointDisconnected)
             assert len(w.gateway.registry) == 1
-        await w.bus.until(Disconnected)
+        await w.bus.until(ChargePointDisconnected)
 
 
 async def test_a_handshake_that_the_log_takes_after_the_next_one_leaves_that_one_connected_J_20() -> None:
@@ -352,7 +367,7 @@ async def test_the_end_of_a_connection_is_a_fact() -> None:
     async with world() as w:
         async with w.connected():
             pass
-        assert (await w.bus.until(Disconnected)).reason == "closed 1000"
+        assert (await w.bus.until(ChargePointDisconnected)).reason == "closed 1000"
         assert w.state().connection is None
 
 
@@ -501,12 +516,12 @@ async def test_an_unknown_charge_point_costs_no_hash() -> None:
 
 async def test_behind_a_trusted_proxy_the_client_is_who_the_proxy_heard() -> None:
     async with world(BEHIND) as w, w.connected(forwarded="203.0.113.9, 198.51.100.7, 10.1.2.3"):
-        assert w.bus.all(Connected)[-1].address == "198.51.100.7"
+        assert w.bus.all(ChargePointConnected)[-1].address == "198.51.100.7"
 
 
 async def test_what_anybody_else_says_of_its_address_counts_for_nothing() -> None:
     async with world() as w, w.connected(forwarded="198.51.100.7"):
-        assert w.bus.all(Connected)[-1].address == "127.0.0.1"
+        assert w.bus.all(ChargePointConnected)[-1].address == "127.0.0.1"
 
 
 async def test_behind_a_proxy_each_address_has_its_own_limit() -> None:
@@ -529,10 +544,10 @@ async def test_refused_handshakes_are_reported_by_tenant_and_charge_point() -> N
             await refused(w, id="CP-9", forwarded="198.51.100.7")
         await refused(w, password="wrong", path="/ocpp/demo/CP-1?key=secret")
         await refused(w, path="/ocpp/nobody/CP-1")
-        heard = await w.bus.until(Heard, 2)
+        heard = await w.bus.until(HandshakesRefused, 2)
         knocks = {
             (event.originator_id.partition("|")[2], one.id, one.reason): (one.count, one.address)
-            for event in w.bus.all(Heard)
+            for event in w.bus.all(HandshakesRefused)
             for one in event.knocks
         }
         assert heard.left_out == 0
@@ -576,7 +591,7 @@ async def test_the_gateway_stops_with_service_restart() -> None:
     async with world() as w, w.connected() as cp:
         await w.gateway.stop()
         assert await cp.closed() == (1012, "gateway stopping")
-        assert w.bus.all(Disconnected)[0].reason == "gateway stopping"
+        assert w.bus.all(ChargePointDisconnected)[0].reason == "gateway stopping"
 
 
 async def test_a_silent_connection_is_pinged_then_dropped_J_19() -> None:
@@ -586,7 +601,7 @@ async def test_a_silent_connection_is_pinged_then_dropped_J_19() -> None:
         await eventually(lambda: connection.answers_pings)
         assert "currentTime" in await cp.call("Heartbeat", {})
         cp.socket.transport.pause_reading()
-        assert (await w.bus.until(Disconnected)).reason == "silent"
+        assert (await w.bus.until(ChargePointDisconnected)).reason == "silent"
         cp.socket.transport.abort()
 
 
@@ -610,9 +625,9 @@ async def test_a_socket_that_goes_away_during_the_handshake_leaves_no_connection
         )
         await writer.drain()
         writer.transport.abort()
-        assert (await w.bus.until(Disconnected)).reason == "handshake broken off"
+        assert (await w.bus.until(ChargePointDisconnected)).reason == "handshake broken off"
         assert len(w.gateway.registry) == 0
-        assert len(w.bus.all(Disconnected)) == 1
+        assert len(w.bus.all(ChargePointDisconnected)) == 1
 
 
 async def test_settings_that_change_serve_the_connections_that_are_open() -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from domain.charge_point import Connected
+from domain.charge_point import ChargePointConnected
 from gateway.ocpp.client_address import (
     SIGNATURE,
     BadPreambleError,
@@ -132,22 +132,22 @@ async def opened(w: World, *first: bytes) -> bytes:
 async def test_a_trusted_balancer_says_by_the_proxy_protocol_whom_it_heard(header: bytes) -> None:
     async with world(BEHIND) as w:
         assert b" 101 " in await opened(w, header[:20], header[20:])
-        assert w.bus.all(Connected)[-1].address == "203.0.113.9"
+        assert w.bus.all(ChargePointConnected)[-1].address == "203.0.113.9"
 
 
 async def test_a_balancer_need_not_speak_the_proxy_protocol() -> None:
     async with world(BEHIND) as w:
         assert b" 101 " in await opened(w)
-        assert w.bus.all(Connected)[-1].address == "127.0.0.1"
+        assert w.bus.all(ChargePointConnected)[-1].address == "127.0.0.1"
 
 
 async def test_a_broken_header_ends_the_connection() -> None:
     async with world(BEHIND) as w:
         assert await opened(w, b"PROXY nonsense\r\n") == b""
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)
 
 
 async def test_nobody_else_is_believed_by_the_proxy_protocol() -> None:
     async with world() as w:
         assert b" 101 " not in await opened(w, b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 9000\r\n")
-        assert not w.bus.all(Connected)
+        assert not w.bus.all(ChargePointConnected)

@@ -11,9 +11,9 @@ import pytest
 from application.ports import RegisteredChargePoint
 from commands.charge_point import See, StartTransaction
 from domain.charge_point import (
-    Booted,
+    ChargePointBooted,
     MeterValuesRecorded,
-    Notified,
+    NotificationReceived,
     StatusReported,
     StopUnmatched,
     TransactionStarted,
@@ -49,7 +49,7 @@ async def test_a_cold_boot_TC_001() -> None:
             assert await cp.call("StatusNotification", status) == {}
         assert await cp.call("Heartbeat", {}) == {"currentTime": "2026-03-01T12:00:00Z"}
         assert [event.connector_id for event in w.bus.all(StatusReported)] == [0, 1, 2]
-        assert w.bus.all(Booted)[0].vendor == "Acme"
+        assert w.bus.all(ChargePointBooted)[0].vendor == "Acme"
 
 
 async def test_a_boot_is_told_the_tenants_heartbeat_interval_BOOT_1() -> None:
@@ -150,7 +150,7 @@ async def test_every_other_call_has_its_answer(
     async with world() as w, w.connected() as cp:
         assert await cp.call(action, payload) == answer
         if action != "DataTransfer":
-            assert w.bus.all(Notified)[0].content == payload
+            assert w.bus.all(NotificationReceived)[0].content == payload
 
 
 async def test_heartbeat_takes_null_for_no_fields_J_11() -> None:

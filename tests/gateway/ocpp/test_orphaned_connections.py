@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from commands.base import Meta
 from commands.charge_point import Connect, See
-from domain.charge_point import Disconnected, charge_point_key
+from domain.charge_point import ChargePointDisconnected, charge_point_key
 from tests.gateway.ocpp.fakes import NOON, QUICK, World, eventually, world
 
 
@@ -29,7 +29,7 @@ async def test_connections_of_the_process_before_are_ended_at_the_start() -> Non
     await left_behind(w, "CP-3", boot=w.channel.boot)
     w.port = await w.gateway.start("127.0.0.1", 0)
     try:
-        event = await w.bus.until(Disconnected, 2)
+        event = await w.bus.until(ChargePointDisconnected, 2)
         assert event.reason == "gateway lost"
         assert [w.state(id).connection is None for id in ("CP-1", "CP-2", "CP-3")] == [True, True, False]
     finally:

@@ -25,11 +25,11 @@ from commands.processes import charging_session
 from commands.session import ROUTES as SESSION
 from domain.aggregate import Event
 from domain.charge_point import charge_point_key
-from domain.session import CdrIssued, EndCorrected, Ended, Session
+from domain.session import CdrIssued, EndCorrected, Session, SessionEnded
 from domain.values import JSONObject
 from gateway.ocpp import handlers
-from gateway.ocpp.connection import Connection
-from gateway.ocpp.inbound_call import Exchange
+from gateway.ocpp.connection import ChargePointConnection
+from gateway.ocpp.inbound_call import InboundCall
 from protocols.ocpp.message import Mode
 from protocols.ocpp.v16.codec import decode_request
 from streams.following.readings import TOPIC, Readings, completed
@@ -80,7 +80,7 @@ class Charging:
         self.wh = 1000
         self.transaction = 0
         self.connections = 0
-        self.connection: Connection | None = None
+        self.connection: ChargePointConnection | None = None
         self.numbers = iter(range(1, 10**6))
 
     async def begin(self) -> None:
@@ -117,7 +117,7 @@ class Charging:
         reply = await self.bus(command)
         connected = msgspec.json.decode(reply.result, type=ConnectedReply)
         tenant, listed = self.world.directory.tenants["demo"], self.world.directory.listed[("demo", "CP-1")]
-        self.connection = Connection(self.services, None, tenant, listed, connected)  # type: ignore[arg-type]
+        self.connection = ChargePointConnection(self.services, None, tenant, listed, connected)  # type: ignore[arg-type]
 
     async def say(self, action: str, payload: JSONObject) -> Any:
         if self.connection is None:
@@ -125,7 +125,7 @@ class Charging:
         assert self.connection is not None
         raw = msgspec.json.encode(payload)
         decoded: Any = decode_request(action, raw, mode=Mode.LENIENT, received_at=self.at())
-        exchange = Exchange(
+        exchange = InboundCall(
             self.connection, next(self.connection._numbers), self.at(), decoded.raw, decoded.flags
         )
         if not self.beside:
@@ -241,7 +241,7 @@ def bill(facts: Sequence[Event]) -> dict[str, list[tuple[object, ...]]]:
     """By session its ends: when, how much energy and what it costs; and its CDRs' totals."""
     out: dict[str, list[tuple[object, ...]]] = {}
     for fact in facts:
-        if isinstance(fact, Ended | EndCorrected):
+        if isinstance(fact, SessionEnded | EndCorrected):
             line: tuple[object, ...] = (fact.happened_at, fact.energy_wh, fact.meter_stop, fact.total_cost)
             out.setdefault(fact.originator_id, []).append(line)
         elif isinstance(fact, CdrIssued):

@@ -13,7 +13,7 @@ from commands.charge_point import RecordMeterValues, See, TakeOver
 from domain.aggregate import UnknownEventError
 from domain.charge_point import MeterValuesRecorded, TransactionStopped
 from gateway.ocpp.limits import Shares
-from streams.log import LogDamaged
+from streams.log import LogDamagedError
 from streams.log.envelope import DamagedRecordError
 from tests.gateway.ocpp.fakes import QUICK, Client, World, eventually, world
 
@@ -159,7 +159,7 @@ async def test_what_was_said_before_another_start_of_what_runs_is_asked_again() 
 
 
 @pytest.mark.parametrize(
-    "why", [DamagedRecordError("damaged"), LogDamaged("damaged"), UnknownEventError("newer")]
+    "why", [DamagedRecordError("damaged"), LogDamagedError("damaged"), UnknownEventError("newer")]
 )
 async def test_a_stop_is_not_answered_while_what_was_left_beside_cannot_be_read(why: Exception) -> None:
     """Upon an error a charge point may forget its stop; meter values are told and carry nothing."""

@@ -20,7 +20,7 @@ from domain.charge_point import (
     AGGREGATE_EVENTS,
     CallConcluded,
     ChargePoint,
-    Connected,
+    ChargePointConnected,
     Flag,
     MeterValuesRecorded,
     TransactionStarted,
@@ -129,7 +129,7 @@ async def test_a_whole_charge_on_the_embedded_log_TC_001_TC_003_TC_013(tmp_path:
         events = await decided(log)
         assert [e.originator_version for e in events] == list(range(1, len(events) + 1))
         kinds = [type(event) for event in events]
-        for kind in (Connected, TransactionStarted, TransactionStopped, CallConcluded):
+        for kind in (ChargePointConnected, TransactionStarted, TransactionStopped, CallConcluded):
             assert kinds.count(kind) == 1
 
 

@@ -14,7 +14,7 @@ from projections.store import (
     JSON,
     Append,
     Applied,
-    BadCursor,
+    BadCursorError,
     Condition,
     Document,
     Insert,
@@ -26,9 +26,9 @@ from projections.store import (
     Remove,
     Scalar,
     Sort,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     Write,
     each_index,
     eq,
@@ -397,7 +397,7 @@ async def test_positions_stay_where_they_were_when_a_write_is_refused(store: Rea
     key = PositionKey("sweeper", "events.token", 0)
     await store.ensure([index(TENANT, "tokens", "uid", unique=True)])
     await store.apply([Put(TENANT, "tokens", "a", 1, {"uid": "U"})], {key: 1})
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Put(TENANT, "tokens", "b", 1, {"uid": "U"})], {key: 2})
     assert await store.positions("sweeper") == {key: 1}
 
@@ -535,7 +535,7 @@ async def test_a_foreign_or_damaged_cursor_is_refused(store: ReadStore) -> None:
         query(cursor="no cursor"),
         query(cursor=""),
     ):
-        with pytest.raises(BadCursor):
+        with pytest.raises(BadCursorError):
             await store.find(wrong)
 
 
@@ -552,7 +552,7 @@ async def test_offset_paging_gives_the_items_and_the_total(store: ReadStore) -> 
 async def test_a_unique_index_refuses_the_second_and_lets_the_owner_change(store: ReadStore) -> None:
     await store.ensure([index(HUB, "tokens", "owner", "uid", unique=True)])
     await store.apply([Put(HUB, "tokens", "a", 1, {"owner": "X", "uid": "1"})])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Put(HUB, "tokens", "b", 1, {"owner": "X", "uid": "1"})])
     await store.apply([Put(HUB, "tokens", "a", 2, {"owner": "X", "uid": "1", "valid": False})])
     await store.apply([Put(HUB, "tokens", "c", 1, {"owner": "Y", "uid": "1"})])
@@ -573,7 +573,7 @@ async def test_declaring_indexes_again_or_otherwise_is_harmless(store: ReadStore
     await store.apply([Put(HUB, "tokens", "a", 1, {"uid": "1"})])
     for unique in (True, False, True, True):
         await store.ensure([index(HUB, "tokens", "uid", unique=unique), index(HUB, "tokens", "-at", "uid")])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Put(HUB, "tokens", "b", 1, {"uid": "1"})])
     await store.ensure([index(HUB, "tokens", "uid")])
     assert await store.apply([Put(HUB, "tokens", "b", 1, {"uid": "1"})]) == Applied(1, 0)
@@ -642,7 +642,7 @@ async def test_near_follows_moves_removals_and_conditions(store: ReadStore) -> N
 
 async def test_near_without_its_index_is_refused(store: ReadStore) -> None:
     await store.apply([place("a", 1, 1)])
-    with pytest.raises(StoreRejected, match="geo"):
+    with pytest.raises(StoreRejectedError, match="geo"):
         await store.near(HUB, "locations", lon=1, lat=1, radius_m=10)
 
 
@@ -666,7 +666,7 @@ async def test_near_without_its_index_is_refused(store: ReadStore) -> None:
 async def test_a_write_that_no_adapter_could_take_is_refused_before_any_other(
     store: ReadStore, write: Put | PutPart | Append
 ) -> None:
-    with pytest.raises(StoreRejected):
+    with pytest.raises(StoreRejectedError):
         await store.apply([Put(HUB, "x", "good", 1, {}), write])
     assert await store.get(HUB, "x", "good") is None
 
@@ -676,15 +676,15 @@ async def test_a_write_that_no_adapter_could_take_is_refused_before_any_other(
     [eq("a b", 1), eq("a.0", 1), gt("a", None), prefix("$where", "1"), has("a", None), eq("a", 2**63)],
 )
 async def test_a_condition_that_makes_no_sense_is_refused(store: ReadStore, condition: Condition) -> None:
-    with pytest.raises(StoreRejected):
+    with pytest.raises(StoreRejectedError):
         await store.find(query(condition))
 
 
 @pytest.mark.parametrize("limit", [0, -1, 501])
 async def test_a_limit_outside_its_range_is_refused(store: ReadStore, limit: int) -> None:
-    with pytest.raises(StoreRejected, match="1 to 500"):
+    with pytest.raises(StoreRejectedError, match="1 to 500"):
         await store.find(query(limit=limit))
-    with pytest.raises(StoreRejected, match="1 to 500"):
+    with pytest.raises(StoreRejectedError, match="1 to 500"):
         await store.find_offset(query(), 0, limit)
 
 
@@ -706,7 +706,7 @@ async def test_dropping_empties_the_named_databases_and_keeps_positions_and_inde
     assert await store.get(other.db, "sessions", "s1") is not None
     assert await store.apply([Put(HUB, "tokens", "a", 1, {"uid": "1"}), place("l", 1, 1)]) == Applied(2, 0)
     assert len(await store.near(HUB, "locations", lon=1, lat=1, radius_m=10)) == 1
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Put(HUB, "tokens", "b", 1, {"uid": "1"})])
 
 
@@ -722,9 +722,9 @@ async def test_a_closed_store_is_unavailable_and_closing_twice_is_harmless(store
     await store.apply([put("s1", 1)])
     await store.close()
     await store.close()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.apply([put("s1", 2)])
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await seen(store)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.ping()

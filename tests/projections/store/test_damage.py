@@ -20,7 +20,7 @@ from projections.store import (
     PutPart,
     Query,
     Sort,
-    StoreDamaged,
+    StoreDamagedError,
     each_index,
     geo_index,
     index,
@@ -87,7 +87,7 @@ def change(path: Path, *statements: str) -> None:
 async def refused(folder: Path, ask: Callable[[SqliteReadStore], object]) -> str:
     store = SqliteReadStore(folder)
     try:
-        with pytest.raises(StoreDamaged) as caught:
+        with pytest.raises(StoreDamagedError) as caught:
             await ask(store)  # type: ignore[misc]
     finally:
         await store.close()
@@ -183,7 +183,7 @@ async def test_a_file_too_large_to_be_checked_at_once_is_checked_beside_the_work
     path = folder / f"{TENANT}.db"
     change(path, "DELETE FROM g_things WHERE k = 3")
     store = SqliteReadStore(folder)
-    with pytest.raises(StoreDamaged, match="g_things differs from c_things"):
+    with pytest.raises(StoreDamagedError, match="g_things differs from c_things"):
         async with asyncio.timeout(20):
             while True:
                 await store.get(TENANT, "things", "t3")

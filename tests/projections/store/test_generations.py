@@ -16,7 +16,7 @@ from projections.store import (
     Query,
     ReadStore,
     Sort,
-    StoreUnavailable,
+    StoreUnavailableError,
     expiry,
     index,
 )
@@ -162,10 +162,10 @@ async def test_a_switch_whose_answer_is_lost_can_be_asked_for_again(inner: ReadS
     async def unanswered(*given: object) -> object:
         inner.apply = apply  # type: ignore[method-assign]
         await apply(*given)  # type: ignore[arg-type]
-        raise StoreUnavailable("here", "the answer is lost")
+        raise StoreUnavailableError("here", "the answer is lost")
 
     inner.apply = unanswered  # type: ignore[method-assign,assignment]
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.switch(generation)
     assert await store.switch(generation)
 

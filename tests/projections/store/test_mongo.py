@@ -24,9 +24,9 @@ from projections.store import (
     Put,
     Query,
     Sort,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     eq,
     expiry,
     gte,
@@ -71,7 +71,7 @@ async def test_a_server_that_is_away_is_unavailable_soon_and_named_without_crede
     store = MongoReadStore(f"mongodb://user:secret@127.0.0.1:{port}/", timeout_s=0.3)
     begun = time.monotonic()
     for attempt in (store.ping(), store.get(HUB, "x", "1"), store.apply([Put(HUB, "x", "1", 1, {})])):
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(StoreUnavailableError) as caught:
             await attempt
         assert caught.value.url == f"mongodb://127.0.0.1:{port}"
         assert "secret" not in str(caught.value)
@@ -82,7 +82,7 @@ async def test_a_server_that_is_away_is_unavailable_soon_and_named_without_crede
 
 @pytest.mark.parametrize("url", ["mongodb://user:p/ss@host:1/", "http://host", "mongodb://host:port"])
 def test_what_is_no_url_of_mongodb_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(StoreRejected) as caught:
+    with pytest.raises(StoreRejectedError) as caught:
         MongoReadStore(url)
     assert "p/ss" not in str(caught.value)
 
@@ -91,7 +91,7 @@ async def test_a_server_that_goes_away_and_comes_back_is_used_again(own_mongo: M
     store = MongoReadStore(own_mongo.url, database_prefix=databases, timeout_s=0.5)
     await store.apply([Put(HUB, "x", "1", 1, {})])
     own_mongo.kill()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.apply([Put(HUB, "x", "1", 2, {})])
     own_mongo.start()
     async with asyncio.timeout(20):
@@ -99,7 +99,7 @@ async def test_a_server_that_goes_away_and_comes_back_is_used_again(own_mongo: M
             try:
                 await store.apply([Put(HUB, "x", "1", 2, {})])
                 break
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 continue
     assert await store.get(HUB, "x", "1") == {"_id": "1", "version": 2}
     await store.close()
@@ -107,7 +107,7 @@ async def test_a_server_that_goes_away_and_comes_back_is_used_again(own_mongo: M
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
 async def test_a_number_that_bson_cannot_hold_is_refused(store: MongoReadStore, number: int) -> None:
-    with pytest.raises(StoreRejected):
+    with pytest.raises(StoreRejectedError):
         await store.apply([Put(HUB, "x", "1", 1, {"n": number})])
 
 
@@ -186,9 +186,9 @@ async def test_only_what_was_there_already_is_written_once_more(
 async def test_a_new_document_that_breaks_another_unique_index_is_refused(store: MongoReadStore) -> None:
     await store.ensure([index(HUB, "x", "uid", unique=True)])
     await store.apply([Insert(HUB, "x", "a", {"uid": "U"})])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Insert(HUB, "x", "b", {"uid": "U"}), Insert(HUB, "x", "a", {"uid": "U"})])
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await store.apply([Put(HUB, "x", "b", 1, {"uid": "U"}, (), ABSENT)])
 
 

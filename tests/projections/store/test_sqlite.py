@@ -25,9 +25,9 @@ from projections.store import (
     Put,
     Query,
     Sort,
-    StoreRejected,
-    StoreUnavailable,
-    UniqueViolation,
+    StoreRejectedError,
+    StoreUnavailableError,
+    UniqueViolationError,
     Write,
     eq,
     expiry,
@@ -73,7 +73,7 @@ async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> 
     second = SqliteReadStore(tmp_path)
     assert await second.get(TENANT, "sessions", "s1") == {"_id": "s1", "version": 7, "at": "x"}
     assert await second.positions("sweeper") == {key: 12}
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await second.apply([put("s2", at="x")])
     await second.close()
 
@@ -126,7 +126,7 @@ async def test_a_refused_batch_leaves_nothing_and_its_neighbours_in_the_queue_go
     done = await asyncio.gather(
         store.apply([put("x")]), store.apply(bad), store.apply([put("y")]), return_exceptions=True
     )
-    assert [type(one) for one in done] == [Applied, UniqueViolation, Applied]
+    assert [type(one) for one in done] == [Applied, UniqueViolationError, Applied]
     found = (await store.find(Query(TENANT, "sessions"))).items
     assert [item["_id"] for item in found] == ["owner", "x", "y"]
     assert await store.count(Query(TENANT, "frames")) == 0
@@ -138,7 +138,7 @@ async def test_a_document_that_cannot_be_encoded_is_refused_alone(store: SqliteR
         store.apply([put("x")]), store.apply([put("y", text="\ud800")]), return_exceptions=True
     )
     assert good == Applied(1, 0)
-    assert isinstance(bad, StoreRejected)
+    assert isinstance(bad, StoreRejectedError)
 
 
 async def test_a_caller_that_gave_up_harms_no_other(store: SqliteReadStore) -> None:
@@ -153,9 +153,9 @@ async def test_a_caller_that_gave_up_harms_no_other(store: SqliteReadStore) -> N
 async def test_a_folder_that_cannot_be_made_is_unavailable_and_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = SqliteReadStore(tmp_path / "file" / "read")
-    with pytest.raises(StoreUnavailable, match="file/read"):
+    with pytest.raises(StoreUnavailableError, match="file/read"):
         await store.apply([put("s1")])
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.ping()
     await store.close()
 
@@ -163,9 +163,9 @@ async def test_a_folder_that_cannot_be_made_is_unavailable_and_named(tmp_path: P
 async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "ocpp_demo.db").write_text("this is no database at all, whatever its name may say" * 40)
     store = SqliteReadStore(tmp_path)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.apply([put("s1")])
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.get(TENANT, "sessions", "s1")
     await store.close()
 

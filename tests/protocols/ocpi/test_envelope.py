@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from protocols.ocpi import OcpiInvalid, parse
+from protocols.ocpi import OcpiInvalidError, parse
 from protocols.ocpi.envelope import (
     Envelope,
     Page,
@@ -106,7 +106,7 @@ def test_an_open_routing_request_has_no_receiver() -> None:
     ],
 )
 def test_half_a_pair_or_a_wrong_party_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(OcpiInvalid, match=r"OCPI-(to|from)"):
+    with pytest.raises(OcpiInvalidError, match=r"OCPI-(to|from)"):
         read_routing(headers)
 
 
@@ -127,7 +127,7 @@ def test_a_limit_above_the_maximum_is_clamped_and_dates_without_designator_are_u
     [("limit", "0"), ("limit", "-1"), ("offset", "x"), ("offset", "²"), ("date_to", "2024-02-30T00:00:00Z")],
 )
 def test_a_wrong_value_in_a_query_is_named(name: str, value: str) -> None:
-    with pytest.raises(OcpiInvalid) as refused:
+    with pytest.raises(OcpiInvalidError) as refused:
         read_page({name: value}, max_limit=50)
     assert refused.value.path == name
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.ocpi import NotJson, OcpiInvalid, decode, dump, parse, parse_each, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import (
+    NotJsonError,
+    OcpiInvalidError,
+    decode,
+    dump,
+    parse,
+    parse_each,
+    parse_json,
+    v2_2_1,
+    v2_3_0,
+)
 from protocols.ocpi.types import JSON, OcpiModel
 from tests.protocols.ocpi.bodies import bodies, written
 
@@ -20,9 +30,9 @@ TARIFF = (
 PRICE = "elements[0].price_components[0].price"
 
 
-def error_of(raw: bytes, model: type[OcpiModel] = v2_3_0.Tariff) -> OcpiInvalid:
+def error_of(raw: bytes, model: type[OcpiModel] = v2_3_0.Tariff) -> OcpiInvalidError:
     """The error of JSON that no object can be."""
-    with pytest.raises(OcpiInvalid) as error:
+    with pytest.raises(OcpiInvalidError) as error:
         parse(model, raw)
     assert str(error.value).isascii() and len(str(error.value)) < 400
     return error.value
@@ -53,7 +63,7 @@ def error_of(raw: bytes, model: type[OcpiModel] = v2_3_0.Tariff) -> OcpiInvalid:
     ],
 )
 def test_what_is_no_json_is_an_error_of_its_own(raw: bytes) -> None:
-    with pytest.raises(NotJson):
+    with pytest.raises(NotJsonError):
         parse(v2_3_0.Token, raw)
 
 
@@ -115,7 +125,7 @@ def test_half_of_a_surrogate_pair_in_decoded_json_is_refused_too() -> None:
         {"location_id": "L", "x": "\ud800"},
         {"location_id": "L", "\ud800": 1},
     ):
-        with pytest.raises(OcpiInvalid):
+        with pytest.raises(OcpiInvalidError):
             parse_json(v2_3_0.LocationReferences, body)
 
 
@@ -129,7 +139,7 @@ def test_deep_nesting_is_refused(depth: int, left: bytes, right: bytes) -> None:
 @pytest.mark.parametrize("depth", [64, 900, 3_000])
 def test_decoded_json_is_never_deeper_than_64(depth: int) -> None:
     decode(b"[" * 64 + b"]" * 64)
-    with pytest.raises(OcpiInvalid, match="must not nest deeper than 64"):
+    with pytest.raises(OcpiInvalidError, match="must not nest deeper than 64"):
         decode(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
 
 
@@ -144,7 +154,7 @@ def test_deep_nesting_in_a_known_field_is_an_error_of_that_field() -> None:
 
 
 def test_a_body_that_is_too_long_is_refused_unread() -> None:
-    with pytest.raises(OcpiInvalid, match="longer than 10"):
+    with pytest.raises(OcpiInvalidError, match="longer than 10"):
         parse(v2_3_0.Token, b"{" * 11, max_bytes=10)
 
 
@@ -161,15 +171,15 @@ def test_a_field_with_a_strange_name_is_quoted_in_ascii() -> None:
 
 
 def test_a_binary_float_in_decoded_json_is_refused() -> None:
-    with pytest.raises(OcpiInvalid):
+    with pytest.raises(OcpiInvalidError):
         parse_json(v2_3_0.Price, {"before_taxes": 0.1})
-    with pytest.raises(OcpiInvalid):
+    with pytest.raises(OcpiInvalidError):
         parse_json(v2_3_0.Price, {"before_taxes": Decimal("0.1"), "x": 0.1})
 
 
 @pytest.mark.parametrize("value", [b"bytes", object(), {1: 2}, {"a": {1, 2}}])
 def test_what_is_no_json_value_in_decoded_json_is_refused(value: object) -> None:
-    with pytest.raises(OcpiInvalid):
+    with pytest.raises(OcpiInvalidError):
         parse_json(v2_3_0.LocationReferences, {"location_id": "L", "x": value})
 
 
@@ -179,7 +189,7 @@ def test_a_list_with_invalid_objects_gives_the_valid_ones_and_what_is_wrong_with
     assert [found.location_id for found in good] == ["A", "B"]
     assert [error.path for error in bad] == ["[1].location_id", "[2]"]
     assert parse_each(v2_3_0.LocationReferences, None) == ((), ())
-    with pytest.raises(OcpiInvalid):
+    with pytest.raises(OcpiInvalidError):
         parse_each(v2_3_0.LocationReferences, {"location_id": "A"})
 
 
@@ -230,9 +240,9 @@ def outcome(model: type[OcpiModel], raw: bytes) -> None:
     """An object that is written as it was read, or one of the two errors."""
     try:
         found = parse(model, raw)
-    except NotJson:
+    except NotJsonError:
         return
-    except OcpiInvalid as error:
+    except OcpiInvalidError as error:
         assert error.message and str(error).isascii()
         return
     assert parse(model, dump(found)) == found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.ocpi import OcpiInvalid, dump_json, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import OcpiInvalidError, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import JSON, OcpiModel
 from tests.protocols.ocpi.bodies import bodies, same
@@ -66,10 +66,10 @@ SESSION: dict[str, JSON] = {
 }
 
 
-def refused(model: type[OcpiModel], stored: dict[str, JSON], patch: JSON) -> OcpiInvalid:
+def refused(model: type[OcpiModel], stored: dict[str, JSON], patch: JSON) -> OcpiInvalidError:
     """The error of a PATCH that must not be applied; the stored object stays as it was."""
     before = copy.deepcopy(stored)
-    with pytest.raises(OcpiInvalid) as error:
+    with pytest.raises(OcpiInvalidError) as error:
         apply_patch(model, stored, patch)
     assert stored == before
     return error.value
@@ -233,7 +233,7 @@ def test_the_same_patch_twice_is_the_same_as_once(model: type[OcpiModel]) -> Non
         patch = {name: other[name] for name in names} | {"last_updated": LATER}
         try:
             once = apply_patch(model, stored, patch)
-        except OcpiInvalid:
+        except OcpiInvalidError:
             return
         assert apply_patch(model, dump_json(once), patch) == once
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.ocpi import OcpiInvalid, dump, dump_json, parse, parse_json, v2_2_1, v2_3_0
+from protocols.ocpi import OcpiInvalidError, dump, dump_json, parse, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.types import OcpiModel
 from tests.protocols.ocpi.bodies import bodies, read, same, written
 
@@ -63,7 +63,7 @@ def test_null_empty_and_absent_are_alike_for_a_list(raw: bytes) -> None:
 def test_a_list_that_must_have_an_entry_is_never_empty() -> None:
     for value in (b"null", b"[]"):
         raw = b'{"token":"t","url":"https://example.org","roles":' + value + b"}"
-        with pytest.raises(OcpiInvalid, match=r"^roles: "):
+        with pytest.raises(OcpiInvalidError, match=r"^roles: "):
             parse(v2_3_0.Credentials, raw)
 
 

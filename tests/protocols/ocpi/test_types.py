@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from protocols.ocpi import OcpiInvalid, dump_json, parse, parse_json, v2_3_0
+from protocols.ocpi import OcpiInvalidError, dump_json, parse, parse_json, v2_3_0
 from protocols.ocpi.types import (
     JSON,
     OcpiModel,
@@ -26,9 +26,9 @@ from protocols.ocpi.v2_3_0.cdrs import cdr_location
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
 
 
-def refused(model: type[OcpiModel], value: object, path: str) -> OcpiInvalid:
+def refused(model: type[OcpiModel], value: object, path: str) -> OcpiInvalidError:
     """The error of a value that must be refused at a path."""
-    with pytest.raises(OcpiInvalid) as error:
+    with pytest.raises(OcpiInvalidError) as error:
         parse_json(model, value)
     assert error.value.path == path
     return error.value

@@ -11,7 +11,7 @@ import pytest
 from commands.base import Area, Meta
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
-from streams.log import LogUnavailable, Record, TopicPartition
+from streams.log import LogUnavailableError, Record, TopicPartition
 from streams.log.envelope import decode_command
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import commands_topic
@@ -33,7 +33,7 @@ class Appends(FlakyLog):
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         if topic == COMMANDS:
             if self.broken:
-                raise LogUnavailable("the log is away")
+                raise LogUnavailableError("the log is away")
             names = [(record.key or b"").decode().partition("|")[2] for record in records]
             self.made.append((partition, names))
         return await super().append(topic, partition, records)
@@ -81,7 +81,7 @@ async def test_who_asks_takes_along_what_was_told_before_in_the_order_in_which_i
         for number in range(3)
     ]
     await asyncio.sleep(0)
-    with pytest.raises(LogUnavailable, match=r"no decision on asked in 0\.3 s"):
+    with pytest.raises(LogUnavailableError, match=r"no decision on asked in 0\.3 s"):
         await bus.ask(Add(counter="a", amount=1), meta("asked"))
     await asyncio.gather(*waiting)
 

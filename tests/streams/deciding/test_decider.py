@@ -18,7 +18,7 @@ from commands.base import Meta, Refusal
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
 from streams.deciding.checkpoints import CHECKPOINT_KEY, Checkpoint
-from streams.log import Log, LogUnavailable, Position, Record, Stored, TopicPartition
+from streams.log import Log, LogUnavailableError, Position, Record, Stored, TopicPartition
 from streams.log.envelope import Claim, Decision, Reply, ReplyTo, decode_events, encode
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
@@ -469,7 +469,7 @@ async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others
 
     async with Node(log, patience=0.3) as node:
         reply = await node.ask(Add(counter=other, amount=2), "1")
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(LogUnavailableError):
             await node.ask(Add(counter="a", amount=2), "2")
         halted = dict(node.decider.halted)
 
@@ -492,7 +492,7 @@ async def test_a_partition_whose_decisions_are_damaged_decides_nothing_and_the_o
     damage(path, place, 1)
     async with opened(path) as log, Node(log, patience=0.3) as node:
         reply = await node.ask(Add(counter=other, amount=3), "3")
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(LogUnavailableError):
             await node.ask(Add(counter="a", amount=2), "4")
         halted = dict(node.decider.halted)
 

@@ -24,7 +24,7 @@ from streams.deciding import checkpoints
 from streams.deciding.checkpoints import CHECKPOINT_KEY, Saver
 from streams.deciding.claims import Claims, Places
 from streams.deciding.partition import ForgottenError, Partition, Rules
-from streams.log import LogUnavailable, Record
+from streams.log import LogUnavailableError, Record
 from streams.log.envelope import CommandRecord, Decision, ReplyTo, decode_events, encode, raw, record
 from streams.log.ranges import newest, stretch
 from streams.log.sqlite import log as sqlite_log
@@ -399,7 +399,7 @@ class _Refusing:
         if any(b'"gone"' in (one.value or b"") for one in records):
             self._taken -= 1
             if self._taken < 0:
-                raise LogUnavailable("it is away")
+                raise LogUnavailableError("it is away")
         return await self._log.append(topic, partition, records)
 
 

@@ -21,7 +21,7 @@ from streams.deciding.partition import Rules
 from streams.effects.deliveries import Deliveries, Outcome, Sender
 from streams.following.group import Group
 from streams.following.replay import facts, places
-from streams.log import Listener, Log, LogUnavailable, Member, Position, TopicPartition
+from streams.log import Listener, Log, LogUnavailableError, Member, Position, TopicPartition
 from streams.log.envelope import decode_events
 from streams.log.sqlite.log import SqliteLog
 from tests.streams.harness import FlakyLog, until
@@ -40,7 +40,7 @@ class Unsettled(FlakyLog):
         member = super().member(group, topics, node, listener, gather)
 
         async def commit(positions: Mapping[TopicPartition, Position]) -> None:
-            raise LogUnavailable("positions are not kept")
+            raise LogUnavailableError("positions are not kept")
 
         member.commit = commit  # type: ignore[method-assign]
         return member

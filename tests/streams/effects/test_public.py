@@ -11,7 +11,7 @@ import pytest
 
 from streams.effects.public import APPEND_BYTES, PublicTopics, chunks
 from streams.following.group import Group
-from streams.log import Log, LogError, LogUnavailable, Record, Stored, TopicPartition
+from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import PUBLIC, partition_of, topics
 from tests.projections.facts import (
@@ -151,7 +151,7 @@ class Silent(SqliteLog):
         offsets = await super().append(topic, partition, records)
         if topic in PUBLIC.values() and self.silent:
             self.silent = False
-            raise LogUnavailable("no answer")
+            raise LogUnavailableError("no answer")
         return offsets
 
 

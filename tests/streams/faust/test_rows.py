@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.aggregate import Event
-from domain.token import Removed
+from domain.token import TokenRemoved
 from projections import cdr, token
 from projections.base import View
 from projections.store import (
@@ -25,12 +25,12 @@ from projections.store import (
     Put,
     Query,
     ReadStore,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
-from streams.faust.rows import Change, Outcome, RowProjector
+from streams.faust.rows import BatchOutcome, Change, RowProjector
 from streams.following.facts import TransientError
 from streams.projecting.projector import Projector
 from tests.projections.facts import (
@@ -75,16 +75,16 @@ class Watched(SqliteReadStore):
         self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
     ) -> Applied:
         if self.away:
-            raise StoreUnavailable("store", "away")
+            raise StoreUnavailableError("store", "away")
         if any(write.id == self.refuses for write in writes):
-            raise StoreRejected(f"{self.refuses} is refused")
+            raise StoreRejectedError(f"{self.refuses} is refused")
         self.batches.append(list(writes))
         return await super().apply(writes, positions)
 
     async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
         self.reads += 1
         if self.away:
-            raise StoreUnavailable("store", "away")
+            raise StoreUnavailableError("store", "away")
         return await super().get_many(db, collection, ids)
 
 
@@ -95,7 +95,7 @@ class Table(dict[str, bytes]):
         self.projector = projector
         self.gone: list[str] = []
 
-    async def take(self, *events: Event) -> Outcome:
+    async def take(self, *events: Event) -> BatchOutcome:
         outcome = await self.projector.project([Change(event, meta()) for event in events], self.get)
         for id, row in outcome.rows.items():
             if row is None:
@@ -118,7 +118,7 @@ def table(store: Watched) -> Table:
     return Table(RowProjector(store, VIEWS))
 
 
-def counted(outcome: Outcome) -> tuple[int, int, int]:
+def counted(outcome: BatchOutcome) -> tuple[int, int, int]:
     """Rows that moved, gaps and stale events."""
     return len(outcome.rows), outcome.gaps, outcome.stale
 
@@ -247,7 +247,7 @@ async def test_while_the_store_is_away_the_batch_fails_whole_and_can_come_again(
     store.away = True
     with pytest.raises(TransientError):
         await table.take(*STORY[1:])
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await table.take(used(2, 60, 100, id=str(uuid.uuid4())))
     store.away = False
 
@@ -302,8 +302,8 @@ async def test_a_credited_cdr_stays_as_it_was_when_its_session_goes_on(store: Wa
     }
 
 
-def removed(version: int) -> Removed:
-    return Removed(
+def removed(version: int) -> TokenRemoved:
+    return TokenRemoved(
         originator_id=put_token().originator_id, originator_version=version, timestamp=after(version)
     )
 

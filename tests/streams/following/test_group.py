@@ -17,7 +17,7 @@ from streams.following.facts import Fact, TransientError
 from streams.following.group import Group
 from streams.following.parking import Parking
 from streams.following.sink import Gained, Sink
-from streams.log import Listener, Log, LogUnavailable, Member, Position, Reader, TopicPartition
+from streams.log import Listener, Log, LogUnavailableError, Member, Position, Reader, TopicPartition
 from streams.log.envelope import Decision
 from streams.log.sqlite.log import SqliteLog
 from tests.streams.counting import added, claim, write
@@ -416,7 +416,7 @@ class Unreadable(FlakyLog):
 
         async def answered(timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[object]]:
             if self.away:
-                raise LogUnavailable("away")
+                raise LogUnavailableError("away")
             return await poll(timeout, limit)
 
         reader.poll = answered  # type: ignore[assignment, method-assign]

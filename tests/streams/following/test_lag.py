@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.base import Area, Meta
-from projections.store import StoreUnavailable
+from projections.store import StoreUnavailableError
 from projections.store.generations import Generation
 from streams.following.lag import APART, UNDER_WAY, Course, Lag
-from streams.log import LogUnavailable, Position, Stored, TopicPartition
+from streams.log import LogUnavailableError, Position, Stored, TopicPartition
 from streams.log.envelope import LATE, CommandRecord, decode_command, encode, raw
 from streams.log.topology import FAUST, commands_topic, events_topic
 
@@ -52,7 +52,7 @@ class Offsets:
     def _ask(self) -> None:
         self.asked += 1
         if self.away:
-            raise LogUnavailable("the log is away")
+            raise LogUnavailableError("the log is away")
 
 
 class Read:
@@ -64,7 +64,7 @@ class Read:
 
     async def newest(self) -> Generation:
         if self.away:
-            raise StoreUnavailable("here", "away")
+            raise StoreUnavailableError("here", "away")
         self.known = self.current
         return self.known
 
@@ -193,7 +193,7 @@ async def test_while_the_log_is_away_the_time_known_last_stays() -> None:
     watched = Watched()
     await watched.after(1)
     watched.log.away = True
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogUnavailableError):
         await watched.after(2)
     assert watched.until == 1
     assert await watched.lag.reach(Area.SESSION, NOON, 0.01) == NOON + timedelta(seconds=1) - UNDER_WAY
@@ -223,7 +223,7 @@ async def test_a_time_that_does_not_come_soon_is_not_waited_for_longer_than_the_
 
 
 async def test_a_time_that_is_not_known_is_said() -> None:
-    with pytest.raises(LogUnavailable, match="not known"):
+    with pytest.raises(LogUnavailableError, match="not known"):
         await Watched().lag.reach(Area.SESSION, NOON, 0.01)
 
 

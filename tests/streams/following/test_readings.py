@@ -17,10 +17,10 @@ import pytest
 from chargesphere import registry
 from commands.base import Area, Meta
 from domain.charge_point import (
+    ChargePointRegistered,
+    ChargePointSeen,
     MeterValuesRecorded,
     ReadingTaken,
-    Registered,
-    Seen,
     TransactionClosed,
     TransactionStopped,
     TransactionSuperseded,
@@ -228,7 +228,7 @@ async def test_only_a_stop_that_was_put_to_a_transaction_is_completed(embedded: 
     put_to = ended(TransactionStopped, meter_stop=50, key="k", assumed=True)
     event: Any = await completed(embedded, registry.EVENTS, put_to)
     assert ([one.energy_wh for one in event.samples], event.occurred_at) == ([5, 10], NOW)
-    seen = Seen(originator_id=CP, originator_version=3, timestamp=NOW)
+    seen = ChargePointSeen(originator_id=CP, originator_version=3, timestamp=NOW)
     assert await completed(embedded, registry.EVENTS, seen) is seen
 
 
@@ -301,7 +301,9 @@ async def written(log: SqliteLog) -> None:
     """A charge point, one reading in two records, and one that was decided."""
     at: dict[str, Any] = {"originator_id": CP, "timestamp": NOW}
     site = Site(id="LOC1")
-    registered = Registered(**at, originator_version=1, tenant="demo", charge_point_id="CP-1", site=site)
+    registered = ChargePointRegistered(
+        **at, originator_version=1, tenant="demo", charge_point_id="CP-1", site=site
+    )
     recorded = MeterValuesRecorded(
         **at, originator_version=2, connector_id=1, transaction_id=1, session_id="s-1", values=VALUES
     )

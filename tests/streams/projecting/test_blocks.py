@@ -19,8 +19,8 @@ from projections.store import (
     Page,
     PositionKey,
     Query,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
@@ -53,7 +53,7 @@ def spot(offset: int, minute: int = 0, tenant: str = "demo") -> Spot:
     return Spot(offset, 0, (entry(offset, minute, tenant),))
 
 
-async def refused(block: Block, new: int, error: StoreRejected) -> None:
+async def refused(block: Block, new: int, error: StoreRejectedError) -> None:
     raise error
 
 
@@ -83,7 +83,7 @@ class Cutting:
 
     async def response(self, kind: str) -> None:
         if kind == "apply" and self.next is not None:
-            raise StoreUnavailable("sim", "no answer")
+            raise StoreUnavailableError("sim", "no answer")
 
     def cut(self, count: int) -> int:
         return count if self.next is None else min(self.next, count)
@@ -211,7 +211,7 @@ class Slow(SimReadStore):
         self.begun.set()
         await self.go_on.wait()
         if self.fails:
-            raise StoreUnavailable("sim", "gone")
+            raise StoreUnavailableError("sim", "gone")
         return await super().apply(writes, positions)
 
 
@@ -343,15 +343,15 @@ async def test_a_block_that_the_store_refuses_holds_up_no_other_and_is_told_once
             self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
         ) -> Applied:
             if any(write.db == "ocpp_acme" for write in writes):
-                raise StoreRejected("this block cannot be")
+                raise StoreRejectedError("this block cannot be")
             return await super().apply(writes, positions)
 
     told: list[tuple[str, int]] = []
     away = True
 
-    async def tell(block: Block, new: int, error: StoreRejected) -> None:
+    async def tell(block: Block, new: int, error: StoreRejectedError) -> None:
         if away:
-            raise StoreUnavailable("sim", "away")
+            raise StoreUnavailableError("sim", "away")
         told.append((block.db, new))
 
     shelf = Shelf()

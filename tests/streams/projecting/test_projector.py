@@ -24,7 +24,7 @@ from projections.store import (
     PutPart,
     Query,
     ReadStore,
-    StoreRejected,
+    StoreRejectedError,
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
@@ -33,7 +33,7 @@ from streams.following.replay import facts, places
 from streams.log import Log
 from streams.log.envelope import Decision
 from streams.log.sqlite.log import SqliteLog
-from streams.projecting.letters import NotRetried, retry
+from streams.projecting.letters import NotRetriedError, retry
 from streams.projecting.projector import LETTERS, Projector
 from streams.projecting.rebuild import Rebuild
 from tests.streams.counter import EVENTS
@@ -280,7 +280,7 @@ async def test_a_parked_document_is_retried_from_the_log_and_goes_on(
     await feed(it, embedded, added("a", 1, 1), added("a", 2, UNLUCKY), added("a", 3, 1))
     [letter] = await letters(read_store)
 
-    with pytest.raises(NotRetried, match="unlucky"):
+    with pytest.raises(NotRetriedError, match="unlucky"):
         await retry(embedded, read_store, [faulty.view], [FEED], EVENTS, letter, settle=0.0)
     assert await letters(read_store) == [letter]
     faulty.mended = True
@@ -317,7 +317,7 @@ async def test_events_that_a_parked_document_missed_are_folded_in_by_its_retry(
 
 
 async def test_a_retry_of_an_unknown_letter_says_so(embedded: SqliteLog, read_store: SqliteReadStore) -> None:
-    with pytest.raises(NotRetried, match="no dead letter 'x'"):
+    with pytest.raises(NotRetriedError, match="no dead letter 'x'"):
         await retry(embedded, read_store, [Faulty().view], [FEED], EVENTS, "x", settle=0.0)
 
 
@@ -328,7 +328,7 @@ class Choosy(SqliteReadStore):
         self, writes: Sequence[Write], positions: Mapping[PositionKey, int] | None = None
     ) -> Applied:
         if any(write.id == "a" and write.collection == "counters" for write in writes):
-            raise StoreRejected("too large")
+            raise StoreRejectedError("too large")
         return await super().apply(writes, positions)
 
 

@@ -14,8 +14,8 @@ from projections.store import (
     Insert,
     PositionKey,
     Query,
-    StoreRejected,
-    StoreUnavailable,
+    StoreRejectedError,
+    StoreUnavailableError,
     Write,
 )
 from projections.store.sqlite import SqliteReadStore
@@ -38,9 +38,9 @@ class Noting(SqliteReadStore):
     ) -> Applied:
         self.bulks.append((asyncio.get_running_loop().time(), len(writes)))
         if self.away:
-            raise StoreUnavailable("memory", "away")
+            raise StoreUnavailableError("memory", "away")
         if any(write.id == "bad" for write in writes):
-            raise StoreRejected("bad")
+            raise StoreRejectedError("bad")
         if any(write.id == "odd" for write in writes):
             raise RuntimeError("unforeseen")
         return await super().apply(writes, positions)
@@ -103,7 +103,7 @@ async def test_what_the_store_refuses_fails_alone(store: Noting) -> None:
     )
 
     assert (good, other) == (Applied(1, 0), Applied(1, 0))
-    assert isinstance(bad, StoreRejected)
+    assert isinstance(bad, StoreRejectedError)
     assert await store.count(Query(HUB, "x")) == 2
     await store.close()
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from streams.log import LogUnavailable, Record, TopicPartition
+from streams.log import LogUnavailableError, Record, TopicPartition
 from streams.log.kafka.clients import Chores, Clients
 from streams.log.kafka.log import KafkaLog
 from tests.streams.kafka_fake import PARTITIONS, FakeBroker
@@ -110,7 +110,7 @@ async def test_a_start_that_hangs_ends_at_once_when_it_is_cancelled(
 async def test_a_start_that_takes_too_long_leaves_nothing(broker: FakeBroker, answers: int) -> None:
     broker.silent_after = answers
     log = KafkaLog(broker.url, timeout=0.3)
-    with pytest.raises(LogUnavailable, match=broker.url):
+    with pytest.raises(LogUnavailableError, match=broker.url):
         await log.start()
     assert log.clients.alive == 0
     await nothing_left(broker)
@@ -124,8 +124,8 @@ async def test_closing_ends_the_starts_that_are_under_way(broker: FakeBroker) ->
     await broker.silent.wait()
     await clients.close()
     for outcome in await asyncio.gather(*starting, return_exceptions=True):
-        assert isinstance(outcome, LogUnavailable)
-    with pytest.raises(LogUnavailable, match="closed"):
+        assert isinstance(outcome, LogUnavailableError)
+    with pytest.raises(LogUnavailableError, match="closed"):
         await clients.consumer()
     await chores.finish()
     assert clients.alive == 0
@@ -188,7 +188,7 @@ async def test_a_reader_closed_while_it_is_assigned_leaves_nothing(log: KafkaLog
         done = await after_turns(turns, assigning)
         await reader.close()
         outcome = (await asyncio.gather(assigning, return_exceptions=True))[0]
-        assert done or outcome is None or isinstance(outcome, LogUnavailable)
+        assert done or outcome is None or isinstance(outcome, LogUnavailableError)
         async with asyncio.timeout(5):
             while log.clients.alive > before:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -285,7 +285,7 @@ async def test_a_probe_that_fails_in_any_way_says_that_the_broker_is_away_and_go
                 try:
                     log.check_away(loop.time())
                     found = False
-                except LogUnavailable:
+                except LogUnavailableError:
                     found = True
                 if found is away:
                     return
@@ -307,7 +307,7 @@ async def test_an_append_whose_work_is_broken_off_fails_and_blocks_no_later_one(
     for pump in list(log._appender._pumps.values()):
         pump.cancel()
     for outcome in await asyncio.gather(*appending, return_exceptions=True):
-        assert isinstance(outcome, LogUnavailable)
+        assert isinstance(outcome, LogUnavailableError)
         assert "broken off" in str(outcome)
     assert not log._appender._pumps
 

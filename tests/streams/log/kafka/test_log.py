@@ -13,13 +13,13 @@ import aiokafka
 import pytest
 
 from streams.log import (
-    LogShortened,
-    LogUnavailable,
+    LogShortenedError,
+    LogUnavailableError,
     Position,
     Record,
     TopicPartition,
     TopicSpec,
-    TopologyMismatch,
+    TopologyMismatchError,
 )
 from streams.log.kafka.log import KafkaLog
 from streams.log.kafka.members import KafkaMember
@@ -60,7 +60,7 @@ async def until_available(call: Callable[[], Awaitable[T]], within: float = 40.0
         while True:
             try:
                 return await call()
-            except LogUnavailable:
+            except LogUnavailableError:
                 await asyncio.sleep(0.1)
 
 
@@ -83,9 +83,9 @@ async def test_topics_are_made_compacted_or_kept_for_ever_as_wanted_and_verified
     ]
     await log.ensure(wanted)
     await log.ensure(wanted)
-    with pytest.raises(TopologyMismatch, match=rf"{state}.*cleanup\.policy=compact.*needs delete"):
+    with pytest.raises(TopologyMismatchError, match=rf"{state}.*cleanup\.policy=compact.*needs delete"):
         await log.ensure([TopicSpec(state, 2)])
-    with pytest.raises(TopologyMismatch, match=rf"{frames}.*retention\.ms=60000.*needs -1"):
+    with pytest.raises(TopologyMismatchError, match=rf"{frames}.*retention\.ms=60000.*needs -1"):
         await log.ensure([TopicSpec(frames, 2)])
 
 
@@ -135,7 +135,7 @@ async def test_where_the_log_has_lost_its_tail_a_member_goes_on_at_the_end_and_r
     again = log.member(group, [topic], "n1", Told())
     await again.start()
     async with asyncio.timeout(20):
-        with pytest.raises(LogShortened) as said:
+        with pytest.raises(LogShortenedError) as said:
             while True:
                 assert await again.poll(0.2) == {}
     assert said.value.places == {place}
@@ -158,7 +158,7 @@ async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
     await member.start()
     await read(member, 1)
     tasks_behind(member._consumer)[which].cancel()
-    with pytest.raises(LogUnavailable, match="ended membership"):
+    with pytest.raises(LogUnavailableError, match="ended membership"):
         await read(member, 1)
     assert [record.value for record in await read(member, 1, within=40)] == [b"1"]
     assert [what for what, _ in told.history] == ["gained", "lost", "gained"]
@@ -169,7 +169,9 @@ async def test_a_member_whose_work_for_the_group_ends_says_so_and_joins_anew(
 async def test_a_broker_that_is_not_there_at_the_start_is_named_in_bounded_time() -> None:
     log = KafkaLog("127.0.0.1:1", timeout=0.5)
     started = now()
-    with pytest.raises(LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 did not be reached|127\.0\.0\.1:1"):
+    with pytest.raises(
+        LogUnavailableError, match=r"Kafka at 127\.0\.0\.1:1 did not be reached|127\.0\.0\.1:1"
+    ):
         await log.start()
     assert 0.4 < now() - started < 3
 
@@ -184,9 +186,9 @@ async def test_a_frozen_broker_is_named_at_the_start_and_lets_everything_close(o
     await member.start()
     await read(member, 1)
     own_kafka.pause()
-    with pytest.raises(LogUnavailable, match=own_kafka.url):
+    with pytest.raises(LogUnavailableError, match=own_kafka.url):
         await KafkaLog(own_kafka.url, timeout=1.0).start()
-    with pytest.raises(LogUnavailable, match=own_kafka.url):
+    with pytest.raises(LogUnavailableError, match=own_kafka.url):
         await log.append("t", 0, [Record(b"k", b"v")])
     started = now()
     await log.close()
@@ -223,11 +225,11 @@ async def test_a_killed_broker_makes_calls_unavailable_in_bounded_time_and_all_r
         return_exceptions=True,
     )
     for outcome in outcomes:
-        assert isinstance(outcome, LogUnavailable)
+        assert isinstance(outcome, LogUnavailableError)
         assert own_kafka.url in str(outcome)
     assert 1.5 < now() - started < 6
     for source in (member, reader):
-        with pytest.raises(LogUnavailable, match=own_kafka.url):
+        with pytest.raises(LogUnavailableError, match=own_kafka.url):
             await source.poll(0.5)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.name for record in warnings] == ["streams.log.kafka.log"]
@@ -264,7 +266,7 @@ async def test_a_frozen_broker_blocks_no_later_append_for_ever(own_kafka: Kafka,
     outcomes = await asyncio.gather(
         *(own_log.append("t", n % 2, [Record(b"k", b"%d" % n)]) for n in range(10)), return_exceptions=True
     )
-    assert all(isinstance(outcome, LogUnavailable) for outcome in outcomes)
+    assert all(isinstance(outcome, LogUnavailableError) for outcome in outcomes)
     assert 1.5 < now() - started < 5
     own_kafka.resume()
     offsets = [
@@ -292,7 +294,7 @@ async def test_every_acknowledged_record_is_there_after_the_broker_was_killed_un
             number += 1
             try:
                 [offset] = await own_log.append("t", task % 2, [Record(b"k", value)])
-            except LogUnavailable:
+            except LogUnavailableError:
                 continue
             assert (task % 2, offset) not in acked
             acked[task % 2, offset] = value

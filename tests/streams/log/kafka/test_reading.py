@@ -11,7 +11,7 @@ import aiokafka
 import pytest
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
-from streams.log import LogShortened, LogUnavailable, Position, TopicPartition
+from streams.log import LogShortenedError, LogUnavailableError, Position, TopicPartition
 from streams.log.kafka.reading import KafkaReader
 
 PLACE = TopicPartition("t", 0)
@@ -97,7 +97,7 @@ class FakeKafka:
         await asyncio.sleep(0)
         if self.away:
             self.away -= 1
-            raise LogUnavailable("Kafka at kafka:9092 did not be reached")
+            raise LogUnavailableError("Kafka at kafka:9092 did not be reached")
         self.made.append(Consumer(self.grow))
         return self.made[-1]
 
@@ -159,7 +159,7 @@ class Heard:
             while len(self.values) < values or len(self.failures) < failures:
                 try:
                     found = await self._reader.poll(1.0, limit)
-                except LogUnavailable as error:
+                except LogUnavailableError as error:
                     self.failures.append(str(error))
                     continue
                 for place, records in found.items():
@@ -203,7 +203,7 @@ async def test_a_poll_that_waits_is_told_at_once(kafka: FakeKafka, reader: Kafka
     await asyncio.sleep(0)
     kafka.made[0].fail(ValueError("a bug"))
     async with asyncio.timeout(2):
-        with pytest.raises(LogUnavailable, match="a bug"):
+        with pytest.raises(LogUnavailableError, match="a bug"):
             await waiting
 
 
@@ -261,7 +261,7 @@ async def test_a_position_that_is_not_in_the_log_becomes_the_nearest_that_is(
     assert await reader.poll(0.05) == {}
     kafka.grow = 6
     if at > 5:
-        with pytest.raises(LogShortened):
+        with pytest.raises(LogShortenedError):
             await reader.poll(1.0)
     await heard.until(6 - expected)
     assert heard.values == [("t", number) for number in range(expected, 6)]

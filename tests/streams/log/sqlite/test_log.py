@@ -17,9 +17,9 @@ import pytest
 
 from streams.log import (
     Log,
-    LogDamaged,
+    LogDamagedError,
     LogError,
-    LogUnavailable,
+    LogUnavailableError,
     Position,
     Record,
     Stored,
@@ -193,7 +193,7 @@ async def test_a_second_process_is_told_that_the_file_is_in_use(tmp_path: Path) 
 
 async def test_a_file_that_cannot_be_opened_is_unavailable_and_named(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(LogUnavailable, match=r"log\.db cannot be opened"):
+    with pytest.raises(LogUnavailableError, match=r"log\.db cannot be opened"):
         await SqliteLog(tmp_path / "log.db").start()
 
 
@@ -206,7 +206,7 @@ async def test_a_file_locked_by_somebody_else_is_unavailable_in_bounded_time_and
     other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     started = asyncio.get_running_loop().time()
-    with pytest.raises(LogUnavailable, match=r"log\.db cannot be written"):
+    with pytest.raises(LogUnavailableError, match=r"log\.db cannot be written"):
         await log.append("t", 0, [Record(b"k", b"lost")])
     assert 0.25 < asyncio.get_running_loop().time() - started < 5
     other.execute("ROLLBACK")
@@ -292,11 +292,11 @@ async def test_a_damaged_or_missing_record_halts_its_reader_by_name_and_the_othe
     reader = log.reader()
     await reader.assign(dict.fromkeys(places, 0))
     found: list[Stored] = []
-    errors: list[LogDamaged] = []
+    errors: list[LogDamagedError] = []
     for _ in range(4):
         try:
             found += [stored for batch in (await reader.poll(0.05)).values() for stored in batch]
-        except LogDamaged as error:
+        except LogDamagedError as error:
             errors.append(error)
     assert [(stored.partition, stored.offset) for stored in found] == [(1, 0), (1, 1), (1, 2)]
     assert [error.place for error in errors] == [places[0]]
@@ -316,7 +316,7 @@ async def test_records_that_changed_places_are_damaged(tmp_path: Path) -> None:
     damage(path, "UPDATE log SET offset = 1 WHERE offset = -1")
     log = SqliteLog(path)
     await log.start()
-    with pytest.raises(LogDamaged, match=r"t\[0\]: the record at offset 0"):
+    with pytest.raises(LogDamagedError, match=r"t\[0\]: the record at offset 0"):
         await log.read_file(TopicPartition("t", 0), 0, 3, 10)
     await log.close()
 
@@ -340,7 +340,7 @@ async def test_a_log_with_damaged_books_does_not_start(tmp_path: Path, statement
     await log.commit("g", {TopicPartition("t", 0): Position(2)})
     await log.close()
     damage(path, statement)
-    with pytest.raises(LogDamaged, match=r"log\.db is damaged"):
+    with pytest.raises(LogDamagedError, match=r"log\.db is damaged"):
         await SqliteLog(path).start()
 
 
@@ -364,7 +364,7 @@ async def test_commits_that_sqlite_drops_from_a_damaged_write_ahead_log_are_miss
     (tmp_path / "copy" / "log.db-shm").unlink()
     path = tmp_path / "copy" / "log.db"
     for _ in range(2):
-        with pytest.raises(LogDamaged) as caught:
+        with pytest.raises(LogDamagedError) as caught:
             await SqliteLog(path).start()
         assert str(caught.value) == (
             f"{path} lacks the newest of its commits (1), which were acknowledged: its -wal is damaged or gone; "
@@ -383,7 +383,7 @@ async def test_a_missing_write_ahead_log_is_missed(tmp_path: Path) -> None:
     await copied_while_open(tmp_path / "data" / "log.db", tmp_path / "copy")
     (tmp_path / "copy" / "log.db-wal").unlink()
     (tmp_path / "copy" / "log.db-shm").unlink()
-    with pytest.raises(LogDamaged, match=r"log\.db lacks the newest of its commits"):
+    with pytest.raises(LogDamagedError, match=r"log\.db lacks the newest of its commits"):
         await SqliteLog(tmp_path / "copy" / "log.db").start()
 
 
