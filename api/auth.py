@@ -10,6 +10,7 @@ from typing import Final
 import jwt
 import msgspec
 
+from domain.errors import ChargeSphereError
 from domain.tenant import TENANT_ID
 
 ISSUER: Final = "chargesphere"
@@ -44,7 +45,7 @@ class Principal(msgspec.Struct, frozen=True):
     tenant: str | None
 
 
-class BadTokenError(Exception):
+class BadTokenError(ChargeSphereError):
     """The token is no good; the message says why, without quoting it."""
 
 

@@ -21,6 +21,7 @@ from starlette.types import Message, Receive
 
 from application.vault import DestroyedError
 from commands.base import Refusal
+from domain.errors import ChargeSphereError
 from projections.store import BadCursorError, StoreUnavailableError
 from protocols.nesting import DEEPEST, nests_deeper
 from streams.log import LogUnavailableError
@@ -56,7 +57,7 @@ class FieldError(msgspec.Struct, frozen=True, rename={"place": "in"}):
     message: str
 
 
-class ProblemError(Exception):
+class ProblemError(ChargeSphereError):
     """An answer that is an error. `detail` is one line for a person and never quotes secrets."""
 
     def __init__(

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from commands.base import Command, Meta
+from domain.errors import ChargeSphereError
 from domain.values import Authorization, Evse, JSONObject, PartyId, Sealed, Settings, Site, TagRef
 from protocols.ocpi import v2_3_0
 from streams.log.envelope import Reply
@@ -95,7 +96,7 @@ class RegisteredChargePoint(msgspec.Struct, frozen=True, kw_only=True):
     new: bool = False
 
 
-class DirectoryUnavailableError(Exception):
+class DirectoryUnavailableError(ChargeSphereError):
     """The read store is away and nothing was cached: whether the charge point is known cannot be said now."""
 
 
@@ -149,7 +150,7 @@ class PutOutcome:
     applied: bool = True
 
 
-class ContendedError(Exception):
+class ContendedError(ChargeSphereError):
     """Others changed the same object again and again meanwhile; nothing of this change was applied."""
 
 

@@ -14,6 +14,7 @@ from application.ports import Bus, ContendedError, PutOutcome, Vault
 from application.read_back import wait_visible
 from commands.base import Meta, Refusal
 from commands.token import NoteConflict, PutToken, TokenReply
+from domain.errors import ChargeSphereError
 from domain.values import PartyId
 from projections.store import HUB, Document, Query, ReadStore, has, is_in
 from projections.token import owners_in_order
@@ -27,7 +28,7 @@ ATTEMPTS: Final = 6
 """How often a PATCH is merged while others change the same token."""
 
 
-class PutRefusedError(Exception):
+class PutRefusedError(ChargeSphereError):
     """The put was refused; `reply` says why."""
 
     def __init__(self, reply: Reply) -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from domain.errors import ChargeSphereError
 from domain.values import Sealed
 from projections.erasure import COLLECTION, DATABASE, remove_key
 from projections.store import Insert, ReadStore, StoreUnavailableError
@@ -33,11 +34,11 @@ TOKEN_TYPES = ("RFID", "OTHER", "APP_USER", "AD_HOC_USER", "EMAID")
 """The types under which an id tag is looked for, in this order."""
 
 
-class DestroyedError(Exception):
+class DestroyedError(ChargeSphereError):
     """The subject's key was destroyed: nothing can be sealed for it any more."""
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(ChargeSphereError):
     """A data key does not open under this master key: another one wrapped it."""
 
 

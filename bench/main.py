@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench import closed, idle, kills, seeds, system
 from bench.backend import BackendFailedError
-from tests.servers import ServerFailed
+from tests.servers import ServerFailedError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         if options.closed:
             return closed.run(options)
         return idle.run(options) if options.idle else system.run(options)
-    except (BackendFailedError, ServerFailed, TimeoutError) as failure:
+    except (BackendFailedError, ServerFailedError, TimeoutError) as failure:
         print(f"chargesphere bench: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

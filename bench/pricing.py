@@ -17,6 +17,7 @@ from domain.pricing import (
     Usage,
     build_periods,
     check_cdr,
+    explain,
     issue_cdr,
     price,
     tariff_from_json,
@@ -94,7 +95,7 @@ def run(seconds: float = 1.0) -> dict[str, float]:
         "build the periods": lambda: build_periods(usage, tariff, ZONE),
         "price the periods": lambda: price(periods, tariff, ZONE),
         "price the usage": lambda: price(usage, tariff, ZONE),
-        "explain the cost": cost.explain,
+        "explain the cost": lambda: explain(cost),
         "issue the CDR as JSON": lambda: to_json(issue_cdr(usage, tariff, ZONE)),
         "check the CDR": lambda: check_cdr(cdr, ZONE),
     }

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from application.vault import MasterKeyError, StoreKeys, Vault
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from chargesphere.settings import Settings, make_durable, read_settings
 from chargesphere.writes import shared_store
 from commands.base import Area

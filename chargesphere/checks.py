@@ -12,7 +12,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from chargesphere import registry
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from chargesphere.settings import read_settings
 from commands.base import Area
 from gateway.mqtt.connection import BrokerConnection as MqttConnection

@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chargesphere import __version__
+from chargesphere.errors import CannotBeginError
 from chargesphere.lines import print_lines
 from chargesphere.settings import SettingsError
 from chargesphere.tuning import run
 from streams.log import LogError
 
 PROCESSES = ("gateway", "api", "decider", "projector", "effects")
-
-
-class CannotBeginError(Exception):
-    """One line for the user; exit status 2."""
 
 
 def build_parser() -> argparse.ArgumentParser:

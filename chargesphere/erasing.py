@@ -13,7 +13,7 @@ from uuid import uuid4
 from application.read_back import wait_gone
 from application.vault import TOKEN_TYPES
 from chargesphere.backbone import Backbone
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from commands.base import Meta
 from commands.token import ErasePersonalData
 from domain.token import owner_text, token_aggregate_id

@@ -21,7 +21,7 @@ from chargesphere import erasing, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.backup import backup, restore
 from chargesphere.checks import check
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from chargesphere.printed import printable
 from chargesphere.rebuilding import rebuild
 from chargesphere.settings import local_secrets, read_settings

@@ -26,7 +26,7 @@ from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from chargesphere import __version__, registry
 from chargesphere.backbone import Backbone, open_backbone
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from chargesphere.http import HttpServer
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
@@ -46,8 +46,8 @@ from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpi.url_policy import UrlPolicy
 from gateway.ocpp.client_address import Proxies
+from gateway.ocpp.options import Options as OcppOptions
 from gateway.ocpp.server import OcppGateway
-from gateway.ocpp.services import Options as OcppOptions
 from gateway.ocpp.services import Services as OcppServices
 from streams.deciding.channel import LogChannel
 from streams.deciding.decider import Decider

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from domain.errors import ChargeSphereError
 from domain.tenant import RESERVED, TENANT_ID
 from projections.store.files import own_folder
 from projections.store.folders import sync_folder
@@ -44,7 +45,7 @@ _SERVICE_LINK = re.compile(
 """Kubernetes tells every container of every service in such variables: a service `chargesphere` is no setting."""
 
 
-class SettingsError(Exception):
+class SettingsError(ChargeSphereError):
     """A setting that cannot be; the message names it, its value (unless secret) and the way out."""
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from domain.pricing import Cost, Tariff
+from domain.pricing import Cost, Tariff, explain
 from domain.pricing import to_json as pricing_json
 from domain.pricing.cdr import cdr_of
 from domain.session import Obstacle, SessionState
@@ -62,7 +62,7 @@ def priced(cost: Cost, tariffs: Sequence[Tariff]) -> Priced | Obstacle:
         plain_json(pricing_json(cost.total.as_price())),
         frozenset(tariff.id for tariff in numbers.tariffs or ()),
         numbers.warnings,
-        cost.explain(),
+        explain(cost),
     )
 
 

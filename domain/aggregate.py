@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import msgspec
 from eventsourcing.domain import BaseAggregate, CanMutateAggregate
 
+from domain.errors import ChargeSphereError
 from domain.upcasting import Forms, current_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,7 +124,7 @@ class Aggregate(BaseAggregate[str], Generic[State]):
         return str(getattr(self.state, "tenant", ""))
 
 
-class UnknownEventError(Exception):
+class UnknownEventError(ChargeSphereError):
     """The log holds an event that this release does not know: the reader halts, it never skips."""
 
     def __init__(self, name: str) -> None:

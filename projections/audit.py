@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, IndexSpec, Insert, index, tenant_database
 from projections.story import DecisionInLog
 

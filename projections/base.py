@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.values import plain_json
+from projections.blocks import Entry
 from projections.store import Document, Write
-
-if TYPE_CHECKING:
-    from projections.blocks import Entry
 
 
 class Target(NamedTuple):
@@ -69,15 +66,6 @@ class Blocks:
     name: str
     kind: str
     entries: Callable[[Any, Meta, str], Sequence[Entry]]
-
-
-def utc_text(moment: datetime | None) -> str | None:
-    """A time as read models hold it: UTC with milliseconds, ending in Z, so that texts sort as times do."""
-    if moment is None:
-        return None
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def builtins(value: object) -> Any:

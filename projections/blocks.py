@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import (
     ABSENT,
     JSON,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from commands.base import Meta
 from domain.session import CdrIssued, Session
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.session import SessionEvent
 from projections.store import HUB, Document, IndexSpec, index
 

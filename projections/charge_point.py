@@ -31,7 +31,8 @@ from domain.charge_point import (
 from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
 from domain.remote_command import UNANSWERED
 from domain.values import Evse, Site
-from projections.base import Feed, Target, View, builtins, utc_text
+from projections.base import Feed, Target, View, builtins
+from projections.moment import utc_text
 from projections.store import (
     HUB,
     JSON,

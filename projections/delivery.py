@@ -14,7 +14,8 @@ from domain.delivery import (
     RetryRequested,
     Wanted,
 )
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, PutPart, Write, index
 
 DeliveryEvent = Wanted | AttemptDue | Delivered | AttemptFailed | GivenUp | RetryRequested

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from projections.base import utc_text
 from projections.blocks import Entry, List
+from projections.moment import utc_text
 from projections.store import Document, IndexSpec, tenant_database
 
 KEEP_S: Final = 30 * 86_400

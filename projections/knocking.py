@@ -9,7 +9,8 @@ from typing import Final
 
 from commands.base import Meta
 from domain.knocking import HandshakesRefused, Knock, Knocking
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Document
 
 MOST: Final = 200

@@ -23,7 +23,8 @@ from domain.charge_point import (
     StatusReported,
 )
 from domain.values import UNASSIGNED, Connector, Evse, Site
-from projections.base import Feed, utc_text
+from projections.base import Feed
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Append, Document, IndexSpec, Put, Write, geo_index, index
 
 STATUS: Final = {

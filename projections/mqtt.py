@@ -23,7 +23,7 @@ from domain.aggregate import Event, event_name
 from domain.charge_point import events as charge_point
 from domain.remote_command import RemoteCommandConcluded, RemoteCommandRequested
 from domain.session import EndCorrected, SessionEnded, SessionStarted, UsageRecorded
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.readings import number, readings_of
 from projections.store import JSON, Document
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import ChargePoint, StopSettled, StopUnmatched, orphan_id
-from projections.base import Feed, utc_text
+from projections.base import Feed
+from projections.moment import utc_text
 from projections.store import Append, Document, IndexSpec, Put, Write, index, tenant_database
 
 

@@ -28,7 +28,8 @@ from domain.partner import (
     TokenAReissued,
     holder_text,
 )
-from projections.base import Target, View, builtins, utc_text
+from projections.base import Target, View, builtins
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
 
 PartnerEvent = (

@@ -15,7 +15,7 @@ import msgspec
 from commands.base import Meta
 from domain import charge_point, session, token
 from domain.aggregate import Event, Observation, event_name
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.public_payloads import (
     CdrIssued,
     CdrWithheld,

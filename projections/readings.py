@@ -15,7 +15,7 @@ import msgspec
 
 from domain.clock import by_our_clock
 from domain.metering import RawSample, Reading, normalise
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import JSON, Document
 
 _SAMPLE_FIELDS = ("value", "context", "format", "measurand", "phase", "location", "unit")

@@ -10,7 +10,8 @@ from domain.remote_command import (
     RemoteCommandSent,
     SessionBegan,
 )
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.store import Document, IndexSpec, index, tenant_database
 
 RemoteEvent = RemoteCommandRequested | RemoteCommandSent | RemoteCommandConcluded | SessionBegan

@@ -22,8 +22,9 @@ from domain.charge_point import (
     StopUnmatched,
     TransactionStopped,
 )
-from projections.base import Blocks, utc_text
+from projections.base import Blocks
 from projections.blocks import Entry, List
+from projections.moment import utc_text
 from projections.store import IndexSpec, tenant_database
 
 SAMPLES: Final = List("samples", minutes=5, newest_first=False)

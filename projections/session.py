@@ -25,7 +25,8 @@ from domain.session import (
     UsageRecorded,
 )
 from domain.values import Authorization
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.readings import number
 from projections.store import HUB, JSON, Document, IndexSpec, index, tenant_database
 

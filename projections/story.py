@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from commands.base import Meta, Refusal
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, Insert, index
 
 ROUTINE = frozenset(

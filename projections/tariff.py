@@ -5,7 +5,8 @@ from __future__ import annotations
 from commands.base import Meta
 from domain.tariff import Tariff, TariffPut, TariffRemoved
 from domain.values import PartyId
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
 from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade

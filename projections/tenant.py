@@ -6,7 +6,8 @@ import msgspec
 
 from commands.base import Meta
 from domain.tenant import Configuration, Tenant, TenantConfigured, TenantCreated
-from projections.base import Target, View, builtins, utc_text
+from projections.base import Target, View, builtins
+from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, index, tenant_database
 
 TenantEvent = TenantCreated | TenantConfigured

@@ -17,7 +17,8 @@ from domain.token import (
     TokenRemoved,
     owner_text,
 )
-from projections.base import Target, View, utc_text
+from projections.base import Target, View
+from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, index
 
 TokenEvent = TokenPut | TokenRemoved | TokenContested | PersonalDataErased | AuthorizationGiven

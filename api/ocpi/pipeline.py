@@ -36,7 +36,7 @@ from api.ocpi.routes import OPEN, PARTNER_PATHS, serve_module
 from application.vault import DestroyedError
 from commands.partner import TOKEN_DIGEST
 from domain.values import PartyId
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Query, StoreError, StoreUnavailableError, has
 from protocols.ocpi import NotJsonError, OcpiInvalidError
 from protocols.ocpi import envelope as wire

@@ -22,7 +22,7 @@ from api.services import Services
 from application.read_back import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
 from domain.tenant import Configuration
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, Insert, expiry, tenant_database
 from projections.tenant import configuration_of
 from streams.log.envelope import Reply

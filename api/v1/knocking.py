@@ -12,8 +12,8 @@ from api.problems import ProblemRoute
 from api.v1.caller import Operator
 from api.v1.lists import Page
 from domain.knocking import Reason
-from projections.base import utc_text
 from projections.knocking import MOST, knocking_document_id
+from projections.moment import utc_text
 from projections.store import HUB
 
 routes = APIRouter(route_class=ProblemRoute, tags=["charge points"])

@@ -15,8 +15,8 @@ from fastapi import Depends, Query, Response
 from api.moment import Moment
 from api.v1.caller import Caller
 from projections import blocks, store
-from projections.base import utc_text
 from projections.blocks import Item, List
+from projections.moment import utc_text
 from projections.store import JSON, Condition, Document, Sort, gte, lt
 
 MASK: Final = "***"

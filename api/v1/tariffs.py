@@ -13,7 +13,7 @@ from api.v1.caller import Caller, TenantAdmin, Viewer, result_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
 from commands.tariff import PutReply, RemoveTariff, put_tariff
 from domain.values import PartyId
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, JSON, Document, eq
 from projections.tariff import tariff_document_id
 from protocols.ocpi import OcpiInvalidError, parse_json, v2_3_0

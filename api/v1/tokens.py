@@ -16,7 +16,7 @@ from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.lists import MASK, Page, answer, empty, listed, newest_first
 from commands.token import ErasePersonalData, PutToken, RemoveToken, TokenReply
 from domain.token import owner_text
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Condition, Document, StoreUnavailableError, eq
 
 routes = APIRouter(route_class=ProblemRoute, tags=["tokens"])

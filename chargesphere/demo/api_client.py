@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 
+from domain.errors import ChargeSphereError
+
 TRIES = 40
 
 
-class ApiFailedError(Exception):
+class ApiFailedError(ChargeSphereError):
     """The API did not answer, or not as expected; the message holds its own words."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -20,6 +20,8 @@ from ocpp.v16.enums import Action
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from domain.errors import ChargeSphereError
+
 # A thread for each message would cost more than the check itself.
 ocpp.messages.ASYNC_VALIDATION = False
 
@@ -27,11 +29,11 @@ _silent = logging.getLogger("chargesphere.demo.ocpp_link")
 _silent.setLevel(logging.CRITICAL)
 
 
-class OfflineError(Exception):
+class OfflineError(ChargeSphereError):
     """There was no connection, or it ended before the answer came."""
 
 
-class RefusedCallError(Exception):
+class RefusedCallError(ChargeSphereError):
     """The central system answered with a CALLERROR, or not within the time that a device waits."""
 
 

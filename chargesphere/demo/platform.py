@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
+from domain.errors import ChargeSphereError
 from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json
 from protocols.ocpi.codec import NotJsonError
 from protocols.ocpi.envelope import (
@@ -43,7 +44,7 @@ VERSION: Final = "2.3.0"
 BASE: Final = f"/ocpi/{VERSION}"
 
 
-class OcpiFailedError(Exception):
+class OcpiFailedError(ChargeSphereError):
     """The hub did not answer, or not with success; the message says where and how."""
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from chargesphere.cli import CannotBeginError
+from chargesphere.errors import CannotBeginError
 from chargesphere.settings import PREFIX, Settings, need_for_scale_out
 
 START_SECONDS = 90.0

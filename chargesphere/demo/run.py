@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from api.auth import issue_token
-from chargesphere.cli import CannotBeginError
 from chargesphere.demo.network import Network
 from chargesphere.demo.processes import scaled_out
+from chargesphere.errors import CannotBeginError
 from chargesphere.process import ALL, Plan, running
 from chargesphere.settings import Settings, is_loopback, local_secrets, read_settings
 from chargesphere.tuning import run

@@ -10,6 +10,7 @@ from domain.pricing.cdr import CdrNumbers, cdr_of, credit_cdr, issue_cdr
 from domain.pricing.charging_period import CdrDimension, ChargingPeriod, charging_period, read_periods
 from domain.pricing.check import Check, Difference, check_cdr
 from domain.pricing.cost import Amount, Cost, Line, PeriodCost, Price, TaxAmount
+from domain.pricing.explain import explain
 from domain.pricing.numbers import PricingError
 from domain.pricing.periods import build_periods
 from domain.pricing.price import price
@@ -53,6 +54,7 @@ __all__ = [
     "charging_period",
     "check_cdr",
     "credit_cdr",
+    "explain",
     "fitting",
     "issue_cdr",
     "price",

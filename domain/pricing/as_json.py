@@ -11,6 +11,7 @@ import msgspec
 from domain.pricing.cdr import CdrNumbers
 from domain.pricing.charging_period import ChargingPeriod
 from domain.pricing.cost import Cost, Price
+from domain.pricing.explain import explain
 from domain.pricing.tariff import Tariff
 from domain.pricing.usage import utc
 
@@ -28,7 +29,7 @@ def to_json(value: CdrNumbers | Cost | Price | Tariff | ChargingPeriod) -> dict[
         if value.remark is not None:
             plain["remark"] = value.remark
     elif isinstance(value, Cost):
-        plain["explanation"] = list(value.explain())
+        plain["explanation"] = list(explain(value))
     return plain
 
 

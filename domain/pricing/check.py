@@ -19,7 +19,7 @@ from domain.pricing.as_json import to_json
 from domain.pricing.cdr import CdrNumbers
 from domain.pricing.charging_period import ChargingPeriod, hours, kwh, read_periods
 from domain.pricing.cost import Amount, Cost, Part, Price
-from domain.pricing.explain import money
+from domain.pricing.explain import explain, money
 from domain.pricing.numbers import ZERO, PricingError, exact, require_finite
 from domain.pricing.price import price, price_periods
 from domain.pricing.selection import zone_of
@@ -188,7 +188,7 @@ def _costs(read: _Cdr, cost: Cost, tolerance: Decimal) -> list[Difference]:
         ("total_parking_cost", "parking", read.total_parking_cost, cost.parking),
         ("total_reservation_cost", "reservation", read.total_reservation_cost, cost.reservation),
     ]
-    sentences = cost.explain()
+    sentences = explain(cost)
     found: list[Difference] = []
     for path, part, stated, due in parts:
         if stated is not None:

@@ -11,7 +11,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from domain.pricing.explain import explain
 from domain.pricing.numbers import ZERO, exact, plain
 from domain.pricing.tariff import TariffDimension
 from domain.pricing.usage import Period
@@ -148,10 +147,6 @@ class Cost(Struct, frozen=True, kw_only=True):
                 )
                 for period, its in zip(self.periods, lines, strict=True)
             )
-
-    def explain(self) -> tuple[str, ...]:
-        """One sentence for each line, one for each limit, in the location's local time."""
-        return explain(self)
 
 
 def _sum(amounts: list[Decimal | None]) -> Decimal | None:

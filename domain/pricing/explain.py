@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from domain.pricing.cost import Amount, Cost, Line
 from domain.pricing.numbers import exact, plain
 from domain.pricing.usage import utc
-
-if TYPE_CHECKING:
-    from domain.pricing.cost import Amount, Cost, Line
 
 _UNIT = {"FLAT": "", "ENERGY": "/kWh", "TIME": "/h", "PARKING_TIME": "/h"}
 

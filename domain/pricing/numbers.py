@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from fractions import Fraction
 
+from domain.errors import ChargeSphereError
+
 ZERO = Decimal(0)
 SECONDS_PER_HOUR = 3600
 WH_PER_KWH = 1000
@@ -20,7 +22,7 @@ _OUT = Context(prec=28, rounding=ROUND_HALF_EVEN)
 _LARGEST_EXPONENT, _SMALLEST_EXPONENT, _MOST_DIGITS = 12, -18, 24
 
 
-class PricingError(ValueError):
+class PricingError(ChargeSphereError, ValueError):
     """The input cannot be priced: the message names the thing, its value and what would be right."""
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import Document, Put, ReadStore, StoreUnavailableError
 from streams.log import Log, LogUnavailableError, TopicPartition
 

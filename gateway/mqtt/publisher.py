@@ -21,7 +21,7 @@ from commands.base import Area, Meta
 from domain.aggregate import Event, EventRegistry, kind_of
 from gateway.mqtt.beginning import Beginning
 from gateway.mqtt.connection import Broker, BrokerAwayError, BrokerConnection, Outgoing
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.mqtt import (
     TOLD,
     VIEWS,

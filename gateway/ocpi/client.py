@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import httpx
 
+from domain.errors import ChargeSphereError
 from gateway.ocpi.url_policy import CheckedTransport, UrlPolicy, UrlRefusedError
 from protocols.ocpi import NotJsonError, OcpiInvalidError, decode
 from protocols.ocpi.envelope import (
@@ -38,7 +39,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_PAGES: Final = 10_000
 
 
-class OcpiClientError(Exception):
+class OcpiClientError(ChargeSphereError):
     """What a request to a partner can come to, other than an answer."""
 
 

@@ -19,6 +19,7 @@ import msgspec
 from application.batched_reads import BatchedReads
 from application.ports import Vault
 from domain.delivery import AttemptDue, delivery_id
+from domain.errors import ChargeSphereError
 from domain.values import PartyId
 from gateway.ocpi.client import (
     NotOcpiError,
@@ -99,7 +100,7 @@ def _int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-class UnsendableObjectError(Exception):
+class UnsendableObjectError(ChargeSphereError):
     """An object that can be told to nobody, or not to this partner; the message says which one and why."""
 
 

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from domain.errors import ChargeSphereError
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 # Both lists are IANA's registries of special-purpose addresses, also of those blocks that are reachable from
@@ -70,7 +72,7 @@ GLOBAL_V6: Final = IPv6Network("2000::/3")
 NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
-class UrlRefusedError(Exception):
+class UrlRefusedError(ChargeSphereError):
     """The URL is not one that we call; the message names the address."""
 
 

@@ -4,9 +4,10 @@ What enters: OCPP 1.6 frames and downlinks. What leaves: confirmations that foll
 directions. What it never does: decide what a message means, keep state that must survive, or wait for the audit.
 """
 
+from gateway.ocpp.options import Options
 from gateway.ocpp.ports import Frame, Frames
 from gateway.ocpp.server import OcppGateway
-from gateway.ocpp.services import LogHealth, Options, Services
+from gateway.ocpp.services import LogHealth, Services
 
 __all__ = [
     "Frame",

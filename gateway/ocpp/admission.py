@@ -31,6 +31,7 @@ from application.ports import DirectoryUnavailableError, RegisteredChargePoint, 
 from commands.base import Meta, Refusal
 from commands.charge_point import Connect, ConnectedReply
 from domain.charge_point.passwords import is_heavy, is_key
+from domain.errors import ChargeSphereError
 from domain.knocking import Reason
 from domain.values import UNASSIGNED, Site
 from gateway.ocpp.client_address import neighbourhood
@@ -57,7 +58,7 @@ _IDENTITY = re.compile(r"[^:\x00-\x1f\x7f]{1,48}")
 _LISTED = frozenset(Reason)
 
 
-class RefusedHandshakeError(Exception):
+class RefusedHandshakeError(ChargeSphereError):
     """The HTTP answer to a handshake that is not taken; `outcome` is its name in the metrics.
 
     `tenant` is whose charge point it would be, empty where nobody's.

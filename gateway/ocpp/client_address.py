@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
+from domain.errors import ChargeSphereError
+
 Network = IPv4Network | IPv6Network
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -77,7 +79,7 @@ class Preamble(NamedTuple):
     address: str
 
 
-class BadPreambleError(Exception):
+class BadPreambleError(ChargeSphereError):
     """It begins as a PROXY header and is none."""
 
 

@@ -12,9 +12,9 @@ import itertools
 import logging
 from collections import deque
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
+from application.ports import RegisteredChargePoint, Tenant
 from commands.base import Downlink, Meta
 from commands.charge_point import ConnectedReply, Disconnect, See
 from gateway.ocpp import metrics
@@ -22,10 +22,11 @@ from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
 from gateway.ocpp.inbound_call import InboundCall, LogAwayError, RefusedError
+from gateway.ocpp.link import Link
 from gateway.ocpp.outbound import Outbound
 from gateway.ocpp.ports import Frame
 from gateway.ocpp.services import Services
-from gateway.ocpp.transactions import Transactions
+from gateway.ocpp.socket import ChargePointSocket
 from protocols.ocpp import calls
 from protocols.ocpp.frames import (
     Call,
@@ -42,9 +43,6 @@ from protocols.ocpp.message import ErrorCode, Mode, WireError
 from protocols.ocpp.v16.codec import ALWAYS_LENIENT, decode_request, encode
 from streams.log import LogUnavailableError
 
-if TYPE_CHECKING:
-    from gateway.ocpp.socket import ChargePointSocket
-
 logger = logging.getLogger(__name__)
 
 GONE, PROTOCOL_ERROR, POLICY, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1001, 1002, 1008, 1011, 1012, 1013
@@ -59,11 +57,10 @@ class _Waiting(NamedTuple):
     due: float
 
 
-class ChargePointConnection:
-    """`epoch` is the version of its `charge_point.connected`; `prefix` begins the command ids of its messages."""
+class ChargePointConnection(Link):
+    """One charge point's link, with its socket, what it has asked and what it is asked."""
 
     __slots__ = (
-        "_credentials",
         "_ended",
         "_faults",
         "_incoming",
@@ -76,16 +73,8 @@ class ChargePointConnection:
         "_socket",
         "_worker",
         "answers_pings",
-        "epoch",
-        "interval",
         "last_seen",
-        "listed",
         "pinged_at",
-        "prefix",
-        "registration",
-        "services",
-        "tenant",
-        "transactions",
     )
 
     def __init__(
@@ -96,17 +85,9 @@ class ChargePointConnection:
         listed: RegisteredChargePoint,
         connected: ConnectedReply,
     ) -> None:
-        self.services = services
-        self.tenant = tenant
-        self.listed = listed
-        self.epoch = connected.epoch
-        self.registration = connected.registration
-        self.interval = connected.interval or tenant.heartbeat_interval
-        self.transactions = Transactions(connected)
-        self.prefix = f"{tenant.id}|{listed.charge_point_id}|{connected.epoch}"
+        super().__init__(services, credentials, tenant, listed, connected)
         self.answers_pings = False
         self.last_seen = self.pinged_at = asyncio.get_running_loop().time()
-        self._credentials = credentials
         self._socket: ChargePointSocket | None = None
         self._incoming = calls.Incoming()
         self._queue: deque[_Waiting] | None = None
@@ -120,12 +101,7 @@ class ChargePointConnection:
         self._seen_told = self.last_seen  # its `charge_point.connected` says it
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.tenant.id, self.listed.charge_point_id
-
-    @property
     def is_open(self) -> bool:
-        """Whether frames can be sent."""
         return self._socket is not None and not self._reason
 
     @property
@@ -220,49 +196,9 @@ class ChargePointConnection:
         self._outbound.add(downlink)
 
     async def send(self, frame: bytes) -> None:
-        """Send one frame, unless the socket is gone; waits where the charge point does not read."""
         if self._socket is not None:
             self._socket.post(frame)
             await self._socket.written()
-
-    def registered(self, status: str, interval: int) -> None:
-        """A BootNotification was answered with this."""
-        self.registration, self.interval = status, interval
-
-    async def refresh_tenant(self) -> None:
-        """Take the tenant's settings as they are now, where the directory can say."""
-        try:
-            tenant = await self.services.directory.tenant(self.tenant.id)
-        except DirectoryUnavailableError:
-            return
-        if tenant is not None:
-            self.tenant = tenant
-
-    async def still_listed(self) -> bool:
-        """Whether the charge point is its tenant's, as far as the directory can say."""
-        try:
-            return await self.services.directory.charge_point(*self.key) is not None
-        except DirectoryUnavailableError:
-            return True
-
-    async def refreshed(self) -> RegisteredChargePoint:
-        """The charge point as the directory knows it now, or as it was at the handshake."""
-        try:
-            listed = await self.services.directory.charge_point(*self.key)
-        except DirectoryUnavailableError:
-            listed = None
-        if listed is not None:
-            self.listed = listed
-        return self.listed
-
-    def learned(self, listed: RegisteredChargePoint) -> None:
-        """The charge point was changed by us just now."""
-        self.listed = listed
-        self.services.directory.learn(self.tenant.id, listed)
-
-    async def hash_password(self, password: bytes) -> str:
-        """The text to store for a new password."""
-        return await self._credentials.hash(password)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -400,11 +336,9 @@ class ChargePointConnection:
             self._begin_see(now, self.services.clock(), f"{self.prefix}|seen|{next(self._seen_numbers)}")
 
     def read(self, at: datetime) -> None:
-        """It said a reading that no decision follows; told now and then, as it is alive."""
         self._tell_seen(at, f"{self.prefix}|seen|{next(self._seen_numbers)}")
 
     def told(self) -> None:
-        """A command of it says that it is alive."""
         self._seen_told = asyncio.get_running_loop().time()
 
     def _tell_seen(self, at: datetime, command_id: str) -> None:

@@ -11,13 +11,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from domain.errors import ChargeSphereError
+
 _SHARE = 1 / 32
 """What the newest turn counts for in the mean of their lengths."""
 _SHORTEST = 0.001
 """Seconds below which a turn was none: it was refused before anybody had any work with it."""
 
 
-class CrowdedError(Exception):
+class CrowdedError(ChargeSphereError):
     """There are too many before this one."""
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -22,16 +22,15 @@ from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
 from domain.aggregate import UnknownEventError
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
+from domain.errors import ChargeSphereError
 from domain.values import CallNumber, Carried
+from gateway.ocpp.link import Link
 from gateway.ocpp.ports import opened
 from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
 from protocols.ocpp.v16.enums import AuthorizationStatus
 from protocols.ocpp.v16.messages.parts import IdTagInfo
 from streams.log import LogError, LogUnavailableError
-
-if TYPE_CHECKING:
-    from gateway.ocpp.connection import ChargePointConnection
 
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -41,11 +40,11 @@ _TAG_LENGTH = 20
 _session_id = lru_cache(maxsize=50_000)(session_id)  # each message of a transaction asks for it
 
 
-class LogAwayError(Exception):
+class LogAwayError(ChargeSphereError):
     """The log did not take the message in time: no answer, and the socket is closed with 1013."""
 
 
-class RefusedError(Exception):
+class RefusedError(ChargeSphereError):
     """The call gets a CALLERROR; `gone` closes the socket after it."""
 
     def __init__(self, code: ErrorCode, description: str, *, gone: bool = False) -> None:
@@ -65,7 +64,7 @@ class InboundCall:
 
     def __init__(
         self,
-        connection: ChargePointConnection,
+        connection: Link,
         number: int,
         at: datetime,
         payload: bytes,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from application.ports import Tenant
-
-if TYPE_CHECKING:
-    from gateway.ocpp.services import Options
+from gateway.ocpp.options import Options
 
 
 class Buckets:

@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import deque
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,7 @@ from commands.charge_point import ConcludeCall, NoteCallSent, OfferCredentials, 
 from domain.values import JSONObject
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
+from gateway.ocpp.link import Link
 from gateway.ocpp.outcome import judge, new_key_in, with_description, without_secret
 from gateway.ocpp.ports import Frame, opened
 from protocols.ocpp import calls
@@ -29,9 +30,6 @@ from protocols.ocpp.frames import CallError, CallResult, encode_call
 from protocols.ocpp.message import WireError
 from protocols.ocpp.v16.codec import decode_request
 from streams.log import LogUnavailableError
-
-if TYPE_CHECKING:
-    from gateway.ocpp.connection import ChargePointConnection
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +83,7 @@ class Outbound:
         "_timer",
     )
 
-    def __init__(self, connection: ChargePointConnection) -> None:
+    def __init__(self, connection: Link) -> None:
         self._connection = connection
         self._machine = calls.Outgoing()
         self._numbers = itertools.count(1)

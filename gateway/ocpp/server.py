@@ -148,7 +148,7 @@ class OcppGateway:
     async def _serve(self, socket: ChargePointSocket) -> None:
         connection = socket.connection
         socket.served = True
-        if connection is None:
+        if not isinstance(connection, ChargePointConnection):
             await socket.close(PROTOCOL_ERROR, "no common subprotocol: use ocpp1.6")
             return
         metrics.CONNECTIONS.inc()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import DATA_OPCODES, Frame
@@ -17,8 +17,13 @@ from websockets.server import ServerProtocol
 
 from gateway.ocpp.client_address import BadPreambleError, Proxies, read_preamble
 
-if TYPE_CHECKING:
-    from gateway.ocpp.connection import ChargePointConnection
+
+class Receiver(Protocol):
+    """Takes a charge point's messages; a handshake makes it."""
+
+    def received(self, message: bytes) -> None:
+        """A whole message, in the order in which they come; never raises."""
+        ...
 
 
 class ChargePointSocket(ServerConnection):
@@ -31,7 +36,7 @@ class ChargePointSocket(ServerConnection):
         self, protocol: ServerProtocol, server: Server, *, proxies: Proxies | None = None, **options: object
     ) -> None:
         super().__init__(protocol, server, **options)  # type: ignore[arg-type]  # those of websockets' own
-        self.connection: ChargePointConnection | None = None
+        self.connection: Receiver | None = None
         self.served = False
         self.address = ""
         self._proxies = proxies or Proxies()

@@ -23,6 +23,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from domain.errors import ChargeSphereError
+
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Scalar: TypeAlias = bool | int | float | str | None
 Document: TypeAlias = dict[str, JSON]
@@ -35,7 +37,7 @@ EARTH_RADIUS_M: Final = 6_378_100.0
 """The sphere that MongoDB measures on; both adapters use it."""
 
 
-class StoreError(Exception):
+class StoreError(ChargeSphereError):
     """Whatever a read store can raise."""
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from domain.errors import ChargeSphereError
 from projections.store.files import own_database
 from projections.store.folders import sync_folder
 
@@ -32,7 +33,7 @@ _slot = struct.Struct("<QI")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class DamagedFileError(Exception):
+class DamagedFileError(ChargeSphereError):
     """A file does not hold what was written; one line that names it."""
 
 

@@ -17,6 +17,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 from typing import Final
 
+from domain.errors import ChargeSphereError
 from protocols.ocpi import v2_2_1, v2_3_0
 from protocols.ocpi.codec import OcpiInvalidError, dump_json, parse_json
 from protocols.ocpi.shape import Shape, shapes
@@ -67,7 +68,7 @@ def _must_belong(
         )
 
 
-class _NoPlaceError(Exception):
+class _NoPlaceError(ChargeSphereError):
     """An object, or a required part of it, that the other version cannot say."""
 
 

@@ -23,6 +23,7 @@ import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from domain.errors import ChargeSphereError
 from protocols.ocpi.types import JSON, MAX_DEPTH, OcpiModel, show, to_json
 
 M = TypeVar("M", bound=OcpiModel)
@@ -34,7 +35,7 @@ MAX_BODY_DEPTH: Final = 2 * MAX_DEPTH
 """A body may nest this deep as a whole; what an unknown field holds, `MAX_DEPTH`."""
 
 
-class OcpiError(Exception):
+class OcpiError(ChargeSphereError):
     """What is wrong with a body from outside."""
 
 

@@ -15,6 +15,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from domain.errors import ChargeSphereError
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.message import Confirmation, Decoded, ErrorCode, Mode, Part, Request, Tenths, WireError
 from protocols.ocpp.model import Kind, model_of
@@ -28,7 +29,7 @@ _SPACED = re.compile(rb" \d\d:\d\d")
 _UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
 
 
-class UnsendableError(ValueError):
+class UnsendableError(ChargeSphereError, ValueError):
     """A message of ours that its own type refuses: a fault in the caller. `error` says what and where."""
 
     def __init__(self, error: WireError) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypeVar
 
+from domain.errors import ChargeSphereError
 from protocols.ocpp.message import ErrorCode, Part, WireError
 from protocols.ocpp.model import FieldModel, Kind, PartModel, model_of
 from protocols.ocpp.scalars import Leniency, RefusedValueError, Scalar, read_lenient, read_strict, wrong_type
@@ -25,7 +26,7 @@ _MAX_FLAGS: Final = 50
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}", re.ASCII)
 
 
-class _StopError(Exception):
+class _StopError(ChargeSphereError):
     """A refusal on its way up, now with its place."""
 
     def __init__(self, error: WireError) -> None:

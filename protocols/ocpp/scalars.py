@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from domain.errors import ChargeSphereError
 from protocols.ocpp.message import ErrorCode, Instant, Tenths, Uri
 from protocols.ocpp.model import FieldModel, Kind
 
@@ -26,7 +27,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
 _TENTH = Decimal("0.1")
 
 
-class RefusedValueError(Exception):
+class RefusedValueError(ChargeSphereError):
     """Internal: a value that cannot be read. Never leaves the package."""
 
     def __init__(self, code: ErrorCode, what: str) -> None:

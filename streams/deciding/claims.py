@@ -18,6 +18,7 @@ import msgspec
 from eventsourcing.domain import OriginatorVersionError
 
 from commands.base import Area
+from domain.errors import ChargeSphereError
 from streams.deciding.checkpoints import CHECKPOINT_KEY, Checkpoint
 from streams.deciding.partition import Partition, Rules
 from streams.deciding.states import UnreadableStateError
@@ -42,11 +43,11 @@ Resend = Callable[[TopicPartition, datetime | None], Awaitable[None]]
 """Send again what processes had sent into this commands partition since a time (None: ever)."""
 
 
-class LostError(Exception):
+class LostError(ChargeSphereError):
     """Somebody else claimed the partition, or what we did to it has an unknown outcome: it is to be claimed again."""
 
 
-class _StaleStatesError(Exception):
+class _StaleStatesError(ChargeSphereError):
     """What the state topic holds does not belong together: everything is to be folded from the beginning."""
 
 

@@ -32,6 +32,7 @@ from commands.base import (
     command_name,
 )
 from domain.aggregate import EPOCH, Aggregate, Event, EventRegistry, UnknownEventError, kind_of
+from domain.errors import ChargeSphereError
 from domain.upcasting import names
 from streams.deciding.states import Entry, States
 from streams.following.facts import received_at
@@ -122,7 +123,7 @@ class Told(NamedTuple):
     attempt: int
 
 
-class ForgottenError(Exception):
+class ForgottenError(ChargeSphereError):
     """Nothing is known of an aggregate, and it may have been forgotten: it is to be folded from the log first."""
 
     def __init__(self, aggregate: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.aggregate import Aggregate, EventRegistry, kind_of
+from domain.errors import ChargeSphereError
 from streams.log import Record
 from streams.log.envelope import VERSION, Reply, encode
 
@@ -36,7 +37,7 @@ LARGEST = 900_000
 _PACKED, _TOO_LARGE = b"z", b"-"
 
 
-class UnreadableStateError(Exception):
+class UnreadableStateError(ChargeSphereError):
     """A stored state that this release cannot read. States are a cache: the partition is folded from its events."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from domain.errors import ChargeSphereError
 from streams.log import Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, Decision, Fence
 
@@ -36,11 +37,11 @@ def received_at(written_at: datetime, decision: Decision) -> datetime:
     return min(written_at, decision.meta.at)
 
 
-class TransientError(Exception):
+class TransientError(ChargeSphereError):
     """A neighbour is away: the same batch is handed over again, later."""
 
 
-class HaltError(Exception):
+class HaltError(ChargeSphereError):
     """This partition cannot go on before somebody has done something; the message says why."""
 
 

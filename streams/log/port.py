@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from domain.errors import ChargeSphereError
+
 MAX_APPEND_BYTES = 1_000_000
 """Of one append, by `append_size`: a broker's usual `message.max.bytes` (1 MiB) less a reserve."""
 
 
-class LogError(Exception):
+class LogError(ChargeSphereError):
     """Anything wrong with the log; the message names the thing, the value and the way out."""
 
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from domain.aggregate import EventRegistry, Observation, kind_of
+from domain.errors import ChargeSphereError
 from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Query, ReadStore, Remove, Write, eq
 from streams.following.replay import facts
@@ -15,7 +16,7 @@ from streams.log.envelope import decode_events
 from streams.projecting.projector import LETTERS, REREAD_SECONDS, writes_of
 
 
-class NotRetriedError(Exception):
+class NotRetriedError(ChargeSphereError):
     """The letter is unknown, or its document still cannot be made; the message says which and why."""
 
 

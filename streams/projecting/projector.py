@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 
 from commands.base import Meta
 from domain.aggregate import Event, EventRegistry, Observation, kind_of
-from projections.base import Blocks, Feed, Target, View, utc_text
+from domain.errors import ChargeSphereError
+from projections.base import Blocks, Feed, Target, View
 from projections.blocks import Block
+from projections.moment import utc_text
 from projections.store import (
     ABSENT,
     HUB,
@@ -61,7 +63,7 @@ GATHER_SECONDS = 0.04
 """How far apart a busy projector's bulks begin."""
 
 
-class MissingEventError(Exception):
+class MissingEventError(ChargeSphereError):
     """A document lacks an event that came before this one."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from chargesphere.backbone import Backbone, open_backbone, utc_now
 from chargesphere.settings import read_settings
 from domain.tenant import Configuration
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.sample import readings_expiry
 from projections.store import HUB, Document, Insert, Put
 from projections.tenant import configuration_document

@@ -19,7 +19,7 @@ from commands.base import Area, Command, Meta
 from commands.charge_point import Boot, Connect, Register, StartTransaction, StopTransaction
 from commands.tenant import CreateTenant
 from domain.values import Authorization, PartyId, RegisterSample
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Query, lt
 from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
 from tests.servers.kafka import Kafka

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from projections.base import utc_text
+from projections.moment import utc_text
 
 
 def test_every_time_has_three_digits_of_a_second_and_is_utc() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from domain.partner import AGGREGATE_EVENTS, Partner
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.partner import VIEW
 from projections.store import Document
 from tests.commands.decide import NOON

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.metering import RawSample, normalise
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.readings import number, readings_of
 from tests.projections.facts import NOON, after
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from domain.tariff import AGGREGATE_EVENTS, Tariff
 from domain.values import PartyId
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import Document
 from projections.tariff import VIEW, tariff_document_id
 from tests.commands.decide import NOON

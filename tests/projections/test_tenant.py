@@ -6,7 +6,7 @@ import msgspec
 
 from commands.base import Meta
 from domain.tenant import AGGREGATE_EVENTS, Configuration, Tenant, TenantCreated
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import Document
 from projections.tenant import VIEW, configuration_of, target
 from tests.commands.decide import NOON

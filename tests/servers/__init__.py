@@ -10,7 +10,7 @@ from __future__ import annotations
 from tests.servers.kafka import Kafka
 from tests.servers.mongo import Mongo
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import Server, ServerFailed
+from tests.servers.process import Server, ServerFailedError
 from tests.servers.redis import Redis
 
 SERVERS: dict[str, type[Server]] = {
@@ -27,4 +27,4 @@ def missing() -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-__all__ = ["SERVERS", "Kafka", "Mongo", "Mosquitto", "Redis", "Server", "ServerFailed", "missing"]
+__all__ = ["SERVERS", "Kafka", "Mongo", "Mosquitto", "Redis", "Server", "ServerFailedError", "missing"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.servers import SERVERS, ServerFailed, missing
+from tests.servers import SERVERS, ServerFailedError, missing
 from tests.servers.kafka import JARS, Kafka, fetch
 from tests.servers.run import Run
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
                 return stop()
             case ["fetch"]:
                 return fetch_jars()
-    except ServerFailed as failure:
+    except ServerFailedError as failure:
         say(str(failure))
         return 1
     say("usage: python -m tests.servers start|stop|fetch")

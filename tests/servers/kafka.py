@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.ports import PortLock, take
-from tests.servers.process import Server, ServerFailed, Unavailable, program
+from tests.servers.process import Server, ServerFailedError, Unavailable, program
 
 VERSION = "4.3.1"
 CACHE = Path(__file__).resolve().parents[2] / ".servers" / "kafka"
@@ -130,7 +130,7 @@ def fetch() -> Path:
             maven = [program("mvn") or "mvn", "-B", "-q", "-f", str(pom)]
             try:
                 _run([*maven, *goal], "fetch Kafka's jars")
-            except ServerFailed as error:
+            except ServerFailedError as error:
                 raise Unavailable(f"a way to Maven Central, once: {error}") from error
             partly.rename(JARS)
     return JARS
@@ -166,10 +166,10 @@ def _run(command: list[str], what: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServerFailed(f"could not {what}: {error}") from error
+        raise ServerFailedError(f"could not {what}: {error}") from error
     if done.returncode != 0:
         lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
-        raise ServerFailed(f"could not {what}, exit status {done.returncode}:\n" + "\n".join(lines))
+        raise ServerFailedError(f"could not {what}, exit status {done.returncode}:\n" + "\n".join(lines))
 
 
 def brokers(port: int) -> int:

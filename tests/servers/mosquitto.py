@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
-from tests.servers.process import Server, ServerFailed, program
+from tests.servers.process import Server, ServerFailedError, program
 
 PASSWORDS = {"backend": "backend-secret", "demo": "demo-secret", "acme": "acme-secret"}
 
@@ -72,7 +72,9 @@ class Mosquitto(Server):
             command = [str(program("mosquitto_passwd")), "-b", str(passwords), user, password]
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
             if done.returncode != 0:
-                raise ServerFailed(f"mosquitto_passwd could not write {passwords}: {done.stderr.strip()}")
+                raise ServerFailedError(
+                    f"mosquitto_passwd could not write {passwords}: {done.stderr.strip()}"
+                )
         # Started as root it would else change to a user who cannot read the folder.
         configuration.write_text(
             CONFIGURATION.format(port=self.port, folder=self.folder, user=getpass.getuser())

@@ -28,11 +28,11 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
-class ServerFailed(RuntimeError):
+class ServerFailedError(RuntimeError):
     """A server did not start, answer or end within its time."""
 
 
-class Unavailable(ServerFailed):
+class Unavailable(ServerFailedError):
     """What the server is made of could not be fetched: like a missing program, not a failed start."""
 
 
@@ -91,7 +91,7 @@ class Server(ABC):
     def pid(self) -> int:
         """The process id; ServerFailed when it does not run."""
         if self._process is None:
-            raise ServerFailed(f"{self.name} is not running")
+            raise ServerFailedError(f"{self.name} is not running")
         return self._process.pid
 
     @property
@@ -106,7 +106,7 @@ class Server(ABC):
         """Returns once the server answers; the port and the data of an earlier start are kept."""
         self._refuse_if_shared("start")
         if self.running:
-            raise ServerFailed(f"{self.name} runs already, pid {self.pid}")
+            raise ServerFailedError(f"{self.name} runs already, pid {self.pid}")
         command = [*self.launcher, *self._command()]
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -123,7 +123,7 @@ class Server(ABC):
             _write(self.note, self.describe())
         try:
             self.wait_until_it_answers()
-        except ServerFailed:
+        except ServerFailedError:
             self._end(signal.SIGKILL)
             raise
         return self
@@ -139,9 +139,11 @@ class Server(ABC):
                 if fact():
                     return
             if not self.running:
-                raise ServerFailed(f"{self.name} ended before it could {what}; {self.last_lines()}")
+                raise ServerFailedError(f"{self.name} ended before it could {what}; {self.last_lines()}")
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} did not {what} within {seconds:g} s; {self.last_lines()}")
+                raise ServerFailedError(
+                    f"{self.name} did not {what} within {seconds:g} s; {self.last_lines()}"
+                )
             time.sleep(0.02)
 
     def last_lines(self, count: int = 15) -> str:
@@ -220,7 +222,7 @@ class Server(ABC):
 
     def _refuse_if_shared(self, what: str) -> None:
         if self.shared:
-            raise ServerFailed(
+            raise ServerFailedError(
                 f"this {self.name} is shared by the whole test run and may not {what}: ask for own_{self.name}"
             )
 
@@ -237,7 +239,7 @@ class Server(ABC):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
             _wait_gone(process, child, STOP_SECONDS)
-            raise ServerFailed(
+            raise ServerFailedError(
                 f"{self.name} did not end within {STOP_SECONDS:g} s of {how.name} and was killed; {lines}"
             )
 

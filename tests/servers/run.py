@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import SERVERS, Server, ServerFailed
+from tests.servers import SERVERS, Server, ServerFailedError
 
 
 class Run:
@@ -41,18 +41,18 @@ class Run:
         failure = self.folder / f"{name}.failed"
         with self._locked(name):
             if failure.exists():
-                raise ServerFailed(failure.read_text())
+                raise ServerFailedError(failure.read_text())
             if not note.exists():
                 server = SERVERS[name](self._new_folder(name), note)
                 self._started.append(server)
                 try:
                     server.start()
-                except ServerFailed as error:
+                except ServerFailedError as error:
                     failure.write_text(str(error))
                     raise
         server = SERVERS[name].attach(json.loads(note.read_text()))
         if not server.running:
-            raise ServerFailed(f"the shared {name} has ended; {server.last_lines()}")
+            raise ServerFailedError(f"the shared {name} has ended; {server.last_lines()}")
         return server
 
     def own(self, name: str) -> Server:
@@ -62,12 +62,12 @@ class Run:
 
     def stop(self) -> None:
         """Ends what the folder names, in order, and removes it; every server is tried."""
-        failures: list[ServerFailed] = []
+        failures: list[ServerFailedError] = []
         for note in sorted(self.folder.glob("*.json")):
             description = json.loads(note.read_text())
             try:
                 SERVERS[str(description["name"])].attach(description, shared=False).stop()
-            except ServerFailed as failure:
+            except ServerFailedError as failure:
                 failures.append(failure)
         shutil.rmtree(self.folder, ignore_errors=True)
         for server in self._started:

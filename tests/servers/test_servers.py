@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis as RedisClient
 
-from tests.servers import Kafka, Mongo, Mosquitto, Redis, Server, ServerFailed
+from tests.servers import Kafka, Mongo, Mosquitto, Redis, Server, ServerFailedError
 from tests.servers.kafka import brokers
 from tests.servers.ports import take
 
@@ -210,7 +210,7 @@ def test_a_shared_server_refuses_to_be_disturbed(redis_server: Redis) -> None:
         redis_server.start,
     ]
     for act in acts:
-        with pytest.raises(ServerFailed, match="ask for own_redis"):
+        with pytest.raises(ServerFailedError, match="ask for own_redis"):
             act()
     assert redis_server.running
 
@@ -239,7 +239,9 @@ class _Hopeless(Server):
 
 def test_a_server_that_ends_at_once_shows_the_last_lines_of_its_log() -> None:
     server = _Hopeless()
-    with pytest.raises(ServerFailed, match=r"hopeless ended before it could answer.*\n.*no licence found"):
+    with pytest.raises(
+        ServerFailedError, match=r"hopeless ended before it could answer.*\n.*no licence found"
+    ):
         server.start()
     server.remove()
     assert not server.folder.exists()
@@ -253,7 +255,7 @@ def test_a_server_that_never_answers_is_given_up_within_its_time() -> None:
             super().wait_until_it_answers(seconds)
 
     server = Silent()
-    with pytest.raises(ServerFailed, match=r"did not answer on 127.0.0.1:\d+ within 0.2 s"):
+    with pytest.raises(ServerFailedError, match=r"did not answer on 127.0.0.1:\d+ within 0.2 s"):
         server.start()
     assert not server.running
     server.remove()

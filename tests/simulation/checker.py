@@ -21,10 +21,10 @@ from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.charge_point import charge_point_key, session_id
 from projections import blocks, sample
-from projections.base import utc_text
 from projections.blocks import Entry
 from projections.frame import FrameRecord
 from projections.frame import entry as frame_entry
+from projections.moment import utc_text
 from projections.store import HUB, Document, Put, Query, Remove
 from streams.deciding.decider import followed
 from streams.following.sink import Sink

@@ -103,7 +103,7 @@ class _Task(asyncio.Task[T]):
         return self.serial
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Nothing will ever happen again, and the main coroutine still waits."""
 
 
@@ -235,7 +235,7 @@ class SimLoop(
                 if not handle.dead and handle.node.alive:
                     self._enqueue(handle)
             return
-        raise Deadlock
+        raise DeadlockError
 
     def _enqueue(self, handle: Handle) -> None:
         node = handle.node

@@ -37,9 +37,9 @@ from gateway.mqtt.publisher import sink_of as mqtt_sink
 from gateway.ocpi.partners import PartnerBook
 from gateway.ocpi.real_time import OcpiRealTime
 from gateway.ocpi.sender import OcpiSender
+from gateway.ocpp.options import Options
 from gateway.ocpp.orphaned_connections import end_lost_connections
 from gateway.ocpp.server import OcppGateway
-from gateway.ocpp.services import Options
 from gateway.ocpp.services import Services as OcppServices
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LogChannel

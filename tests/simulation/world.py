@@ -46,7 +46,7 @@ from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, TENANT, provisioning
-from tests.simulation.loop import Deadlock, Node, SimLoop, current_node
+from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
 from tests.simulation.network import CALM, Fate, Network, Weather
 from tests.simulation.partner import Inbox
@@ -231,7 +231,7 @@ class World:
         with sealed(self):
             try:
                 self.loop.run_until_complete(self._course())
-            except Deadlock:
+            except DeadlockError:
                 self.violation("nothing would ever happen again")
         _tidy()
         if not self.violations or all(not text.startswith("not quiet") for text in self.violations):

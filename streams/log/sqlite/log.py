@@ -25,7 +25,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +41,6 @@ from projections.store.sqlite_file import (
 )
 from streams.log import (
     Listener,
-    Log,
     LogDamagedError,
     LogError,
     LogUnavailableError,
@@ -56,7 +54,7 @@ from streams.log import (
     TopologyMismatchError,
     append_size,
 )
-from streams.log.sqlite.reading import Cursor, Group, SqliteMember, SqliteReader
+from streams.log.sqlite.reading import Cursor, Group, SqliteMember, SqliteReader, Tail, TailedLog
 from streams.log.sqlite.rows import Held, Rows, Span, Written, make_tables
 
 TAIL_BYTES = 32 * 1024 * 1024
@@ -87,21 +85,7 @@ class _Job:
     done: asyncio.Future[None]
 
 
-class _Tail:
-    """The newest records of a partition: all from `start` up to `end`, without holes."""
-
-    __slots__ = ("end", "records", "start")
-
-    def __init__(self, end: int) -> None:
-        self.start = self.end = end
-        self.records: deque[Stored] = deque()
-
-    def slice(self, offset: int, limit: int) -> list[Stored]:
-        skip = offset - self.start
-        return list(islice(self.records, skip, skip + limit))
-
-
-class SqliteLog(Log):
+class SqliteLog(TailedLog):
     """The log in the file `path`, made with its directory when missing.
 
     `timeout`: seconds that an append may wait for a file that somebody else keeps locked, before LogUnavailableError.
@@ -115,8 +99,8 @@ class SqliteLog(Log):
         self._rows = Rows(path)
         self._tally = Tally(path)
         self._topics: dict[str, Held] = {}
-        self._tails: dict[TopicPartition, _Tail] = {}
-        self._order: deque[tuple[_Tail, int]] = deque()
+        self._tails: dict[TopicPartition, Tail] = {}
+        self._order: deque[tuple[Tail, int]] = deque()
         self._tail_bytes = 0
         self._committed: dict[tuple[str, TopicPartition], Position] = {}
         self._watchers: defaultdict[TopicPartition, set[Cursor]] = defaultdict(set)
@@ -216,7 +200,7 @@ class SqliteLog(Log):
         self._topics[topic.spec.name] = topic
         for partition in range(topic.spec.partitions):
             end = self._spans.setdefault((topic.id, partition), Span(0, 0)).next
-            self._tails.setdefault(TopicPartition(topic.spec.name, partition), _Tail(end))
+            self._tails.setdefault(TopicPartition(topic.spec.name, partition), Tail(end))
 
     # --- what the port asks
 
@@ -349,7 +333,7 @@ class SqliteLog(Log):
             lambda connection: self._rows.read(connection, topic, place.partition, offset, end, limit)
         )
 
-    def tail(self, place: TopicPartition) -> _Tail:
+    def tail(self, place: TopicPartition) -> Tail:
         self._topic(place)
         return self._tails[place]
 

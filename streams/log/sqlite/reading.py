@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import islice
 
 from streams.log import (
     Listener,
+    Log,
     LogDamagedError,
     LogError,
     LogUnavailableError,
@@ -23,16 +26,62 @@ from streams.log import (
     TopicPartition,
 )
 
-if TYPE_CHECKING:
-    from streams.log.sqlite.log import SqliteLog
-
 Batch = Mapping[TopicPartition, Sequence[Stored]]
+
+
+class Tail:
+    """The newest records of a partition: all from `start` up to `end`, without holes."""
+
+    __slots__ = ("end", "records", "start")
+
+    def __init__(self, end: int) -> None:
+        self.start = self.end = end
+        self.records: deque[Stored] = deque()
+
+    def slice(self, offset: int, limit: int) -> list[Stored]:
+        skip = offset - self.start
+        return list(islice(self.records, skip, skip + limit))
+
+
+class TailedLog(Log):
+    """A log of this process whose newest records are in memory, as its readers need it."""
+
+    @abstractmethod
+    def check_open(self) -> None:
+        """Raises LogUnavailableError once it is closed."""
+
+    @abstractmethod
+    def partitions(self, topic: str) -> int:
+        """How many the topic has. Raises TopologyMismatchError for one that is not there."""
+
+    @abstractmethod
+    def tail(self, place: TopicPartition) -> Tail:
+        """The newest records of the partition. Raises TopologyMismatchError for one that is not there."""
+
+    @abstractmethod
+    async def read_file(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:
+        """Older ones, at most `limit`, from `offset` up to `end`. Raises LogDamagedError, LogUnavailableError."""
+
+    @abstractmethod
+    def watch(self, place: TopicPartition, cursor: Cursor) -> None:
+        """Wake the cursor when the partition grows."""
+
+    @abstractmethod
+    def unwatch(self, place: TopicPartition, cursor: Cursor) -> None: ...
+
+    @abstractmethod
+    def group(self, name: str) -> Group:
+        """The group with this name, made where it is new."""
+
+    @abstractmethod
+    async def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        """Returns once the group's positions are on the disk. Raises LogUnavailableError."""
 
 
 class Cursor:
     """Positions in the log, and what to read next. All on the event loop."""
 
-    def __init__(self, log: SqliteLog, gather: float) -> None:
+    def __init__(self, log: TailedLog, gather: float) -> None:
         self._log = log
         self._gather = gather
         self._next = 0.0
@@ -127,7 +176,7 @@ class Cursor:
 
 
 class SqliteReader(Reader):
-    def __init__(self, log: SqliteLog, gather: float) -> None:
+    def __init__(self, log: TailedLog, gather: float) -> None:
         self._log = log
         self._cursor = Cursor(log, gather)
 
@@ -150,7 +199,7 @@ class SqliteReader(Reader):
 class Group:
     """The living members of one group, and who holds what."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: TailedLog) -> None:
         self._log = log
         self.members: dict[str, SqliteMember] = {}
         self.holders: dict[TopicPartition, SqliteMember] = {}
@@ -171,7 +220,7 @@ class Group:
 
 class SqliteMember(Member):
     def __init__(
-        self, log: SqliteLog, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float
+        self, log: TailedLog, group: str, topics: Sequence[str], node: str, listener: Listener, gather: float
     ) -> None:
         self.topics = frozenset(topics)
         self.turn = asyncio.Event()

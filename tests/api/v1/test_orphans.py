@@ -9,7 +9,7 @@ from typing import Any
 from api.v1.orphans import OrphanPage
 from commands.charge_point import StartTransaction, StopTransaction
 from domain.values import Authorization, PartyId, Settings
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Query
 from tests.api.v1.test_sessions import NOW, asked, audited, cdrs_of, demo, eventually, of_cp1
 from tests.api.v1.world import World, problem

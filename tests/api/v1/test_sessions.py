@@ -14,7 +14,7 @@ from commands.base import Meta
 from commands.charge_point import RecordMeterValues, StartTransaction, StopTransaction
 from commands.session import StartSession
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef
-from projections.base import utc_text
+from projections.moment import utc_text
 from projections.store import HUB, Document, Query, eq
 from streams.log.envelope import Reply
 from tests.api.v1.test_flow import CHARGE_POINT, DEMO
