@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.ports import PortLock, take
-from tests.servers.process import Server, ServerFailedError, Unavailable, program
+from tests.servers.process import Server, ServerFailedError, ServerUnavailableError, program
 
 VERSION = "4.3.1"
 CACHE = Path(__file__).resolve().parents[2] / ".servers" / "kafka"
@@ -131,7 +131,7 @@ def fetch() -> Path:
             try:
                 _run([*maven, *goal], "fetch Kafka's jars")
             except ServerFailedError as error:
-                raise Unavailable(f"a way to Maven Central, once: {error}") from error
+                raise ServerUnavailableError(f"a way to Maven Central, once: {error}") from error
             partly.rename(JARS)
     return JARS
 

@@ -21,7 +21,7 @@ from typing import cast
 import pytest
 
 from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
-from tests.servers.process import Unavailable
+from tests.servers.process import ServerUnavailableError
 from tests.servers.run import Run
 
 RUN_VARIABLE = "TEST_RUN_FOLDER"
@@ -140,7 +140,7 @@ def _missing(name: str) -> str | None:
     if what is None:
         try:
             SERVERS[name].prepare()
-        except Unavailable as error:
+        except ServerUnavailableError as error:
             return str(error)
     return what
 

@@ -32,7 +32,7 @@ class ServerFailedError(RuntimeError):
     """A server did not start, answer or end within its time."""
 
 
-class Unavailable(ServerFailedError):
+class ServerUnavailableError(ServerFailedError):
     """What the server is made of could not be fetched: like a missing program, not a failed start."""
 
 

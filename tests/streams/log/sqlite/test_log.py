@@ -185,7 +185,7 @@ async def test_a_second_process_is_told_that_the_file_is_in_use(tmp_path: Path) 
     )  # fmt: skip
     assert second.returncode == 1
     assert second.stderr.strip().splitlines()[-1] == (
-        f"streams.log.LogError: the log {tmp_path / 'log.db'} is in use by another process; "
+        f"streams.log.port.LogError: the log {tmp_path / 'log.db'} is in use by another process; "
         "stop it or choose another directory"
     )
     await log.close()
