@@ -29,7 +29,7 @@ from streams.log import (
 from streams.log.sqlite.log import SqliteLog
 from tests.streams.log_contract import LogContract, Told, read, read_place
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 WRITER = """
 import asyncio, sys
