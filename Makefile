@@ -10,11 +10,12 @@ STAMP := $(VENV)/.installed
 UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test drills servers stop-servers bench lock
+.PHONY: help install demo quick test drills servers stop-servers bench lock
 
 help:
 	@echo "make install        .venv with everything that requirements.lock names"
 	@echo "make demo           a small living charging network; ARGS=\"--for 60\" ends it after a minute"
+	@echo "make quick          the pure rooms alone, with few examples of each law: half a minute; ARGS goes to pytest"
 	@echo "make test           lint, types, then all tests; ARGS goes to pytest"
 	@echo "make drills         what lasts longer: seeds never run before, ablations, power losses, kills; SEEDS=100000"
 	@echo "make servers        starts a real Kafka, MongoDB, Redis and mosquitto; settings in .servers/env"
@@ -35,6 +36,11 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: install
 	$(BIN)/chargesphere demo $(ARGS)
+
+# What decides, computes and translates: nothing here starts a process or a server.
+PURE := tests/domain tests/protocols tests/commands tests/projections --ignore tests/projections/store
+quick: install
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile=loop -m "not (long or mongo)" $(PURE) $(ARGS)
 
 test: install
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -207,13 +208,13 @@ class Backend:
         for name in wanted:
             if name in lacking and self.runtime == "kafka":
                 raise BackendFailed(f"{name} is missing: install {lacking[name]}")
-            if name not in lacking:
-                server = SERVERS[name](self.folder / name)
-                server.launcher = bound()
-                if isinstance(server, Kafka):
-                    server.jvm = self.jvm
-                self.servers[name] = server
-                server.start()
+        self.servers = {name: SERVERS[name](self.folder / name) for name in wanted if name not in lacking}
+        for server in self.servers.values():
+            server.launcher = bound()
+            if isinstance(server, Kafka):
+                server.jvm = self.jvm
+        with ThreadPoolExecutor() as starting:
+            list(starting.map(lambda server: server.start(), self.servers.values()))
 
     @property
     def environ(self) -> dict[str, str]:
@@ -241,9 +242,13 @@ class Backend:
                     self._add(f"{role}-{number}", role)
             for number in range(1, self.gateways + 1):
                 self._add(f"gateway-{number}", "gateway")
-        for child in self.children.values():
+        # The first one creates the topics; all at once would do it several times.
+        first, *others = self.children.values()
+        first.start()
+        first.wait_until_ready()
+        for child in others:
             child.start()
-            # The first one creates the topics; all at once would do it several times.
+        for child in others:
             child.wait_until_ready()
 
     def _add(self, name: str, role: str) -> Child:

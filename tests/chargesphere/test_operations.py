@@ -376,6 +376,7 @@ def test_topics_are_kafkas(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("chargesphere: CHARGESPHERE_KAFKA_BOOTSTRAP is not set")
 
 
+@pytest.mark.long(18)
 def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

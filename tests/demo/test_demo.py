@@ -11,6 +11,7 @@ import pytest
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
 
+@pytest.mark.long(30)
 def test_every_charge_of_a_short_demo_becomes_a_delivered_cdr() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "chargesphere", "demo", "--for", "40"],

@@ -1,8 +1,8 @@
 """The servers as pytest fixtures, and the rule that in CI no test of a real server is skipped.
 
 What enters: tests that ask for `kafka`, `mongo`, `redis_server` or `mosquitto`. What leaves: one server of each
-kind for the whole run, over all xdist workers, started by the first test that asks and stopped with the run; a
-marker on each such test; unit tests first. `own_kafka` and the like are servers that a test may kill.
+kind for the whole run, over all xdist workers, started beside the first tests and stopped with the run; a marker on
+each such test; the longest tests first, then unit tests. `own_kafka` and the like are servers that a test may kill.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import gc
 import os
 import re
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import cast
 import pytest
 
 from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
-from tests.servers.process import Unavailable
+from tests.servers.process import ServerFailed, Unavailable
 from tests.servers.run import Run
 
 RUN_VARIABLE = "TEST_RUN_FOLDER"
@@ -39,9 +40,12 @@ MARKERS = {
 }
 SERVER_MARKERS = frozenset(MARKERS.values())
 LONG_MARKERS = ("kill", "demo")
+SHARED = {"kafka": "kafka", "mongo": "mongo", "redis_server": "redis", "mosquitto": "mosquitto"}
+"""Fixture → server of the run."""
 
 _run_key = pytest.StashKey[Run]()
 _guard_key = pytest.StashKey[subprocess.Popen[bytes]]()
+_early_key = pytest.StashKey[list[threading.Thread]]()
 
 
 def in_ci() -> bool:
@@ -85,11 +89,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_rank)
 
 
-def _rank(item: pytest.Item) -> int:
-    """What is long begins before the many short tests of servers, so that no worker waits for another at the end."""
+def _rank(item: pytest.Item) -> tuple[int, float]:
+    """The longest begin first, so that at the end all that workers may wait for one another is a short one."""
+    told = item.get_closest_marker("long")
+    if told is not None:
+        return 0, -float(told.args[0])
     if any(item.get_closest_marker(name) for name in LONG_MARKERS):
-        return 1
-    return 2 if _server_markers(item) else 0
+        return 1, 0.0
+    return (3 if _server_markers(item) else 2), 0.0
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Starts what the tests will ask for, all at once, beside the first of them.
+
+    Whoever asks meanwhile waits for the start that is under way, and gets its failure.
+    """
+    config = session.config
+    if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0" or config.option.collectonly:
+        return
+    asked = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
+    config.stash[_early_key] = [
+        threading.Thread(target=_start_early, args=(config.stash[_run_key], name))
+        for fixture, name in SHARED.items()
+        if fixture in asked
+    ]
+    for thread in config.stash[_early_key]:
+        thread.start()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What is being started is there, to be stopped with the run."""
+    for thread in session.config.stash.get(_early_key, []):
+        thread.join()
+
+
+def _start_early(run: Run, name: str) -> None:
+    with contextlib.suppress(ServerFailed):
+        if _missing(name) is None:
+            run.shared(name)
 
 
 def _server_markers(item: pytest.Item) -> list[str]:

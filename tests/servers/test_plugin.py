@@ -54,8 +54,28 @@ def test_wait(redis_server, own_redis):
 """
 
 ORDERED = """
+import pytest
+
 def test_a_real_server(redis_server): pass
 def test_b_rule(): pass
+@pytest.mark.long(20)
+def test_c_long(): pass
+@pytest.mark.long(90)
+def test_d_longest(redis_server): pass
+"""
+
+EARLY = """
+import os, pathlib, time
+
+def test_a_rule():
+    note = pathlib.Path(os.environ["TEST_RUN_FOLDER"], "redis.json")
+    for _ in range(2000):
+        if note.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody has started it")
+
+def test_b_real_server(redis_server): pass
 """
 
 
@@ -79,7 +99,7 @@ class Inner:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        markers = ["kafka", "mongo", "redis", "mqtt", "kill", "demo"]
+        markers = ["kafka", "mongo", "redis", "mqtt", "kill", "demo", "long"]
         (folder / "pytest.ini").write_text(
             "[pytest]\nmarkers =\n" + "".join(f"  {name}\n" for name in markers)
         )
@@ -188,12 +208,22 @@ def test_a_killed_run_leaves_no_server_and_no_folder(inner: Inner) -> None:
 
 
 @pytest.mark.redis
-def test_unit_tests_come_first(inner: Inner) -> None:
+def test_the_longest_come_first_and_then_unit_tests(inner: Inner) -> None:
     need("redis")
     (inner.folder / "test_it.py").write_text(ORDERED)
     status, printed = inner.run("-v")
     assert status == 0, printed
-    assert printed.index("test_b_rule PASSED") < printed.index("test_a_real_server PASSED")
+    order = ("test_d_longest", "test_c_long", "test_b_rule", "test_a_real_server")
+    places = [printed.index(f"{name} PASSED") for name in order]
+    assert places == sorted(places)
+
+
+@pytest.mark.redis
+def test_a_server_that_will_be_asked_for_starts_beside_the_tests_before(inner: Inner) -> None:
+    need("redis")
+    (inner.folder / "test_it.py").write_text(EARLY)
+    status, printed = inner.run("-n", "2", "--dist", "loadfile")
+    assert status == 0, printed
 
 
 def _lives(pid: int) -> bool:
