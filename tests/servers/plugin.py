@@ -12,13 +12,16 @@ import functools
 import gc
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 
 from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
@@ -26,6 +29,8 @@ from tests.servers.process import ServerFailed, Unavailable
 from tests.servers.run import Run
 
 RUN_VARIABLE = "TEST_RUN_FOLDER"
+MEMORY = Path("/dev/shm")  # noqa: S108 — its folders are mkdtemp's
+MEMORY_BYTES = 6 * 2**30
 
 # fixture → marker; the same marker for the server that a test has for itself
 MARKERS = {
@@ -59,10 +64,24 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[_run_key] = Run(Path(os.environ[RUN_VARIABLE]))
         return
-    run = Run.new()
+    folder = memory()
+    run = Run.new(folder)
+    if folder is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(run.folder)
     os.environ[RUN_VARIABLE] = str(run.folder)
     config.stash[_run_key] = run
     config.stash[_guard_key] = run.guard()
+
+
+def memory() -> Path | None:
+    """Where a test's files cost no waiting for a disk; None where there is little of it, or TMPDIR says otherwise.
+
+    What a killed process has written is there all the same; power losses are simulated (tests/simulation/disk).
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return MEMORY if free >= MEMORY_BYTES else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -74,6 +93,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_run_key].stop()
     finally:
         os.environ.pop(RUN_VARIABLE, None)
+        if os.environ.get("TMPDIR") == str(config.stash[_run_key].folder):
+            del os.environ["TMPDIR"]
+            tempfile.tempdir = None
         guard.communicate(timeout=60)
 
 

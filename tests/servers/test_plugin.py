@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers.plugin import RUN_VARIABLE, need
+from tests.servers.plugin import MEMORY, RUN_VARIABLE, memory, need
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +91,12 @@ def test_a_leaks(): Client()
 
 @pytest.mark.kafka
 def test_b_does_not(): pass
+"""
+
+PLACED = """
+import pathlib
+
+def test_it(tmp_path): pathlib.Path("folder").write_text(str(tmp_path))
 """
 
 
@@ -205,6 +211,28 @@ def test_a_killed_run_leaves_no_server_and_no_folder(inner: Inner) -> None:
         process.communicate(timeout=30)
     _until(lambda: not any(_lives(pid) for pid in note["pids"]), "the guard has ended the servers")
     _until(lambda: not Path(note["folder"]).exists(), "the guard has removed the folder")
+
+
+def test_the_files_of_a_run_stand_where_TMPDIR_says(
+    inner: Inner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (inner.folder / "test_it.py").write_text(PLACED)
+    assert inner.run()[0] == 0
+    assert Path((inner.folder / "folder").read_text()).is_relative_to(tmp_path)
+
+
+def test_the_files_of_a_run_stand_in_memory_and_go_with_it(
+    inner: Inner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if memory() is None:
+        pytest.skip("this machine has too little of it")
+    (inner.folder / "test_it.py").write_text(PLACED)
+    assert inner.run()[0] == 0
+    folder = Path((inner.folder / "folder").read_text())
+    assert folder.is_relative_to(MEMORY)
+    assert not (MEMORY / folder.relative_to(MEMORY).parts[0]).exists()
 
 
 @pytest.mark.redis
