@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,13 +207,13 @@ class Backend:
         for name in wanted:
             if name in lacking and self.runtime == "kafka":
                 raise BackendFailed(f"{name} is missing: install {lacking[name]}")
-        self.servers = {name: SERVERS[name](self.folder / name) for name in wanted if name not in lacking}
-        for server in self.servers.values():
-            server.launcher = bound()
-            if isinstance(server, Kafka):
-                server.jvm = self.jvm
-        with ThreadPoolExecutor() as starting:
-            list(starting.map(lambda server: server.start(), self.servers.values()))
+            if name not in lacking:
+                server = SERVERS[name](self.folder / name)
+                server.launcher = bound()
+                if isinstance(server, Kafka):
+                    server.jvm = self.jvm
+                self.servers[name] = server
+                server.start()
 
     @property
     def environ(self) -> dict[str, str]:
