@@ -10,13 +10,15 @@ STAMP := $(VENV)/.installed
 UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test drills servers stop-servers bench lock
+.PHONY: help install demo quick test drills servers stop-servers bench lock
 
 help:
 	@echo "make install        .venv with everything that requirements.lock names"
 	@echo "make demo           a small living charging network; ARGS=\"--for 60\" ends it after a minute"
+	@echo "make quick          the pure rooms alone, with few examples of each law: half a minute; ARGS goes to pytest"
 	@echo "make test           lint, types, then all tests; ARGS goes to pytest"
-	@echo "make drills         what lasts longer: seeds never run before, ablations, power losses, kills; SEEDS=100000"
+	@echo "make drills         what lasts longer: seeds never run before, ablations, laws, rebuilds, power losses, months, a"
+	@echo "                    fleet, kills; SEEDS=100000 KILLS=20 and the other numbers of the Makefile"
 	@echo "make servers        starts a real Kafka, MongoDB, Redis and mosquitto; settings in .servers/env"
 	@echo "make stop-servers   ends exactly those"
 	@echo "make bench          measures; ARGS goes to chargesphere bench"
@@ -36,6 +38,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install
 	$(BIN)/chargesphere demo $(ARGS)
 
+# What decides, computes and translates: nothing here starts a process or a server.
+PURE := tests/domain tests/protocols tests/commands tests/projections --ignore tests/projections/store
+quick: install
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile=loop -m "not (long or mongo)" $(PURE) $(ARGS)
+
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,17 +50,29 @@ test: install
 	@$(BIN)/python -m tests.servers fetch || true
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# Before an issue ends: some of it takes an hour.
+# Before an issue ends: some of it takes an hour. Smaller numbers show that each part begins and ends.
 SEEDS ?= 100000
+SPAN ?= 400
 KILLS ?= 20
+FAUST_KILLS ?= 5
+REBUILDS ?= 30
+LOSSES ?= 1000
+FLIPS ?= 3000
+CHARGES ?= 24000
+POINTS ?= 10000
+LONG := $(BIN)/python -m pytest -q --timeout 3600
+BENCH := PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench
 drills: install
-	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --seeds $(SEEDS)
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations --seeds 400
-	FAUST_KILLS=5 $(BIN)/python -m pytest -q tests/streams/faust/test_app.py --timeout 1200
-	REBUILD_KILLS_EVERY=1 REBUILD_SEEDS=30 $(BIN)/python -m pytest -q -n $(WORKERS) tests/streams/projecting/test_rebuild.py --timeout 1200
-	$(BIN)/python -m tests.simulation.disk --losses 1000 --flips 3000
-	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --runtime embedded
-	PYTHONPATH=$(CURDIR) $(BIN)/chargesphere bench --kills $(KILLS) --gateways 2 --deciders 2
+	$(BENCH) --seeds $(SEEDS)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.ablations --seeds $(SPAN)
+	$(LONG) -n $(WORKERS) --dist worksteal -m hypothesis --hypothesis-profile=drills tests
+	FAUST_KILLS=$(FAUST_KILLS) $(LONG) tests/streams/faust/test_app.py
+	REBUILD_KILLS_EVERY=1 REBUILD_SEEDS=$(REBUILDS) $(LONG) -n $(WORKERS) tests/streams/projecting/test_rebuild.py
+	$(BIN)/python -m tests.simulation.disk --losses $(LOSSES) --flips $(FLIPS)
+	MONTHS_CHARGES=$(CHARGES) $(LONG) tests/bench/test_endings.py
+	$(BENCH) --idle --points $(POINTS)
+	$(BENCH) --kills $(KILLS) --runtime embedded
+	$(BENCH) --kills $(KILLS) --gateways 2 --deciders 2
 
 servers: install
 	@$(BIN)/python -m tests.servers start

@@ -241,9 +241,13 @@ class Backend:
                     self._add(f"{role}-{number}", role)
             for number in range(1, self.gateways + 1):
                 self._add(f"gateway-{number}", "gateway")
-        for child in self.children.values():
+        # The first one creates the topics; all at once would do it several times.
+        first, *others = self.children.values()
+        first.start()
+        first.wait_until_ready()
+        for child in others:
             child.start()
-            # The first one creates the topics; all at once would do it several times.
+        for child in others:
             child.wait_until_ready()
 
     def _add(self, name: str, role: str) -> Child:

@@ -117,16 +117,17 @@ class Kills:
     # -- disturbances ------------------------------------------------------------------------------------------
 
     def plan(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        """Each disturbance with its name, as often as it is to happen."""
-        fewer = max(1, self.times // 5)
+        """Each disturbance with its name, as often as it is to happen.
+
+        On Kafka members freeze, come and go once in five kills.
+        """
+        fewer = self.times // 5
         if self.backend.runtime == "embedded":
             return [
                 *[("serve killed", lambda: self._kill("serve"))] * self.times,
-                *[("serve frozen", lambda: self._freeze("serve", 3.0))] * fewer,
+                *[("serve frozen", lambda: self._freeze("serve", 3.0))] * max(1, fewer),
             ]
         kills = ["decider-1", "projector-1", "effects-1", "gateway-1", "api"]
-        # The short form has one of each kind.
-        members = MEMBERS if self.times > 1 else (MEMBERS[self.seed % len(MEMBERS)],)
         return [
             *[(f"{name} killed", self._killer(name)) for name in kills for _ in range(self.times)],
             *[
@@ -136,10 +137,10 @@ class Kills:
             ],
             *[
                 (f"{role}-2 frozen past its session", self._freezer(f"{role}-2"))
-                for role in members
+                for role in MEMBERS
                 for _ in range(fewer)
             ],
-            *[(f"a third {role} came and went", self._guest(role)) for role in members for _ in range(fewer)],
+            *[(f"a third {role} came and went", self._guest(role)) for role in MEMBERS for _ in range(fewer)],
         ]
 
     def _killer(self, name: str) -> Callable[[], Awaitable[None]]:

@@ -2,6 +2,8 @@
 
 import gc
 
+import tests.laws  # noqa: F401 — registers the profiles before one is asked for
+
 pytest_plugins = ["tests.servers.plugin"]
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pytest
+
 from bench.recovery import run
 
 
+@pytest.mark.long(11)
 def test_a_decider_is_measured_starting_from_events_and_then_from_states(tmp_path: Path) -> None:
     options = argparse.Namespace(tokens=300, kafka=False, data=tmp_path)
 

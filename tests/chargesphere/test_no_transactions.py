@@ -57,6 +57,7 @@ def test_no_code_speaks_of_a_transaction_of_kafka(room: str) -> None:
         assert not words(ast.parse(path.read_text())) & FORBIDDEN, path
 
 
+@pytest.mark.long(19)
 async def test_a_broker_on_which_the_product_has_run_has_seen_no_transaction(
     tmp_path: Path, own_kafka: Kafka, own_mongo: Mongo
 ) -> None:

@@ -28,7 +28,7 @@ from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
 from tests.chargesphere.installation import SESSION, STORY, documents, live, log_ends
 from tests.servers import Kafka
-from tests.servers.kafka import java
+from tests.servers.kafka import QUICK, java
 
 
 @pytest.fixture(autouse=True)
@@ -376,6 +376,7 @@ def test_topics_are_kafkas(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("chargesphere: CHARGESPHERE_KAFKA_BOOTSTRAP is not set")
 
 
+@pytest.mark.long(18)
 def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -400,7 +401,9 @@ def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     for _, way_out in said:
         program, *arguments = way_out.split()
         assert program == "kafka-configs.sh"
-        subprocess.run([*java(), "kafka.admin.ConfigCommand", *arguments], check=True, capture_output=True)
+        subprocess.run(
+            [*java(*QUICK), "kafka.admin.ConfigCommand", *arguments], check=True, capture_output=True
+        )
     assert main(["topics"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 3 replicas: what an acknowledged record survives is in docs/guarantees.md",

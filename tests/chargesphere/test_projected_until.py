@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chargesphere.backbone import Backbone
 from chargesphere.process import Plan, running
 from chargesphere.settings import PREFIX, read_settings
@@ -127,6 +129,7 @@ async def test_embedded_a_list_holds_all_that_was_received_before_its_end(tmp_pa
         await lists_are_complete(process.backbone)
 
 
+@pytest.mark.long(30)
 async def test_on_kafka_a_list_holds_all_that_was_received_before_its_end(
     tmp_path: Path, own_kafka: Kafka, own_mongo: Mongo
 ) -> None:

@@ -49,6 +49,7 @@ async def is_known(backbone: Backbone) -> bool:
     return await backbone.store.count(Query(HUB, "sessions")) > 0
 
 
+@pytest.mark.long(50)
 async def test_beside_running_processes_it_leaves_the_documents_that_the_log_folds_to(
     tmp_path: Path,
     own_kafka: Kafka,

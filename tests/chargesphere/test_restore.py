@@ -396,6 +396,7 @@ def emptied(server: Kafka | Mongo) -> None:
     server.start()
 
 
+@pytest.mark.long(50)
 @pytest.mark.timeout(240)
 async def test_charges_go_on_where_the_log_was_restored_into_an_empty_kafka_and_an_empty_mongodb(
     tmp_path: Path,
@@ -454,6 +455,7 @@ async def test_charges_go_on_where_the_log_was_restored_into_an_empty_kafka_and_
     assert partner.got["cdrs", session_id(TENANT, FINISHED, 1)] == 1
 
 
+@pytest.mark.long(15)
 async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ran(tmp_path: Path) -> None:
     partner, data, folder = Partner(), tmp_path / "data", tmp_path / "backup"
 
@@ -487,6 +489,7 @@ async def test_charges_go_on_from_an_embedded_backup_that_was_made_while_they_ra
     assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.long(16)
 async def test_a_backup_made_between_charges_that_go_on_holds_all_that_was_acknowledged_before_it(
     tmp_path: Path,
 ) -> None:

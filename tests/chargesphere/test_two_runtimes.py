@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import pytest
 from pymongo import AsyncMongoClient
 
 from chargesphere.backbone import Backbone, open_backbone
@@ -601,6 +602,7 @@ async def collections_of(mongo: Mongo, prefix: str) -> list[str]:
         await client.close()
 
 
+@pytest.mark.long(35)
 async def test_both_runtimes_make_the_same_of_the_same_commands(
     tmp_path: Path, own_kafka: Kafka, mongo: Mongo, unique: Callable[[str], str]
 ) -> None:

@@ -30,6 +30,7 @@ from commands.tenant import CreateTenant
 from commands.token import PutToken
 from domain.aggregate import Aggregate
 from streams.log.envelope import raw
+from tests.laws import tried
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEXTS = st.sampled_from(["", "a", "CP1", "EUR", "Accepted", "1", "UTC", "2026-03-01T12:00:00Z"]) | st.text(
@@ -120,7 +121,7 @@ for _command, _route in registry.ROUTES.items():
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.kind for kind in KINDS])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=tried(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_handler_raises_for_what_its_commands_types_allow(
     kind: type[Aggregate[Any]], data: st.DataObject

@@ -25,6 +25,7 @@ from domain.values import RegisterSample, TagRef
 from projections.public import cloud_event
 from streams.deciding.partition import MAX_DECISION_BYTES
 from tests.commands.charge_point_case import CP, SETTINGS, TENANT, Case, after, known
+from tests.laws import tried
 
 FRAME = 1 << 20
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -180,7 +181,7 @@ def test_texts_far_longer_than_ocpp_allows_are_cut() -> None:
     assert size(fitting(start)) < 2000
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tried(50), deadline=None)
 @given(st.lists(st.integers(), max_size=300), st.integers(0, 50))
 def test_a_thinned_series_is_part_of_the_whole_in_its_order(series: list[int], most: int) -> None:
     short = list(thinned(series, most))

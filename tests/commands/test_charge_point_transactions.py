@@ -47,6 +47,7 @@ from tests.commands.charge_point_case import (
     known,
     sample,
 )
+from tests.laws import tried
 
 DAY = 86_400
 
@@ -574,7 +575,7 @@ def story() -> list[StartTransaction | StopTransaction]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tried(60), deadline=None)
 @given(st.lists(st.integers(0, 6), max_size=12), st.integers(0, 2**32))
 def test_any_interleaving_of_repeats_changes_nothing(repeats: list[int], seed: int) -> None:
     plain = Case.online()

@@ -26,6 +26,7 @@ from domain.session import AGGREGATE_EVENTS, End, Session, UsageRecorded
 from domain.values import RegisterSample, plain_json
 from tests.commands.test_session import T0, cdr, run, start_command
 from tests.domain.pricing.strategies import DAY_STARTS, tariffs
+from tests.laws import tried
 
 METER_START = 1000
 DIFFERS, SAME = "the price may differ from that of all", "the price is that of all"
@@ -165,7 +166,7 @@ def stories(draw: st.DrawFn) -> tuple[Charge, list[Command], int]:
     return charge, said, draw(st.sampled_from([8, 16, 100]))
 
 
-SLOW = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=tried(80), suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW
@@ -282,6 +283,7 @@ def in_relays(charge: Charge, count: int) -> list[Command]:
     return as_it_comes(charge, cuts, 0)
 
 
+@pytest.mark.long(2)
 @pytest.mark.parametrize("name", DAYS)
 def test_a_day_of_readings_is_priced_as_all_of_them_by_at_most_a_thousand(name: str) -> None:
     charge = day(DAYS[name])
@@ -295,6 +297,7 @@ def test_a_day_of_readings_is_priced_as_all_of_them_by_at_most_a_thousand(name: 
     assert len(msgspec.json.encode(session.state)) < 80_000
 
 
+@pytest.mark.long(2)
 def test_a_day_with_a_register_that_began_anew_is_priced_as_all_of_it() -> None:
     charge = day(DAYS["by day and night"], resets=True)
     _, events = run(*in_relays(charge, 10), charge.ended())
@@ -337,6 +340,7 @@ def calls_of(session: Session, command: Command) -> int:
     return count
 
 
+@pytest.mark.long(2)
 @pytest.mark.parametrize("name", ["by day and night", "by power", "by energy"])
 def test_the_work_of_a_relay_does_not_depend_on_the_length_of_the_charge(name: str) -> None:
     """The most that one of 20 relays does after half an hour, and after a day in which readings are left out."""
@@ -367,6 +371,7 @@ def test_a_relay_looks_at_no_reading_but_what_is_new_and_the_last_one() -> None:
     assert seen == [4]
 
 
+@pytest.mark.long(2)
 def test_readings_and_changes_of_a_charge_point_gone_mad_are_bounded() -> None:
     """Each reading enters another band of power, each second has another status; it is priced all the same."""
     start = DAY_STARTS[1]

@@ -52,6 +52,7 @@ from tests.commands.test_session import (
     usage,
 )
 from tests.domain.pricing.strategies import tariffs
+from tests.laws import tried
 
 TOKEN = {"country_code": "NL", "party_id": "MSP", "uid": "0A1B", "type": "RFID", "contract_id": "NL-MSP-1"}
 SITE = Site(
@@ -277,7 +278,7 @@ def decided(commands: list[Command]) -> tuple[Session, list[Any]]:
     return case.aggregate, case.history
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tried(200), deadline=None)
 @given(stories())
 def test_whatever_comes_the_session_ends_with_a_cdr_that_ocpi_allows_or_with_one_withheld(
     commands: list[Command],

@@ -11,9 +11,10 @@ import pytest
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
 
+@pytest.mark.long(36)
 def test_every_charge_of_a_short_demo_becomes_a_delivered_cdr() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "chargesphere", "demo", "--for", "40"],
+        [sys.executable, "-m", "chargesphere", "demo", "--for", "30"],
         capture_output=True,
         text=True,
         timeout=150,

@@ -25,6 +25,7 @@ from projections.frame import FRAMES, FrameRecord, by_action, by_charge_point, f
 from projections.store import BadCursorError, Page, Query, ReadStore, mongo_query, sqlite_sql
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
+from tests.laws import tried
 from tests.projections.blocks import blocks_of
 from tests.servers import Mongo
 from tests.simulation.store import Shelf, SimReadStore
@@ -60,7 +61,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     entries=st.lists(st.tuples(st.integers(-400, 400), st.integers(0, 2)), max_size=40),
     down=st.booleans(),
@@ -216,6 +217,7 @@ def examined(mongo: Mongo, database: str, query: Query) -> tuple[int, str]:
     return int(told["executionStats"]["totalDocsExamined"]), json.dumps(told["queryPlanner"]["winningPlan"])
 
 
+@pytest.mark.long(6)
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("mongo", marks=pytest.mark.mongo)])
 async def test_the_newest_frames_of_one_charge_point_are_found_by_their_blocks_alone(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path

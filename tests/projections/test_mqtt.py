@@ -24,6 +24,7 @@ from projections.mqtt import (
     status_topic,
     tell,
 )
+from tests.laws import tried
 from tests.projections.facts import (
     SESSION,
     after,
@@ -317,7 +318,7 @@ def test_only_what_neither_begins_nor_is_a_reading_needs_a_view() -> None:
     assert remembered([used(2, 30, 10, id="s-2"), started(id="s-2")]) == {other}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=tried(50))
 @given(st.text(), st.integers(0), st.sampled_from(["status", "session"]))
 def test_the_id_of_a_message_is_the_name_based_uuid_of_what_it_tells(
     id: str, version: int, what: str

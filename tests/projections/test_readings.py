@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from domain.metering import RawSample, normalise
 from projections.moment import utc_text
 from projections.readings import number, readings_of
+from tests.laws import tried
 from tests.projections.facts import NOON, after
 
 NUMBERS = st.one_of(
@@ -80,7 +81,7 @@ def by_the_book(elements: list[dict[str, Any]]) -> list[dict[str, object]]:
     return out
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=tried(200))
 @given(st.lists(ELEMENTS, max_size=3))
 def test_readings_are_those_of_each_sample_by_itself(elements: list[dict[str, Any]]) -> None:
     found = readings_of(msgspec.Raw(msgspec.json.encode(elements)), NOON)

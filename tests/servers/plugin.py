@@ -1,8 +1,8 @@
 """The servers as pytest fixtures, and the rule that in CI no test of a real server is skipped.
 
 What enters: tests that ask for `kafka`, `mongo`, `redis_server` or `mosquitto`. What leaves: one server of each
-kind for the whole run, over all xdist workers, started by the first test that asks and stopped with the run; a
-marker on each such test; unit tests first. `own_kafka` and the like are servers that a test may kill.
+kind for the whole run, over all xdist workers, started beside the first tests and stopped with the run; a marker on
+each such test; the longest tests first, then unit tests. `own_kafka` and the like are servers that a test may kill.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ import functools
 import gc
 import os
 import re
+import shutil
 import subprocess
+import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 
 from tests.servers import SERVERS, Kafka, Mongo, Mosquitto, Redis, Server
-from tests.servers.process import ServerUnavailableError
+from tests.servers.process import ServerFailedError, ServerUnavailableError
 from tests.servers.run import Run
 
 RUN_VARIABLE = "TEST_RUN_FOLDER"
+MEMORY = Path("/dev/shm")  # noqa: S108 — its folders are mkdtemp's
+MEMORY_BYTES = 6 * 2**30
 
 # fixture → marker; the same marker for the server that a test has for itself
 MARKERS = {
@@ -39,9 +45,12 @@ MARKERS = {
 }
 SERVER_MARKERS = frozenset(MARKERS.values())
 LONG_MARKERS = ("kill", "demo")
+SHARED = {"kafka": "kafka", "mongo": "mongo", "redis_server": "redis", "mosquitto": "mosquitto"}
+"""Fixture → server of the run."""
 
 _run_key = pytest.StashKey[Run]()
 _guard_key = pytest.StashKey[subprocess.Popen[bytes]]()
+_early_key = pytest.StashKey[list[threading.Thread]]()
 
 
 def in_ci() -> bool:
@@ -55,10 +64,24 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[_run_key] = Run(Path(os.environ[RUN_VARIABLE]))
         return
-    run = Run.new()
+    folder = memory()
+    run = Run.new(folder)
+    if folder is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(run.folder)
     os.environ[RUN_VARIABLE] = str(run.folder)
     config.stash[_run_key] = run
     config.stash[_guard_key] = run.guard()
+
+
+def memory() -> Path | None:
+    """Where a test's files cost no waiting for a disk; None where there is little of it, or TMPDIR says otherwise.
+
+    What a killed process has written is there all the same; power losses are simulated (tests/simulation/disk).
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return MEMORY if free >= MEMORY_BYTES else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,6 +93,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_run_key].stop()
     finally:
         os.environ.pop(RUN_VARIABLE, None)
+        if os.environ.get("TMPDIR") == str(config.stash[_run_key].folder):
+            del os.environ["TMPDIR"]
+            tempfile.tempdir = None
         guard.communicate(timeout=60)
 
 
@@ -85,11 +111,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_rank)
 
 
-def _rank(item: pytest.Item) -> int:
-    """What is long begins before the many short tests of servers, so that no worker waits for another at the end."""
+def _rank(item: pytest.Item) -> tuple[int, float]:
+    """The longest begin first, so that at the end all that workers may wait for one another is a short one."""
+    told = item.get_closest_marker("long")
+    if told is not None:
+        return 0, -float(told.args[0])
     if any(item.get_closest_marker(name) for name in LONG_MARKERS):
-        return 1
-    return 2 if _server_markers(item) else 0
+        return 1, 0.0
+    return (3 if _server_markers(item) else 2), 0.0
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Starts what the tests will ask for, all at once, beside the first of them.
+
+    Whoever asks meanwhile waits for the start that is under way, and gets its failure.
+    """
+    config = session.config
+    if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0" or config.option.collectonly:
+        return
+    asked = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
+    config.stash[_early_key] = [
+        threading.Thread(target=_start_early, args=(config.stash[_run_key], name))
+        for fixture, name in SHARED.items()
+        if fixture in asked
+    ]
+    for thread in config.stash[_early_key]:
+        thread.start()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What is being started is there, to be stopped with the run."""
+    for thread in session.config.stash.get(_early_key, []):
+        thread.join()
+
+
+def _start_early(run: Run, name: str) -> None:
+    with contextlib.suppress(ServerFailedError):
+        if _missing(name) is None:
+            run.shared(name)
 
 
 def _server_markers(item: pytest.Item) -> list[str]:

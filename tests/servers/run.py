@@ -29,8 +29,9 @@ class Run:
         self._started: list[Server] = []
 
     @classmethod
-    def new(cls) -> Run:
-        return cls(Path(tempfile.mkdtemp(prefix="chargesphere-run-")))
+    def new(cls, folder: Path | None = None) -> Run:
+        """In a new folder inside that one; None: among the machine's temporary ones."""
+        return cls(Path(tempfile.mkdtemp(prefix="chargesphere-run-", dir=folder)))
 
     def shared(self, name: str) -> Server:
         """The run's one server of that name, started when it does not run yet.

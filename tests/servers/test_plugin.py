@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers.plugin import RUN_VARIABLE, need
+from tests.servers.plugin import MEMORY, RUN_VARIABLE, memory, need
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,8 +54,28 @@ def test_wait(redis_server, own_redis):
 """
 
 ORDERED = """
+import pytest
+
 def test_a_real_server(redis_server): pass
 def test_b_rule(): pass
+@pytest.mark.long(20)
+def test_c_long(): pass
+@pytest.mark.long(90)
+def test_d_longest(redis_server): pass
+"""
+
+EARLY = """
+import os, pathlib, time
+
+def test_a_rule():
+    note = pathlib.Path(os.environ["TEST_RUN_FOLDER"], "redis.json")
+    for _ in range(2000):
+        if note.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody has started it")
+
+def test_b_real_server(redis_server): pass
 """
 
 
@@ -73,13 +93,19 @@ def test_a_leaks(): Client()
 def test_b_does_not(): pass
 """
 
+PLACED = """
+import pathlib
+
+def test_it(tmp_path): pathlib.Path("folder").write_text(str(tmp_path))
+"""
+
 
 class Inner:
     """A test run of its own, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        markers = ["kafka", "mongo", "redis", "mqtt", "kill", "demo"]
+        markers = ["kafka", "mongo", "redis", "mqtt", "kill", "demo", "long"]
         (folder / "pytest.ini").write_text(
             "[pytest]\nmarkers =\n" + "".join(f"  {name}\n" for name in markers)
         )
@@ -187,13 +213,45 @@ def test_a_killed_run_leaves_no_server_and_no_folder(inner: Inner) -> None:
     _until(lambda: not Path(note["folder"]).exists(), "the guard has removed the folder")
 
 
+def test_the_files_of_a_run_stand_where_TMPDIR_says(
+    inner: Inner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (inner.folder / "test_it.py").write_text(PLACED)
+    assert inner.run()[0] == 0
+    assert Path((inner.folder / "folder").read_text()).is_relative_to(tmp_path)
+
+
+def test_the_files_of_a_run_stand_in_memory_and_go_with_it(
+    inner: Inner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if memory() is None:
+        pytest.skip("this machine has too little of it")
+    (inner.folder / "test_it.py").write_text(PLACED)
+    assert inner.run()[0] == 0
+    folder = Path((inner.folder / "folder").read_text())
+    assert folder.is_relative_to(MEMORY)
+    assert not (MEMORY / folder.relative_to(MEMORY).parts[0]).exists()
+
+
 @pytest.mark.redis
-def test_unit_tests_come_first(inner: Inner) -> None:
+def test_the_longest_come_first_and_then_unit_tests(inner: Inner) -> None:
     need("redis")
     (inner.folder / "test_it.py").write_text(ORDERED)
     status, printed = inner.run("-v")
     assert status == 0, printed
-    assert printed.index("test_b_rule PASSED") < printed.index("test_a_real_server PASSED")
+    order = ("test_d_longest", "test_c_long", "test_b_rule", "test_a_real_server")
+    places = [printed.index(f"{name} PASSED") for name in order]
+    assert places == sorted(places)
+
+
+@pytest.mark.redis
+def test_a_server_that_will_be_asked_for_starts_beside_the_tests_before(inner: Inner) -> None:
+    need("redis")
+    (inner.folder / "test_it.py").write_text(EARLY)
+    status, printed = inner.run("-n", "2", "--dist", "loadfile")
+    assert status == 0, printed
 
 
 def _lives(pid: int) -> bool:

@@ -81,6 +81,7 @@ async def test_kafka_makes_no_topic_by_itself(kafka: Kafka, unique: Callable[[st
         await admin.close()
 
 
+@pytest.mark.long(10)
 @pytest.mark.kill
 async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(own_kafka: Kafka) -> None:
     await _make_topic(own_kafka, "kept")

@@ -16,6 +16,7 @@ PORTIONS = 3
 """Of safeguards, so that they share the workers of a run."""
 
 
+@pytest.mark.long(60)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_what_is_lost_without_a_safeguard_is_found(portion: int) -> None:

@@ -38,6 +38,7 @@ def simulate(*arguments: str, fast: bool = False) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.long(40)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("first", "last"), PORTIONS)
 def test_nothing_is_wrong_in_any_world(first: int, last: int) -> None:
@@ -45,6 +46,7 @@ def test_nothing_is_wrong_in_any_world(first: int, last: int) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.long(40)
 @pytest.mark.timeout(200)
 def test_the_same_seeds_are_the_same_worlds_in_every_process() -> None:
     """However fast the real clock runs."""

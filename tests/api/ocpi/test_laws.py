@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.api.ocpi.hub import Hub, checked, token_header
 from tests.api.ocpi.test_tokens import token
+from tests.laws import tried
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 WORDS = (
@@ -73,7 +74,7 @@ async def _connected(folder: Path) -> Hub:
     return hub
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=tried(300), suppress_health_check=[HealthCheck.too_slow])
 @given(METHODS, PATHS, QUERIES, HEADERS, BODIES)
 def test_every_request_is_answered_with_an_envelope(
     hub: tuple[asyncio.Runner, Hub],

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.metering import Energy, RawSample, Reading, normalise, session_energy
+from tests.laws import tried
 
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
@@ -116,7 +117,7 @@ def test_a_repair_says_what_where_and_when() -> None:
 REGISTERS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tried(300), deadline=None)
 @given(st.integers(0, 10_000), REGISTERS, st.none() | st.integers(0, 10_000))
 def test_energy_is_never_negative_and_its_series_never_falls(
     start: int, values: list[int], stop: int | None
@@ -128,7 +129,7 @@ def test_energy_is_never_negative_and_its_series_never_falls(
     assert energy.wh >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tried(300), deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=2, max_size=12).map(sorted))
 def test_a_rising_register_is_never_repaired(values: list[int]) -> None:
     energy = session_energy(values[0], samples(*values[1:-1]), values[-1])
@@ -137,7 +138,7 @@ def test_a_rising_register_is_never_repaired(values: list[int]) -> None:
     assert [wh for _, wh in energy.series] == [v - values[0] for v in values[1:-1]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tried(300), deadline=None)
 @given(st.lists(st.integers(100, 10_000), min_size=3, max_size=12).map(sorted), st.data())
 def test_one_wild_reading_never_changes_the_energy_of_a_finished_session(
     values: list[int], data: st.DataObject

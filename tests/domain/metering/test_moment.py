@@ -19,6 +19,7 @@ from domain.metering import (
     totals,
 )
 from domain.metering.reading import CONTEXTS, FORMATS, LOCATIONS, MEASURANDS, PHASES, UNITS
+from tests.laws import tried
 
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 WANTED = ("Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "SoC")
@@ -49,7 +50,7 @@ EXACT = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=tried(300))
 @given(st.lists(EXACT, max_size=8) | st.lists(SAMPLE, max_size=5))
 @example([RawSample(value="1", location="EV"), RawSample(value="2", phase="N")])
 @example([RawSample(value="7", measurand="Power.Active.Import", unit="kVA")])

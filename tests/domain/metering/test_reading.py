@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.metering import RawSample, Reading, normalise
+from tests.laws import tried
 
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
@@ -149,7 +150,7 @@ def test_readings_survive_json_exactly() -> None:
     assert msgspec.json.decode(msgspec.json.encode(reading), type=Reading) == reading
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tried(300), deadline=None)
 @given(
     st.lists(
         st.builds(

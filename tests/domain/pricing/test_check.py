@@ -25,6 +25,7 @@ from domain.pricing import (
 )
 from tests.domain.pricing import worked_tariffs as t
 from tests.domain.pricing.charges import BERLIN, MONDAY, VECTORS, Vector, charge, local
+from tests.laws import tried
 
 
 def foreign(
@@ -358,7 +359,7 @@ def _replaced(value: object, path: tuple[str | int, ...], by: object) -> object:
 SOUND = to_json(issue_cdr(charge(kwh="20", parked=40, reserved=10, amps=16), t.TARIFF_4, BERLIN))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=tried(200))
 @example(("charging_periods", 1, "dimensions", 0, "volume"), 10**10)
 @given(st.sampled_from(_places(SOUND)), JSON)
 def test_whatever_stands_in_a_cdr_the_answer_is_a_check(path: tuple[str | int, ...], by: object) -> None:
@@ -370,7 +371,7 @@ def test_whatever_stands_in_a_cdr_the_answer_is_a_check(path: tuple[str | int, .
     assert check.equal == (not check.differences)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 @given(st.sampled_from(_places(to_json(t.TARIFF_4))), JSON)
 def test_whatever_stands_in_a_tariff_it_is_read_or_refused(path: tuple[str | int, ...], by: object) -> None:
     changed = _replaced(to_json(t.TARIFF_4), path, by)

@@ -42,6 +42,7 @@ from tests.domain.pricing.strategies import (
     tariffs,
     usages,
 )
+from tests.laws import tried
 
 UNITS = {"FLAT": 1, "ENERGY": 1000, "TIME": 3600, "PARKING_TIME": 3600}
 HOUR = 3600 * SECOND
@@ -52,7 +53,7 @@ def _crosses(low: int, high: int, grid: int) -> bool:
     return (low // grid + 1) * grid < high
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(period_lists(), tariffs(), st.data())
 def test_cutting_a_period_without_an_inner_boundary_changes_nothing(
     periods: list[Period], tariff: Tariff, data: st.DataObject
@@ -93,7 +94,7 @@ def test_cutting_a_period_without_an_inner_boundary_changes_nothing(
     assert _amounts(pieces) == _amounts(whole)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(period_lists(), tariffs(), st.randoms(use_true_random=False))
 def test_the_order_in_which_periods_are_given_does_not_matter(
     periods: list[Period], tariff: Tariff, random: object
@@ -105,7 +106,7 @@ def test_the_order_in_which_periods_are_given_does_not_matter(
     assert price(shuffled, tariff, BERLIN) == price(periods, tariff, BERLIN)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), tariffs(steps=False, minimum=False, maximum=False))
 def test_without_step_size_and_limits_the_sum_of_the_parts_is_the_whole(usage: Usage, tariff: Tariff) -> None:
     cost = price(usage, tariff, BERLIN)
@@ -130,7 +131,7 @@ def test_without_step_size_and_limits_the_sum_of_the_parts_is_the_whole(usage: U
                 assert _close(sum((Fraction(s) for s in summands), Fraction(0)), Fraction(total))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), tariffs(steps=False, momentary=False, maximum=False), st.data())
 def test_a_longer_charge_never_costs_less(usage: Usage, tariff: Tariff, data: st.DataObject) -> None:
     # Conditions: prices of 0 and more; no step_size, no restriction on power or current, no max_price;
@@ -142,7 +143,7 @@ def test_a_longer_charge_never_costs_less(usage: Usage, tariff: Tariff, data: st
     _assert_not_less(longer.total, shorter.total)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), tariffs(steps=False, momentary=False, maximum=False), st.integers(0, 10 * 3600))
 def test_a_running_charge_never_gets_cheaper(usage: Usage, tariff: Tariff, more: int) -> None:
     # Conditions as above; both are priced from the readings there are at their end.
@@ -152,7 +153,7 @@ def test_a_running_charge_never_gets_cheaper(usage: Usage, tariff: Tariff, more:
     _assert_not_less(price(later, tariff, BERLIN).total, price(running, tariff, BERLIN).total)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), st.lists(st.tuples(tariffs(), moments), max_size=3))
 def test_a_cdr_that_we_issued_always_checks_as_equal(
     usage: Usage, given_tariffs: list[tuple[Tariff, dt.datetime]]
@@ -168,7 +169,7 @@ def test_a_cdr_that_we_issued_always_checks_as_equal(
     assert check_cdr(to_json(credit_cdr(cdr, "original")), BERLIN).differences == ()
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), st.lists(st.tuples(tariffs(), st.none() | moments, st.none() | moments), max_size=3))
 def test_a_cdr_under_tariffs_that_begin_and_end_checks_as_equal_and_each_prices_in_its_time_only(
     usage: Usage, given_tariffs: list[tuple[Tariff, dt.datetime | None, dt.datetime | None]]
@@ -195,7 +196,7 @@ def _is_valid(tariff: Tariff, moment: dt.datetime) -> bool:
     return (since is None or since <= moment) and (until is None or moment < until)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), tariffs())
 def test_the_periods_of_a_charge_cost_what_the_charge_costs(usage: Usage, tariff: Tariff) -> None:
     from_usage = price(usage, tariff, BERLIN)
@@ -205,7 +206,7 @@ def test_the_periods_of_a_charge_cost_what_the_charge_costs(usage: Usage, tariff
     assert _amounts(from_periods) == _amounts(from_usage)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tried(80))
 @given(usages(), tariffs())
 def test_the_volumes_of_the_periods_are_those_of_the_charge(usage: Usage, tariff: Tariff) -> None:
     periods = build_periods(usage, tariff, BERLIN)
@@ -240,7 +241,7 @@ def _dimension(name: str) -> TariffDimension:
     return "TIME" if name == "TIME" else "ENERGY"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tried(60))
 @given(timed_tariffs(), moments, st.integers(1, 1500))
 def test_a_slow_and_obvious_model_that_asks_each_minute_agrees(
     tariff: Tariff, moment: dt.datetime, minutes: int
@@ -291,7 +292,7 @@ def _holds(r: TariffRestrictions | None, now: dt.datetime, wh: int, seconds: int
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tried(60))
 @given(hours, hours, prices, prices, st.sampled_from([(3, 31, 23), (6, 9, 24), (10, 27, 25)]))
 def test_a_day_has_23_24_or_25_hours(
     begin: str, end: str, inside: Decimal, outside: Decimal, day: tuple[int, int, int]

@@ -16,6 +16,7 @@ from domain.pricing.selection import Timeline
 from tests.domain.pricing.charges import MONDAY, local
 from tests.domain.pricing.strategies import BERLIN, GRID_WH, SECOND, moments, tariffs
 from tests.domain.pricing.worked_tariffs import tariff
+from tests.laws import tried
 
 ZONE = ZoneInfo(BERLIN)
 POWERS = st.none() | st.sampled_from([0, 7_999, 8_000, 11_000, 16_000, 16_001, 48_000])
@@ -87,7 +88,7 @@ def since(usage: Usage, running: Running | None, count: int) -> Usage:
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 @given(st.data(), charges())
 def test_after_each_reading_the_sum_is_the_price_of_the_charge_until_then(
     data: st.DataObject, usage: Usage

@@ -26,6 +26,7 @@ from domain.schedules import (
     with_site_limits,
 )
 from tests.domain.schedules.make import MONDAY
+from tests.laws import tried
 
 # Half a minute before a midnight, so that days begin inside the window.
 BEGIN = MONDAY + timedelta(days=14, seconds=-30)
@@ -175,7 +176,7 @@ transactions = st.none() | st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=tried(300), deadline=None, suppress_health_check=SLOW)
 @given(stacks, st.sampled_from([0, 1]), transactions, st.sampled_from(Unit))
 def test_the_composite_schedule_is_the_model_at_every_second(
     stack: ProfileStack, connector: int, running: Transaction | None, unit: Unit
@@ -185,7 +186,7 @@ def test_the_composite_schedule_is_the_model_at_every_second(
         assert at_second(composite, n) == model(stack, connector, BEGIN + second(n), running, unit), n
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=tried(100), deadline=None, suppress_health_check=SLOW)
 @given(stacks, transactions, st.integers(1, WINDOW - 1))
 def test_a_window_cut_in_two_says_the_same(
     stack: ProfileStack, running: Transaction | None, cut: int
@@ -197,7 +198,7 @@ def test_a_window_cut_in_two_says_the_same(
     ]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=tried(100), deadline=None, suppress_health_check=SLOW)
 @given(stacks, transactions)
 def test_periods_begin_at_zero_rise_and_differ_from_their_neighbours(
     stack: ProfileStack, running: Transaction | None
@@ -211,7 +212,7 @@ def test_periods_begin_at_zero_rise_and_differ_from_their_neighbours(
         assert (one.limit, one.number_phases) != (other.limit, other.number_phases)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=tried(100), deadline=None, suppress_health_check=SLOW)
 @given(stacks, st.lists(schedules(always_start=True), max_size=3))
 def test_a_site_limit_never_raises_and_always_holds(
     stack: ProfileStack, sites: list[ChargingSchedule]
@@ -224,7 +225,7 @@ def test_a_site_limit_never_raises_and_always_holds(
         assert before is None or (after is not None and after[0] <= before[0])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=tried(100), deadline=None, suppress_health_check=SLOW)
 @given(stacks)
 def test_a_report_that_repeats_what_was_expected_is_equal(stack: ProfileStack) -> None:
     held = ProfileStack((*stack.profiles, Installed(0, GROUND)))

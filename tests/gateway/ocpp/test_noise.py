@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.ocpp.fakes import Client, world
+from tests.laws import tried
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -22,7 +23,7 @@ calls = st.tuples(st.just(2), st.text(min_size=1, max_size=36), actions, json_va
 noise = st.one_of(st.text(max_size=40), json_values.map(json.dumps), calls)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tried(40), deadline=None)
 @given(st.lists(noise, max_size=6))
 def test_noise_is_survived_J_12_J_13_J_17(frames: list[str]) -> None:
     asyncio.run(_say(frames))

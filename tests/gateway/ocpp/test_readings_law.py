@@ -37,6 +37,7 @@ from streams.log import TopicPartition
 from streams.log.topology import partition_of
 from tests.gateway.ocpp.fakes import NOON, QUICK, World
 from tests.gateway.ocpp.memory_log import MemoryLog
+from tests.laws import tried
 
 KEY = charge_point_key("demo", "CP-1")
 PLACE = TopicPartition(TOPIC, partition_of(KEY))
@@ -298,7 +299,7 @@ SERIES = [(10, ("read", 100, 11_000)), (10, ("read", 100, 43_000)), (10, ("read"
 """A relay, and two readings beside the events in bands of power of their own."""
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 @example([*SERIES, (10, ("read", 60, 11_000))], "stop", False, [], 0)
 @example(SERIES, "stop", False, [], 0)
 @example(SERIES, "stop", True, [], 5)

@@ -46,6 +46,7 @@ from projections.store import (
 )
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
+from tests.laws import tried
 from tests.servers import Mongo
 from tests.simulation.store import Shelf, SimReadStore
 
@@ -276,7 +277,7 @@ async def compare(stores: list[ReadStore], rounds: list[list[Write]], name: str,
 
 laws = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=tried(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -306,7 +307,7 @@ def test_the_simulated_store_answers_as_the_model_does(
 
 
 @pytest.mark.mongo
-@settings(laws, max_examples=25)
+@settings(laws, max_examples=tried(25))
 @given(rounds=batches, name=texts, n=numbers)
 def test_both_adapters_answer_alike_and_as_the_model_does(
     mongo: Mongo, rounds: list[list[Write]], name: str, n: float

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from protocols.ocpi import dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.bridging import Bridged, downgrade, upgrade
 from protocols.ocpi.types import JSON, OcpiModel
+from tests.laws import tried
 from tests.protocols.ocpi.bodies import bodies, same
 
 D = Decimal
@@ -550,7 +551,7 @@ OLDER = [(module, model) for module, models in v2_2_1.MODULES.items() for model 
 NEWER = [(module, model) for module, models in v2_3_0.MODULES.items() for model in models]
 LAWS = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=tried(12),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 

@@ -21,6 +21,7 @@ from protocols.ocpi import (
     v2_3_0,
 )
 from protocols.ocpi.types import JSON, OcpiModel
+from tests.laws import tried
 from tests.protocols.ocpi.bodies import bodies, written
 
 TARIFF = (
@@ -215,7 +216,7 @@ WRONG: list[JSON] = [
 def test_any_change_of_a_body_gives_an_object_or_a_clear_error(model: type[OcpiModel]) -> None:
     @settings(
         deadline=None,
-        max_examples=5,
+        max_examples=tried(5),
         suppress_health_check=[
             HealthCheck.too_slow,
             HealthCheck.data_too_large,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from protocols.ocpi import OcpiInvalidError, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import JSON, OcpiModel
+from tests.laws import tried
 from tests.protocols.ocpi.bodies import bodies, same
 
 LATER = "2026-06-01T00:00:00Z"
@@ -207,7 +208,7 @@ PATCHED: list[type[OcpiModel]] = [
 ]
 LAWS = settings(
     deadline=None,
-    max_examples=20,
+    max_examples=tried(20),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from protocols.ocpi import OcpiInvalidError, dump, dump_json, parse, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.types import OcpiModel
+from tests.laws import tried
 from tests.protocols.ocpi.bodies import bodies, read, same, written
 
 ALL = sorted({*v2_3_0.OBJECTS.values(), *v2_2_1.OBJECTS.values()}, key=lambda m: (m.__name__, m.__module__))
@@ -19,7 +20,7 @@ ALL = sorted({*v2_3_0.OBJECTS.values(), *v2_2_1.OBJECTS.values()}, key=lambda m:
 def test_every_object_comes_back_as_it_was_sent(model: type[OcpiModel]) -> None:
     @settings(
         deadline=None,
-        max_examples=20,
+        max_examples=tried(20),
         suppress_health_check=[
             HealthCheck.too_slow,
             HealthCheck.data_too_large,

@@ -22,6 +22,7 @@ from protocols.ocpi.types import (
 )
 from protocols.ocpi.v2_3_0 import enums
 from protocols.ocpi.v2_3_0.cdrs import cdr_location
+from tests.laws import tried
 
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
 
@@ -127,7 +128,7 @@ def test_a_datetime_must_be_aware_and_becomes_utc() -> None:
         to_date_time(datetime(2026, 5, 31))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_written_moment_reads_as_itself_and_ends_in_z(moment: datetime) -> None:
     written = write_date_time(moment)

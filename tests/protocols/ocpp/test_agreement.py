@@ -32,6 +32,7 @@ def decode(
     return decode_request(action, payload, mode=mode, sender=sender)
 
 
+@pytest.mark.long(8)
 @pytest.mark.parametrize("name", [f"{action}{suffix}" for action in ACTIONS for suffix in ("", "Response")])
 def test_strict_accepts_and_refuses_what_the_schema_does(name: str) -> None:
     fits = judge(name)

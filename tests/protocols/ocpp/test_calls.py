@@ -25,6 +25,7 @@ from protocols.ocpp.calls import (
     send,
 )
 from protocols.ocpp.frames import CallError, CallResult
+from tests.laws import tried
 
 RESET = Pending("1", "Reset")
 UNLOCK = Pending("2", "UnlockConnector")
@@ -131,7 +132,7 @@ def test_a_closed_connection_takes_no_calls_and_names_the_unanswered() -> None:
 
 
 @given(st.lists(st.sampled_from(["send", "answer", "wrong", "expire"]), max_size=60))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 def test_whatever_happens_each_call_ends_at_most_once_and_one_waits_at_most(steps: list[str]) -> None:
     outgoing, sent, ended = Outgoing(), 0, []
     for step in steps:

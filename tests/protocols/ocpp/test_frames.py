@@ -21,6 +21,7 @@ from protocols.ocpp.frames import (
     parse,
 )
 from protocols.ocpp.message import ErrorCode, WireError
+from tests.laws import tried
 
 
 def test_a_call_is_read_with_its_payload_untouched() -> None:
@@ -187,13 +188,13 @@ def test_a_description_is_cut_at_255_characters() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=tried(200))
 def test_no_frame_raises(frame: bytes | str) -> None:
     assert parse(frame) is not None
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=36), st.text(st.characters(codec="utf-8")))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tried(100))
 def test_what_is_written_is_read_back(message_id: str, action: str) -> None:
     call = parse(encode_call(message_id, action, b'{"a":[1]}'))
     assert isinstance(call, Call)

@@ -17,6 +17,7 @@ from protocols.ocpp.parsing import read
 from protocols.ocpp.v16 import CONFIRMATIONS, REQUESTS
 from protocols.ocpp.v16.codec import LENIENCY, decode_confirmation, decode_request
 from protocols.ocpp.v16.parameters import COMMANDS, from_parameters
+from tests.laws import tried
 
 TYPES: list[type[Part]] = [*REQUESTS.values(), *CONFIRMATIONS.values()]
 
@@ -88,7 +89,7 @@ def test_every_spike_in_every_place_of_a_meter_values_payload(spike: bytes) -> N
 
 
 @given(st.sampled_from(TYPES), JSON)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=tried(300))
 def test_any_json_values_are_read_or_refused(part: type[Part], value: object) -> None:
     for leniency in (None, LENIENCY):
         outcome = read(part, value, leniency=leniency)
@@ -96,7 +97,7 @@ def test_any_json_values_are_read_or_refused(part: type[Part], value: object) ->
 
 
 @given(st.sampled_from(sorted(COMMANDS)), JSON)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tried(150))
 def test_any_json_values_as_parameters_are_read_or_refused(command: str, value: object) -> None:
     outcome = from_parameters(command, value)
     assert outcome is not None

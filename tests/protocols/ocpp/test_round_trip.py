@@ -18,6 +18,7 @@ from protocols.ocpp.model import FieldModel, Kind, model_of
 from protocols.ocpp.v16 import CONFIRMATIONS, REQUESTS
 from protocols.ocpp.v16.codec import ACTION_OF, encode
 from protocols.ocpp.v16.parameters import COMMANDS, from_parameters, to_parameters
+from tests.laws import tried
 from tests.protocols.ocpp import examples
 from tests.protocols.ocpp.test_agreement import decode
 
@@ -137,7 +138,7 @@ MESSAGES = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), 
 
 
 @given(MESSAGES)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=tried(400))
 def test_what_we_send_is_read_back_as_the_same_message(sent: tuple[str, Part]) -> None:
     name, part = sent
     assert isinstance(part, Request | Confirmation)
@@ -151,7 +152,7 @@ def test_what_we_send_is_read_back_as_the_same_message(sent: tuple[str, Part]) -
         lambda name: st.tuples(st.just(name), parts(REQUESTS[COMMANDS[name]]))
     )
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tried(150))
 def test_parameters_make_the_message_that_they_were_made_from(sent: tuple[str, Part]) -> None:
     command, part = sent
     parameters = json.loads(json.dumps(to_parameters(part)))

@@ -22,6 +22,7 @@ from streams.log import Log, LogUnavailableError, Position, Record, Stored, Topi
 from streams.log.envelope import Claim, Decision, Reply, ReplyTo, decode_events, encode
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
+from tests.laws import tried
 from tests.streams.counter import EVENTS, Add, SetAlarm
 from tests.streams.damaged import damage, opened
 from tests.streams.harness import (
@@ -596,7 +597,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=tried(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_any_order_of_commands_repeats_and_restarts_leaves_what_a_fold_of_the_log_says(
     steps: list[Step], tmp_path_factory: pytest.TempPathFactory

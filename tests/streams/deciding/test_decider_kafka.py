@@ -118,6 +118,7 @@ async def test_decisions_larger_than_16_kb_stay_whole(log: KafkaLog) -> None:
         await edge.holds()
 
 
+@pytest.mark.long(10)
 @pytest.mark.kill
 async def test_two_deciders_share_the_partitions_and_hand_them_over_under_traffic(log: KafkaLog) -> None:
     async with Edge(log) as edge, decider(log, "one") as first:
@@ -163,6 +164,7 @@ async def test_a_decider_killed_under_traffic_loses_nothing(log: KafkaLog, broke
         await edge.holds()
 
 
+@pytest.mark.long(10)
 @pytest.mark.kill
 async def test_a_broker_killed_and_started_again_costs_time_only(log: KafkaLog, broker: Kafka) -> None:
     async with Edge(log) as edge, decider(log, "one"):

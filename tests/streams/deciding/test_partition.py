@@ -24,6 +24,7 @@ from streams.deciding.partition import Partition
 from streams.log import Stored
 from streams.log.envelope import CommandRecord, Decision, Reply, ReplyTo, encode, raw
 from tests.commands.test_session import at, start_command
+from tests.laws import tried
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 MSP = PartyId(country_code="NL", party_id="MSP")
@@ -132,7 +133,7 @@ def named(commands: Sequence[Command]) -> list[Said]:
 
 
 @pytest.mark.parametrize("commands", [CHARGE, DELIVERY, REMOTE], ids=["charge", "delivery", "remote command"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tried(50), deadline=None)
 @given(data=st.data())
 def test_a_process_that_begins_anew_anywhere_changes_nothing_though_no_reply_is_remembered(
     commands: Sequence[Command], data: st.DataObject

@@ -209,6 +209,7 @@ async def equal(store: ReadStore, wanted: dict[str, list[Document]]) -> bool:
     return await documents(store) == wanted
 
 
+@pytest.mark.long(14)
 async def test_with_the_sweeper_behind_it_documents_equal_the_engines_and_stale_records_never_reach_them(
     world: World, tmp_path: Path
 ) -> None:
@@ -250,6 +251,7 @@ async def changelog(log: Log) -> list[Stored]:
     return found
 
 
+@pytest.mark.long(24)
 async def test_a_row_is_recovered_from_the_changelog_partition_of_its_key(
     world: World, tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ async def test_a_row_is_recovered_from_the_changelog_partition_of_its_key(
         assert world.counts()[1] == 0
 
 
+@pytest.mark.long(19)
 async def test_rows_of_sessions_that_are_over_leave_the_changelog_and_what_comes_after_all_is_taken_in(
     world: World, tmp_path: Path
 ) -> None:
@@ -309,6 +312,7 @@ async def kept(log: Log, versions: dict[str, int]) -> bool:
     return {id: msgspec.json.decode(row)["version"] for id, row in rows.items()} == versions
 
 
+@pytest.mark.long(11)
 async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others_go_on(
     world: World, tmp_path: Path
 ) -> None:
@@ -345,6 +349,7 @@ async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others
     assert committed is None or committed.offset <= halt
 
 
+@pytest.mark.long(30)
 async def test_while_the_store_is_away_it_waits_and_acknowledges_nothing(
     pytestconfig: pytest.Config, own_mongo: Mongo, tmp_path: Path
 ) -> None:
@@ -413,6 +418,7 @@ async def killed_under_traffic(world: World, writer: Writer) -> int:
     return gaps
 
 
+@pytest.mark.long(12)
 @pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path: Path) -> None:
@@ -425,6 +431,7 @@ async def test_a_faust_killed_under_traffic_skips_nothing(world: World, tmp_path
         assert gaps + world.counts()[1] == 0
 
 
+@pytest.mark.long(22)
 @pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_partitions_that_move_to_another_node_and_back_lose_nothing(
@@ -443,6 +450,7 @@ async def test_partitions_that_move_to_another_node_and_back_lose_nothing(
         assert gaps + world.counts()[1] == 0
 
 
+@pytest.mark.long(17)
 @pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_the_sweeper_repairs_what_a_killed_faust_skipped(

@@ -17,6 +17,7 @@ from streams.log import Listener, Member, Position, Record, Stored, TopicPartiti
 from streams.log.envelope import Claim, DamagedRecordError, Fence, encode, record
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import events_topic, topics
+from tests.laws import tried
 from tests.projections.facts import decision, meta, put_token
 from tests.streams.harness import until
 
@@ -59,7 +60,7 @@ def admitted(records: list[Stored]) -> list[bool]:
     return [fence.admit(stored) is not None for stored in records]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tried(30), deadline=None)
 @given(
     steps=st.lists(st.sampled_from(("claim", "decide", "decide", "late")), min_size=3, max_size=25),
     scanned=st.integers(0, 25),

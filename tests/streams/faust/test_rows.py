@@ -33,6 +33,7 @@ from projections.store.sqlite import SqliteReadStore
 from streams.faust.rows import BatchOutcome, Change, RowProjector
 from streams.following.facts import TransientError
 from streams.projecting.projector import Projector
+from tests.laws import tried
 from tests.projections.facts import (
     EVENTS,
     SESSION,
@@ -316,11 +317,12 @@ LINES: tuple[tuple[Event, ...], ...] = (
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tried(25), deadline=None)
 @given(
     order=st.permutations([index for index, line in enumerate(LINES) for _ in line]),
     batches=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), min_size=14, max_size=14),
 )
+@pytest.mark.long(20)
 def test_batches_of_any_size_that_overlap_give_the_documents_of_the_engine(
     order: list[int], batches: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

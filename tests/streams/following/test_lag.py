@@ -17,6 +17,7 @@ from streams.following.lag import APART, UNDER_WAY, Course, Lag
 from streams.log import LogUnavailableError, Position, Stored, TopicPartition
 from streams.log.envelope import LATE, CommandRecord, decode_command, encode, raw
 from streams.log.topology import FAUST, commands_topic, events_topic
+from tests.laws import tried
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COMMANDS = TopicPartition(commands_topic(Area.SESSION), 3)
@@ -232,7 +233,7 @@ Pairs = st.lists(st.integers(0, 5), min_size=2, max_size=2)
 steps = st.lists(st.tuples(Pairs, Pairs), min_size=1, max_size=600)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=tried(50))
 @given(steps)
 def test_a_course_never_says_more_than_was_passed_and_never_forgets_that_something_waits(
     moves: list[Step],

@@ -28,6 +28,7 @@ from streams.following.facts import TransientError
 from streams.log import TopicPartition
 from streams.projecting import blocks
 from streams.projecting.blocks import BlockWriter, Spot
+from tests.laws import tried
 from tests.projections.blocks import blocks_of
 from tests.simulation.store import Shelf, SimReadStore
 
@@ -105,7 +106,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=LOG, steps=STEPS)
 def test_blocks_are_the_fold_of_the_log_whatever_is_cut_killed_or_frozen(
     log: list[tuple[int, str]], steps: list[tuple[str, int | None]]

@@ -41,8 +41,8 @@ from tests.streams.counting import FEED, Faulty, added
 COUNTERS = tuple(f"c{number}" for number in range(4))
 QUIET_S = 15.0
 PARTS = 4
-SEEDS = int(os.environ.get("REBUILD_SEEDS", "8"))
-EVERY = int(os.environ.get("REBUILD_KILLS_EVERY", "12"))
+SEEDS = int(os.environ.get("REBUILD_SEEDS", "4"))
+EVERY = int(os.environ.get("REBUILD_KILLS_EVERY", "24"))
 """Of the steps before which somebody is killed; 1 are all of them."""
 LAST_STEPS = 120
 """Of a rebuild: the last round, the switch, and taking the older ones away."""

@@ -200,6 +200,7 @@ async def test_a_frozen_broker_is_named_at_the_start_and_lets_everything_close(o
     own_kafka.resume()
 
 
+@pytest.mark.long(14)
 @pytest.mark.kill
 async def test_a_killed_broker_makes_calls_unavailable_in_bounded_time_and_all_recovers_when_it_is_back(
     own_kafka: Kafka, own_log: KafkaLog, caplog: pytest.LogCaptureFixture
@@ -277,6 +278,7 @@ async def test_a_frozen_broker_blocks_no_later_append_for_ever(own_kafka: Kafka,
     assert len(offsets) == 2
 
 
+@pytest.mark.long(12)
 @pytest.mark.kill
 async def test_every_acknowledged_record_is_there_after_the_broker_was_killed_under_traffic(
     own_kafka: Kafka, own_log: KafkaLog
