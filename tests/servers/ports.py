@@ -11,11 +11,11 @@ import fcntl
 import os
 import random
 import socket
-import tempfile
 from pathlib import Path
 from typing import IO
 
 FIRST, LAST = 20_000, 32_000
+LOCKS = Path("/tmp")  # noqa: S108 — the same for all runs of a machine, wherever each has its files
 
 
 class PortLock:
@@ -38,7 +38,7 @@ class PortLock:
 
 def take() -> PortLock:
     """A free port; RuntimeError when none of 500 tries was free."""
-    folder = Path(tempfile.gettempdir()) / f"chargesphere-ports-{os.getuid()}"
+    folder = LOCKS / f"chargesphere-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for _ in range(500):
         port = random.randrange(FIRST, LAST)
