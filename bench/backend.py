@@ -187,7 +187,8 @@ class Backend:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Backend]:
-        """Everything started and ready; everything ended afterwards. Raises BackendFailedError or ServerFailed."""
+        """Everything started and ready; everything ended afterwards. Raises BackendFailedError or
+        ServerFailedError."""
         try:
             self._start_servers()
             self._start_children()

@@ -123,7 +123,8 @@ class Kafka(Server):
 
 
 def fetch() -> Path:
-    """The folder with Kafka's jars, downloaded by Maven at the first call on a working copy, else Unavailable."""
+    """The folder with Kafka's jars, downloaded by Maven at the first call on a working copy, else
+    ServerUnavailableError."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -166,7 +167,7 @@ class _Recorded(Kafka):
 def archive() -> None:
     """Starts and ends a broker once on a working copy, so that all later starts take half the work.
 
-    ServerFailed where it does not end in time: then they take the whole.
+    ServerFailedError where it does not end in time: then they take the whole.
     """
     if CLASSES.exists():
         return

@@ -66,7 +66,7 @@ class Server(ABC):
 
     @classmethod  # noqa: B027 — most have nothing to fetch
     def prepare(cls) -> None:
-        """Fetches what is fetched once on a working copy; Unavailable when that fails."""
+        """Fetches what is fetched once on a working copy; ServerUnavailableError when that fails."""
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """The process id; ServerFailed when it does not run."""
+        """The process id; ServerFailedError when it does not run."""
         if self._process is None:
             raise ServerFailedError(f"{self.name} is not running")
         return self._process.pid
@@ -132,7 +132,7 @@ class Server(ABC):
         self.wait_for(self._answers, f"answer on 127.0.0.1:{self.port}", seconds)
 
     def wait_for(self, fact: Callable[[], bool], what: str, seconds: float) -> None:
-        """Asks until `fact` holds; ServerFailed at once when the process ends, else after `seconds`."""
+        """Asks until `fact` holds; ServerFailedError at once when the process ends, else after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):

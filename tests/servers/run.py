@@ -36,7 +36,7 @@ class Run:
     def shared(self, name: str) -> Server:
         """The run's one server of that name, started when it does not run yet.
 
-        A start that failed is not tried again in this run: every later call raises the same ServerFailed.
+        A start that failed is not tried again in this run: every later call raises the same ServerFailedError.
         """
         note = self.folder / f"{name}.json"
         failure = self.folder / f"{name}.failed"

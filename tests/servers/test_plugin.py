@@ -25,10 +25,10 @@ Redis.what_is_missing = classmethod(lambda cls: "the kettle")
 
 UNFETCHED = """
 from tests.servers import Redis
-from tests.servers.process import Unavailable
+from tests.servers.process import ServerUnavailableError
 
 def prepare(cls):
-    raise Unavailable("a way out")
+    raise ServerUnavailableError("a way out")
 
 Redis.prepare = classmethod(prepare)
 """
