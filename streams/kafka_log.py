@@ -170,6 +170,14 @@ class KafkaLog(Log):
         return found
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._append(topic, partition, records, patiently=False)
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._append(topic, partition, records, patiently=True)
+
+    async def _append(
+        self, topic: str, partition: int, records: Sequence[Record], *, patiently: bool
+    ) -> Sequence[int]:
         self.check_open()
         if not 0 <= partition < await self.partitions(topic):
             raise TopologyMismatch(f"Kafka at {self.bootstrap} has no partition {partition} of topic {topic}")
@@ -177,7 +185,7 @@ class KafkaLog(Log):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         if not records:
             return ()
-        return await self._appender.append(TopicPartition(topic, partition), records)
+        return await self._appender.append(TopicPartition(topic, partition), records, patiently=patiently)
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return await self._offsets_of(places, lambda asked: self._offsets.beginning_offsets(asked))

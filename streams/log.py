@@ -217,6 +217,11 @@ class Log(ABC):
         MAX_APPEND_BYTES, or a record for a compacted topic has no key.
         """
 
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        """`append` without haste: up to 20 ms later, so that those of all partitions go together, and along with
+        any `append` before that. After a quiet moment it goes at once."""
+        return await self.append(topic, partition, records)
+
     @abstractmethod
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """The first offset that can still be read."""

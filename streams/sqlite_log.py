@@ -40,6 +40,7 @@ from projections.store.sqlite_file import (
     is_damage,
     make_durable,
 )
+from streams.departures import Departures
 from streams.log import (
     Listener,
     Log,
@@ -112,6 +113,8 @@ class SqliteLog(Log):
         self._timeout = timeout
         self._sweep_seconds = sweep_seconds
         self._work: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
+        self._patient: list[_Append] = []
+        self._departures = Departures(self._depart, haste=0.0)
         self._rows = Rows(path)
         self._tally = Tally(path)
         self._topics: dict[str, Held] = {}
@@ -144,6 +147,7 @@ class SqliteLog(Log):
         if not self._open:
             return
         self._open = False
+        self._depart()
         self._work.put(None)
         await self._stopped.wait()
         self._thread.join()
@@ -254,6 +258,29 @@ class SqliteLog(Log):
         await self._do(write, know)
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        item = self._item(topic, partition, records)
+        if item is None:
+            return ()
+        if self._patient:
+            self._departures.now()
+        self._work.put(item)
+        return await item.done
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        item = self._item(topic, partition, records)
+        if item is None:
+            return ()
+        self._patient.append(item)
+        self._departures.patiently()
+        return await item.done
+
+    def _depart(self) -> None:
+        for item in self._patient:
+            self._work.put(item)
+        self._patient.clear()
+
+    def _item(self, topic: str, partition: int, records: Sequence[Record]) -> _Append | None:
+        """What is to be written; None where it is nothing."""
         known = self._topics.get(topic)
         if known is None or not 0 <= partition < known.spec.partitions:
             raise TopologyMismatch(f"the log {self._path} has no partition {partition} of topic {topic}")
@@ -261,11 +288,9 @@ class SqliteLog(Log):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         append_size(records)
         if not records:
-            return ()
+            return None
         self.check_open()
-        done: asyncio.Future[Sequence[int]] = self._loop.create_future()
-        self._work.put(_Append(known, partition, records, done))
-        return await done
+        return _Append(known, partition, records, self._loop.create_future())
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         asked = [(place, self._topic(place), self._tails[place].end) for place in places]
