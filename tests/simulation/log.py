@@ -2,8 +2,8 @@
 
 It keeps the promises of `streams.log` as the Kafka adapter does: departures for all partitions together, one batch at
 a time for each partition, everybody who waits behind a batch that failed fails with it, an append gives up after five
-seconds with an unknown outcome, and what was given up may still arrive. `tests/streams/log_contract.py` holds it to the
-port.
+seconds with an unknown outcome, and what was given up may still arrive. `tests/streams/log_contract.py` holds it to
+the port.
 """
 
 from __future__ import annotations
