@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,9 @@ class Backbone:
 
     # -- roles -------------------------------------------------------------------------------------------------
 
-    def start_channel(self) -> None:
-        self.start("channel", self.channel.run)
+    def start_channel(self, *, downlinks: bool = True) -> None:
+        """Hear the replies to what this process asks, and the `downlinks` to those whom it holds."""
+        self.start("channel", partial(self.channel.run, downlinks=downlinks))
 
     def start_probe(self) -> None:
         """Learn when a log or a store that could not be written can be again."""

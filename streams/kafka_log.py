@@ -81,6 +81,8 @@ class KafkaLog(Log):
         """Of the topics that were compared last."""
         self._partitions: dict[str, int] = {}
         self._compacted: set[str] = set()
+        self._coordinators: dict[str, int] = {}
+        """Who keeps the positions of a group; asked again where it has failed."""
         self._open = False
         self._away_since: float | None = None
         self._closers: dict[object, Closable] = {}
@@ -202,7 +204,11 @@ class KafkaLog(Log):
         asked = [aiokafka.TopicPartition(*place) for place in places]
 
         async def attempt() -> dict[TopicPartition, Position]:
-            found = await self._admin.list_consumer_group_offsets(group, partitions=asked)
+            coordinator = self._coordinators.pop(group, None)
+            if coordinator is None:
+                coordinator = await self._admin.find_coordinator(group)
+            found = await self._admin.list_consumer_group_offsets(group, coordinator, asked)
+            self._coordinators[group] = coordinator
             if any(place not in found for place in asked):
                 # A coordinator that still loads its groups answers with no partitions at all.
                 raise for_code(14)()

@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streams.kafka_clients import describe, end_of
-from streams.kafka_private import tasks_behind
+from streams.kafka_private import rest, tasks_behind
 from streams.kafka_reading import Batch, Broker, Topics
 from streams.log import Listener, LogUnavailable, Member, Position, TopicPartition
 
@@ -182,6 +182,7 @@ class KafkaMember(Member):
             self._broker.end(consumer)
             raise LogUnavailable(f"member {self._node} of group {self._group} is closed")
         self._consumer = consumer
+        rest(consumer)
         # After the start: a start with topics waits for the group without bound.
         consumer.subscribe(topics=self._names, listener=_Rebalance(self))
         self._hearing = asyncio.create_task(_hear(consumer))

@@ -19,6 +19,8 @@ OTHER = TopicPartition("u", 0)
 
 
 class Fetcher:
+    _fetcher_timeout = 0.2
+
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._fetch_task = task
 
@@ -31,6 +33,8 @@ class Holder:
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._sync_task = self._reset_committed_task = task
+
+    async def send(self, node: int, request: object) -> None: ...
 
 
 class Consumer:
