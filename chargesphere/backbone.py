@@ -31,6 +31,7 @@ from projections.tenant import configuration_of
 from streams.bus import CommandBus
 from streams.channel import Channel, LocalChannel, LogChannel
 from streams.decider import Decider
+from streams.delays import Delays
 from streams.feed import Feed
 from streams.follower import Follower
 from streams.frame_projector import FrameProjector
@@ -50,6 +51,11 @@ PROJECTOR, SWEEPER = "projector", "sweeper"
 
 SWEEP_BEHIND = 3.0
 """How far the sweeper stays behind Faust, in seconds."""
+SWEEP_GATHER = 0.5
+EVENTS_GATHER = 0.025
+"""Seconds between two fetches of events, of the 100 ms in which they are to be read."""
+READINGS_GATHER = 0.5
+"""The same of readings, which stand in blocks that are written every 2 s (ADR 18)."""
 POSITIONS_EVERY = 0.25
 """Seconds between two positions of who writes read models: lists by time end where they stand."""
 
@@ -84,7 +90,7 @@ class Backbone:
     clock: Callable[[], datetime] = utc_now
     lag: Lag = field(init=False)
     engines: dict[str, object] = field(default_factory=dict)
-    delays: dict[str, list[float]] = field(default_factory=dict)
+    delays: dict[str, Delays] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
     _readings_days: dict[str, int] = field(default_factory=dict)
@@ -122,12 +128,10 @@ class Backbone:
 
     def observe(self, kind: str) -> Callable[[str, float], None]:
         """Keeps the newest delays of an engine, for metrics and the bench."""
-        kept = self.delays.setdefault(kind, [])
+        kept = self.delays.setdefault(kind, Delays())
 
         def note(_: str, seconds: float) -> None:
-            kept.append(seconds)
-            if len(kept) > 100_000:
-                del kept[:50_000]
+            kept.note((seconds,))
 
         return note
 
@@ -213,6 +217,8 @@ class Backbone:
             projector.handle,
             readings=True,
             commit_every=POSITIONS_EVERY,
+            gather=EVENTS_GATHER,
+            gather_readings=READINGS_GATHER,
             forget=projector.forget,
             keeper=projector.kept,
         )
@@ -229,6 +235,7 @@ class Backbone:
                 self.node,
                 sweeper.handle,
                 behind=SWEEP_BEHIND,
+                gather=SWEEP_GATHER,
                 commit_every=POSITIONS_EVERY,
                 forget=sweeper.forget,
             )

@@ -60,7 +60,7 @@ class KafkaMember(Member):
         self._names = list(topics)
         self._node = node
         self._listener = listener
-        self._topics = Topics(broker, gather)
+        self._topics = Topics(broker, lambda topic: listener.gather(topic, gather))
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._hearing: asyncio.Task[None] | None = None
         self._held: set[TopicPartition] = set()

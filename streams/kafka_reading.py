@@ -165,7 +165,8 @@ class _Topic:
 class Topics:
     """Reads partitions of several topics, each topic through a consumer of its own."""
 
-    def __init__(self, broker: Broker, gather: float) -> None:
+    def __init__(self, broker: Broker, gather: Callable[[str], float]) -> None:
+        """`gather` says for a topic how many seconds its records may wait under load."""
         self._broker = broker
         self._gather = gather
         self._topics: dict[str, _Topic] = {}
@@ -257,7 +258,7 @@ class Topics:
         if self._closed:
             raise LogUnavailable("this reader is closed")
         if name not in self._topics:
-            self._topics[name] = _Topic(self._broker, consumer, self._gather, self._wake)
+            self._topics[name] = _Topic(self._broker, consumer, self._gather(name), self._wake)
 
     def _give_up_failed(self) -> None:
         """Keep from where on to read what has failed; raises its failure."""
@@ -312,7 +313,7 @@ class KafkaReader(Reader):
 
     def __init__(self, broker: Broker, gather: float) -> None:
         self._broker = broker
-        self._topics = Topics(broker, gather)
+        self._topics = Topics(broker, lambda _: gather)
         self._closed = False
 
     async def assign(self, positions: Mapping[TopicPartition, int]) -> None:

@@ -170,6 +170,10 @@ class Listener(ABC):
         """From where on a partition is read that was gained with this position: an offset that its note may say."""
         return position.offset
 
+    def gather(self, topic: str, least: float) -> float:
+        """Seconds that records of this topic may wait under load; `least` is what the member was made with."""
+        return least
+
     @abstractmethod
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         """These are no longer ours: stop work on them. A last `commit` works here, at most for some seconds;

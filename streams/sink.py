@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from commands.base import Area
 from domain.aggregate import UnknownEventError
 from streams.backlog import Backlog
 from streams.behind import Behind
+from streams.delays import Delays
 from streams.envelope import DamagedRecordError, Fence
 from streams.facts import Fact, HaltError, TransientError, admitted
 from streams.log import Log, LogDamaged, LogUnavailable, Stored, TopicPartition
@@ -165,7 +165,7 @@ class Sink:
         self.lanes: dict[TopicPartition, Lane] = {}
         self.handled = 0
         self.failures = 0
-        self.delays: deque[float] = deque(maxlen=20_000)
+        self.delays = Delays()
         """Of the newest facts, from the log to the end of their handling, in seconds."""
 
     # -- what is seen of it --------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ class Sink:
             raise halt
         self.handled += len(facts)
         now = datetime.now(UTC)
-        self.delays.extend((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
+        self.delays.note((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
         # Together: a fence that has seen more than the position would drop valid decisions after a restart.
         lane.at = Standing(taken[-1].offset + 1, lane.fence.epoch)
         self.moved.set()

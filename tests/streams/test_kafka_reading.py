@@ -11,6 +11,7 @@ import aiokafka
 import pytest
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
+from streams import kafka_reading
 from streams.kafka_reading import KafkaReader
 from streams.log import LogShortened, LogUnavailable, Position, TopicPartition
 
@@ -272,3 +273,23 @@ async def test_a_position_that_is_not_in_the_log_becomes_the_nearest_that_is(
     assert ("has lost its tail" in caplog.text) == (at > 5)
     assert heard.failures == []
     await reader.close()
+
+
+async def test_each_topic_of_a_member_is_read_at_the_distance_that_its_listener_says(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances: list[float] = []
+    monkeypatch.setattr(kafka_reading, "spare_fetches", lambda _, seconds: distances.append(seconds))
+    topics = kafka_reading.Topics(kafka, {"t": 0.025, "u": 0.5, "v": 0.0}.__getitem__)
+    await topics.read(dict.fromkeys((PLACE, OTHER, TopicPartition("v", 0)), 0))
+    assert distances == [0.025, 0.5, kafka_reading.LEAST_GATHER]
+    await topics.close()
+
+
+async def test_another_assignment_is_read_by_other_consumers(kafka: FakeKafka, reader: KafkaReader) -> None:
+    await reader.assign({PLACE: 3, OTHER: 4})
+    assert len(kafka.made) == 3
+    assert kafka.ended == kafka.made[:1]
+    heard = Heard(reader)
+    await heard.until(values=3)
+    assert sorted(heard.values) == [("t", 3), ("t", 4), ("u", 4)]
