@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ MOST_IN_ALL = 5_000
 """Records of all partitions of a sink that wait beside other sinks."""
 LEAST_SHARE = 50
 """Records of a partition that are read again at once, however many partitions are behind."""
+STEP_BEHIND = 0.25
+"""How far apart the moments are, in seconds, at which who comes after somebody else goes on."""
 TRIES = 3
 """How often the facts of one aggregate are handed over before it is parked."""
 PARKED_EVERY = 2.0
@@ -388,7 +391,10 @@ class Sink:
         facts, halt = admitted(place, lane.fence, taken)
         if facts and self._wait_behind:
             age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
-            await asyncio.sleep(max(0.0, self._wait_behind - age))
+            if (wait := self._wait_behind - age) > 0:
+                # All partitions at the same moments: what they then read is read together.
+                at = asyncio.get_running_loop().time()
+                await asyncio.sleep(math.ceil((at + wait) / STEP_BEHIND) * STEP_BEHIND - at)
         await self._until_done(place, lane, facts)
         if halt is not None:
             raise halt
