@@ -194,7 +194,7 @@ class FrameRecorder:
     async def _append_to(self, partition: int, records: Sequence[Record]) -> None:
         for chunk in chunks(records):
             try:
-                await self._log.append(FRAMES, partition, chunk)
+                await self._log.append_patiently(FRAMES, partition, chunk)
             except Exception as error:
                 self._drop(len(chunk), str(error) or type(error).__name__)
             else:

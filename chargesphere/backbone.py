@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from streams.deciding.channel import Channel, LocalChannel, LogChannel
 from streams.deciding.decider import Decider
 from streams.deciding.feed import Feed
 from streams.deciding.processes import Processes
+from streams.delays import Delays
 from streams.following.follower import Follower
 from streams.following.lag import Lag
 from streams.log import LogUnavailableError
@@ -49,6 +51,11 @@ PROJECTOR, SWEEPER = "projector", "sweeper"
 
 SWEEP_BEHIND = 3.0
 """How far the sweeper stays behind Faust, in seconds."""
+SWEEP_GATHER = 0.5
+EVENTS_GATHER = 0.025
+"""Seconds between two fetches of events, of the 100 ms in which they are to be read."""
+READINGS_GATHER = 0.5
+"""The same of readings, which stand in blocks that are written every 2 s (ADR 18)."""
 POSITIONS_EVERY = 0.25
 """Seconds between two positions of who writes read models: lists by time end where they stand."""
 
@@ -83,7 +90,7 @@ class Backbone:
     clock: Callable[[], datetime] = utc_now
     lag: Lag = field(init=False)
     engines: dict[str, object] = field(default_factory=dict)
-    delays: dict[str, list[float]] = field(default_factory=dict)
+    delays: dict[str, Delays] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
     _readings_days: dict[str, int] = field(default_factory=dict)
@@ -121,12 +128,10 @@ class Backbone:
 
     def observe(self, kind: str) -> Callable[[str, float], None]:
         """Keeps the newest delays of an engine, for metrics and the bench."""
-        kept = self.delays.setdefault(kind, [])
+        kept = self.delays.setdefault(kind, Delays())
 
         def note(_: str, seconds: float) -> None:
-            kept.append(seconds)
-            if len(kept) > 100_000:
-                del kept[:50_000]
+            kept.note((seconds,))
 
         return note
 
@@ -155,8 +160,9 @@ class Backbone:
 
     # -- roles -------------------------------------------------------------------------------------------------
 
-    def start_channel(self) -> None:
-        self.start("channel", self.channel.run)
+    def start_channel(self, *, downlinks: bool = True) -> None:
+        """Hear the replies to what this process asks, and the `downlinks` to those whom it holds."""
+        self.start("channel", partial(self.channel.run, downlinks=downlinks))
 
     def start_probe(self) -> None:
         """Learn when a log or a store that could not be written can be again."""
@@ -215,6 +221,8 @@ class Backbone:
             projector.handle,
             readings=True,
             commit_every=POSITIONS_EVERY,
+            gather=EVENTS_GATHER,
+            gather_readings=READINGS_GATHER,
             forget=projector.forget,
             keeper=projector.kept,
         )
@@ -236,6 +244,7 @@ class Backbone:
                 self.node,
                 sweeper.handle,
                 behind=SWEEP_BEHIND,
+                gather=SWEEP_GATHER,
                 commit_every=POSITIONS_EVERY,
                 forget=sweeper.forget,
             )

@@ -33,7 +33,7 @@ class Metrics(Collector):
         yield engines
         delays = GaugeMetricFamily(
             "chargesphere_delay_seconds",
-            "From the log to where an event went, over the newest events",
+            "From the log to where an event went, over those of the last 15 seconds",
             labels=["to", "quantile"],
         )
         for name, values in self._delays().items():
@@ -66,9 +66,9 @@ class Metrics(Collector):
         yield from (seconds, records, behind)
 
     def _delays(self) -> dict[str, list[float]]:
-        out = {name: values[-20_000:] for name, values in self._backbone.delays.items()}
+        out = {name: delays.recent() for name, delays in self._backbone.delays.items()}
         for name, engine in self._backbone.engines.items():
             sink = getattr(getattr(engine, "follower", engine), "sink", None)
             if isinstance(sink, Sink) and not isinstance(engine, Follower) and name not in out:
-                out[name] = list(sink.delays)
+                out[name] = sink.delays.recent()
         return out

@@ -190,7 +190,8 @@ class _Process:
 
     async def start(self) -> Running:
         plan, backbone = self._plan, self._backbone
-        backbone.start_channel()
+        if plan.roles - {"decider", "projector"}:
+            backbone.start_channel(downlinks="gateway" in plan.roles)
         backbone.start_probe()
         if plan.roles - {"projector"}:
             backbone.start_lag(read_models="api" in plan.roles)
@@ -332,7 +333,9 @@ class _Process:
             if isinstance(channel, LogChannel) and not channel.ready.is_set():
                 raise RuntimeError("replies are not read yet")
 
-        checks: dict[str, Check] = {"log": log, "replies": replies}
+        checks: dict[str, Check] = {"log": log}
+        if self._plan.roles - {"decider", "projector"}:
+            checks["replies"] = replies
         if "decider" in self._plan.roles:
             checks["decider"] = decider
         publisher = backbone.engines.get("mqtt")

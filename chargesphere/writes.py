@@ -70,6 +70,10 @@ class _NotedLog(Log):
         with self.writes.noted():
             return await super().append(topic, partition, records)  # type: ignore[safe-super]
 
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        with self.writes.noted():
+            return await super().append_patiently(topic, partition, records)
+
 
 class _NotedStore(ReadStore):
     """Before an adapter: the outcome of its writes."""

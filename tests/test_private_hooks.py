@@ -25,6 +25,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator, NoGroupCoordinator
 from aiokafka.producer.sender import Sender
+from aiokafka.protocol.fetch import FetchRequest_v7, FetchRequest_v9, FetchRequest_v11
 from eventsourcing.domain import BaseAggregate
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import ThreadDelegateConsumer
@@ -33,7 +34,7 @@ from websockets.asyncio.server import ServerConnection
 
 from streams.faust.transport import has_failed
 from streams.log.kafka.clients import Chores, Clients
-from streams.log.kafka.private import keep_distance, network, tasks_behind
+from streams.log.kafka.private import network, rest, spare_fetches, tasks_behind
 from tests.streams.kafka_fake import FakeBroker
 
 ROOT = Path(__file__).parents[1]
@@ -113,8 +114,30 @@ async def test_aiokafka_the_plan_of_a_fetch(clients: Clients) -> None:
     assert wait is None or wait >= 0
     assert isinstance(invalid, bool)
     before = consumer._fetcher._get_actions_per_node
-    keep_distance(consumer, 10.0)
+    spare_fetches(consumer, 10.0)
     assert consumer._fetcher._get_actions_per_node != before
+
+
+async def test_aiokafka_how_often_a_fetcher_looks_for_work(clients: Clients) -> None:
+    assert "backoff = self._fetcher_timeout" in inspect.getsource(Fetcher._get_actions_per_node)
+    consumer = await clients.consumer()
+    before = consumer._fetcher._fetcher_timeout
+    rest(consumer)
+    assert consumer._fetcher._fetcher_timeout > before
+
+
+async def test_aiokafka_a_fetch_goes_through_its_client_and_is_prepared_as_it_is_written(
+    clients: Clients,
+) -> None:
+    assert "await self._client.send(node_id, request)" in inspect.getsource(Fetcher._proc_fetch_request)
+    assert "in request.topics" in inspect.getsource(Fetcher._proc_fetch_request)
+    sending = inspect.getsource(AIOKafkaConnection.send)
+    assert sending.index("request.prepare(self._versions)") < sending.index("self._writer.write(")
+    assert "await" not in sending[: sending.index("self._writer.write(")]
+    [names] = {
+        tuple(version.SCHEMA.names)[5:9] for version in (FetchRequest_v7, FetchRequest_v9, FetchRequest_v11)
+    }
+    assert names == ("session_id", "session_epoch", "topics", "forgotten_topics_data")
 
 
 async def test_aiokafka_the_connections_of_a_client_and_the_metadata_that_it_promises(

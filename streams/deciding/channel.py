@@ -62,8 +62,8 @@ class Channel(ABC):
             await self._deliver(downlink)
 
     @abstractmethod
-    async def run(self) -> None:
-        """Receive until cancelled."""
+    async def run(self, *, downlinks: bool = True) -> None:
+        """Receive until cancelled; replies alone where nobody takes downlinks."""
 
     @abstractmethod
     def reply(self, to: ReplyTo, reply: Reply) -> None:
@@ -81,7 +81,7 @@ class LocalChannel(Channel):
         super().__init__(node)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
+    async def run(self, *, downlinks: bool = True) -> None:
         await asyncio.Event().wait()
 
     def reply(self, to: ReplyTo, reply: Reply) -> None:
@@ -115,8 +115,8 @@ class LogChannel(Channel):
         """Set once messages for this boot are being read."""
         return self._ready
 
-    async def run(self) -> None:
-        places = [TopicPartition(REPLIES, self.slot), TopicPartition(DOWNLINKS, self.slot)]
+    async def run(self, *, downlinks: bool = True) -> None:
+        places = [TopicPartition(topic, self.slot) for topic in (REPLIES, DOWNLINKS)[: 1 + downlinks]]
         reader = self._log.reader()
         try:
             while True:

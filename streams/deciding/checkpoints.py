@@ -227,4 +227,4 @@ class Saver:
 
     async def _write(self, records: Sequence[Record]) -> None:
         async with self._one_at_a_time:
-            await append_all(self._log, *self._place, records)
+            await append_all(self._log, *self._place, records, patiently=True)

@@ -408,7 +408,7 @@ class Decider(Listener):
             return
         try:
             for start in range(0, len(due), 200):
-                await self._log.append(
+                await self._log.append_patiently(
                     *lane.places.commands, [_timer_record(told, now) for told in due[start : start + 200]]
                 )
         except LogUnavailableError as error:

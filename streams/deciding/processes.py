@@ -108,7 +108,9 @@ class Processes:
         out: dict[TopicPartition, list[Record]] = defaultdict(list)
         await self._commands(await self._counting(place, batch), out)
         if out:
-            await asyncio.gather(*(append_all(self._log, p.topic, p.partition, r) for p, r in out.items()))
+            await asyncio.gather(
+                *(append_all(self._log, *place, told, patiently=True) for place, told in out.items())
+            )
 
     async def _counting(self, place: TopicPartition, batch: Sequence[Fact]) -> Sequence[Fact]:
         """Those from which commands are to follow. What stands before our position was parked, and none of it was

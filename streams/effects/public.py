@@ -68,7 +68,7 @@ class PublicTopics:
 
     async def _append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         for chunk in chunks(records):
-            await self._log.append(PUBLIC[topic], partition, chunk)
+            await self._log.append_patiently(PUBLIC[topic], partition, chunk)
             self.counts[topic] += len(chunk)
 
 

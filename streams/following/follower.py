@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Area
 from projections.store.generations import Generation
+from streams.delays import Delays
 from streams.following.group import Group
 from streams.following.parking import Parked
 from streams.following.sink import MOST_WAITING, Forget, Handle, Keeper, Settled, Sink, Standing
 from streams.log import Listener, Log, Member, Position, TopicPartition
+from streams.log.topology import OBSERVED, readings_topic
 
 
 class Follower(Group):
-    """`run` until cancelled; the options are those of a `Sink` that has the group's name, and of a `Group`. The
-    attribute `generation` is that of the read models which the facts go into; a position that holds for another one
-    counts as its floor.
+    """`run` until cancelled; the options are those of a `Sink` that has the group's name, and of a `Group`; readings
+    may wait for `gather_readings` seconds under load. The attribute `generation` is that of the read models which the
+    facts go into; a position that holds for another one counts as its floor.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Follower(Group):
         commit_every: float = 1.0,
         behind: float = 0.0,
         gather: float = 0.05,
+        gather_readings: float = 0.05,
         forget: Forget | None = None,
         settled: Settled | None = None,
         keeper: Keeper | None = None,
@@ -58,6 +61,7 @@ class Follower(Group):
             most_waiting=most_waiting,
         )
         self.generation = Generation()
+        self._gather_readings = {readings_topic(area): gather_readings for area in OBSERVED}
         super().__init__(log, group, node, [self.sink], commit_every=commit_every, gather=gather, join=join)
 
     @property
@@ -71,8 +75,8 @@ class Follower(Group):
         return self.sink.failures
 
     @property
-    def delays(self) -> Sequence[float]:
-        """Of the newest facts, from the log to the end of their handling, in seconds."""
+    def delays(self) -> Delays:
+        """Of the newest facts, from the log to the end of their handling."""
         return self.sink.delays
 
     @property
@@ -89,6 +93,9 @@ class Follower(Group):
     def positions(self) -> Mapping[TopicPartition, int]:
         """The next offset of each partition held, everything before it handled."""
         return self.sink.positions
+
+    def gather(self, topic: str, least: float) -> float:
+        return self._gather_readings.get(topic, least)
 
     def _standings(self, place: TopicPartition, position: Position) -> dict[str, Standing]:
         offset, epoch = standing(position, place, self.generation)

@@ -101,7 +101,8 @@ class Readings:
         """Returns its offset once it is durable. Raises LogUnavailableError: whether it was taken is then unknown."""
         id = reading.originator_id
         value = Reading(aggregate=id, meta=meta, event=raw(reading))
-        [offset] = await self._log.append(TOPIC, partition_of(id), [record(id, value, meta.tenant)])
+        records = [record(id, value, meta.tenant)]
+        [offset] = await self._log.append_patiently(TOPIC, partition_of(id), records)
         return offset
 
     async def end(self, charge_point: str) -> int:

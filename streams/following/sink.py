@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ import msgspec
 
 from commands.base import Area
 from domain.aggregate import UnknownEventError
+from streams.delays import Delays
 from streams.following.backlog import Backlog
 from streams.following.behind import Behind
 from streams.following.facts import Fact, HaltError, TransientError, admitted
@@ -39,6 +40,8 @@ MOST_IN_ALL = 5_000
 """Records of all partitions of a sink that wait beside other sinks."""
 LEAST_SHARE = 50
 """Records of a partition that are read again at once, however many partitions are behind."""
+STEP_BEHIND = 0.25
+"""How far apart the moments are, in seconds, at which who comes after somebody else goes on."""
 TRIES = 3
 """How often the facts of one aggregate are handed over before it is parked."""
 PARKED_EVERY = 2.0
@@ -166,7 +169,7 @@ class Sink:
         self.lanes: dict[TopicPartition, Lane] = {}
         self.handled = 0
         self.failures = 0
-        self.delays: deque[float] = deque(maxlen=20_000)
+        self.delays = Delays()
         """Of the newest facts, from the log to the end of their handling, in seconds."""
 
     # -- what is seen of it --------------------------------------------------------------------------------------
@@ -389,13 +392,16 @@ class Sink:
         facts, halt = admitted(place, lane.fence, taken)
         if facts and self._wait_behind:
             age = (datetime.now(UTC) - facts[-1].written_at).total_seconds()
-            await asyncio.sleep(max(0.0, self._wait_behind - age))
+            if (wait := self._wait_behind - age) > 0:
+                # All partitions at the same moments: what they then read is read together.
+                at = asyncio.get_running_loop().time()
+                await asyncio.sleep(math.ceil((at + wait) / STEP_BEHIND) * STEP_BEHIND - at)
         await self._until_done(place, lane, facts)
         if halt is not None:
             raise halt
         self.handled += len(facts)
         now = datetime.now(UTC)
-        self.delays.extend((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
+        self.delays.note((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
         # Together: a fence that has seen more than the position would drop valid decisions after a restart.
         lane.at = Standing(taken[-1].offset + 1, lane.fence.epoch)
         self.moved.set()

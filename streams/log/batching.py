@@ -30,9 +30,12 @@ def portions(records: Iterable[Record], limit: int = MAX_APPEND_BYTES) -> Iterat
         yield portion
 
 
-async def append_all(log: Log, topic: str, partition: int, records: Iterable[Record]) -> Sequence[int]:
+async def append_all(
+    log: Log, topic: str, partition: int, records: Iterable[Record], *, patiently: bool = False
+) -> Sequence[int]:
     """Append in order, portion after portion: each is all or nothing, and none follows one that failed."""
+    append = log.append_patiently if patiently else log.append
     offsets: list[int] = []
     for portion in portions(records):
-        offsets.extend(await log.append(topic, partition, portion))
+        offsets.extend(await append(topic, partition, portion))
     return offsets

@@ -172,6 +172,10 @@ class Listener(ABC):
         """From where on a partition is read that was gained with this position: an offset that its note may say."""
         return position.offset
 
+    def gather(self, topic: str, least: float) -> float:
+        """Seconds that records of this topic may wait under load; `least` is what the member was made with."""
+        return least
+
     @abstractmethod
     async def lost(self, places: frozenset[TopicPartition]) -> None:
         """These are no longer ours: stop work on them. A last `commit` works here, at most for some seconds;
@@ -218,6 +222,11 @@ class Log(ABC):
         appended in the order in which they were made. LogError when it is over
         MAX_APPEND_BYTES, or a record for a compacted topic has no key.
         """
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        """`append` without haste: up to 20 ms later, so that those of all partitions go together, and along with
+        any `append` before that. After a quiet moment it goes at once."""
+        return await self.append(topic, partition, records)
 
     @abstractmethod
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:

@@ -46,6 +46,7 @@ from streams.log import TopicPartition
 from streams.log.envelope import all_events
 from streams.log.topology import PREFIX
 from streams.projecting.blocks import BlockWriter, Spot
+from streams.projecting.joined_reads import JoinedReads
 from streams.projecting.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,7 @@ class Projector:
         reread_every: float = REREAD_SECONDS,
         sweeping: bool = False,
     ) -> None:
-        self._store = store
-        self._writer = StoreWriter(store, gather=GATHER_SECONDS)
+        self._hold(store)
         self._events = events
         self._views: dict[str, list[View]] = {}
         for view in views:
@@ -127,12 +127,17 @@ class Projector:
 
     def use(self, store: ReadStore) -> None:
         """Project into this store from now on, of which nothing is known yet."""
-        self._store = store
-        self._writer = StoreWriter(store, gather=GATHER_SECONDS)
+        self._hold(store)
         self.kept.use(store)
         self._caches.clear()
         self._parked = frozenset()
         self._letters_at = -math.inf
+
+    def _hold(self, store: ReadStore) -> None:
+        self._store = store
+        self._writer = StoreWriter(store, gather=GATHER_SECONDS)
+        self._documents = JoinedReads(store.get_many)
+        self._versions = JoinedReads(store.versions)
 
     async def handle(self, place: TopicPartition, facts: Sequence[Fact]) -> None:
         """Project one batch; raises TransientError while the store is away, and nothing has been lost then."""
@@ -269,13 +274,13 @@ class Projector:
         self, place: tuple[str, str], newest: Mapping[str, int], cache: OrderedDict[Key, Held]
     ) -> set[str]:
         """The documents that are there without the newest event; the others need no reading, whatever they hold."""
-        stored = await self._store.versions(*place, newest)
+        stored = await self._versions.get(place, newest)
         for id in newest:
             cache[(*place, id)] = (stored.get(id, 0), None)
-        return {id for id, version in stored.items() if version < newest[id]}
+        return {id for id, version in newest.items() if 0 < stored.get(id, 0) < version}
 
     async def _read(self, place: tuple[str, str], ids: Iterable[str], cache: OrderedDict[Key, Held]) -> None:
-        found = await self._store.get_many(*place, ids)
+        found = await self._documents.get(place, ids)
         for id in ids:
             document = found.get(id)
             version = document.get("version") if document else None

@@ -35,6 +35,7 @@ from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import FRAMES, PARTITIONS, partition_of, topics
 from streams.projecting.blocks import WRITE_SECONDS
 from streams.projecting.frames import FrameProjector
+from tests.streams.harness import InHaste
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -248,7 +249,7 @@ async def test_frames_go_together_and_in_order(vault: Vault, tmp_path: Path) -> 
     await log.close()
 
 
-class Counting(SqliteLog):
+class Counting(InHaste, SqliteLog):
     """Counts appends; `away` refuses them."""
 
     appends = 0
@@ -315,7 +316,7 @@ async def test_a_frame_on_which_the_recorder_raises_costs_itself_only(
 async def test_a_log_that_raises_what_nobody_foresaw_drops_its_frames_and_the_next_ones_are_recorded(
     vault: Vault, tmp_path: Path
 ) -> None:
-    class Odd(SqliteLog):
+    class Odd(InHaste, SqliteLog):
         odd = True
 
         async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
@@ -441,7 +442,7 @@ async def test_frames_that_wait_have_a_bound_in_bytes(log: Log, vault: Vault) ->
 async def test_an_end_in_the_middle_of_an_append_loses_and_doubles_nothing(
     vault: Vault, tmp_path: Path
 ) -> None:
-    class Slow(SqliteLog):
+    class Slow(InHaste, SqliteLog):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
             self.begun, self.go_on = asyncio.Event(), asyncio.Event()

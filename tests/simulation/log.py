@@ -1,8 +1,9 @@
 """The log's port over the simulated broker: one adapter for each process.
 
-It keeps the promises of `streams.log` as the Kafka adapter does: one batch at a time for each partition, everybody
-who waits behind a batch that failed fails with it, an append gives up after five seconds with an unknown outcome, and
-what was given up may still arrive. `tests/streams/log_contract.py` holds it to the port.
+It keeps the promises of `streams.log` as the Kafka adapter does: departures for all partitions together, one batch at
+a time for each partition, everybody who waits behind a batch that failed fails with it, an append gives up after five
+seconds with an unknown outcome, and what was given up may still arrive. `tests/streams/log_contract.py` holds it to
+the port.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from streams.log import (
     TopologyMismatchError,
     append_size,
 )
+from streams.log.departures import Departures
 from tests.simulation.broker import Broker
 from tests.simulation.loop import Handle, Node
 from tests.simulation.network import Fate
@@ -73,6 +75,7 @@ class SimLog(Log):
         self.node = node
         self.timeout = timeout
         self._pumps: dict[TopicPartition, _Pump] = {}
+        self._departures = Departures(self._depart)
         self._open = False
         self._owned: dict[Cursor | SimMember, None] = {}
 
@@ -114,6 +117,14 @@ class SimLog(Log):
     # -- appending ---------------------------------------------------------------------------------------------
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._wait(topic, partition, records, self._departures.soon)
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._wait(topic, partition, records, self._departures.patiently)
+
+    async def _wait(
+        self, topic: str, partition: int, records: Sequence[Record], depart: Callable[[], None]
+    ) -> Sequence[int]:
         self.check_open()
         place = self._known(TopicPartition(topic, partition))
         if self.broker.specs[topic].compacted and any(record.key is None for record in records):
@@ -127,15 +138,15 @@ class SimLog(Log):
             pump = self._pumps[place] = _Pump()
         pump.waiting.append(item)
         trap = self.node.trap
-        if trap is not None and trap(_kind(topic)):
-            self.loop.call_soon(self._go_on, place, pump)
-        else:
-            self._go_on(place, pump)
+        if trap is not None:
+            trap(_kind(topic))
+        depart()
         return await item.done
 
-    def _go_on(self, place: TopicPartition, pump: _Pump) -> None:
-        if not pump.sent:
-            self._send(place, pump)
+    def _depart(self) -> None:
+        for place, pump in self._pumps.items():
+            if pump.waiting and not pump.sent:
+                self._send(place, pump)
 
     def _send(self, place: TopicPartition, pump: _Pump) -> None:
         batch: list[_Append] = []

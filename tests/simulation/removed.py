@@ -514,7 +514,7 @@ def positions_of_processes_move_first() -> list[Patch]:
         async def send() -> None:
             for target, records in out.items():
                 with contextlib.suppress(LogUnavailableError):
-                    await append_all(self._log, target.topic, target.partition, records)
+                    await append_all(self._log, target.topic, target.partition, records, patiently=True)
 
         asyncio.create_task(send())  # noqa: RUF006
 
@@ -525,7 +525,7 @@ def public_records_are_not_waited_for() -> list[Patch]:
     async def append(self: Any, topic: str, number: int, records: Any) -> None:
         async def send() -> None:
             with contextlib.suppress(LogUnavailableError):
-                await self._log.append(PUBLIC[topic], number, records)
+                await self._log.append_patiently(PUBLIC[topic], number, records)
 
         asyncio.create_task(send())  # noqa: RUF006
 

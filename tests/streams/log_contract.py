@@ -128,6 +128,17 @@ class LogContract:
         found = await read_place(log, TopicPartition(topic, 0), 100)
         assert [record.value for record in found] == [b"%d" % n for n in range(100)]
 
+    async def test_appends_with_and_without_haste_keep_their_order(self, log: Log, topic: str) -> None:
+        ways = [log.append_patiently, log.append, log.append_patiently, log.append_patiently, log.append]
+        appends = [
+            asyncio.ensure_future(way(topic, 0, [Record(b"k", str(number).encode())]))
+            for number, way in enumerate(ways)
+        ]
+        offsets = await asyncio.gather(*appends)
+        assert [offset for [offset] in offsets] == list(range(5))
+        stored = await read_place(log, TopicPartition(topic, 0), 5)
+        assert [one.value for one in stored] == [b"0", b"1", b"2", b"3", b"4"]
+
     async def test_a_record_of_300_kilobytes_passes(self, log: Log, topic: str) -> None:
         value = bytes(range(256)) * 1200
         await log.append(topic, 0, [Record(b"big", value), Record(b"big", value)])

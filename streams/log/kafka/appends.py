@@ -1,7 +1,9 @@
-"""Appending to Kafka: for each partition all that waits becomes one record batch, one batch at a time.
+"""Appending to Kafka: for each partition all that waits becomes one record batch, one batch at a time, and those of
+all partitions go in one request.
 
-What enters: records by partition. What leaves: offsets that all in-sync replicas acknowledged, or LogUnavailableError
-within the log's timeout, whose outcome is unknown. What it never does: append again for a caller who was told so.
+What enters: records by partition, some of them in haste. What leaves: offsets that all in-sync replicas acknowledged,
+or LogUnavailableError within the log's timeout, whose outcome is unknown. What it never does: append again for a
+caller who was told so.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Protocol
 import aiokafka
 
 from streams.log import MAX_APPEND_BYTES, LogUnavailableError, Record, TopicPartition, append_size
+from streams.log.departures import Departures
 from streams.log.kafka.clients import describe
 from streams.log.kafka.private import Client
 
@@ -48,20 +51,30 @@ class Appender:
     def __init__(self, log: Broker) -> None:
         self._log = log
         self._waiting: defaultdict[TopicPartition, deque[_Append]] = defaultdict(deque)
+        self._departures = Departures(self._depart)
         self._pumps: dict[TopicPartition, asyncio.Task[None]] = {}
         self._starting: asyncio.Task[aiokafka.AIOKafkaProducer] | None = None
         self._producer: aiokafka.AIOKafkaProducer | None = None
 
-    async def append(self, place: TopicPartition, records: Sequence[Record]) -> Sequence[int]:
+    async def append(
+        self, place: TopicPartition, records: Sequence[Record], *, patiently: bool = False
+    ) -> Sequence[int]:
         size = append_size(records)
         loop = asyncio.get_running_loop()
         item = _Append(records, size, time.time_ns() // 1_000_000, loop.create_future())
         self._waiting[place].append(item)
-        if place not in self._pumps:
-            self._pumps[place] = asyncio.create_task(self._pump(place), name=f"kafka-append-{place.topic}")
+        if patiently:
+            self._departures.patiently()
+        else:
+            self._departures.soon()
         return await item.done
 
+    def _depart(self) -> None:
+        for place in self._waiting.keys() - self._pumps.keys():
+            self._pumps[place] = asyncio.create_task(self._pump(place), name=f"kafka-append-{place.topic}")
+
     async def close(self) -> None:
+        self._departures.now()
         if self._pumps:
             await asyncio.wait(list(self._pumps.values()))
         if self._starting is not None:

@@ -21,8 +21,8 @@ from streams.log.kafka.private import Client, close_forgotten, cut, give_up_mess
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
-FETCH_WAIT_MS = 500
-"""How long the broker holds a fetch for which it has nothing."""
+FETCH_WAIT_SHARE = 0.25
+"""Of the log's timeout: how long the broker holds a fetch for which it has nothing."""
 
 C = TypeVar("C", bound=Client)
 
@@ -87,7 +87,7 @@ class Clients:
                 bootstrap_servers=self._bootstrap,
                 enable_auto_commit=False,
                 fetch_min_bytes=1,
-                fetch_max_wait_ms=FETCH_WAIT_MS,
+                fetch_max_wait_ms=int(self._timeout * 1000 * FETCH_WAIT_SHARE),
                 max_partition_fetch_bytes=2 * 1024 * 1024,
                 consumer_timeout_ms=1000,
                 **{

@@ -81,6 +81,8 @@ class KafkaLog(Log):
         """Of the topics that were compared last."""
         self._partitions: dict[str, int] = {}
         self._compacted: set[str] = set()
+        self._coordinators: dict[str, int] = {}
+        """Who keeps the positions of a group; asked again where it has failed."""
         self._open = False
         self._away_since: float | None = None
         self._closers: dict[object, Closable] = {}
@@ -170,6 +172,14 @@ class KafkaLog(Log):
         return found
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._append(topic, partition, records, patiently=False)
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        return await self._append(topic, partition, records, patiently=True)
+
+    async def _append(
+        self, topic: str, partition: int, records: Sequence[Record], *, patiently: bool
+    ) -> Sequence[int]:
         self.check_open()
         if not 0 <= partition < await self.partitions(topic):
             raise TopologyMismatchError(
@@ -179,7 +189,7 @@ class KafkaLog(Log):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         if not records:
             return ()
-        return await self._appender.append(TopicPartition(topic, partition), records)
+        return await self._appender.append(TopicPartition(topic, partition), records, patiently=patiently)
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return await self._offsets_of(places, lambda asked: self._offsets.beginning_offsets(asked))
@@ -196,7 +206,11 @@ class KafkaLog(Log):
         asked = [aiokafka.TopicPartition(*place) for place in places]
 
         async def attempt() -> dict[TopicPartition, Position]:
-            found = await self._admin.list_consumer_group_offsets(group, partitions=asked)
+            coordinator = self._coordinators.pop(group, None)
+            if coordinator is None:
+                coordinator = await self._admin.find_coordinator(group)
+            found = await self._admin.list_consumer_group_offsets(group, coordinator, asked)
+            self._coordinators[group] = coordinator
             if any(place not in found for place in asked):
                 # A coordinator that still loads its groups answers with no partitions at all.
                 raise for_code(14)()

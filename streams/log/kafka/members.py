@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from streams.log import Listener, LogUnavailableError, Member, Position, TopicPartition
 from streams.log.kafka.clients import describe, end_of
-from streams.log.kafka.private import tasks_behind
+from streams.log.kafka.private import rest, tasks_behind
 from streams.log.kafka.reading import Batch, Broker, Topics
 
 RETRY_SECONDS = 0.1
@@ -60,7 +60,7 @@ class KafkaMember(Member):
         self._names = list(topics)
         self._node = node
         self._listener = listener
-        self._topics = Topics(broker, gather)
+        self._topics = Topics(broker, lambda topic: listener.gather(topic, gather))
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._hearing: asyncio.Task[None] | None = None
         self._held: set[TopicPartition] = set()
@@ -182,6 +182,7 @@ class KafkaMember(Member):
             self._broker.end(consumer)
             raise LogUnavailableError(f"member {self._node} of group {self._group} is closed")
         self._consumer = consumer
+        rest(consumer)
         # After the start: a start with topics waits for the group without bound.
         consumer.subscribe(topics=self._names, listener=_Rebalance(self))
         self._hearing = asyncio.create_task(_hear(consumer))

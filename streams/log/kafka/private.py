@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -12,8 +13,12 @@ import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.subscription_state import Assignment
 
+from streams.log.kafka.sessions import Session, SessionFetch
+
+LOOK_SECONDS = 2.0
+
 Client: TypeAlias = aiokafka.AIOKafkaConsumer | aiokafka.AIOKafkaProducer | AIOKafkaAdminClient
-_Plan: TypeAlias = tuple[list[object], dict[object, object], float, bool, list[object]]
+_Plan: TypeAlias = tuple[list[tuple[int, SessionFetch]], dict[object, object], float, bool, list[object]]
 
 
 def network(client: Client) -> aiokafka.AIOKafkaClient:
@@ -21,10 +26,12 @@ def network(client: Client) -> aiokafka.AIOKafkaClient:
     return client.client if isinstance(client, aiokafka.AIOKafkaProducer) else client._client
 
 
-def keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
-    """Let no fetch begin sooner than `seconds` after the one before; meanwhile there is nothing to do."""
-    fetcher = consumer._fetcher
-    plan = fetcher._get_actions_per_node
+def spare_fetches(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
+    """Let no fetch begin sooner than `seconds` after the one before, and each name only what has changed."""
+    rest(consumer)
+    fetcher, client = consumer._fetcher, consumer._client
+    plan, send = fetcher._get_actions_per_node, client.send
+    sessions: defaultdict[int, Session] = defaultdict(Session)
     last = 0.0
 
     def spaced(assignment: Assignment) -> _Plan:
@@ -32,12 +39,29 @@ def keep_distance(consumer: aiokafka.AIOKafkaConsumer, seconds: float) -> None:
         wait = last + seconds - time.monotonic()
         if wait > 0:
             return [], {}, wait, False, []
-        planned: _Plan = plan(assignment)
-        if planned[0]:
+        requests, *others = plan(assignment)
+        if requests:
             last = time.monotonic()
-        return planned
+        return [(node, SessionFetch(whole, sessions[node])) for node, whole in requests], *others
+
+    async def noted(node: int, request: object, **options: object) -> object:
+        if not isinstance(request, SessionFetch):
+            return await send(node, request, **options)
+        try:
+            response = await send(node, request, **options)
+        except BaseException:
+            request.session.begin_anew()
+            raise
+        request.session.answered(response)
+        return response
 
     fetcher._get_actions_per_node = spaced
+    client.send = noted
+
+
+def rest(consumer: aiokafka.AIOKafkaConsumer) -> None:
+    """Let its fetcher look for work once in `LOOK_SECONDS` where nothing wakes it, not five times a second."""
+    consumer._fetcher._fetcher_timeout = LOOK_SECONDS
 
 
 def tasks_behind(consumer: aiokafka.AIOKafkaConsumer) -> Sequence[asyncio.Task[None]]:

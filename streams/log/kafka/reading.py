@@ -6,10 +6,10 @@ work, `poll` raises it once, and the next one reads on, with a new consumer, fro
 Where a position is not in the log, reading goes on at the nearest that is: at the first record that retention has
 left, or at the end of a log that has lost its tail, never again at the beginning of all.
 
-A fetch of aiokafka names every partition of its consumer, in the request and in the answer, and costs the same for
-one record as for hundreds. So quiet topics have consumers of their own beside the busy one, and the next fetch begins
-`gather` seconds after the one before at the soonest: at rest a record is told as soon as it is there, under load many
-come together.
+A fetch costs the same for one record as for hundreds, and its broker looks at each partition of its consumer. So
+quiet topics have consumers of their own beside the busy one, and the next fetch begins `gather` seconds after the one
+before at the soonest: at rest a record is told as soon as it is there, under load many come together. Another
+assignment is another consumer: a fetch that the broker holds would be in the way of the next one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.log import LogShortenedError, LogUnavailableError, Position, Reader, Stored, TopicPartition
 from streams.log.kafka.clients import describe, end_of
-from streams.log.kafka.private import Client, keep_distance, tasks_behind
+from streams.log.kafka.private import Client, spare_fetches, tasks_behind
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +79,14 @@ class _Topic:
         self._taken = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
         self._closed = False
-        keep_distance(consumer, max(gather, LEAST_GATHER))
+        self.begun = False
+        spare_fetches(consumer, max(gather, LEAST_GATHER))
         for task in tasks_behind(consumer):
             task.add_done_callback(self._fail)
 
     def read(self, positions: Mapping[TopicPartition, int]) -> None:
-        """From these positions on; nothing that was fetched before comes out any more."""
-        self.drop()
+        """From these positions on; only once."""
+        self.begun = True
         self.positions = dict(positions)
         self._consumer.assign([aiokafka.TopicPartition(*place) for place in positions])
         for place, offset in positions.items():
@@ -164,7 +165,8 @@ class _Topic:
 class Topics:
     """Reads partitions of several topics, each topic through a consumer of its own."""
 
-    def __init__(self, broker: Broker, gather: float) -> None:
+    def __init__(self, broker: Broker, gather: Callable[[str], float]) -> None:
+        """`gather` says for a topic how many seconds its records may wait under load."""
         self._broker = broker
         self._gather = gather
         self._topics: dict[str, _Topic] = {}
@@ -184,10 +186,13 @@ class Topics:
         wanted: dict[str, dict[TopicPartition, int]] = {}
         for place, offset in positions.items():
             wanted.setdefault(place.topic, {})[place] = offset
-        for name, topic in list(self._topics.items()):
-            if name not in wanted or topic.failure is not None:
-                del self._topics[name]
-                await asyncio.wait([topic.end()])
+        done = [
+            name
+            for name, topic in self._topics.items()
+            if topic.begun or name not in wanted or topic.failure is not None
+        ]
+        if done:
+            await asyncio.wait([self._topics.pop(name).end() for name in done])
         missing = [name for name in wanted if name not in self._topics]
         # Each keeps its consumer by itself: who is cancelled here never sees what they return.
         opened = await asyncio.gather(*(self._open(name) for name in missing), return_exceptions=True)
@@ -253,7 +258,7 @@ class Topics:
         if self._closed:
             raise LogUnavailableError("this reader is closed")
         if name not in self._topics:
-            self._topics[name] = _Topic(self._broker, consumer, self._gather, self._wake)
+            self._topics[name] = _Topic(self._broker, consumer, self._gather(name), self._wake)
 
     def _give_up_failed(self) -> None:
         """Keep from where on to read what has failed; raises its failure."""
@@ -308,7 +313,7 @@ class KafkaReader(Reader):
 
     def __init__(self, broker: Broker, gather: float) -> None:
         self._broker = broker
-        self._topics = Topics(broker, gather)
+        self._topics = Topics(broker, lambda _: gather)
         self._closed = False
 
     async def assign(self, positions: Mapping[TopicPartition, int]) -> None:

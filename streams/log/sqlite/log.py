@@ -54,6 +54,7 @@ from streams.log import (
     TopologyMismatchError,
     append_size,
 )
+from streams.log.departures import Departures
 from streams.log.sqlite.reading import Cursor, Group, SqliteMember, SqliteReader, Tail, TailedLog
 from streams.log.sqlite.rows import Held, Rows, Span, Written, make_tables
 
@@ -96,6 +97,8 @@ class SqliteLog(TailedLog):
         self._timeout = timeout
         self._sweep_seconds = sweep_seconds
         self._work: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
+        self._patient: list[_Append] = []
+        self._departures = Departures(self._depart, haste=0.0)
         self._rows = Rows(path)
         self._tally = Tally(path)
         self._topics: dict[str, Held] = {}
@@ -129,6 +132,7 @@ class SqliteLog(TailedLog):
         if not self._open:
             return
         self._open = False
+        self._depart()
         self._work.put(None)
         await self._stopped.wait()
         self._thread.join()
@@ -239,6 +243,29 @@ class SqliteLog(TailedLog):
         await self._do(write, know)
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        item = self._item(topic, partition, records)
+        if item is None:
+            return ()
+        if self._patient:
+            self._departures.now()
+        self._work.put(item)
+        return await item.done
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        item = self._item(topic, partition, records)
+        if item is None:
+            return ()
+        self._patient.append(item)
+        self._departures.patiently()
+        return await item.done
+
+    def _depart(self) -> None:
+        for item in self._patient:
+            self._work.put(item)
+        self._patient.clear()
+
+    def _item(self, topic: str, partition: int, records: Sequence[Record]) -> _Append | None:
+        """What is to be written; None where it is nothing."""
         known = self._topics.get(topic)
         if known is None or not 0 <= partition < known.spec.partitions:
             raise TopologyMismatchError(f"the log {self._path} has no partition {partition} of topic {topic}")
@@ -246,11 +273,9 @@ class SqliteLog(TailedLog):
             raise LogError(f"a record for the compacted topic {topic} needs a key")
         append_size(records)
         if not records:
-            return ()
+            return None
         self.check_open()
-        done: asyncio.Future[Sequence[int]] = self._loop.create_future()
-        self._work.put(_Append(known, partition, records, done))
-        return await done
+        return _Append(known, partition, records, self._loop.create_future())
 
     async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         asked = [(place, self._topic(place), self._tails[place].end) for place in places]

@@ -46,6 +46,7 @@ from tests.projections.facts import (
     status,
     used,
 )
+from tests.streams.harness import InHaste
 
 POINTS = 25
 
@@ -80,7 +81,7 @@ class Store(SqliteReadStore):
         return await super().get_many(db, collection, wanted)
 
 
-class Log(SqliteLog):
+class Log(InHaste, SqliteLog):
     """Counts appends."""
 
     def __init__(self, path: Path) -> None:

@@ -16,7 +16,7 @@ class MemoryLog:
         self.now_ms = 0
         self.reads = 0
 
-    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         place = TopicPartition(topic, partition)
         held = self.records.setdefault(place, [])
         offsets = []

@@ -29,6 +29,7 @@ from tests.streams.harness import (
     AREA_TOPICS,
     CHARGE_POINT,
     FlakyLog,
+    InHaste,
     Node,
     agree,
     claims,
@@ -169,7 +170,7 @@ async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_deci
     assert {(result(reply), reply.version) for reply in replies} == {(4, 4)}
 
 
-class SlowStates(SqliteLog):
+class SlowStates(InHaste, SqliteLog):
     """States are appended once `open` is set."""
 
     def __init__(self, path: Path) -> None:

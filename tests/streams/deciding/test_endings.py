@@ -397,12 +397,12 @@ class _Refusing:
         self._log = log
         self._taken = taken
 
-    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         if any(b'"gone"' in (one.value or b"") for one in records):
             self._taken -= 1
             if self._taken < 0:
                 raise LogUnavailableError("it is away")
-        return await self._log.append(topic, partition, records)
+        return await self._log.append_patiently(topic, partition, records)
 
 
 async def test_a_mark_of_a_decider_that_had_lost_the_partition_is_not_believed(log: SqliteLog) -> None:

@@ -27,6 +27,7 @@ from tests.projections.facts import (
     withheld,
     write,
 )
+from tests.streams.harness import InHaste
 
 KEY = f"session|{SESSION}"
 
@@ -114,7 +115,7 @@ async def test_after_a_restart_it_goes_on_where_it_was(log: SqliteLog) -> None:
     assert types(found) == ["session.started.v1", "session.ended.v1"]
 
 
-class Refusing(SqliteLog):
+class Refusing(InHaste, SqliteLog):
     """Takes no append that holds a record of the session s-bad, as where one is too large for any."""
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
@@ -142,7 +143,7 @@ async def test_an_event_that_cannot_be_told_parks_its_aggregate_and_the_others_a
     assert types(found) == ["session.started.v1", "session.ended.v1"]
 
 
-class Silent(SqliteLog):
+class Silent(InHaste, SqliteLog):
     """Appends, and then says that it does not know whether it did: once."""
 
     silent = True

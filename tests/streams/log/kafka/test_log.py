@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import aiokafka
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.produce import ProduceRequest, ProduceRequest_v7
 
 from streams.log import (
     LogShortenedError,
@@ -87,6 +89,35 @@ async def test_topics_are_made_compacted_or_kept_for_ever_as_wanted_and_verified
         await log.ensure([TopicSpec(state, 2)])
     with pytest.raises(TopologyMismatchError, match=rf"{frames}.*retention\.ms=60000.*needs -1"):
         await log.ensure([TopicSpec(frames, 2)])
+
+
+async def test_what_waits_for_many_partitions_and_topics_goes_in_one_request(
+    log: KafkaLog, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = [unique("one"), unique("two")]
+    await log.ensure([TopicSpec(topic, 24) for topic in topics])
+    for topic in topics:  # until all of them have their leaders
+        await asyncio.gather(*(log.append(topic, number, [Record(b"k", b"")]) for number in range(24)))
+    requests: list[ProduceRequest] = []
+    send = AIOKafkaConnection.send
+
+    def counted(self: AIOKafkaConnection, request: object, expect_response: bool = True) -> object:
+        if isinstance(request, ProduceRequest):
+            requests.append(request)
+        return send(self, request, expect_response)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", counted)
+    await asyncio.gather(
+        *(
+            log.append_patiently(topic, number, [Record(b"k", b"%d" % count)])
+            for count in range(3)
+            for topic in topics
+            for number in range(24)
+        )
+    )
+    named = [topic for request in requests for topic in request.build(ProduceRequest_v7).topics]
+    assert {topic: len(partitions) for topic, partitions in named} == dict.fromkeys(topics, 24)
+    assert len(requests) == 1
 
 
 async def test_a_member_started_again_under_its_node_name_gets_its_partitions_at_once(

@@ -12,6 +12,7 @@ import pytest
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
 from streams.log import LogShortenedError, LogUnavailableError, Position, TopicPartition
+from streams.log.kafka import reading as kafka_reading
 from streams.log.kafka.reading import KafkaReader
 
 PLACE = TopicPartition("t", 0)
@@ -19,6 +20,8 @@ OTHER = TopicPartition("u", 0)
 
 
 class Fetcher:
+    _fetcher_timeout = 0.2
+
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._fetch_task = task
 
@@ -31,6 +34,8 @@ class Holder:
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._sync_task = self._reset_committed_task = task
+
+    async def send(self, node: int, request: object) -> None: ...
 
 
 class Consumer:
@@ -268,3 +273,23 @@ async def test_a_position_that_is_not_in_the_log_becomes_the_nearest_that_is(
     assert ("has lost its tail" in caplog.text) == (at > 5)
     assert heard.failures == []
     await reader.close()
+
+
+async def test_each_topic_of_a_member_is_read_at_the_distance_that_its_listener_says(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances: list[float] = []
+    monkeypatch.setattr(kafka_reading, "spare_fetches", lambda _, seconds: distances.append(seconds))
+    topics = kafka_reading.Topics(kafka, {"t": 0.025, "u": 0.5, "v": 0.0}.__getitem__)
+    await topics.read(dict.fromkeys((PLACE, OTHER, TopicPartition("v", 0)), 0))
+    assert distances == [0.025, 0.5, kafka_reading.LEAST_GATHER]
+    await topics.close()
+
+
+async def test_another_assignment_is_read_by_other_consumers(kafka: FakeKafka, reader: KafkaReader) -> None:
+    await reader.assign({PLACE: 3, OTHER: 4})
+    assert len(kafka.made) == 3
+    assert kafka.ended == kafka.made[:1]
+    heard = Heard(reader)
+    await heard.until(values=3)
+    assert sorted(heard.values) == [("t", 3), ("t", 4), ("u", 4)]
