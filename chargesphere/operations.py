@@ -39,6 +39,7 @@ AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
     "session": Area.SESSION,
     "token": Area.TOKEN,
+    "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,
     "delivery": Area.DELIVERY,
 }

@@ -21,9 +21,11 @@ from websockets.typing import Subprotocol
 from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
 from commands.knocking import ROUTES as KNOCKING
+from commands.tag import ROUTES as TAG
 from domain.aggregate import Aggregate, Event
 from domain.charge_point import CallConcluded, ChargePoint, ReadingTaken
 from domain.charge_point.passwords import hash_password
+from domain.tag import Tag
 from domain.values import (
     Authorization,
     Carried,
@@ -51,7 +53,7 @@ from streams.channel import LocalChannel
 from streams.envelope import Reply, encode
 from streams.log import LogUnavailable
 
-DECIDED = {**ROUTES, **KNOCKING}
+DECIDED = {**ROUTES, **KNOCKING, **TAG}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SITE = Site(id="LOC1", country="DEU")
 TYPE2 = Connector(
@@ -89,6 +91,7 @@ class FakeBus:
         self.stuck: list[tuple[Command, Meta]] = []
         """Commands of the kind `late`: given up by who asked, and still on their way."""
         self.aggregates: dict[str, ChargePoint] = {}
+        self.tags: dict[str, Tag] = {}
         self.log: list[Event] = []
         self.told: list[Command] = []
         self.metas: list[Meta] = []
@@ -114,6 +117,8 @@ class FakeBus:
         route = DECIDED[type(command)]
         if route.aggregate is ChargePoint:
             aggregate: Aggregate[Any] = self.of(command.aggregate_id)
+        elif route.aggregate is Tag:
+            aggregate = self.tags.setdefault(command.aggregate_id, Tag.blank(command.aggregate_id))
         else:
             aggregate = route.aggregate.blank(command.aggregate_id)
         outcome = route.handler(aggregate, command, meta)
