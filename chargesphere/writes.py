@@ -19,6 +19,7 @@ from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.kafka_log import KafkaLog
 from streams.log import Log, LogUnavailable, Record
+from streams.sqlite_beside import SqliteLogBeside
 from streams.sqlite_log import SqliteLog
 from streams.topology import REPLIES
 
@@ -87,6 +88,10 @@ class _NotedStore(ReadStore):
 
 class EmbeddedLog(_NotedLog, SqliteLog):
     """The log in the data folder."""
+
+
+class LogBeside(_NotedLog, SqliteLogBeside):
+    """The log in the data folder, read beside the process that holds it."""
 
 
 class SharedLog(_NotedLog, KafkaLog):
