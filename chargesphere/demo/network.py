@@ -188,7 +188,9 @@ class Network:
 
     def _greet(self, places: Sequence[Place]) -> None:
         say = self._say
-        say(f"dashboard and API   {self._api.url}/  {self._api.url}/docs  {self._api.url}/api/v1")
+        for tenant in self.devices:
+            say(f"dashboard of {tenant:<6} {self._api.url}/#tenant={tenant}&token={self._token()}")
+        say(f"API                 {self._api.url}/docs  {self._api.url}/api/v1")
         say(f"platform admin      {self._token()}")
         for number, place in enumerate(places):
             url = self._ocpp_urls[number % len(self._ocpp_urls)].rstrip("/")
