@@ -41,6 +41,11 @@ class Socket(asyncio.Protocol):
         """One text frame; nothing where the socket is closed."""
         self._send(TEXT, text)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other side has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self) -> None:
         """Say farewell and close."""
         self._send(CLOSE, b"\x03\xe8")
