@@ -29,6 +29,19 @@ from chargesphere.demo.api_client import ApiClient
 
 LEAST_MS: Final = 200.0
 FACTOR: Final = 2.0
+EVSE: Final[dict[str, Any]] = {
+    "uid": "E1",
+    "connectors": [
+        {
+            "id": "1",
+            "standard": "IEC_62196_T2",
+            "format": "SOCKET",
+            "power_type": "AC_3_PHASE",
+            "max_voltage": 230,
+            "max_amperage": 32,
+        }
+    ],
+}
 AROUND: Final = 2.0
 """Seconds for which a flood goes on before and after what is measured."""
 
@@ -95,7 +108,7 @@ async def _admit_the_foe(backend: Backend) -> None:
     api = ApiClient(backend.api_url, backend.token)
     try:
         await api.ask("POST", "/tenants", {"id": FOE, "name": "Foe", "configuration": configuration})
-        place = {"location": body["configuration"]["default_location"]}
+        place = {"location": body["configuration"]["default_location"], "evses": [EVSE]}
         for number in range(GUESSED):
             await api.ask("POST", "/chargepoints", {"id": f"LOCKED-{number}", **place}, tenant=TENANT)
     finally:
