@@ -111,7 +111,7 @@ class Socket(asyncio.Protocol):
         return False
 
     def _send(self, kind: int, body: bytes) -> None:
-        if self._transport is None or self.closed:
+        if self._transport is None or self.closed or self._transport.is_closing():
             return
         size = len(body)
         if size < 126:
