@@ -27,4 +27,5 @@ WORKDIR /var/lib/chargesphere
 VOLUME /var/lib/chargesphere
 EXPOSE 8080 9000
 ENTRYPOINT ["chargesphere"]
-CMD ["serve", "--host", "0.0.0.0", "--data", "/var/lib/chargesphere"]
+# In its folder `data`, where every command looks for it.
+CMD ["serve", "--host", "0.0.0.0"]

@@ -5,33 +5,15 @@ The page holds no data of its own. Its policy lets it load nothing and call nobo
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Response
 
+from api.page import policy_of
+
 PAGE: Final = (Path(__file__).parent / "dashboard.html").read_text(encoding="utf-8")
-
-
-def _hashes(tag: str) -> str:
-    """What the policy allows of this page's own scripts or styles."""
-    texts = re.findall(rf"<{tag}>(.*?)</{tag}>", PAGE, re.DOTALL)
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
-    return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; connect-src 'self'; script-src {_hashes('script')}; style-src {_hashes('style')}; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
+HEADERS: Final = policy_of(PAGE)
 
 
 def dashboard_router() -> APIRouter:

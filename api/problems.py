@@ -2,17 +2,20 @@
 
 `ProblemError` is raised by the routes; `ProblemRoute` turns it, refused input and neighbours that are away into
 answers, so that the doors beside this one keep their own form. One table says which HTTP status a refusal has.
+Every answer bears the id of its request, the caller's own where it sent one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -30,6 +33,7 @@ from streams.log.envelope import Reply
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+REQUEST_ID: Final = "X-Request-ID"
 LARGEST_BODY: Final = 1_000_000
 RETRY_AFTER: Final = 5
 """Seconds after which it is worth trying again while a neighbour is away."""
@@ -121,21 +125,46 @@ def refused(reply: Reply) -> ProblemError:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose errors are problem details, and whose bodies have bounds: so many bytes, and so deep."""
+    """A route whose errors are problem details, which takes no query parameter that it does not know, and whose
+    bodies have bounds: so many bytes, and so deep."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        known = frozenset(_query_names(self.dependant))
 
         async def handler(request: Request) -> Response:
+            id = _request_id(request)
             try:
-                return await handle(Request(request.scope, await _read(request)))
+                unknown = [name for name in request.query_params if name not in known]
+                if unknown and self.include_in_schema:
+                    raise invalid("query", unknown[0][:100], "there is no such parameter here")
+                response = await handle(Request(request.scope, await _read(request)))
             except Exception as error:
-                return problem_of(error).response()
+                response = problem_of(error, id).response()
+            response.headers[REQUEST_ID] = id
+            return response
 
         return handler
 
 
-def problem_of(error: Exception) -> ProblemError:
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _query_names(one)
+
+
+def _request_id(request: Request) -> str:
+    """The caller's, where it can stand in a line of a log; else a new one."""
+    given = request.headers.get(REQUEST_ID, "")
+    return given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else str(uuid4())
+
+
+async def no_such_path(request: Request, error: Exception) -> Response:
+    """The answer where no door has a route; for `add_exception_handler`."""
+    return problem_of(error).response()
+
+
+def problem_of(error: Exception, request_id: str = "") -> ProblemError:
     """What an exception is to the caller; what nobody foresaw is logged and is a 500 without its text."""
     match error:
         case ProblemError():
@@ -160,7 +189,7 @@ def problem_of(error: Exception) -> ProblemError:
         case HTTPException() | StarletteHTTPException():
             return ProblemError(error.status_code, str(error.detail), headers=error.headers)
         case _:
-            logger.exception("a request failed", exc_info=error)
+            logger.exception("request %s failed", request_id, exc_info=error)
             return ProblemError(500, "the request could not be processed")
 
 

@@ -2,9 +2,9 @@
 
 Charges that are asked for from afar, run, end and are delivered go through one partition of each area, with commands
 that bear the times of 120 days up to now; each day ends with a checkpoint into an embedded log. Prints, at a quarter,
-a half and the end, what there is in memory and in the state topic, what a start takes to load it, and what a decision
-took since the line before; times are of the CPU. Beside them one charge point has `--transactions` transactions, and
-one tag as many authorizations.
+a half and the end, what there is in memory and in the state topic, what a start takes to load it from the file, and
+what a decision took since the line before. Times are of the CPU, and garbage is collected as in our processes. Beside
+them one charge point has `--transactions` transactions, and one tag as many authorizations.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 
 from bench.leftovers import EMSP, START, starting
 from chargesphere import registry
+from chargesphere.tuning import settle
 from commands.base import Area, Command, Meta
 from commands.charge_point import Register, StartTransaction, StopTransaction
 from commands.delivery import ReportAttempt, Want
@@ -54,17 +55,20 @@ SETTINGS = Settings(party=PartyId(country_code="DE", party_id="DMO"))
 class Lane:
     """One partition in the hands of a decider, with its checkpoints."""
 
-    def __init__(self, log: SqliteLog, area: Area) -> None:
-        self.log = log
+    log: SqliteLog
+    saver: Saver
+
+    def __init__(self, area: Area) -> None:
         self.places = Places(area, 0)
         self.partition = Partition(registry.RULES)
-        self.saver = Saver(log, self.places.states, 0.0, lambda: None, asyncio.Semaphore(1))
         self.decided = 0
         self._last: Decision | None = None
 
-    async def begin(self) -> None:
+    async def begin(self, log: SqliteLog) -> None:
         """A decider takes the partition: what was in memory is loaded anew."""
-        claimed = await Claims(self.log, registry.RULES, "bench", 2_000).claim(self.places, 0)
+        self.log = log
+        self.saver = Saver(log, self.places.states, 0.0, lambda: None, asyncio.Semaphore(1))
+        claimed = await Claims(log, registry.RULES, "bench", 2_000).claim(self.places, 0)
         self.partition, self.saver.since = claimed.partition, claimed.states_since
 
     def decide(self, command: Command, id: str, at: datetime) -> None:
@@ -173,40 +177,57 @@ class Row(NamedTuple):
         )
 
 
-async def months(log: SqliteLog, charges: int) -> AsyncIterator[Row]:
-    """Of a quarter, a half and all of the charges."""
-    lanes = {area: Lane(log, area) for area in ENDING}
-    for lane in lanes.values():
-        await lane.begin()
-    begin, step = datetime.now(UTC) - timedelta(days=DAYS), timedelta(days=DAYS) / charges
-    decided, busy, day = 0, 0.0, 0
-    for number in range(1, charges + 1):
-        at = begin + number * step
-        began = time.process_time()
-        for count, (area, command) in enumerate(charge(number, at)):
-            lanes[area].decide(command, f"{number}|{count}", at)
-            decided += 1
-        busy += time.process_time() - began
-        last = number in (charges // 4, charges // 2, charges)
-        if (at - begin).days > day or last:
-            day = (at - begin).days
-            for lane in lanes.values():
-                await lane.save()
-        if last:
-            known = sum(len(lane.partition.states) for lane in lanes.values())
-            stored = [await lane.stored() for lane in lanes.values()]
+async def opened(path: Path) -> SqliteLog:
+    """The log in this file, with every topic."""
+    log = SqliteLog(path)
+    await log.start()
+    await log.ensure(topics())
+    return log
+
+
+async def months(path: Path, charges: int) -> AsyncIterator[Row]:
+    """Of a quarter, a half and all of the charges.
+
+    The log is opened anew before each start: what it still had in memory of what was written last, it would not read.
+    """
+    log = await opened(path)
+    try:
+        lanes = {area: Lane(area) for area in ENDING}
+        for lane in lanes.values():
+            await lane.begin(log)
+        begin, step = datetime.now(UTC) - timedelta(days=DAYS), timedelta(days=DAYS) / charges
+        decided, busy, day = 0, 0.0, 0
+        for number in range(1, charges + 1):
+            at = begin + number * step
             began = time.process_time()
-            for lane in lanes.values():
-                await lane.begin()
-            start = time.process_time() - began
-            count, size = map(sum, zip(*stored, strict=True))
-            yield Row(number, day, known, count, size, start, busy / decided)
-            decided, busy = 0, 0.0
+            for count, (area, command) in enumerate(charge(number, at)):
+                lanes[area].decide(command, f"{number}|{count}", at)
+                decided += 1
+            busy += time.process_time() - began
+            last = number in (charges // 4, charges // 2, charges)
+            if (at - begin).days > day or last:
+                day = (at - begin).days
+                for lane in lanes.values():
+                    await lane.save()
+            if last:
+                known = sum(len(lane.partition.states) for lane in lanes.values())
+                stored = [await lane.stored() for lane in lanes.values()]
+                await log.close()
+                log = await opened(path)
+                began = time.process_time()
+                for lane in lanes.values():
+                    await lane.begin(log)
+                start = time.process_time() - began
+                count, size = map(sum, zip(*stored, strict=True))
+                yield Row(number, day, known, count, size, start, busy / decided)
+                decided, busy = 0, 0.0
+    finally:
+        await log.close()
 
 
-async def one_of_each(log: SqliteLog, count: int) -> None:
+def one_of_each(count: int) -> None:
     """A charge point with so many transactions, and a tag with so many authorizations."""
-    points, tags = Lane(log, Area.CHARGE_POINT), Lane(log, Area.TOKEN)
+    points, tags = Lane(Area.CHARGE_POINT), Lane(Area.TOKEN)
     at = datetime.now(UTC) - timedelta(minutes=10) * count
     accepted = Authorization(status="Accepted", source="stored", as_of=START)
     points.decide(Register(**POINT, site=SITE), "register", at)
@@ -245,20 +266,11 @@ async def one_of_each(log: SqliteLog, count: int) -> None:
             print(f"{number:31,}{sizes[0]:27,}{sizes[1]:18,}")
 
 
-async def measure(charges: int, transactions: int) -> None:
+async def measure(charges: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = SqliteLog(Path(folder) / "log.db")
-        await log.start()
-        try:
-            await log.ensure(topics())
-            if charges:
-                print(HEAD)
-                async for row in months(log, charges):
-                    print(row)
-            if transactions:
-                await one_of_each(log, transactions)
-        finally:
-            await log.close()
+        print(HEAD)
+        async for row in months(Path(folder) / "log.db", charges):
+            print(row, flush=True)
 
 
 def main() -> None:
@@ -267,7 +279,11 @@ def main() -> None:
     parser.add_argument("--charges", type=int, default=200_000)
     parser.add_argument("--transactions", type=int, default=100_000)
     options = parser.parse_args()
-    asyncio.run(measure(options.charges, options.transactions))
+    settle(follows=False)
+    if options.charges:
+        asyncio.run(measure(options.charges))
+    if options.transactions:
+        one_of_each(options.transactions)
 
 
 if __name__ == "__main__":

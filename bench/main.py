@@ -1,4 +1,4 @@
-"""`chargesphere bench`: the load run; `--closed`, `--idle`, `--kills N` and `--seeds N` do what their modules say."""
+"""`chargesphere bench`: the load run; its other modes do what their modules say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import closed, idle, kills, seeds, system
+from bench import closed, hostile, idle, kills, seeds, system
 from bench.backend import BackendFailedError
 from tests.servers import ServerFailedError
 
@@ -16,6 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chargesphere bench", description="Measure the whole system.")
     system.add_options(parser)
     closed.add_options(parser)
+    hostile.add_options(parser)
     idle.add_options(parser)
     kills.add_options(parser)
     seeds.add_options(parser)
@@ -30,6 +31,8 @@ def main(argv: Sequence[str]) -> int:
             return seeds.run(options)
         if options.kills:
             return kills.run(options)
+        if options.hostile:
+            return hostile.run(options)
         if options.closed:
             return closed.run(options)
         return idle.run(options) if options.idle else system.run(options)

@@ -41,6 +41,11 @@ class Socket(asyncio.Protocol):
         """One text frame; nothing where the socket is closed."""
         self._send(TEXT, text)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other side has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self) -> None:
         """Say farewell and close."""
         self._send(CLOSE, b"\x03\xe8")
@@ -106,7 +111,7 @@ class Socket(asyncio.Protocol):
         return False
 
     def _send(self, kind: int, body: bytes) -> None:
-        if self._transport is None or self.closed:
+        if self._transport is None or self.closed or self._transport.is_closing():
             return
         size = len(body)
         if size < 126:

@@ -18,6 +18,7 @@ from chargesphere import registry
 from chargesphere.settings import Settings, SettingsError, local_secrets
 from chargesphere.writes import (
     EmbeddedLog,
+    LogBeside,
     SharedLog,
     WatchedStore,
     embedded_store,
@@ -80,7 +81,7 @@ class Backbone:
 
     node: str
     settings: Settings
-    log: EmbeddedLog | SharedLog
+    log: EmbeddedLog | LogBeside | SharedLog
     store: WatchedStore
     channel: Channel
     bus: CommandBus
@@ -168,6 +169,7 @@ class Backbone:
         """Learn when a log or a store that could not be written can be again."""
 
         async def run() -> None:
+            assert not isinstance(self.log, LogBeside)
             await probe(self.log, self.store)
 
         self.start("write-probe", run)
@@ -297,13 +299,20 @@ async def readings_days(store: ReadStore) -> AsyncIterator[tuple[str, int]]:
 
 
 async def open_backbone(
-    settings: Settings, node: str, data: Path, *, store_prefix: str = "", create_topics: bool = True
+    settings: Settings,
+    node: str,
+    data: Path,
+    *,
+    store_prefix: str = "",
+    create_topics: bool = True,
+    beside: bool = False,
 ) -> Backbone:
-    """Connect to what the settings name, or open the embedded stand-ins in `data`.
+    """Connect to what the settings name, or open the embedded stand-ins in `data`; `beside`: only to read, whoever
+    holds them.
 
     Raises LogError or SettingsError with one line where that cannot be.
     """
-    log: EmbeddedLog | SharedLog
+    log: EmbeddedLog | LogBeside | SharedLog
     channel: Channel
     if settings.kafka_bootstrap:
         log = SharedLog(settings.kafka_bootstrap)
@@ -313,7 +322,7 @@ async def open_backbone(
             await asyncio.to_thread(own_folder, data)
         except OSError as error:
             raise SettingsError(f"the data folder {data} cannot be made: {error.strerror or error}") from None
-        log = EmbeddedLog(data / "log.db")
+        log = LogBeside(data / "log.db") if beside else EmbeddedLog(data / "log.db")
         channel = LocalChannel(node)
     url = settings.mongo_url
     store = shared_store(url, store_prefix) if url else embedded_store(data / "read")

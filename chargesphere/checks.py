@@ -22,7 +22,7 @@ from projections.store.sqlite import SqliteReadStore
 from streams.following.replay import places
 from streams.log import Log, LogError, TopicPartition
 from streams.log.kafka.log import KafkaLog
-from streams.log.sqlite.log import SqliteLog
+from streams.log.sqlite.beside import SqliteLogBeside
 from streams.log.topology import topics
 from streams.log.verify import damages
 
@@ -69,12 +69,11 @@ async def _try_kafka(bootstrap: str) -> str:
 async def _try_embedded(data: Path) -> str:
     if not (data / "log.db").exists():
         return "not there yet, `serve` makes it"
-    log = SqliteLog(data / "log.db")
+    log = SqliteLogBeside(data / "log.db")
     try:
         await log.start()
         ends = await log.ends(places(Area))
         await log.inspect()
-        # While we hold the log, nobody else writes read models.
         store = await _damages_of_read_models(data / "read") if (data / "read").is_dir() else []
         await _read_through(log, dense=True, beside=store)
     finally:

@@ -40,17 +40,21 @@ AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
     "session": Area.SESSION,
     "token": Area.TOKEN,
+    "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,
     "delivery": Area.DELIVERY,
 }
 
 
 @contextlib.asynccontextmanager
-async def _opened(options: argparse.Namespace) -> AsyncIterator[Backbone]:
+async def _opened(options: argparse.Namespace, *, to_write: bool = False) -> AsyncIterator[Backbone]:
+    """What is only read is read beside a running `serve` too."""
     settings = read_settings()
     if not settings.kafka_bootstrap and not (options.data / "log.db").exists():
         raise CannotBeginError(f"no log in {options.data}: name the folder that `serve` uses with --data")
-    backbone = await open_backbone(settings, "operations", options.data, create_topics=False)
+    backbone = await open_backbone(
+        settings, "operations", options.data, create_topics=False, beside=not to_write
+    )
     try:
         yield backbone
     except (StoreUnavailableError, TransientError) as error:
@@ -172,7 +176,7 @@ async def _state(options: argparse.Namespace) -> int:
 
 async def projections(options: argparse.Namespace) -> int:
     """Build every read model from the log, beside those that are read meanwhile."""
-    async with _opened(options) as backbone:
+    async with _opened(options, to_write=True) as backbone:
         return await rebuild(backbone)
 
 
@@ -181,7 +185,7 @@ async def dead_letters(options: argparse.Namespace) -> int:
     made anew, or the follower is asked to try again."""
     if options.retry is None:
         return await _list_letters(options)
-    async with _opened(options) as backbone:
+    async with _opened(options, to_write=True) as backbone:
         if await Parking(backbone.log).retry(options.retry) is not None:
             print(
                 "whoever follows that partition tries again within some seconds; list them to see how it went"
@@ -291,7 +295,7 @@ async def token(options: argparse.Namespace) -> int:
 
 async def erase(options: argparse.Namespace) -> int:
     """Take away what identifies a person behind a uid."""
-    async with _opened(options) as backbone:
+    async with _opened(options, to_write=True) as backbone:
         return await erasing.erase(backbone, options)
 
 

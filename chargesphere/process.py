@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.dashboard import dashboard_router
 from api.health import Check, failing, health_router
 from api.ocpi import ocpi_router
+from api.openapi import describe, docs_router
+from api.problems import no_such_path
 from api.v1 import v1_router
 from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
@@ -303,9 +306,13 @@ class _Process:
         return behind > self._settings.max_decider_lag
 
     async def _start_http(self, checks: Mapping[str, Check]) -> None:
-        app = FastAPI(title="ChargeSphere", version=__version__, redirect_slashes=False)
+        app = FastAPI(
+            title="ChargeSphere", version=__version__, redirect_slashes=False, docs_url=None, redoc_url=None
+        )
         for router in self._routers(checks):
             app.include_router(router)
+        app.add_exception_handler(StarletteHTTPException, no_such_path)
+        describe(app)
         proxies = [str(network) for network in self._settings.trusted_proxies]
         self._http_server = HttpServer(app, self._http, proxies=proxies)
         self._backbone.engines["http"] = self._http_server
@@ -354,6 +361,7 @@ class _Process:
                 v1_services(backbone, self._authorizer, self._client, self._public_url, self._hub)
             )
             yield dashboard_router()
+            yield docs_router()
 
 
 def _bound(option: str, host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from commands import knocking as knocking_commands
 from commands import partner as partner_commands
 from commands import remote_command as remote_commands
 from commands import session as session_commands
+from commands import tag as tag_commands
 from commands import tariff as tariff_commands
 from commands import tenant as tenant_commands
 from commands import token as token_commands
@@ -25,6 +26,7 @@ from domain import (
     partner,
     remote_command,
     session,
+    tag,
     tariff,
     tenant,
     token,
@@ -94,6 +96,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
+    tag.Tag: tag.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -107,6 +110,7 @@ ROUTES: dict[type[Command], Route] = {
     **remote_commands.ROUTES,
     **delivery_commands.ROUTES,
     **knocking_commands.ROUTES,
+    **tag_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,

@@ -19,6 +19,7 @@ from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Log, LogUnavailableError, Record
 from streams.log.kafka.log import KafkaLog
+from streams.log.sqlite.beside import SqliteLogBeside
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import REPLIES
 
@@ -91,6 +92,10 @@ class _NotedStore(ReadStore):
 
 class EmbeddedLog(_NotedLog, SqliteLog):
     """The log in the data folder."""
+
+
+class LogBeside(_NotedLog, SqliteLogBeside):
+    """The log in the data folder, read beside the process that holds it."""
 
 
 class SharedLog(_NotedLog, KafkaLog):

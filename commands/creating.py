@@ -13,6 +13,7 @@ from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
 from commands.remote_command import RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
+from commands.tag import ClaimTag, FreeTag, HoldTag
 from commands.tariff import PutTariff
 from commands.tenant import CreateTenant
 from commands.token import ErasePersonalData, PutToken
@@ -35,5 +36,8 @@ CREATING: frozenset[type[Command]] = frozenset(
         RequestRemoteCommand,  # remote_command
         Want,  # delivery
         ReportKnocks,  # knocking
+        ClaimTag,  # tag
+        HoldTag,
+        FreeTag,
     }
 )

@@ -67,7 +67,8 @@ class Configuration(Value, frozen=True, kw_only=True):
     charges are settled under the hub's own party and told to nobody. A transaction is given up
     `abandoned_after_hours` after its charge point was last heard of. Readings can be read for `readings_days`.
     `roaming_owners` are eMSPs such as `NL*EMS`: of several that have put a token with one uid the first of these
-    decides, then the one that put it first.
+    decides, then the one that put it first. Without `concurrent_transactions` an id tag charges at one of the
+    tenant's charge points at a time: a start at another one is answered ConcurrentTx, unless it is told late.
     """
 
     max_charge_points: int = 1000
@@ -90,6 +91,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     validation: str = "lenient"
     session_update_seconds: int = 30
     abandoned_after_hours: int = ABANDONED_AFTER_H
+    concurrent_transactions: bool = True
     readings_days: int = 730
 
     @property
@@ -105,6 +107,7 @@ class Configuration(Value, frozen=True, kw_only=True):
             currency=self.currency,
             time_zone=self.time_zone,
             abandoned_after_hours=self.abandoned_after_hours,
+            concurrent_transactions=self.concurrent_transactions,
         )
 
 

@@ -136,6 +136,7 @@ class Settings(Value, frozen=True, kw_only=True):
     currency: str = "EUR"
     time_zone: str = "UTC"
     abandoned_after_hours: int = ABANDONED_AFTER_H
+    concurrent_transactions: bool = True
 
 
 class RegisterSample(Value, frozen=True, kw_only=True):

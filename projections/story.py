@@ -15,7 +15,7 @@ import msgspec
 
 from commands.base import Meta, Refusal
 from projections.moment import utc_text
-from projections.store import HUB, JSON, Document, IndexSpec, Insert, index
+from projections.store import HUB, JSON, Document, IndexSpec, Insert, expiry, index
 
 ROUTINE = frozenset(
     {
@@ -26,6 +26,8 @@ ROUTINE = frozenset(
         "knocking.report.v1",
     }
 )
+KEEP_S = 730 * 86_400
+"""How long a line can be read, in seconds: as long as readings by default. The log keeps it for ever."""
 METER_VALUES = "charge_point.record_meter_values.v1"
 TIMER = "timer.due.v1"
 
@@ -158,4 +160,5 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         index(HUB, "stories", "correlation_id", "at"),
         index(HUB, "stories", "tenant_id", "-at"),
+        expiry(HUB, "stories", "at", KEEP_S),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from typing import cast
 import pytest
 import websockets
 
+from api.ocpi.routes import MODULES
 from chargesphere.cli import build_parser, main
 from chargesphere.settings import NAMES, PREFIX
 from tests.chargesphere.installation import SESSION, live
@@ -53,22 +55,32 @@ def test_the_first_steps_of_the_readme_lead_to_a_connected_charge_point(tmp_path
         scope: dict[str, object] = {}
         [code] = blocks(README, "python")
         exec(compile(code, "README.md", "exec"), scope)  # noqa: S102
-        first = cast("Callable[[str, str], str]", scope["first_charge_point"])
-        path = first(serving.url, printed)
-        assert asyncio.run(refused_without_password(serving.lines[0], path)) == 401
+        first = cast("Callable[[str, str], tuple[str, str]]", scope["first_charge_point"])
+        path, password = first(serving.url, printed)
+        assert asyncio.run(handshake(serving.lines[0], path)) == 401
+        assert asyncio.run(handshake(serving.lines[0], path, password)) == 101
     finally:
         assert serving.end(signal.SIGTERM) == 0
 
 
-async def refused_without_password(line: str, path: str) -> int:
-    """The status of a handshake without a password: the charge point is known."""
+async def handshake(line: str, path: str, password: str = "") -> int:
+    """Its status, with the password or without: the charge point is known."""
     url = line.split()[2].partition("/ocpp")[0]
     subprotocol = websockets.Subprotocol("ocpp1.6")
+    user = path.rpartition("/")[2]
+    login = base64.b64encode(f"{user}:{password}".encode()).decode()
+    headers = {"authorization": f"Basic {login}"} if password else {}
     try:
-        async with websockets.connect(url + path, subprotocols=[subprotocol]):
+        async with websockets.connect(url + path, subprotocols=[subprotocol], additional_headers=headers):
             return 101
     except websockets.InvalidStatus as refused:
         return refused.response.status_code
+
+
+def test_the_readme_names_the_ocpi_modules_that_are_served() -> None:
+    [row] = [line for line in README.splitlines() if line.startswith("| `/ocpi/versions`")]
+    assert {module for _, module in MODULES} == {"tokens", "sessions", "cdrs", "tariffs"}
+    assert all(f"`{module}`" in row for _, module in MODULES)
 
 
 def test_the_makefile_has_every_target_of_the_readme() -> None:

@@ -64,11 +64,12 @@ def v1_router(services: Services) -> APIRouter:
     router = APIRouter(prefix=PREFIX, route_class=ProblemRoute, dependencies=[Depends(bind)])
     for noun in NOUNS:
         router.include_router(noun)
-    router.add_api_route("/{path:path}", _nothing, methods=METHODS, include_in_schema=False)
+    for rest in ("", "/{path:path}"):
+        router.add_api_route(rest, _nothing, methods=METHODS, include_in_schema=False)
     return router
 
 
-async def _nothing(request: Request, path: str) -> Response:
+async def _nothing(request: Request, path: str = "") -> Response:
     """404, or 405 with what is allowed where the path exists with other methods."""
     allowed = {
         method

@@ -187,8 +187,11 @@ async def get(partner_id: Id, caller: PlatformAdmin) -> Response:
 
 @routes.post("/partners/{partner_id}/register")
 async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
-    """The whole handshake, from our side; 502 where the partner did not go along."""
-    await _known(caller, partner_id)
+    """The whole handshake, from our side; 409 where there is nothing to begin with, 502 where the partner did not go
+    along."""
+    document = await _known(caller, partner_id)
+    if document.get("versions_url") is None and document.get("digest_c") is None:
+        raise ProblemError(409, "give the partner's versions_url and token first: POST …/token")
     outcome = await caller.services.registrar.register(partner_id)
     if not outcome.ok:
         raise ProblemError(502, outcome.reason, code="registration_failed")

@@ -58,10 +58,10 @@ class Network:
         self._commands = itertools.count(1)
         self._run_id = f"demo-{random.getrandbits(32):08x}"
 
-    async def run(self, for_seconds: float | None = None) -> int:
+    async def run(self, for_seconds: float | None, over: asyncio.Event) -> int:
         """The exit status: 0 if at least one charge finished and each became a delivered CDR, else 1.
 
-        Without `for_seconds` it goes on until it is cancelled; then the status is that of what is there.
+        It goes on for `for_seconds`, or for ever, or until it is `over`; then the status is that of what is there.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._api.close)
@@ -74,13 +74,13 @@ class Network:
                 self._console.print(f"the network could not be set up: {error}", markup=False)
                 return 1
             self._greet(places)
-            verdict = await self._live(places, for_seconds)
+            verdict = await self._live(places, for_seconds, over)
         self._console.print(table_of(verdict))
         for problem in verdict.problems[:20]:
             self._console.print(f"- {problem}", markup=False)
         return 0 if verdict.good else 1
 
-    async def _live(self, places: Sequence[Place], for_seconds: float | None) -> Verdict:
+    async def _live(self, places: Sequence[Place], for_seconds: float | None, over: asyncio.Event) -> Verdict:
         loop = asyncio.get_running_loop()
         began = loop.time()
         last_start = began + for_seconds - LAST_START if for_seconds is not None else float("inf")
@@ -97,11 +97,10 @@ class Network:
                 for connector in device.connectors
             ]
         try:
-            if for_seconds is None:
-                await asyncio.gather(*drivers)
-            else:
-                await asyncio.sleep(max(0.0, began + for_seconds - loop.time()))
-            return await self._drained(began + (for_seconds or 0) + DRAIN)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if for_seconds is None else began + for_seconds):
+                    await over.wait()
+            return await self.verdict() if over.is_set() else await self._drained(loop.time() + DRAIN)
         finally:
             for task in (*drivers, *running):
                 task.cancel()
@@ -188,7 +187,9 @@ class Network:
 
     def _greet(self, places: Sequence[Place]) -> None:
         say = self._say
-        say(f"dashboard and API   {self._api.url}/  {self._api.url}/docs  {self._api.url}/api/v1")
+        for tenant in dict.fromkeys(place.tenant for place in places):
+            say(f"dashboard of {tenant:<6} {self._api.url}/#tenant={tenant}&token={self._token()}")
+        say(f"API                 {self._api.url}/docs  {self._api.url}/api/v1")
         say(f"platform admin      {self._token()}")
         for number, place in enumerate(places):
             url = self._ocpp_urls[number % len(self._ocpp_urls)].rstrip("/")

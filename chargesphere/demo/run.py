@@ -46,11 +46,12 @@ async def _demo(options: argparse.Namespace, settings: Settings, data: Path) -> 
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+    over = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    loop.add_signal_handler(signal.SIGINT, over.set)
     try:
         async with _product(options, settings, data) as (http_url, ocpp_urls, token):
-            return await Network(http_url, ocpp_urls, token).run(options.seconds)
+            return await Network(http_url, ocpp_urls, token).run(options.seconds, over)
     except asyncio.CancelledError:
         return 130
 

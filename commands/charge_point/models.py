@@ -171,7 +171,8 @@ class Authorize(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point
 class StartTransaction(
     ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.start_transaction.v1"
 ):
-    """StartTransaction. Always answered with `StartReply`; command id: `start_id`."""
+    """StartTransaction. Always answered with `StartReply`; command id: `start_id`. `charges_elsewhere`: its tag has a
+    transaction at another charge point of a tenant that allows one at a time."""
 
     connector_id: int
     id_tag: TagRef
@@ -181,6 +182,7 @@ class StartTransaction(
     authorization: Authorization
     settings: Settings
     tariffs: tuple[JSONObject, ...] = ()
+    charges_elsewhere: bool = False
     flags: tuple[str, ...] = ()
 
 

@@ -24,6 +24,7 @@ from commands.charge_point.provisioning import (
     remove,
     set_credentials,
 )
+from commands.charge_point.releasing import releasing
 from commands.charge_point.transactions import (
     record_meter_values,
     settle_stop,
@@ -44,14 +45,14 @@ ROUTES: dict[type[Command], Route] = {
     models.Disconnect: Route(ChargePoint, disconnect),
     models.Boot: Route(ChargePoint, boot),
     models.See: Route(ChargePoint, see),
-    models.ReportStatus: Route(ChargePoint, report_status),
+    models.ReportStatus: Route(ChargePoint, releasing(report_status)),
     models.Authorize: Route(ChargePoint, authorize),
-    models.StartTransaction: Route(ChargePoint, start_transaction),
+    models.StartTransaction: Route(ChargePoint, releasing(start_transaction)),
     models.RecordMeterValues: Route(ChargePoint, record_meter_values),
     models.TakeOver: Route(ChargePoint, take_over),
-    models.StopTransaction: Route(ChargePoint, stop_transaction),
-    models.EndTransaction: Route(ChargePoint, end_transaction),
-    models.SettleStop: Route(ChargePoint, settle_stop),
+    models.StopTransaction: Route(ChargePoint, releasing(stop_transaction)),
+    models.EndTransaction: Route(ChargePoint, releasing(end_transaction)),
+    models.SettleStop: Route(ChargePoint, releasing(settle_stop)),
     models.TransferData: Route(ChargePoint, transfer_data),
     models.Notify: Route(ChargePoint, notify),
     models.RequestCall: Route(ChargePoint, request_call),
@@ -59,4 +60,4 @@ ROUTES: dict[type[Command], Route] = {
     models.ConcludeCall: Route(ChargePoint, conclude_call),
 }
 
-TIMER = timer_due
+TIMER = releasing(timer_due)

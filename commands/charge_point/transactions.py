@@ -24,7 +24,7 @@ from commands.charge_point.models import (
 )
 from commands.charge_point.oddities import start_flags, stop_flags, time_flags
 from commands.charge_point.orphans import merged, orphan_of, put_to, settle, strays_of
-from commands.charge_point.presence import awaited_start, by_intent, watch_clock
+from commands.charge_point.presence import OFFSET_MATTERS_S, awaited_start, by_intent, watch_clock
 from commands.charge_point.provisioning import learn_connector, unknown
 from domain.charge_point import (
     ChargePoint,
@@ -38,10 +38,14 @@ from domain.charge_point import (
     session_id,
 )
 from domain.charge_point.state import PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
-from domain.clock import by_our_clock, lasting
+from domain.clock import by_our_clock, lasting, later
 from domain.values import Authorization, RegisterSample
 
 ORPHAN_ID = -1
+UNSURE = timedelta(seconds=OFFSET_MATTERS_S)
+"""How much its clock may be off that is not known."""
+TOLD_AT_ONCE = timedelta(minutes=2)
+"""How long after it began a start may come, at the latest, that was not kept while its charge point was offline."""
 CARRYING = timedelta(seconds=1)
 """How much sooner a relay is due where its edge waited for it: the relay before was noted as the log took it."""
 
@@ -70,7 +74,8 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     authorization = by_intent(command.authorization, intent)
     status = authorization.status
     orphan = orphan_of(charge_point, command, meta.at)
-    if status == "Accepted" and not orphan and _charges_elsewhere(charge_point, command):
+    elsewhere = command.charges_elsewhere and not _kept(charge_point, command, meta.at)
+    if status == "Accepted" and not orphan and (elsewhere or _charges_here(charge_point, command)):
         status = "ConcurrentTx"
     flags = [*command.flags, *start_flags(charge_point, command, meta.at)]
     number = _begin(
@@ -287,11 +292,16 @@ def stop_transaction(charge_point: ChargePoint, command: StopTransaction, meta: 
     return Accepted(reply)
 
 
-def _charges_elsewhere(charge_point: ChargePoint, command: StartTransaction) -> bool:
-    """Whether the tag has an accepted transaction on another connector of this charge point.
+def _kept(charge_point: ChargePoint, command: StartTransaction, at: datetime) -> bool:
+    """Whether the start may have been kept while the charge point was offline: that charge is never refused. Until a
+    minute after it has connected it cannot be told, because of its clock only so much is known."""
+    began = by_our_clock(command.timestamp, charge_point.state.clock_offset_s)
+    connection = charge_point.state.connection
+    return connection is None or began <= later(connection.since, UNSURE) or at - began > TOLD_AT_ONCE
 
-    Those at other charge points, of the tenant or of others, are not seen: each charge point decides from its own
-    state alone, and offline starts could not be held against one another anyway.
+
+def _charges_here(charge_point: ChargePoint, command: StartTransaction) -> bool:
+    """Whether the tag has an accepted transaction on another connector of this charge point.
 
     One whose connector has since become Available is over, its stop is only late: it must not lock the driver out.
     """

@@ -417,6 +417,11 @@ class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.tra
     key: str  # START-6
     flags: tuple[str, ...] = ()
 
+    @property
+    def holds_tag(self) -> bool:
+        """Whether its tag charges at no other charge point of the tenant meanwhile."""
+        return self.status == "Accepted" and not self.settings.concurrent_transactions
+
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         state.next_transaction_id = max(state.next_transaction_id, self.transaction_id + 1)
@@ -435,6 +440,8 @@ class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             key=self.key,
             pending=list(self.held),
         )
+        if self.holds_tag:
+            state.held_tags[self.session_id] = self.id_tag.key
         if self.held:
             taken = set(self.held)
             state.strays = [
@@ -556,6 +563,18 @@ class TransactionClosed(Timed, frozen=True, kw_only=True, tag="charge_point.tran
             ended = aggregate.state.ended[self.transaction_id] = _ended(running, self.timestamp)
             ended.why = self.why
             aggregate.state.forget(self.timestamp)
+
+
+class TagReleased(Event, frozen=True, kw_only=True, tag="charge_point.tag_released.v1"):
+    """A transaction that kept its tag (an HMAC key) from charging elsewhere is over, or its connector is free."""
+
+    tenant: str
+    charge_point_id: str
+    session_id: str
+    tag: str
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.held_tags.pop(self.session_id, None)
 
 
 class StopConflicted(Timed, frozen=True, kw_only=True, tag="charge_point.stop_conflicted.v1"):
@@ -822,6 +841,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     TransactionStopped,
     TransactionSuperseded,
     TransactionClosed,
+    TagReleased,
     StopConflicted,
     StopUnmatched,
     StopSettled,

@@ -316,6 +316,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     reboot_changes: bool = False  # its next boot changes its configuration
     next_transaction_id: int = 1
     open: dict[int, Open] = {}
+    held_tags: dict[str, str] = {}  # by session: tags that charge nowhere else meanwhile
     ended: dict[int, Ended] = {}
     starts: dict[str, Answered] = {}
     orphans: dict[str, Orphan] = {}

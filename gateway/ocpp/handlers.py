@@ -124,6 +124,9 @@ async def start_transaction(exchange: InboundCall, message: core.StartTransactio
         tariffs=tuple(tariffs),
         flags=exchange.flags,
     )
+    if authorization.status == "Accepted" and not tenant.settings.concurrent_transactions:
+        elsewhere = await exchange.claim(tag.key)
+        command = msgspec.structs.replace(command, charges_elsewhere=elsewhere)
     reply = await exchange.ask(fitting(command), StartReply, command_id=start_id(command))
     exchange.connection.transactions.started(reply, message.connector_id)
     return core.StartTransactionConfirmation(

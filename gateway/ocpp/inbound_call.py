@@ -20,6 +20,7 @@ from application.ports import RegisteredChargePoint, Tenant
 from commands.base import Meta, Refusal
 from commands.charge_point import ChargePointCommand, TakenOver, TakeOver
 from commands.charge_point.readings import Running
+from commands.tag import ClaimTag, TagClaimReply
 from domain.aggregate import UnknownEventError
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.errors import ChargeSphereError
@@ -134,6 +135,14 @@ class InboundCall:
         if found.refusal is not None:
             raise RefusedError(ErrorCode.INTERNAL_ERROR, "the message could not be processed")
         return msgspec.json.decode(found.result, type=reply)
+
+    async def claim(self, tag: str) -> bool:
+        """Whether another charge point of the tenant has the tag; else this one has. Raises LogAwayError."""
+        command = ClaimTag(tenant=self.tenant.id, key=tag, charge_point_id=self.charge_point_id)
+        meta = msgspec.structs.replace(self.meta(), command_id=f"{self.command_id}|tag")
+        bus = self.connection.services.bus
+        reply = await self._patiently(lambda left: bus.ask(command, meta, left), None)
+        return reply.refusal is None and msgspec.json.decode(reply.result, type=TagClaimReply).elsewhere
 
     async def tell(self, command: ChargePointCommand, *, correlation_id: str = "") -> None:
         """Returns once the command is durable. Raises LogAwayError."""

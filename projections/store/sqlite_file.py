@@ -72,6 +72,16 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
+    """As `connect`, of a file that another process may hold; nothing can be written by it."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
 def make_durable(connection: sqlite3.Connection, checkpoint_pages: int) -> None:
     """Each commit of this connection is synced before it returns."""
     connection.execute("PRAGMA journal_mode = WAL")
@@ -105,7 +115,11 @@ class Tally:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         fresh = not tables and connection.execute("PRAGMA page_count").fetchone()[0] <= 1
         if not fresh:
-            self._verify(connection, tables)
+            connection.execute("BEGIN")  # of what it says and of what it is: one state
+            try:
+                self._verify(connection, tables)
+            finally:
+                connection.execute("ROLLBACK")
         if not there and not fresh:
             logger.warning(
                 "%s is missing: whether %s has all of its commits is not known", self._beside, self._path
@@ -213,8 +227,7 @@ def copy_file(source: Path, target: Path, timeout: float = 5.0) -> None:
         count.write_bytes(beside.read_bytes())
     tally = Tally(target)
     with contextlib.closing(connect(target, timeout)) as copy:
-        reading = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout)
-        with contextlib.closing(reading):
+        with contextlib.closing(connect_to_read(source, timeout)) as reading:
             # In one step: one that waits for a writer in between begins anew each time, for ever beside a busy one.
             reading.backup(copy)
         try:

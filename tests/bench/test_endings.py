@@ -6,21 +6,13 @@ import os
 from pathlib import Path
 
 from bench.endings import months
-from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import topics
 
 CHARGES = int(os.environ.get("MONTHS_CHARGES", "480"))
 """In 120 days; the drills have more of them."""
 
 
 async def test_after_a_month_states_and_memory_no_longer_follow_the_number_of_charges(tmp_path: Path) -> None:
-    log = SqliteLog(tmp_path / "log.db")
-    await log.start()
-    try:
-        await log.ensure(topics())
-        rows = [row async for row in months(log, CHARGES)]
-    finally:
-        await log.close()
+    rows = [row async for row in months(tmp_path / "log.db", CHARGES)]
 
     assert [(row.charges, row.days) for row in rows] == [
         (CHARGES // 4, 30),

@@ -24,7 +24,6 @@ from commands.base import Area
 from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
-from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
 from tests.chargesphere.installation import SESSION, STORY, documents, live, log_ends
 from tests.servers import Kafka
@@ -409,15 +408,3 @@ def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
         "1 of 3 replicas: what an acknowledged record survives is in docs/guarantees.md",
         f"{len(topics())} topics are as they should be",
     ]
-
-
-def test_what_operations_read_is_not_shared_with_a_running_serve(shell: Shell, lived: Path) -> None:
-    async def held() -> int:
-        log = SqliteLog(lived / "log.db")
-        await log.start()
-        try:
-            return await asyncio.to_thread(main, ["replay", "--data", str(lived)])
-        finally:
-            await log.close()
-
-    assert asyncio.run(held()) == 2

@@ -33,7 +33,7 @@ from domain.charge_point import (
     session_id,
 )
 from domain.charge_point.state import KEEP_MOST, ORPHANS_MOST
-from domain.values import TagRef
+from domain.values import CallNumber, TagRef
 from tests.commands.charge_point_case import (
     ALICE,
     BOB,
@@ -632,3 +632,25 @@ def test_a_remote_start_on_a_connection_that_broke_may_have_come_through(reason:
     request_start(case, ALICE, known(source="remote"))
     case.do(ConcludeCall, 1, command_id="r1", status="failed", reason=reason)
     assert case.start(received=5, authorization=known("Invalid", "unknown")).status == "Accepted"
+
+
+def test_a_told_call_that_is_said_again_has_no_effect_on_this_connection_nor_the_one_before() -> None:
+    """Its append had an unknown outcome: whoever told it tells it again under its number."""
+    case = Case.online()
+    case.start()
+
+    def say(epoch: int, number: int, received: float) -> int:
+        call = CallNumber(epoch=epoch, number=number)
+        status = case.status(received, "Charging", call=call)
+        reading = case.meter(received + 1, 1100, transaction_id=1, call=call_after(call))
+        return len(status) + len(reading)
+
+    assert say(2, 4, 10) == 2
+    assert say(2, 4, 20) == 0
+    assert say(9, 1, 30) == 2
+    assert say(9, 1, 40) == say(2, 4, 50) == 0
+    assert say(9, 3, 60) == 2
+
+
+def call_after(call: CallNumber) -> CallNumber:
+    return CallNumber(epoch=call.epoch, number=call.number + 1)

@@ -77,7 +77,7 @@ def examples() -> dict[str, tuple[Event, Payload]]:
     values = [{"timestamp": "2026-03-01T12:00:30Z", "sampledValue": [{"value": "1.1", "unit": "kWh"}]}]
     events: list[Event] = [
         started(),
-        used(2, 30, 100, total_cost={"excl_vat": 0.03, "incl_vat": 0.04}),
+        used(2, 30, 100, total_cost={"before_taxes": 0.03, "taxes": [{"name": "VAT", "amount": 0.01}]}),
         ended(3, 3600, 4200),
         corrected(5, 3900, 4300),
         priced(4, 3600),

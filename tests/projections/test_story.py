@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +15,10 @@ from commands.base import Refusal
 from domain import delivery
 from domain.aggregate import Event
 from domain.values import RegisterSample
-from projections.store import Insert
-from projections.story import indexes, story_writes
+from projections.moment import utc_text
+from projections.store import HUB, Insert, Query
+from projections.store.sqlite import SqliteReadStore
+from projections.story import KEEP_S, indexes, story_writes
 from tests.projections.facts import (
     MSP,
     NOON,
@@ -144,7 +148,28 @@ def test_no_line_holds_anything_sealed() -> None:
 
 
 def test_stories_are_found_by_their_id_in_order_of_time() -> None:
-    assert [tuple(key.field for key in one.fields) for one in indexes()] == [
+    assert [tuple(key.field for key in one.fields) for one in indexes() if one.expire_after is None] == [
         ("correlation_id", "at"),
         ("tenant_id", "at"),
     ]
+
+
+async def test_a_line_goes_two_years_after_its_decision(tmp_path: Path) -> None:
+    """The log keeps it: only what can be read over HTTP goes."""
+    old, young = NOON - timedelta(seconds=KEEP_S), NOON - timedelta(seconds=KEEP_S - 60)
+    store = SqliteReadStore(tmp_path)
+    try:
+        await store.ensure(list(indexes()))
+        await store.apply(
+            [
+                Insert(
+                    HUB, "stories", str(at), {"correlation_id": "c", "tenant_id": None, "at": utc_text(at)}
+                )
+                for at in (old, young)
+            ]
+        )
+        await store.purge(NOON + timedelta(seconds=1))
+        found = await store.find(Query(HUB, "stories", limit=10))
+        assert [one["_id"] for one in found.items] == [str(young)]
+    finally:
+        await store.close()

@@ -33,7 +33,7 @@ def start() -> int:
             say(f"{name}: {server.url} (pid {server.pid}, log {server.log})")
     (HOME / "env").write_text("".join(lines))
     say(f"settings: . {HOME / 'env'}")
-    return 1 if lacking else 0
+    return 1 if lacking.keys() == SERVERS.keys() else 0
 
 
 def stop() -> int:

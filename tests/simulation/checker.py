@@ -237,6 +237,7 @@ def check(world: World) -> None:
         _replies,
         _order,
         _charges,
+        _tags,
         _partner,
         _documents,
         _blocks,
@@ -469,6 +470,71 @@ def _charge(world: World, facts: Facts, point: Any, charge: Any, number: int) ->
     said = Decimal(repr(cdr["total_cost"]["excl_vat" if "excl_vat" in cdr["total_cost"] else "before_taxes"]))
     if abs(said - cost) > CENT:
         yield f"{id} costs {said}, by the slow model {cost}"
+
+
+_OVER: Final = frozenset(f"charge_point.transaction_{how}.v1" for how in ("stopped", "superseded", "closed"))
+
+
+def _tags(world: World, facts: Facts) -> Iterator[str]:
+    """Where a tag charges at one charge point at a time: a start that was told at once was answered as the tag's log
+    says, and not Accepted while the tag was charging elsewhere by such a start; once all charges are over nobody has
+    the tag."""
+    told_at_once: set[tuple[str, int]] = set()
+    lost = bereft(world)
+    claims: dict[str, list[Valid]] = defaultdict(list)
+    for valid in facts.decisions:
+        if valid.entry["command"] == "tag.claim.v1" and not valid.entry["reply"].get("refusal"):
+            claims[valid.entry["meta"]["principal"].removeprefix("charge_point:")].append(valid)
+    for point in world.charge_points:
+        since = offset = 0.0
+        here: set[int] = set()
+        for valid, event in facts.events.get(charge_point_key(TENANT, point.id), []):
+            if event["type"] == "charge_point.connected.v1":
+                since = datetime.fromisoformat(event["received_at"]).timestamp()
+            elif event["type"] == "charge_point.clock_offset_noted.v1":
+                offset = event["seconds"]
+            elif event["type"] == "charge_point.transaction_started.v1" and world.shape.exclusive:
+                began = datetime.fromisoformat(event["occurred_at"]).timestamp() - offset
+                received = datetime.fromisoformat(event["received_at"]).timestamp()
+                answers = {
+                    bool(claim.entry["reply"]["result"].get("elsewhere"))
+                    for claim in claims[point.id]
+                    if valid.at - 120_000 <= claim.at <= valid.at
+                }
+                kept = began <= since or received - began > 120
+                if event["status"] == "ConcurrentTx" and True not in answers and not here:
+                    yield f"{point.id}: transaction {event['transaction_id']} was refused for nothing"
+                elif event["status"] == "Accepted" and not kept and False not in answers:
+                    yield f"{point.id}: transaction {event['transaction_id']} was let through unasked"
+                if event["status"] == "Accepted":
+                    here.add(event["transaction_id"])
+                    if not kept:
+                        told_at_once.add((point.id, event["transaction_id"]))
+            elif event["type"] in _OVER:
+                here.discard(event["transaction_id"])
+    charging = [
+        (charge, charge.start, charge.stop)
+        for point in world.charge_points
+        for charge in point.charges
+        if (point.id, charge.transaction_id) in told_at_once and charge.start and charge.stop
+    ]
+    for (one, begun, stopped), (other, start, _) in itertools.permutations(charging, 2):
+        first, second = begun.answered_at, start.asked_at
+        apart = one.charge_point != other.charge_point and one.tag == other.tag and not world.shape.months
+        if apart and first < second < first + 100 and start.answered_at < stopped.asked_at:
+            yield f"{other.charge_point}: transaction {other.transaction_id} began while {one.charge_point} charged"
+    for aggregate, events in facts.events.items():
+        if not aggregate.startswith("tag|"):
+            continue
+        holding: dict[str, str] = {}
+        for _, event in events:
+            if event["type"] == "tag.held.v1":
+                holding[event["session_id"]] = event["charge_point_id"]
+            elif event["type"] == "tag.freed.v1":
+                holding.pop(event["session_id"], None)
+        for session, point_id in holding.items():
+            if aggregate not in lost:
+                yield f"{aggregate} is held for {session} of {point_id}, which is over"
 
 
 def _partner(world: World, facts: Facts) -> Iterator[str]:

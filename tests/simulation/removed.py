@@ -19,6 +19,7 @@ from commands.delivery import timer_due as delivery_timer
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
+from domain.tag import TagClaimed
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpp import handlers, inbound_call, outbound
@@ -548,6 +549,11 @@ def second_records_of_readings_count() -> list[Patch]:
 
 
 # -- the edges and what is told ------------------------------------------------------------------------------------
+
+
+def starts_claim_no_tag() -> list[Patch]:
+    """That a tag charges is known from its transactions alone."""
+    return [(TagClaimed, "apply", lambda self, aggregate: None)]
 
 
 def told_calls_have_no_number() -> list[Patch]:

@@ -105,6 +105,8 @@ class Shape:
     """The servers that they harm; empty for all."""
     months: bool = False
     """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
+    exclusive: bool = False
+    """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
     longest_calm: float = LONGEST_CALM
     """Seconds after the storm in which everything has to come to rest."""
 
@@ -142,15 +144,17 @@ class World:
         self.shelf = Shelf()
         self.inbox = Inbox()
         self.shape = shape or draw_shape(self.chance)
+        if shape is None:
+            self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
-        needed += [Area.TOKEN] * self.shape.faust
+        needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
-        if "poison" in self.shape.faults:
+        if "poison" in self.shape.faults or self.shape.exclusive:
             self.shape.charge_points = max(2, self.shape.charge_points)
         self.areas = self.shape.areas
         self.retention = timedelta(seconds=MONTH) if self.shape.months else topology.RETENTION
@@ -410,7 +414,7 @@ class World:
         chance = self.chance
         for number in range(self.shape.charges):
             await asyncio.sleep(chance.random() * self.shape.storm / 4)
-            tag = TAGS[int(chance.random() * len(TAGS))]
+            tag = TAGS[int(chance.random() * len(TAGS)) * (not self.shape.exclusive)]
             pause = self.shape.storm / (4 * self.shape.charges)
             await charge_point.charge(
                 1 + (number % 2),
@@ -714,6 +718,16 @@ def sealed(world: World) -> Iterator[None]:
     credentials.verify_password = (  # type: ignore[attr-defined]
         lambda password, stored: stored.endswith(f":{password.hex()}")
     )
+    if world.shape.exclusive:
+        tenant, transactions = (importlib.import_module(name) for name in _TAGS)
+        settings = tenant.Configuration.settings
+        before.append((tenant.Configuration, "settings", settings))
+        tenant.Configuration.settings = lambda self, revision, hub: msgspec.structs.replace(
+            settings(self, revision, hub), concurrent_transactions=False
+        )
+        # A world lasts less than the minute for which starts count as kept.
+        before.append((transactions, "UNSURE", transactions.UNSURE))
+        transactions.UNSURE = timedelta(0)  # type: ignore[attr-defined]
     vault = importlib.import_module("application.vault")
     real = vault.AESGCM
 
@@ -748,6 +762,7 @@ def sealed(world: World) -> Iterator[None]:
                 tasks.clear()
 
 
+_TAGS = ("domain.tenant", "commands.charge_point.transactions")
 _CLOCKED = (
     ("streams.following.sink", "datetime"),
     ("streams.following.facts", "datetime"),

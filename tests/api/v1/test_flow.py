@@ -379,6 +379,8 @@ async def test_a_tariff_has_the_tenants_party_and_the_paths_id(demo: World) -> N
     created = await demo.call("PUT", "/tariffs/T1", tariff)
     again = await demo.call("PUT", "/tariffs/T1", tariff)
     listed = await demo.call("GET", "/tariffs", role="viewer")
+    one = await demo.call("GET", "/tariffs/T1", role="viewer")
+    assert one.json() == listed.json()["items"][0]
     removed = await demo.call("DELETE", "/tariffs/T1")
     gone = await demo.call("GET", "/tariffs/T1")
 
@@ -538,7 +540,14 @@ async def test_roles_that_a_partner_asks_for_are_listed_and_granted_or_refused(d
 async def test_a_partner_is_suspended_resumed_registered_and_removed(demo: World) -> None:
     roles = [{"role": "EMSP", "country_code": "DE", "party_id": "MSP"}]
     admin = {"role": "platform_admin"}
-    await demo.call("POST", "/partners", {"id": "p1", "name": "P", "roles": roles}, **admin)  # type: ignore[arg-type]
+    theirs = {"versions_url": "https://new.example/versions", "token": "their-token"}
+    partner = {"id": "p1", "name": "P", "roles": roles}
+    await demo.call("POST", "/partners", partner, **admin)  # type: ignore[arg-type]
+
+    nowhere = await demo.call("POST", "/partners/p1/register", role="platform_admin")
+    assert nowhere.status_code == 409
+    assert "versions_url" in str(problem(nowhere)["detail"])
+    await demo.call("POST", "/partners/p1/token", theirs, role="platform_admin")
 
     suspended = await demo.call("POST", "/partners/p1/suspend", {"reason": "unpaid"}, role="platform_admin")
     resumed = await demo.call("POST", "/partners/p1/resume", role="platform_admin")

@@ -26,6 +26,46 @@ async def test_a_path_that_is_not_there_is_404(world: World) -> None:
     problem(response)
 
 
+async def test_the_root_is_no_route_either(world: World) -> None:
+    response = await world.http.get("/api/v1")
+
+    assert response.status_code == 404
+    problem(response)
+
+
+async def test_a_query_parameter_that_is_not_there_is_422_by_its_name(world: World) -> None:
+    response = await world.call("GET", "/sessions?limit=5&colour=red")
+
+    assert response.status_code == 422
+    assert problem(response)["errors"] == [
+        {"in": "query", "path": "colour", "message": "there is no such parameter here"}
+    ]
+
+
+async def test_each_answer_bears_the_id_of_its_request(world: World) -> None:
+    own = await world.call("GET", "/sessions", headers={"x-request-id": "mine-1"})
+    first, wrong = await world.call("GET", "/sessions"), await world.call("GET", "/nothing/here")
+    odd = await world.call("GET", "/sessions", headers={"x-request-id": "x" * 129})
+
+    assert own.headers["x-request-id"] == "mine-1"
+    ids = {one.headers["x-request-id"] for one in (first, wrong, odd)}
+    assert len(ids) == 3
+    assert all(len(id) == 36 for id in ids)
+
+
+async def test_a_request_that_fails_stands_in_our_log_by_its_id(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(world.store, "find", broken)
+    response = await world.call("GET", "/sessions", headers={"x-request-id": "mine-2"})
+
+    assert response.status_code == 500
+    assert "mine-2" in caplog.text
+
+
 async def test_a_method_that_is_not_there_is_405_with_what_is(world: World) -> None:
     response = await world.call("DELETE", "/chargepoints")
 

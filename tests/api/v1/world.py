@@ -75,6 +75,7 @@ from streams.log.envelope import Reply
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
+from tests.api.answers import see
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
@@ -243,10 +244,12 @@ class World:
             public_url="https://hub.example",
             visible_within=2.0 if bus is not None else 0.02,
         )
-        self.app = FastAPI()
+        self.app = FastAPI(title="ChargeSphere", version="0")
         self.app.include_router(v1_router(self.services))
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.app), base_url="http://test/api/v1"
+            transport=httpx.ASGITransport(app=self.app),
+            base_url="http://test/api/v1",
+            event_hooks={"response": [see]},
         )
 
     async def call(

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from domain.pricing import credit_cdr, issue_cdr, price, to_json
 from domain.pricing.as_json import timestamp
+from domain.pricing.cost import Price, TaxAmount
 from tests.domain.pricing import worked_tariffs as t
 from tests.domain.pricing.charges import BERLIN, MONDAY, charge, local
 
@@ -64,3 +65,11 @@ def test_a_cost_carries_its_sentences() -> None:
 def test_moments_are_utc_with_at_most_milliseconds() -> None:
     assert timestamp(local(MONDAY, "10:00")) == "2024-06-03T08:00:00Z"
     assert timestamp(dt.datetime(2024, 6, 3, 8, 0, 0, 123_456)) == "2024-06-03T08:00:00.123Z"
+
+
+def test_what_is_not_known_of_a_tax_is_left_out_and_never_null() -> None:
+    price = Price(Decimal(1), (TaxAmount("VAT", Decimal("0.19")),))
+    assert to_json(price) == {
+        "before_taxes": Decimal(1),
+        "taxes": [{"name": "VAT", "amount": Decimal("0.19")}],
+    }

@@ -22,9 +22,11 @@ from application.ports import Bus, Directory, DirectoryUnavailableError, Registe
 from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
 from commands.knocking import ROUTES as KNOCKING
+from commands.tag import ROUTES as TAG
 from domain.aggregate import Aggregate, Event
 from domain.charge_point import CallConcluded, ChargePoint, ReadingTaken
 from domain.charge_point.passwords import hash_password
+from domain.tag import Tag
 from domain.values import (
     Authorization,
     Carried,
@@ -41,7 +43,7 @@ from streams.deciding.channel import LocalChannel
 from streams.log import LogUnavailableError
 from streams.log.envelope import Reply, encode
 
-DECIDED = {**ROUTES, **KNOCKING}
+DECIDED = {**ROUTES, **KNOCKING, **TAG}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SITE = Site(id="LOC1", country="DEU")
 TYPE2 = Connector(
@@ -79,6 +81,7 @@ class FakeBus:
         self.stuck: list[tuple[Command, Meta]] = []
         """Commands of the kind `late`: given up by who asked, and still on their way."""
         self.aggregates: dict[str, ChargePoint] = {}
+        self.tags: dict[str, Tag] = {}
         self.log: list[Event] = []
         self.told: list[Command] = []
         self.metas: list[Meta] = []
@@ -104,6 +107,8 @@ class FakeBus:
         route = DECIDED[type(command)]
         if route.aggregate is ChargePoint:
             aggregate: Aggregate[Any] = self.of(command.aggregate_id)
+        elif route.aggregate is Tag:
+            aggregate = self.tags.setdefault(command.aggregate_id, Tag.blank(command.aggregate_id))
         else:
             aggregate = route.aggregate.blank(command.aggregate_id)
         outcome = route.handler(aggregate, command, meta)

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ from streams.log.envelope import Claim, Decision, Reply, ReplyTo, decode_events,
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
 from tests.laws import tried
-from tests.streams.counter import EVENTS, Add, SetAlarm
+from tests.streams.counter import EVENTS, RULES, Add, Rang, SetAlarm, ring
 from tests.streams.damaged import damage, opened
 from tests.streams.harness import (
     AREA_TOPICS,
@@ -205,6 +205,34 @@ async def test_a_timer_is_decided_under_its_aggregates_tenant(log: SqliteLog) ->
         await until(lambda: decided(log, "timer.due.v1"))
 
     assert [d.meta.tenant for d in await decisions(log, "counter|a")] == ["demo", "demo"]
+
+
+async def test_a_timer_whose_handler_raises_is_told_again_and_hides_no_later_one(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is mended meanwhile, by an upgrade say."""
+    monkeypatch.setattr("streams.deciding.partition.TIMER_AGAIN", 0.1)
+    asked: list[str] = []
+
+    def raising(counter: Any, command: Any, meta: Any) -> Any:
+        asked.append(meta.command_id)
+        if len(asked) < 3:
+            raise ValueError("not yet")
+        return ring(counter, command, meta)
+
+    monkeypatch.setitem(RULES.timers, "counter", raising)
+    async with Node(log) as node:
+        await node.ask(SetAlarm(counter="a", alarm=now() + timedelta(milliseconds=50)), "1")
+        await until(lambda: rang(log, 1))
+        await node.ask(SetAlarm(counter="a", alarm=now() + timedelta(milliseconds=50)), "2")
+        await until(lambda: rang(log, 2))
+
+    assert len(asked) == len(set(asked)) == 4
+
+
+async def rang(log: SqliteLog, count: int) -> bool:
+    events = [e for d in await decisions(log, "counter|a") for e in decode_events(d, EVENTS)]
+    return sum(isinstance(event, Rang) for event in events) == count
 
 
 async def test_a_timer_due_while_nobody_ran_fires_once_after_the_restart(log: SqliteLog) -> None:
@@ -438,14 +466,15 @@ async def test_what_stands_before_a_command_of_a_newer_release_is_decided_though
     assert [decision.meta.command_id for decision in await decisions(log, "counter|a")] == ["1"]
 
 
-async def test_a_checkpoint_of_a_higher_version_is_not_trusted(log: SqliteLog) -> None:
-    """A release that folds alike may still keep its checkpoints otherwise; a decider rolled back meets one."""
+@pytest.mark.parametrize("other", [{"v": 2}, {"release": "of other folds"}])
+async def test_a_checkpoint_of_another_release_is_not_trusted(log: SqliteLog, other: dict[str, Any]) -> None:
+    """Its folds may be others; one that folds alike may still keep its checkpoints otherwise."""
     async with Node(log, checkpoint_every=0.05) as node:
         await node.ask(Add(counter="a", amount=2), "1")
         await until(lambda: mark_of(log, "counter|a"))
     place = TopicPartition(state_topic(CHARGE_POINT), partition_of("counter|a"))
     [mark] = await mark_of(log, "counter|a")
-    newer = msgspec.structs.replace(msgspec.json.decode(mark.value or b"", type=Checkpoint), v=2)
+    newer = msgspec.structs.replace(msgspec.json.decode(mark.value or b"", type=Checkpoint), **other)
     await log.append(*place, [Record(b"counter|a", None), Record(CHECKPOINT_KEY, encode(newer))])
 
     async with Node(log) as node:
