@@ -56,7 +56,7 @@ from streams.topology import PARTITIONS, commands_topic
 logger = logging.getLogger(__name__)
 
 Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
-SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 5.0
 """Seconds between two looks whether a timer is due or a state is to be saved."""
 
 
@@ -114,6 +114,8 @@ class Decider(Listener):
         self._earlier = asyncio.Event()
         self._looks_at = datetime.max.replace(tzinfo=UTC)
         self._feed = feed
+        self._moved = asyncio.Event() if feed is None else feed.moved
+        """Set when a position has moved that is not committed yet."""
         self._claiming = asyncio.Semaphore(8)
         self._checkpointing = asyncio.Semaphore(1)
         self.decided = 0
@@ -292,10 +294,13 @@ class Decider(Listener):
                 lane.backlog.put_back(taken)
                 raise
             lane.position = max(lane.position, taken[-1].offset + 1)
+            self._moved.set()
             partition.states.shrink()
-            if partition.next_due is not None and partition.next_due < self._looks_at:
-                self._earlier.set()
         lane.saver.go_on(partition)
+        saving_in = lane.saver.due_in(partition)
+        saving_at = None if saving_in is None else now + timedelta(seconds=saving_in)
+        if any(due is not None and due < self._looks_at for due in (partition.next_due, saving_at)):
+            self._earlier.set()
 
     async def _decide_all(
         self, lane: _Lane, partition: Partition, taken: Sequence[Stored], now: datetime
@@ -417,11 +422,14 @@ class Decider(Listener):
 
     async def _commit_forever(self, commit: Commit) -> None:
         while True:
+            await self._moved.wait()
             await asyncio.sleep(self._commit_every)
+            self._moved.clear()
             try:
                 await self._commit(commit)
             except LogUnavailable as error:
                 logger.warning("decider: %s", error)
+                self._moved.set()
 
     async def _commit(self, commit: Commit) -> None:
         moved: dict[TopicPartition, Position] = {}

@@ -658,6 +658,10 @@ def take_real_clocks_away() -> None:
                         function.__kwdefaults__[key] = _of_the_world(value)
 
 
+def _unheard(_: object) -> None:
+    """What is added to a set that nobody looks into."""
+
+
 def _of_the_world(default: Any) -> Any:
     return _monotonic if default is _real_monotonic else default
 
@@ -720,6 +724,14 @@ def sealed(world: World) -> Iterator[None]:
 
     before.append((vault, "AESGCM", real))
     vault.AESGCM = Keys  # type: ignore[attr-defined]
+    # asyncio's own set of all tasks, for which nobody asks: those of a killed process would stay in it.
+    every_task = [
+        tasks
+        for name in ("_all_tasks", "_scheduled_tasks")
+        if (tasks := getattr(asyncio.tasks, name, None)) is not None
+    ]
+    for tasks in every_task:
+        tasks.add = _unheard
     time.monotonic = loop.time
     time.time = lambda: network.wall(current_node.get(loop.world))
     time.time_ns = lambda: int(network.wall(current_node.get(loop.world)) * 1e9)
@@ -733,10 +745,8 @@ def sealed(world: World) -> Iterator[None]:
         random.setstate(state)
         for changed, name, value in before:
             setattr(changed, name, value)
-        for name in ("_all_tasks", "_scheduled_tasks"):
-            # asyncio's own set of all tasks: those of a killed process would stay in it.
-            if tasks := getattr(asyncio.tasks, name, None):
-                tasks.clear()
+        for tasks in every_task:
+            del tasks.add
 
 
 _CLOCKED = (("streams.sink", "datetime"), ("streams.facts", "datetime"), ("streams.projector", "datetime"))
