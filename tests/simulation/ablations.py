@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from rich.console import Console
 
 from tests.simulation import removed
+from tests.simulation.children import PORTION, apart
 from tests.simulation.removed import Patch
 
 SPAN: Final = 300
@@ -721,26 +723,27 @@ def hit(ablation: Ablation, seed: int) -> str:
     return outcome.violations[0]
 
 
-def first_hit(ablation: Ablation) -> tuple[int, str] | None:
-    """A seed under which the safeguard is missed, the known one first, and what is lost; None: none of the span."""
-    known = () if ablation.seed is None else (ablation.seed,)
-    for seed in (*known, *range(SPAN)):
-        lost = hit(ablation, seed)
-        if lost:
-            return seed, lost
-    return None
-
-
-def measured(ablation: Ablation, seeds: int) -> tuple[int, list[tuple[int, str]]]:
-    """In how many worlds it was looked for, and where it was missed: up to `ENOUGH` times."""
+def hits(ablation: Ablation, seeds: Sequence[int], enough: int) -> tuple[int, list[tuple[int, str]]]:
+    """In how many worlds it was looked for, and where it was missed and what is lost there: up to `enough` times."""
     found: list[tuple[int, str]] = []
-    for seed in range(seeds):
+    for start in range(0, len(seeds), PORTION):
+        portion = seeds[start : start + PORTION]
+        count, some = apart(partial(_hits, ablation, portion, enough - len(found)))
+        found += some
+        if len(found) == enough:
+            return start + count, found
+    return len(seeds), found
+
+
+def _hits(ablation: Ablation, seeds: Sequence[int], enough: int) -> tuple[int, list[tuple[int, str]]]:
+    found: list[tuple[int, str]] = []
+    for count, seed in enumerate(seeds, 1):
         lost = hit(ablation, seed)
         if lost:
             found.append((seed, lost))
-        if len(found) == ENOUGH:
-            return seed + 1, found
-    return seeds, found
+        if len(found) == enough:
+            return count, found
+    return len(seeds), found
 
 
 def main() -> int:
@@ -758,16 +761,16 @@ def main() -> int:
         if options.words and not any(word in ablation.name for word in options.words):
             continue
         if options.seeds:
-            count, hits = measured(ablation, options.seeds)
-            unmissed += not hits and ablation.one_in is not None
-            where = f"1 in {round(count / len(hits))}, first {hits[0][0]}" if hits else f"none of {count}"
-            lost = hits[0][1] if hits else ""
+            count, found = hits(ablation, range(options.seeds), ENOUGH)
+            where = f"1 in {round(count / len(found))}, first {found[0][0]}" if found else f"none of {count}"
         elif ablation.one_in is None:
             continue
         else:
-            found = first_hit(ablation)
-            unmissed += found is None
-            where, lost = (str(found[0]), found[1]) if found else (f"none of {SPAN}", "")
+            known = () if ablation.seed is None else (ablation.seed,)
+            _, found = hits(ablation, (*known, *range(SPAN)), 1)
+            where = str(found[0][0]) if found else f"none of {SPAN}"
+        unmissed += not found and ablation.one_in is not None
+        lost = found[0][1] if found else ""
         under = ", ".join(ablation.faults) or "calm"
         say(f"| {ablation.rule} | {ablation.name} | {under} | {where} | {lost[:110]} |")
     return 1 if unmissed else 0

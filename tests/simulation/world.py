@@ -12,7 +12,6 @@ import copy
 import gc
 import importlib
 import inspect
-import itertools
 import logging
 import os
 import random
@@ -233,7 +232,6 @@ class World:
                 self.loop.run_until_complete(self._course())
             except Deadlock:
                 self.violation("nothing would ever happen again")
-        _tidy()
         if not self.violations or all(not text.startswith("not quiet") for text in self.violations):
             check(self)
         for node, error in self.loop.exceptions:
@@ -253,7 +251,7 @@ class World:
     async def _course(self) -> None:
         snapshot = genesis()
         self.broker.begin_from(snapshot.broker)
-        self.shelf = copy.deepcopy(snapshot.shelf)
+        self.shelf = snapshot.shelf.fork()
         self.broker.begin()
         shape = self.shape
         for role, count in (
@@ -553,6 +551,8 @@ def genesis() -> Snapshot:
 
 def prepare() -> None:
     """Make the beginning of all worlds, and set this process up for them."""
+    from tests.simulation.checker import know
+
     if _genesis:
         return
     set_partitions(PARTITIONS)
@@ -594,21 +594,12 @@ def prepare() -> None:
     for group in world.broker.groups.values():
         group.seats.clear()
     _genesis.append(Snapshot(world.broker, world.shelf))
+    know(world.broker)
+    # What is broken off in the middle must not end in the time and with the chance of another world: worlds run in
+    # children of this process, and what they leave behind goes with these.
     gc.collect()
     gc.freeze()
     gc.disable()
-
-
-_TIDIED_EVERY: Final = 64
-"""Worlds leave some 0.8 MB each."""
-_ran = itertools.count(1)
-
-
-def _tidy() -> None:
-    """Collect the garbage of some worlds between worlds, never inside one: what was broken off in the middle ends
-    then, and must not end in the time and with the chance of another world."""
-    if next(_ran) % _TIDIED_EVERY == 0:
-        gc.collect()
 
 
 async def _ask(process: Process, command: Command, meta: Meta) -> Any:
