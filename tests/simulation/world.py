@@ -513,7 +513,7 @@ def draw_shape(chance: Random) -> Shape:
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
-        months=yes(0.03),
+        months=yes(0.02),  # one costs five others
     )
 
 
