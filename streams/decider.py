@@ -56,6 +56,7 @@ from streams.topology import PARTITIONS, commands_topic
 logger = logging.getLogger(__name__)
 
 Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
+NEVER = datetime.max.replace(tzinfo=UTC)
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 5.0
 """Seconds between two looks whether a timer is due or a state is to be saved."""
 
@@ -112,7 +113,7 @@ class Decider(Listener):
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._claims = Claims(log, rules, f"{node}/{channel.boot}", hot, resend)
         self._earlier = asyncio.Event()
-        self._looks_at = datetime.max.replace(tzinfo=UTC)
+        self._looks_at = NEVER
         self._feed = feed
         self._moved = asyncio.Event() if feed is None else feed.moved
         """Set when a position has moved that is not committed yet."""
@@ -381,6 +382,9 @@ class Decider(Listener):
     async def _tell_time(self) -> None:
         """Append the timers that are due to our own commands partitions; wake who is to be saved."""
         while True:
+            # What changes while we look is looked at again.
+            self._earlier.clear()
+            self._looks_at = NEVER
             now = self._clock()
             wait = LONGEST_LOOK
             for lane in list(self._lanes.values()):
@@ -396,8 +400,7 @@ class Decider(Listener):
                     await self._tell(lane, partition, now)
                 if partition.next_due is not None:
                     wait = min(wait, (partition.next_due - now).total_seconds())
-            self._looks_at = now + timedelta(seconds=wait)
-            self._earlier.clear()
+            self._looks_at = self._clock() + timedelta(seconds=wait)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(SHORTEST_LOOK, wait)):
                     await self._earlier.wait()
