@@ -109,7 +109,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=4,
-        seed=7,
+        seed=2,
     ),
     Ablation(
         "no new claim after a failed append",
@@ -117,7 +117,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.no_new_claim_after_a_failure,
         ("weather",),
         one_in=3,
-        seed=0,
+        seed=14,
     ),
     Ablation(
         "no fold up to the claim",
@@ -185,7 +185,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("state",),
         },
         one_in=6,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "an unreadable state is blank",
@@ -216,7 +216,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "whole_fetches": 0.05,
         },
         one_in=30,
-        seed=6,
+        seed=1,
     ),
     Ablation(
         "a lost end is not looked for",
@@ -224,7 +224,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.a_lost_end_is_not_looked_for,
         ("power",),
         one_in=1,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "nothing is sent again",
@@ -240,7 +240,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=12,
-        seed=4,
+        seed=38,
     ),
     Ablation(
         "going back is not seen",
@@ -276,7 +276,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 4, "storm": 12.0, "pace": 0.3, "lasting": 1.5, "targets": ("log",)},
         one_in=5,
-        seed=1,
+        seed=24,
     ),
     Ablation(
         "caches outlive their partition",
@@ -293,7 +293,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("projector",),
         },
         one_in=8,
-        seed=8,
+        seed=19,
     ),
     Ablation(
         "what was not written stays cached",
@@ -311,7 +311,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "members"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=12,
-        seed=18,
+        seed=14,
     ),
     Ablation(
         "gaps are applied over",
@@ -339,7 +339,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("store",),
         },
         one_in=6,
-        seed=4,
+        seed=5,
     ),
     Ablation(
         "positions before the work",
@@ -348,7 +348,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=4,
-        seed=7,
+        seed=1,
     ),
     Ablation(
         "positions without their epoch",
@@ -409,7 +409,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"faust": True, "faust_skips": 0.4, "projectors": 1, "effects": 1, "pace": 0.3},
         one_in=2,
-        seed=0,
+        seed=3,
     ),
     Ablation(
         "processes begin at the claim",
@@ -443,7 +443,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "targets": ("log",),
         },
         one_in=4,
-        seed=4,
+        seed=1,
     ),
     Ablation(
         "MQTT is not waited for",
@@ -452,7 +452,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"mqtt": True, "projectors": 1, "effects": 1, "pace": 0.4},
         one_in=3,
-        seed=6,
+        seed=3,
     ),
     Ablation(
         "sinks share the foremost position",
@@ -461,7 +461,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape=SINKS,
         one_in=6,
-        seed=10,
+        seed=3,
     ),
     Ablation(
         "the note forgets who is behind",
@@ -518,7 +518,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("weather",),
         shape={"readings": 16, "storm": 10.0, "severity": 4.0, "targets": ("log", "partner")},
         one_in=7,
-        seed=11,
+        seed=55,
     ),
     Ablation(
         "readings beside are carried by nothing",
@@ -526,7 +526,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.readings_beside_are_carried_by_nothing,
         (),
         one_in=2,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "nobody reads what was left beside",
@@ -535,7 +535,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"readings": 16, "storm": 10.0, "pace": 0.3, "victims": ("gateway",)},
         one_in=2,
-        seed=0,
+        seed=3,
     ),
     Ablation(
         "second records of readings count",
@@ -560,7 +560,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("full",),
         shape={"pace": 0.2, "lasting": 2.0},
         one_in=3,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "starts are answered without the log",
@@ -569,7 +569,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 3, "storm": 12.0, "pace": 0.4, "lasting": 4.0, "targets": ("log",)},
         one_in=7,
-        seed=1,
+        seed=7,
     ),
     Ablation(
         "a call's timer asks the clock",
@@ -611,7 +611,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("partner",),
         },
         one_in=9,
-        seed=6,
+        seed=0,
     ),
     Ablation(
         "lives begin at one",
@@ -639,7 +639,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         also=(removed.processes_have_no_floor,),
         shape=_MONTHS,
         one_in=5,
-        seed=7,
+        seed=10,
     ),
     Ablation(
         "a delivery is over with any version",
@@ -657,7 +657,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         shape=_MONTHS,
         one_in=2,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "what changed meanwhile is forgotten",
@@ -698,7 +698,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("freeze",),
         shape={**BLOCKS, "projectors": 2, "lasting": 2.0, "storm": 30.0, "charges": 4},
         one_in=3,
-        seed=3,
+        seed=1,
     ),
     Ablation(
         "partitions that went are folded on",
