@@ -24,6 +24,9 @@ from streams.log.topology import DOWNLINKS, REPLIES, partition_of
 
 logger = logging.getLogger(__name__)
 
+QUIET_SECONDS = 10.0
+"""How long is waited for a message at once."""
+
 Deliver = Callable[[Downlink], Awaitable[None]]
 
 
@@ -127,7 +130,7 @@ class LogChannel(Channel):
             self._ready.set()
             while True:
                 try:
-                    batches = await reader.poll(1.0, 2000)
+                    batches = await reader.poll(QUIET_SECONDS, 2000)
                 except LogUnavailableError as error:
                     logger.warning("replies: %s", error)
                     await asyncio.sleep(0.2)

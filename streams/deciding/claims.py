@@ -51,24 +51,16 @@ class _StaleStatesError(ChargeSphereError):
     """What the state topic holds does not belong together: everything is to be folded from the beginning."""
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
     """One partition in the three topics of its area."""
 
-    area: Area
-    number: int
+    __slots__ = ("area", "commands", "events", "states")
 
-    @property
-    def commands(self) -> TopicPartition:
-        return TopicPartition(commands_topic(self.area), self.number)
-
-    @property
-    def events(self) -> TopicPartition:
-        return TopicPartition(events_topic(self.area), self.number)
-
-    @property
-    def states(self) -> TopicPartition:
-        return TopicPartition(state_topic(self.area), self.number)
+    def __init__(self, area: Area, number: int) -> None:
+        self.area = area
+        self.commands = TopicPartition(commands_topic(area), number)
+        self.events = TopicPartition(events_topic(area), number)
+        self.states = TopicPartition(state_topic(area), number)
 
 
 @dataclass(slots=True)
@@ -138,7 +130,7 @@ class Claims:
             try:
                 claimed = Claimed(self._blank(epoch), stored)
                 claimed.states_since = (await self._log.ends([places.states]))[places.states]
-                standing = await self._load(places, claimed.partition, epoch)
+                standing = await self._load(places, claimed.partition, epoch, claimed.states_since)
                 claimed.unanswered = await self._fold(places, claimed.partition, epoch, position)
                 if standing is not None:
                     claimed.partition.folded_anew(standing)
@@ -164,10 +156,12 @@ class Claims:
         partition.epoch = epoch
         return partition
 
-    async def _load(self, places: Places, partition: Partition, epoch: int) -> Collection[bytes] | None:
-        """The states, and the checkpoint that says from where on events are to be folded; without one, the keys that
-        stand there all the same."""
-        found = await newest(self._log, places.states)
+    async def _load(
+        self, places: Places, partition: Partition, epoch: int, end: int
+    ) -> Collection[bytes] | None:
+        """The states up to `end`, and what has come since, and the checkpoint that says from where on events are to
+        be folded; without one, the keys that stand there all the same."""
+        found = await newest(self._log, places.states, end)
         mark = found.pop(CHECKPOINT_KEY, None)
         if mark is None or mark.value is None:
             return _standing(found)
@@ -233,7 +227,7 @@ class Claims:
                         await asyncio.sleep(0)  # connections of this process are served meanwhile
         if partition.folded <= until:
             raise LogUnavailableError(
-                f"{places.events.topic}[{places.number}] could be read up to {partition.folded}, not to {until}"
+                "{}[{}] could be read up to {}, not to {}".format(*places.events, partition.folded, until)
             )
         if partition.fence.epoch > until:
             raise LostError("a later claim stands in the log")

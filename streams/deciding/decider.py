@@ -56,7 +56,8 @@ from streams.log.topology import PARTITIONS, commands_topic
 logger = logging.getLogger(__name__)
 
 Commit = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
-SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0
+NEVER = datetime.max.replace(tzinfo=UTC)
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 5.0
 """Seconds between two looks whether a timer is due or a state is to be saved."""
 
 
@@ -112,8 +113,10 @@ class Decider(Listener):
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._claims = Claims(log, rules, f"{node}/{channel.boot}", hot, resend)
         self._earlier = asyncio.Event()
-        self._looks_at = datetime.max.replace(tzinfo=UTC)
+        self._looks_at = NEVER
         self._feed = feed
+        self._moved = asyncio.Event() if feed is None else feed.moved
+        """Set when a position has moved that is not committed yet."""
         self._claiming = asyncio.Semaphore(8)
         self._checkpointing = asyncio.Semaphore(1)
         self.decided = 0
@@ -292,10 +295,13 @@ class Decider(Listener):
                 lane.backlog.put_back(taken)
                 raise
             lane.position = max(lane.position, taken[-1].offset + 1)
+            self._moved.set()
             partition.states.shrink()
-            if partition.next_due is not None and partition.next_due < self._looks_at:
-                self._earlier.set()
         lane.saver.go_on(partition)
+        saving_in = lane.saver.due_in(partition)
+        saving_at = None if saving_in is None else now + timedelta(seconds=saving_in)
+        if any(due is not None and due < self._looks_at for due in (partition.next_due, saving_at)):
+            self._earlier.set()
 
     async def _decide_all(
         self, lane: _Lane, partition: Partition, taken: Sequence[Stored], now: datetime
@@ -376,6 +382,9 @@ class Decider(Listener):
     async def _tell_time(self) -> None:
         """Append the timers that are due to our own commands partitions; wake who is to be saved."""
         while True:
+            # What changes while we look is looked at again.
+            self._earlier.clear()
+            self._looks_at = NEVER
             now = self._clock()
             wait = LONGEST_LOOK
             for lane in list(self._lanes.values()):
@@ -391,8 +400,7 @@ class Decider(Listener):
                     await self._tell(lane, partition, now)
                 if partition.next_due is not None:
                     wait = min(wait, (partition.next_due - now).total_seconds())
-            self._looks_at = now + timedelta(seconds=wait)
-            self._earlier.clear()
+            self._looks_at = self._clock() + timedelta(seconds=wait)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(SHORTEST_LOOK, wait)):
                     await self._earlier.wait()
@@ -417,11 +425,14 @@ class Decider(Listener):
 
     async def _commit_forever(self, commit: Commit) -> None:
         while True:
+            await self._moved.wait()
             await asyncio.sleep(self._commit_every)
+            self._moved.clear()
             try:
                 await self._commit(commit)
             except LogUnavailableError as error:
                 logger.warning("decider: %s", error)
+                self._moved.set()
 
     async def _commit(self, commit: Commit) -> None:
         moved: dict[TopicPartition, Position] = {}

@@ -27,6 +27,8 @@ class Feed(Member):
         """Those that the follower is to be told of."""
         self._waiting: dict[TopicPartition, list[Stored]] = {}
         self._some = asyncio.Event()
+        self.moved = asyncio.Event()
+        """Set when positions of the follower have moved; the decider clears it."""
         self._started = False
 
     # -- the decider's side ------------------------------------------------------------------------------------
@@ -76,12 +78,9 @@ class Feed(Member):
             self._some.set()
 
     async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
-        """What was decided; of partitions that begin, together, the newest that they have, if it was not followed."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._some.wait()
-        except TimeoutError:
-            return {}
+        """What was decided, once something is, however long that takes; of partitions that begin, together, the
+        newest that they have, if it was not followed."""
+        await self._some.wait()
         await asyncio.sleep(GATHER_S)
         self._some.clear()
         waiting, self._waiting = self._waiting, {}
@@ -97,6 +96,7 @@ class Feed(Member):
         for place, position in positions.items():
             if place in self._positions:
                 self._positions[place] = position
+                self.moved.set()
 
     async def close(self) -> None:
         self._started = False

@@ -69,10 +69,9 @@ class Group(Listener):
         self._begins: dict[TopicPartition, int] = {}
         self._others: dict[TopicPartition, Mapping[str, Standing]] = {}
         """Of the partitions held: where sinks stand that are not here."""
-        self._moved = asyncio.Event()
+        self._moved, self._urgent = asyncio.Event(), asyncio.Event()
         for sink in sinks:
-            if sink.settled is not None:
-                sink.moved = self._moved
+            sink.moved, sink.urgent = self._moved, self._urgent
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -171,10 +170,13 @@ class Group(Listener):
         loop = asyncio.get_running_loop()
         due = loop.time() + self._commit_every
         while True:
+            if not self._moved.is_set():
+                await self._moved.wait()
+                due = loop.time() + self._commit_every
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(due - loop.time()):
-                    await self._moved.wait()
-            self._moved.clear()
+                    await self._urgent.wait()
+            self._urgent.clear()
             awaited = {place for sink in self.sinks if sink.settled is not None for place in sink.lanes}
             every = loop.time() >= due
             try:
@@ -184,13 +186,15 @@ class Group(Listener):
                 for sink, place, offset in await self._commit(member, self._begins if every else awaited):
                     if sink.settled is not None:
                         sink.settled(place, offset)
+                if every and all(sink.rests for sink in self.sinks):
+                    self._moved.clear()
             except Exception as error:
                 # Whatever it is, nobody would miss us: positions and what is kept back would stand still in silence.
                 if isinstance(error, LogUnavailableError | TransientError):
                     logger.warning("%s: %s", self.group, error)
                 else:
                     logger.exception("%s cannot commit", self.group)
-                self._moved.set()
+                self._urgent.set()
                 await asyncio.sleep(COMMIT_AGAIN)
             if every:
                 due = loop.time() + self._commit_every

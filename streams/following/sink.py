@@ -150,7 +150,9 @@ class Sink:
         self._may_commit = may_commit
         self._ended = ended
         self.moved = asyncio.Event()
-        """Set when a position has moved; the group clears it."""
+        """Set when there is something to commit; the group clears it."""
+        self.urgent = asyncio.Event()
+        """Set too where somebody is to be told what is settled; the group clears it."""
         self._log = log
         self._handle = handle
         self._batch = batch
@@ -166,6 +168,7 @@ class Sink:
         self._next: asyncio.TimerHandle | None = None
         self._telling: dict[asyncio.Task[None], set[TopicPartition]] = {}
         self._learning: set[asyncio.Task[Mapping[TopicPartition, _Begun]]] = set()
+        self._some_parked = asyncio.Event()
         self.lanes: dict[TopicPartition, Lane] = {}
         self.handled = 0
         self.failures = 0
@@ -326,8 +329,11 @@ class Sink:
             if told is not None:
                 await asyncio.wait([told])
             lane.begun = True
+            self._moved()
             end, waiting = (await asyncio.shield(learning))[place]
             lane.parked = parked(waiting)
+            if lane.parked:
+                self._some_parked.set()
             if lane.at.offset > end or lane.at.epoch >= max(end, 1):
                 raise HaltError(f"our position is {lane.at.offset} of epoch {lane.at.epoch}: {_LOST_END}")
             lane.backlog.wake()
@@ -369,6 +375,15 @@ class Sink:
             return False
         return not (lane.committed and self.standing(place, lane) == lane.kept)
 
+    @property
+    def rests(self) -> bool:
+        """Whether all that was taken is committed, and nothing is kept back."""
+        return all(
+            (lane.halted or not lane.begun or (lane.committed and lane.at == lane.kept))
+            and (self.keeper is None or self.keeper.unwritten(place) is None)
+            for place, lane in self.lanes.items()
+        )
+
     def _halt(self, place: TopicPartition, lane: Lane, error: Exception) -> None:
         if not lane.halted:
             logger.error("%s halts at %s[%d]: %s", self.name, place.topic, place.partition, error)
@@ -404,7 +419,12 @@ class Sink:
         self.delays.note((now - fact.written_at).total_seconds() for fact in facts if fact.decision.events)
         # Together: a fence that has seen more than the position would drop valid decisions after a restart.
         lane.at = Standing(taken[-1].offset + 1, lane.fence.epoch)
+        self._moved()
+
+    def _moved(self) -> None:
         self.moved.set()
+        if self.settled is not None:
+            self.urgent.set()
 
     async def _until_done(self, place: TopicPartition, lane: Lane, facts: Sequence[Fact]) -> None:
         facts = [fact for fact in facts if fact.aggregate not in lane.parked]
@@ -483,6 +503,7 @@ class Sink:
         """Durable before the position moves past it."""
         await self._surely(lambda: self._parking.put(parked))
         lane.parked[parked.aggregate] = parked
+        self._some_parked.set()
         logger.error(
             "%s parks %s at %s[%d]@%d: %s",
             self.name,
@@ -533,8 +554,10 @@ class Sink:
     async def look_for_retries(self) -> None:
         """Until cancelled."""
         while True:
+            await self._some_parked.wait()
             await asyncio.sleep(PARKED_EVERY)
             if not any(lane.parked for lane in self.lanes.values()):
+                self._some_parked.clear()
                 continue
             try:
                 known = await self._parking.of_group(self.name)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from domain.errors import ChargeSphereError
 
 MAX_APPEND_BYTES = 1_000_000
@@ -59,8 +61,7 @@ class LogDamagedError(LogError):
         self.place = place
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What is appended. A `None` value deletes the key in a compacted topic."""
 
     key: bytes | None
@@ -80,8 +81,7 @@ def append_size(records: Sequence[Record]) -> int:
     return size
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What is read. Offsets rise within a partition, not always by one.
 
     `timestamp` in ms since 1970: when the log took it; on Kafka so with `topology.LOG_TIME`, else when it was sent.

@@ -83,14 +83,16 @@ async def stretches(
         await reader.close()
 
 
-async def newest(log: Log, place: TopicPartition) -> dict[bytes, Stored]:
-    """The newest record of each key of a compacted partition, deletions too.
+async def newest(log: Log, place: TopicPartition, end: int | None = None) -> dict[bytes, Stored]:
+    """The newest record of each key of a compacted partition, deletions too; `end` is where it ended just now.
 
     What is written anew while it is read takes the place of a record that was not read yet: so it is read on until
     nothing has come meanwhile. Raises LogUnavailableError.
     """
     found: dict[bytes, Stored] = {}
-    at, end = 0, (await log.ends([place]))[place]
+    at = 0
+    if end is None:
+        end = (await log.ends([place]))[place]
     while at < end:
         async with contextlib.aclosing(stretch(log, place, at, end)) as batches:
             async for batch in batches:

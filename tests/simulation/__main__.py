@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -21,11 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
+from tests.simulation.children import FORKED, PORTION
+
 if TYPE_CHECKING:
     from tests.simulation.world import Outcome, Shape
 
 say = Console(soft_wrap=True, highlight=False, markup=False).print
-PORTION = 50
 
 
 class Portion(NamedTuple):
@@ -61,7 +61,6 @@ def run_portions(
     from tests.simulation.world import prepare
 
     prepare()
-    forked = multiprocessing.get_context("fork")
 
     def work(sender: Connection, first: int, last: int) -> None:
         sender.send(run_portion(first, last, faults))
@@ -73,8 +72,8 @@ def run_portions(
     while waiting or running:
         while waiting and len(running) < jobs:
             number, span = waiting.popleft()
-            receiver, sender = forked.Pipe(duplex=False)
-            child = forked.Process(target=work, args=(sender, *span))
+            receiver, sender = FORKED.Pipe(duplex=False)
+            child = FORKED.Process(target=work, args=(sender, *span))
             child.start()
             sender.close()
             running[receiver] = number, child

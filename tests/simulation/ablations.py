@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from rich.console import Console
 
 from tests.simulation import removed
+from tests.simulation.children import PORTION, apart
 from tests.simulation.removed import Patch
 
 SPAN: Final = 300
@@ -107,7 +109,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=4,
-        seed=7,
+        seed=2,
     ),
     Ablation(
         "no new claim after a failed append",
@@ -115,7 +117,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.no_new_claim_after_a_failure,
         ("weather",),
         one_in=3,
-        seed=0,
+        seed=14,
     ),
     Ablation(
         "no fold up to the claim",
@@ -183,7 +185,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("state",),
         },
         one_in=6,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "an unreadable state is blank",
@@ -214,7 +216,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "whole_fetches": 0.05,
         },
         one_in=30,
-        seed=6,
+        seed=1,
     ),
     Ablation(
         "a lost end is not looked for",
@@ -222,7 +224,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.a_lost_end_is_not_looked_for,
         ("power",),
         one_in=1,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "nothing is sent again",
@@ -238,7 +240,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=12,
-        seed=4,
+        seed=38,
     ),
     Ablation(
         "going back is not seen",
@@ -274,7 +276,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 4, "storm": 12.0, "pace": 0.3, "lasting": 1.5, "targets": ("log",)},
         one_in=5,
-        seed=1,
+        seed=24,
     ),
     Ablation(
         "caches outlive their partition",
@@ -291,7 +293,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("projector",),
         },
         one_in=8,
-        seed=8,
+        seed=19,
     ),
     Ablation(
         "what was not written stays cached",
@@ -309,7 +311,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "members"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=12,
-        seed=18,
+        seed=14,
     ),
     Ablation(
         "gaps are applied over",
@@ -337,7 +339,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("store",),
         },
         one_in=6,
-        seed=4,
+        seed=5,
     ),
     Ablation(
         "positions before the work",
@@ -346,7 +348,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=4,
-        seed=7,
+        seed=1,
     ),
     Ablation(
         "positions without their epoch",
@@ -407,7 +409,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"faust": True, "faust_skips": 0.4, "projectors": 1, "effects": 1, "pace": 0.3},
         one_in=2,
-        seed=0,
+        seed=3,
     ),
     Ablation(
         "processes begin at the claim",
@@ -441,7 +443,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "targets": ("log",),
         },
         one_in=4,
-        seed=4,
+        seed=1,
     ),
     Ablation(
         "MQTT is not waited for",
@@ -450,7 +452,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"mqtt": True, "projectors": 1, "effects": 1, "pace": 0.4},
         one_in=3,
-        seed=6,
+        seed=3,
     ),
     Ablation(
         "sinks share the foremost position",
@@ -459,7 +461,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape=SINKS,
         one_in=6,
-        seed=10,
+        seed=3,
     ),
     Ablation(
         "the note forgets who is behind",
@@ -516,7 +518,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("weather",),
         shape={"readings": 16, "storm": 10.0, "severity": 4.0, "targets": ("log", "partner")},
         one_in=7,
-        seed=11,
+        seed=55,
     ),
     Ablation(
         "readings beside are carried by nothing",
@@ -524,7 +526,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.readings_beside_are_carried_by_nothing,
         (),
         one_in=2,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "nobody reads what was left beside",
@@ -533,7 +535,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"readings": 16, "storm": 10.0, "pace": 0.3, "victims": ("gateway",)},
         one_in=2,
-        seed=0,
+        seed=3,
     ),
     Ablation(
         "second records of readings count",
@@ -558,7 +560,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("full",),
         shape={"pace": 0.2, "lasting": 2.0},
         one_in=3,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "starts claim no tag",
@@ -585,7 +587,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 3, "storm": 12.0, "pace": 0.4, "lasting": 4.0, "targets": ("log",)},
         one_in=7,
-        seed=1,
+        seed=7,
     ),
     Ablation(
         "a call's timer asks the clock",
@@ -627,7 +629,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("partner",),
         },
         one_in=9,
-        seed=6,
+        seed=0,
     ),
     Ablation(
         "lives begin at one",
@@ -655,7 +657,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         also=(removed.processes_have_no_floor,),
         shape=_MONTHS,
         one_in=5,
-        seed=7,
+        seed=10,
     ),
     Ablation(
         "a delivery is over with any version",
@@ -673,7 +675,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         shape=_MONTHS,
         one_in=2,
-        seed=1,
+        seed=0,
     ),
     Ablation(
         "what changed meanwhile is forgotten",
@@ -714,7 +716,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("freeze",),
         shape={**BLOCKS, "projectors": 2, "lasting": 2.0, "storm": 30.0, "charges": 4},
         one_in=3,
-        seed=3,
+        seed=1,
     ),
     Ablation(
         "partitions that went are folded on",
@@ -739,26 +741,27 @@ def hit(ablation: Ablation, seed: int) -> str:
     return outcome.violations[0]
 
 
-def first_hit(ablation: Ablation) -> tuple[int, str] | None:
-    """A seed under which the safeguard is missed, the known one first, and what is lost; None: none of the span."""
-    known = () if ablation.seed is None else (ablation.seed,)
-    for seed in (*known, *range(SPAN)):
-        lost = hit(ablation, seed)
-        if lost:
-            return seed, lost
-    return None
-
-
-def measured(ablation: Ablation, seeds: int) -> tuple[int, list[tuple[int, str]]]:
-    """In how many worlds it was looked for, and where it was missed: up to `ENOUGH` times."""
+def hits(ablation: Ablation, seeds: Sequence[int], enough: int) -> tuple[int, list[tuple[int, str]]]:
+    """In how many worlds it was looked for, and where it was missed and what is lost there: up to `enough` times."""
     found: list[tuple[int, str]] = []
-    for seed in range(seeds):
+    for start in range(0, len(seeds), PORTION):
+        portion = seeds[start : start + PORTION]
+        count, some = apart(partial(_hits, ablation, portion, enough - len(found)))
+        found += some
+        if len(found) == enough:
+            return start + count, found
+    return len(seeds), found
+
+
+def _hits(ablation: Ablation, seeds: Sequence[int], enough: int) -> tuple[int, list[tuple[int, str]]]:
+    found: list[tuple[int, str]] = []
+    for count, seed in enumerate(seeds, 1):
         lost = hit(ablation, seed)
         if lost:
             found.append((seed, lost))
-        if len(found) == ENOUGH:
-            return seed + 1, found
-    return seeds, found
+        if len(found) == enough:
+            return count, found
+    return len(seeds), found
 
 
 def main() -> int:
@@ -776,16 +779,16 @@ def main() -> int:
         if options.words and not any(word in ablation.name for word in options.words):
             continue
         if options.seeds:
-            count, hits = measured(ablation, options.seeds)
-            unmissed += not hits and ablation.one_in is not None
-            where = f"1 in {round(count / len(hits))}, first {hits[0][0]}" if hits else f"none of {count}"
-            lost = hits[0][1] if hits else ""
+            count, found = hits(ablation, range(options.seeds), ENOUGH)
+            where = f"1 in {round(count / len(found))}, first {found[0][0]}" if found else f"none of {count}"
         elif ablation.one_in is None:
             continue
         else:
-            found = first_hit(ablation)
-            unmissed += found is None
-            where, lost = (str(found[0]), found[1]) if found else (f"none of {SPAN}", "")
+            known = () if ablation.seed is None else (ablation.seed,)
+            _, found = hits(ablation, (*known, *range(SPAN)), 1)
+            where = str(found[0][0]) if found else f"none of {SPAN}"
+        unmissed += not found and ablation.one_in is not None
+        lost = found[0][1] if found else ""
         under = ", ".join(ablation.faults) or "calm"
         say(f"| {ablation.rule} | {ablation.name} | {under} | {where} | {lost[:110]} |")
     return 1 if unmissed else 0

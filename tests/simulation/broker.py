@@ -253,19 +253,12 @@ class Broker:
     def append(self, place: TopicPartition, records: Sequence[Record]) -> int:
         """The offset of the first record; the time is the servers' own, as our topics are set up."""
         partition = self.partitions[place]
-        first = partition.end
-        for offset, record in enumerate(records, first):
-            partition.records.append(
-                Stored(
-                    *place,
-                    offset,
-                    self.wall_ms(),
-                    record.key,
-                    record.value,
-                    record.headers,
-                )
-            )
-            self.trace.update(record.value or b"-")
+        first, topic, now = partition.end, place.topic, self.wall_ms()
+        partition.records += [
+            Stored(topic, place.partition, offset, now, record.key, record.value, record.headers)
+            for offset, record in enumerate(records, first)
+        ]
+        self.trace.update(b"".join([record.value or b"-" for record in records]))
         self.trace.update(f"{place.topic}|{place.partition}|{first}|{self.loop.now:.6f}".encode())
         partition.end = first + len(records)
         if self.compacts_at_once and partition.spec.compacted:

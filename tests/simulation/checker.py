@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,13 +20,14 @@ import msgspec
 from chargesphere import registry
 from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
+from domain.aggregate import Event
 from domain.charge_point import charge_point_key, session_id
 from projections import blocks, sample
 from projections.blocks import Entry
 from projections.frame import FrameRecord
 from projections.frame import entry as frame_entry
 from projections.moment import utc_text
-from projections.store import HUB, Document, Put, Query, Remove
+from projections.store import HUB, Document, Put, Remove
 from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
@@ -34,6 +36,7 @@ from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
 from tests.simulation.shelf import Shelf
 
 if TYPE_CHECKING:
+    from tests.simulation.broker import Broker
     from tests.simulation.world import World
 
 DATABASE: Final = f"ocpp_{TENANT}"
@@ -45,14 +48,24 @@ MOST_SKEW: Final = 1.0
 CENT: Final = Decimal("0.0001")
 
 
-@dataclass(slots=True)
 class Valid:
-    """A decision that counts."""
+    """A decision that counts, or a reading beside. What it says is decoded once, for all worlds that have it."""
 
-    place: TopicPartition
-    offset: int
-    at: int
-    entry: dict[str, Any]
+    def __init__(self, place: TopicPartition, offset: int, at: int, entry: dict[str, Any]) -> None:
+        self.place = place
+        self.offset = offset
+        self.at = at
+        self.entry = entry
+
+    @cached_property
+    def meta(self) -> Meta:
+        return msgspec.convert(self.entry["meta"], Meta)
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The events of a decision, or the reading."""
+        said = [self.entry["event"]] if "event" in self.entry else self.entry.get("events", ())
+        return [registry.EVENTS.decode(msgspec.json.encode(one)) for one in said]
 
 
 @dataclass(slots=True)
@@ -66,6 +79,25 @@ class Facts:
 
 
 _json: Any = msgspec.json.Decoder().decode
+_provisioned: dict[tuple[TopicPartition, int], tuple[Stored, Valid]] = {}
+"""What stands in the log of every world, by its place and offset."""
+
+
+def _valid(place: TopicPartition, stored: Stored) -> Valid:
+    """What this record says."""
+    known = _provisioned.get((place, stored.offset))
+    if known is not None and known[0] is stored:
+        return known[1]
+    return Valid(place, stored.offset, stored.timestamp, _json(stored.value or b"{}"))
+
+
+def know(broker: Broker) -> None:
+    """What stands in the log of this broker stands in that of every world."""
+    for area in Area:
+        for number in range(broker.count(events_topic(area))):
+            place = TopicPartition(events_topic(area), number)
+            for stored in broker.partitions[place].records:
+                _provisioned[place, stored.offset] = stored, _valid(place, stored)
 
 
 def read(world: World) -> Facts:
@@ -77,13 +109,13 @@ def read(world: World) -> Facts:
             place = TopicPartition(topic, number)
             epoch = -1
             for stored in world.broker.partitions[place].records:
-                entry = _json(stored.value or b"{}")
+                valid = _valid(place, stored)
+                entry = valid.entry
                 if entry["kind"] == "claim":
                     epoch = stored.offset
                     continue
                 if entry["epoch"] < epoch:
                     continue
-                valid = Valid(place, stored.offset, stored.timestamp, entry)
                 facts.decisions.append(valid)
                 facts.by_command.setdefault(entry["meta"]["command_id"], []).append(valid)
                 for event in entry.get("events", ()):
@@ -185,7 +217,7 @@ def undone(world: World) -> list[str]:
                     left.append(f"{name} is at {at} of {end} in {topic}[{number}]")
     left.extend(
         f"delivery {document['_id']} is {document['state']}"
-        for document in _all(world.shelf, HUB, "deliveries")
+        for document in world.shelf.live(HUB, "deliveries")
         if document["state"] not in ("delivered", "failed") and world.shape.effects
     )
     if broker.lost:
@@ -194,7 +226,7 @@ def undone(world: World) -> list[str]:
     lost = bereft(world) if left or world.broker.lost else set()
     left.extend(
         f"remote command {document['_id']} is {document['status']}"
-        for document in _all(world.shelf, DATABASE, "commands")
+        for document in world.shelf.live(DATABASE, "commands")
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
     left.extend(
@@ -591,9 +623,8 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
         feeds[feed.kind].append(feed)
     writes: list[Any] = []
     for valid in facts.decisions:
-        meta = msgspec.convert(valid.entry["meta"], Meta)
-        for event_json in valid.entry.get("events", ()):
-            event = registry.EVENTS.decode(msgspec.json.encode(event_json))
+        meta = valid.meta
+        for event in valid.events:
             kind = event.originator_id.partition("|")[0]
             for view in views[kind]:
                 target = view.target(event, meta)
@@ -615,8 +646,8 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
     expected.apply(writes)
     for db in (HUB, DATABASE):
         for collection in sorted({view.collection for view in registry.VIEWS} | {"locations", "credentials"}):
-            here = {str(document["_id"]): document for document in _all(world.shelf, db, collection)}
-            there = {str(document["_id"]): document for document in _all(expected, db, collection)}
+            here = {str(document["_id"]): document for document in world.shelf.live(db, collection)}
+            there = {str(document["_id"]): document for document in expected.live(db, collection)}
             for id in sorted(here.keys() | there.keys()):
                 if here.get(id) != there.get(id):
                     yield f"{db}/{collection}/{id} {_difference(here.get(id), there.get(id))}"
@@ -655,15 +686,13 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
             block["version"] = offset
 
     for valid in facts.decisions:
-        meta = msgspec.convert(valid.entry["meta"], Meta)
         where = f"{valid.place.topic.removeprefix('chargesphere.')}-{valid.place.partition}-{valid.offset}"
-        events = [registry.EVENTS.decode(msgspec.json.encode(one)) for one in valid.entry.get("events", ())]
         found = [
             entry
-            for event in events
+            for event in valid.events
             for one in registry.BLOCKS
             if one.kind == event.originator_id.partition("|")[0]
-            for entry in one.entries(event, meta, where)
+            for entry in one.entries(event, valid.meta, where)
         ]
         fold(valid.place, valid.offset, found)
     for number in range(world.broker.count(readings_topic(Area.CHARGE_POINT))):
@@ -688,7 +717,7 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
                     [frame_entry(record, stored.value or b"", f"{number}-{stored.offset}")],
                 )
     for collection in collections:
-        here = {str(document["_id"]): document for document in _all(world.shelf, DATABASE, collection)}
+        here = {str(document["_id"]): document for document in world.shelf.live(DATABASE, collection)}
         there = {id: document for (db, name, id), document in expected.items() if name == collection}
         for id in sorted(here.keys() | there.keys()):
             if here.get(id) != there.get(id):
@@ -696,7 +725,7 @@ def _blocks(world: World, facts: Facts) -> Iterator[str]:
 
 
 def _letters(world: World, facts: Facts) -> Iterator[str]:
-    for letter in _all(world.shelf, HUB, "dead_letters"):
+    for letter in world.shelf.live(HUB, "dead_letters"):
         yield f"{letter['document']} is parked: {letter['reason']}"
 
 
@@ -739,12 +768,12 @@ def _public(world: World, facts: Facts) -> Iterator[str]:
     from projections.public import cloud_event
     from streams.log.topology import PUBLIC
 
-    for aggregate, events in facts.events.items():
-        for valid, event_json in events:
-            event = registry.EVENTS.decode(msgspec.json.encode(event_json))
-            public = cloud_event(event, msgspec.convert(valid.entry["meta"], Meta))
+    for valid in facts.decisions:
+        for event in valid.events:
+            public = cloud_event(event, valid.meta)
             if public is None:
                 continue
+            aggregate = event.originator_id
             key = f"{PUBLIC[public.topic]}|{aggregate}"
             if (event.originator_version,) not in told.get(key, ()):
                 yield f"version {event.originator_version} of {aggregate} was not told in public"
@@ -767,8 +796,9 @@ def _mqtt(world: World, facts: Facts) -> Iterator[str]:
         for message in [_json(payload)]
     }
     for aggregate, found in facts.readings.items():
-        for _, reading in found:
-            at = utc_text(registry.EVENTS.decode(msgspec.json.encode(reading)).happened_at)
+        for valid, _ in found:
+            [reading] = valid.events
+            at = utc_text(reading.happened_at)
             if (aggregate.rpartition("|")[2], at) not in readings:
                 yield f"the reading of {at} of {aggregate} was not told by MQTT"
     for topic, _, payload in world.published:
@@ -784,10 +814,6 @@ def _mqtt(world: World, facts: Facts) -> Iterator[str]:
             )
             if wanted and wanted not in told[aggregate.partition("|")[2]]:
                 yield f"{wanted} of {aggregate} was not told by MQTT"
-
-
-def _all(shelf: Shelf, db: str, collection: str) -> list[Document]:
-    return shelf.find_offset(Query(db, collection), 0, 500)[0]
 
 
 def _one(shelf: Shelf, db: str, collection: str, id: str) -> Document | None:

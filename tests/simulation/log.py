@@ -42,7 +42,7 @@ LOST_SECONDS: Final = 5.0
 LATEST: Final = 8.0
 """Up to so many seconds after it was sent an append may arrive."""
 RETRY_SECONDS: Final = 0.1
-IDLE: Final = 4.0
+IDLE: Final = 10.0
 
 Batch = Mapping[TopicPartition, Sequence[Stored]]
 T = TypeVar("T")
@@ -205,13 +205,13 @@ class SimLog(Log):
         self.broker.append(place, records)
 
     def _answer(self, work: Callable[[], None]) -> None:
-        """A response on its way to the process; it runs there, once the process runs."""
+        """A response on its way to the process; it arrives there, once the process runs."""
 
         def arrive() -> None:
             if self.network.reaches(self.node, "log"):
-                self.loop.call_soon(work, context=self.node.context)
+                work()
 
-        self.broker.later(self.network.delay("log"), arrive)
+        self.loop.call_at(self.loop.now + self.network.delay("log"), arrive, context=self.node.context)
 
     def _done(self, place: TopicPartition, pump: _Pump, number: int, first: int) -> None:
         if number != pump.number or not pump.sent:

@@ -174,8 +174,7 @@ class SimLoop(
         sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
         self._running = True
         try:
-            while not main.done():
-                self._turn()
+            self._run(main.done)
         finally:
             self._running = False
             sys.set_asyncgen_hooks(*hooks)
@@ -185,65 +184,60 @@ class SimLoop(
     def run_forever(self) -> None:
         raise NotImplementedError("a world ends with its main coroutine")
 
-    def _turn(self) -> None:
-        nodes = self._nodes
-        if not nodes:
-            self._advance()
-            return
-        if len(nodes) == 1:
-            node, burst = nodes[0], BURST
-        else:
-            draw = self.chance.random() * len(nodes)
-            index = int(draw)
-            node, burst = nodes[index], 1 + int((draw - index) * BURST)
-        ready, watch = node.ready, node.watch
-        for _ in range(burst):
-            if not ready:
-                break
-            if watch is not None:
-                watch()
-                if node.frozen or not node.alive:
-                    return
-            handle = ready.popleft()
-            if handle.dead:
+    def _run(self, done: Callable[[], bool]) -> None:
+        """Turn after turn: one node goes on by some callbacks; where none can, time passes."""
+        nodes, random = self._nodes, self.chance.random
+        while not done():
+            count = len(nodes)
+            if count == 1:
+                node, burst = nodes[0], BURST
+            elif count:
+                draw = random() * count
+                index = int(draw)
+                node, burst = nodes[index], 1 + int((draw - index) * BURST)
+            else:
+                self._advance()
                 continue
-            self.steps += 1
-            try:
-                handle.context.run(handle.callback, *handle.args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self.exceptions.append((node.name, error))
-            if node.frozen or not node.alive:
-                return
-        if not ready:
-            node.queued = False
-            nodes.remove(node)
+            ready = node.ready
+            while burst:
+                burst -= 1
+                if node.watch is not None:
+                    node.watch()
+                    if not node.queued:
+                        break
+                handle = ready.popleft()
+                if not handle.dead:
+                    self.steps += 1
+                    try:
+                        handle.context.run(handle.callback, *handle.args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:
+                        self.exceptions.append((node.name, error))
+                if not node.queued:
+                    break
+                if not ready:
+                    node.queued = False
+                    nodes.remove(node)
+                    break
 
     def _advance(self) -> None:
         """Let time pass until something is due."""
-        timers = self._timers
-        while timers:
-            when, _, handle = heapq.heappop(timers)
+        timers, pop = self._timers, heapq.heappop
+        now = None
+        while timers and (now is None or timers[0][0] <= now):
+            when, _, handle = pop(timers)
             if handle.dead or not handle.node.alive:
                 continue
-            if when > self.now:
-                self.now = when
-            self._enqueue(handle)
-            while timers and timers[0][0] <= self.now:
-                _, _, handle = heapq.heappop(timers)
-                if not handle.dead and handle.node.alive:
-                    self._enqueue(handle)
-            return
-        raise DeadlockError
-
-    def _enqueue(self, handle: Handle) -> None:
-        node = handle.node
-        if node.alive:
+            if now is None:
+                now = self.now = max(self.now, when)
+            node = handle.node
             node.ready.append(handle)
             if not node.queued and not node.frozen:
                 node.queued = True
                 self._nodes.append(node)
+        if now is None:
+            raise DeadlockError
 
     # -- what asyncio asks of a loop ---------------------------------------------------------------------------
 
@@ -255,8 +249,13 @@ class SimLoop(
     ) -> Handle:
         if context is None:
             context = contextvars.copy_context()
-        handle = Handle(callback, args, context, context.get(current_node) or self.world)
-        self._enqueue(handle)
+        node = context.get(current_node) or self.world
+        handle = Handle(callback, args, context, node)
+        if node.alive:
+            node.ready.append(handle)
+            if not node.queued and not node.frozen:
+                node.queued = True
+                self._nodes.append(node)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
@@ -319,8 +318,7 @@ class SimLoop(
             (current_node.get(self.world).name, context.get("exception") or str(context.get("message")))
         )
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = staticmethod(bool)  # False, without a frame of Python: each future asks
 
     def is_running(self) -> bool:
         return self._running

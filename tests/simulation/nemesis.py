@@ -12,8 +12,10 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from domain.charge_point import charge_point_key
-from streams.log import Stored, TopicPartition
+from streams.log import TopicPartition
 from streams.log.topology import DEAD, commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.loop import Node
@@ -238,15 +240,7 @@ class Nemeses:
                 for index, stored in enumerate(partition.records):
                     if stored.value and b'"state":' in stored.value and world.chance.random() < 0.3:
                         spoiled = stored.value.replace(b'"state":{', b'"state":{"open":7,"started":"?",')
-                        partition.records[index] = Stored(
-                            stored.topic,
-                            stored.partition,
-                            stored.offset,
-                            stored.timestamp,
-                            stored.key,
-                            spoiled,
-                            stored.headers,
-                        )
+                        partition.records[index] = replace(stored, value=spoiled)
             self._say(f"rust in {area.value}")
             if world.chance.random() < 0.7:
                 name = self._pick("decider")

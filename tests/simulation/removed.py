@@ -268,9 +268,9 @@ def going_back_is_not_seen() -> list[Patch]:
 
 
 def compacted_topics_are_read_to_an_end_of_once() -> list[Patch]:
-    async def newest(log: Any, place: Any) -> dict[bytes, Any]:
+    async def newest(log: Any, place: Any, end: int | None = None) -> dict[bytes, Any]:
         found: dict[bytes, Any] = {}
-        async with contextlib.aclosing(ranges.stretch(log, place)) as batches:
+        async with contextlib.aclosing(ranges.stretch(log, place, 0, end)) as batches:
             async for batch in batches:
                 found.update((stored.key or b"", stored) for stored in batch)
         return found

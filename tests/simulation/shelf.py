@@ -100,6 +100,13 @@ class _Collection:
         self.geo = False
         self.expiry: tuple[str, timedelta] | None = None
 
+    def fork(self, false_beliefs: list[str]) -> _Collection:
+        other = _Collection(self.name, false_beliefs)
+        other.held = dict(self.held)
+        other.unique = {fields: dict(owners) for fields, owners in self.unique.items()}
+        other.geo, other.expiry = self.geo, self.expiry
+        return other
+
     def live(self, meeting: Sequence[Predicate] = ()) -> list[_Held]:
         """The visible documents for which all the predicates hold."""
         return [
@@ -253,6 +260,19 @@ class Shelf:
         if positions:
             self._positions.update(positions)
         return Applied(done[True], done[False])
+
+    def fork(self) -> Shelf:
+        """Another one that remembers the same; what is stored is shared, for it never changes."""
+        other = Shelf()
+        other._positions.update(self._positions)
+        for place, held in self._collections.items():
+            other._collections[place] = held.fork(other.false_beliefs)
+        return other
+
+    def live(self, db: str, collection: str) -> list[Document]:
+        """The visible documents themselves, in no order: to be looked at only."""
+        held = self._collections.get((db, collection))
+        return [] if held is None else [one.document for one in held.live()]
 
     def positions(self, projector: str) -> dict[PositionKey, int]:
         return {key: place for key, place in self._positions.items() if key.projector == projector}

@@ -12,7 +12,6 @@ import copy
 import gc
 import importlib
 import inspect
-import itertools
 import logging
 import os
 import random
@@ -237,7 +236,6 @@ class World:
                 self.loop.run_until_complete(self._course())
             except DeadlockError:
                 self.violation("nothing would ever happen again")
-        _tidy()
         if not self.violations or all(not text.startswith("not quiet") for text in self.violations):
             check(self)
         for node, error in self.loop.exceptions:
@@ -257,7 +255,7 @@ class World:
     async def _course(self) -> None:
         snapshot = genesis()
         self.broker.begin_from(snapshot.broker)
-        self.shelf = copy.deepcopy(snapshot.shelf)
+        self.shelf = snapshot.shelf.fork()
         self.broker.begin()
         shape = self.shape
         for role, count in (
@@ -519,7 +517,7 @@ def draw_shape(chance: Random) -> Shape:
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
-        months=yes(0.03),
+        months=yes(0.02),  # one costs five others
     )
 
 
@@ -557,6 +555,8 @@ def genesis() -> Snapshot:
 
 def prepare() -> None:
     """Make the beginning of all worlds, and set this process up for them."""
+    from tests.simulation.checker import know
+
     if _genesis:
         return
     set_partitions(PARTITIONS)
@@ -598,21 +598,12 @@ def prepare() -> None:
     for group in world.broker.groups.values():
         group.seats.clear()
     _genesis.append(Snapshot(world.broker, world.shelf))
+    know(world.broker)
+    # What is broken off in the middle must not end in the time and with the chance of another world: worlds run in
+    # children of this process, and what they leave behind goes with these.
     gc.collect()
     gc.freeze()
     gc.disable()
-
-
-_TIDIED_EVERY: Final = 64
-"""Worlds leave some 0.8 MB each."""
-_ran = itertools.count(1)
-
-
-def _tidy() -> None:
-    """Collect the garbage of some worlds between worlds, never inside one: what was broken off in the middle ends
-    then, and must not end in the time and with the chance of another world."""
-    if next(_ran) % _TIDIED_EVERY == 0:
-        gc.collect()
 
 
 async def _ask(process: Process, command: Command, meta: Meta) -> Any:
@@ -660,6 +651,10 @@ def take_real_clocks_away() -> None:
                 if function.__kwdefaults__ is not None:
                     for key, value in function.__kwdefaults__.items():
                         function.__kwdefaults__[key] = _of_the_world(value)
+
+
+def _unheard(_: object) -> None:
+    """What is added to a set that nobody looks into."""
 
 
 def _of_the_world(default: Any) -> Any:
@@ -743,6 +738,14 @@ def sealed(world: World) -> Iterator[None]:
 
     before.append((vault, "AESGCM", real))
     vault.AESGCM = Keys  # type: ignore[attr-defined]
+    # asyncio's own set of all tasks, for which nobody asks: those of a killed process would stay in it.
+    every_task = [
+        tasks
+        for name in ("_all_tasks", "_scheduled_tasks")
+        if (tasks := getattr(asyncio.tasks, name, None)) is not None
+    ]
+    for tasks in every_task:
+        tasks.add = _unheard
     time.monotonic = loop.time
     time.time = lambda: network.wall(current_node.get(loop.world))
     time.time_ns = lambda: int(network.wall(current_node.get(loop.world)) * 1e9)
@@ -756,10 +759,8 @@ def sealed(world: World) -> Iterator[None]:
         random.setstate(state)
         for changed, name, value in before:
             setattr(changed, name, value)
-        for name in ("_all_tasks", "_scheduled_tasks"):
-            # asyncio's own set of all tasks: those of a killed process would stay in it.
-            if tasks := getattr(asyncio.tasks, name, None):
-                tasks.clear()
+        for tasks in every_task:
+            del tasks.add
 
 
 _TAGS = ("domain.tenant", "commands.charge_point.transactions")

@@ -190,7 +190,7 @@ class Charging:
         """The newest reading stands twice: its edge had not learnt of the first."""
         if self.beside and (held := self.log.records.get(PLACE)):
             last = held[-1]
-            held.append(dataclasses.replace(last, offset=len(held)))
+            held.append(msgspec.structs.replace(last, offset=len(held)))
 
     async def stop(self) -> None:
         self.wh += 7

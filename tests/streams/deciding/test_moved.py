@@ -7,9 +7,9 @@ valid decisions look stale, or stale ones valid.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from streams.following.replay import facts
@@ -89,7 +89,7 @@ async def test_records_copied_with_their_offsets_are_decided_on(embedded: Sqlite
 async def test_a_reader_that_begins_in_the_middle_takes_what_is_older_for_stale(embedded: SqliteLog) -> None:
     """It has not seen the claims before its place, and needs none of them."""
     history = await written(embedded)
-    late = dataclasses.replace(history[2], offset=5)
+    late = msgspec.structs.replace(history[2], offset=5)
     assert Fence(3).admit(late) is None
     fence = Fence(3)
     assert [fence.admit(stored) is not None for stored in history[4:]] == [True, True, False, True, True]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -140,6 +141,23 @@ async def test_a_fact_is_read_once_and_decoded_once_for_all_sinks(embedded: Sqli
     assert log.members == [[0, 1, 2, 3, 4]]
     assert log.readers == 0
     assert all(a is b for a, b in zip(one.decisions, two.decisions, strict=True))
+
+
+async def test_what_moves_after_a_rest_is_committed_and_at_rest_nobody_asks_whether_it_has(
+    embedded: SqliteLog,
+) -> None:
+    one, two = Taker(), Taker(away=True)
+    async with following(embedded, {"one": one, "two": two}) as sinks:
+        for version in (1, 2, 3):
+            await write(embedded, added("a", version, 1))
+            two.here.set()
+            await until(partial(noted, embedded, one=version, two=version))
+            # All is committed: until something moves nothing is to be done.
+            await until(lambda: not sinks["one"].moved.is_set())
+            assert sinks["one"].rests and sinks["two"].rests
+            two.here.clear()
+        await write(embedded, added("a", 4, 1))
+        await until(lambda: noted(embedded, one=4, two=3))
 
 
 async def test_a_sink_whose_neighbour_is_away_delays_no_other_and_each_goes_on_where_it_was(
