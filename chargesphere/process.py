@@ -24,6 +24,7 @@ from api.v1 import v1_router
 from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
+from application.quota import LogQuota
 from chargesphere import __version__, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.errors import CannotBeginError
@@ -280,6 +281,7 @@ class _Process:
                 bus=backbone.bus,
                 readings=Readings(backbone.log, registry.EVENTS),
                 directory=directory,
+                quota=LogQuota(backbone.bus, backbone.clock),
                 authorizer=self._authorizer,
                 tariffs=StoreTariffs(backbone.store, directory),
                 vault=backbone.vault,

@@ -7,6 +7,7 @@ from typing import Any
 
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
+from commands import fleet as fleet_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
 from commands import remote_command as remote_commands
@@ -21,6 +22,7 @@ from domain import (
     charge_point,
     delivery,
     directory,
+    fleet,
     knocking,
     partner,
     remote_command,
@@ -94,6 +96,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
+    fleet.Fleet: fleet.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -107,6 +110,7 @@ ROUTES: dict[type[Command], Route] = {
     **remote_commands.ROUTES,
     **delivery_commands.ROUTES,
     **knocking_commands.ROUTES,
+    **fleet_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,

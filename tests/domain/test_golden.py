@@ -1,4 +1,4 @@
-"""Golden files hold the log's format of sessions, tokens, deliveries and remote commands."""
+"""Golden files hold the log's format of sessions, tokens, deliveries, remote commands and what is beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain import delivery, knocking, remote_command, session, token
+from domain import delivery, fleet, knocking, remote_command, session, token
 from domain.aggregate import Aggregate, Event
 from tests.domain.golden import held_by_golden_files
 
@@ -18,6 +18,7 @@ from tests.domain.golden import held_by_golden_files
         (token.Token, token.AGGREGATE_EVENTS),
         (delivery.Delivery, delivery.AGGREGATE_EVENTS),
         (knocking.Knocking, knocking.AGGREGATE_EVENTS),
+        (fleet.Fleet, fleet.AGGREGATE_EVENTS),
         (remote_command.RemoteCommand, remote_command.AGGREGATE_EVENTS),
     ],
 )

@@ -17,6 +17,7 @@ from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.limiter import LocalLimiter
+from application.quota import LogQuota
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
 from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
@@ -362,6 +363,7 @@ class Process:
                 bus=self.bus,
                 readings=WatchedReadings(self.log, world.asked),
                 directory=directory,
+                quota=LogQuota(self.bus, self.clock),
                 authorizer=authorizer,
                 tariffs=StoreTariffs(self.store, directory),
                 vault=self.vault,

@@ -23,10 +23,12 @@ from commands.charge_point import routes as charge_point_routes
 from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
+from commands.fleet import ROUTES as FLEET_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
 from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
+from commands.processes import fleet as fleet_process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.session import ROUTES as SESSION_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
@@ -36,6 +38,7 @@ from domain import (
     charge_point,
     delivery,
     directory,
+    fleet,
     knocking,
     partner,
     remote_command,
@@ -91,6 +94,7 @@ EVENTS = EventRegistry(
         remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
         delivery.Delivery: delivery.AGGREGATE_EVENTS,
         knocking.Knocking: knocking.AGGREGATE_EVENTS,
+        fleet.Fleet: fleet.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -105,6 +109,7 @@ for table in (
     REMOTE_ROUTES,
     DELIVERY_ROUTES,
     KNOCKING_ROUTES,
+    FLEET_ROUTES,
 ):
     ROUTES.update(table)
 RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
@@ -128,6 +133,7 @@ FEEDS = (
 )
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
+    **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
     TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 
