@@ -1,6 +1,7 @@
 """What can be asked of a tariff: to be what its owner says, and to go.
 
-Each tariff is decided by itself: one owner with many is no single lane. `put_tariff` makes the command from the typed object.
+Each tariff is decided by itself: one owner with many is no single lane. `put_tariff` makes the command from the typed
+object.
 """
 
 from __future__ import annotations

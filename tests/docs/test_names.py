@@ -1,4 +1,4 @@
-"""The names that docs/extending.md keeps for what is to come: nobody else takes them, and each key is an object's own."""
+"""Names that docs/extending.md keeps for what is to come: nobody else takes them, and each key is an object's own."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ async def statuses(store: ReadStore, now: datetime = NOON) -> dict[str, str]:
 def test_a_status_of_an_evse_rewrites_nothing_of_its_location() -> None:
     (write,) = LOCATIONS.writes(status(7, "Charging", 30), meta())
     at = "2026-03-01T12:00:30.000Z"
-    expected = {"connector_1": {"status": "CHARGING", "at": at}, "last_updated": at}
+    expected: Document = {"connector_1": {"status": "CHARGING", "at": at}, "last_updated": at}
     assert write == Append(HUB, "locations", "demo|CP-1", 7, set=expected)
 
 
