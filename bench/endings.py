@@ -250,7 +250,7 @@ async def measure(charges: int, transactions: int) -> None:
         log = SqliteLog(Path(folder) / "log.db")
         await log.start()
         try:
-            await log.ensure(topics())
+            await log.ensure(topics(log.layout))
             if charges:
                 print(HEAD)
                 async for row in months(log, charges):

@@ -58,7 +58,7 @@ from streams.faust.app import FaustProjector
 from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.log import TopicPartition
-from streams.log.topology import REPLIES, partition_of
+from streams.log.topology import REPLIES
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ class _Process:
         return f"ws://{host}:{port}"
 
     def _decider_is_behind(self, tenant: str, charge_point_id: str) -> bool:
-        partition = partition_of(charge_point_key(tenant, charge_point_id))
+        partition = self._backbone.log.layout.partition_of(charge_point_key(tenant, charge_point_id))
         behind = self._backbone.lag.behind_seconds(Area.CHARGE_POINT, partition)
         return behind > self._settings.max_decider_lag
 

@@ -17,7 +17,7 @@ from streams.deciding.channel import Channel
 from streams.log import Log, LogError, LogUnavailableError, Record, TopicPartition
 from streams.log.batching import portions
 from streams.log.envelope import CommandRecord, Reply, ReplyTo, raw, record
-from streams.log.topology import commands_topic, partition_of
+from streams.log.topology import commands_topic
 
 GATHER_S = 0.02
 
@@ -71,7 +71,7 @@ class CommandBus:
         value = CommandRecord(
             aggregate=command.aggregate_id, meta=meta, reply_to=reply_to, command=raw(command)
         )
-        place = TopicPartition(commands_topic(command.area), partition_of(group))
+        place = TopicPartition(commands_topic(command.area), self._log.layout.partition_of(group))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(place, []).append(_Waiting(record(group, value, meta.tenant), done))
         return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.endings import months
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 
@@ -13,7 +14,7 @@ async def test_after_a_month_states_and_memory_no_longer_follow_the_number_of_ch
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
     try:
-        await log.ensure(topics())
+        await log.ensure(topics(Layout()))
         rows = [row async for row in months(log, 480)]  # four a day, of which four states are left each
     finally:
         await log.close()

@@ -59,9 +59,10 @@ from domain.values import (
 from projections.store import HUB, Document, Query
 from streams.deciding.decider import followed
 from streams.following.replay import places
-from streams.log import Log, TopicPartition
+from streams.log import Log
 from streams.log.envelope import Decision, Fence, Reply
-from streams.log.topology import PARTITIONS, commands_topic
+from streams.log.layout import Layout
+from streams.log.topology import commands_topic
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
 
@@ -502,7 +503,7 @@ async def play(backbone: Backbone, steps: Sequence[Step]) -> Outcome:
     decider = backbone.start_decider()
     backbone.start_projector()
     async with asyncio.timeout(50):
-        await until(lambda: decider.held == len(Area) * PARTITIONS and decider.ready, 40)
+        await until(lambda: decider.held == len(Area) * Layout().partitions and decider.ready, 40)
         for step in steps:
             if step.command is None:
                 await settled(backbone)
@@ -524,7 +525,7 @@ async def play(backbone: Backbone, steps: Sequence[Step]) -> Outcome:
 
 async def read_all(log: Log, outcome: Outcome) -> None:
     """Every admitted decision of the log, all partitions by one reader."""
-    ends = {place: end for place, end in (await log.ends(places(Area))).items() if end}
+    ends = {place: end for place, end in (await log.ends(places(log, Area))).items() if end}
     at = dict.fromkeys(ends, 0)
     fences = {place: Fence() for place in ends}
     reader = log.reader()
@@ -551,8 +552,8 @@ def note(outcome: Outcome, decision: Decision) -> None:
 
 async def settled(backbone: Backbone) -> None:
     """Until all commands are decided, and the processes and the projector have passed all decisions."""
-    events = places(Area)
-    commands = [TopicPartition(commands_topic(area), n) for area in Area for n in range(PARTITIONS)]
+    events = places(backbone.log, Area)
+    commands = [place for area in Area for place in backbone.log.places(commands_topic(area))]
     while True:
         decided = await backbone.log.committed("decider", commands)
         projected = await backbone.log.committed("projector", events)

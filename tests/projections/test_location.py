@@ -19,6 +19,7 @@ from projections.store import HUB, Append, Document, Put, Query, ReadStore, gte,
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
@@ -271,7 +272,7 @@ async def test_repeats_and_late_writes_change_nothing(store: SqliteReadStore) ->
 async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     events = [
         *(placed(evse(f"E{n}"), id=f"CP-{n}") for n in range(6)),
         *(status(2, "Charging", n, id=f"CP-{n}") for n in range(6)),

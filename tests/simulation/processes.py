@@ -57,6 +57,7 @@ from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.log import Listener, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import Reply, decode_events
+from streams.log.founding import join
 from streams.log.topology import FAUST, FAUST_TABLES, events_topic
 from streams.projecting.frames import FrameProjector
 from streams.projecting.projector import Projector
@@ -187,6 +188,7 @@ class Process:
         while True:
             try:
                 await self.log.start()
+                await join(self.log)
                 break
             except LogUnavailableError:
                 await asyncio.sleep(0.5)

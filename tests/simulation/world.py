@@ -43,10 +43,13 @@ from projections import blocks
 from streams.deciding import checkpoints
 from streams.following.parking import Parking
 from streams.log import LogUnavailableError, Position, topology
+from streams.log.founding import found
+from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
 from tests.simulation.network import CALM, Fate, Network, Weather
@@ -611,7 +614,6 @@ def prepare() -> None:
     """Make the beginning of all worlds, and set this process up for them."""
     if _genesis:
         return
-    set_partitions(PARTITIONS)
     take_real_clocks_away()
     checkpoints.SAVED_AT_ONCE = 1
     blocks.BLOCK_SIZE = 1_000
@@ -620,8 +622,12 @@ def prepare() -> None:
     world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))
 
     async def course() -> None:
-        world.broker.make(topology.topics())
+        world.broker.make(topology.topics(Layout(PARTITIONS)))
         world.broker.begin()
+        first = SimLog(world.broker, world.loop.node("genesis"))
+        await first.start()
+        await found(first, PARTITIONS)
+        await first.close()
         for name in ("decider", "projector", "api"):
             world.start(f"genesis-{name}", name)
         api = world.processes["genesis-api"]
@@ -674,17 +680,6 @@ async def _ask(process: Process, command: Command, meta: Meta) -> Any:
             return await process.bus.ask(command, meta)
         except LogUnavailableError:
             await asyncio.sleep(0.2)
-
-
-def set_partitions(count: int) -> None:
-    """So many partitions in every topic, in every module that has imported the number."""
-    topology.partition_of.cache_clear()
-    before = topology.PARTITIONS
-    for module in list(sys.modules.values()):
-        if getattr(module, "PARTITIONS", None) == before and module.__name__.startswith(
-            ("streams.", "application.", "chargesphere.")
-        ):
-            module.PARTITIONS = count  # type: ignore[attr-defined]
 
 
 # -- chance and time -----------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ from streams.deciding.partition import Rules
 from streams.deciding.processes import Processes
 from streams.following.follower import Follower
 from streams.log.envelope import Reply
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
@@ -320,7 +321,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     """A world whose commands are really decided and projected."""
     log = SqliteLog(folder / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     store = SqliteReadStore(folder / "read")
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())
