@@ -405,8 +405,14 @@ def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     assert main(["topics"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 3 replicas: what an acknowledged record survives is in docs/guarantees.md",
-        f"{len(topics(Layout()))} topics are as they should be",
+        f"{len(topics(Layout()))} topics of 24 partitions are as they should be",
     ]
+    monkeypatch.setenv("CHARGESPHERE_PARTITIONS", "12")
+    assert main(["topics"]) == 2
+    assert capsys.readouterr().err == (
+        "chargesphere: CHARGESPHERE_PARTITIONS is 12, and the log has had 24 partitions since its first start: "
+        "leave it out\n"
+    )
 
 
 def test_what_operations_read_is_not_shared_with_a_running_serve(shell: Shell, lived: Path) -> None:
