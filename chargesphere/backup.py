@@ -35,7 +35,15 @@ from projections.store.generations import DATABASE as GENERATIONS
 from projections.store.generations import is_built_again
 from projections.store.sqlite_file import DamagedFileError, copy_file, is_damage
 from streams.following.replay import places, readings_places
-from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
+from streams.log import (
+    Log,
+    LogError,
+    LogUnavailableError,
+    Record,
+    Stored,
+    TopicPartition,
+    TopologyMismatchError,
+)
 from streams.log.batching import portions
 from streams.log.founding import PLACE as LAID_OUT
 from streams.log.founding import found, join, read
@@ -93,7 +101,13 @@ async def restore(options: argparse.Namespace) -> int:
         log.layout = await asyncio.to_thread(_layout_of, folder)
         await asyncio.to_thread(_read_through, folder, _copied(log))
         await log.start()
-        await found(log, log.layout.partitions)
+        try:
+            await found(log, log.layout.partitions)
+        except TopologyMismatchError as error:
+            raise CannotBeginError(
+                f"{folder} has {log.layout.partitions} partitions, the topics on Kafka were laid out with another "
+                "number: use an empty Kafka"
+            ) from error
         await log.ensure(topics(log.layout))
         await _be_empty(log)
         if held := [db for db in await store.databases() if is_built_again(db)]:

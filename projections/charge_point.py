@@ -313,5 +313,4 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "created_at"),
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
-        index(db, "charge_points", "automatic"),
     )
