@@ -61,7 +61,6 @@ from streams.deciding.decider import followed
 from streams.following.replay import places
 from streams.log import Log
 from streams.log.envelope import Decision, Fence, Reply
-from streams.log.layout import Layout
 from streams.log.topology import commands_topic
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
@@ -269,6 +268,7 @@ def come_online(script: Script) -> None:
     )
     script.do(register)
     script.do(register, refusal=Refusal.ALREADY_EXISTS)
+    script.settle()  # charge points are counted in no order of theirs
     script.do(Register(tenant=TENANT, charge_point_id="CP-2", site=SITE, automatic=True))
     script.do(Connect(tenant=TENANT, charge_point_id=CHARGE_POINT, node="gw", slot=1, boot="b1"))
     script.settle()
@@ -503,7 +503,7 @@ async def play(backbone: Backbone, steps: Sequence[Step]) -> Outcome:
     decider = backbone.start_decider()
     backbone.start_projector()
     async with asyncio.timeout(50):
-        await until(lambda: decider.held == len(Area) * Layout().partitions and decider.ready, 40)
+        await until(lambda: decider.held == len(Area) * backbone.log.layout.partitions and decider.ready, 40)
         for step in steps:
             if step.command is None:
                 await settled(backbone)
