@@ -12,7 +12,7 @@ from application.ports import Bus
 from commands.base import Area, Command, Meta
 from streams.log import LogUnavailableError
 from streams.log.envelope import Reply
-from streams.log.topology import partition_of
+from streams.log.layout import Layout
 
 
 class Behind(Protocol):
@@ -24,9 +24,10 @@ class Behind(Protocol):
 class RefusingBus:
     """A bus that raises LogUnavailableError for a command whose partition is more than `limit` seconds behind."""
 
-    def __init__(self, bus: Bus, behind: Behind, limit: float) -> None:
+    def __init__(self, bus: Bus, behind: Behind, layout: Layout, limit: float) -> None:
         self._bus = bus
         self._behind = behind
+        self._layout = layout
         self._limit = limit
 
     async def tell(self, command: Command, meta: Meta) -> None:
@@ -38,7 +39,7 @@ class RefusingBus:
         return await self._bus.ask(command, meta, timeout)
 
     def _check(self, command: Command) -> None:
-        behind = self._behind.behind_seconds(command.area, partition_of(command.group))
+        behind = self._behind.behind_seconds(command.area, self._layout.partition_of(command.group))
         if behind > self._limit:
             raise LogUnavailableError(
                 f"the decider of {command.area.value} is {behind:.0f} s behind, over {self._limit:g}"

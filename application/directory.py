@@ -32,21 +32,13 @@ from projections.store import (
 from projections.tariff import tariff_document_id
 from projections.tenant import configuration_of
 
-TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL, ROOM_TTL = 10.0, 5.0, 10.0, 5.0
+TENANT_TTL, CHARGE_POINT_TTL, TARIFF_TTL = 10.0, 5.0, 10.0
 LEARNED_FOR = 30.0
 """How long what this process did itself is believed before the read models must show it."""
 
 
 _PREFIXES = "prefixes"
 _PAGE = 500
-
-
-class _Count:
-    """How many charge points a tenant had, and how many of them automatic, with those that were let in since."""
-
-    def __init__(self, charge_points: int, automatic: int) -> None:
-        self.charge_points = charge_points
-        self.automatic = automatic
 
 
 class StoreDirectory(Directory):
@@ -62,7 +54,6 @@ class StoreDirectory(Directory):
         self._readers: dict[str, BatchedReads[RegisteredChargePoint]] = {}
         self._holders: Cache[tuple[str, ...]] = Cache(CHARGE_POINT_TTL)
         self._holding = BatchedReads(self._read_holders)
-        self._counts: Cache[_Count] = Cache(ROOM_TTL)
 
     async def tenant(self, id: str) -> Tenant | None:
         return await self._tenants.get(id, lambda: self._reading.get(id))
@@ -114,29 +105,6 @@ class StoreDirectory(Directory):
             reader = self._readers[tenant] = BatchedReads(read)
         key = credentials_id(tenant, charge_point_id)
         return await self._charge_points.get(key, lambda: reader.get(charge_point_id))
-
-    async def has_room(self, tenant: str) -> bool:
-        known = await self.tenant(tenant)
-        if known is None:
-            return False
-
-        async def read() -> _Count:
-            db = tenant_database(tenant)
-            automatic = Query(db, "charge_points", where=(eq("automatic", True),))
-            return _Count(
-                await self._store.count(Query(db, "charge_points")), await self._store.count(automatic)
-            )
-
-        count = await self._counts.get(tenant, read)
-        if (
-            count is None
-            or count.charge_points >= known.max_charge_points
-            or count.automatic >= known.max_auto_registered
-        ):
-            return False
-        count.charge_points += 1
-        count.automatic += 1
-        return True
 
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         try:
@@ -242,8 +210,6 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         messages_per_second=float(configuration.ocpp_rate_limit),
         queue_enabled=configuration.queue_enabled,
         worker_pool_size=configuration.worker_pool_size,
-        max_charge_points=configuration.max_charge_points,
-        max_auto_registered=configuration.max_auto_registered,
     )
 
 

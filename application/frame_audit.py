@@ -30,7 +30,7 @@ from projections.store import JSON, StoreError
 from streams.effects.public import chunks
 from streams.log import Log, Record, append_size
 from streams.log.envelope import record as log_record
-from streams.log.topology import FRAMES, partition_of
+from streams.log.topology import FRAMES
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class FrameRecorder:
             except Exception as error:  # whatever it is, the frames beside it are kept
                 self._fail(frame, error)
                 continue
-            out.setdefault(partition_of(key), []).append(entry)
+            out.setdefault(self._log.layout.partition_of(key), []).append(entry)
             if number % PORTION == 0:
                 await asyncio.sleep(0)  # messages are answered meanwhile
         await asyncio.gather(*(self._append_to(partition, records) for partition, records in out.items()))

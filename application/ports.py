@@ -77,8 +77,6 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     messages_per_second: float = 0.0  # of all its charge points on one process; 0: as many as come
     queue_enabled: bool = True
     worker_pool_size: int = 4
-    max_charge_points: int = 1000
-    max_auto_registered: int = 100
 
 
 class RegisteredChargePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,10 +117,6 @@ class Directory(ABC):
         """The charge point, if its tenant knows it. Raises DirectoryUnavailableError."""
 
     @abstractmethod
-    async def has_room(self, tenant: str) -> bool:
-        """Whether one more may take itself in at the tenant's. Raises DirectoryUnavailableError."""
-
-    @abstractmethod
     def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         """Tenant, charge point and epoch of the connections held on a node, as the read models have them.
 
@@ -132,6 +126,19 @@ class Directory(ABC):
     @abstractmethod
     def learn(self, tenant: str, listed: RegisteredChargePoint) -> None:
         """This is how the charge point is now; the read store will follow."""
+
+
+class QuotaUnavailableError(ChargeSphereError):
+    """A tenant's room was not told in time, or not at all."""
+
+
+class Quota(ABC):
+    """How many charge points a tenant may have more."""
+
+    @abstractmethod
+    async def take(self, tenant: str) -> bool:
+        """Whether one more may take itself in at the tenant's now. Raises LogUnavailableError,
+        QuotaUnavailableError."""
 
 
 class Tariffs(Protocol):

@@ -35,8 +35,9 @@ from projections.store.sqlite import SqliteReadStore
 from streams.following.facts import Fact
 from streams.log import Stored, TopicPartition
 from streams.log.envelope import Decision, Reply, encode, raw
+from streams.log.layout import Layout
 from streams.log.topology import FRAMES as FRAMES_TOPIC
-from streams.log.topology import events_topic, partition_of
+from streams.log.topology import events_topic
 from streams.projecting.frames import GATHER_SECONDS, FrameWriter
 from streams.projecting.projector import Projector
 
@@ -99,7 +100,7 @@ class Log:
 
     def fact(self, charge_point: str, **fields: Any) -> Fact:
         key = charge_point_key("demo", charge_point)
-        place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(key))
+        place = TopicPartition(events_topic(Area.CHARGE_POINT), Layout().partition_of(key))
         self._versions[key] += 1
         common: dict[str, Any] = {
             "originator_id": key,
@@ -119,7 +120,7 @@ class Log:
 
     def frame(self, charge_point: str, number: int) -> Stored:
         key = charge_point_key("demo", charge_point)
-        place = TopicPartition(FRAMES_TOPIC, partition_of(key))
+        place = TopicPartition(FRAMES_TOPIC, Layout().partition_of(key))
         record = FrameRecord(
             tenant="demo",
             charge_point_id=charge_point,

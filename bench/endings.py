@@ -181,7 +181,7 @@ async def opened(path: Path) -> SqliteLog:
     """The log in this file, with every topic."""
     log = SqliteLog(path)
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(log.layout))
     return log
 
 

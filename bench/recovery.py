@@ -45,7 +45,7 @@ from streams.log.batching import append_all
 from streams.log.envelope import Claim, CommandRecord, encode, raw, record
 from streams.log.kafka.log import KafkaLog
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic, topics
+from streams.log.topology import commands_topic, events_topic, state_topic, topics
 from tests.servers import Kafka
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -113,17 +113,17 @@ def pattern() -> Record:
 async def write(log: Log, tokens: int) -> None:
     """A claim in each partition, then every token's decision in its own."""
     topic = events_topic(Area.TOKEN)
-    await log.ensure([spec for spec in topics() if spec.name.endswith(f".{Area.TOKEN.value}")])
-    for number in range(PARTITIONS):
+    await log.ensure([spec for spec in topics(log.layout) if spec.name.endswith(f".{Area.TOKEN.value}")])
+    for number in range(log.layout.partitions):
         await log.append(topic, number, [Record(None, encode(Claim(owner="bench/gone")))])
     made = pattern()
     assert made.key is not None and made.value is not None
-    waiting: list[list[Record]] = [[] for _ in range(PARTITIONS)]
+    waiting: list[list[Record]] = [[] for _ in range(log.layout.partitions)]
     for batch in _batches(tokens, 50_000):
         for number in batch:
             key = key_of(number)
             written = key.encode()
-            waiting[partition_of(key)].append(
+            waiting[log.layout.partition_of(key)].append(
                 Record(made.key.replace(MARK, written), made.value.replace(MARK, written))
             )
         await asyncio.gather(*(append_all(log, topic, n, records) for n, records in enumerate(waiting)))
@@ -151,7 +151,7 @@ async def start(log: Log, tokens: int, *, checkpoint: bool) -> Start:
     began = time.perf_counter()
     running = asyncio.create_task(decider.run())
     try:
-        await _until(lambda: decider.held == PARTITIONS and decider.ready, running)
+        await _until(lambda: decider.held == log.layout.partitions and decider.ready, running)
         ready, memory = time.perf_counter() - began, _rss()
         pause = max(pauses)
         asked = time.perf_counter()
@@ -186,10 +186,10 @@ async def start(log: Log, tokens: int, *, checkpoint: bool) -> Start:
 
 async def _checkpointed(log: Log) -> None:
     """Until every partition's states end with a mark."""
-    places = [TopicPartition(state_topic(Area.TOKEN), number) for number in range(PARTITIONS)]
+    places = log.places(state_topic(Area.TOKEN))
     deadline = time.monotonic() + LIMIT
     marked: set[TopicPartition] = set()
-    while len(marked) < PARTITIONS:
+    while len(marked) < log.layout.partitions:
         if time.monotonic() > deadline:
             raise SystemExit(f"bench.recovery: no checkpoints within {LIMIT:g} s")
         await asyncio.sleep(0.1)
@@ -241,7 +241,7 @@ async def one(where: str, kafka: bool, tokens: int, stage: str) -> Start | None:
         if stage == "write":
             await write(log, tokens)
             return None
-        await log.ensure([spec for spec in topics() if spec.name.endswith(f".{Area.TOKEN.value}")])
+        await log.ensure([spec for spec in topics(log.layout) if spec.name.endswith(f".{Area.TOKEN.value}")])
         return await start(log, tokens, checkpoint=stage == "events")
     finally:
         await log.close()

@@ -28,7 +28,7 @@ from streams.following.replay import facts, facts_of, places, readings_places
 from streams.log import Log, TopicPartition
 from streams.log.envelope import Decision, decode_command
 from streams.log.ranges import stretch
-from streams.log.topology import PARTITIONS, commands_topic
+from streams.log.topology import commands_topic
 from streams.projecting.projector import Projector
 from streams.projecting.rebuild import Rebuild
 
@@ -65,9 +65,8 @@ async def read_history(log: Log, found: Findings) -> History:
     """Every command has its decision, and no command id two."""
     history = History()
     for area in Area:
-        for partition in range(PARTITIONS):
+        for place in places(log, [area]):
             decided: set[int] = set()
-            place = next(p for p in places([area]) if p.partition == partition)
             async with contextlib.aclosing(facts(log, place)) as batches:
                 async for batch in batches:
                     for fact in batch:
@@ -75,7 +74,7 @@ async def read_history(log: Log, found: Findings) -> History:
                         _remember(history, fact.decision, found)
                         size = sum(len(bytes(event)) for event in fact.decision.events)
                         history.largest = max(history.largest, size)
-            source = TopicPartition(commands_topic(area), partition)
+            source = TopicPartition(commands_topic(area), place.partition)
             async with contextlib.aclosing(stretch(log, source)) as commands:
                 async for stored_batch in commands:
                     for stored in stored_batch:
@@ -85,9 +84,11 @@ async def read_history(log: Log, found: Findings) -> History:
                             record.meta.command_id, (record.aggregate, record.command)
                         )
                         if stored.offset not in decided:
-                            text = f"{source.topic}[{partition}]@{stored.offset} {record.meta.command_id}"
+                            text = (
+                                f"{source.topic}[{source.partition}]@{stored.offset} {record.meta.command_id}"
+                            )
                             found.problem("a command without a decision", text)
-    async with contextlib.aclosing(facts_of(log, readings_places(Area))) as batches:
+    async with contextlib.aclosing(facts_of(log, readings_places(log, Area))) as batches:
         async for batch in batches:
             history.readings += [(fact.aggregate, fact.decision.events[0]) for fact in batch]
     found.counts["readings beside the events"] = len(history.readings)

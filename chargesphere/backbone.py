@@ -40,6 +40,7 @@ from streams.delays import Delays
 from streams.following.follower import Follower
 from streams.following.lag import Lag
 from streams.log import LogUnavailableError
+from streams.log.founding import found, join
 from streams.log.topology import FAUST, topics
 from streams.projecting.frames import FrameProjector
 from streams.projecting.generations import in_each_generation
@@ -313,17 +314,14 @@ async def open_backbone(
     Raises LogError or SettingsError with one line where that cannot be.
     """
     log: EmbeddedLog | LogBeside | SharedLog
-    channel: Channel
     if settings.kafka_bootstrap:
         log = SharedLog(settings.kafka_bootstrap)
-        channel = LogChannel(node, log)
     else:
         try:
             await asyncio.to_thread(own_folder, data)
         except OSError as error:
             raise SettingsError(f"the data folder {data} cannot be made: {error.strerror or error}") from None
         log = LogBeside(data / "log.db") if beside else EmbeddedLog(data / "log.db")
-        channel = LocalChannel(node)
     url = settings.mongo_url
     store = shared_store(url, store_prefix) if url else embedded_store(data / "read")
     if settings.jwt_secret is not None and settings.master_key is not None:
@@ -338,13 +336,17 @@ async def open_backbone(
         # First the log, whose lock says whether the folder is another process's.
         await log.start()
         if create_topics:
-            await log.ensure(topics())
+            await found(log, settings.partitions)
+            await log.ensure(topics(log.layout))
+        else:
+            await join(log, settings.partitions)
         await _check_keys(vault)
     except BaseException:
         await limiter.close()
         await log.close()
         await store.close()
         raise
+    channel: Channel = LocalChannel(node) if isinstance(log, EmbeddedLog) else LogChannel(node, log)
     return Backbone(
         node=node,
         settings=settings,

@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -35,12 +35,23 @@ from projections.store.generations import DATABASE as GENERATIONS
 from projections.store.generations import is_built_again
 from projections.store.sqlite_file import DamagedFileError, copy_file, is_damage
 from streams.following.replay import places, readings_places
-from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
+from streams.log import (
+    Log,
+    LogError,
+    LogUnavailableError,
+    Record,
+    Stored,
+    TopicPartition,
+    TopologyMismatchError,
+)
 from streams.log.batching import portions
+from streams.log.founding import PLACE as LAID_OUT
+from streams.log.founding import found, join, read
 from streams.log.kafka.log import KafkaLog
+from streams.log.layout import Layout
 from streams.log.ranges import stretch
 from streams.log.sqlite.log import copy_log
-from streams.log.topology import topics
+from streams.log.topology import TOPOLOGY, topics
 
 BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
 """What follows from another area before it; its readings are carried into its events, and come behind them."""
@@ -87,9 +98,17 @@ async def restore(options: argparse.Namespace) -> int:
         raise CannotBeginError(f"{folder} is no backup of a log on Kafka: it has no {KEY_FILE}")
     log, store = KafkaLog(settings.kafka_bootstrap, timeout=PATIENCE), _store(settings)
     try:
-        await asyncio.to_thread(_read_through, folder)
+        log.layout = await asyncio.to_thread(_layout_of, folder)
+        await asyncio.to_thread(_read_through, folder, _copied(log))
         await log.start()
-        await log.ensure(topics())
+        try:
+            await found(log, log.layout.partitions)
+        except TopologyMismatchError as error:
+            raise CannotBeginError(
+                f"{folder} has {log.layout.partitions} partitions, the topics on Kafka were laid out with another "
+                "number: use an empty Kafka"
+            ) from error
+        await log.ensure(topics(log.layout))
         await _be_empty(log)
         if held := [db for db in await store.databases() if is_built_again(db)]:
             raise CannotBeginError(
@@ -97,7 +116,7 @@ async def restore(options: argparse.Namespace) -> int:
             )
         await _put_keys(settings, store, folder)
         count = 0
-        for place in _copied():
+        for place in _copied(log):
             count += await _put_partition(log, place, folder)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise CannotBeginError(
@@ -172,8 +191,9 @@ async def _from_servers(settings: Settings, draft: Path) -> str:
     log, store = KafkaLog(str(settings.kafka_bootstrap), timeout=PATIENCE), _store(settings)
     try:
         await log.start()
+        await join(log, settings.partitions)
         count = 0
-        for place in _copied():
+        for place in (LAID_OUT, *_copied(log)):
             count += await _get_partition(log, place, draft)
         with _written(draft / KEY_FILE) as file:
             async for key in every(store, Query(KEY_DATABASE, KEYS, limit=500)):
@@ -202,12 +222,12 @@ async def _get_partition(log: Log, place: TopicPartition, draft: Path) -> int:
     return expected
 
 
-def _read_through(folder: Path) -> None:
+def _read_through(folder: Path, copied: Sequence[TopicPartition]) -> None:
     """Every file of the backup, to its end. Raises OSError, EOFError, zlib.error and msgspec.MsgspecError."""
     with gzip.open(folder / KEY_FILE) as file:
         for line in file:
             _key.decode(line)
-    for place in _copied():
+    for place in copied:
         with gzip.open(_file_of(folder, place)) as file:
             for number, line in enumerate(file):
                 if _stored.decode(line).offset != number:
@@ -217,7 +237,8 @@ def _read_through(folder: Path) -> None:
 
 
 async def _be_empty(log: Log) -> None:
-    every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
+    specs = [spec for spec in topics(log.layout) if spec.name != TOPOLOGY]
+    every = [TopicPartition(spec.name, number) for spec in specs for number in range(spec.partitions)]
     for place, end in (await log.ends(every)).items():
         if end:
             raise CannotBeginError(
@@ -256,9 +277,16 @@ async def _put_keys(settings: Settings, store: ReadStore, folder: Path) -> None:
         ) from None
 
 
-def _copied() -> list[TopicPartition]:
-    """What is copied, in this order."""
-    return [place for area in BACKWARDS for place in (*places([area]), *readings_places([area]))]
+def _layout_of(folder: Path) -> Layout:
+    """How the log was laid out of which this is a backup. Raises OSError, EOFError, zlib.error, msgspec.MsgspecError
+    and LogError."""
+    with gzip.open(_file_of(folder, LAID_OUT)) as file:
+        return Layout(read(_stored.decode(next(file, b"")).value or b""))
+
+
+def _copied(log: Log) -> list[TopicPartition]:
+    """What is copied beside the layout, in this order."""
+    return [place for area in BACKWARDS for place in (*places(log, [area]), *readings_places(log, [area]))]
 
 
 def _file_of(folder: Path, place: TopicPartition) -> Path:

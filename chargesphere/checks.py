@@ -21,6 +21,7 @@ from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from streams.following.replay import places
 from streams.log import Log, LogError, TopicPartition
+from streams.log.founding import join
 from streams.log.kafka.log import KafkaLog
 from streams.log.sqlite.beside import SqliteLogBeside
 from streams.log.topology import topics
@@ -58,7 +59,8 @@ async def _try_kafka(bootstrap: str) -> str:
     log = KafkaLog(bootstrap)
     try:
         await log.start()
-        specs = topics()
+        await join(log, read_settings().partitions)
+        specs = topics(log.layout)
         await log.ends([TopicPartition(spec.name, spec.partitions - 1) for spec in specs])
         await _read_through(log, dense=False)
     finally:
@@ -72,7 +74,8 @@ async def _try_embedded(data: Path) -> str:
     log = SqliteLogBeside(data / "log.db")
     try:
         await log.start()
-        ends = await log.ends(places(Area))
+        await join(log, read_settings().partitions)
+        ends = await log.ends(places(log, Area))
         await log.inspect()
         store = await _damages_of_read_models(data / "read") if (data / "read").is_dir() else []
         await _read_through(log, dense=True, beside=store)

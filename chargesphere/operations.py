@@ -32,6 +32,7 @@ from streams.following.facts import TransientError
 from streams.following.parking import Parking
 from streams.following.replay import history, state_at
 from streams.log.envelope import Decision, NewerReleaseError
+from streams.log.founding import found
 from streams.log.kafka.log import KafkaLog
 from streams.log.topology import topics
 from streams.projecting.letters import NotRetriedError, retry
@@ -259,7 +260,8 @@ async def make_topics(options: argparse.Namespace) -> int:
     log = KafkaLog(settings.kafka_bootstrap)
     try:
         await log.start()
-        faults = await log.topic_faults(topics())
+        await found(log, settings.partitions)
+        faults = await log.topic_faults(topics(log.layout))
         replicas = log.fewest_replicas
     finally:
         await log.close()
@@ -269,7 +271,7 @@ async def make_topics(options: argparse.Namespace) -> int:
         print(f"{replicas} of 3 replicas: what an acknowledged record survives is in docs/guarantees.md")
     if faults:
         return 1
-    print(f"{len(topics())} topics are as they should be")
+    print(f"{len(topics(log.layout))} topics of {log.layout.partitions} partitions are as they should be")
     return 0
 
 

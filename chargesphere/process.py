@@ -27,6 +27,7 @@ from api.v1 import v1_router
 from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
+from application.quota import LogQuota
 from chargesphere import __version__, registry
 from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.errors import CannotBeginError
@@ -60,7 +61,7 @@ from streams.faust.app import FaustProjector
 from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.log import TopicPartition
-from streams.log.topology import REPLIES, partition_of
+from streams.log.topology import REPLIES
 
 logger = logging.getLogger(__name__)
 
@@ -284,6 +285,7 @@ class _Process:
                 bus=backbone.bus,
                 readings=Readings(backbone.log, registry.EVENTS),
                 directory=directory,
+                quota=LogQuota(backbone.bus, backbone.clock),
                 authorizer=self._authorizer,
                 tariffs=StoreTariffs(backbone.store, directory),
                 vault=backbone.vault,
@@ -301,7 +303,7 @@ class _Process:
         return f"ws://{host}:{port}"
 
     def _decider_is_behind(self, tenant: str, charge_point_id: str) -> bool:
-        partition = partition_of(charge_point_key(tenant, charge_point_id))
+        partition = self._backbone.log.layout.partition_of(charge_point_key(tenant, charge_point_id))
         behind = self._backbone.lag.behind_seconds(Area.CHARGE_POINT, partition)
         return behind > self._settings.max_decider_lag
 

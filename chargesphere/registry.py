@@ -7,6 +7,7 @@ from typing import Any
 
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
+from commands import fleet as fleet_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
 from commands import remote_command as remote_commands
@@ -22,6 +23,7 @@ from domain import (
     charge_point,
     delivery,
     directory,
+    fleet,
     knocking,
     partner,
     remote_command,
@@ -97,6 +99,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
     tag.Tag: tag.AGGREGATE_EVENTS,
+    fleet.Fleet: fleet.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -111,6 +114,7 @@ ROUTES: dict[type[Command], Route] = {
     **delivery_commands.ROUTES,
     **knocking_commands.ROUTES,
     **tag_commands.ROUTES,
+    **fleet_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,

@@ -37,7 +37,11 @@ NAMES = (
     "ALLOW_PRIVATE_URLS",
     "MAX_DECIDER_LAG_SECONDS",
     "TRUSTED_PROXIES",
+    "PARTITIONS",
 )
+
+MOST_PARTITIONS = 500
+"""Of a topic: each process follows those of all areas."""
 
 _SERVICE_LINK = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -54,7 +58,8 @@ class Settings:
     """What the environment says. Secrets are bytes and never printed.
 
     While the decider is more than `max_decider_lag` seconds behind, the edges refuse new work. What a request says of
-    its client's address is believed only if it comes from one of `trusted_proxies`.
+    its client's address is believed only if it comes from one of `trusted_proxies`. `partitions` is what the log is
+    laid out with at its first start, and what it must have at any other; None: as it is.
     """
 
     kafka_bootstrap: str | None
@@ -70,6 +75,7 @@ class Settings:
     allow_private_urls: bool | None
     max_decider_lag: float
     trusted_proxies: tuple[Network, ...] = ()
+    partitions: int | None = None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -95,6 +101,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         allow_private_urls=_flag("ALLOW_PRIVATE_URLS", values.get("ALLOW_PRIVATE_URLS")),
         max_decider_lag=_seconds("MAX_DECIDER_LAG_SECONDS", values.get("MAX_DECIDER_LAG_SECONDS", "10")),
         trusted_proxies=_networks("TRUSTED_PROXIES", values.get("TRUSTED_PROXIES", "")),
+        partitions=_partitions(values.get("PARTITIONS")),
     )
 
 
@@ -254,6 +261,14 @@ def _seconds(name: str, value: str) -> float:
     if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value, re.ASCII) or float(value) < 1:
         raise SettingsError(f"{PREFIX}{name}: {value!r} is not a number of seconds, at least 1")
     return float(value)
+
+
+def _partitions(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"\d{1,3}", value, re.ASCII) or not 1 <= int(value) <= MOST_PARTITIONS:
+        raise SettingsError(f"{PREFIX}PARTITIONS: {value!r} is not a number from 1 to {MOST_PARTITIONS}")
+    return int(value)
 
 
 def _networks(name: str, value: str) -> tuple[Network, ...]:

@@ -26,7 +26,7 @@ def new_token() -> str:
 
 def guarded_bus(backbone: Backbone) -> RefusingBus:
     """The way into the log for what comes by HTTP and MQTT: closed while the decider is too far behind."""
-    return RefusingBus(backbone.bus, backbone.lag, backbone.settings.max_decider_lag)
+    return RefusingBus(backbone.bus, backbone.lag, backbone.log.layout, backbone.settings.max_decider_lag)
 
 
 def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:

@@ -9,6 +9,7 @@ from commands.base import Command
 from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
+from commands.fleet import CountChargePoint
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
 from commands.remote_command import RequestRemoteCommand
@@ -39,5 +40,6 @@ CREATING: frozenset[type[Command]] = frozenset(
         ClaimTag,  # tag
         HoldTag,
         FreeTag,
+        CountChargePoint,  # fleet
     }
 )

@@ -1,6 +1,7 @@
 """What can be asked of a tariff: to be what its owner says, and to go.
 
-All tariffs of a party are decided in order (one group). `put_tariff` makes the command from the typed object.
+Each tariff is decided by itself: one owner with many is no single lane. `put_tariff` makes the command from the typed
+object.
 """
 
 from __future__ import annotations
@@ -24,10 +25,6 @@ class _OfTariff(Command, frozen=True, kw_only=True):
     @property
     def aggregate_id(self) -> str:
         return tariff_aggregate_id(self.owner, self.tariff_id)
-
-    @property
-    def group(self) -> str:
-        return f"tariffs|{self.owner}"
 
 
 class PutTariff(_OfTariff, frozen=True, kw_only=True, tag="tariff.put.v1"):

@@ -1,17 +1,22 @@
-"""What can be asked of a tenant: to exist, and to be configured."""
+"""What can be asked of a tenant: to exist, to be configured, to count its charge points, and how much room it has."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from domain.fleet import Counts
 from domain.tenant import (
     RESERVED,
     TENANT_ID,
     Configuration,
+    PartCounts,
     Tenant,
     TenantConfigured,
     TenantCreated,
+    TenantFleetCounted,
     held_back,
     tenant_aggregate_id,
     wrong_in,
@@ -49,6 +54,28 @@ class ConfigureTenant(_OfTenant, frozen=True, kw_only=True, tag="tenant.configur
     by_platform: bool = False
 
 
+class CountPart(_OfTenant, frozen=True, kw_only=True, tag="tenant.count_part.v1"):
+    """A part of the fleet has these numbers as of its `version`; an older word of it changes nothing."""
+
+    recognised: ClassVar[bool] = True
+    part: int
+    version: int
+    counts: Counts
+
+
+class AskRoom(_OfTenant, frozen=True, kw_only=True, tag="tenant.ask_room.v1"):
+    """How many more charge points it may have. Answered with `Room`, or refused UNKNOWN; decides nothing."""
+
+    remembered: ClassVar[bool] = False
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """How many more an operator may register, and how many more may take themselves in."""
+
+    for_operators: int
+    for_strangers: int
+
+
 def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
     if tenant.exists:
         return Rejected(Refusal.ALREADY_EXISTS, f"tenant {command.tenant} exists")
@@ -75,7 +102,7 @@ def create(tenant: Tenant, command: CreateTenant, meta: Meta) -> Outcome:
 
 def configure(tenant: Tenant, command: ConfigureTenant, meta: Meta) -> Outcome:
     if not tenant.exists:
-        return Rejected(Refusal.UNKNOWN, f"there is no tenant {command.tenant[:40]}")
+        return _unknown(command)
     if wrong := wrong_in(command.configuration):
         return Rejected(Refusal.INVALID, f"configuration.{wrong}")
     before, after, claim = tenant.state.configuration, command.configuration, 0
@@ -91,7 +118,35 @@ def configure(tenant: Tenant, command: ConfigureTenant, meta: Meta) -> Outcome:
     return Accepted()
 
 
+def count_part(tenant: Tenant, command: CountPart, meta: Meta) -> Outcome:
+    if not tenant.exists:
+        return _unknown(command)
+    known = tenant.state.fleet.get(command.part)
+    if known is None or known.version < command.version:
+        tenant.trigger(
+            TenantFleetCounted,
+            meta.at,
+            part=command.part,
+            part_counts=PartCounts(version=command.version, counts=command.counts),
+            counts=tenant.state.counts_with(command.part, command.counts),
+        )
+    return Accepted()
+
+
+def ask_room(tenant: Tenant, command: AskRoom, meta: Meta) -> Outcome:
+    if not tenant.exists:
+        return _unknown(command)
+    state = tenant.state
+    return Accepted(Room(for_operators=state.room_for_operators, for_strangers=state.room_for_strangers))
+
+
+def _unknown(command: _OfTenant) -> Rejected:
+    return Rejected(Refusal.UNKNOWN, f"there is no tenant {command.tenant[:40]}")
+
+
 ROUTES: dict[type[Command], Route] = {
     CreateTenant: Route(Tenant, create),
     ConfigureTenant: Route(Tenant, configure),
+    CountPart: Route(Tenant, count_part),
+    AskRoom: Route(Tenant, ask_room),
 }

@@ -1,7 +1,8 @@
 """A tenant: one customer of the central system, with its name and its configuration.
 
-The whole configuration stands in each event, so that any moment's settings can be read from one fact; the revision
-of the settings is the version of the aggregate.
+The whole configuration stands in each event of it, so that any moment's settings can be read from one fact; the
+revision of the settings is the version of the aggregate. Beside it stands how many charge points the tenant has, by
+the parts of its fleet: what its quota is held against.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.fleet import Counts
 from domain.remote_command import EXPIRY_LONGEST
 from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
 
@@ -251,10 +253,40 @@ def _wrong_json(value: object) -> str:
     return ""
 
 
+class PartCounts(Value, frozen=True, kw_only=True):
+    """What a part of the fleet has said, as of its `version`."""
+
+    version: int
+    counts: Counts
+
+
 class TenantState(msgspec.Struct, omit_defaults=True):
     name: str = ""
     configuration: Configuration = Configuration()
     prefix_claim: int = 0  # the number of the claim on its `id_prefix`, or on the last one that it had
+    fleet: dict[int, PartCounts] = {}
+    counts: Counts = Counts()
+
+    def counts_with(self, part: int, counts: Counts) -> Counts:
+        """The whole fleet's, once this part's are these."""
+        before = self.fleet[part].counts if part in self.fleet else Counts()
+        return Counts(
+            charge_points=self.counts.charge_points + counts.charge_points - before.charge_points,
+            automatic=self.counts.automatic + counts.automatic - before.automatic,
+        )
+
+    @property
+    def room_for_operators(self) -> int:
+        """How many more an operator may register. Those that took themselves in take no operator's place."""
+        registered = self.counts.charge_points - self.counts.automatic
+        return max(0, self.configuration.max_charge_points - registered)
+
+    @property
+    def room_for_strangers(self) -> int:
+        """How many more may take themselves in."""
+        of_all = self.configuration.max_charge_points - self.counts.charge_points
+        of_automatic = self.configuration.max_auto_registered - self.counts.automatic
+        return max(0, min(of_all, of_automatic))
 
 
 class Tenant(Aggregate[TenantState]):
@@ -291,4 +323,17 @@ class TenantConfigured(Event, frozen=True, kw_only=True, tag="tenant.configured.
         aggregate.state.prefix_claim = self.prefix_claim or aggregate.state.prefix_claim
 
 
-AGGREGATE_EVENTS = (TenantCreated, TenantConfigured)
+class TenantFleetCounted(Event, frozen=True, kw_only=True, tag="tenant.fleet_counted.v1"):
+    """A part of its fleet has other numbers; `counts` are the whole fleet's with them."""
+
+    part: int
+    part_counts: PartCounts
+    counts: Counts
+
+    def apply(self, aggregate: Tenant) -> None:
+        state = aggregate.state
+        state.fleet[self.part] = self.part_counts
+        state.counts = self.counts
+
+
+AGGREGATE_EVENTS = (TenantCreated, TenantConfigured, TenantFleetCounted)

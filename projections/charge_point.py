@@ -110,8 +110,8 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
     match event:
         case ChargePointChanged():
             place = _place(event.site, event.evses, _list(document["connectors"]))
-            if not event.automatic and place["evses"] != document["evses"]:
-                out["automatic"] = False  # from now on the operator says what it has
+            if event.taken_over:
+                out["automatic"] = False
             out |= place
         case ChargePointConnected():
             out["connected"] = True
@@ -313,5 +313,4 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "created_at"),
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
-        index(db, "charge_points", "automatic"),
     )

@@ -24,6 +24,9 @@ ROUTINE = frozenset(
         "charge_point.reading_taken.v1",
         "charge_point.take_over.v1",
         "knocking.report.v1",
+        "fleet.count_charge_point.v1",
+        "tenant.count_part.v1",
+        "tenant.ask_room.v1",
     }
 )
 KEEP_S = 730 * 86_400

@@ -1,16 +1,20 @@
-"""Tenants with their whole configuration (`chargesphere.tenants`); `version` is the revision of the settings."""
+"""Tenants with their whole configuration and the number of their charge points (`chargesphere.tenants`).
+
+`version` is the revision of the settings.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from commands.base import Meta
-from domain.tenant import Configuration, Tenant, TenantConfigured, TenantCreated
+from domain.fleet import Counts
+from domain.tenant import Configuration, Tenant, TenantConfigured, TenantCreated, TenantFleetCounted
 from projections.base import Target, View, builtins
 from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, index, tenant_database
 
-TenantEvent = TenantCreated | TenantConfigured
+TenantEvent = TenantCreated | TenantConfigured | TenantFleetCounted
 
 
 def target(event: TenantEvent, meta: Meta) -> Target:
@@ -18,6 +22,8 @@ def target(event: TenantEvent, meta: Meta) -> Target:
 
 
 def evolve(document: Document | None, event: TenantEvent, meta: Meta) -> Document | None:
+    if isinstance(event, TenantFleetCounted):
+        return None if document is None else {**document, **_counts(event.counts)}
     party = event.configuration.ocpi
     changed: Document = {
         "configuration": configuration_document(event.configuration),
@@ -31,9 +37,14 @@ def evolve(document: Document | None, event: TenantEvent, meta: Meta) -> Documen
             "database_name": tenant_database(event.tenant),
             "created_at": utc_text(event.timestamp),
             "status": "active",
+            **_counts(Counts()),
             **changed,
         }
     return None if document is None else {**document, **changed}
+
+
+def _counts(counts: Counts) -> Document:
+    return {"charge_points": counts.charge_points, "automatic_charge_points": counts.automatic}
 
 
 def configuration_document(configuration: Configuration) -> Document:

@@ -124,6 +124,11 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (expiry(IDEMPOTENCY, "idempotency", "at", IDEMPOTENCY_S),)
 
 
+def step_of(meta: Meta, step: str) -> Meta:
+    """Another command of the same request."""
+    return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)
+
+
 def result_of(reply: Reply, type: type[T]) -> T:
     """The result of an accepted decision."""
     return msgspec.json.decode(reply.result, type=type)

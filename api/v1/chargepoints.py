@@ -15,18 +15,18 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.problems import ProblemError, ProblemRoute, not_found
-from api.v1.caller import Caller, Operator, TenantAdmin, Viewer
+from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step_of
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
+from commands.tenant import AskRoom, Room
 from domain.charge_point.identity import wrong_id
 from domain.charge_point.passwords import hash_password
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.charge_point import credentials_id
 from projections.frame import FRAMES, Frame, by_action, by_charge_point, frames_of, sent_to
 from projections.store import HUB, Condition, Document, eq
-from projections.store import Query as StoreQuery
 from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerType
 
 routes = APIRouter(route_class=ProblemRoute, tags=["charge points"])
@@ -194,15 +194,15 @@ Id = Annotated[str, Path(max_length=128)]
 
 @routes.post("/chargepoints", status_code=201)
 async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
+    """409 where the id exists, or the tenant has as many as it may have."""
     tenant, settings = caller.own_tenant, caller.settings
-    most = settings.max_charge_points
-    # Those that took themselves in are counted apart, so that strangers take no operator's place.
-    own = StoreQuery(caller.database, "charge_points", (eq("automatic", False),))
-    if await caller.services.store.count(own) >= most:
+    meta = await caller.meta()
+    room = result_of(await caller.ask(AskRoom(tenant=tenant), step_of(meta, "room")), Room)
+    if room.for_operators < 1 and not await _is_known(caller, body.id):
+        most = settings.max_charge_points
         raise ProblemError(
             409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit"
         )
-    meta = await caller.meta()
     password = body.password or _made(caller, meta)
     site = body.location.site(settings.time_zone)
     command = Register(
@@ -333,6 +333,10 @@ async def _frame(caller: Caller, frame: Frame) -> Document:
         with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
             out[name] = await revealed(caller, msgspec.json.decode(str(out.get(name) or "null")))
     return out
+
+
+async def _is_known(caller: Caller, charge_point_id: str) -> bool:
+    return await caller.services.store.get(caller.database, "charge_points", charge_point_id) is not None
 
 
 async def _known(caller: Caller, charge_point_id: str) -> Document:

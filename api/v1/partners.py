@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import ProblemError, ProblemRoute, not_found
-from api.v1.caller import Caller, PlatformAdmin, result_of
+from api.v1.caller import Caller, PlatformAdmin, result_of, step_of
 from api.v1.lists import Page, answer, empty, listed, oldest_first
 from application.vault import Vault
 from commands.base import Command, Meta
@@ -126,7 +125,7 @@ async def create(body: NewPartner, caller: PlatformAdmin) -> Response:
     vault = caller.services.vault
     meta = await caller.meta("")
     roles = _roles(body.roles)
-    await caller.ask(ClaimParties(owner=body.id, roles=_parties(roles), first=True), _step(meta, "claim"))
+    await caller.ask(ClaimParties(owner=body.id, roles=_parties(roles), first=True), step_of(meta, "claim"))
     token_a = vault.digest("token_a", meta.command_id)
     command = CreatePartner(
         partner_id=body.id,
@@ -203,7 +202,7 @@ async def grant(partner_id: Id, caller: PlatformAdmin, body: GrantedRoles) -> Re
     """Those that its credentials name count at once; 409 where a party is spoken for by another platform."""
     await _known(caller, partner_id)
     roles, meta = _roles(body.roles), await caller.meta("")
-    await caller.ask(ClaimParties(owner=partner_id, roles=_parties(roles), more=True), _step(meta, "claim"))
+    await caller.ask(ClaimParties(owner=partner_id, roles=_parties(roles), more=True), step_of(meta, "claim"))
     return await _changed(caller, partner_id, GrantRoles(partner_id=partner_id, roles=roles), meta)
 
 
@@ -230,7 +229,7 @@ async def remove(partner_id: Id, caller: PlatformAdmin) -> Response:
     """Its tokens die, and its parties are free again."""
     meta = await caller.meta("")
     await caller.ask(Remove(partner_id=partner_id), meta)
-    await caller.ask(ReleaseParties(owner=partner_id), _step(meta, "release"))
+    await caller.ask(ReleaseParties(owner=partner_id), step_of(meta, "release"))
     await caller.gone(HUB, "partners", partner_id)
     return empty()
 
@@ -294,8 +293,3 @@ async def _known(caller: Caller, partner_id: str) -> Document:
 def _shown(document: Document) -> Document:
     """Without tokens and their digests."""
     return {"id": document["_id"], **{name: document.get(name) for name in _SHOWN}}
-
-
-def _step(meta: Meta, step: str) -> Meta:
-    """Another command of the same request."""
-    return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)

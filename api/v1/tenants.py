@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Role
 from api.problems import ProblemError, ProblemRoute, forbidden, invalid, not_found
-from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer, result_of
+from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer, result_of, step_of
 from api.v1.lists import Page, answer, listed, oldest_first, plain
 from commands.base import Meta
 from commands.directory import (
@@ -53,7 +53,7 @@ async def create(body: NewTenant, caller: PlatformAdmin) -> Response:
     async with _claimed(caller, body.id, prefix, meta, first=True) as number:
         if configuration.ocpi is not None:
             claim = ClaimParties(owner=tenant_owner(body.id), roles=_roles(configuration), first=True)
-            await caller.ask(claim, _step(meta, "claim"))
+            await caller.ask(claim, step_of(meta, "claim"))
         command = CreateTenant(
             tenant=body.id, name=body.name, configuration=configuration, prefix_claim=number
         )
@@ -100,13 +100,13 @@ async def configure(tenant_id: Id, body: dict[str, Any], caller: TenantAdmin) ->
     async with _claimed(caller, tenant_id, prefix, meta) as number:
         if configuration.ocpi is not None:
             claim = ClaimParties(owner=owner, roles=_roles(configuration))
-            await caller.ask(claim, _step(meta, "claim"))
+            await caller.ask(claim, step_of(meta, "claim"))
         command = ConfigureTenant(
             tenant=tenant_id, configuration=configuration, prefix_claim=number, by_platform=by_platform
         )
         reply = await caller.ask(command, meta)
     if configuration.ocpi is None and before.ocpi is not None:
-        await caller.ask(ReleaseParties(owner=owner), _step(meta, "release"))
+        await caller.ask(ReleaseParties(owner=owner), step_of(meta, "release"))
     changed = await caller.visible(HUB, "tenants", tenant_id, reply)
     return answer(plain(changed) if changed is not None else {"id": tenant_id})
 
@@ -121,13 +121,13 @@ async def _claimed(
         return
     owner = tenant_owner(tenant_id)
     claim = ClaimPrefix(owner=owner, prefix=prefix, first=first)
-    claimed = result_of(await caller.ask(claim, _step(meta, "prefix")), PrefixReply)
+    claimed = result_of(await caller.ask(claim, step_of(meta, "prefix")), PrefixReply)
     try:
         yield claimed.number
     except ProblemError:
         if claimed.new:
             back = ReleasePrefixes(owner=owner, since=claimed.number, upto=claimed.number)
-            await caller.ask(back, _step(meta, "prefix back"))
+            await caller.ask(back, step_of(meta, "prefix back"))
         raise
 
 
@@ -180,8 +180,3 @@ def _roles(configuration: Configuration) -> tuple[PartyRole, ...]:
     if party is None:
         raise ProblemError(500, "a tenant without a party claims none")
     return (PartyRole(role=CPO, country_code=party.country_code, party_id=party.party_id),)
-
-
-def _step(meta: Meta, step: str) -> Meta:
-    """Another command of the same request."""
-    return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)

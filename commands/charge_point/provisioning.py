@@ -80,9 +80,7 @@ def learn_connector(charge_point: ChargePoint, connector_id: int, at: datetime) 
         Evse(uid=f"{state.charge_point_id}-{number}", connectors=(_CONNECTOR,))
         for number in range(len(state.evses) + 1, connector_id + 1)
     )
-    charge_point.trigger(
-        ChargePointChanged, at, site=state.site, evses=(*state.evses, *evses), automatic=True
-    )
+    charge_point.trigger(ChargePointChanged, at, site=state.site, evses=(*state.evses, *evses))
 
 
 def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
@@ -92,7 +90,8 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
     site = command.site if command.site is not None else state.site
     evses = command.evses if command.evses is not None else state.evses
     if (site, evses) != (state.site, state.evses):
-        charge_point.trigger(ChargePointChanged, meta.at, site=site, evses=evses)
+        taken_over = state.automatic and evses != state.evses
+        charge_point.trigger(ChargePointChanged, meta.at, site=site, evses=evses, taken_over=taken_over)
     return Accepted()
 
 

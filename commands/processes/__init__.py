@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Command, Policy, Refusal
 from commands.charge_point.models import RequestCall
-from commands.processes import charging_session, deliveries, remote_command, tag, tenant
+from commands.processes import charging_session, deliveries, fleet, remote_command, tag, tenant
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -30,6 +30,7 @@ POLICIES = _together(
     deliveries=deliveries.POLICIES,
     tenant=tenant.POLICIES,
     tag=tag.POLICIES,
+    fleet=fleet.POLICIES,
 )
 REFUSALS: Mapping[type[Command], Callable[[str, Refusal, str], Sequence[Command]]] = {
     RequestCall: remote_command.call_refused

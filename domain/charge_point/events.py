@@ -109,16 +109,16 @@ class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.
 
 
 class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
-    """Where it stands and what it has, as a whole; `automatic` where it named a connector that nobody knew."""
+    """Where it stands and what it has, as a whole; `taken_over` where it had taken itself in, and an operator says
+    from now on what it has."""
 
     site: Site
     evses: tuple[Evse, ...] = ()
-    automatic: bool = False
+    taken_over: bool = False
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        if not self.automatic and self.evses != state.evses:
-            state.automatic = False  # from now on the operator says what it has
+        state.automatic = state.automatic and not self.taken_over
         state.site, state.evses = self.site, self.evses
 
 

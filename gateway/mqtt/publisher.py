@@ -47,7 +47,8 @@ from streams.following.facts import Fact, TransientError
 from streams.following.sink import MOST_IN_ALL, Gained, Handle, Sink
 from streams.log import Log, TopicPartition
 from streams.log.envelope import select_events
-from streams.log.topology import events_topic, partition_of
+from streams.log.layout import Layout
+from streams.log.topology import events_topic
 from streams.projecting.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Publisher:
         tell_history: bool = False,
     ) -> None:
         self.connection = connection
+        self._log = log
         self._store = store
         self.beginning = Beginning(log, store, DATABASE)
         self._tell_history = tell_history
@@ -121,7 +123,7 @@ class Publisher:
             await self.connection.connected.wait()
             if reached := frozenset(self.beginning.reached(self.sink.positions)):
                 try:
-                    await self.teller.retell(reached)
+                    await self.teller.retell(reached, self._log.layout)
                     await self.beginning.begun(reached)
                 except (StoreError, TransientError) as error:
                     logger.warning("the status as it is now is not told yet: %s", error)
@@ -136,7 +138,7 @@ class Publisher:
             while True:
                 await self.connection.connected.wait()
                 try:
-                    await self.teller.retell(frozenset(self.sink.positions))
+                    await self.teller.retell(frozenset(self.sink.positions), self._log.layout)
                     break
                 except (StoreError, TransientError) as error:
                     if not said and not isinstance(error, BrokerAwayError):
@@ -210,7 +212,7 @@ class Teller:
             for put in puts:
                 await self._remember([put])
 
-    async def retell(self, places: Collection[TopicPartition]) -> None:
+    async def retell(self, places: Collection[TopicPartition], layout: Layout) -> None:
         """Tell the status of every charge point of these partitions, as it is now, in order with what is handled."""
         cursor: str | None = None
         topic = events_topic(Area.CHARGE_POINT)
@@ -220,7 +222,7 @@ class Teller:
             found: dict[TopicPartition, set[str]] = {}
             for document in page.items:
                 id = str(document["_id"])
-                place = TopicPartition(topic, partition_of(id))
+                place = TopicPartition(topic, layout.partition_of(id))
                 if place in places:
                     found.setdefault(place, set()).add(id)
             await asyncio.gather(*(self._retell(place, ids) for place, ids in found.items()))

@@ -27,7 +27,7 @@ from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
 from websockets.typing import Subprotocol
 
-from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
+from application.ports import DirectoryUnavailableError, QuotaUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta, Refusal
 from commands.charge_point import Connect, ConnectedReply
 from domain.charge_point.passwords import is_heavy, is_key
@@ -255,7 +255,11 @@ class Admission:
         wrong_user = basic is not None and basic[0] != identity
         if not tenant.auto_register or not tenant.active or wrong_user:
             raise _not_found(Reason.UNKNOWN, tenant)
-        if not await self._services.directory.has_room(tenant.id):
+        try:
+            room = await self._services.quota.take(tenant.id)
+        except QuotaUnavailableError:
+            raise self._wait(HTTPStatus.SERVICE_UNAVAILABLE, "failed", "Try again later.") from None
+        if not room:
             raise _not_found(Reason.NO_ROOM, tenant)
         site = tenant.default_location or Site(id=UNASSIGNED, time_zone=tenant.settings.time_zone)
         guest = _Guest(tenant, RegisteredChargePoint(charge_point_id=identity, automatic=True), site)

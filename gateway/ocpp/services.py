@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from application.ports import Authorizer, Bus, Directory, Opener, Tariffs
+from application.ports import Authorizer, Bus, Directory, Opener, Quota, Tariffs
 from gateway.ocpp.limits import Paces, Shares
 from gateway.ocpp.options import Options
 from gateway.ocpp.ports import Frames, Readings
@@ -44,6 +44,7 @@ class Services:
     bus: Bus
     readings: Readings
     directory: Directory
+    quota: Quota
     authorizer: Authorizer
     tariffs: Tariffs
     vault: Opener

@@ -12,7 +12,7 @@ from commands.base import Command, Meta
 from streams.deciding.channel import Channel
 from streams.log import Log, LogUnavailableError, Record, TopicPartition
 from streams.log.envelope import CommandRecord, Reply, ReplyTo, raw, record
-from streams.log.topology import commands_topic, partition_of
+from streams.log.topology import commands_topic
 
 
 class CommandBus:
@@ -25,7 +25,7 @@ class CommandBus:
 
     async def tell(self, command: Command, meta: Meta) -> None:
         """Raises LogUnavailableError: whether the command will be decided is then unknown."""
-        place, one = _record(command, meta, None)
+        place, one = self._record(command, meta, None)
         await self._log.append_patiently(*place, [one])
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
@@ -33,7 +33,7 @@ class CommandBus:
         reply_to, future = self._channel.expect()
         try:
             async with asyncio.timeout(timeout or self._patience):
-                place, one = _record(command, meta, reply_to)
+                place, one = self._record(command, meta, reply_to)
                 await self._log.append(*place, [one])
                 return await future
         except TimeoutError:
@@ -43,10 +43,12 @@ class CommandBus:
         finally:
             future.cancel()
 
-
-def _record(command: Command, meta: Meta, reply_to: ReplyTo | None) -> tuple[TopicPartition, Record]:
-    group = command.group
-    value = CommandRecord(aggregate=command.aggregate_id, meta=meta, reply_to=reply_to, command=raw(command))
-    return TopicPartition(commands_topic(command.area), partition_of(group)), record(
-        group, value, meta.tenant
-    )
+    def _record(
+        self, command: Command, meta: Meta, reply_to: ReplyTo | None
+    ) -> tuple[TopicPartition, Record]:
+        group = command.group
+        value = CommandRecord(
+            aggregate=command.aggregate_id, meta=meta, reply_to=reply_to, command=raw(command)
+        )
+        place = TopicPartition(commands_topic(command.area), self._log.layout.partition_of(group))
+        return place, record(group, value, meta.tenant)

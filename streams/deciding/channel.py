@@ -20,7 +20,7 @@ from commands.base import Downlink
 from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.batching import append_all
 from streams.log.envelope import Reply, ReplyTo, encode
-from streams.log.topology import DOWNLINKS, REPLIES, partition_of
+from streams.log.topology import DOWNLINKS, REPLIES
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ Deliver = Callable[[Downlink], Awaitable[None]]
 class Channel(ABC):
     """One node's end: asks are registered here, replies and downlinks are sent from here and arrive here."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, slot: int) -> None:
         self.node = node
-        self.slot = partition_of(node)
+        self.slot = slot
         self.boot = secrets.token_hex(8)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = itertools.count(1)
@@ -81,7 +81,7 @@ class LocalChannel(Channel):
     """Everything in one process."""
 
     def __init__(self, node: str) -> None:
-        super().__init__(node)
+        super().__init__(node, 0)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, *, downlinks: bool = True) -> None:
@@ -105,7 +105,7 @@ class LogChannel(Channel):
     """Over the replies and downlinks topics; sends what has gathered in one append per slot."""
 
     def __init__(self, node: str, log: Log) -> None:
-        super().__init__(node)
+        super().__init__(node, log.layout.partition_of(node))
         self._log = log
         self._out: dict[TopicPartition, list[Record]] = {}
         self._flushing: asyncio.Task[None] | None = None

@@ -51,7 +51,7 @@ from streams.log.envelope import (
     record,
 )
 from streams.log.ranges import stretch
-from streams.log.topology import PARTITIONS, commands_topic
+from streams.log.topology import commands_topic
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Decider(Listener):
             backlog = Backlog(self._log, place, position.offset)
             saver = Saver(self._log, places.states, self._checkpoint_every, backlog.wake, self._checkpointing)
             # Not all partitions at the same moment.
-            saver.saved_at -= self._checkpoint_every * place.partition / PARTITIONS
+            saver.saved_at -= self._checkpoint_every * place.partition / self._log.layout.partitions
             lane = _Lane(places, position, backlog, saver)
             self._lanes[place] = lane
             lane.task = asyncio.create_task(self._work(lane))

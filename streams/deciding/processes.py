@@ -36,7 +36,7 @@ from streams.log.envelope import (
     record,
 )
 from streams.log.ranges import last_keyed, stretch
-from streams.log.topology import RETENTION, commands_topic, partition_of
+from streams.log.topology import RETENTION, commands_topic
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class Processes:
             self._asked.pop(target, None)
 
     async def _again(self, asked: Mapping[TopicPartition, datetime | None]) -> None:
-        every = places(self._areas)
+        every = places(self._log, self._areas)
         since = None if None in asked.values() else min(filter(None, asked.values())) - LONGEST_LAG
         last = await self._last(every)
         async with contextlib.aclosing(facts_of(self._log, every)) as batches:
@@ -248,6 +248,6 @@ class Processes:
             )
             group = command.group
             value = CommandRecord(aggregate=command.aggregate_id, meta=follow, command=raw(command))
-            place = TopicPartition(commands_topic(command.area), partition_of(group))
+            place = TopicPartition(commands_topic(command.area), self._log.layout.partition_of(group))
             out[place].append(record(group, value, meta.tenant))
             self.commanded += 1

@@ -20,7 +20,7 @@ from streams.following.facts import Fact
 from streams.following.sink import MOST_IN_ALL, Sink
 from streams.log import Log, Record, TopicPartition, append_size
 from streams.log.envelope import select_events
-from streams.log.topology import PUBLIC, partition_of
+from streams.log.topology import PUBLIC
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class PublicTopics:
                 withheld += isinstance(event, CdrWithheld)
                 if told is not None:
                     record = Record(told.key.encode(), told.data, told.headers)
-                    out.setdefault((told.topic, partition_of(told.key)), []).append(record)
+                    out.setdefault((told.topic, self._log.layout.partition_of(told.key)), []).append(record)
         appends = [self._append(topic, partition, records) for (topic, partition), records in out.items()]
         if len(appends) == 1:
             await appends[0]

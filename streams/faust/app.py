@@ -33,7 +33,7 @@ from streams.faust.transport import SparingTransport, has_failed
 from streams.following.facts import TransientError
 from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, decode_events
-from streams.log.topology import FAUST, FAUST_TABLES, PARTITIONS, events_topic
+from streams.log.topology import FAUST, FAUST_TABLES, events_topic
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class FaustProjector:
     ) -> None:
         self.counts = Counts()
         self._epochs = Epochs(log, SWEEPER_GROUP)
+        self._places = [place for area in AREAS for place in log.places(events_topic(area))]
         self._projector = RowProjector(store, views)
         self._events = events
         self._observe = observe
@@ -93,7 +94,7 @@ class FaustProjector:
             value_serializer="raw",
             store="memory://",
             processing_guarantee="at_least_once",
-            topic_partitions=PARTITIONS,
+            topic_partitions=log.layout.partitions,
             topic_disable_leader=True,
             topic_replication_factor=1,
             consumer_group_instance_id=f"{FAUST}-{node}",
@@ -111,7 +112,9 @@ class FaustProjector:
         )
         self.app.transport = SparingTransport(self.app.conf.broker_consumer, self.app)
         self._tables = {
-            area: self.app.Table(FAUST_TABLES[area], key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+            area: self.app.Table(
+                FAUST_TABLES[area], key_type=bytes, value_type=bytes, partitions=log.layout.partitions
+            )
             for area in AREAS
         }
         for area in AREAS:
@@ -120,9 +123,7 @@ class FaustProjector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From the start of its consumers to their stop."""
-        places = [
-            TopicPartition(events_topic(area), number) for area in AREAS for number in range(PARTITIONS)
-        ]
+        places = self._places
         while True:
             try:
                 await self._epochs.find(places)

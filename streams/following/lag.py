@@ -32,7 +32,7 @@ from projections.store.generations import Generation
 from streams.following.follower import standing
 from streams.log import LogUnavailableError, Position, TopicPartition
 from streams.log.envelope import LATE
-from streams.log.topology import FAUST, PARTITIONS, commands_topic, events_topic
+from streams.log.topology import FAUST, commands_topic, events_topic
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ SETTLED: Final = timedelta(seconds=15)
 
 class Offsets(Protocol):
     """What is asked of a log."""
+
+    def places(self, topic: str) -> list[TopicPartition]: ...
 
     async def committed(
         self, group: str, places: Sequence[TopicPartition]
@@ -164,10 +166,10 @@ class Lag:
         """Learn how far everybody is, now. Raises LogUnavailableError."""
         groups: dict[str, list[TopicPartition]] = {}
         for area in Area:
-            groups.setdefault(DECIDER, []).extend(_places(commands_topic(area)))
+            groups.setdefault(DECIDER, []).extend(self._log.places(commands_topic(area)))
         for area, names in self._readers.items():
             for name in names:
-                groups.setdefault(name, []).extend(_places(events_topic(area)))
+                groups.setdefault(name, []).extend(self._log.places(events_topic(area)))
         # Positions first: whatever a position says was done stands before the ends that are read after it.
         found = await asyncio.gather(*(self._log.committed(name, asked) for name, asked in groups.items()))
         positions = dict(zip(groups, found, strict=True))
@@ -192,7 +194,7 @@ class Lag:
         positions: Mapping[str, Mapping[TopicPartition, Position]],
         generation: Generation,
     ) -> None:
-        course, places = self._commands[area], _places(commands_topic(area))
+        course, places = self._commands[area], self._log.places(commands_topic(area))
         at = [_offset(positions[DECIDER], place) for place in places]
         course.set(now, [ends[place] for place in places])
         decided = course.reached(at)
@@ -203,7 +205,7 @@ class Lag:
         )
         if area not in self._readers:
             return
-        course, places = self._events[area], _places(events_topic(area))
+        course, places = self._events[area], self._log.places(events_topic(area))
         if decided is not None:
             course.set(decided, [ends[place] for place in places])
         read = [
@@ -277,10 +279,6 @@ class Lag:
         if until is None:
             raise LogUnavailableError(f"it is not known up to when {area.value}s can be read")
         return until
-
-
-def _places(topic: str) -> list[TopicPartition]:
-    return [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
 
 def _offset(positions: Mapping[TopicPartition, Position], place: TopicPartition) -> int:

@@ -28,7 +28,7 @@ from domain.values import Carried
 from streams.log import Log, LogUnavailableError, Stored, TopicPartition
 from streams.log.envelope import DamagedRecordError, Reading, decode_entry, raw, record
 from streams.log.ranges import BATCH, stretch
-from streams.log.topology import partition_of, readings_topic
+from streams.log.topology import readings_topic
 
 TOPIC: Final = readings_topic(Area.CHARGE_POINT)
 LONGEST_APPEND: Final = timedelta(minutes=10)
@@ -102,12 +102,13 @@ class Readings:
         id = reading.originator_id
         value = Reading(aggregate=id, meta=meta, event=raw(reading))
         records = [record(id, value, meta.tenant)]
-        [offset] = await self._log.append_patiently(TOPIC, partition_of(id), records)
+        partition = self._log.layout.partition_of(id)
+        [offset] = await self._log.append_patiently(TOPIC, partition, records)
         return offset
 
     async def end(self, charge_point: str) -> int:
         """The offset behind the last reading of this charge point's partition. Raises LogUnavailableError."""
-        place = _place(charge_point)
+        place = _place(self._log, charge_point)
         return (await self._log.ends([place]))[place]
 
     async def behind(self, charge_point: str, transaction_id: int, carried: Carried) -> Sequence[Found]:
@@ -116,7 +117,7 @@ class Readings:
 
         Whoever asks while their partition is read shares the next reading: a herd that comes back costs a few.
         """
-        place = _place(charge_point)
+        place = _place(self._log, charge_point)
         answer: asyncio.Future[Sequence[Found]] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(place, []).append((_search(charge_point, transaction_id, carried), answer))
         if place not in self._answering:
@@ -193,7 +194,7 @@ async def completed(log: Log, events: EventRegistry, event: Event) -> Event:
     if event.carried is None or (isinstance(event, TransactionStopped) and not event.assumed):
         return event
     search = _search(event.originator_id, event.transaction_id, event.carried)
-    await _look(log, events, _place(event.originator_id), [search])
+    await _look(log, events, _place(log, event.originator_id), [search])
     if search.failure is not None:
         raise search.failure
     found = [one for one in search.found if one.reading.timestamp <= event.timestamp + APART]
@@ -246,5 +247,5 @@ def _reading(stored: Stored, events: EventRegistry) -> ReadingTaken:
     return event
 
 
-def _place(charge_point: str) -> TopicPartition:
-    return TopicPartition(TOPIC, partition_of(charge_point))
+def _place(log: Log, charge_point: str) -> TopicPartition:
+    return TopicPartition(TOPIC, log.layout.partition_of(charge_point))

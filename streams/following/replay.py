@@ -16,7 +16,7 @@ from streams.following.facts import Fact, admitted
 from streams.log import Log, TopicPartition
 from streams.log.envelope import Decision, Fence, decode_events
 from streams.log.ranges import stretches
-from streams.log.topology import OBSERVED, PARTITIONS, events_topic, readings_topic
+from streams.log.topology import OBSERVED, events_topic, readings_topic
 
 
 async def facts(log: Log, place: TopicPartition) -> AsyncGenerator[Sequence[Fact], None]:
@@ -38,15 +38,14 @@ async def facts_of(log: Log, every: Sequence[TopicPartition]) -> AsyncGenerator[
             yield found
 
 
-def places(areas: Iterable[Area]) -> list[TopicPartition]:
+def places(log: Log, areas: Iterable[Area]) -> list[TopicPartition]:
     """Every events partition of these areas."""
-    return [TopicPartition(events_topic(area), number) for area in areas for number in range(PARTITIONS)]
+    return [place for area in areas for place in log.places(events_topic(area))]
 
 
-def readings_places(areas: Iterable[Area]) -> list[TopicPartition]:
+def readings_places(log: Log, areas: Iterable[Area]) -> list[TopicPartition]:
     """Every partition of readings of these areas."""
-    topics = [readings_topic(area) for area in areas if area in OBSERVED]
-    return [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+    return [place for area in areas if area in OBSERVED for place in log.places(readings_topic(area))]
 
 
 async def history(
@@ -54,7 +53,7 @@ async def history(
 ) -> AsyncGenerator[tuple[Fact, list[Event]], None]:
     """The decisions that are wanted, with their events, partition after partition; readings behind the events."""
     areas = tuple(areas)
-    for place in (*places(areas), *readings_places(areas)):
+    for place in (*places(log, areas), *readings_places(log, areas)):
         async with contextlib.aclosing(facts(log, place)) as batches:
             async for batch in batches:
                 for fact in batch:

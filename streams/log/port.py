@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from domain.errors import ChargeSphereError
+from streams.log.layout import Layout
 
 MAX_APPEND_BYTES = 1_000_000
 """Of one append, by `append_size`: a broker's usual `message.max.bytes` (1 MiB) less a reserve."""
@@ -205,6 +206,13 @@ class Member(ABC):
 
 class Log(ABC):
     """The log. One instance a process; its methods may be called concurrently."""
+
+    layout: Layout = Layout()
+    """What `streams.log.founding` found, or made, when the log was opened."""
+
+    def places(self, topic: str) -> list[TopicPartition]:
+        """Every partition of a topic that goes by key."""
+        return [TopicPartition(topic, number) for number in range(self.layout.partitions)]
 
     @abstractmethod
     async def start(self) -> None:

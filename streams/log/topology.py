@@ -1,16 +1,13 @@
-"""The names and shapes of the log's topics, and which partition a key lives in. Kept for ever."""
+"""The names and shapes of the log's topics. Kept for ever."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import lru_cache
-
-from aiokafka.partitioner import murmur2
 
 from commands.base import Area
 from streams.log import TopicSpec
+from streams.log.layout import Layout
 
-PARTITIONS = 24
 PREFIX = "chargesphere"
 DAY_MS = 86_400_000
 RETENTION = timedelta(days=30)
@@ -55,35 +52,32 @@ def state_topic(area: Area) -> str:
     return f"{PREFIX}.state.{area.value}"
 
 
-@lru_cache(maxsize=262_144)
-def partition_of(key: str) -> int:
-    """murmur2(key) mod 24, with Kafka's sign mask."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % PARTITIONS
+def topology_topic() -> TopicSpec:
+    """Where it stands how many partitions the others have (`streams.log.founding`)."""
+    return TopicSpec(TOPOLOGY, 1)
 
 
-def topics() -> tuple[TopicSpec, ...]:
+def topics(layout: Layout) -> tuple[TopicSpec, ...]:
     """Every topic of this release: events and readings for ever, commands and frames 30 days, state compacted."""
+    count = layout.partitions
     month = RETENTION // timedelta(milliseconds=1)
     each = [
         spec
         for area in Area
         for spec in (
-            TopicSpec(commands_topic(area), PARTITIONS, retention_ms=month, settings=LOG_TIME),
-            TopicSpec(events_topic(area), PARTITIONS),
-            TopicSpec(state_topic(area), PARTITIONS, compacted=True),
+            TopicSpec(commands_topic(area), count, retention_ms=month, settings=LOG_TIME),
+            TopicSpec(events_topic(area), count),
+            TopicSpec(state_topic(area), count, compacted=True),
         )
     ]
     return (
         *each,
-        *(TopicSpec(readings_topic(area), PARTITIONS, settings=LOG_TIME) for area in OBSERVED),
-        TopicSpec(FRAMES, PARTITIONS, retention_ms=month),
-        TopicSpec(REPLIES, PARTITIONS, retention_ms=DAY_MS),
-        TopicSpec(DOWNLINKS, PARTITIONS, retention_ms=DAY_MS),
+        *(TopicSpec(readings_topic(area), count, settings=LOG_TIME) for area in OBSERVED),
+        TopicSpec(FRAMES, count, retention_ms=month),
+        TopicSpec(REPLIES, count, retention_ms=DAY_MS),
+        TopicSpec(DOWNLINKS, count, retention_ms=DAY_MS),
         TopicSpec(DEAD, 1, compacted=True),
-        TopicSpec(TOPOLOGY, 1, compacted=True),
-        *(TopicSpec(name, PARTITIONS) for name in PUBLIC.values()),
-        *(
-            TopicSpec(f"{FAUST}-{table}-changelog", PARTITIONS, compacted=True)
-            for table in FAUST_TABLES.values()
-        ),
+        topology_topic(),
+        *(TopicSpec(name, count) for name in PUBLIC.values()),
+        *(TopicSpec(f"{FAUST}-{table}-changelog", count, compacted=True) for table in FAUST_TABLES.values()),
     )

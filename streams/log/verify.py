@@ -55,7 +55,7 @@ async def damages(log: Log, events: EventRegistry, *, dense: bool) -> AsyncGener
 
     Raises LogUnavailableError where the log is away from the beginning.
     """
-    for spec in topics():
+    for spec in topics(log.layout):
         if spec.name in READ:
             for partition in range(spec.partitions):
                 place = TopicPartition(spec.name, partition)

@@ -22,7 +22,7 @@ from streams.following.replay import places, readings_places
 from streams.log import Log, TopicPartition
 from streams.log.envelope import Fence, halt_at_newer
 from streams.log.ranges import stretch
-from streams.log.topology import FRAMES, PARTITIONS
+from streams.log.topology import FRAMES
 from streams.projecting.frames import FrameWriter
 from streams.projecting.projector import Projector
 
@@ -73,10 +73,10 @@ class Rebuild:
         TransientError, and for what no projector can read UnknownEventError, DamagedRecordError and
         NewerReleaseError.
         """
-        first = places(FIRST)
+        first = places(self._log, FIRST)
         others = [area for area in Area if area not in FIRST]
-        rest = [*places(others), *readings_places(others)]
-        frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)] if self.frames else []
+        rest = [*places(self._log, others), *readings_places(self._log, others)]
+        frames = self._log.places(FRAMES) if self.frames else []
         every = [*first, *rest, *frames]
         ends, begins = await self._log.ends(every), await self._log.beginnings(every)
         starts = {place: max(self._offsets.get(place, 0), begins[place]) for place in every}

@@ -24,8 +24,9 @@ from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
 from streams.log import TopicPartition
 from streams.log.envelope import decode_command
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS, commands_topic, topics
+from streams.log.topology import commands_topic, topics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -120,7 +121,7 @@ class World:
 
     async def noted(self) -> list[dict[str, object]]:
         """The commands in the area of tokens."""
-        places = [TopicPartition(commands_topic(Area.TOKEN), number) for number in range(PARTITIONS)]
+        places = [TopicPartition(commands_topic(Area.TOKEN), number) for number in range(Layout().partitions)]
         reader = self.log.reader()
         await reader.assign(dict.fromkeys(places, 0))
         batches = await reader.poll(0.5)
@@ -137,7 +138,7 @@ class World:
 async def w(tmp_path: Path) -> AsyncIterator[World]:
     store, log = Store(tmp_path / "read"), SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     world = World(store, log)
     await world.partner("ems", "NL*EMS")
     yield world

@@ -12,7 +12,7 @@ from commands.tenant import CreateTenant
 from commands.token import RemoveToken
 from streams.log import LogUnavailableError
 from streams.log.envelope import Reply
-from streams.log.topology import partition_of
+from streams.log.layout import Layout
 from tests.api.ocpi.hub import NOON, Hub, checked, token_header
 from tests.api.ocpi.test_tokens import URL, token
 
@@ -48,7 +48,7 @@ class Behind:
 
 async def test_up_to_the_limit_commands_go_through() -> None:
     noting = Noting()
-    bus = RefusingBus(noting, Behind(LIMIT), LIMIT)
+    bus = RefusingBus(noting, Behind(LIMIT), Layout(), LIMIT)
     await bus.ask(CREATE, META)
     await bus.tell(CREATE, META)
     assert noting.went == [CREATE, CREATE]
@@ -56,7 +56,7 @@ async def test_up_to_the_limit_commands_go_through() -> None:
 
 async def test_beyond_the_limit_nothing_goes_through_and_the_reason_is_said() -> None:
     noting = Noting()
-    bus = RefusingBus(noting, Behind(LIMIT + 1), LIMIT)
+    bus = RefusingBus(noting, Behind(LIMIT + 1), Layout(), LIMIT)
     for way in (bus.ask, bus.tell):
         with pytest.raises(LogUnavailableError, match="11 s behind, over 10"):
             await way(CREATE, META)
@@ -64,12 +64,12 @@ async def test_beyond_the_limit_nothing_goes_through_and_the_reason_is_said() ->
 
 
 async def test_a_partition_that_is_behind_stops_no_other_one() -> None:
-    noting, number = Noting(), partition_of(CREATE.group)
-    bus = RefusingBus(noting, Behind(60, Area.PARTY, number), LIMIT)
+    noting, number = Noting(), Layout().partition_of(CREATE.group)
+    bus = RefusingBus(noting, Behind(60, Area.PARTY, number), Layout(), LIMIT)
     with pytest.raises(LogUnavailableError):
         await bus.ask(CREATE, META)
-    elsewhere = next(f"t{n}" for n in range(100) if partition_of(f"tenant|t{n}") != number)
-    same_number = next(key for key in map(str, range(1000)) if partition_of(key) == number)
+    elsewhere = next(f"t{n}" for n in range(100) if Layout().partition_of(f"tenant|t{n}") != number)
+    same_number = next(key for key in map(str, range(1000)) if Layout().partition_of(key) == number)
     await bus.ask(CreateTenant(tenant=elsewhere, name="Other"), META)
     await bus.ask(RemoveToken(tenant="demo", key=same_number), META)
     assert len(noting.went) == 2
@@ -77,7 +77,7 @@ async def test_a_partition_that_is_behind_stops_no_other_one() -> None:
 
 async def test_a_write_of_a_partner_is_HTTP_503_with_Retry_After_and_a_read_is_served(tmp_path: Path) -> None:
     hub, behind = Hub(tmp_path), Behind(0)
-    hub.use(RefusingBus(hub.bus, behind, LIMIT))
+    hub.use(RefusingBus(hub.bus, behind, Layout(), LIMIT))
     await hub.connect()
     c = token_header("token-c")
     checked(await hub.client.put(URL, headers=c, json=token()), 201)

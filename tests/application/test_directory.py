@@ -210,23 +210,6 @@ async def test_what_was_read_before_serves_while_the_store_is_away(store: Away) 
         await directory.charge_point("demo", "CP-2")
 
 
-async def test_a_tenant_has_room_until_it_has_its_charge_points(store: Away) -> None:
-    await put_tenant(store, max_charge_points=1)
-    directory = StoreDirectory(store, HUB_PARTY)
-    assert await directory.has_room("demo")
-    await put_charge_point(store)
-    assert not await directory.has_room("demo")
-    assert not await directory.has_room("nobody")
-
-
-async def test_those_that_took_themselves_in_have_a_quota_of_their_own(store: Away) -> None:
-    await put_tenant(store, max_auto_registered=1)
-    await put_charge_point(store)
-    assert await StoreDirectory(store, HUB_PARTY).has_room("demo")
-    await put_charge_point(store, "NEW-1", automatic=True)
-    assert not await StoreDirectory(store, HUB_PARTY).has_room("demo")
-
-
 async def test_a_store_that_hangs_delays_nobody_whose_answer_was_known(store: Away) -> None:
     await put_tenant(store)
     directory = StoreDirectory(store, HUB_PARTY)
@@ -259,16 +242,6 @@ async def test_a_herd_is_read_together(store: Away) -> None:
     found = await asyncio.gather(*(directory.charge_point("demo", f"CP-{n}") for n in range(100)))
     assert [one.charge_point_id for one in found if one] == ["CP-0", "CP-1", "CP-2"]
     assert store.asked == 2
-
-
-async def test_room_is_counted_once_for_a_herd(store: Away) -> None:
-    await put_tenant(store, max_charge_points=60)
-    await put_charge_point(store)
-    directory = StoreDirectory(store, HUB_PARTY)
-    await directory.tenant("demo")
-    store.asked = 0
-    assert sum([await directory.has_room("demo") for _ in range(100)]) == 59
-    assert store.asked == 2, "all of them, and the automatic ones"
 
 
 async def test_what_this_process_did_is_believed_before_the_read_models_show_it(store: Away) -> None:

@@ -31,8 +31,9 @@ from projections.store.generations import Generation, GenerationStore
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Log, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import record as log_record
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import FRAMES, PARTITIONS, partition_of, topics
+from streams.log.topology import FRAMES, topics
 from streams.projecting.blocks import WRITE_SECONDS
 from streams.projecting.frames import FrameProjector
 from tests.streams.harness import InHaste
@@ -73,7 +74,7 @@ def vault(keys: Keys) -> Vault:
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 
@@ -132,7 +133,7 @@ async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
 
 
 async def recorded(log: Log, cp: str = "CP.1") -> list[FrameRecord]:
-    place = TopicPartition(FRAMES, partition_of(f"charge_point|demo|{cp}"))
+    place = TopicPartition(FRAMES, Layout().partition_of(f"charge_point|demo|{cp}"))
     reader = log.reader()
     await reader.assign({place: 0})
     batch = (await reader.poll(1.0)).get(place, ())
@@ -238,7 +239,7 @@ async def test_what_cannot_be_sealed_is_left_out(log: Log, vault: Vault, keys: K
 async def test_frames_go_together_and_in_order(vault: Vault, tmp_path: Path) -> None:
     log = Counting(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     recorder = FrameRecorder(log, vault)
     for number in range(150):
         recorder.record(frame(number=number))
@@ -278,7 +279,7 @@ async def test_frames_are_dropped_while_the_log_is_away_and_recorded_afterwards(
 ) -> None:
     log = Counting(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     log.away = True
     recorder = FrameRecorder(log, vault)
     async with running(recorder.run()):
@@ -326,7 +327,7 @@ async def test_a_log_that_raises_what_nobody_foresaw_drops_its_frames_and_the_ne
 
     log = Odd(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     recorder = FrameRecorder(log, vault)
     async with running(recorder.run()):
         recorder.record(frame(number=1))
@@ -454,7 +455,7 @@ async def test_an_end_in_the_middle_of_an_append_loses_and_doubles_nothing(
 
     log = Slow(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     recorder = FrameRecorder(log, vault)
     task = asyncio.create_task(recorder.run())
     recorder.record(frame(number=1))
@@ -544,7 +545,7 @@ async def append_one(log: Log, number: int) -> None:
         seconds=0.01,
     )
     key = charge_point_key(one.tenant, one.charge_point_id)
-    await log.append(FRAMES, partition_of(key), [log_record(key, one, one.tenant)])
+    await log.append(FRAMES, Layout().partition_of(key), [log_record(key, one, one.tenant)])
 
 
 async def test_frames_of_all_partitions_that_come_within_a_moment_are_written_together(
@@ -569,11 +570,13 @@ async def test_a_frame_of_a_newer_release_halts_its_partition_and_waits_for_who_
     log: SqliteLog, store: SqliteReadStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_one(log, 1)
-    place = TopicPartition(FRAMES, partition_of(charge_point_key("demo", "CP.1")))
+    place = TopicPartition(FRAMES, Layout().partition_of(charge_point_key("demo", "CP.1")))
     await log.append(*place, [Record(b"x", b'{"v":2,"what":["nobody","knows"]}')])
     await append_one(log, 1)
     elsewhere = next(
-        n for n in range(2, 99) if partition_of(charge_point_key("demo", f"CP.{n}")) != place.partition
+        n
+        for n in range(2, 99)
+        if Layout().partition_of(charge_point_key("demo", f"CP.{n}")) != place.partition
     )
     projector = FrameProjector(log, store, "one")
     async with running(projector.run()):
@@ -597,7 +600,7 @@ async def test_frames_are_projected_into_other_read_models_from_their_floor_on(
 ) -> None:
     for _ in range(3):
         await append_one(log, 1)
-    place = TopicPartition(FRAMES, partition_of(charge_point_key("demo", "CP.1")))
+    place = TopicPartition(FRAMES, Layout().partition_of(charge_point_key("demo", "CP.1")))
     first = FrameProjector(log, store, "one")
 
     async def is_at(offset: int, note: str) -> None:
@@ -626,10 +629,10 @@ async def test_what_could_not_be_committed_before_an_end_holds_up_nobody_after_i
     """The partition has gone to another node meanwhile: its position is that node's to commit."""
 
     def place(number: int) -> TopicPartition:
-        return TopicPartition(FRAMES, partition_of(charge_point_key("demo", f"CP.{number}")))
+        return TopicPartition(FRAMES, Layout().partition_of(charge_point_key("demo", f"CP.{number}")))
 
     def in_first_half(number: int) -> bool:
-        return place(number).partition < PARTITIONS // 2
+        return place(number).partition < Layout().partitions // 2
 
     ours = next(number for number in range(2, 100) if in_first_half(number) is not in_first_half(1))
     nodes = ("b", "a") if in_first_half(1) else ("a", "b")
@@ -658,7 +661,7 @@ async def test_a_frame_projected_twice_is_one_document(
     async with running(recorder.run()), running(first.run()):
         recorder.record(frame())
         await eventually(lambda: first.counts["projected"] == 1)
-    places = [TopicPartition(FRAMES, partition) for partition in range(PARTITIONS)]
+    places = [TopicPartition(FRAMES, partition) for partition in range(Layout().partitions)]
     assert sum((await log.ends(places)).values()) == 1
     second = FrameProjector(log, store, "two")
     async with running(second.run()):
@@ -696,7 +699,7 @@ async def test_a_refused_block_costs_no_frame_of_another_one(
     log: SqliteLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Refusing(tmp_path / "refusing")
-    places = [partition_of(charge_point_key("demo", f"CP.{number}")) for number in range(20)]
+    places = [Layout().partition_of(charge_point_key("demo", f"CP.{number}")) for number in range(20)]
     beside = places.count(places[7])
     for number in range(20):
         await append_one(log, number)

@@ -33,8 +33,9 @@ from projections.store.sqlite import SqliteReadStore
 from streams.following.readings import Readings
 from streams.following.replay import places, readings_places
 from streams.log import TopicPartition
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import FRAMES, PARTITIONS, topics
+from streams.log.topology import FRAMES, topics
 from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
 
 TENANT, CHARGE_POINT = "demo", "CP-1"
@@ -144,8 +145,8 @@ def _frame(now: datetime) -> Frame:
 
 async def until_projected(backbone: Backbone) -> None:
     """Until the session and its CDR wait for their delivery, and everything is projected."""
-    every = [*places(Area), *readings_places(Area)]
-    frames = [TopicPartition(FRAMES, number) for number in range(PARTITIONS)]
+    every = [*places(backbone.log, Area), *readings_places(backbone.log, Area)]
+    frames = [TopicPartition(FRAMES, number) for number in range(Layout().partitions)]
     async with asyncio.timeout(20):
         while True:
             wanted = (await backbone.store.find(Query(HUB, "deliveries"))).items
@@ -188,7 +189,11 @@ async def log_ends(data: Path) -> dict[TopicPartition, int]:
     log = SqliteLog(data / "log.db")
     await log.start()
     try:
-        every = [TopicPartition(spec.name, number) for spec in topics() for number in range(spec.partitions)]
+        every = [
+            TopicPartition(spec.name, number)
+            for spec in topics(Layout())
+            for number in range(spec.partitions)
+        ]
         return dict(await log.ends(every))
     finally:
         await log.close()

@@ -34,11 +34,12 @@ def cannot_begin(done: subprocess.CompletedProcess[str]) -> str:
 class Serving:
     """`chargesphere serve` on free ports."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
+        environ = ENVIRON | {PREFIX + name: value for name, value in settings.items()}
         words = ["serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(data)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "chargesphere", *words], env=ENVIRON, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "chargesphere", *words], env=environ, stdout=subprocess.PIPE, text=True
         )
         # A process that says nothing must not hold the test for ever.
         alarm = threading.Timer(100, self.process.kill)

@@ -104,6 +104,16 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_the_number_of_partitions_is_that_of_the_first_start(tmp_path: Path) -> None:
+    words = ("serve", "--http-port", "0", "--ocpp-port", "0", "--data", str(tmp_path))
+    first = Serving(tmp_path, PARTITIONS="3")
+    assert first.end(signal.SIGTERM) == 0
+    assert cannot_begin(run(*words, PARTITIONS="5")) == (
+        "CHARGESPHERE_PARTITIONS is 5, and the log has had 3 partitions since its first start: leave it out"
+    )
+    assert Serving(tmp_path).end(signal.SIGTERM) == 0, "who says nothing obeys"
+
+
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_a_data_folder_that_cannot_be_made_is_one_line(command: str, tmp_path: Path) -> None:
     """As on a disk that is read-only."""

@@ -24,7 +24,8 @@ from commands.base import Area
 from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
-from streams.log.topology import FRAMES, PARTITIONS, events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import FRAMES, events_topic, topics
 from tests.chargesphere.installation import SESSION, STORY, documents, live, log_ends
 from tests.servers import Kafka
 from tests.servers.kafka import QUICK, java
@@ -265,7 +266,7 @@ def test_a_dead_letter_is_retried_and_gone_and_its_document_made_anew(
         "projection": cdr.VIEW.name,
         "document": f"chargesphere/cdrs/{SESSION}",
         "topic": events_topic(Area.SESSION),
-        "partition": partition_of(aggregate),
+        "partition": Layout().partition_of(aggregate),
         "offset": 0,
         "reason": "KeyError: 'a'",
     }
@@ -344,7 +345,7 @@ def test_check_reads_the_embedded_files_through_and_names_each_damage(
 ) -> None:
     data = tmp_path / "damaged"
     shutil.copytree(lived, data)
-    topic, number = events_topic(Area.SESSION), partition_of(f"session|{SESSION}")
+    topic, number = events_topic(Area.SESSION), Layout().partition_of(f"session|{SESSION}")
     with contextlib.closing(sqlite3.connect(data / "log.db")) as log, log:
         (id,) = log.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
         log.execute(
@@ -384,7 +385,7 @@ def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     async def make() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.url)
         await admin.start()
-        await admin.create_topics([NewTopic(FRAMES, PARTITIONS, 1, topic_configs=wrong)])
+        await admin.create_topics([NewTopic(FRAMES, Layout().partitions, 1, topic_configs=wrong)])
         await admin.close()
 
     asyncio.run(make())
@@ -406,5 +407,12 @@ def test_topics_says_each_setting_that_is_wrong_with_the_way_out(
     assert main(["topics"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 3 replicas: what an acknowledged record survives is in docs/guarantees.md",
-        f"{len(topics())} topics are as they should be",
+        f"{len(topics(Layout()))} topics of 24 partitions are as they should be",
     ]
+
+    monkeypatch.setenv("CHARGESPHERE_PARTITIONS", "12")
+    assert main(["topics"]) == 2
+    assert capsys.readouterr().err == (
+        "chargesphere: CHARGESPHERE_PARTITIONS is 12, and the log has had 24 partitions since its first start: "
+        "leave it out\n"
+    )

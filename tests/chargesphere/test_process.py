@@ -28,7 +28,8 @@ from commands.tenant import CreateTenant
 from domain.charge_point import charge_point_key
 from projections.store import HUB, Insert, StoreUnavailableError
 from streams.log import LogUnavailableError, Record
-from streams.log.topology import REPLIES, partition_of
+from streams.log.layout import Layout
+from streams.log.topology import REPLIES
 from tests.streams.harness import until
 
 
@@ -73,7 +74,7 @@ async def test_while_the_decider_is_behind_new_work_is_put_off_at_every_edge(tmp
 
 
 def _partition(charge_point_id: str) -> int:
-    return partition_of(charge_point_key("demo", charge_point_id))
+    return Layout().partition_of(charge_point_key("demo", charge_point_id))
 
 
 def _numbers(metrics: str) -> dict[str, dict[str, float]]:

@@ -50,8 +50,9 @@ from streams.following.readings import Readings
 from streams.following.replay import places, readings_places
 from streams.log import Log, LogUnavailableError, Record, Stored, TopicPartition
 from streams.log.envelope import Fence, Reply
+from streams.log.layout import Layout
 from streams.log.ranges import stretch
-from streams.log.topology import PARTITIONS, PUBLIC
+from streams.log.topology import PUBLIC
 from tests.chargesphere.installation import EMSP
 from tests.chargesphere.serving import run as command_line
 from tests.chargesphere.test_two_runtimes import documents, settled
@@ -271,7 +272,7 @@ History = dict[TopicPartition, list[Stored]]
 
 async def history(log: Log) -> History:
     found: History = {}
-    for place, end in (await log.ends([*places(Area), *readings_places(Area)])).items():
+    for place, end in (await log.ends([*places(log, Area), *readings_places(log, Area)])).items():
         if end:
             async with contextlib.aclosing(stretch(log, place, 0, end)) as batches:
                 found[place] = [stored async for batch in batches for stored in batch]
@@ -314,7 +315,9 @@ def counted(happened: Sequence[dict[str, Any]], type: str) -> Counter[str]:
 async def public_ids(log: Log) -> Counter[str]:
     """How often each public event was told."""
     found: Counter[str] = Counter()
-    every = [TopicPartition(name, number) for name in PUBLIC.values() for number in range(PARTITIONS)]
+    every = [
+        TopicPartition(name, number) for name in PUBLIC.values() for number in range(Layout().partitions)
+    ]
     for place, end in (await log.ends(every)).items():
         if end:
             async with contextlib.aclosing(stretch(log, place, 0, end)) as batches:

@@ -36,6 +36,7 @@ GOOD = {
     "ALLOW_PRIVATE_URLS": "true",
     "MAX_DECIDER_LAG_SECONDS": "2.5",
     "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7 2001:db8::/32",
+    "PARTITIONS": "48",
 }
 
 
@@ -58,6 +59,7 @@ def test_every_setting_is_read() -> None:
     assert settings.allow_private_urls is True
     assert settings.max_decider_lag == 2.5
     assert [str(one) for one in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]
+    assert settings.partitions == 48
     need_for_scale_out(settings)
 
 
@@ -67,6 +69,7 @@ def test_without_settings_everything_is_embedded() -> None:
     assert settings.hub_party == ("DE", "HUB")
     assert settings.allow_private_urls is None
     assert settings.max_decider_lag == 10
+    assert settings.partitions is None
 
 
 def test_an_empty_value_is_as_good_as_none() -> None:
@@ -94,6 +97,10 @@ def test_an_empty_value_is_as_good_as_none() -> None:
         ("MAX_DECIDER_LAG_SECONDS", "0"),
         ("MAX_DECIDER_LAG_SECONDS", "10 s"),
         ("MAX_DECIDER_LAG_SECONDS", "nan"),
+        ("PARTITIONS", "0"),
+        ("PARTITIONS", "501"),
+        ("PARTITIONS", "-1"),
+        ("PARTITIONS", "many"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_setting(name: str, value: str) -> None:

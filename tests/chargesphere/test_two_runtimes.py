@@ -60,9 +60,9 @@ from domain.values import (
 from projections.store import HUB, Document, Query
 from streams.deciding.decider import followed
 from streams.following.replay import places
-from streams.log import Log, TopicPartition
+from streams.log import Log
 from streams.log.envelope import Decision, Fence, Reply
-from streams.log.topology import PARTITIONS, commands_topic
+from streams.log.topology import commands_topic
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
 
@@ -269,6 +269,7 @@ def come_online(script: Script) -> None:
     )
     script.do(register)
     script.do(register, refusal=Refusal.ALREADY_EXISTS)
+    script.settle()  # charge points are counted in no order of theirs
     script.do(Register(tenant=TENANT, charge_point_id="CP-2", site=SITE, automatic=True))
     script.do(Connect(tenant=TENANT, charge_point_id=CHARGE_POINT, node="gw", slot=1, boot="b1"))
     script.settle()
@@ -503,7 +504,7 @@ async def play(backbone: Backbone, steps: Sequence[Step]) -> Outcome:
     decider = backbone.start_decider()
     backbone.start_projector()
     async with asyncio.timeout(50):
-        await until(lambda: decider.held == len(Area) * PARTITIONS and decider.ready, 40)
+        await until(lambda: decider.held == len(Area) * backbone.log.layout.partitions and decider.ready, 40)
         for step in steps:
             if step.command is None:
                 await settled(backbone)
@@ -525,7 +526,7 @@ async def play(backbone: Backbone, steps: Sequence[Step]) -> Outcome:
 
 async def read_all(log: Log, outcome: Outcome) -> None:
     """Every admitted decision of the log, all partitions by one reader."""
-    ends = {place: end for place, end in (await log.ends(places(Area))).items() if end}
+    ends = {place: end for place, end in (await log.ends(places(log, Area))).items() if end}
     at = dict.fromkeys(ends, 0)
     fences = {place: Fence() for place in ends}
     reader = log.reader()
@@ -552,8 +553,8 @@ def note(outcome: Outcome, decision: Decision) -> None:
 
 async def settled(backbone: Backbone) -> None:
     """Until all commands are decided, and the processes and the projector have passed all decisions."""
-    events = places(Area)
-    commands = [TopicPartition(commands_topic(area), n) for area in Area for n in range(PARTITIONS)]
+    events = places(backbone.log, Area)
+    commands = [place for area in Area for place in backbone.log.places(commands_topic(area))]
     while True:
         decided = await backbone.log.committed("decider", commands)
         projected = await backbone.log.committed("projector", events)

@@ -68,8 +68,9 @@ def test_a_removed_tariff_is_unknown_and_can_come_back() -> None:
     assert gone.do(command()).outcome == Accepted(PutReply(created=True))
 
 
-def test_all_tariffs_of_a_party_are_decided_in_order() -> None:
-    assert command().group == RemoveTariff(owner=OWNER, tariff_id="T9").group == "tariffs|DE*DEM"
+def test_each_tariff_of_a_party_is_decided_by_itself() -> None:
+    assert command().group == RemoveTariff(owner=OWNER, tariff_id="T1").group == "tariff|DE*DEM|t1"
+    assert RemoveTariff(owner=OWNER, tariff_id="T9").group == "tariff|DE*DEM|t9"
 
 
 def test_a_tariff_without_a_time_that_exists_is_refused() -> None:

@@ -10,8 +10,9 @@ import pytest
 from commands.base import Accepted, Command, Meta, Refusal
 from commands.directory import ReleasePrefixes
 from commands.processes import POLICIES
-from commands.tenant import ROUTES, ConfigureTenant, CreateTenant
+from commands.tenant import ROUTES, AskRoom, ConfigureTenant, CountPart, CreateTenant, Room
 from domain.aggregate import Event
+from domain.fleet import Counts
 from domain.tenant import (
     AGGREGATE_EVENTS,
     Configuration,
@@ -150,3 +151,47 @@ def release_after(event: Event) -> tuple[Command, ...]:
     ((name, policy),) = POLICIES[TenantConfigured]
     assert name == "tenant"
     return tuple(policy(event, Meta(command_id="c", at=NOON)))
+
+
+def part(number: int, version: int, charge_points: int, automatic: int = 0) -> CountPart:
+    counts = Counts(charge_points=charge_points, automatic=automatic)
+    return CountPart(tenant="demo", part=number, version=version, counts=counts)
+
+
+def room(tenant: Decide) -> tuple[int, int]:
+    asked = tenant.do(AskRoom(tenant="demo"))
+    assert asked.new == [] and isinstance(asked.outcome, Accepted) and isinstance(asked.outcome.reply, Room)
+    return asked.outcome.reply.for_operators, asked.outcome.reply.for_strangers
+
+
+def fleet_of(most: int, strangers: int) -> Decide:
+    limits = Configuration(max_charge_points=most, max_auto_registered=strangers)
+    return case().do(CreateTenant(tenant="demo", name="Demo", configuration=limits))
+
+
+def test_the_room_is_what_the_limits_leave_beside_what_is_counted() -> None:
+    tenant = fleet_of(5, 2)
+    assert room(tenant) == (5, 2)
+    tenant.do(part(3, 1, 1)).do(part(9, 4, 2, automatic=1))
+    assert room(tenant) == (3, 1), "who took itself in takes no operator's place"
+    tenant.do(part(9, 5, 4, automatic=1))
+    assert room(tenant) == (1, 0), "there are five in all"
+
+
+def test_room_is_given_back_and_never_less_than_none() -> None:
+    tenant = fleet_of(1, 1).do(part(0, 1, 3, automatic=2))
+    assert room(tenant) == (0, 0)
+    tenant.do(part(0, 2, 0))
+    assert room(tenant) == (1, 1)
+
+
+def test_an_older_word_of_a_part_and_the_same_again_count_nothing() -> None:
+    tenant = fleet_of(10, 10).do(part(3, 2, 4))
+    assert tenant.do(part(3, 2, 4)).new == []
+    assert tenant.do(part(3, 1, 9)).new == []
+    assert room(tenant) == (6, 6)
+
+
+def test_nobody_counts_for_a_tenant_that_does_not_exist() -> None:
+    assert case().do(part(0, 1, 1)).refusal is Refusal.UNKNOWN
+    assert case().do(AskRoom(tenant="demo")).refusal is Refusal.UNKNOWN

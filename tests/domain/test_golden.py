@@ -1,4 +1,4 @@
-"""Golden files hold the log's format of sessions, tokens, tags, deliveries and remote commands."""
+"""Golden files hold the log's format of sessions, tokens, tags, deliveries, remote commands and what is beside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain import delivery, knocking, remote_command, session, tag, token
+from domain import delivery, fleet, knocking, remote_command, session, tag, token
 from domain.aggregate import Aggregate, Event
 from tests.domain.golden import held_by_golden_files
 
@@ -19,6 +19,7 @@ from tests.domain.golden import held_by_golden_files
         (delivery.Delivery, delivery.AGGREGATE_EVENTS),
         (knocking.Knocking, knocking.AGGREGATE_EVENTS),
         (tag.Tag, tag.AGGREGATE_EVENTS),
+        (fleet.Fleet, fleet.AGGREGATE_EVENTS),
         (remote_command.RemoteCommand, remote_command.AGGREGATE_EVENTS),
     ],
 )

@@ -26,7 +26,8 @@ from domain.values import (
 from streams.following.facts import Fact
 from streams.log import Log, TopicPartition
 from streams.log.envelope import Decision, Reply, raw, record
-from streams.log.topology import events_topic, partition_of
+from streams.log.layout import Layout
+from streams.log.topology import events_topic
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SITE = Site(id="LOC1", name="Yard", city="Kiel", country="DEU", time_zone="Europe/Berlin")
@@ -328,7 +329,7 @@ def decision(
 
 def fact(decision: Decision, offset: int = 5) -> Fact:
     kind = decision.reply.aggregate.partition("|")[0]
-    place = TopicPartition(events_topic(AREAS[kind]), partition_of(decision.reply.aggregate))
+    place = TopicPartition(events_topic(AREAS[kind]), Layout().partition_of(decision.reply.aggregate))
     return Fact(place, offset, NOON, decision)
 
 
@@ -337,4 +338,4 @@ async def write(log: Log, *events: Event, meta: Meta) -> None:
     for event in events:
         topic = events_topic(AREAS[event.originator_id.partition("|")[0]])
         entry = record(event.originator_id, decision(event, meta=meta), meta.tenant)
-        await log.append(topic, partition_of(event.originator_id), [entry])
+        await log.append(topic, Layout().partition_of(event.originator_id), [entry])

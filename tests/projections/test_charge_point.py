@@ -181,9 +181,9 @@ def test_the_time_of_a_status_is_corrected_by_the_clocks_offset() -> None:
 def test_one_that_took_itself_in_is_the_operators_once_the_operator_says_what_it_has() -> None:
     history = History()
     registered = history.registered(automatic=True)
-    learned = history.happens(ChargePointChanged, site=SITE, evses=(evse("CP-1-1"),), automatic=True)
+    learned = history.happens(ChargePointChanged, site=SITE, evses=(evse("CP-1-1"),))
     moved = history.happens(ChargePointChanged, site=SITE, evses=(evse("CP-1-1"),))
-    said = history.happens(ChargePointChanged, site=SITE, evses=(evse("E1"),))
+    said = history.happens(ChargePointChanged, site=SITE, evses=(evse("E1"),), taken_over=True)
 
     assert known(registered, learned, moved)["automatic"] is True
     assert known(registered, learned, moved, said)["automatic"] is False

@@ -15,10 +15,11 @@ from domain.aggregate import Event
 from domain.charge_point import ChargePointChanged, ChargePointConnected, ChargePointRemoved
 from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
 from projections.location import LOCATIONS, UNKNOWN_AFTER, indexes, told_as_locations
-from projections.store import HUB, Document, Put, Query, ReadStore, gte, has
+from projections.store import HUB, Append, Document, Put, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
@@ -90,6 +91,13 @@ async def told(store: ReadStore, now: datetime = NOON) -> dict[str, Any]:
 
 async def statuses(store: ReadStore, now: datetime = NOON) -> dict[str, str]:
     return {e["uid"]: e["status"] for one in (await told(store, now)).values() for e in one["evses"]}
+
+
+def test_a_status_of_an_evse_rewrites_nothing_of_its_location() -> None:
+    (write,) = LOCATIONS.writes(status(7, "Charging", 30), meta())
+    at = "2026-03-01T12:00:30.000Z"
+    expected: Document = {"connector_1": {"status": "CHARGING", "at": at}, "last_updated": at}
+    assert write == Append(HUB, "locations", "demo|CP-1", 7, set=expected)
 
 
 async def test_a_charge_point_is_told_as_a_location_that_ocpi_accepts(store: SqliteReadStore) -> None:
@@ -264,7 +272,7 @@ async def test_repeats_and_late_writes_change_nothing(store: SqliteReadStore) ->
 async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     events = [
         *(placed(evse(f"E{n}"), id=f"CP-{n}") for n in range(6)),
         *(status(2, "Charging", n, id=f"CP-{n}") for n in range(6)),

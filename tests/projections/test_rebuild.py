@@ -20,8 +20,9 @@ from projections.store.sqlite import SqliteReadStore
 from streams.following.facts import Fact
 from streams.following.replay import facts, places
 from streams.log.envelope import record
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.topology import events_topic, topics
 from streams.projecting.projector import Projector
 from streams.projecting.rebuild import Rebuild
 from tests.domain.golden import golden
@@ -114,9 +115,9 @@ def everything() -> list[list[Event]]:
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     for event in itertools.chain.from_iterable(everything()):
-        place = events_topic(AREAS[kind_of(event.originator_id)]), partition_of(event.originator_id)
+        place = events_topic(AREAS[kind_of(event.originator_id)]), Layout().partition_of(event.originator_id)
         made = decision(
             event, command=f"{kind_of(event.originator_id)}.any.v1", meta=meta(principal="operator:ann")
         )
@@ -158,7 +159,7 @@ async def one_by_one(store: SqliteReadStore, given: Sequence[Fact]) -> None:
 
 async def in_log(log: SqliteLog) -> list[list[Fact]]:
     """The decisions of each partition in order."""
-    return [[fact async for batch in facts(log, place) for fact in batch] for place in places(Area)]
+    return [[fact async for batch in facts(log, place) for fact in batch] for place in places(log, Area)]
 
 
 async def test_every_collection_is_the_same_after_a_rebuild(log: SqliteLog, store: SqliteReadStore) -> None:

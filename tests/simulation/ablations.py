@@ -727,6 +727,42 @@ ABLATIONS: tuple[Ablation, ...] = (
         one_in=2,
         seed=3,
     ),
+    Ablation(
+        "strangers are let in unasked",
+        "A tenant has no more charge points than it may have, but those in flight",
+        removed.strangers_are_let_in_unasked,
+        (),
+        shape={"strangers": 5},
+        one_in=1,
+        seed=0,
+    ),
+    Ablation(
+        "a count alone",
+        "Each charge point is counted once",
+        removed.a_count_alone,
+        ("crash", "power"),
+        shape={"strangers": 5, "pace": 0.2, "victims": ("decider",)},
+        one_in=1,
+        seed=0,
+    ),
+    Ablation(
+        "a late word of a charge point counts",
+        "Each charge point is counted by its newest fact",
+        removed.a_late_word_of_a_charge_point_counts,
+        ("zombie", "power", "weather"),
+        shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
+        one_in=6,
+        seed=0,
+    ),
+    Ablation(
+        "a late word of a part counts",
+        "Each part of a fleet is counted by its newest word",
+        removed.a_late_word_of_a_part_counts,
+        ("zombie", "power", "weather"),
+        shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
+        one_in=6,
+        seed=0,
+    ),
 )
 
 

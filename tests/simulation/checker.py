@@ -32,7 +32,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, TENANT
+from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ BEGINS: Final = frozenset({"remote_command.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
 MOST_SKEW: Final = 1.0
 """Seconds by which the clocks of two processes differ at most, and some more."""
+IN_FLIGHT: Final = 15.0
+"""Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
 CENT: Final = Decimal("0.0001")
 
 
@@ -278,6 +280,7 @@ def check(world: World) -> None:
         _connections,
         _public,
         _mqtt,
+        _quota,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -814,6 +817,55 @@ def _mqtt(world: World, facts: Facts) -> Iterator[str]:
             )
             if wanted and wanted not in told[aggregate.partition("|")[2]]:
                 yield f"{wanted} of {aggregate} was not told by MQTT"
+
+
+@dataclass(slots=True)
+class Registered:
+    """The tenant's charge points: who is registered, who of these took itself in, and when that was, in ms."""
+
+    all: set[str] = field(default_factory=set)
+    automatic: set[str] = field(default_factory=set)
+    taken_in: list[tuple[str, int]] = field(default_factory=list)
+
+
+def registered(facts: Facts) -> Registered:
+    """Who is, by the charge points' own facts."""
+    found = Registered()
+    for aggregate, events in facts.events.items():
+        kind, _, id = aggregate.partition("|")
+        id = id.rpartition("|")[2]
+        if kind != "charge_point":
+            continue
+        for valid, event in events:
+            if event["type"] == "charge_point.registered.v1":
+                found.all.add(id)
+                if event.get("automatic"):
+                    found.automatic.add(id)
+                    found.taken_in.append((id, valid.at))
+            elif event["type"] == "charge_point.removed.v1":
+                found.all.discard(id)
+                found.automatic.discard(id)
+    return found
+
+
+def _quota(world: World, facts: Facts) -> Iterator[str]:
+    """The tenant has counted each of its charge points once, and nobody took itself in for whom there was no room
+    long before: only those that are in flight may be too many."""
+    counts = [
+        (valid.at, event["counts"])
+        for valid, event in facts.events.get(f"tenant|{TENANT}", ())
+        if event["type"] == "tenant.fleet_counted.v1"
+    ]
+    found, last = registered(facts), counts[-1][1]
+    said = (last.get("charge_points", 0), last.get("automatic", 0))
+    if said != (len(found.all), len(found.automatic)) and not bereft(world):
+        yield f"the tenant counts {said}, there are {sorted(found.all)}, by themselves {sorted(found.automatic)}"
+    for id, at in found.taken_in:
+        start = at - IN_FLIGHT * 1000
+        since = [0, *(one.get("automatic", 0) for when, one in counts if when < start)][-1]
+        window = [since, *(one.get("automatic", 0) for when, one in counts if start <= when <= at)]
+        if min(window) >= ROOM:
+            yield f"{id} was taken in, and for {IN_FLIGHT:g} s there had been no room: {window}"
 
 
 def _one(shelf: Shelf, db: str, collection: str, id: str) -> Document | None:

@@ -26,6 +26,8 @@ from domain.values import Connector, Coordinates, Evse, JSONObject, PartyId, Sit
 
 TENANT: Final = "demo"
 CHARGE_POINTS: Final = ("CP-1", "CP-2", "CP-3")
+ROOM: Final = 3
+"""How many strangers the tenant has room for."""
 OWN_TAG: Final = "LOCAL-1"
 ROAMING_TAGS: Final = ("ROAM-1", "ROAM-2")
 CPO: Final = PartyId(country_code="DE", party_id="ABC")
@@ -91,7 +93,10 @@ async def provisioning(vault: Vault) -> AsyncIterator[Sequence[Command]]:
             tenant=TENANT,
             name="Demo",
             configuration=Configuration(
-                ocpi=TenantParty(country_code="DE", party_id="ABC"), session_update_seconds=5
+                ocpi=TenantParty(country_code="DE", party_id="ABC"),
+                session_update_seconds=5,
+                auto_register=True,
+                max_auto_registered=ROOM,
             ),
         ),
         CreatePartner(

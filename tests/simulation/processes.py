@@ -17,6 +17,7 @@ from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.limiter import LocalLimiter
+from application.quota import LogQuota
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
 from chargesphere.backbone import PROJECTOR, SWEEP_BEHIND, SWEEPER
@@ -56,6 +57,7 @@ from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.log import Listener, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import Reply, decode_events
+from streams.log.founding import join
 from streams.log.topology import FAUST, FAUST_TABLES, events_topic
 from streams.projecting.frames import FrameProjector
 from streams.projecting.projector import Projector
@@ -186,6 +188,7 @@ class Process:
         while True:
             try:
                 await self.log.start()
+                await join(self.log)
                 break
             except LogUnavailableError:
                 await asyncio.sleep(0.5)
@@ -362,6 +365,7 @@ class Process:
                 bus=self.bus,
                 readings=WatchedReadings(self.log, world.asked),
                 directory=directory,
+                quota=LogQuota(self.bus, self.clock),
                 authorizer=authorizer,
                 tariffs=StoreTariffs(self.store, directory),
                 vault=self.vault,

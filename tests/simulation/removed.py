@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from application.quota import LogQuota
 from commands.base import Accepted, Rejected
 from commands.charge_point import models, readings, transactions
 from commands.delivery import timer_due as delivery_timer
+from commands.fleet import CountChargePoint
+from commands.tenant import CountPart
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
+from domain.fleet import ChargePointCounted, Counts
 from domain.tag import TagClaimed
+from domain.tenant import PartCounts, TenantFleetCounted
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
 from gateway.ocpp import handlers, inbound_call, outbound
@@ -698,3 +703,57 @@ def partitions_that_went_are_folded_on() -> list[Patch]:
         return
 
     return [(blocks.BlockWriter, "held", held), (blocks.BlockWriter, "forget", forget)]
+
+
+# -- the quota -----------------------------------------------------------------------------------------------------
+
+
+def _decided_by(command: type[Any], handler: Any) -> list[Patch]:
+    """This command is decided by another function."""
+    whole = partition.Rules.handler
+    return [
+        (partition.Rules, "handler", lambda self, one: handler if type(one) is command else whole(self, one))
+    ]
+
+
+def strangers_are_let_in_unasked() -> list[Patch]:
+    async def take(self: Any, tenant: str) -> bool:
+        return True
+
+    return [(LogQuota, "take", take)]
+
+
+def a_count_alone() -> list[Patch]:
+    """One more or one less for whatever is told; what knows a repeat is its id, as long as that is remembered."""
+
+    def count(fleet: Any, command: Any, meta: Any) -> Any:
+        before, one = fleet.state.counts, 1 if command.member.registered else -1
+        automatic = before.automatic + one * command.charge_point_id.startswith("NEW-")
+        counts = Counts(charge_points=before.charge_points + one, automatic=automatic)
+        id, member = command.charge_point_id, command.member
+        fleet.trigger(ChargePointCounted, meta.at, charge_point_id=id, member=member, counts=counts)
+        return Accepted()
+
+    return _decided_by(CountChargePoint, count)
+
+
+def a_late_word_of_a_charge_point_counts() -> list[Patch]:
+    def count(fleet: Any, command: Any, meta: Any) -> Any:
+        id, member = command.charge_point_id, command.member
+        if fleet.state.members.get(id) != member:
+            counts = fleet.state.counts_with(id, member)
+            fleet.trigger(ChargePointCounted, meta.at, charge_point_id=id, member=member, counts=counts)
+        return Accepted()
+
+    return _decided_by(CountChargePoint, count)
+
+
+def a_late_word_of_a_part_counts() -> list[Patch]:
+    def count_part(tenant: Any, command: Any, meta: Any) -> Any:
+        state, part = tenant.state, PartCounts(version=command.version, counts=command.counts)
+        if state.fleet.get(command.part) != part:
+            counts = state.counts_with(command.part, command.counts)
+            tenant.trigger(TenantFleetCounted, meta.at, part=command.part, part_counts=part, counts=counts)
+        return Accepted()
+
+    return _decided_by(CountPart, count_part)

@@ -26,10 +26,11 @@ from typing import Any, Final
 
 import msgspec
 
+from application.quota import FRESH
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
 from commands.base import Area, Command, Meta
-from commands.charge_point.models import EndTransaction
+from commands.charge_point.models import EndTransaction, Remove
 from commands.delivery import Retry
 from commands.partner import CreatePartner
 from commands.remote_command import RequestRemoteCommand
@@ -41,16 +42,20 @@ from projections import blocks
 from streams.deciding import checkpoints
 from streams.following.parking import Parking
 from streams.log import LogUnavailableError, Position, topology
+from streams.log.founding import found
+from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
-from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, TENANT, provisioning
+from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
 from tests.simulation.network import CALM, Fate, Network, Weather
 from tests.simulation.partner import Inbox
 from tests.simulation.processes import Asked, Process
 from tests.simulation.store import Shelf, SimReadStore
+from tests.simulation.stranger import Stranger
 
 PARTITIONS: Final = 2
 QUIET_SECONDS: Final = 4.0
@@ -102,6 +107,8 @@ class Shape:
     """At the so many-th time that it gets there; 0 for one of the first three."""
     targets: tuple[str, ...] = ()
     """The servers that they harm; empty for all."""
+    strangers: int = 0
+    """So many knock at once, more than there is room for, and some more once it is calm."""
     months: bool = False
     """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
     exclusive: bool = False
@@ -152,6 +159,7 @@ class World:
         self.network.whole = self.shape.whole_fetches
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
+        needed += [Area.PARTY] * (self.shape.months or self.shape.strangers > 0)
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults or self.shape.exclusive:
             self.shape.charge_points = max(2, self.shape.charge_points)
@@ -163,6 +171,7 @@ class World:
         self.published: list[tuple[str, str, bytes]] = []
         self.processes: dict[str, Process] = {}
         self.charge_points: list[ChargePoint] = []
+        self.strangers: list[Stranger] = []
         self.violations: list[str] = []
         self.notes: list[str] = []
         self.commands: list[str] = []
@@ -275,6 +284,8 @@ class World:
             running.append(self.loop.spawn(charge_point.node, self._drivers(charge_point)))
         if shape.operators:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
+        if shape.strangers:
+            running.append(self.loop.spawn(self.loop.world, self._herd()))
         storm = asyncio.create_task(self.nemeses.rage())
         await asyncio.sleep(shape.storm)
         storm.cancel()
@@ -286,8 +297,55 @@ class World:
         if shape.operators and not self.violations:
             await self._call_once_more()
             await self._quiet()
+        if shape.strangers and not self.violations:
+            await self._one_by_one()
         if shape.months and not self.violations:
             await self._months()
+
+    # -- strangers ---------------------------------------------------------------------------------------------
+
+    async def _herd(self) -> None:
+        """Strangers come at once; of one an operator rids the tenant again."""
+        await asyncio.sleep(self.chance.random() * self.shape.storm / 4)
+        coming = [self._stranger() for _ in range(self.shape.strangers)]
+        await asyncio.sleep(self.chance.random() * self.shape.storm / 4)
+        process = self.processes["api-0"]
+        if process.bus is not None and process.node.alive:
+            self.loop.spawn(process.node, self._remove(process, self.strangers[0], "storm"))
+        await asyncio.gather(*coming)
+
+    def _stranger(self) -> asyncio.Task[None]:
+        stranger = Stranger(self, f"NEW-{len(self.strangers)}")
+        self.strangers.append(stranger)
+        return self.loop.spawn(stranger.node, stranger.come())
+
+    async def _remove(self, process: Process, stranger: Stranger, when: str) -> None:
+        command = Remove(tenant=TENANT, charge_point_id=stranger.id)
+        meta = Meta(command_id=f"remove|{stranger.id}|{when}", at=process.clock(), tenant=TENANT)
+        with contextlib.suppress(LogUnavailableError):
+            assert process.bus is not None
+            await process.bus.ask(command, meta)
+
+    async def _one_by_one(self) -> None:
+        """On a quiet day each is let in or sent away by what there is in the log; a place given back is given."""
+        from tests.simulation.checker import read, registered
+
+        for turn in range(4):
+            if turn == 2:
+                there = registered(read(self)).automatic
+                last = next((one for one in self.strangers if one.id in there), None)
+                if last is not None:
+                    api = self.processes["api-0"]
+                    await self.loop.spawn(api.node, self._remove(api, last, "calm"))
+            await self._quiet()
+            await asyncio.sleep(FRESH + 1)
+            expected = len(registered(read(self)).automatic) < ROOM
+            await self._stranger()
+            if self.strangers[-1].let_in is not expected:
+                self.violation(
+                    f"quota: {self.strangers[-1].id} was let in: {not expected}, by the log {expected}"
+                )
+        await self._quiet()
 
     # -- months ------------------------------------------------------------------------------------------------
 
@@ -518,6 +576,7 @@ def draw_shape(chance: Random) -> Shape:
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
         months=yes(0.02),  # one costs five others
+        strangers=5 * yes(0.06),
     )
 
 
@@ -559,7 +618,6 @@ def prepare() -> None:
 
     if _genesis:
         return
-    set_partitions(PARTITIONS)
     take_real_clocks_away()
     checkpoints.SAVED_AT_ONCE = 1
     blocks.BLOCK_SIZE = 1_000
@@ -568,8 +626,12 @@ def prepare() -> None:
     world = World(0, Shape(deciders=1, projectors=1, charge_points=0, storm=0, faults=()))
 
     async def course() -> None:
-        world.broker.make(topology.topics())
+        world.broker.make(topology.topics(Layout(PARTITIONS)))
         world.broker.begin()
+        first = SimLog(world.broker, world.loop.node("genesis"))
+        await first.start()
+        await found(first, PARTITIONS)
+        await first.close()
         for name in ("decider", "projector", "api"):
             world.start(f"genesis-{name}", name)
         api = world.processes["genesis-api"]
@@ -613,17 +675,6 @@ async def _ask(process: Process, command: Command, meta: Meta) -> Any:
             return await process.bus.ask(command, meta)
         except LogUnavailableError:
             await asyncio.sleep(0.2)
-
-
-def set_partitions(count: int) -> None:
-    """So many partitions in every topic, in every module that has imported the number."""
-    topology.partition_of.cache_clear()
-    before = topology.PARTITIONS
-    for module in list(sys.modules.values()):
-        if getattr(module, "PARTITIONS", None) == before and module.__name__.startswith(
-            ("streams.", "application.", "chargesphere.")
-        ):
-            module.PARTITIONS = count  # type: ignore[attr-defined]
 
 
 # -- chance and time -----------------------------------------------------------------------------------------------

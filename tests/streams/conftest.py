@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from projections.store.sqlite import SqliteReadStore
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 
@@ -16,7 +17,7 @@ from streams.log.topology import topics
 async def embedded(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 

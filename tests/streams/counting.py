@@ -11,7 +11,8 @@ from projections.base import Feed, Target, View
 from projections.store import HUB, Document, Insert, Write
 from streams.log import Log, Record
 from streams.log.envelope import Claim, Decision, Reply, encode, raw, record
-from streams.log.topology import events_topic, partition_of
+from streams.log.layout import Layout
+from streams.log.topology import events_topic
 from tests.streams.counter import Added, Counter
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,13 +72,15 @@ async def write(log: Log, *decisions: Decision) -> None:
     """Each goes to its aggregate's partition."""
     for decision in decisions:
         key = decision.reply.aggregate
-        await log.append(events_topic(Area.CHARGE_POINT), partition_of(key), [record(key, decision, "t")])
+        await log.append(
+            events_topic(Area.CHARGE_POINT), Layout().partition_of(key), [record(key, decision, "t")]
+        )
 
 
 async def claim(log: Log, name: str) -> int:
     [epoch] = await log.append(
         events_topic(Area.CHARGE_POINT),
-        partition_of(f"counter|{name}"),
+        Layout().partition_of(f"counter|{name}"),
         [Record(None, encode(Claim(owner="somebody")))],
     )
     return epoch

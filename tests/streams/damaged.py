@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streams.log import TopicPartition
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 
@@ -16,7 +17,7 @@ from streams.log.topology import topics
 async def opened(path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(path)
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     try:
         yield log
     finally:

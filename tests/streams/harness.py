@@ -30,13 +30,14 @@ from streams.log import (
     TopicSpec,
 )
 from streams.log.envelope import Claim, Decision, Fence, Reply, decode_entry, decode_events
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import events_topic, topics
 from tests.streams.counter import EVENTS, RULES, Added
 
 CHARGE_POINT = Area.CHARGE_POINT
 AREA_TOPICS = tuple(
     spec
-    for spec in topics()
+    for spec in topics(Layout())
     if spec.name.endswith(f".{CHARGE_POINT.value}")
     or spec.name in ("chargesphere.replies", "chargesphere.downlinks")
 )
@@ -115,7 +116,7 @@ async def insist(bus: CommandBus, command: Command, id: str, within: float = 60.
 
 
 def place_of(key: str) -> TopicPartition:
-    return TopicPartition(events_topic(CHARGE_POINT), partition_of(key))
+    return TopicPartition(events_topic(CHARGE_POINT), Layout().partition_of(key))
 
 
 async def records(log: Log, place: TopicPartition) -> list[Stored]:

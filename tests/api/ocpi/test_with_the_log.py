@@ -22,6 +22,7 @@ from streams.deciding.decider import Decider
 from streams.deciding.partition import Rules
 from streams.following.follower import Follower
 from streams.following.lag import Lag
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
@@ -57,7 +58,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
     async with AsyncExitStack() as stack:
         log = SqliteLog(tmp_path / "log.db")
         await log.start()
-        await log.ensure(topics())
+        await log.ensure(topics(Layout()))
         stack.push_async_callback(log.close)
         peer = Platform()
         peer.base = await stack.enter_async_context(serving(peer.app))

@@ -283,13 +283,27 @@ async def test_an_idempotency_key_is_forgotten_after_a_day(demo: World) -> None:
     assert (kept.status_code, forgotten.status_code) == (409, 201)
 
 
-async def test_charge_points_are_limited_by_the_tenants_configuration(demo: World) -> None:
+async def test_a_tenant_has_as_many_charge_points_as_it_may_have_and_a_removed_one_gives_its_place_back(
+    demo: World,
+) -> None:
+    async def counted(version: int) -> tuple[object, object]:
+        assert await wait_visible(demo.store, HUB, "tenants", "demo", version, patience=10)
+        shown = (await demo.call("GET", "/tenants/demo")).json()
+        return shown["charge_points"], shown["automatic_charge_points"]
+
     await demo.call("PUT", "/tenants/demo/config", {"max_charge_points": 1}, role="platform_admin")
-    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    other, key = {**CHARGE_POINT, "id": "CP2"}, {"idempotency-key": "first"}
+    await demo.call("POST", "/chargepoints", CHARGE_POINT, headers=key)
+    assert await counted(3) == (1, 0)
 
-    second = await demo.call("POST", "/chargepoints", {**CHARGE_POINT, "id": "CP2"})
-
+    second = await demo.call("POST", "/chargepoints", other)
     assert (second.status_code, problem(second)["code"]) == (409, "limit")
+    repeat = await demo.call("POST", "/chargepoints", CHARGE_POINT, headers=key)
+    assert repeat.status_code == 201, "the same request again has the same answer"
+
+    await demo.call("DELETE", "/chargepoints/CP1")
+    assert await counted(4) == (0, 0)
+    assert (await demo.call("POST", "/chargepoints", other)).status_code == 201
 
 
 async def test_a_charge_point_is_changed_listed_and_removed(demo: World) -> None:

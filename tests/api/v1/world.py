@@ -23,10 +23,12 @@ from commands.charge_point import routes as charge_point_routes
 from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
+from commands.fleet import ROUTES as FLEET_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
 from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
+from commands.processes import fleet as fleet_process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.session import ROUTES as SESSION_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
@@ -36,6 +38,7 @@ from domain import (
     charge_point,
     delivery,
     directory,
+    fleet,
     knocking,
     partner,
     remote_command,
@@ -72,6 +75,7 @@ from streams.deciding.partition import Rules
 from streams.deciding.processes import Processes
 from streams.following.follower import Follower
 from streams.log.envelope import Reply
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
@@ -92,6 +96,7 @@ EVENTS = EventRegistry(
         remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
         delivery.Delivery: delivery.AGGREGATE_EVENTS,
         knocking.Knocking: knocking.AGGREGATE_EVENTS,
+        fleet.Fleet: fleet.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -106,6 +111,7 @@ for table in (
     REMOTE_ROUTES,
     DELIVERY_ROUTES,
     KNOCKING_ROUTES,
+    FLEET_ROUTES,
 ):
     ROUTES.update(table)
 RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
@@ -129,6 +135,7 @@ FEEDS = (
 )
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
+    **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
     TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 
@@ -317,7 +324,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     """A world whose commands are really decided and projected."""
     log = SqliteLog(folder / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     store = SqliteReadStore(folder / "read")
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())

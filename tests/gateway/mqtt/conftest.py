@@ -16,6 +16,7 @@ from gateway.mqtt import Publisher
 from projections.store.sqlite import SqliteReadStore
 from streams.following.group import Group
 from streams.log import Log
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 
@@ -122,7 +123,7 @@ async def eventually(fact: Callable[[], bool]) -> None:
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 

@@ -28,7 +28,8 @@ from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.log import envelope
 from streams.log.kafka.log import KafkaLog
-from streams.log.topology import PARTITIONS, events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import events_topic, topics
 from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taken, Taking, facts_of
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import NOON, decision, meta
@@ -64,7 +65,7 @@ async def write(bootstrap: str, count: int, rate: int) -> None:
         out: dict[tuple[str, int], list[Any]] = {}
         for events in facts[number : number + step]:
             id = events[0].originator_id
-            place = events_topic(AREA_OF[id.partition("|")[0]]), partition_of(id)
+            place = events_topic(AREA_OF[id.partition("|")[0]]), Layout().partition_of(id)
             out.setdefault(place, []).append(envelope.record(id, decision(*events, meta=meta()), "demo"))
         await asyncio.gather(*(log.append(*place, records) for place, records in out.items()))
         await asyncio.sleep(begun + number / rate - loop.time())
@@ -107,7 +108,7 @@ async def follow(bootstrap: str, count: int, folder: Path) -> dict[str, object]:
     deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
     sinks = [deliveries.sink, PublicTopics(log, registry).sink, sink_of(log, teller, teller.handle)]
     running = asyncio.create_task(Group(log, "effects", "one", sinks).run())
-    await until(lambda: all(len(sink.lanes) == PARTITIONS * len(sink.topics) for sink in sinks), 60)
+    await until(lambda: all(len(sink.lanes) == Layout().partitions * len(sink.topics) for sink in sinks), 60)
     await asyncio.sleep(2)
     for name in counts:
         counts[name] = 0
@@ -128,7 +129,7 @@ async def follow(bootstrap: str, count: int, folder: Path) -> dict[str, object]:
 async def _topics(bootstrap: str) -> None:
     log = KafkaLog(bootstrap)
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     await log.close()
 
 

@@ -24,9 +24,10 @@ from streams.following.group import Group
 from streams.log import Log, TopicPartition
 from streams.log.envelope import record
 from streams.log.kafka.log import KafkaLog
+from streams.log.layout import Layout
 from streams.log.ranges import stretch
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import DEAD, PUBLIC, events_topic, partition_of, readings_topic, topics
+from streams.log.topology import DEAD, PUBLIC, events_topic, readings_topic, topics
 from tests.gateway.mqtt.conftest import running
 from tests.gateway.mqtt.test_costs import Reports, Taken
 from tests.projections.facts import EVENTS, MSP, NOON, decision, ended, fact, meta, started, used, write
@@ -95,13 +96,13 @@ async def due(log: Log, version: int) -> None:
         attempt=1,
         lease=NOON + timedelta(seconds=30),
     )
-    place = events_topic(Area.DELIVERY), partition_of(id)
+    place = events_topic(Area.DELIVERY), Layout().partition_of(id)
     await log.append(*place, [record(id, decision(attempt, meta=meta()), "demo")])
 
 
 async def in_public(log: Log) -> list[str]:
     """The ids of the session's public events."""
-    place = TopicPartition(PUBLIC["sessions"], partition_of(SESSION_KEY))
+    place = TopicPartition(PUBLIC["sessions"], Layout().partition_of(SESSION_KEY))
     found: list[str] = []
     async with contextlib.aclosing(stretch(log, place)) as batches:
         async for batch in batches:
@@ -124,7 +125,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
         readings_topic(Area.CHARGE_POINT),
     }
     await log.start()
-    await log.ensure([spec for spec in topics() if spec.name in wanted])
+    await log.ensure([spec for spec in topics(Layout()) if spec.name in wanted])
     yield log
     await log.close()
 
@@ -168,6 +169,6 @@ async def test_mqtt_that_is_away_delays_neither_what_is_delivered_and_told_in_pu
 
 
 async def _position(log: Log, sink: str, offset: int) -> bool:
-    place = TopicPartition(events_topic(Area.SESSION), partition_of(SESSION_KEY))
+    place = TopicPartition(events_topic(Area.SESSION), Layout().partition_of(SESSION_KEY))
     position = (await log.committed("effects", [place])).get(place)
     return position is not None and json.loads(position.note)[sink][0] == offset

@@ -28,8 +28,9 @@ from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.log import Record
 from streams.log.envelope import record
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.topology import events_topic, topics
 from tests.gateway.mqtt.conftest import eventually, running
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import (
@@ -156,13 +157,13 @@ async def test_a_thousand_facts_are_decoded_once_and_cost_few_round_trips(tmp_pa
     one, with about four system calls each."""
     log, store, broker = Log(tmp_path / "log.db"), Store(tmp_path / "store"), Taking()
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     facts = [fact for number in range(POINTS) for fact in facts_of(number)]
     assert len(facts) == 1000
     places: dict[tuple[str, int], list[Record]] = {}
     for events in facts:
         id = events[0].originator_id
-        place = events_topic(AREA_OF[id.partition("|")[0]]), partition_of(id)
+        place = events_topic(AREA_OF[id.partition("|")[0]]), Layout().partition_of(id)
         places.setdefault(place, []).append(record(id, decision(*events, meta=meta()), "demo"))
     for (topic, partition), records in places.items():
         await SqliteLog.append(log, topic, partition, records)

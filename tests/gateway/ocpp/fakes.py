@@ -18,7 +18,15 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from application.ports import Bus, Directory, DirectoryUnavailableError, RegisteredChargePoint, Tenant
+from application.ports import (
+    Bus,
+    Directory,
+    DirectoryUnavailableError,
+    Quota,
+    QuotaUnavailableError,
+    RegisteredChargePoint,
+    Tenant,
+)
 from commands.base import Accepted, Command, Meta, Rejected
 from commands.charge_point import ROUTES, ConcludeCall, Register, RequestCall
 from commands.knocking import ROUTES as KNOCKING
@@ -203,17 +211,26 @@ class FakeDirectory(Directory):
             raise DirectoryUnavailableError
         return self.listed.get((tenant, charge_point_id))
 
-    async def has_room(self, tenant: str) -> bool:
-        automatic = [one for one in self.listed.values() if one.automatic]
-        known = self.tenants[tenant]
-        return len(self.listed) < known.max_charge_points and len(automatic) < known.max_auto_registered
-
     async def connected_on(self, node: str) -> AsyncIterator[tuple[str, str, int]]:
         for tenant, id, epoch in self.connected.get(node, ()):
             yield tenant, id, epoch
 
     def learn(self, tenant: str, listed: RegisteredChargePoint) -> None:
         self.listed[(tenant, listed.charge_point_id)] = listed
+
+
+class FakeQuota(Quota):
+    """Room for all, but where a test says for how many; `silent` where it is not told."""
+
+    def __init__(self) -> None:
+        self.left: dict[str, int] = {}
+        self.silent = False
+
+    async def take(self, tenant: str) -> bool:
+        if self.silent:
+            raise QuotaUnavailableError
+        self.left[tenant] = self.left.get(tenant, 1_000_000) - 1
+        return self.left[tenant] >= 0
 
 
 class FakeAuthorizer:
@@ -280,6 +297,7 @@ class World:
         self.bus = FakeBus(self.channel)
         self.readings = FakeReadings(self.bus)
         self.directory = FakeDirectory()
+        self.quota = FakeQuota()
         self.frames = FakeFrames()
         self.clock = FakeClock()
         self.port = 0
@@ -290,6 +308,7 @@ class World:
                 bus=bus(self.channel) if bus else self.bus,
                 readings=self.readings,
                 directory=self.directory,
+                quota=self.quota,
                 authorizer=FakeAuthorizer(),
                 tariffs=FakeTariffs(),
                 vault=FakeVault(),

@@ -193,17 +193,21 @@ async def test_an_id_with_a_space_or_of_any_script_is_taken_in_and_one_that_no_u
 
 async def test_a_tenant_takes_in_no_more_than_it_may_have() -> None:
     async with world() as w:
-        w.tenant(auto_register=True, default_location=SITE, max_charge_points=1)
-        assert (await refused(w, id="NEW-1"))[0] == 404
-
-
-async def test_strangers_have_a_quota_of_their_own() -> None:
-    async with world() as w:
-        w.tenant(auto_register=True, default_location=SITE, max_auto_registered=1)
+        w.tenant(auto_register=True, default_location=SITE)
+        w.quota.left["demo"] = 1
         async with w.connected("NEW-1"):
             pass
         assert (await refused(w, id="NEW-2"))[0] == 404
-        async with w.connected("NEW-1"):
+        async with w.connected("NEW-1"), w.connected("CP-1"):
+            pass
+
+
+async def test_while_the_log_does_not_say_whether_there_is_room_a_stranger_is_put_off() -> None:
+    async with world() as w:
+        w.tenant(auto_register=True)
+        w.quota.silent = True
+        assert_put_off(await refused(w, id="NEW-1"))
+        async with w.connected("CP-1"):
             pass
 
 
@@ -570,7 +574,8 @@ async def test_refused_handshakes_are_reported_by_tenant_and_charge_point() -> N
 )
 async def test_each_refusal_says_why(reason: str, tenant: str, how: dict[str, Any]) -> None:
     async with world(replace(QUICK, guess_burst=1, guesses_per_charge_point=0.001)) as w:
-        w.tenant("full", auto_register=True, max_auto_registered=0)
+        w.tenant("full", auto_register=True)
+        w.quota.left["full"] = 0
         await w.charge_point("TWIN")
         await w.charge_point("TWIN", tenant="full")
         if reason == "too_often":

@@ -34,13 +34,13 @@ from protocols.ocpp.message import Mode
 from protocols.ocpp.v16.codec import decode_request
 from streams.following.readings import TOPIC, Readings, completed
 from streams.log import TopicPartition
-from streams.log.topology import partition_of
+from streams.log.layout import Layout
 from tests.gateway.ocpp.fakes import NOON, QUICK, World
 from tests.gateway.ocpp.memory_log import MemoryLog
 from tests.laws import tried
 
 KEY = charge_point_key("demo", "CP-1")
-PLACE = TopicPartition(TOPIC, partition_of(KEY))
+PLACE = TopicPartition(TOPIC, Layout().partition_of(KEY))
 TARIFF: JSONObject = {
     "country_code": "DE",
     "party_id": "ABC",

@@ -34,8 +34,9 @@ from streams.deciding.decider import Decider
 from streams.deciding.partition import Rules
 from streams.log import TopicPartition
 from streams.log.envelope import Fence, decode_events
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.topology import events_topic, topics
 from tests.gateway.ocpp.fakes import EVSES, PASSWORD, QUICK, SITE, World
 from tests.gateway.ocpp.test_messages import METER, START
 
@@ -50,7 +51,7 @@ def now() -> datetime:
 
 async def decided(log: SqliteLog) -> list[Event]:
     """Every event of CP-1, as the log holds them."""
-    place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(KEY))
+    place = TopicPartition(events_topic(Area.CHARGE_POINT), Layout().partition_of(KEY))
     reader, fence, out = log.reader(), Fence(), []
     await reader.assign({place: 0})
     try:
@@ -67,7 +68,7 @@ async def decided(log: SqliteLog) -> list[Event]:
 async def on_the_log(folder: Path) -> AsyncIterator[tuple[World, CommandBus, SqliteLog]]:
     log = SqliteLog(folder / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     patient = replace(QUICK, patience=20.0)  # what is decided here is really written
     w = World(patient, bus=lambda channel: CommandBus(log, channel), clock=now)
     bus = CommandBus(log, w.channel)

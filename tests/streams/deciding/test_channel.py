@@ -9,6 +9,7 @@ from pathlib import Path
 from streams.deciding.channel import LogChannel
 from streams.log import Record
 from streams.log.envelope import Reply
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import DOWNLINKS, REPLIES, topics
 
@@ -16,7 +17,7 @@ from streams.log.topology import DOWNLINKS, REPLIES, topics
 async def test_a_damaged_reply_costs_no_other_one_its_way(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     here, there = LogChannel("here", log), LogChannel("there", log)
     task = asyncio.create_task(here.run())
     await here.ready.wait()

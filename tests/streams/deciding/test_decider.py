@@ -20,8 +20,9 @@ from streams.deciding.channel import LocalChannel
 from streams.deciding.checkpoints import CHECKPOINT_KEY, Checkpoint
 from streams.log import Log, LogUnavailableError, Position, Record, Stored, TopicPartition
 from streams.log.envelope import Claim, Decision, Reply, ReplyTo, decode_events, encode
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of, state_topic
+from streams.log.topology import commands_topic, events_topic, state_topic
 from tests.laws import tried
 from tests.streams.counter import EVENTS, RULES, Add, Rang, SetAlarm, ring
 from tests.streams.damaged import damage, opened
@@ -152,7 +153,7 @@ async def test_states_that_take_long_to_write_delay_no_decision_and_what_is_deci
     log = SlowStates(tmp_path / "log.db")
     await log.start()
     await log.ensure(AREA_TOPICS)
-    ids = [f"c{n}" for n in range(20_000) if partition_of(f"counter|c{n}") == 0][:450]
+    ids = [f"c{n}" for n in range(20_000) if Layout().partition_of(f"counter|c{n}") == 0][:450]
     states = TopicPartition(state_topic(CHARGE_POINT), 0)
     async with Node(log) as node:
         await asyncio.gather(*(node.ask(Add(counter=id, amount=1), id) for id in ids))
@@ -295,7 +296,7 @@ async def test_commands_decided_but_not_committed_get_their_stored_reply_after_a
 ) -> None:
     async with Node(log) as node:
         first = await node.ask(Add(counter="a", amount=3), "1")
-    commands = TopicPartition(commands_topic(CHARGE_POINT), partition_of("counter|a"))
+    commands = TopicPartition(commands_topic(CHARGE_POINT), Layout().partition_of("counter|a"))
     await log.commit("decider", {commands: Position(0)})
 
     channel = Recorder("two")
@@ -328,7 +329,7 @@ async def test_a_decision_that_stands_behind_a_claim_of_another_is_not_answered_
 ) -> None:
     async with Node(log) as node:
         await node.ask(Add(counter="a", amount=1), "1")
-        await until(lambda: node.decider.held == PARTITIONS and node.decider.ready)
+        await until(lambda: node.decider.held == Layout().partitions and node.decider.ready)
         await log.append(*place_of("counter|a"), [Record(None, encode(Claim(owner="another")))])
         reply = await node.ask(Add(counter="a", amount=1), "2")
 
@@ -353,7 +354,7 @@ async def test_what_a_decider_wrote_that_had_lost_the_partition_is_passed_over_a
         first = (await records(log, place))[-1]
     async with Node(flaky) as node:
         await node.ask(Add(counter="a", amount=1), "2")
-        await until(lambda: node.decider.held == PARTITIONS and node.decider.ready)
+        await until(lambda: node.decider.held == Layout().partitions and node.decider.ready)
         before = node.decider.claims
         await log.append(*place, [Record(first.key, first.value, first.headers)])
         flaky.hearing.clear()
@@ -386,7 +387,7 @@ async def test_a_log_that_takes_decisions_at_an_earlier_offset_has_lost_its_end(
     shorter = Shorter(log, "")
     async with Node(shorter) as node:
         await node.ask(Add(counter="a", amount=1), "1")
-        await until(lambda: node.decider.held == PARTITIONS and node.decider.ready)
+        await until(lambda: node.decider.held == Layout().partitions and node.decider.ready)
         before, shorter.lower = node.decider.claims, True
         reply = await node.ask(Add(counter="a", amount=1), "2")
         assert node.decider.claims == before + 1
@@ -409,7 +410,9 @@ async def test_a_command_that_cannot_be_read_is_failed_and_those_behind_it_go_on
     log: SqliteLog, value: bytes
 ) -> None:
     async with Node(log) as node:
-        await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), [Record(b"x", value)])
+        await log.append(
+            commands_topic(CHARGE_POINT), Layout().partition_of("counter|a"), [Record(b"x", value)]
+        )
         reply = await node.ask(Add(counter="a", amount=2), "1")
 
     unreadable, after = await decisions(log, "counter|a")
@@ -440,7 +443,9 @@ async def test_a_command_of_a_newer_release_halts_its_lane_and_is_decided_by_nob
 ) -> None:
     other = next(f"c{i}" for i in itertools.count() if place_of(f"counter|c{i}") != place_of("counter|a"))
     async with Node(log) as node:
-        await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), [Record(b"x", value)])
+        await log.append(
+            commands_topic(CHARGE_POINT), Layout().partition_of("counter|a"), [Record(b"x", value)]
+        )
         await until(lambda: node.decider.halted)
         assert result(await node.ask(Add(counter=other, amount=2), "1")) == 2
         [why] = node.decider.halted.values()
@@ -459,7 +464,7 @@ async def test_what_stands_before_a_command_of_a_newer_release_is_decided_though
 
     known = b'{"type":"counter.add.v1","counter":"a","amount":2}'
     batch = [stored("1", known), stored("2", b'{"type":"counter.unheard_of.v1"}'), stored("3", known)]
-    await log.append(commands_topic(CHARGE_POINT), partition_of("counter|a"), batch)
+    await log.append(commands_topic(CHARGE_POINT), Layout().partition_of("counter|a"), batch)
     async with Node(log) as node:
         await until(lambda: node.decider.halted)
 
@@ -472,7 +477,7 @@ async def test_a_checkpoint_of_another_release_is_not_trusted(log: SqliteLog, ot
     async with Node(log, checkpoint_every=0.05) as node:
         await node.ask(Add(counter="a", amount=2), "1")
         await until(lambda: mark_of(log, "counter|a"))
-    place = TopicPartition(state_topic(CHARGE_POINT), partition_of("counter|a"))
+    place = TopicPartition(state_topic(CHARGE_POINT), Layout().partition_of("counter|a"))
     [mark] = await mark_of(log, "counter|a")
     newer = msgspec.structs.replace(msgspec.json.decode(mark.value or b"", type=Checkpoint), **other)
     await log.append(*place, [Record(b"counter|a", None), Record(CHECKPOINT_KEY, encode(newer))])
@@ -591,13 +596,13 @@ async def test_two_deciders_share_the_partitions_and_hand_them_over_under_traffi
     async with Node(log, "two", channel=channel, checkpoint_every=0.1) as second:
         async with Node(log, "one", channel=channel, checkpoint_every=0.1) as first:
             asking = [asyncio.create_task(ask_on(name)) for name in names]
-            await until(lambda: first.decider.held == second.decider.held == PARTITIONS // 2)
+            await until(lambda: first.decider.held == second.decider.held == Layout().partitions // 2)
             await until(lambda: len(replies) > 200)
-        await until(lambda: second.decider.held == PARTITIONS)
+        await until(lambda: second.decider.held == Layout().partitions)
         seen = len(replies)
         await until(lambda: len(replies) > seen + 200)
         async with Node(log, "one", channel=channel, checkpoint_every=0.1) as first:
-            await until(lambda: first.decider.held == PARTITIONS // 2)
+            await until(lambda: first.decider.held == Layout().partitions // 2)
             seen = len(replies)
             await until(lambda: len(replies) > seen + 200)
             going = False
@@ -678,12 +683,12 @@ class Recorder(LocalChannel):
 
 
 async def states_of(log: Log, key: str) -> list[Stored]:
-    return await records(log, TopicPartition(state_topic(CHARGE_POINT), partition_of(key)))
+    return await records(log, TopicPartition(state_topic(CHARGE_POINT), Layout().partition_of(key)))
 
 
 async def mark_of(log: Log, key: str) -> list[Stored]:
     """The newest checkpoint of this aggregate's partition, if there is one."""
-    place = TopicPartition(state_topic(CHARGE_POINT), partition_of(key))
+    place = TopicPartition(state_topic(CHARGE_POINT), Layout().partition_of(key))
     return [stored for stored in await records(log, place) if stored.key == CHECKPOINT_KEY][-1:]
 
 
@@ -692,7 +697,7 @@ async def newer(log: Log, key: str, offset: int) -> bool:
 
 
 async def waiting(log: Log, count: int) -> bool:
-    place = TopicPartition(commands_topic(CHARGE_POINT), partition_of("counter|a"))
+    place = TopicPartition(commands_topic(CHARGE_POINT), Layout().partition_of("counter|a"))
     return (await log.ends([place]))[place] == count
 
 

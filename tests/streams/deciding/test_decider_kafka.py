@@ -14,7 +14,7 @@ from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LogChannel
 from streams.log.envelope import Reply
 from streams.log.kafka.log import KafkaLog
-from streams.log.topology import PARTITIONS
+from streams.log.layout import Layout
 from tests.servers import Kafka
 from tests.servers.plugin import _own
 from tests.streams.counter import Add
@@ -125,9 +125,9 @@ async def test_two_deciders_share_the_partitions_and_hand_them_over_under_traffi
         edge.begin()
         await edge.more(50)
         async with decider(log, "two") as second:
-            await until(lambda: first.decider.held == second.decider.held == PARTITIONS // 2, 30)
+            await until(lambda: first.decider.held == second.decider.held == Layout().partitions // 2, 30)
             await edge.more(100)
-        await until(lambda: first.decider.held == PARTITIONS, 30)
+        await until(lambda: first.decider.held == Layout().partitions, 30)
         await edge.more(100)
         await edge.done()
         await edge.holds()
@@ -139,14 +139,14 @@ async def test_a_decider_stopped_past_its_session_and_continued_contradicts_noth
 ) -> None:
     async with Edge(log) as edge, decider(log, "one") as other:
         with worker(f"kafka:{broker.url}", "stopped") as process:
-            await until(lambda: other.decider.held == PARTITIONS // 2, 40)
+            await until(lambda: other.decider.held == Layout().partitions // 2, 40)
             edge.begin()
             await edge.more(100)
             process.send_signal(signal.SIGSTOP)
-            await until(lambda: other.decider.held == PARTITIONS, 40)
+            await until(lambda: other.decider.held == Layout().partitions, 40)
             await edge.more(100)
             process.send_signal(signal.SIGCONT)
-            await until(lambda: other.decider.held == PARTITIONS // 2, 40)
+            await until(lambda: other.decider.held == Layout().partitions // 2, 40)
             await edge.more(100)
             await edge.done()
         await edge.holds()

@@ -9,7 +9,8 @@ from random import Random
 
 from commands.base import Meta
 from streams.log import Position, Record, TopicPartition
-from streams.log.topology import commands_topic, events_topic, partition_of
+from streams.log.layout import Layout
+from streams.log.topology import commands_topic, events_topic
 from tests.simulation.broker import Broker
 from tests.simulation.log import SimLog
 from tests.simulation.loop import SimLoop
@@ -17,7 +18,7 @@ from tests.simulation.network import Network
 from tests.streams.counter import Add
 from tests.streams.harness import AREA_TOPICS, CHARGE_POINT, FlakyLog, Node, decisions, now, until
 
-NUMBER = partition_of("counter|a")
+NUMBER = Layout().partition_of("counter|a")
 COMMANDS = TopicPartition(commands_topic(CHARGE_POINT), NUMBER)
 EVENTS = TopicPartition(events_topic(CHARGE_POINT), NUMBER)
 

@@ -26,6 +26,7 @@ from streams.deciding.claims import Claims, Places
 from streams.deciding.partition import ForgottenError, Partition, Rules
 from streams.log import LogUnavailableError, Record
 from streams.log.envelope import CommandRecord, Decision, ReplyTo, decode_events, encode, raw, record
+from streams.log.layout import Layout
 from streams.log.ranges import newest, stretch
 from streams.log.sqlite import log as sqlite_log
 from streams.log.sqlite.log import SqliteLog
@@ -56,7 +57,7 @@ async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setattr(sqlite_log, "time", Clock())
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 
@@ -442,7 +443,9 @@ async def test_a_fold_from_the_beginning_keeps_all_until_it_is_through_and_then_
 
 def test_commands_and_frames_are_kept_for_as_long_as_what_is_over_is_remembered() -> None:
     month = RETENTION // timedelta(milliseconds=1)
-    kept = {spec.retention_ms for spec in topics() if ".commands." in spec.name or ".frames" in spec.name}
+    kept = {
+        spec.retention_ms for spec in topics(Layout()) if ".commands." in spec.name or ".frames" in spec.name
+    }
     assert kept == {month}
     assert RULES.retention == RETENTION
 

@@ -10,8 +10,8 @@ import pytest
 from streams.deciding.feed import Feed
 from streams.log import Listener, Position, Record, Stored, TopicPartition, stored_as
 from streams.log.envelope import Claim, encode
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS
 from tests.streams.counter import Add
 from tests.streams.deciding.test_processes import beside
 from tests.streams.harness import Node, place_of, until
@@ -86,7 +86,7 @@ async def test_processes_that_ended_by_a_mistake_go_on_where_they_were(embedded:
             end = (await embedded.ends([place]))[place]
             await until(lambda: first.follower.positions[place] == end)
         async with beside(embedded, feed.join) as second:
-            await until(lambda: len(second.follower.positions) == PARTITIONS)
+            await until(lambda: len(second.follower.positions) == Layout().partitions)
             await node.ask(Add(counter="a", amount=1), "2")
             await until(lambda: second.commanded == 2 or second.follower.halted)
             assert second.follower.halted == {}
@@ -96,5 +96,5 @@ async def test_a_decider_that_ends_leaves_nothing_to_be_followed(embedded: Sqlit
     feed = Feed()
     async with beside(embedded, feed.join) as processes:
         async with Node(embedded, feed=feed):
-            await until(lambda: len(processes.follower.positions) == PARTITIONS)
+            await until(lambda: len(processes.follower.positions) == Layout().partitions)
         assert processes.follower.positions == {}

@@ -15,6 +15,7 @@ import pytest
 from streams.following.replay import facts
 from streams.log import Record, Stored
 from streams.log.envelope import Claim, DamagedRecordError, Fence, decode_entry
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from tests.streams.counter import Add
@@ -42,7 +43,7 @@ def moved(history: Sequence[Stored], *, repeat: int = -1, leave: int = -1) -> li
 
 async def another(log: SqliteLog, content: Sequence[Record]) -> None:
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     await log.append(*PLACE, content)
 
 

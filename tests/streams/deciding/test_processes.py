@@ -18,9 +18,10 @@ from streams.deciding.processes import Processes
 from streams.following.parking import Parking
 from streams.log import Listener, Log, Member, Position, Reader, TopicPartition
 from streams.log.envelope import CommandRecord, Decision, decode_command
+from streams.log.layout import Layout
 from streams.log.sqlite import log as sqlite_log
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS, commands_topic, events_topic, partition_of
+from streams.log.topology import commands_topic, events_topic
 from tests.streams.counter import EVENTS, RULES, Add, Added
 from tests.streams.counting import added, write
 from tests.streams.harness import FlakyLog, Node, decisions, now, place_of, records, totals, until
@@ -83,7 +84,7 @@ async def beside(
 
 
 async def commanded(log: Log, counter: str) -> list[CommandRecord]:
-    place = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of(f"counter|{counter}"))
+    place = TopicPartition(commands_topic(Area.CHARGE_POINT), Layout().partition_of(f"counter|{counter}"))
     return [decode_command(stored) for stored in await records(log, place)]
 
 
@@ -101,7 +102,7 @@ async def test_a_policys_commands_carry_ids_made_from_process_instance_and_step(
 
 async def test_an_event_handled_twice_changes_nothing_the_second_time(embedded: SqliteLog) -> None:
     await write(embedded, *(added("a", version, 1) for version in range(1, 11)))
-    place = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of("counter|a"))
+    place = TopicPartition(commands_topic(Area.CHARGE_POINT), Layout().partition_of("counter|a"))
     for _ in range(2):
         async with running(embedded) as processes:
             await until(lambda: processes.commanded == 20)
@@ -186,7 +187,9 @@ async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_read
         Feed().join,
         areas=[Area.CHARGE_POINT],
     )
-    lost = [TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(PARTITIONS)]
+    lost = [
+        TopicPartition(commands_topic(Area.CHARGE_POINT), number) for number in range(Layout().partitions)
+    ]
     await asyncio.gather(*(processes.again(place, None) for place in lost[:-1]))
 
     assert log.readings == 4  # each time the newest record is looked at first
@@ -195,7 +198,9 @@ async def test_what_went_into_lost_ends_is_sent_again_to_all_of_them_by_few_read
         ids = [decode_command(stored).meta.command_id for stored in await records(embedded, place)]
         assert len(ids) == len(set(ids))
         sent += ids
-    wanted = [name for name in names if partition_of(f"counter|mirror-{name}") != PARTITIONS - 1]
+    wanted = [
+        name for name in names if Layout().partition_of(f"counter|mirror-{name}") != Layout().partitions - 1
+    ]
     assert sorted(sent) == sorted(f"mirror|counter|{name}|1|{step}" for name in wanted for step in range(2))
 
 
@@ -354,7 +359,7 @@ async def test_what_is_young_by_itself_opens_no_reader(embedded: SqliteLog) -> N
     """With many partitions at the start that were many connections to Kafka."""
     log = Readers(embedded, "")
     async with alone(log) as processes:
-        await until(lambda: len(processes.follower.positions) == PARTITIONS)
+        await until(lambda: len(processes.follower.positions) == Layout().partitions)
         await write(embedded, *(received(29, 1, str(number)) for number in range(100)))
         await until(lambda: processes.commanded == 200)
         assert log.opened == 0
@@ -376,7 +381,7 @@ async def test_what_went_into_a_lost_end_is_sent_again_as_far_back_as_commands_a
         Feed().join,
         areas=[Area.CHARGE_POINT],
     )
-    target = TopicPartition(commands_topic(Area.CHARGE_POINT), partition_of("counter|mirror-a"))
+    target = TopicPartition(commands_topic(Area.CHARGE_POINT), Layout().partition_of("counter|mirror-a"))
     await processes.again(target, None)
 
     ids = [record.meta.command_id for record in await commanded(embedded, "mirror-a")]

@@ -30,7 +30,8 @@ from streams.deciding.processes import Processes
 from streams.following.follower import Follower
 from streams.log import TopicPartition
 from streams.log.envelope import Decision, Fence
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import events_topic, topics
 from streams.projecting.projector import Projector
 from tests.simulation.broker import Broker
 from tests.simulation.log import SimLog
@@ -52,10 +53,13 @@ UPGRADE = "written by a newer release, upgrade this process"
 def apart(*names: str) -> tuple[str, ...]:
     """Counters whose partitions, and those of their mirrors and echoes, are not those of the others'."""
     found: list[str] = []
-    taken = {partition_of("counter|mirror-sorry")}
+    taken = {Layout().partition_of("counter|mirror-sorry")}
     for name in names:
         for number in itertools.count():
-            own = {partition_of(f"counter|{prefix}{name}{number}") for prefix in ("", "mirror-", "echo-")}
+            own = {
+                Layout().partition_of(f"counter|{prefix}{name}{number}")
+                for prefix in ("", "mirror-", "echo-")
+            }
             if not own & taken:
                 found.append(f"{name}{number}")
                 taken |= own
@@ -74,7 +78,7 @@ class Installation:
         self.loop = loop
         self.broker = Broker(Network(loop))
         self.broker.begin()
-        self.broker.make(topics())
+        self.broker.make(topics(Layout()))
         self.shelf = Shelf()
         self.new = set(new)
         self.nodes: dict[str, Node] = {}
@@ -182,7 +186,7 @@ class Installation:
 
     def decisions(self, counter: str) -> list[Decision]:
         id = f"counter|{counter}"
-        place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(id))
+        place = TopicPartition(events_topic(Area.CHARGE_POINT), Layout().partition_of(id))
         fence = Fence()
         admitted = [fence.admit(stored) for stored in self.broker.partitions[place].records]
         return [decision for decision in admitted if decision is not None and decision.reply.aggregate == id]
@@ -194,7 +198,7 @@ class Installation:
 
 
 def partitions(*counters: str) -> set[int]:
-    return {partition_of(f"counter|{counter}") for counter in counters}
+    return {Layout().partition_of(f"counter|{counter}") for counter in counters}
 
 
 @pytest.fixture

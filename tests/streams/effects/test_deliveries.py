@@ -116,7 +116,7 @@ class Effects:
         id = delivery_id(to, "cdrs", object_id)
         return [
             type(event).__name__
-            for place in places([Area.DELIVERY])
+            for place in places(self.log, [Area.DELIVERY])
             async for batch in facts(self.log, place)
             for fact in batch
             for event in decode_events(fact.decision, EVENTS)

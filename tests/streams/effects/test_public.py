@@ -12,8 +12,9 @@ import pytest
 from streams.effects.public import APPEND_BYTES, PublicTopics, chunks
 from streams.following.group import Group
 from streams.log import Log, LogError, LogUnavailableError, Record, Stored, TopicPartition
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PUBLIC, partition_of, topics
+from streams.log.topology import PUBLIC, topics
 from tests.projections.facts import (
     EVENTS,
     SESSION,
@@ -36,14 +37,14 @@ KEY = f"session|{SESSION}"
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 
 
 async def read(log: Log, topic: str, key: str, count: int) -> list[Stored]:
     """The first records of the key's partition of a public topic, as they come."""
-    place = TopicPartition(PUBLIC[topic], partition_of(key))
+    place = TopicPartition(PUBLIC[topic], Layout().partition_of(key))
     reader = log.reader()
     await reader.assign({place: 0})
     found: list[Stored] = []
@@ -129,9 +130,11 @@ async def test_an_event_that_cannot_be_told_parks_its_aggregate_and_the_others_a
 ) -> None:
     log = Refusing(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     beside = next(
-        id for n in range(999) if partition_of(f"session|{(id := f's-{n}')}") == partition_of("session|s-bad")
+        id
+        for n in range(999)
+        if Layout().partition_of(f"session|{(id := f's-{n}')}") == Layout().partition_of("session|s-bad")
     )
     await write(log, started(id="s-bad"), started(id=beside), ended(2, 60, 20, id=beside), meta=meta())
     engine = PublicTopics(log, EVENTS)
@@ -159,7 +162,7 @@ class Silent(InHaste, SqliteLog):
 async def test_an_append_of_unknown_outcome_is_repeated_with_the_same_ids(tmp_path: Path) -> None:
     log = Silent(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     await write(log, started(), meta=meta())
     async with running(log, PublicTopics(log, EVENTS)):
         first, again = await read(log, "sessions", KEY, 2)

@@ -31,7 +31,8 @@ from streams.following.replay import facts, places
 from streams.log import Log, Record, Stored, TopicPartition
 from streams.log.envelope import Claim, encode, raw, record
 from streams.log.kafka.log import KafkaLog
-from streams.log.topology import DEAD, FAUST, FAUST_TABLES, PARTITIONS, events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import DEAD, FAUST, FAUST_TABLES, events_topic, topics
 from streams.projecting.projector import Projector
 from tests.projections.facts import EVENTS, corrected, decision, ended, meta, priced, put_token, started, used
 from tests.servers import Kafka, Mongo
@@ -46,7 +47,7 @@ KILLS = int(os.environ.get("FAUST_KILLS", "1"))
 """How often Faust is killed under traffic; the drills do it more often."""
 TOPICS = tuple(
     spec
-    for spec in topics()
+    for spec in topics(Layout())
     if spec.name in {DEAD, *(events_topic(area) for area in AREAS)} or spec.name.startswith(f"{FAUST}-")
 )
 
@@ -156,11 +157,11 @@ class Writer:
 
     async def hand_over(self) -> None:
         """Another decider claims every partition; the stopped one goes on, in vain."""
-        for place in places(AREAS):
+        for place in places(self.log, AREAS):
             old = self.epochs.get(place, 0)
             [self.epochs[place]] = await self.log.append(*place, [Record(None, encode(Claim(owner="other")))])
             for id in self.tokens:
-                if place == TopicPartition(events_topic(Area.TOKEN), partition_of(id)):
+                if place == TopicPartition(events_topic(Area.TOKEN), Layout().partition_of(id)):
                     stale = msgspec.structs.replace(
                         put_token(self.versions[id] + 1, 999),
                         originator_id=id,
@@ -171,7 +172,7 @@ class Writer:
 
     async def _append(self, area: Area, event: Event, epoch: int | None = None) -> None:
         key = event.originator_id
-        place = TopicPartition(events_topic(area), partition_of(key))
+        place = TopicPartition(events_topic(area), Layout().partition_of(key))
         entry = msgspec.structs.replace(
             decision(event, meta=meta()), epoch=self.epochs.get(place, 0) if epoch is None else epoch
         )
@@ -191,7 +192,7 @@ async def folded(log: Log, folder: Path) -> dict[str, list[Document]]:
     """What the projector engine makes of the whole log."""
     store = SqliteReadStore(folder)
     engine = Projector(store, EVENTS, VIEWS, ())
-    for place in places(AREAS):
+    for place in places(log, AREAS):
         async for batch in facts(log, place):
             if batch:
                 await engine.handle(place, batch)
@@ -235,7 +236,7 @@ async def changelog(log: Log) -> list[Stored]:
     rows = [
         TopicPartition(f"{FAUST}-{table}-changelog", number)
         for table in FAUST_TABLES.values()
-        for number in range(PARTITIONS)
+        for number in range(Layout().partitions)
     ]
     begins, ends = await log.beginnings(rows), await log.ends(rows)
     open_ = {place: begins[place] for place in rows if begins[place] < ends[place]}
@@ -268,7 +269,7 @@ async def test_a_row_is_recovered_from_the_changelog_partition_of_its_key(
         await until(lambda: kept(world.log, writer.reached()), 20)
     rows = await changelog(world.log)
     assert {(row.key, row.partition) for row in rows} == {
-        (id.encode(), partition_of(id)) for id in writer.reached()
+        (id.encode(), Layout().partition_of(id)) for id in writer.reached()
     }
 
     await world.store.drop_all([HUB, "ocpp_demo"])
@@ -319,7 +320,7 @@ async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others
     writer = Writer(world.log)
     await writer.turn()
     id = writer.tokens[0]
-    place = TopicPartition(events_topic(Area.TOKEN), partition_of(id))
+    place = TopicPartition(events_topic(Area.TOKEN), Layout().partition_of(id))
     entry = msgspec.structs.replace(
         decision(put_token(2), meta=meta()), events=[raw({"type": "token.from_tomorrow.v9"})]
     )
@@ -328,7 +329,9 @@ async def test_an_unknown_event_halts_its_partition_with_one_line_and_the_others
         for _ in range(3):
             await writer.turn()
         wanted = {
-            token.partition("|")[2] for token in writer.tokens if partition_of(token) != place.partition
+            token.partition("|")[2]
+            for token in writer.tokens
+            if Layout().partition_of(token) != place.partition
         }
 
         async def others_are_new() -> bool:
@@ -360,14 +363,14 @@ async def test_while_the_store_is_away_it_waits_and_acknowledges_nothing(
             wanted = await folded(world.log, tmp_path / "one")
             await until(lambda: equal(world.store, wanted), 60)
             await until(lambda: committed_all(world.log), 20)
-            ends = await world.log.ends(places(AREAS))
+            ends = await world.log.ends(places(world.log, AREAS))
             own_mongo.kill()
             await writer.turn()
             await until(lambda: world.told("faust waits"), 60)
             await writer.turn()
             # It waits 500 ms before each attempt, and commits each second.
             await until(lambda: len(world.told("faust waits")) > 5, 60)
-            committed = await world.log.committed(FAUST, places(AREAS))
+            committed = await world.log.committed(FAUST, places(world.log, AREAS))
             assert {place: at.offset for place, at in committed.items()} == {
                 place: end for place, end in ends.items() if end
             }
@@ -378,7 +381,7 @@ async def test_while_the_store_is_away_it_waits_and_acknowledges_nothing(
 
 
 async def committed_all(log: Log, besides: TopicPartition | None = None) -> bool:
-    watched = [place for place in places(AREAS) if place != besides]
+    watched = [place for place in places(log, AREAS) if place != besides]
     ends = await log.ends(watched)
     committed = await log.committed(FAUST, watched)
     return {place: at.offset for place, at in committed.items()} == {
@@ -461,7 +464,7 @@ async def test_the_sweeper_repairs_what_a_killed_faust_skipped(
     follower = Follower(world.log, "sweeper", AREAS, "one", sweeper.handle, behind=2.0)
     sweeping = asyncio.create_task(follower.run())
     gaps = await killed_under_traffic(world, writer)
-    ends = await world.log.ends(places(AREAS))
+    ends = await world.log.ends(places(world.log, AREAS))
     await until(lambda: all(follower.positions.get(p, 0) >= end for p, end in ends.items()), 60)
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)

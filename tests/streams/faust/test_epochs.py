@@ -15,6 +15,7 @@ from commands.base import Area
 from streams.faust.epochs import Epochs
 from streams.log import Listener, Member, Position, Record, Stored, TopicPartition
 from streams.log.envelope import Claim, DamagedRecordError, Fence, encode, record
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import events_topic, topics
 from tests.laws import tried
@@ -76,7 +77,7 @@ def test_wherever_it_reads_it_admits_what_a_reader_of_everything_admits(
 async def _law(steps: list[str], scanned: int, visits: list[int], folder: Path) -> None:
     log = SqliteLog(folder / "log.db")
     await log.start()
-    await log.ensure([spec for spec in topics() if spec.name == PLACE.topic])
+    await log.ensure([spec for spec in topics(Layout()) if spec.name == PLACE.topic])
     epochs, claims = Epochs(log, GROUP), [0, 0]
     for number, step in enumerate(steps):
         if number == scanned:

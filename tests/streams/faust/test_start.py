@@ -13,6 +13,7 @@ import pytest
 from projections.store.sqlite import SqliteReadStore
 from streams.faust.app import AREAS, FaustProjector
 from streams.log.kafka.log import KafkaLog
+from streams.log.layout import Layout
 from streams.log.topology import FAUST, events_topic, topics
 from tests.projections.facts import EVENTS
 from tests.servers import Kafka
@@ -20,7 +21,7 @@ from tests.streams.faust_worker import VIEWS
 
 TOPICS = tuple(
     spec
-    for spec in topics()
+    for spec in topics(Layout())
     if spec.name in {events_topic(area) for area in AREAS} or spec.name.startswith(f"{FAUST}-")
 )
 

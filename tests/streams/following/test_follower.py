@@ -19,8 +19,9 @@ from streams.following.facts import Fact, TransientError
 from streams.following.follower import Follower
 from streams.log import Log, Member, Record, TopicPartition
 from streams.log.envelope import decode_events
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import events_topic, partition_of
+from streams.log.topology import events_topic
 from tests.streams.counter import EVENTS
 from tests.streams.counting import added, claim, write
 from tests.streams.damaged import damage, opened
@@ -177,7 +178,7 @@ async def test_what_stands_before_a_fact_of_a_newer_release_is_taken_though_it_c
 
 async def test_a_damaged_record_halts_its_partition_however_much_comes_behind_it(embedded: SqliteLog) -> None:
     """Its queue may not stop the reading of the others."""
-    place = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of("counter|a"))
+    place = TopicPartition(events_topic(Area.CHARGE_POINT), Layout().partition_of("counter|a"))
     await embedded.append(*place, [Record(None, b"damaged"), *[Record(None, b"more")] * 6000])
     taker = Taker()
     async with following(embedded, taker) as follower:

@@ -12,8 +12,9 @@ from streams.following.facts import Fact
 from streams.following.follower import Follower
 from streams.following.parking import Parking
 from streams.log import Log, Record, TopicPartition
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import DEAD, PARTITIONS
+from streams.log.topology import DEAD
 from tests.streams.counting import added, write
 from tests.streams.harness import place_of, until
 
@@ -141,7 +142,7 @@ async def test_a_partition_that_stands_still_holds_up_no_other_and_loses_nothing
     )
     task = asyncio.create_task(follower.run())
     try:
-        await until(lambda: len(follower.positions) == PARTITIONS)
+        await until(lambda: len(follower.positions) == Layout().partitions)
         await write(embedded, added(other, 1, 1))
         await until(lambda: taken == [f"{other}-1"])
         open_.set()

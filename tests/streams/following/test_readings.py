@@ -48,8 +48,9 @@ from streams.log.envelope import (
     encode,
     record,
 )
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import PARTITIONS, PUBLIC, events_topic, partition_of, topics
+from streams.log.topology import PUBLIC, events_topic, topics
 from streams.log.verify import damages
 from streams.projecting.projector import Projector
 from streams.projecting.rebuild import Rebuild
@@ -57,8 +58,10 @@ from tests.projections.facts import write
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CP = "charge_point|demo|CP-1"
-PLACE = TopicPartition(TOPIC, partition_of(CP))
-NEIGHBOUR = next(id for n in range(1000) if partition_of(id := f"charge_point|demo|N-{n}") == PLACE.partition)
+PLACE = TopicPartition(TOPIC, Layout().partition_of(CP))
+NEIGHBOUR = next(
+    id for n in range(1000) if Layout().partition_of(id := f"charge_point|demo|N-{n}") == PLACE.partition
+)
 
 
 def reading(number: int, wh: int, *, of: str = CP, transaction: int = 1, **values: Any) -> ReadingTaken:
@@ -138,7 +141,7 @@ class Herd:
 
     def __init__(self, log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
         every = (f"charge_point|demo|H-{number}" for number in range(2_000))
-        self.ids = [id for id in every if partition_of(id) == PLACE.partition][:50]
+        self.ids = [id for id in every if Layout().partition_of(id) == PLACE.partition][:50]
         self.readings = Readings(log, registry.EVENTS)
         self.opened = 0
         self._reader = log.reader
@@ -258,10 +261,10 @@ async def test_a_second_record_of_one_call_is_a_repeat_to_its_readers(embedded: 
     assert admitted[0].reply.aggregate == CP
 
 
-def test_readings_are_kept_as_long_as_the_events_and_lie_beside_them() -> None:
-    spec = next(spec for spec in topics() if spec.name == "chargesphere.readings.charge-point")
-    assert (spec.partitions, spec.retention_ms, spec.compacted) == (PARTITIONS, None, False)
-    assert readings_places(Area) == [TopicPartition(spec.name, number) for number in range(PARTITIONS)]
+def test_readings_are_kept_as_long_as_the_events_and_lie_beside_them(embedded: SqliteLog) -> None:
+    spec = next(spec for spec in topics(Layout()) if spec.name == "chargesphere.readings.charge-point")
+    assert (spec.partitions, spec.retention_ms, spec.compacted) == (Layout().partitions, None, False)
+    assert readings_places(embedded, Area) == embedded.places(spec.name)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,7 @@ async def test_a_reading_of_a_newer_release_is_named(embedded: SqliteLog) -> Non
 # -- who reads them ------------------------------------------------------------------------------------------------
 
 VALUES = msgspec.Raw(b'[{"timestamp":"2026-03-01T12:00:00Z","sampledValue":[{"value":"10"}]}]')
-PUBLISHED = TopicPartition(PUBLIC["meter-values"], partition_of(CP))
+PUBLISHED = TopicPartition(PUBLIC["meter-values"], Layout().partition_of(CP))
 
 
 async def written(log: SqliteLog) -> None:
@@ -364,7 +367,9 @@ async def test_a_charge_point_on_which_a_projector_raises_costs_no_neighbour_a_r
     embedded: SqliteLog, read_store: SqliteReadStore
 ) -> None:
     """What its facts were handed over with is handed over again, aggregate by aggregate: blocks have it by then."""
-    same = [id for n in range(1000) if partition_of(id := f"charge_point|demo|M-{n}") == PLACE.partition]
+    same = [
+        id for n in range(1000) if Layout().partition_of(id := f"charge_point|demo|M-{n}") == PLACE.partition
+    ]
     ids = [CP, NEIGHBOUR, same[0]]
     await put(embedded, *(reading(n, n, of=ids[n % 3], values=VALUES) for n in range(1, 7)))
 

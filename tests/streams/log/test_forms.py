@@ -23,10 +23,19 @@ from domain.upcasting import current_name, names
 from projections.frame import FrameRecord
 from streams.following.parking import Parked
 from streams.log.envelope import Claim, CommandRecord, Decision
+from streams.log.founding import TopologyRecord
 
 FILE = Path(__file__).parents[2] / "golden" / "forms.txt"
 NAMED: tuple[type[msgspec.Struct], ...] = (*registry.EVENTS.events.values(), *registry.ROUTES, TimerDue)
-RECORDS: tuple[type[msgspec.Struct], ...] = (CommandRecord, Decision, Claim, Downlink, FrameRecord, Parked)
+RECORDS: tuple[type[msgspec.Struct], ...] = (
+    CommandRecord,
+    Decision,
+    Claim,
+    Downlink,
+    FrameRecord,
+    Parked,
+    TopologyRecord,
+)
 
 
 def _kind(form: type[msgspec.Struct]) -> str:

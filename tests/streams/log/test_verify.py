@@ -13,6 +13,7 @@ from commands.base import Area, Meta
 from projections.frame import FrameRecord
 from streams.log import Record
 from streams.log.envelope import Claim, CommandRecord, Decision, Reply, encode
+from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.sqlite.rows import Span
 from streams.log.topology import FRAMES, commands_topic, events_topic, topics
@@ -26,7 +27,7 @@ TOPIC = events_topic(Area.CHARGE_POINT)
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log.db")
     await log.start()
-    await log.ensure(topics())
+    await log.ensure(topics(Layout()))
     yield log
     await log.close()
 

@@ -354,7 +354,7 @@ async def test_a_rebuild_equals_the_live_documents_and_appends_nothing(
     for name in names:
         await feed(live, embedded, *(added(name, v, v) for v in range(1, 6)), name=name)
     before = {name: await read_store.get(HUB, "counters", name) for name in names}
-    ends = await embedded.ends(places(Area))
+    ends = await embedded.ends(places(embedded, Area))
     await read_store.drop_all([HUB])
     assert await total(read_store, names[0]) == (None, 0)
     told: list[tuple[int, int]] = []
@@ -363,7 +363,7 @@ async def test_a_rebuild_equals_the_live_documents_and_appends_nothing(
     assert count == 150
     assert {name: await read_store.get(HUB, "counters", name) for name in names} == before
     assert await read_store.count(Query(HUB, "additions")) == 150
-    assert await embedded.ends(places(Area)) == ends
+    assert await embedded.ends(places(embedded, Area)) == ends
     assert told[-1] == (150, 150)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 

@@ -25,7 +25,8 @@ from projections.store.generations import DATABASE, KEPT, Generation, Generation
 from streams.following.follower import Follower
 from streams.log import Record, TopicPartition
 from streams.log.envelope import Claim, encode, record
-from streams.log.topology import events_topic, partition_of, topics
+from streams.log.layout import Layout
+from streams.log.topology import events_topic, topics
 from streams.projecting.frames import FrameWriter
 from streams.projecting.generations import in_each_generation
 from streams.projecting.projector import Projector
@@ -71,7 +72,7 @@ class Installation:
         self.loop: SimLoop = SimLoop(Random(seed))  # type: ignore[abstract]
         self.broker = Broker(Network(self.loop))
         self.broker.begin()
-        self.broker.make(topics())
+        self.broker.make(topics(Layout()))
         self.shelf = Shelf()
         self.versions = dict.fromkeys(COUNTERS, 0)
         self.least = dict.fromkeys(COUNTERS, 0)
@@ -160,7 +161,7 @@ class Installation:
 
     def append(self, counter: str) -> None:
         """One more is added, now and then by a decider that has just claimed the partition."""
-        where = TopicPartition(events_topic(Area.CHARGE_POINT), partition_of(f"counter|{counter}"))
+        where = TopicPartition(events_topic(Area.CHARGE_POINT), Layout().partition_of(f"counter|{counter}"))
         if where.partition not in self.epochs or self.loop.chance.random() < 0.05:
             before = self.epochs.get(where.partition)
             self.epochs[where.partition] = self.broker.append(where, [Record(None, encode(Claim(owner="x")))])
