@@ -10,6 +10,7 @@ from commands.charge_point import call_rules
 from commands.remote_command_rules import RULES
 from domain.remote_command import FINAL
 from domain.tenant import Features, MessageTimeouts
+from gateway.ocpp.v16.calls import CALLS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 
@@ -19,9 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
     sorted(
         {"pending", "sent"}
         | FINAL
-        | RULES.keys()
-        | call_rules.ANNOUNCED.keys()
-        | call_rules.ALWAYS.keys()
+        | {CALLS[intent] for intent in (*RULES, *call_rules.ANNOUNCED, *call_rules.ALWAYS)}
         | set(Features.__struct_fields__)
         | set(MessageTimeouts.__struct_fields__)
     ),

@@ -24,7 +24,7 @@ from projections.frame import FrameRecord
 from streams.following.parking import Parked
 from streams.log.envelope import Claim, CommandRecord, Decision
 
-FILE = Path(__file__).parents[1] / "golden" / "forms.txt"
+FILE = Path(__file__).parents[2] / "golden" / "forms.txt"
 NAMED: tuple[type[msgspec.Struct], ...] = (*registry.EVENTS.events.values(), *registry.ROUTES, TimerDue)
 RECORDS: tuple[type[msgspec.Struct], ...] = (CommandRecord, Decision, Claim, Downlink, FrameRecord, Parked)
 
