@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import datetime
 
+import msgspec
 import pytest
 
 from domain.charge_point.announced import Learned
@@ -12,6 +14,8 @@ from domain.intents import Intent, RemoteStart
 from gateway.ocpp import versions
 from gateway.ocpp.v16 import V16
 from gateway.ocpp.version import Judged, WireCall
+from protocols.ocpp.message import Decoded, Mode, Request
+from protocols.ocpp.v16.messages.core import BootNotificationRequest
 from tests.gateway.ocpp.fakes import eventually, world
 
 
@@ -21,10 +25,23 @@ def _request(intent: Intent) -> WireCall:
     return WireCall("RequestStartTransaction", payload, b"{}")
 
 
+def _decode(
+    action: str,
+    payload: bytes | msgspec.Raw,
+    *,
+    mode: Mode = Mode.STRICT,
+    received_at: datetime | None = None,
+) -> Decoded[Request]:
+    return Decoded(HELLO, (), bytes(payload))
+
+
+HELLO = BootNotificationRequest(charge_point_vendor="Acme", charge_point_model="Box")
 OTHER = dataclasses.replace(
     V16,
     actions=("Hello",),
-    handlers={"BootNotification": V16.handlers["BootNotification"]},
+    handlers={"Hello": V16.handlers["BootNotification"]},
+    decode_request=_decode,
+    encode=lambda message: b'{"welcome":true}',
     calls={RemoteStart: "RequestStartTransaction"},
     request=_request,
     judge=lambda intent, payload: Judged("accepted", "Fine", {"as": "it is"}, Learned(), b"{}"),
@@ -37,7 +54,8 @@ async def test_another_version_is_spoken_where_its_subprotocol_is_offered(
     monkeypatch.setitem(versions.VERSIONS, "ocpp9", OTHER)
     async with world() as w, w.connected(subprotocols=["ocpp8", "ocpp9"]) as cp:
         assert cp.socket.subprotocol == "ocpp9"
-        await cp.boot()
+        assert await cp.call("Hello", {}) == {"welcome": True}
+        assert (w.frames.frames[-1].action, w.state().registration.status) == ("Hello", "Accepted")
         await w.request("RemoteStartTransaction", {"idTag": "s1.0123456789.alice-sealed"})
         frame = await cp.frame()
         assert frame[2:] == ["RequestStartTransaction", {"idToken": "ALICE"}]
