@@ -5,6 +5,7 @@ The intent and the payload of a CALLRESULT enter; the outcome leaves, without se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -30,6 +31,16 @@ VARIABLES_MOST, KEY_MOST, VALUE_MOST = 500, 50, 500
 """Configuration keys that are taken from one answer, and OCPP's own limits of a key's and a value's characters."""
 
 _SEALED: Final = "s1."
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+
+def _number(text: str) -> float | str:
+    """A number, or its text where no store can hold it."""
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+_ANSWER: Final = msgspec.json.Decoder(float_hook=_number)
 
 
 def judge(intent: Intent, payload: msgspec.Raw) -> Judged:
@@ -38,11 +49,14 @@ def judge(intent: Intent, payload: msgspec.Raw) -> Judged:
     if isinstance(decoded, WireError):
         why = f"the answer cannot be understood: {decoded.description}"
         return Judged("failed", why, None, Learned(), bytes(payload))
-    response: JSONObject = (
-        msgspec.json.decode(decoded.raw, type=dict[str, Any]) if decoded.raw != b"null" else {}
-    )
+    try:
+        said_so = _storable(_ANSWER.decode(decoded.raw))
+    except RecursionError:
+        why = "the answer cannot be understood: it is nested too deep"
+        return Judged("failed", why, None, Learned(), b"")
+    response: JSONObject = said_so if isinstance(said_so, dict) else {}
     for entry in _entries(response):
-        if is_secret_key(str(entry.get("key", ""))):
+        if is_secret_key(_text(entry.get("key"))):
             entry.pop("value", None)  # SEC-04: write-only
     # What a charge point tells of its secrets is kept nowhere, not even sealed (SEC-04).
     kept = msgspec.json.encode(response) if "configurationKey" in response else bytes(payload)
@@ -72,10 +86,32 @@ def _learned(intent: Intent, message: object, said: object, response: JSONObject
 
 def _variables(response: JSONObject) -> Iterator[Variable]:
     for entry in _entries(response)[:VARIABLES_MOST]:
-        key, value = str(entry.get("key", ""))[:KEY_MOST], str(entry.get("value", ""))[:VALUE_MOST]
+        key, value = _text(entry.get("key"))[:KEY_MOST], _text(entry.get("value"))[:VALUE_MOST]
         if key and not value.startswith(_SEALED):
             yield Variable(key=key, value=value, readonly=entry.get("readonly") is True)
 
 
+def _storable(value: Any) -> Any:
+    """Integers that no store can hold become texts."""
+    match value:
+        case dict():
+            return {key: _storable(item) for key, item in value.items()}
+        case list():
+            return [_storable(item) for item in value]
+        case int() if not _LEAST <= value <= _MOST:
+            return str(value)
+        case _:
+            return value
+
+
 def _entries(response: JSONObject) -> list[JSONObject]:
-    return [entry for entry in response.get("configurationKey") or () if isinstance(entry, dict)]
+    """What it says of keys, in whatever form."""
+    said = response.get("configurationKey")
+    return [entry for entry in (said if isinstance(said, list) else [said]) if isinstance(entry, dict)]
+
+
+def _text(value: object) -> str:
+    """A text, also where it is written as another JSON value."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return msgspec.json.encode(value).decode()

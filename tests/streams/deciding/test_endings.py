@@ -290,7 +290,9 @@ async def test_a_remote_commands_id_that_comes_again_after_a_month_is_another_co
     again = await decider.say(
         "remote|demo|c1|g", msgspec.structs.replace(REQUEST, fingerprint="g", expires_at=expires_at)
     )
-    assert [type(event).__name__ for event in decode_events(again, registry.EVENTS)] == ["Requested"]
+    assert [type(event).__name__ for event in decode_events(again, registry.EVENTS)] == [
+        "RemoteCommandRequested"
+    ]
     assert again.reply.version > first.reply.version + 1
     await decider.save()
     for trust_states in (True, False):

@@ -84,6 +84,53 @@ def test_what_is_learned_of_one_answer_is_bounded() -> None:
     assert (len(variables), {len(one.value) for one in variables}) == (VARIABLES_MOST, {VALUE_MOST})
 
 
+@pytest.mark.parametrize(
+    ("said", "variables"),
+    [
+        ([], ()),
+        ({}, ()),
+        ({"configurationKey": 5}, ()),
+        ({"configurationKey": None}, ()),
+        ({"configurationKey": [7, None]}, ()),
+        ({"configurationKey": {"key": "A", "readonly": True}}, (Variable(key="A", readonly=True),)),
+        ({"configurationKey": [{"key": "A", "value": None}]}, (Variable(key="A"),)),
+        ({"configurationKey": [{"key": "A", "value": 60}]}, (Variable(key="A", value="60"),)),
+        ({"configurationKey": [{"key": "A", "value": True}]}, (Variable(key="A", value="true"),)),
+        ({"configurationKey": [{"value": "1"}]}, ()),
+        ({"configurationKey": {"key": "Password", "value": "x"}}, (Variable(key="Password"),)),
+    ],
+)
+def test_an_odd_answer_is_learned_from_as_far_as_it_can_be_read(
+    said: object, variables: tuple[Variable, ...]
+) -> None:
+    found = judged("GetConfiguration", said)
+    assert (found.status, found.learned.variables) == ("accepted", variables)
+    assert b'"x"' not in found.kept
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [("1e999", "1e999"), ("-1e400", "-1e400"), ("9223372036854775808", "9223372036854775808"), ("1.5", 1.5)],
+)
+def test_a_number_that_no_store_can_hold_is_kept_as_text(number: str, kept: object) -> None:
+    answer = f'{{"x":{number},"configurationKey":[{{"key":"A","readonly":true,"value":{number}}}]}}'
+    found = judge(intent("GetConfiguration"), msgspec.Raw(answer.encode()))
+    assert found.status == "accepted"
+    assert found.response is not None
+    assert found.response["x"] == kept
+    assert [one.value for one in found.learned.variables] == [number]
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 5000])
+def test_an_answer_that_is_nested_however_deep_is_judged(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    answer = f'{{"x":{nested},"configurationKey":[{{"key":"Password","readonly":true,"value":"secret"}}]}}'
+    found = judge(intent("GetConfiguration"), msgspec.Raw(answer.encode()))
+    assert found.status in ("accepted", "failed")
+    assert found.status == "accepted" or depth > 100
+    assert b"secret" not in msgspec.json.encode(found.response)
+
+
 @pytest.mark.parametrize("answer", [{"status": 7}, [], {"status": "Perhaps"}])
 def test_an_answer_that_cannot_be_understood_is_a_failure_that_teaches_nothing(answer: object) -> None:
     found = judged("ClearCache", answer)
