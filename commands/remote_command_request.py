@@ -45,10 +45,9 @@ from domain.intents import (
     TriggerSecurityMessage,
     Unlock,
     UpdateFirmware,
-    texts,
-    with_texts,
 )
 from domain.tenant import Features
+from domain.texts import texts, with_texts
 from domain.values import JSONObject
 from protocols.ocpp.message import WireError
 from protocols.ocpp.parsing import read

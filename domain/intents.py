@@ -7,12 +7,9 @@ that the charge point speaks (`gateway/ocpp/v16`). Times have a zone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import datetime
-from enum import Enum, StrEnum
-from typing import Any, ClassVar, TypeAlias, TypeVar, get_args
-
-import msgspec
+from enum import StrEnum
+from typing import ClassVar, TypeAlias, get_args
 
 from domain.schedules import ChargingProfile, Purpose, Unit
 from domain.values import Value
@@ -379,43 +376,7 @@ Intent: TypeAlias = (
 )
 INTENTS: tuple[type[Intent], ...] = get_args(Intent)
 
-_V = TypeVar("_V")
-
 
 def kind_of(intent: Intent) -> str:
     """Its name in the log: `remote_start`."""
     return str(intent.__struct_config__.tag)
-
-
-def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of a value that is free to be anything and not empty, with the name of its field."""
-    match value:
-        case Enum():
-            return
-        case str() if value:
-            yield name, value
-        case msgspec.Struct():
-            for field in value.__struct_fields__:
-                yield from texts(getattr(value, field), field)
-        case tuple():
-            for item in value:
-                yield from texts(item, name)
-
-
-def with_texts(value: _V, change: Callable[[str, str], str], name: str = "") -> _V:
-    """The same value with each of these texts replaced by what `change` makes of its field's name and itself."""
-    changed: Any = value
-    match value:
-        case Enum():
-            pass
-        case str() if value:
-            changed = change(name, value)
-        case msgspec.Struct():
-            fields = value.__struct_fields__
-            changed = msgspec.structs.replace(
-                value, **{field: with_texts(getattr(value, field), change, field) for field in fields}
-            )
-        case tuple():
-            changed = tuple(with_texts(item, change, name) for item in value)
-    result: _V = changed
-    return result

@@ -35,9 +35,8 @@ from domain.intents import (
     SetVariable,
     Unlock,
     kind_of,
-    texts,
-    with_texts,
 )
+from domain.texts import texts, with_texts
 from domain.values import JSONObject
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later

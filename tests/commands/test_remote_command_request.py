@@ -19,8 +19,9 @@ from commands.remote_command_request import (
     with_transaction,
 )
 from commands.remote_command_rules import ParameterError
-from domain.intents import Intent, RemoteStart, RemoteStop, with_texts
+from domain.intents import Intent, RemoteStart, RemoteStop
 from domain.tenant import Features
+from domain.texts import with_texts
 from domain.values import JSONObject
 from gateway.ocpp.v16.calls import request
 from gateway.ocpp.version import WireCall

@@ -19,8 +19,6 @@ from domain.intents import (
     ResetKind,
     SendLocalList,
     kind_of,
-    texts,
-    with_texts,
 )
 from domain.schedules import ChargingProfile, ChargingSchedule, Kind, Purpose, SchedulePeriod, Unit
 
@@ -65,19 +63,6 @@ def test_an_intent_comes_back_from_the_log_as_it_was(intent: Intent) -> None:
     stored = msgspec.json.encode(intent)
     assert msgspec.json.decode(stored, type=Intent) == intent
     assert msgspec.json.decode(stored)["kind"] == kind_of(intent)
-
-
-def test_the_texts_of_an_intent_are_those_that_are_free() -> None:
-    assert list(texts(START)) == [("id_tag", "s1.k.a")]
-    assert list(texts(SENT)) == [("id_tag", "A"), ("id_tag", "B")]
-
-
-def test_texts_are_replaced_wherever_they_stand_and_nothing_else_is() -> None:
-    changed = with_texts(SENT, lambda name, text: f"{name}:{text}")
-    assert changed == msgspec.structs.replace(
-        SENT, local_authorization_list=(ListEntry(id_tag="id_tag:A"), ListEntry(id_tag="id_tag:B"))
-    )
-    assert with_texts(START, lambda _, text: text) == START
 
 
 def test_what_a_charge_point_did_not_say_again_stands() -> None:
