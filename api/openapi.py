@@ -15,8 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from api.page import policy_of
 from api.problems import MEDIA_TYPE, REQUEST_ID
 from api.v1.answers import ANSWERS
-from protocols.ocpp.v16 import PROFILES
-from protocols.ocpp.v16.parameters import COMMANDS
+from commands.remote_command_request import COMMANDS
 
 PAGE: Final = (Path(__file__).parent / "docs.html").read_text(encoding="utf-8")
 PREFIX: Final = "/api/v1"
@@ -115,15 +114,9 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
 
 
 def _commands() -> str:
-    """Which there are, by profile."""
-    profiles: dict[str, list[str]] = {}
-    for name, action in COMMANDS.items():
-        profiles.setdefault(str(PROFILES[action]), []).append(name)
-    listed = "; ".join(
-        f"{profile}: {', '.join(sorted(names))}" for profile, names in sorted(profiles.items())
-    )
     return (
-        f"An OCPP action in snake case; its parameters are the action's fields, in snake case too. {listed}"
+        "What is asked of a charge point; the parameters of each stand in docs/commands.md, in snake case. "
+        f"There are {', '.join(sorted(COMMANDS))}."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from application.limiter import RateLimiter
 from application.ports import Authorizer, Bus
 from application.vault import Vault
+from commands.remote_command_request import Fits
 from domain.values import PartyId
 from projections.store import ReadStore
 
@@ -49,6 +50,7 @@ class Services:
     authorizer: Authorizer
     registrar: PartnerRegistrar
     clock: Callable[[], datetime]
+    fits: Fits
     jwt_keys: tuple[bytes, ...]
     hub: PartyId
     public_url: str

@@ -21,8 +21,7 @@ from commands.base import Meta, Refusal
 from commands.charge_point import Find, Found
 from commands.remote_command import RequestRemoteCommand
 from commands.remote_command_request import (
-    REMOTE_START,
-    AskedCommand,
+    Fits,
     ask,
     private_texts,
     sealed,
@@ -32,6 +31,7 @@ from commands.remote_command_request import (
     with_transaction,
 )
 from commands.remote_command_rules import ParameterError
+from domain.intents import Intent, RemoteStart
 from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
 from domain.token import owner_text
@@ -53,13 +53,14 @@ MAY_TELL_KEYS: Final = frozenset({"tenant_admin", "platform_admin"})
 
 @dataclass(frozen=True, slots=True)
 class RemoteCommandPorts:
-    """What it takes to ask for a remote command."""
+    """What it takes to ask for a remote command. `fits` knows what the version of OCPP can say."""
 
     store: ReadStore
     bus: Bus
     vault: Vault
     authorizer: Authorizer
     clock: Callable[[], datetime]
+    fits: Fits
 
 
 async def request_remote_command(
@@ -89,27 +90,25 @@ async def request_remote_command(
     unknown = await place.unknown()
     if unknown is not None:
         return unknown
-    exact = await _exact(place, command_type, parameters, ports.clock())
-    if isinstance(exact, ParameterError):
-        return exact
+    intent = await _intent(place, command_type, parameters, ports)
+    if isinstance(intent, ParameterError):
+        return intent
     configuration = await _configuration(ports.store, tenant)
-    if tells_key(exact) and role not in MAY_TELL_KEYS:
+    if tells_key(intent) and role not in MAY_TELL_KEYS:
         message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
         return Reply(refusal=Refusal.FORBIDDEN, message=message)
-    if feature := switched_off(exact, configuration.features):
-        message = f"{exact.command_type} is not allowed: the tenant has switched features.{feature} off"
+    if feature := switched_off(intent, configuration.features):
+        message = f"{command_type} is not allowed: the tenant has switched features.{feature} off"
         return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
-    mark = _canonical(charge_point_id, exact, expiry_seconds, override)
+    mark = _canonical(charge_point_id, intent, expiry_seconds, override)
     fingerprint = ports.vault.digest("remote_command", mark)
     tag: TagRef | None = None
     authorization: Authorization | None = None
     warning = ""
-    if exact.action == REMOTE_START:
-        tag, authorization = await ports.authorizer.resolve(
-            tenant, charge_point_id, exact.payload["idTag"], False
-        )
+    if isinstance(intent, RemoteStart):
+        tag, authorization = await ports.authorizer.resolve(tenant, charge_point_id, intent.id_tag, False)
         warning = _warning(authorization)
-    kept = await _sealed(ports.vault, tenant, charge_point_id, exact)
+    kept = await _sealed(ports.vault, tenant, charge_point_id, intent)
     now = ports.clock()
     expiry = timedelta(seconds=expiry_seconds or configuration.message_timeouts.expiry_seconds)
     command = RequestRemoteCommand(
@@ -117,9 +116,7 @@ async def request_remote_command(
         command_id=command_id,
         charge_point_id=charge_point_id,
         command_type=command_type,
-        parameters=kept.parameters,
-        action=kept.action,
-        payload=kept.payload,
+        intent=kept,
         id_tag=tag,
         authorization=authorization,
         fingerprint=fingerprint,
@@ -181,9 +178,9 @@ class _Place:
         return await self._ports.bus.ask(command, meta)
 
 
-async def _exact(
-    place: _Place, command_type: str, parameters: JSONObject, now: datetime
-) -> AskedCommand | ParameterError:
+async def _intent(
+    place: _Place, command_type: str, parameters: JSONObject, ports: RemoteCommandPorts
+) -> Intent | ParameterError:
     session_id = session_to_stop(command_type, parameters)
     if isinstance(session_id, ParameterError):
         return session_id
@@ -192,7 +189,7 @@ async def _exact(
         if transaction is None:
             return ParameterError("parameters.session_id", "no session of this charge point")
         parameters = with_transaction(parameters, transaction)
-    return ask(command_type, parameters, now)
+    return ask(command_type, parameters, ports.clock(), ports.fits)
 
 
 def _warning(authorization: Authorization) -> str:
@@ -204,7 +201,7 @@ def _warning(authorization: Authorization) -> str:
     return f"the id tag is {authorization.status} now: its charge will be refused"
 
 
-async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: AskedCommand) -> AskedCommand:
+async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: Intent) -> Intent:
     tags: dict[str, str] = {}
     secrets: dict[str, str] = {}
     subject = vault.digest("charge_point", f"{tenant}|{charge_point_id}")
@@ -222,6 +219,6 @@ async def _configuration(store: ReadStore, tenant: str) -> Configuration:
     return Configuration() if document is None else configuration_of(document)
 
 
-def _canonical(charge_point_id: str, asked: AskedCommand, expiry_seconds: int | None, override: bool) -> str:
-    request = [charge_point_id, asked.action, asked.payload, expiry_seconds, override]
+def _canonical(charge_point_id: str, asked: Intent, expiry_seconds: int | None, override: bool) -> str:
+    request = [charge_point_id, asked, expiry_seconds, override]
     return msgspec.json.encode(request, order="deterministic").decode()

@@ -31,6 +31,7 @@ from commands.remote_command import Conclude, RequestRemoteCommand
 from commands.session import EndSession, RecordUsage
 from commands.token import NoteAuthorization, PutToken
 from domain.charge_point import charge_point_key
+from domain.intents import RemoteStart
 from domain.session import End
 from domain.token import token_aggregate_id
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef
@@ -118,9 +119,7 @@ def charge(number: int, at: datetime) -> Iterator[tuple[Area, Command]]:
             **who,
             charge_point_id="DE-DMO-CP0001",
             command_type="remote_start",
-            parameters={"id_tag": "s1.k.c2VhbGVk"},
-            action="RemoteStartTransaction",
-            payload={"idTag": "s1.k.c2VhbGVk"},
+            intent=RemoteStart(id_tag="s1.k.c2VhbGVk"),
             fingerprint="5f2b8c1d9e3a7f60",
             by="operator:ann",
             expires_at=at + timedelta(minutes=2),

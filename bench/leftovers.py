@@ -27,6 +27,7 @@ from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemo
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
 from domain.aggregate import Event
 from domain.delivery import AttemptDue
+from domain.intents import RemoteStart
 from domain.pricing import to_json
 from domain.session import End
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef, plain_json
@@ -123,9 +124,7 @@ def charge(deciding: Deciding) -> dict[str, bytes]:
         **who,
         charge_point_id="DE-DMO-CP0001",
         command_type="remote_start",
-        parameters={"id_tag": "s1.k.c2VhbGVk"},
-        action="RemoteStartTransaction",
-        payload={"idTag": "s1.k.c2VhbGVk"},
+        intent=RemoteStart(id_tag="s1.k.c2VhbGVk"),
         fingerprint="5f2b8c1d9e3a7f60",
         by="operator:ann",
         expires_at=at + timedelta(minutes=2),

@@ -36,7 +36,7 @@ from streams.deciding.channel import Channel, LocalChannel, LogChannel
 from streams.deciding.decider import Decider
 from streams.deciding.feed import Feed
 from streams.deciding.processes import Processes
-from streams.delays import Delays
+from streams.following.delays import Delays
 from streams.following.follower import Follower
 from streams.following.lag import Lag
 from streams.log import LogUnavailableError

@@ -17,6 +17,7 @@ from chargesphere.backbone import Backbone
 from domain.values import JSONObject, PartyId
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.registration import Handshakes, Peers
+from gateway.ocpp.versions import fits
 
 
 def new_token() -> str:
@@ -63,6 +64,7 @@ def v1_services(
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
         clock=backbone.clock,
+        fits=fits,
         jwt_keys=backbone.jwt_keys,
         hub=hub,
         public_url=public_url,
@@ -96,7 +98,7 @@ class RemoteCommandDoor:
 
     def __init__(self, backbone: Backbone, authorizer: TagAuthorizer) -> None:
         self._ports = RemoteCommandPorts(
-            backbone.store, guarded_bus(backbone), backbone.vault, authorizer, backbone.clock
+            backbone.store, guarded_bus(backbone), backbone.vault, authorizer, backbone.clock, fits
         )
 
     async def request(

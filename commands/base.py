@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from domain.aggregate import Aggregate
+from domain.intents import Intent
 
 
 class Area(StrEnum):
@@ -101,8 +102,7 @@ class Downlink(msgspec.Struct, frozen=True, kw_only=True):
     charge_point_id: str
     connection_epoch: int
     command_id: str
-    action: str
-    payload: msgspec.Raw
+    intent: Intent
     expires_at: datetime  # until when it may wait to be sent
     own: bool = False  # the system's own: nobody waits for the news that it was sent
 

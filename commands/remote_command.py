@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
+from domain.intents import Intent
 from domain.remote_command import (
     FINAL,
     UNANSWERED,
@@ -42,9 +43,7 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
 
     charge_point_id: str
     command_type: str
-    parameters: JSONObject
-    action: str
-    payload: JSONObject
+    intent: Intent
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     fingerprint: str
@@ -92,9 +91,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
         command_id=command.command_id,
         charge_point_id=command.charge_point_id,
         command_type=command.command_type,
-        parameters=command.parameters,
-        action=command.action,
-        payload=command.payload,
+        intent=command.intent,
         id_tag=command.id_tag,
         authorization=command.authorization,
         fingerprint=command.fingerprint,

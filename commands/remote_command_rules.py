@@ -1,34 +1,49 @@
-"""What OCPP 1.6 forbids in a call of ours whatever the charge point is: one table, by action.
+"""What makes no sense to ask of any charge point: one table, by intent.
 
-An exact request and the time enter; the first thing that is wrong leaves, by its path, without its value. What
-depends on the charge point is decided with it (`commands.charge_point.call_rules`).
+An intent and the time enter; the first thing that is wrong leaves, by its path, without its value. What depends on
+the charge point is decided with it (`commands.charge_point.call_rules`), and what its version cannot say is the
+gateway's to know (`gateway.ocpp.versions`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from commands.charging_profile import profile_of
+from domain.intents import (
+    CancelReservation,
+    ChangeAvailability,
+    ClearChargingProfile,
+    GetCompositeSchedule,
+    GetDiagnostics,
+    GetLog,
+    Intent,
+    ListUpdate,
+    RemoteStart,
+    RemoteStop,
+    ReserveNow,
+    SendLocalList,
+    SetChargingProfile,
+    SetVariable,
+    SignedUpdateFirmware,
+    TriggerMessage,
+    TriggerSecurityMessage,
+    Unlock,
+    UpdateFirmware,
+)
 from domain.schedules import UNKNOWN, Purpose, Refusal, check, check_place, check_remote_start
-from protocols.ocpp.message import Request
-from protocols.ocpp.v16.enums import UpdateType
-from protocols.ocpp.v16.messages.core import ChangeConfigurationRequest, RemoteStartTransactionRequest
-from protocols.ocpp.v16.messages.local_list import SendLocalListRequest
-from protocols.ocpp.v16.messages.reservation import ReserveNowRequest
-from protocols.ocpp.v16.messages.smart_charging import SetChargingProfileRequest
 
-AUTHORIZATION_KEY: Final = "authorizationkey"
-_KEY: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
 _MOST: Final = 2**31 - 1
 
 
 class ParameterError(msgspec.Struct, frozen=True):
-    """What is wrong with a request: a dotted path such as `parameters.id_tag`, and one line without its value."""
+    """What is wrong with a request: a dotted path such as `parameters.id_tag`, and one line without its value.
+
+    Of an intent the path is that of its field: `parameters.charging_profile.stack_level`.
+    """
 
     path: str
     message: str
@@ -37,9 +52,9 @@ class ParameterError(msgspec.Struct, frozen=True):
 Rule: TypeAlias = Callable[[Any, datetime], ParameterError | None]
 
 
-def broken(action: str, request: Request, now: datetime) -> ParameterError | None:
-    """The first rule of the action that the request breaks."""
-    return next((wrong for rule in RULES.get(action, ()) if (wrong := rule(request, now))), None)
+def broken(intent: Intent, now: datetime) -> ParameterError | None:
+    """The first rule of its kind that the intent breaks."""
+    return next((wrong for rule in RULES.get(type(intent), ()) if (wrong := rule(intent, now))), None)
 
 
 def _wrong(field: str, message: str) -> ParameterError:
@@ -77,17 +92,17 @@ def _rises(earlier: str, later: str) -> Rule:
     return rule
 
 
-def _start_profile(request: RemoteStartTransactionRequest, now: datetime) -> ParameterError | None:
-    if request.charging_profile is None:
+def _start_profile(request: RemoteStart, now: datetime) -> ParameterError | None:
+    profile = request.charging_profile
+    if profile is None:
         return None
-    profile = profile_of(request.charging_profile)
     return _first(check_remote_start(profile, UNKNOWN), "charging_profile") or _over(
         profile.valid_to, now, "charging_profile"
     )
 
 
-def _set_profile(request: SetChargingProfileRequest, now: datetime) -> ParameterError | None:
-    profile, name = profile_of(request.cs_charging_profiles), "cs_charging_profiles"
+def _set_profile(request: SetChargingProfile, now: datetime) -> ParameterError | None:
+    profile, name = request.charging_profile, "charging_profile"
     if wrong := check_place(request.connector_id, profile):
         return _wrong("connector_id", wrong[0].text)
     if profile.charging_profile_purpose is Purpose.TX and profile.transaction_id is None:
@@ -103,7 +118,7 @@ def _over(valid_to: datetime | None, now: datetime, name: str) -> ParameterError
     return _wrong(f"{name}.valid_to", "is over already") if valid_to is not None and valid_to <= now else None
 
 
-def _list_entries(request: SendLocalListRequest, now: datetime) -> ParameterError | None:
+def _list_entries(request: SendLocalList, now: datetime) -> ParameterError | None:
     """Tags differ whatever their case (AUTH-2); a Full list has no entries that only delete."""
     seen: set[str] = set()
     for number, entry in enumerate(request.local_authorization_list or ()):
@@ -112,43 +127,36 @@ def _list_entries(request: SendLocalListRequest, now: datetime) -> ParameterErro
             return _wrong(f"{here}.id_tag", "must not be empty")
         if entry.id_tag.casefold() in seen:
             return _wrong(f"{here}.id_tag", "stands in the list twice")
-        if request.update_type is UpdateType.FULL and entry.id_tag_info is None:
+        if request.update_type is ListUpdate.FULL and entry.id_tag_info is None:
             return _wrong(f"{here}.id_tag_info", "is missing: an entry of a Full list says what its tag may")
         seen.add(entry.id_tag.casefold())
     return None
 
 
-def _expiry(request: ReserveNowRequest, now: datetime) -> ParameterError | None:
+def _expiry(request: ReserveNow, now: datetime) -> ParameterError | None:
     return _wrong("expiry_date", "must be in the future") if request.expiry_date <= now else None
 
 
-def _authorization_key(request: ChangeConfigurationRequest, now: datetime) -> ParameterError | None:
-    """SEC-02: 16 to 20 bytes."""
-    if request.key.casefold() != AUTHORIZATION_KEY or _KEY.fullmatch(request.value):
-        return None
-    return _wrong("value", "must be 32 to 40 hexadecimal digits, two for each byte")
-
-
-RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "RemoteStartTransaction": (_from("connector_id", 1), _some("id_tag"), _start_profile),
-    "RemoteStopTransaction": (_from("transaction_id", 1),),
-    "UnlockConnector": (_from("connector_id", 1),),
-    "ChangeAvailability": (_from("connector_id", 0),),
-    "ChangeConfiguration": (_some("key"), _authorization_key),
-    "TriggerMessage": (_from("connector_id", 1),),
-    "ExtendedTriggerMessage": (_from("connector_id", 1),),
-    "SendLocalList": (_from("list_version", 1), _list_entries),
-    "ReserveNow": (_from("connector_id", 0), _from("reservation_id", 1), _some("id_tag"), _expiry),
-    "CancelReservation": (_from("reservation_id", 1),),
-    "SetChargingProfile": (_set_profile,),
-    "ClearChargingProfile": (_from("connector_id", 0), _from("stack_level", 0)),
-    "GetCompositeSchedule": (_from("connector_id", 0), _from("duration", 1)),
-    "GetDiagnostics": (
+RULES: Final[dict[type[Intent], tuple[Rule, ...]]] = {
+    RemoteStart: (_from("connector_id", 1), _some("id_tag"), _start_profile),
+    RemoteStop: (_from("transaction_id", 1),),
+    Unlock: (_from("connector_id", 1),),
+    ChangeAvailability: (_from("connector_id", 0),),
+    SetVariable: (_some("key"),),
+    TriggerMessage: (_from("connector_id", 1),),
+    TriggerSecurityMessage: (_from("connector_id", 1),),
+    SendLocalList: (_from("list_version", 1), _list_entries),
+    ReserveNow: (_from("connector_id", 0), _from("reservation_id", 1), _some("id_tag"), _expiry),
+    CancelReservation: (_from("reservation_id", 1),),
+    SetChargingProfile: (_set_profile,),
+    ClearChargingProfile: (_from("connector_id", 0), _from("stack_level", 0)),
+    GetCompositeSchedule: (_from("connector_id", 0), _from("duration", 1)),
+    GetDiagnostics: (
         _from("retries", 0),
         _from("retry_interval", 0),
         _rises("start_time", "stop_time"),
     ),
-    "UpdateFirmware": (_from("retries", 0), _from("retry_interval", 0)),
-    "SignedUpdateFirmware": (_from("retries", 0), _from("retry_interval", 0)),
-    "GetLog": (_from("retries", 0), _from("retry_interval", 0)),
+    UpdateFirmware: (_from("retries", 0), _from("retry_interval", 0)),
+    SignedUpdateFirmware: (_from("retries", 0), _from("retry_interval", 0)),
+    GetLog: (_from("retries", 0), _from("retry_interval", 0)),
 }

@@ -14,6 +14,7 @@ import msgspec
 
 from domain.aggregate import Aggregate, Event
 from domain.clock import later
+from domain.intents import Intent
 from domain.values import Authorization, JSONObject, TagRef
 
 UNANSWERED = frozenset({"timed_out", "expired"})
@@ -60,10 +61,10 @@ class RemoteCommand(Aggregate[RemoteCommandState]):
 
 
 class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_command.requested.v1"):
-    """`command_type` and `parameters` as asked; `action` and `payload` as they will go over the wire.
+    """`command_type` is the public name by which the `intent` was asked for.
 
-    Id tags and secrets in both are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at` is
-    until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
+    Id tags and secrets in the intent are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at`
+    is until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
     `warning` is what whoever asked was told besides.
     """
 
@@ -72,9 +73,7 @@ class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_comma
     command_id: str
     charge_point_id: str
     command_type: str
-    parameters: JSONObject
-    action: str
-    payload: JSONObject
+    intent: Intent
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     fingerprint: str

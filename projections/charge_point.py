@@ -28,7 +28,9 @@ from domain.charge_point import (
     CredentialsSet,
     StatusReported,
 )
-from domain.charge_point.state import OVERDUE_MOST, REBOOT_REQUIRED, is_secret_key
+from domain.charge_point.announced import Announced
+from domain.charge_point.state import OVERDUE_MOST, is_secret_key
+from domain.intents import SetVariable
 from domain.remote_command import UNANSWERED
 from domain.values import Evse, Site
 from projections.base import Feed, Target, View, builtins
@@ -56,8 +58,6 @@ _NO_SIGN_OF_LIFE: Final = (
     CallConcluded,
 )
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
-_SAMPLE_INTERVAL: Final = "metervaluesampleinterval"
-_HEARTBEAT_INTERVAL: Final = "heartbeatinterval"
 
 
 def credentials_id(tenant: str, charge_point_id: str) -> str:
@@ -139,11 +139,11 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
         case ClockOffsetNoted():
             out["clock_offset_s"] = event.seconds
         case CallRequested():
-            if event.action == "ChangeConfiguration":
+            if isinstance(event.intent, SetVariable):
                 asked: Document = {
                     "command_id": event.command_id,
-                    "key": str(event.payload.get("key", "")),
-                    "value": str(event.payload.get("value", "")),
+                    "key": event.intent.key,
+                    "value": event.intent.value,
                 }
                 out["changing"] = [*_list(document["changing"]), asked]
         case CallConcluded():
@@ -227,21 +227,27 @@ def _concluded(document: Document, event: CallConcluded) -> Document:
     if event.status in UNANSWERED:
         return {"changing": list(changing[-OVERDUE_MOST:])}  # its answer may come all the same
     others: list[JSON] = [one for one in changing if one is not asked]
-    configuration = _object(document["configuration"])
-    if event.status == "accepted":
-        if asked is not None:
-            key, value = str(asked["key"]), str(asked["value"])
-            if event.reason == REBOOT_REQUIRED:
-                configuration = _noted(configuration, key, wanted=value)
-            else:
-                configuration = _noted(configuration, key, value=value, wanted=None)
-        elif event.action == "GetConfiguration":
-            for entry in (event.response or {}).get("configurationKey") or ():
-                key, value = str(entry.get("key", "")), str(entry.get("value", ""))
-                configuration = _noted(
-                    configuration, key, value=value, readonly=entry.get("readonly") is True
-                )
-    return {"changing": others, "configuration": configuration}
+    configuration, learned = _object(document["configuration"]), event.learned
+    if event.status == "accepted" and asked is not None:
+        key, value = str(asked["key"]), str(asked["value"])
+        if learned.after_reboot:
+            configuration = _noted(configuration, key, wanted=value)
+        else:
+            configuration = _noted(configuration, key, value=value, wanted=None)
+    for one in learned.variables:
+        configuration = _noted(configuration, one.key, value=one.value, readonly=one.readonly)
+    return {"changing": others, "configuration": configuration | _intervals(learned.announced)}
+
+
+def _intervals(announced: Announced | None) -> Document:
+    """Those that it said, in seconds."""
+    if announced is None:
+        return {}
+    said = {
+        "meter_values_interval": announced.meter_interval,
+        "heartbeat_interval": announced.heartbeat_interval,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _noted(configuration: Document, key: str, **news: JSON) -> Document:
@@ -249,7 +255,7 @@ def _noted(configuration: Document, key: str, **news: JSON) -> Document:
 
     `value` is what it has, null where it never said; `wanted` what it took for after its reboot, null once it has it.
     """
-    folded, value = key.casefold(), news.get("value")
+    folded = key.casefold()
     sealed = any(isinstance(one, str) and one.startswith("s1.") for one in news.values())
     if not key or is_secret_key(key) or sealed:
         return configuration
@@ -260,15 +266,7 @@ def _noted(configuration: Document, key: str, **news: JSON) -> Document:
     if noted["wanted"] == noted["value"]:
         noted["wanted"] = None
     keys = sorted([*others, noted], key=lambda one: str(one["key"]))
-    out: Document = {**configuration, "keys": list(keys)}
-    if not isinstance(value, str):
-        return out
-    if value.isdigit():
-        if folded == _SAMPLE_INTERVAL:
-            out["meter_values_interval"] = int(value)
-        elif folded == _HEARTBEAT_INTERVAL:
-            out["heartbeat_interval"] = int(value)
-    return out
+    return {**configuration, "keys": list(keys)}
 
 
 def credentials(event: Event, meta: Meta) -> Sequence[Write]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from commands.base import Meta
+from commands.remote_command_request import parameters_of
 from domain.remote_command import (
     RemoteCommand,
     RemoteCommandConcluded,
@@ -29,7 +30,7 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
             "command_id": event.command_id,
             "command_type": event.command_type,
             "charge_point_id": event.charge_point_id,
-            "parameters": event.parameters,
+            "parameters": parameters_of(event.intent),
             "requested_by": event.by,
             "expires_at": utc_text(event.expires_at),
             "warning": event.warning or None,

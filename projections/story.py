@@ -35,7 +35,16 @@ METER_VALUES = "charge_point.record_meter_values.v1"
 TIMER = "timer.due.v1"
 
 FACTS = (
-    *("charge_point_id", "connector_id", "transaction_id", "session_id", "cdr_id", "command_id", "action"),
+    *(
+        "charge_point_id",
+        "connector_id",
+        "transaction_id",
+        "session_id",
+        "cdr_id",
+        "command_id",
+        "action",
+        "kind",
+    ),
     *("status", "error_code", "reason", "outcome", "allowed", "vendor", "model", "epoch", "automatic"),
     *("meter_start", "meter_stop", "energy_wh", "remote_command_id", "superseded"),
     *("field", "count"),
@@ -52,7 +61,7 @@ class _Relayed(msgspec.Struct):
 
 _relayed = msgspec.json.Decoder(_Relayed)
 _event = msgspec.json.Decoder(
-    msgspec.defstruct("_Event", [(name, object, None) for name in ("type", "to", *FACTS)])
+    msgspec.defstruct("_Event", [(name, object, None) for name in ("type", "to", "intent", *FACTS)])
 )
 """Of an event only what may be told: the rest, which may be long, is passed over."""
 
@@ -139,7 +148,9 @@ def _told(event: dict[str, object]) -> JSON:
             continue
         if isinstance(value, str | int | float | bool) and value != "":
             out[name] = value
-    party = event["to"]
+    intent, party = event["intent"], event["to"]
+    if isinstance(intent, dict):
+        out["kind"] = str(intent.get("kind"))
     if isinstance(party, dict):
         out["to"] = f"{party.get('country_code')}*{party.get('party_id')}"
     return out

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ocpp.v16.calls import CALLS
+
 ROOT = Path(__file__).parents[1]
 BELOW: dict[str, frozenset[str]] = {
     "domain": frozenset(),
@@ -113,6 +115,56 @@ def test_only_the_composition_root_and_faust_know_an_adapter_of_the_log(adapter:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(prefix)
     }
     assert knowing <= {"streams/faust/transport.py"}
+
+
+V16 = ROOT / "gateway/ocpp/v16"
+"""The one folder above the wire that knows OCPP 1.6."""
+ONLY_IN_1_6 = frozenset(CALLS.values()) - {kind.__name__ for kind in CALLS}
+"""What no other version calls so."""
+
+
+def beside_v16() -> list[Path]:
+    """Every module above the wire that may not know which version a charge point speaks."""
+    rooms = sorted(set(BELOW) - {"protocols"})
+    return [path for room in rooms for path in modules(room) if V16 not in path.parents]
+
+
+def all_imported(path: Path) -> set[str]:
+    """The full names of everything that a module imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def knowing(module: str) -> set[str]:
+    """Which of them import it, or anything inside it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in beside_v16()
+        if any(name == module or name.startswith(f"{module}.") for name in all_imported(path))
+    }
+
+
+def test_ocpp_1_6_is_known_to_its_own_folder_of_the_gateway_alone() -> None:
+    assert knowing("protocols.ocpp.v16") == set()
+    assert knowing("gateway.ocpp.v16") == {"gateway/ocpp/versions.py"}
+
+
+def test_nobody_else_has_its_words_for_what_is_asked_of_a_charge_point() -> None:
+    assert len(ONLY_IN_1_6) == 6
+    wrong = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.value}"
+        for path in beside_v16()
+        if "demo" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in ONLY_IN_1_6
+    }
+    assert not wrong
 
 
 @pytest.mark.parametrize("room", PURE)

@@ -25,7 +25,7 @@ STATUSES: Final = "^(pending|sent|accepted|rejected|failed|timed_out|expired)$"
 
 
 class NewCommand(BaseModel):
-    """`command_type` is `remote_start`, `remote_stop` or an OCPP action in snake case; `parameters` its fields."""
+    """`command_type` and the `parameters` that belong to it: docs/commands.md."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -70,7 +70,7 @@ async def requested(
     """202 with the command's id and status, once it is in the log."""
     services = caller.services
     ports = RemoteCommandPorts(
-        services.store, services.bus, services.vault, services.authorizer, services.clock
+        services.store, services.bus, services.vault, services.authorizer, services.clock, services.fits
     )
     outcome = await request_remote_command(
         ports,

@@ -1,80 +1,85 @@
-"""What forbids a call of ours to this charge point now: one table, by action.
+"""What forbids a call of ours to this charge point now: one table, by intent.
 
-Its state and a payload as on the wire enter; one line that says why not leaves, or nothing. What it announced in its
-configuration counts unless whoever asks overrides it; what it never said forbids nothing. What OCPP forbids whatever
-the charge point is, the edge has refused before (`commands.remote_command_rules`).
+Its state and an intent enter; one line that says why not leaves, or nothing. What it announced counts unless whoever
+asks overrides it; what it never said forbids nothing. What makes no sense whatever the charge point is, the edge has
+refused before (`commands.remote_command_rules`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from commands.charging_profile import profile_of
 from domain.charge_point.state import ChargePointState
-from domain.schedules import UNKNOWN, Abilities, ProfileStack, Refused, Unit, abilities, check, install
-from domain.values import JSONObject
-from protocols.ocpp.actions import Profile
-from protocols.ocpp.message import WireError
-from protocols.ocpp.parsing import read
-from protocols.ocpp.v16 import PROFILES
-from protocols.ocpp.v16.messages.parts import ChargingProfile
+from domain.intents import (
+    Feature,
+    GetCompositeSchedule,
+    GetVariables,
+    Intent,
+    Message,
+    RemoteStart,
+    RemoteStop,
+    ReserveNow,
+    SendLocalList,
+    SetChargingProfile,
+    TriggerMessage,
+    kind_of,
+)
+from domain.schedules import UNKNOWN, Abilities, ProfileStack, Refused, check, install
 
-Rule: TypeAlias = Callable[[ChargePointState, JSONObject], str]
+Rule: TypeAlias = Callable[[ChargePointState, Any], str]
 
 
-def forbidden(state: ChargePointState, action: str, payload: JSONObject, *, override: bool) -> str:
+def forbidden(state: ChargePointState, intent: Intent, *, override: bool) -> str:
     """Why this call may not be made now; empty when it may."""
-    rules = (*ALWAYS.get(action, ()), *(() if override else (*_EACH, *ANNOUNCED.get(action, ()))))
-    wrong = _registration(state, action) or next((w for rule in rules if (w := rule(state, payload))), "")
-    return wrong or ("" if override else _feature_profile(state, action))
+    kind = type(intent)
+    rules = (*ALWAYS.get(kind, ()), *(() if override else (*_EACH, *ANNOUNCED.get(kind, ()))))
+    wrong = _registration(state, intent) or next((w for rule in rules if (w := rule(state, intent))), "")
+    return wrong or ("" if override else _feature(state, intent.feature))
 
 
 def _name(state: ChargePointState) -> str:
     return f"charge point {state.charge_point_id}"
 
 
-def _registration(state: ChargePointState, action: str) -> str:
+def _registration(state: ChargePointState, intent: Intent) -> str:
     """BOOT-2, BOOT-3."""
     status = state.registration.status if state.registration else ""
     if status == "Rejected":
         return f"{_name(state)} was rejected at its boot: it takes no calls"
-    if status == "Pending" and action in ("RemoteStartTransaction", "RemoteStopTransaction"):
-        return f"{_name(state)} is Pending: {action} is allowed once its boot was accepted"
+    if status == "Pending" and isinstance(intent, RemoteStart | RemoteStop):
+        return f"{_name(state)} is Pending: {kind_of(intent)} is allowed once its boot was accepted"
     return ""
 
 
-def _feature_profile(state: ChargePointState, action: str) -> str:
-    announced, profile = state.configuration.get("supportedfeatureprofiles"), PROFILES[action]
-    if not announced or profile is Profile.SECURITY:
+def _feature(state: ChargePointState, feature: Feature) -> str:
+    offered = state.able().features
+    if not offered or feature is Feature.SECURITY or feature.value.casefold() in offered:
         return ""
-    names = {part.strip().casefold() for part in announced.split(",")}
-    if profile.value.casefold() in names:
-        return ""
-    return f"{_name(state)} does not offer the feature profile {profile.value}"
+    return f"{_name(state)} does not offer the feature profile {feature.value}"
 
 
-def _running(state: ChargePointState, payload: JSONObject) -> str:
-    number = payload.get("transactionId")
+def _running(state: ChargePointState, intent: RemoteStop) -> str:
+    number = intent.transaction_id
     return "" if number in state.open else f"transaction {number} of {_name(state)} is not running"
 
 
-def _no_second_boot(state: ChargePointState, payload: JSONObject) -> str:
+def _no_second_boot(state: ChargePointState, intent: TriggerMessage) -> str:
     """BOOT-5."""
-    if not state.accepted() or payload.get("requestedMessage") != "BootNotification":
+    if not state.accepted() or intent.requested_message is not Message.BOOT_NOTIFICATION:
         return ""
     return f"{_name(state)} is accepted: its BootNotification may not be triggered again"
 
 
-def _connector(state: ChargePointState, payload: JSONObject) -> str:
-    most, number = state.configured_number("numberofconnectors"), payload.get("connectorId")
-    if not most or not isinstance(number, int) or number <= most:
+def _connector(state: ChargePointState, intent: Intent) -> str:
+    most, number = state.able().connectors, getattr(intent, "connector_id", None)
+    if not most or number is None or number <= most:
         return ""
     return f"{_name(state)} has no connector {number}: it announced {most}"
 
 
-def _most_keys(state: ChargePointState, payload: JSONObject) -> str:
-    most, asked = state.configured_number("getconfigurationmaxkeys"), len(payload.get("key") or ())
+def _most_variables(state: ChargePointState, intent: GetVariables) -> str:
+    most, asked = state.able().variables_at_once, len(intent.keys or ())
     if not most or asked <= most:
         return ""
     return (
@@ -82,91 +87,85 @@ def _most_keys(state: ChargePointState, payload: JSONObject) -> str:
     )
 
 
-def _list_version(state: ChargePointState, payload: JSONObject) -> str:
+def _list_version(state: ChargePointState, intent: SendLocalList) -> str:
     known = state.local_list_version
     if known is not None and known < 0:
         return f"{_name(state)} holds no local list"
-    if known is None or int(payload["listVersion"]) > known:
+    if known is None or intent.list_version > known:
         return ""
     return f"{_name(state)} holds version {known} of its local list: send a higher one"
 
 
-def _list_length(state: ChargePointState, payload: JSONObject) -> str:
-    entries = payload.get("localAuthorizationList") or ()
-    at_once = state.configured_number("sendlocallistmaxlength")
-    if at_once and len(entries) > at_once:
+def _list_length(state: ChargePointState, intent: SendLocalList) -> str:
+    entries, able = intent.local_authorization_list or (), state.able()
+    if able.list_entries_at_once and len(entries) > able.list_entries_at_once:
         return (
-            f"{_name(state)} takes at most {at_once} entries of a local list at once, not {len(entries)}: "
-            "send it in parts"
+            f"{_name(state)} takes at most {able.list_entries_at_once} entries of a local list at once, "
+            f"not {len(entries)}: send it in parts"
         )
-    most = state.configured_number("localauthlistmaxlength")
-    kept = sum("idTagInfo" in entry for entry in entries)
-    if most and kept > most:
-        return f"{_name(state)} holds at most {most} entries of a local list, not {kept}"
+    kept = sum(entry.id_tag_info is not None for entry in entries)
+    if able.list_entries and kept > able.list_entries:
+        return f"{_name(state)} holds at most {able.list_entries} entries of a local list, not {kept}"
     return ""
 
 
-def _connector_zero(state: ChargePointState, payload: JSONObject) -> str:
-    """Without the key a charge point reserves none; one that never told its configuration may."""
-    if payload.get("connectorId") != 0 or not state.told_configuration():
+def _connector_zero(state: ChargePointState, intent: ReserveNow) -> str:
+    """One that told what it has and did not say that it does reserves none; one that never told may."""
+    able = state.able()
+    if intent.connector_id != 0 or able.features is None or able.reserves_whole:
         return ""
-    supported = state.configuration.get("reserveconnectorzerosupported", "").strip().casefold() == "true"
-    return "" if supported else f"{_name(state)} reserves single connectors only: name one above 0"
+    return f"{_name(state)} reserves single connectors only: name one above 0"
 
 
-def _schedule_unit(state: ChargePointState, payload: JSONObject) -> str:
-    unit, units = payload.get("chargingRateUnit"), abilities(state.configuration).units
-    if unit is None or units is None or Unit(unit) in units:
+def _schedule_unit(state: ChargePointState, intent: GetCompositeSchedule) -> str:
+    unit, units = intent.charging_rate_unit, state.able().units
+    if unit is None or units is None or unit in units:
         return ""
     return f"{_name(state)} tells its limits in {', '.join(sorted(units))}, not {unit}"
 
 
-def _start_profile(state: ChargePointState, payload: JSONObject) -> str:
+def _start_profile(state: ChargePointState, intent: RemoteStart) -> str:
     """Inside a remote start: what the profile itself is was checked at the edge."""
-    if "chargingProfile" not in payload:
+    if intent.charging_profile is None:
         return ""
-    found = read(ChargingProfile, payload["chargingProfile"])
-    if isinstance(found, WireError):
-        return f"{_name(state)} cannot take the charging profile: {found.description}"
-    wrong = check(profile_of(found[0]), abilities(state.configuration))
+    wrong = check(intent.charging_profile, state.able().schedules())
     return f"{_name(state)} cannot take the charging profile: {wrong[0].text}" if wrong else ""
 
 
-def _profile_fits(state: ChargePointState, payload: JSONObject) -> str:
+def _profile_fits(state: ChargePointState, intent: SetChargingProfile) -> str:
     """The transaction that it is for runs on its connector."""
-    return _installed(state, payload, ProfileStack(), UNKNOWN)
+    return _installed(state, intent, ProfileStack(), UNKNOWN)
 
 
-def _profile_within(state: ChargePointState, payload: JSONObject) -> str:
-    return _installed(state, payload, state.profiles, abilities(state.configuration))
+def _profile_within(state: ChargePointState, intent: SetChargingProfile) -> str:
+    return _installed(state, intent, state.profiles, state.able().schedules())
 
 
-def _installed(state: ChargePointState, payload: JSONObject, stack: ProfileStack, able: Abilities) -> str:
-    found = read(ChargingProfile, payload["csChargingProfiles"])
-    if isinstance(found, WireError):
-        return f"{_name(state)} cannot take the charging profile: {found.description}"
+def _installed(
+    state: ChargePointState, intent: SetChargingProfile, stack: ProfileStack, able: Abilities
+) -> str:
     running = {one.connector_id: number for number, one in sorted(state.open.items())}
-    placed = install(stack, int(payload["connectorId"]), profile_of(found[0]), running=running, able=able)
+    placed = install(stack, intent.connector_id, intent.charging_profile, running=running, able=able)
     if isinstance(placed, Refused):
         return f"{_name(state)} cannot take the charging profile: {placed.refusals[0].text}"
     return ""
 
 
-ALWAYS: Final[dict[str, tuple[Rule, ...]]] = {
-    "RemoteStopTransaction": (_running,),
-    "SetChargingProfile": (_profile_fits,),
+ALWAYS: Final[dict[type[Intent], tuple[Rule, ...]]] = {
+    RemoteStop: (_running,),
+    SetChargingProfile: (_profile_fits,),
 }
 """What no override changes."""
 
 _EACH: Final[tuple[Rule, ...]] = (_connector,)
-"""What holds for every action with a connector."""
+"""What holds for every intent with a connector."""
 
-ANNOUNCED: Final[dict[str, tuple[Rule, ...]]] = {
-    "RemoteStartTransaction": (_start_profile,),
-    "TriggerMessage": (_no_second_boot,),
-    "GetConfiguration": (_most_keys,),
-    "SendLocalList": (_list_version, _list_length),
-    "ReserveNow": (_connector_zero,),
-    "SetChargingProfile": (_profile_within,),
-    "GetCompositeSchedule": (_schedule_unit,),
+ANNOUNCED: Final[dict[type[Intent], tuple[Rule, ...]]] = {
+    RemoteStart: (_start_profile,),
+    TriggerMessage: (_no_second_boot,),
+    GetVariables: (_most_variables,),
+    SendLocalList: (_list_version, _list_length),
+    ReserveNow: (_connector_zero,),
+    SetChargingProfile: (_profile_within,),
+    GetCompositeSchedule: (_schedule_unit,),
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import msgspec
-
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
 from commands.charge_point.call_rules import forbidden
 from commands.charge_point.endings import close_abandoned
@@ -15,9 +13,9 @@ from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState
 from domain.clock import later
-from protocols.ocpp.actions import Direction
-from protocols.ocpp.v16 import DIRECTIONS
+from domain.intents import GetVariables, RemoteStart, kind_of
 
+_REMOTE_START = RemoteStart.__struct_config__.tag
 CONFIGURATION_PATIENCE = timedelta(minutes=2)
 """How long a charge point may take to tell its configuration."""
 
@@ -27,9 +25,6 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     state = charge_point.state
     if not state.provisioned:
         return unknown(command.charge_point_id)
-    direction = DIRECTIONS.get(command.action)
-    if direction is None or not direction.allows(Direction.FROM_CENTRAL_SYSTEM):
-        return Rejected(Refusal.INVALID, f"{command.action} is no call of a central system in OCPP 1.6")
     connection = state.connection
     if command.command_id in state.asked or command.command_id in state.calls:
         # Asked again, as after a restore: whatever became of it, it is not made a second time.
@@ -37,8 +32,8 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     if connection is None:
         return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
     if command.expires_at <= meta.at:
-        return Rejected(Refusal.EXPIRED, f"{command.action} expired before it could be sent")
-    wrong = forbidden(state, command.action, command.payload, override=command.override)
+        return Rejected(Refusal.EXPIRED, f"{kind_of(command.intent)} expired before it could be sent")
+    wrong = forbidden(state, command.intent, override=command.override)
     if wrong:
         return Rejected(Refusal.NOT_ALLOWED, wrong)
     downlink = _call(charge_point, connection, command, meta.at)
@@ -57,8 +52,7 @@ def _call(
         CallRequested,
         at,
         command_id=command.command_id,
-        action=command.action,
-        payload=command.payload,
+        intent=command.intent,
         id_tag=command.id_tag,
         authorization=command.authorization,
         epoch=connection.epoch,
@@ -66,7 +60,7 @@ def _call(
         boot=connection.boot,
         expires_at=command.expires_at,
         own=own,
-        remote_start_until=_remote_start_until(charge_point, command.action, command.expires_at),
+        remote_start_until=_remote_start_until(charge_point, kind_of(command.intent), command.expires_at),
     )
     return Downlink(
         slot=connection.slot,
@@ -75,8 +69,7 @@ def _call(
         charge_point_id=command.charge_point_id,
         connection_epoch=connection.epoch,
         command_id=command.command_id,
-        action=command.action,
-        payload=msgspec.Raw(msgspec.json.encode(command.payload)),
+        intent=command.intent,
         expires_at=command.expires_at,
         own=own,
     )
@@ -91,7 +84,7 @@ def note_call_sent(charge_point: ChargePoint, command: NoteCallSent, meta: Meta)
             meta.at,
             command_id=command.command_id,
             answer_by=command.answer_by,
-            remote_start_until=_remote_start_until(charge_point, call.action, command.answer_by),
+            remote_start_until=_remote_start_until(charge_point, call.kind, command.answer_by),
         )
     return Accepted()
 
@@ -108,10 +101,11 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             CallConcluded,
             meta.at,
             command_id=command.command_id,
-            action=call.action,
+            kind=call.kind,
             status=command.status,
             reason=command.reason,
             response=command.response,
+            learned=command.learned,
             own=call.own,
             late=late,
         )
@@ -132,7 +126,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 CallConcluded,
                 meta.at,
                 command_id=command_id,
-                action=call.action,
+                kind=call.kind,
                 status="timed_out" if call.sent or call.own else "expired",
                 reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
@@ -148,20 +142,19 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
 
 
 def _ask_configuration(charge_point: ChargePoint, connection: ConnectionState, at: datetime) -> Downlink:
-    """GetConfiguration of everything, whatever feature profiles it is known to have (TC_019)."""
+    """For all its variables, whatever features it is known to have (TC_019)."""
     command = RequestCall(
         tenant=charge_point.state.tenant,
         charge_point_id=charge_point.state.charge_point_id,
         command_id=f"configuration-{charge_point.version}",
-        action="GetConfiguration",
-        payload={},
+        intent=GetVariables(),
         expires_at=at + CONFIGURATION_PATIENCE,
     )
     return _call(charge_point, connection, command, at, own=True)
 
 
-def _remote_start_until(charge_point: ChargePoint, action: str, at: datetime) -> datetime | None:
+def _remote_start_until(charge_point: ChargePoint, kind: str, at: datetime) -> datetime | None:
     """Until when a start may still be the one that was asked for; None for a call that asks for none."""
-    if action != "RemoteStartTransaction":
+    if kind != _REMOTE_START:
         return None
     return later(at, charge_point.state.connection_timeout())

@@ -13,6 +13,8 @@ import msgspec
 
 from commands.base import Area, Command
 from domain.charge_point import charge_point_key
+from domain.charge_point.announced import Learned
+from domain.intents import Intent
 from domain.values import (
     Authorization,
     CallNumber,
@@ -281,16 +283,15 @@ class Notify(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.no
 class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.request_call.v1"):
     """Call the charge point. Answered with `CallReply` and a downlink, or refused.
 
-    `payload` is as on the wire, but every text in it that is personal or secret (an id tag, an AuthorizationKey) is
-    a sealed text, which the gateway opens before it sends. For RemoteStartTransaction `id_tag` names the tag and
-    `authorization` what is known of it: both serve the Authorize and StartTransaction that follow, for as long as
-    the charge point waits for a vehicle (its ConnectionTimeOut) after it may answer. `expires_at` is until when the
+    Every text of the intent that is personal or secret (an id tag, a password) is a sealed text, which the gateway
+    opens before it sends. For a remote start `id_tag` names the tag and `authorization` what is known of it: both
+    serve the Authorize and StartTransaction that follow, for as long as the charge point waits for a vehicle (its
+    connection timeout) after it may answer. `expires_at` is until when the
     call may wait to be sent; how long its answer may take is the gateway's to say (`NoteCallSent`).
     """
 
     command_id: str
-    action: str
-    payload: JSONObject
+    intent: Intent
     expires_at: datetime
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
@@ -309,13 +310,15 @@ class NoteCallSent(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
 class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.conclude_call.v1"):
     """What came of a call: `status` accepted, rejected, failed, timed_out or expired.
 
-    `answered`: by the charge point itself, which corrects what was concluded without its word.
+    `response` is its answer in its own words, `learned` what that teaches. `answered`: by the charge point itself,
+    which corrects what was concluded without its word.
     """
 
     command_id: str
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    learned: Learned = Learned()
     answered: bool = False
 
 

@@ -36,7 +36,7 @@ from domain.charge_point import (
     StatusReported,
     TagAuthorized,
 )
-from domain.charge_point.state import DRIFT_AGREES_S, ChargePointState, Drift, RemoteStart
+from domain.charge_point.state import DRIFT_AGREES_S, AwaitedStart, ChargePointState, Drift
 from domain.values import Authorization
 
 SEEN_EVERY = timedelta(minutes=1)
@@ -82,7 +82,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         slot=command.slot,
         boot=command.boot,
         address=command.address,
-        unconfigured=state.accepted() and not state.configuration,
+        unconfigured=state.accepted() and state.announced is None,
         quiet_s=command.quiet_s,
         asked_at=command.asked_at,
     )
@@ -293,7 +293,7 @@ def _settled(drift: Drift | None, seconds: int, at: datetime) -> bool:
 
 def awaited_start(
     charge_point: ChargePoint, tag: str, connector_id: int | None, at: datetime
-) -> RemoteStart | None:
+) -> AwaitedStart | None:
     """The remote start that waits for this tag: one for this very connector first, then the oldest."""
     fitting = [
         one
@@ -305,7 +305,7 @@ def awaited_start(
     return min(fitting, key=lambda one: one.connector_id != connector_id, default=None)
 
 
-def by_intent(known: Authorization, intent: RemoteStart | None) -> Authorization:
+def by_intent(known: Authorization, intent: AwaitedStart | None) -> Authorization:
     """What counts of a tag that a remote start named: the remote start's, unless the tag is blocked or expired."""
     if intent is None or intent.authorization is None or known.status in ("Blocked", "Expired"):
         return known
@@ -323,7 +323,7 @@ def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before:
                 CallConcluded,
                 at,
                 command_id=command_id,
-                action=call.action,
+                kind=call.kind,
                 status="failed",
                 reason=reason,
                 own=call.own,

@@ -37,7 +37,7 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import PENDING_FEW, PENDING_MOST, Ended, Open, RemoteStart, tag_of
+from domain.charge_point.state import PENDING_FEW, PENDING_MOST, AwaitedStart, Ended, Open, tag_of
 from domain.clock import by_our_clock, lasting, later
 from domain.values import Authorization, RegisterSample
 
@@ -115,7 +115,7 @@ def _begin(
     flags: list[str],
     clock_offset_s: int,
     orphan: str = "",
-    intent: RemoteStart | None = None,
+    intent: AwaitedStart | None = None,
 ) -> int:
     """The transaction runs; its number. What ran on its connector before it is over (START-7)."""
     state = charge_point.state

@@ -2,8 +2,8 @@
 
 `received_at` is the gateway's time of receipt; `occurred_at` is the charge point's own time, raw and uncorrected,
 where its message carries one, and `happened_at` that time corrected by what was known of its clock. No event
-holds an id tag, a password or the body of a DataTransfer. Over 400 lines because every fact of OCPP 1.6's charge
-point stands here, in one list.
+holds an id tag, a password or the body of a DataTransfer. Over 400 lines because every fact of a charge point stands
+here, in one list.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ import msgspec
 
 from domain.aggregate import Event, Observation
 from domain.charge_point import profiles
+from domain.charge_point.announced import Learned
 from domain.charge_point.state import (
     ASKED_MOST,
     CONFIGURATION_KEEPS,
-    CONFIGURATION_MOST,
     CONFLICTS_MOST,
     CONNECTORS_MOST,
     DRIFT_AGREES_S,
-    KEY_MOST,
     ORPHAN_SAMPLES_MOST,
     OVERDUE_MOST,
     PENDING_MOST,
-    REBOOT_REQUIRED,
     SILENT,
-    VALUE_MOST,
     Answered,
+    AwaitedStart,
     ChargePointState,
     ConnectionState,
     Drift,
@@ -41,11 +39,19 @@ from domain.charge_point.state import (
     OpenCall,
     Orphan,
     Registration,
-    RemoteStart,
     Stray,
-    is_secret_key,
 )
 from domain.clock import by_its_clock, by_our_clock
+from domain.intents import (
+    CancelReservation,
+    ClearChargingProfile,
+    Intent,
+    RemoteStart,
+    ReserveNow,
+    SendLocalList,
+    SetChargingProfile,
+    kind_of,
+)
 from domain.schedules import end_transaction
 from domain.thinning import thinned
 from domain.values import (
@@ -642,11 +648,10 @@ class StopSettled(Event, frozen=True, kw_only=True, tag="charge_point.stop_settl
 
 
 class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_requested.v1"):
-    """We call the charge point. `payload` is as on the wire, but personal data and secrets in it are sealed texts."""
+    """We call the charge point. Personal data and secrets in the intent are sealed texts."""
 
     command_id: str
-    action: str
-    payload: JSONObject
+    intent: Intent
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     epoch: int
@@ -658,33 +663,39 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        call = OpenCall(action=self.action, epoch=self.epoch, expires_at=self.expires_at, own=self.own)
+        call = OpenCall(kind=kind_of(self.intent), epoch=self.epoch, expires_at=self.expires_at, own=self.own)
         if self.own:
             state.own_call_at, state.configuration_wanted = self.timestamp, False
         else:
             open_ = [(id, until) for id, until in state.asked.items() if until > self.timestamp]
             state.asked = dict([*open_, (self.command_id, self.expires_at)][-ASKED_MOST:])
-        if self.action == "ChangeConfiguration":
-            call.key, call.value = str(self.payload.get("key", "")), str(self.payload.get("value", ""))
-        elif self.action in ("ReserveNow", "CancelReservation"):
-            call.reservation_id = int(self.payload.get("reservationId", 0))
-        elif self.action == "SendLocalList":
-            call.list_version = int(self.payload.get("listVersion", 0))
-        elif self.action == "SetChargingProfile":
-            call.profile = profiles.set_by(self.payload)
-        elif self.action == "ClearChargingProfile":
-            call.clears = profiles.cleared_by(self.payload)
-        elif self.id_tag is not None and self.remote_start_until is not None:
-            start = RemoteStart(
-                command_id=self.command_id,
-                tag=self.id_tag.key,
-                connector_id=int(self.payload.get("connectorId") or 0),
-                until=self.remote_start_until,
-                authorization=self.authorization,
-            )
-            fresh = [one for one in state.remote_starts if one.until > self.timestamp]
-            state.remote_starts = [*fresh, start][-32:]
+        match self.intent:
+            case ReserveNow(reservation_id=number):
+                call.reserves = number
+            case CancelReservation(reservation_id=number):
+                call.cancels = number
+            case SendLocalList(list_version=version):
+                call.list_version = version
+            case SetChargingProfile():
+                call.profile = profiles.set_by(self.intent)
+            case ClearChargingProfile():
+                call.clears = profiles.cleared_by(self.intent)
+            case RemoteStart():
+                self._await_start(state, self.intent)
         state.calls[self.command_id] = call
+
+    def _await_start(self, state: ChargePointState, intent: RemoteStart) -> None:
+        if self.id_tag is None or self.remote_start_until is None:
+            return
+        start = AwaitedStart(
+            command_id=self.command_id,
+            tag=self.id_tag.key,
+            connector_id=intent.connector_id or 0,
+            until=self.remote_start_until,
+            authorization=self.authorization,
+        )
+        fresh = [one for one in state.remote_starts if one.until > self.timestamp]
+        state.remote_starts = [*fresh, start][-32:]
 
 
 class CallSent(Event, frozen=True, kw_only=True, tag="charge_point.call_sent.v1"):
@@ -707,18 +718,20 @@ class CallSent(Event, frozen=True, kw_only=True, tag="charge_point.call_sent.v1"
 
 
 class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):
-    """How a call ended. `status` is accepted, rejected, failed, timed_out or expired.
+    """How a call ended. `kind` is its intent's, `status` is accepted, rejected, failed, timed_out or expired.
 
     `reason` is the charge point's own status (`Rejected`, `UnlockFailed`), an error code (`NotSupported`),
-    `disconnected` or `replaced`. `response` is the confirmation as on the wire, where there is one. `late`: the
-    answer came after the call had been given up, and corrects what was concluded then.
+    `disconnected` or `replaced`. `response` is the charge point's answer in its own words, for whoever asked;
+    `learned` is what it teaches. `late`: the answer came after the call had been given up, and corrects what was
+    concluded then.
     """
 
     command_id: str
-    action: str
+    kind: str
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    learned: Learned = Learned()
     own: bool = False  # nobody's remote command
     late: bool = False
 
@@ -735,36 +748,33 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
         if call is not None and call.own and (unknown or self.status == "expired"):
             state.configuration_wanted = True
-        if call is not None and call.clears is not None and (self.status, self.reason) in _CLEARED:
-            state.profiles = profiles.without(state.profiles, call.clears)
-        if call is None or self.status != "accepted":
+        if call is None:
             return
-        if call.action == "ChangeConfiguration":
-            if self.reason == REBOOT_REQUIRED:
-                state.reboot_changes = True
-            else:
-                _note(state, call.key, call.value)
-        elif call.action == "GetConfiguration":
-            for entry in (self.response or {}).get("configurationKey") or ():
-                _note(state, str(entry.get("key", "")), str(entry.get("value", "")))
-        elif call.action == "ReserveNow":
+        learned = self.learned
+        if learned.announced is not None:
+            state.announced = state.able().then(learned.announced)
+        if learned.after_reboot:
+            state.reboot_changes = True
+        if learned.list_version is not None:
+            state.local_list_version = learned.list_version
+        if learned.cleared and call.clears is not None:
+            state.profiles = profiles.without(state.profiles, call.clears)
+        if self.status == "accepted":
+            self._done(state, call)
+
+    def _done(self, state: ChargePointState, call: OpenCall) -> None:
+        """It does what it was asked for."""
+        if call.reserves is not None:
             # Where a reservation ends unseen, its number is only one that may be named later.
-            state.reservations[call.reservation_id] = self.timestamp + timedelta(days=7)
+            state.reservations[call.reserves] = self.timestamp + timedelta(days=7)
             for number in [n for n, until in state.reservations.items() if until < self.timestamp]:
                 del state.reservations[number]
-        elif call.action == "CancelReservation":
-            state.reservations.pop(call.reservation_id, None)
-        elif call.action == "SendLocalList":
+        elif call.cancels is not None:
+            state.reservations.pop(call.cancels, None)
+        elif call.list_version is not None:
             state.local_list_version = call.list_version
-        elif call.action == "GetLocalListVersion":
-            version = (self.response or {}).get("listVersion")
-            state.local_list_version = version if isinstance(version, int) else None
         elif call.profile is not None:
             state.profiles = profiles.with_one(state.profiles, call.profile)
-
-
-_CLEARED = (("accepted", "Accepted"), ("rejected", "Unknown"))
-"""After both answers none of the profiles that were named is there."""
 
 
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
@@ -783,15 +793,6 @@ def _watch_clock(state: ChargePointState, event: Event) -> None:
     seconds = round((event.occurred_at - event.timestamp).total_seconds())
     if state.drift is None or abs(seconds - state.drift.seconds) > DRIFT_AGREES_S:
         state.drift = Drift(seconds=seconds, at=event.timestamp)
-
-
-def _note(state: ChargePointState, key: str, value: str) -> None:
-    """A configuration value that is no secret."""
-    if not key or is_secret_key(key) or value.startswith("s1."):
-        return
-    name = key.lower()[:KEY_MOST]
-    if name in state.configuration or len(state.configuration) < CONFIGURATION_MOST:
-        state.configuration[name] = value[:VALUE_MOST]
 
 
 def _heard(transaction: Open, event: Timed) -> None:

@@ -1,52 +1,33 @@
 """Which charging profiles a charge point took from us, as far as the next one's rules need it.
 
-Payloads of accepted calls enter; a stack without schedules leaves, as a state holds no more than it must.
+Intents that it took enter; a stack without schedules leaves, as a state holds no more than it must.
 """
 
 from __future__ import annotations
 
+import msgspec
+
 from domain.charge_point.state import PROFILES_MOST, Clears
-from domain.schedules import (
-    ChargingProfile,
-    ChargingSchedule,
-    Installed,
-    Kind,
-    ProfileStack,
-    Purpose,
-    Unit,
-    clear,
-    place,
-)
-from domain.values import JSONObject
+from domain.intents import ClearChargingProfile, SetChargingProfile
+from domain.schedules import ChargingSchedule, Installed, ProfileStack, Unit, clear, place
 
 
-def set_by(payload: JSONObject) -> Installed | None:
-    """The profile of a SetChargingProfile on its connector; None where it is none."""
-    profile = payload.get("csChargingProfiles") or {}
-    try:
-        return Installed(
-            int(payload["connectorId"]),
-            ChargingProfile(
-                charging_profile_id=int(profile["chargingProfileId"]),
-                stack_level=int(profile["stackLevel"]),
-                charging_profile_purpose=Purpose(profile["chargingProfilePurpose"]),
-                charging_profile_kind=Kind(profile["chargingProfileKind"]),
-                transaction_id=profile.get("transactionId"),
-                charging_schedule=ChargingSchedule(charging_rate_unit=Unit.A, charging_schedule_period=()),
-            ),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+def set_by(intent: SetChargingProfile) -> Installed:
+    """The profile on its connector, without its schedule."""
+    none = ChargingSchedule(charging_rate_unit=Unit.A, charging_schedule_period=())
+    kept = msgspec.structs.replace(
+        intent.charging_profile, charging_schedule=none, recurrency_kind=None, valid_from=None, valid_to=None
+    )
+    return Installed(intent.connector_id, kept)
 
 
-def cleared_by(payload: JSONObject) -> Clears:
-    """What a ClearChargingProfile names."""
-    purpose = payload.get("chargingProfilePurpose")
+def cleared_by(intent: ClearChargingProfile) -> Clears:
+    """Which profiles it names."""
     return Clears(
-        charging_profile_id=payload.get("id"),
-        connector_id=payload.get("connectorId"),
-        charging_profile_purpose=None if purpose is None else Purpose(purpose),
-        stack_level=payload.get("stackLevel"),
+        charging_profile_id=intent.id,
+        connector_id=intent.connector_id,
+        charging_profile_purpose=intent.charging_profile_purpose,
+        stack_level=intent.stack_level,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from domain.charge_point.announced import NOTHING, Announced
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
 from domain.values import (
@@ -43,14 +44,9 @@ ORPHANS_KEEP = timedelta(days=90)
 ORPHANS_MOST, ORPHAN_SAMPLES_MOST = 32, 16
 STRAYS_MOST = 200
 CONNECTORS_MOST = 256
-CONFIGURATION_MOST, KEY_MOST, VALUE_MOST = 200, 50, 500
-"""Configuration keys that are remembered, and OCPP's own limits of a key's and a value's characters."""
 
 PROFILES_MOST = 100
 """How many charging profiles of a charge point are remembered, the newest."""
-
-REBOOT_REQUIRED = "RebootRequired"
-"""The answer to a ChangeConfiguration that counts after the next boot."""
 
 OVERDUE_MOST = 16
 """How many calls that were given up are remembered for their late answers."""
@@ -242,7 +238,7 @@ class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Clears(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Which charging profiles a ClearChargingProfile names, in the words of `domain.schedules.clear`."""
+    """Which charging profiles are to be cleared, in the words of `domain.schedules.clear`."""
 
     charging_profile_id: int | None = None
     connector_id: int | None = None
@@ -253,23 +249,23 @@ class Clears(msgspec.Struct, kw_only=True, omit_defaults=True):
 class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A call of ours that has no result yet, with what its result changes here.
 
-    `expires_at` is until when it may wait to be sent, and once it was `sent` until when it may be answered.
+    `kind` is its intent's. `expires_at` is until when it may wait to be sent, and once it was `sent` until when
+    it may be answered.
     """
 
-    action: str
+    kind: str
     epoch: int
     expires_at: datetime
     sent: bool = False
-    key: str = ""  # ChangeConfiguration
-    value: str = ""
-    reservation_id: int = 0  # ReserveNow, CancelReservation
-    list_version: int = 0  # SendLocalList
-    profile: Installed | None = None  # SetChargingProfile
-    clears: Clears | None = None  # ClearChargingProfile
+    reserves: int | None = None  # the reservation that it asks for
+    cancels: int | None = None  # the one that it gives up
+    list_version: int | None = None  # of the local list that it sends
+    profile: Installed | None = None  # that it sets
+    clears: Clears | None = None  # which profiles it clears
     own: bool = False  # the system's own, nobody's remote command
 
 
-class RemoteStart(msgspec.Struct, kw_only=True, omit_defaults=True):
+class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A remote start on its way: the next fitting start belongs to it (`connector_id` 0: any)."""
 
     command_id: str
@@ -311,7 +307,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     offline_since: datetime | None = None
     handshake_at: datetime | None = None  # when its last connection was asked for
     connectors: dict[int, LastStatus] = {}
-    configuration: dict[str, str] = {}  # keys in lower case
+    announced: Announced | None = None  # None: it never told anything of its configuration
     configuration_wanted: bool = False  # it is to be asked for it
     reboot_changes: bool = False  # its next boot changes its configuration
     next_transaction_id: int = 1
@@ -322,7 +318,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     orphans: dict[str, Orphan] = {}
     strays: list[Stray] = []
     last_stops: dict[int, LastStop] = {}
-    remote_starts: list[RemoteStart] = []
+    remote_starts: list[AwaitedStart] = []
     reservations: dict[int, datetime] = {}
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules
@@ -368,23 +364,18 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def patience(self) -> timedelta:
         """How long it may say nothing while it is connected."""
         intervals = [self.registration.interval] if self.accepted() and self.registration else []
-        intervals.append(self.configured_number("heartbeatinterval"))
+        intervals.append(self.able().heartbeat_interval or 0)
         seconds = 3 * max((one for one in intervals if one > 0), default=HEARTBEAT_S)
         return min(max(lasting(seconds), SILENT_LEAST), SILENT_MOST)
 
     def connection_timeout(self) -> timedelta:
-        """How long it waits for a vehicle after a tag was presented: its ConnectionTimeOut where that is known."""
-        known = timedelta(seconds=self.configured_number("connectiontimeout"))
+        """How long it waits for a vehicle after a tag was presented: as it said, where it did."""
+        known = timedelta(seconds=self.able().connection_timeout or 0)
         return min(known, CONNECTION_TIMEOUT_MOST) or CONNECTION_TIMEOUT
 
-    def told_configuration(self) -> bool:
-        """Whether it told all its keys once: each must tell this one."""
-        return "supportedfeatureprofiles" in self.configuration
-
-    def configured_number(self, key: str) -> int:
-        """A configured number, e.g. of seconds; 0 where it is not known or no number."""
-        known = self.configuration.get(key, "").strip()
-        return int(known) if known.isascii() and known.isdigit() and len(known) < 9 else 0
+    def able(self) -> Announced:
+        """What it said that it can do."""
+        return self.announced or NOTHING
 
     def forget(self, now: datetime) -> None:
         """Drop what is too old or too many; the keys of open transactions stay."""
@@ -413,6 +404,11 @@ def is_secret_key(key: str) -> bool:
     """Whether this configuration key holds a secret: AuthorizationKey (SEC-04), and what vendors call so."""
     folded = "".join(character for character in key.casefold() if character.isalnum())
     return any(word in folded for word in _SECRETS)
+
+
+def is_password_key(key: str) -> bool:
+    """Whether this configuration key holds the password by which the charge point logs in (SEC-03)."""
+    return key.casefold() == "authorizationkey"
 
 
 def tag_of(tag: TagRef | None) -> str:

@@ -13,8 +13,6 @@ import msgspec
 
 from domain.schedules.profile import ChargingProfile, Installed, Kind, ProfileStack, Purpose, Unit
 
-_CONFIGURED_UNITS = {"current": Unit.A, "power": Unit.W, "a": Unit.A, "w": Unit.W}
-
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a charge point says that it can do; None = it did not say, so nothing is refused."""
@@ -54,26 +52,6 @@ class Cleared(msgspec.Struct, frozen=True):
 
     stack: ProfileStack
     cleared: tuple[int, ...] = ()
-
-
-def abilities(configuration: Mapping[str, str]) -> Abilities:
-    """Abilities from configuration keys (case ignored); a value that cannot be read counts as not said."""
-    keys = {key.casefold(): value.strip() for key, value in configuration.items()}
-
-    def number(key: str) -> int | None:
-        text = keys.get(key.casefold(), "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-    said = [
-        part.strip().casefold() for part in keys.get("chargingscheduleallowedchargingrateunit", "").split(",")
-    ]
-    units = frozenset(_CONFIGURED_UNITS[part] for part in said if part in _CONFIGURED_UNITS)
-    return Abilities(
-        max_stack_level=number("ChargeProfileMaxStackLevel"),
-        max_periods=number("ChargingScheduleMaxPeriods"),
-        max_installed=number("MaxChargingProfilesInstalled"),
-        units=units or None,
-    )
 
 
 def install(

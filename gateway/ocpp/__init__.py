@@ -1,6 +1,6 @@
 """The OCPP-J door: charge points' websockets in, commands to the log, calls to charge points out.
 
-What enters: OCPP 1.6 frames and downlinks. What leaves: confirmations that follow from the log, and records of both
+What enters: OCPP-J frames and downlinks. What leaves: confirmations that follow from the log, and records of both
 directions. What it never does: decide what a message means, keep state that must survive, or wait for the audit.
 """
 

@@ -25,7 +25,6 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
-from websockets.typing import Subprotocol
 
 from application.ports import DirectoryUnavailableError, QuotaUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta, Refusal
@@ -42,11 +41,12 @@ from gateway.ocpp.knocks import Knocks
 from gateway.ocpp.limits import Buckets, Guesses
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
+from gateway.ocpp.version import Version
+from gateway.ocpp.versions import ASSUMED, VERSIONS, common
 from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
-OCPP16 = Subprotocol("ocpp1.6")
 OWN_CALLS_PER_SECOND = 10.0
 """How many of the charge points that connect together may be called by the system itself in a second."""
 LONGEST_AWAY = 300.0
@@ -151,7 +151,8 @@ class Admission:
         guest = await self._identify(visitor)
         tenant, id = guest.tenant, guest.listed.charge_point_id
         self._see_decider(tenant.id, id)
-        if not self._speaks_ocpp16(tenant, headers):
+        version = _version(tenant, headers)
+        if version is None:
             self._knocks.note(tenant.id, id, Reason.NO_SUBPROTOCOL, visitor.address)
             return None
         if self._registry.storming((tenant.id, id), now):
@@ -161,7 +162,7 @@ class Admission:
         try:
             async with self._turns.one():
                 self._see_room(asyncio.get_running_loop().time())  # it may have waited for seconds
-                return await self._connect(guest, visitor.address)
+                return await self._connect(guest, version, visitor.address)
         except CrowdedError:
             raise self._crowded(self._turns) from None
 
@@ -265,7 +266,7 @@ class Admission:
         guest = _Guest(tenant, RegisteredChargePoint(charge_point_id=identity, automatic=True), site)
         return guest if basic is None else _with_password(guest, await self._hashed(basic[1]))
 
-    async def _connect(self, guest: _Guest, address: str) -> ChargePointConnection:
+    async def _connect(self, guest: _Guest, version: Version, address: str) -> ChargePointConnection:
         tenant, listed, channel = guest.tenant, guest.listed, self._services.channel
         now = asyncio.get_running_loop().time()
         # Decided later than its deadline, it would be a connection that nobody holds.
@@ -301,15 +302,12 @@ class Admission:
             tenant,
             listed,
             connected,
+            version,
         )
 
     @property
     def _patience(self) -> float:
         return self._services.options.handshake_patience
-
-    def _speaks_ocpp16(self, tenant: Tenant, headers: Headers) -> bool:
-        offered = offered_subprotocols(headers)
-        return OCPP16 in offered or (not offered and tenant.assume_ocpp16)
 
     def _meta(self, tenant: Tenant, charge_point_id: str) -> Meta:
         id = f"connect|{tenant.id}|{charge_point_id}|{self._services.channel.boot}|{next(self._numbers)}"
@@ -375,6 +373,13 @@ def _with_password(guest: _Guest, password_hash: str) -> _Guest:
     """The same one, with this password from now on."""
     listed = msgspec.structs.replace(guest.listed, password_hash=password_hash, alternative_hash="")
     return guest._replace(listed=listed, password_hash=password_hash)
+
+
+def _version(tenant: Tenant, headers: Headers) -> Version | None:
+    """The one that will be spoken; None where there is none in common."""
+    offered = offered_subprotocols(headers)
+    name = ASSUMED if not offered and tenant.assume_ocpp16 else common(offered)
+    return None if name is None else VERSIONS[name]
 
 
 def offered_subprotocols(headers: Headers) -> list[str]:

@@ -20,13 +20,13 @@ from commands.charge_point import ConnectedReply, Disconnect, See
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
-from gateway.ocpp.handlers import BEFORE_ACCEPTED, HANDLERS
 from gateway.ocpp.inbound_call import InboundCall, LogAwayError, RefusedError
 from gateway.ocpp.link import Link
 from gateway.ocpp.outbound import Outbound
 from gateway.ocpp.ports import Frame
 from gateway.ocpp.services import Services
 from gateway.ocpp.socket import ChargePointSocket
+from gateway.ocpp.version import Version
 from protocols.ocpp import calls
 from protocols.ocpp.frames import (
     Call,
@@ -40,7 +40,6 @@ from protocols.ocpp.frames import (
     parse,
 )
 from protocols.ocpp.message import ErrorCode, Mode, WireError
-from protocols.ocpp.v16.codec import ALWAYS_LENIENT, decode_request, encode
 from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -84,8 +83,9 @@ class ChargePointConnection(Link):
         tenant: Tenant,
         listed: RegisteredChargePoint,
         connected: ConnectedReply,
+        version: Version,
     ) -> None:
-        super().__init__(services, credentials, tenant, listed, connected)
+        super().__init__(services, credentials, tenant, listed, connected, version)
         self.answers_pings = False
         self.last_seen = self.pinged_at = asyncio.get_running_loop().time()
         self._socket: ChargePointSocket | None = None
@@ -262,8 +262,10 @@ class ChargePointConnection(Link):
     async def _answer(self, call: Call, at: datetime, began: float) -> None:
         """Answer one call: with a confirmation, a CALLERROR, or not at all while the log is away."""
         await self.refresh_tenant()
-        mode = Mode.LENIENT if self.tenant.lenient or call.action in ALWAYS_LENIENT else Mode.STRICT
-        decoded = decode_request(call.action, call.payload, mode=mode, received_at=at)
+        version = self.version
+        lenient = self.tenant.lenient or call.action in version.always_lenient
+        mode = Mode.LENIENT if lenient else Mode.STRICT
+        decoded = version.decode_request(call.action, call.payload, mode=mode, received_at=at)
         if isinstance(decoded, WireError):
             await self.send(encode_refusal(call.id, decoded))
             self._finish(call, at, began, decoded.code.value, b"", "")
@@ -272,7 +274,7 @@ class ChargePointConnection(Link):
         gone, payload = False, b""
         try:
             self._admit(call.action)
-            payload = encode(await HANDLERS[call.action](exchange, decoded.message))
+            payload = version.encode(await version.handlers[call.action](exchange, decoded.message))
             frame, outcome = encode_result(call.id, payload), "ok"
         except LogAwayError:
             self._finish(call, at, began, "unanswered", b"", exchange.command_id)
@@ -286,21 +288,21 @@ class ChargePointConnection(Link):
             frame, outcome = encode_error(call.id, code, "the message could not be processed"), code.value
         await self.send(frame)
         self._finish(call, at, began, outcome, payload, exchange.command_id)
-        if call.action == "Heartbeat":
+        if call.action in version.signs_of_life:
             self._tell_seen(at, exchange.command_id)
         if gone:
             await self.close(POLICY, "not registered")
 
     def _admit(self, action: str) -> None:
         """J-16: before the boot was accepted only boots, statuses and what would lose billing data."""
-        if self.registration in ("Pending", "Rejected") and action not in BEFORE_ACCEPTED:
+        if self.registration in ("Pending", "Rejected") and action not in self.version.before_accepted:
             raise RefusedError(ErrorCode.SECURITY_ERROR, "the BootNotification was not accepted yet")
 
     def _finish(
         self, call: Call, at: datetime, began: float, outcome: str, response: bytes, command_id: str
     ) -> None:
         seconds = asyncio.get_running_loop().time() - began
-        metrics.answered(metrics.action_label(call.action), outcome, seconds)
+        metrics.answered(self.version.label(call.action), outcome, seconds)
         incoming = calls.answered(self._incoming, call.id)
         if isinstance(incoming, calls.Incoming):
             self._incoming = incoming

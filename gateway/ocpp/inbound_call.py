@@ -26,18 +26,14 @@ from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.errors import ChargeSphereError
 from domain.values import CallNumber, Carried
 from gateway.ocpp.link import Link
-from gateway.ocpp.ports import opened
 from gateway.ocpp.transactions import mark
 from protocols.ocpp.message import ErrorCode
-from protocols.ocpp.v16.enums import AuthorizationStatus
-from protocols.ocpp.v16.messages.parts import IdTagInfo
 from streams.log import LogError, LogUnavailableError
 
 _R = TypeVar("_R")
 _S = TypeVar("_S", bound=msgspec.Struct)
 logger = logging.getLogger(__name__)
 
-_TAG_LENGTH = 20
 _session_id = lru_cache(maxsize=50_000)(session_id)  # each message of a transaction asks for it
 
 
@@ -206,15 +202,6 @@ class InboundCall:
             end = await self._patiently(lambda left: readings.end(charge_point), None)
             return mark(end - 1, None, self.at, self.tenant.relay_every)
         return mark(known.offset, known.call, self.at, self.tenant.relay_every)
-
-    async def tag_info(self, status: str, expires_at: datetime | None, parent_sealed: str) -> IdTagInfo:
-        """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""
-        parent = await opened(self.connection.services.vault, parent_sealed)
-        return IdTagInfo(
-            status=AuthorizationStatus(status),
-            expiry_date=expires_at,
-            parent_id_tag=parent if 0 < len(parent) <= _TAG_LENGTH else None,
-        )
 
     def _deadline(self, patience: float | None) -> float:
         return self._began + (self.connection.services.options.patience if patience is None else patience)

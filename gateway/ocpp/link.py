@@ -13,6 +13,7 @@ from commands.charge_point import ConnectedReply
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.services import Services
 from gateway.ocpp.transactions import Transactions
+from gateway.ocpp.version import Version
 
 
 class Link(ABC):
@@ -28,6 +29,7 @@ class Link(ABC):
         "services",
         "tenant",
         "transactions",
+        "version",
     )
 
     def __init__(
@@ -37,8 +39,10 @@ class Link(ABC):
         tenant: Tenant,
         listed: RegisteredChargePoint,
         connected: ConnectedReply,
+        version: Version,
     ) -> None:
         self.services = services
+        self.version = version
         self.tenant = tenant
         self.listed = listed
         self.epoch = connected.epoch

@@ -1,12 +1,10 @@
-"""What the OCPP gateway counts. Labels are bounded: actions of OCPP 1.6 (else `unknown`) and named outcomes."""
+"""What the OCPP gateway counts. Labels are bounded: actions that a version knows, else `unknown`, and outcomes."""
 
 from __future__ import annotations
 
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
-
-from protocols.ocpp.v16 import REQUESTS
 
 CONNECTIONS = Gauge("chargesphere_ocpp_connections", "Charge points connected to this process")
 HANDSHAKES = Counter("chargesphere_ocpp_handshakes_total", "Handshakes by outcome", ["outcome"])
@@ -25,13 +23,8 @@ CLOSED = Counter("chargesphere_ocpp_closed_total", "Connections ended, by reason
 DROPPED = Counter("chargesphere_ocpp_downlinks_dropped_total", "Downlinks that were not sent", ["reason"])
 
 
-def action_label(action: str) -> str:
-    """The action itself where OCPP 1.6 knows it."""
-    return action if action in REQUESTS else "unknown"
-
-
 def answered(action: str, outcome: str, seconds: float) -> None:
-    """Count an answer; the label of the action is one of `action_label`."""
+    """Count an answer; the label of the action is `Version.label`."""
     _messages(action, outcome).inc()
     _answer_seconds(action).observe(seconds)
 

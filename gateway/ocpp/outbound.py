@@ -10,58 +10,77 @@ import asyncio
 import heapq
 import itertools
 import logging
+import re
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from commands.base import Downlink, Meta, command_name
 from commands.charge_point import ConcludeCall, NoteCallSent, OfferCredentials, SetCredentials
+from domain.charge_point.announced import Learned
+from domain.charge_point.state import is_password_key
+from domain.intents import (
+    CancelReservation,
+    ChangeAvailability,
+    ClearChargingProfile,
+    Intent,
+    RemoteStart,
+    RemoteStop,
+    ReserveNow,
+    Reset,
+    SetChargingProfile,
+    SetVariable,
+    Unlock,
+    kind_of,
+)
+from domain.texts import texts, with_texts
 from domain.values import JSONObject
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.link import Link
-from gateway.ocpp.outcome import judge, new_key_in, with_description, without_secret
 from gateway.ocpp.ports import Frame, opened
+from gateway.ocpp.version import WireCall
 from protocols.ocpp import calls
-from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import CallError, CallResult, encode_call
 from protocols.ocpp.message import WireError
-from protocols.ocpp.v16.codec import decode_request
 from streams.log import LogUnavailableError
 
 logger = logging.getLogger(__name__)
 
-PRIORITIES: Final = {
-    "RemoteStopTransaction": 0,
-    "UnlockConnector": 0,
-    "Reset": 0,
-    "RemoteStartTransaction": 1,
-    "ReserveNow": 1,
-    "CancelReservation": 1,
-    "ChangeAvailability": 1,
-    "SetChargingProfile": 1,
-    "ClearChargingProfile": 1,
+PRIORITIES: Final[dict[type[Intent], int]] = {
+    RemoteStop: 0,
+    Unlock: 0,
+    Reset: 0,
+    RemoteStart: 1,
+    ReserveNow: 1,
+    CancelReservation: 1,
+    ChangeAvailability: 1,
+    SetChargingProfile: 1,
+    ClearChargingProfile: 1,
 }
 """Lower goes first (J-10): what a driver waits for before configuration, which is 2."""
 _REMEMBERED = 64
 _RETRIES = (0.2, 1.0, 3.0, 10.0)
 _SEALED = "s1."
 _LONGEST_TAG = 20
+_LONGEST_DESCRIPTION = 255
+_NOTHING: Final = Learned()
 
 _Told: TypeAlias = ConcludeCall | NoteCallSent | SetCredentials | OfferCredentials
 
 
 class _OnWire(NamedTuple):
-    """A call that was sent: its message id, its payload in the clear, and the private texts that were opened in it.
+    """A call that was sent: its message id, how it was said, and the private texts that were opened in it.
 
-    `offered` is the hash of the AuthorizationKey that it tells, `sent_at` the loop's time.
+    `offered` is the hash of the password that it tells, `sent_at` the loop's time.
     """
 
     downlink: Downlink
     id: str
-    request: bytes
+    said: WireCall
     private: tuple[str, ...]
     offered: str
     sent_at: float
@@ -92,7 +111,7 @@ class Outbound:
         self._sending: Downlink | None = None
         self._on_wire: _OnWire | None = None
         self._given_up: deque[_OnWire] = deque(maxlen=calls.REMEMBERED)
-        self._offered = ""  # the hash of the newest AuthorizationKey that was told
+        self._offered = ""  # the hash of the newest password that was told
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, downlink: Downlink) -> None:
@@ -104,7 +123,7 @@ class Outbound:
         if len(self._queue) >= self._connection.services.options.most_outbound:
             self._conclude(downlink, "failed", "too many calls wait for this charge point")
             return
-        heapq.heappush(self._queue, (PRIORITIES.get(downlink.action, 2), next(self._numbers), downlink))
+        heapq.heappush(self._queue, (PRIORITIES.get(type(downlink.intent), 2), next(self._numbers), downlink))
         self.pump()
 
     def pump(self) -> None:
@@ -134,20 +153,18 @@ class Outbound:
             call = self._on_wire
             self._free()
         if isinstance(reply, CallError):
-            status, response = "failed", None
-            reason = f"CALLERROR {reply.code[:40]}"
-            body, outcome_text = bytes(reply.details), reason
-            reason = with_description(reason, reply.description, call.private)
+            code = f"CALLERROR {reply.code[:40]}"
+            self._record(call, bytes(reply.details), "late" if late else code)
+            reason = _with_description(code, reply.description, call.private)
+            self._conclude(call.downlink, "failed", reason, answered=True)
         else:
-            status, reason, response = judge(call.downlink.action, reply.payload)
-            # What a charge point tells of its secrets is kept nowhere, not even sealed (SEC-04).
-            secretive = response and "configurationKey" in response
-            body = msgspec.json.encode(response) if secretive else bytes(reply.payload)
-            outcome_text = "ok"
+            judged = self._connection.version.judge(call.downlink.intent, reply.payload)
             if call.offered and call.offered == self._offered:
-                later(self._settle(call.offered, status == "accepted"))
-        self._record(call, body, "late" if late else outcome_text)
-        self._conclude(call.downlink, status, reason, response, answered=True)
+                later(self._settle(call.offered, judged.status == "accepted"))
+            self._record(call, judged.kept, "late" if late else "ok")
+            self._conclude(
+                call.downlink, judged.status, judged.reason, judged.response, judged.learned, answered=True
+            )
         self.pump()
 
     def close(self, reason: str) -> None:
@@ -171,7 +188,7 @@ class Outbound:
         try:
             await self._put_on_wire(downlink)
         except Exception:
-            logger.exception("%s for %s cannot be made", downlink.action, self._connection.prefix)
+            logger.exception("%s for %s cannot be made", kind_of(downlink.intent), self._connection.prefix)
             if self._sending is downlink and self._on_wire is None:
                 self._free()
                 self._conclude(downlink, "failed", "the call could not be made")
@@ -179,15 +196,23 @@ class Outbound:
 
     async def _put_on_wire(self, downlink: Downlink) -> None:
         private: list[str] = []
-        payload, problem = await self._opened(downlink, private)
-        new_key, offered = b"" if problem else new_key_in(downlink.action, payload), ""
-        if new_key and self._sending is downlink:
-            private.append(new_key.decode())
-            offered, problem = await self._offer(new_key)
+        intent = await self._opened(downlink.intent, private)
+        said: WireCall | None = None
+        problem, offered = "a sealed text in it cannot be opened", ""
+        if intent is not None:
+            found = self._connection.version.request(intent)
+            if isinstance(found, WireError):
+                problem = f"{found.code.value}: {found.description}"
+            else:
+                said, problem = found, ""
+                new_key = _password_in(intent)
+                if new_key and self._sending is downlink:
+                    private.append(new_key)
+                    offered, problem = await self._offer(new_key.encode())
         if self._sending is not downlink:
             return
         late = downlink.expires_at <= self._connection.services.clock()
-        if problem or late:
+        if said is None or problem or late:
             self._free()
             self._conclude(
                 downlink,
@@ -197,14 +222,14 @@ class Outbound:
             self.pump()
             return
         message_id = f"{downlink.connection_epoch}-{next(self._numbers)}"
-        machine = calls.send(self._machine, calls.Pending(message_id, downlink.action))
+        machine = calls.send(self._machine, calls.Pending(message_id, said.action))
         if isinstance(machine, calls.Busy):
             return
         now = asyncio.get_running_loop().time()
         self._machine = machine
-        self._on_wire = _OnWire(downlink, message_id, payload, tuple(private), offered, now)
+        self._on_wire = _OnWire(downlink, message_id, said, tuple(private), offered, now)
         self._arm(message_id)
-        await self._connection.send(encode_call(message_id, downlink.action, payload))
+        await self._connection.send(encode_call(message_id, said.action, said.payload))
         await self._sent(downlink, message_id)
 
     async def _sent(self, downlink: Downlink, message_id: str) -> None:
@@ -231,33 +256,16 @@ class Outbound:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message_id)
         return seconds
 
-    async def _opened(self, downlink: Downlink, private: list[str]) -> tuple[bytes, str]:
-        """The payload with its sealed texts opened, exact by its type; or why it cannot be sent."""
-        value: JSONObject = msgspec.json.decode(downlink.payload, type=dict[str, Any])
-        try:
-            value = await self._open(value, private)
-        except LookupError:
-            return b"", "a sealed text in it cannot be opened"
-        payload = msgspec.json.encode(value)
-        decoded = decode_request(downlink.action, payload, sender=Direction.FROM_CENTRAL_SYSTEM)
-        if isinstance(decoded, WireError):
-            return b"", f"{decoded.code.value}: {decoded.description}"
-        return payload, ""
-
-    async def _open(self, value: Any, private: list[str]) -> Any:
-        match value:
-            case str() if len(value) > _LONGEST_TAG and value.startswith(_SEALED):
-                text = await opened(self._connection.services.vault, value)
-                if not text:
-                    raise LookupError
-                private.append(text)
-                return text
-            case dict():
-                return {key: await self._open(item, private) for key, item in value.items()}
-            case list():
-                return [await self._open(item, private) for item in value]
-            case _:
-                return value
+    async def _opened(self, intent: Intent, private: list[str]) -> Intent | None:
+        """The intent with its sealed texts opened; None where one cannot be."""
+        clear: dict[str, str] = {}
+        for _, text in texts(intent):
+            if len(text) > _LONGEST_TAG and text.startswith(_SEALED) and text not in clear:
+                clear[text] = await opened(self._connection.services.vault, text)
+                if not clear[text]:
+                    return None
+        private += clear.values()
+        return with_texts(intent, lambda _, text: clear.get(text, text)) if clear else intent
 
     def _expire(self, message_id: str) -> None:
         self._machine, expired = calls.expire(self._machine, message_id)
@@ -282,24 +290,27 @@ class Outbound:
         status: str,
         reason: str,
         response: JSONObject | None = None,
+        learned: Learned = _NOTHING,
         *,
         answered: bool = False,
     ) -> None:
-        metrics.CALLS.labels(metrics.action_label(downlink.action), status).inc()
+        action = self._connection.version.calls.get(type(downlink.intent), "unknown")
+        metrics.CALLS.labels(action, status).inc()
         command = ConcludeCall(
             tenant=downlink.tenant,
             charge_point_id=downlink.charge_point_id,
             command_id=downlink.command_id,
             status=status,
             reason=reason,
-            response=response,
+            response=None if downlink.own else response,
+            learned=learned,
             answered=answered,
         )
         step = "conclude" if status != "timed_out" else "give up"  # its answer may come all the same
         later(self._tell(command, f"{downlink.command_id}|{step}|{downlink.connection_epoch}"))
 
     async def _offer(self, password: bytes) -> tuple[str, str]:
-        """Make a new AuthorizationKey right beside the old one, before it is told: whatever becomes of the call and
+        """Make a new password right beside the old one, before it is told: whatever becomes of the call and
         of this process, the charge point can log in (SEC-03). Its hash, and why it could not be done, or nothing."""
         connection = self._connection
         offered = self._offered = await connection.hash_password(password)
@@ -356,8 +367,8 @@ class Outbound:
                 epoch=downlink.connection_epoch,
                 direction="out",
                 message_id=call.id,
-                action=downlink.action,
-                request=without_secret(downlink.action, call.request),
+                action=call.said.action,
+                request=call.said.kept,
                 response=response,
                 outcome=outcome,
                 at=services.clock(),
@@ -365,3 +376,16 @@ class Outbound:
                 command_id=downlink.command_id,
             )
         )
+
+
+def _password_in(intent: Intent) -> str:
+    """The new password that a call tells; empty for any other call."""
+    return intent.value if isinstance(intent, SetVariable) and is_password_key(intent.key) else ""
+
+
+def _with_description(reason: str, description: str, private: Sequence[str]) -> str:
+    """What the charge point says of its refusal, on one line and without what we sent sealed."""
+    for text in private:
+        description = re.sub(re.escape(text), "***", description, flags=re.IGNORECASE)
+    plain = " ".join("".join(c if c.isprintable() else " " for c in description).split())
+    return f"{reason}: {plain[:_LONGEST_DESCRIPTION]}" if plain else reason

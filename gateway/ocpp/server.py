@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from commands.base import Downlink
 from gateway.ocpp import metrics
-from gateway.ocpp.admission import OCPP16, Admission, RefusedHandshakeError
+from gateway.ocpp.admission import Admission, RefusedHandshakeError
 from gateway.ocpp.connection import GONE, PROTOCOL_ERROR, RESTART, ChargePointConnection
 from gateway.ocpp.credentials import Credentials
 from gateway.ocpp.knocks import Knocks
@@ -26,6 +26,7 @@ from gateway.ocpp.orphaned_connections import end_lost_connections
 from gateway.ocpp.registry import Registry
 from gateway.ocpp.services import Services
 from gateway.ocpp.socket import ChargePointSocket
+from gateway.ocpp.versions import VERSIONS, common
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class OcppGateway:
         connection = socket.connection
         socket.served = True
         if not isinstance(connection, ChargePointConnection):
-            await socket.close(PROTOCOL_ERROR, "no common subprotocol: use ocpp1.6")
+            await socket.close(PROTOCOL_ERROR, f"no common subprotocol: use {' or '.join(VERSIONS)}")
             return
         metrics.CONNECTIONS.inc()
         try:
@@ -201,4 +202,5 @@ async def _ping(connection: ChargePointConnection) -> None:
 
 def _select(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """J-04: the header is left out where there is nothing in common."""
-    return OCPP16 if OCPP16 in offered else None
+    name = common(offered)
+    return None if name is None else Subprotocol(name)

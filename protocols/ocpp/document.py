@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 
+import msgspec
+
 from protocols.ocpp import v16
 from protocols.ocpp.actions import Profile
-from protocols.ocpp.message import Part
 from protocols.ocpp.model import FieldModel, Kind, model_of
 
 _HEADER = """# OCPP messages
@@ -58,7 +59,7 @@ to be billed. The payload as received is kept in all cases, and each thing forgi
 
 def document() -> str:
     """The whole page."""
-    parts: dict[str, type[Part]] = {}
+    parts: dict[str, type[msgspec.Struct]] = {}
     enums: dict[str, type[StrEnum]] = {}
     for table in (v16.REQUESTS, v16.CONFIRMATIONS):
         for message in table.values():
@@ -112,7 +113,7 @@ def _action(action: str) -> list[str]:
     ]
 
 
-def _fields(part: type[Part]) -> list[str]:
+def _fields(part: type[msgspec.Struct]) -> list[str]:
     fields = model_of(part).fields
     if not fields:
         return ["No fields."]

@@ -1,7 +1,8 @@
 """The message types as data: fields, lengths, cardinalities, enumerations.
 
-In: a `Part` type. Out: its `PartModel`, read from the type itself once. What judges payloads field by field, compares
-types with schemas or prints tables works on this, so that the types stay the only place where a field is written.
+In: a `Part` type, or a value type of the domain that is made of the same kinds of values. Out: its `PartModel`, read
+from the type itself once. What judges payloads field by field, compares types with schemas or prints tables works on
+this, so that the types stay the only place where a field is written.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 import msgspec
 from msgspec import inspect
 
-from protocols.ocpp.message import Part, Tenths
+from protocols.ocpp.message import Tenths
 
 
 class Kind(StrEnum):
@@ -23,6 +24,7 @@ class Kind(StrEnum):
     URI = "URI"
     INTEGER = "integer"
     NUMBER = "number, one decimal"
+    DECIMAL = "number"
     BOOLEAN = "boolean"
     INSTANT = "date and time"
     ENUM = "enumeration"
@@ -40,7 +42,7 @@ class FieldModel(msgspec.Struct, frozen=True, kw_only=True):
     min_items: int = 0
     max_length: int | None = None
     enum: type[StrEnum] | None = None
-    part: type[Part] | None = None
+    part: type[msgspec.Struct] | None = None
 
     @property
     def cardinality(self) -> str:
@@ -53,7 +55,7 @@ class FieldModel(msgspec.Struct, frozen=True, kw_only=True):
 class PartModel(msgspec.Struct, frozen=True):
     """The fields of a type, in the order of declaration."""
 
-    type: type[Part]
+    type: type[msgspec.Struct]
     fields: tuple[FieldModel, ...]
 
     def walk(self) -> Iterator[FieldModel]:
@@ -65,7 +67,7 @@ class PartModel(msgspec.Struct, frozen=True):
 
 
 @cache
-def model_of(part: type[Part]) -> PartModel:
+def model_of(part: type[msgspec.Struct]) -> PartModel:
     """The model of a type. Raises TypeError for an annotation that no message uses."""
     info = inspect.type_info(part)
     assert isinstance(info, inspect.StructType)
@@ -93,8 +95,9 @@ def _field(field: inspect.Field) -> FieldModel:
             assert issubclass(found.cls, StrEnum)
             kind, enum = Kind.ENUM, found.cls
         case inspect.StructType():
-            assert issubclass(found.cls, Part)
             kind, part = Kind.OBJECT, found.cls
+        case inspect.DecimalType():
+            kind = Kind.DECIMAL
         case inspect.CustomType(cls=cls) if cls is Tenths:
             kind = Kind.NUMBER
         case _:

@@ -1,7 +1,8 @@
 """The slow, exact way to read a payload: field by field, with the path of everything that is odd.
 
-In: a payload as plain JSON values and the type that it should be. Out: the message with flags, or a `WireError`. The
-codec comes here only when the fast decoder refused, so this may take its time. It never raises.
+In: a payload as plain JSON values and the type that it should be, a message's or one of the domain. Out: the message
+with flags, or a `WireError`. The codec comes here only when the fast decoder refused, so this may take its time. It
+never raises.
 
 Strict refuses the first thing that differs. Lenient (J-26): coerce what is clear; drop an odd optional field, an odd
 list item and every unknown field; keep texts that are too long; refuse only what a required field cannot do without
@@ -15,12 +16,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypeVar
 
+import msgspec
+
 from domain.errors import ChargeSphereError
-from protocols.ocpp.message import ErrorCode, Part, WireError
+from protocols.ocpp.message import ErrorCode, WireError
 from protocols.ocpp.model import FieldModel, Kind, PartModel, model_of
 from protocols.ocpp.scalars import Leniency, RefusedValueError, Scalar, read_lenient, read_strict, wrong_type
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=msgspec.Struct)
 
 _MAX_FLAGS: Final = 50
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}", re.ASCII)
@@ -39,14 +42,13 @@ def read(
     *,
     leniency: Leniency | None = None,
     received_at: datetime | None = None,
-    snake: bool = False,
 ) -> tuple[P, tuple[str, ...]] | WireError:
     """Build `part` from JSON values.
 
     Without `leniency` the reading is strict. `received_at` stands in, flagged, for a required date that is missing or
-    unreadable in a lenient reading. `snake` reads snake_case names in place of those on the wire.
+    unreadable in a lenient reading.
     """
-    reader = _Reader(leniency, received_at, snake)
+    reader = _Reader(leniency, received_at)
     try:
         message = reader.part(model_of(part), value, "$")
     except _StopError as stop:
@@ -56,10 +58,9 @@ def read(
 
 
 class _Reader:
-    def __init__(self, leniency: Leniency | None, received_at: datetime | None, snake: bool) -> None:
+    def __init__(self, leniency: Leniency | None, received_at: datetime | None) -> None:
         self._leniency = leniency
         self._received_at = received_at
-        self._snake = snake
         self._flags: list[str] = []
         self._unsaid = 0
 
@@ -67,10 +68,10 @@ class _Reader:
         more = (f"{self._unsaid} more",) if self._unsaid else ()
         return (*self._flags, *more)
 
-    def part(self, model: PartModel, value: object, path: str) -> Part:
+    def part(self, model: PartModel, value: object, path: str) -> msgspec.Struct:
         if not isinstance(value, dict):
             raise _stop(wrong_type("an object is expected"), path)
-        names = {(field.name if self._snake else field.wire): field for field in model.fields}
+        names = {field.wire: field for field in model.fields}
         for key in value:
             if key not in names:
                 self._unknown(key, path)
@@ -149,7 +150,7 @@ class _Reader:
             self._flag(path, "empty list")
         return tuple(items)
 
-    def _item(self, field: FieldModel, value: object, path: str) -> Part | Scalar:
+    def _item(self, field: FieldModel, value: object, path: str) -> msgspec.Struct | Scalar:
         if field.part is not None:
             return self.part(model_of(field.part), value, path)
         if isinstance(value, float):

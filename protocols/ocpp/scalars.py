@@ -92,6 +92,13 @@ def read_strict(field: FieldModel, value: object) -> Scalar:
             if not one_decimal(value):
                 raise wrong_value("the number has more than one decimal or is too large")
             return Tenths(value)
+        case Kind.DECIMAL:
+            if isinstance(value, bool) or not isinstance(value, int | Decimal):
+                raise wrong_type("a number is expected")
+            number = Decimal(value)
+            if not number.is_finite() or abs(number.adjusted()) > 18:
+                raise wrong_value("the number is too large or too small")
+            return number
         case Kind.BOOLEAN:
             if not isinstance(value, bool):
                 raise wrong_type("a boolean is expected")
@@ -126,6 +133,8 @@ def read_lenient(field: FieldModel, value: object, leniency: Leniency) -> tuple[
                 if one_decimal(number):
                     return Tenths(number), "text read as a number"
                 return Tenths(number.quantize(_TENTH)), "rounded to one decimal"
+            case Kind.DECIMAL:
+                return read_strict(field, _any_number(value, refused)), "text read as a number"
             case Kind.BOOLEAN:
                 return _any_boolean(value, refused), "read as a boolean"
             case Kind.INSTANT:

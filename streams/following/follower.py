@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Area
 from projections.store.generations import Generation
-from streams.delays import Delays
+from streams.following.delays import Delays
 from streams.following.group import Group
 from streams.following.parking import Parked
 from streams.following.sink import MOST_WAITING, Forget, Handle, Keeper, Settled, Sink, Standing

@@ -22,9 +22,9 @@ import msgspec
 
 from commands.base import Area
 from domain.aggregate import UnknownEventError
-from streams.delays import Delays
 from streams.following.backlog import Backlog
 from streams.following.behind import Behind
+from streams.following.delays import Delays
 from streams.following.facts import Fact, HaltError, TransientError, admitted
 from streams.following.parking import Parked, Parking, Waiting, parked
 from streams.log import Log, LogDamagedError, LogUnavailableError, Stored, TopicPartition

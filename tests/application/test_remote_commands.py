@@ -18,9 +18,12 @@ from application.vault import KeyStore, Vault
 from commands.base import Command, Meta, Refusal
 from commands.charge_point import Find, Found
 from commands.remote_command import RequestRemoteCommand
+from commands.remote_command_request import parameters_of
 from commands.remote_command_rules import ParameterError
+from domain.intents import RemoteStart, RemoteStop, Reset, ResetKind, SetVariable
 from domain.tenant import Configuration, Features, MessageTimeouts
 from domain.values import Authorization, JSONObject, TagRef
+from gateway.ocpp.versions import fits
 from projections.store import HUB, Document, Insert, Put, ReadStore, tenant_database
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_document
@@ -86,7 +89,7 @@ class Desk:
         self.store = store
         self.bus = Bus()
         self.vault = Vault(b"m" * 32, Keys())
-        self.ports = RemoteCommandPorts(store, self.bus, self.vault, Tags(), lambda: NOW)
+        self.ports = RemoteCommandPorts(store, self.bus, self.vault, Tags(), lambda: NOW, fits)
 
     async def ask(
         self,
@@ -135,11 +138,11 @@ async def test_a_remote_start_carries_its_tag_sealed_and_what_is_known_of_it(des
 
     [(command, meta)] = desk.bus.asked
     assert b"TAG1" not in msgspec.json.encode([msgspec.structs.replace(command, id_tag=None), meta])
-    assert await desk.vault.open(command.payload["idTag"]) == b"TAG1"
-    assert await desk.vault.open(command.parameters["id_tag"]) == b"TAG1"
+    assert isinstance(command.intent, RemoteStart)
+    assert await desk.vault.open(command.intent.id_tag) == b"TAG1"
     assert command.id_tag == TagRef(key="key of TAG1")
     assert command.authorization is not None
-    assert (command.action, command.by, meta.tenant) == ("RemoteStartTransaction", "operator:ann", "demo")
+    assert (command.command_type, command.by, meta.tenant) == ("remote_start", "operator:ann", "demo")
 
 
 async def test_it_waits_to_be_sent_as_long_as_the_tenant_says_or_whoever_asks(desk: Desk) -> None:
@@ -179,8 +182,9 @@ async def test_a_password_is_shown_to_nobody_and_goes_sealed_SEC_04(desk: Desk, 
     await desk.ask("change_configuration", KEY, role=role)
 
     [(command, meta)] = desk.bus.asked
-    assert command.parameters == {"key": "AuthorizationKey", "value": "***"}
-    assert await desk.vault.open(command.payload["value"]) == b"0aF1" * 8
+    assert parameters_of(command.intent) == {"key": "AuthorizationKey", "value": "***"}
+    assert isinstance(command.intent, SetVariable)
+    assert await desk.vault.open(command.intent.value) == b"0aF1" * 8
     assert b"0aF1" not in msgspec.json.encode([command, meta])
 
 
@@ -201,7 +205,7 @@ async def test_what_the_tenant_has_switched_off_is_not_sent(
     assert isinstance(found, Reply)
     assert found.refusal is Refusal.NOT_ALLOWED
     assert feature in found.message
-    assert [command.action for command, _ in desk.bus.asked] == ["Reset"]
+    assert [command.intent for command, _ in desk.bus.asked] == [Reset(type=ResetKind.SOFT)]
 
 
 async def test_a_remote_start_with_an_unknown_tag_is_sent_with_a_warning(desk: Desk) -> None:
@@ -229,7 +233,7 @@ async def test_a_repeat_is_the_same_command_and_another_body_is_not(desk: Desk) 
 async def test_a_session_stands_for_its_transaction(desk: Desk) -> None:
     await desk.ask("remote_stop", {"session_id": "s1"})
 
-    assert desk.bus.asked[0][0].payload == {"transactionId": 7}
+    assert desk.bus.asked[0][0].intent == RemoteStop(transaction_id=7)
 
 
 @pytest.mark.parametrize(
@@ -254,10 +258,10 @@ async def test_what_the_read_model_does_not_show_yet_is_asked_of_the_log(desk: D
     await desk.ask("remote_stop", {"session_id": "new"}, "NEW", "c2")
     await desk.ask("reset", {"type": "Soft"}, "CP1", "c3")
 
-    assert [(c.charge_point_id, c.payload) for c, _ in desk.bus.asked] == [
-        ("NEW", {"type": "Soft"}),
-        ("NEW", {"transactionId": 9}),
-        ("CP1", {"type": "Soft"}),
+    assert [(c.charge_point_id, c.intent) for c, _ in desk.bus.asked] == [
+        ("NEW", Reset(type=ResetKind.SOFT)),
+        ("NEW", RemoteStop(transaction_id=9)),
+        ("CP1", Reset(type=ResetKind.SOFT)),
     ]
     assert {find.charge_point_id for find in desk.bus.found} == {"NEW"}
 

@@ -40,6 +40,7 @@ from commands.remote_command import RequestRemoteCommand
 from commands.tenant import CreateTenant
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
 from domain.delivery import AttemptDue
+from domain.intents import Reset, ResetKind
 from domain.values import Authorization, CallNumber, RegisterSample
 from projections.store import HUB
 from streams.deciding.decider import Decider
@@ -166,9 +167,7 @@ class Life:
                 command_id=id,
                 charge_point_id=point,
                 command_type="reset",
-                parameters={"type": "Soft"},
-                action="Reset",
-                payload={"type": "Soft"},
+                intent=Reset(type=ResetKind.SOFT),
                 fingerprint=id,
                 by="operator:ann",
                 expires_at=datetime.now(UTC) + timedelta(hours=10),

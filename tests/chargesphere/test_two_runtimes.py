@@ -43,6 +43,7 @@ from commands.tenant import ConfigureTenant, CreateTenant
 from commands.token import NoteAuthorization, PutToken, RemoveToken
 from domain.charge_point import session_id
 from domain.directory import PartyRole
+from domain.intents import RemoteStart, Reset, ResetKind
 from domain.partner import Endpoint, PartnerConnection, PartnerRole, Secret
 from domain.tenant import Configuration, TenantParty
 from domain.values import (
@@ -394,9 +395,7 @@ def remote_commands(script: Script) -> None:
         command_id="rc-1",
         charge_point_id=CHARGE_POINT,
         command_type="reset",
-        parameters={"type": "Soft"},
-        action="Reset",
-        payload={"type": "Soft"},
+        intent=Reset(type=ResetKind.SOFT),
         fingerprint="f1",
         by="operator:ann",
         expires_at=after(36_000),
@@ -420,9 +419,7 @@ def remote_commands(script: Script) -> None:
             reset,
             command_id="rc-3",
             command_type="remote_start_transaction",
-            parameters={"id_tag": ALICE.sealed, "connector_id": 2},
-            action="RemoteStartTransaction",
-            payload={"idTag": ALICE.sealed, "connectorId": 2},
+            intent=RemoteStart(id_tag=ALICE.sealed, connector_id=2),
             id_tag=ALICE,
             authorization=replace(roaming(), source="remote", auth_method="COMMAND"),
             fingerprint="f3",

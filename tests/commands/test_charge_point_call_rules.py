@@ -10,6 +10,7 @@ from commands.base import Accepted, Refusal, Rejected
 from commands.charge_point import ConcludeCall, RequestCall
 from domain.charge_point.state import PROFILES_MOST
 from tests.commands.charge_point_case import Case, after
+from tests.commands.v16_calls import intent, learned
 
 KEYS = {
     "SupportedFeatureProfiles": "Core,SmartCharging,Reservation,LocalAuthListManagement,RemoteTrigger",
@@ -29,17 +30,16 @@ def answered(case: Case, action: str, response: Any, status: str = "accepted", *
     id = f"call-{case.numbers}"
     request(case, action, payload, id)
     assert isinstance(case.outcome, Accepted), case.outcome
-    reason = str(response.get("status", ""))
-    case.do(ConcludeCall, 1, command_id=id, status=status, reason=reason, response=response, answered=True)
+    reason, taught = str(response.get("status", "")), learned(action, response, payload)
+    case.do(ConcludeCall, 1, command_id=id, status=status, reason=reason, learned=taught, answered=True)
 
 
 def request(
     case: Case, action: str, payload: dict[str, Any], id: str = "r1", *, override: bool = False
 ) -> str:
     """Why it is refused; empty where it is sent."""
-    case.do(
-        RequestCall, 0, action=action, command_id=id, payload=payload, expires_at=after(30), override=override
-    )
+    wanted = intent(action, payload)
+    case.do(RequestCall, 0, intent=wanted, command_id=id, expires_at=after(30), override=override)
     if isinstance(case.outcome, Rejected):
         assert case.refusal is Refusal.NOT_ALLOWED
         return case.outcome.message.removeprefix("charge point CP-1 ")

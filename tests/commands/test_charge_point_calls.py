@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from commands.base import Accepted, Refusal, Rejected, TimerDue
 from commands.charge_point import Boot, CallReply, ConcludeCall, Disconnect, NoteCallSent, RequestCall
 from domain.charge_point import CallConcluded, CallRequested
+from domain.charge_point.announced import Announced
 from domain.charge_point.state import ASKED_MOST, CONNECTION_TIMEOUT, OVERDUE_MOST
+from domain.intents import Availability, ChangeAvailability, Intent
 from tests.commands.charge_point_case import ALICE, CP, TENANT, Case, after
+from tests.commands.v16_calls import intent, learned
 
 
 def ask(case: Case, action: str = "ClearCache", received: float = 0, **values: Any) -> None:
-    values = {"command_id": "r1", "payload": {}, "expires_at": after(30), **values}
-    case.do(RequestCall, received, action=action, **values)
+    payload = values.pop("payload", None)
+    values = {"command_id": "r1", "expires_at": after(30), **values}
+    case.do(RequestCall, received, intent=intent(action, payload), **values)
 
 
 def line(case: Case) -> str:
@@ -33,9 +37,9 @@ def test_a_call_goes_down_to_the_current_connection() -> None:
     assert case.outcome.reply == CallReply(command_id="r1", epoch=epoch)
     (downlink,) = case.outcome.downlinks
     assert (downlink.slot, downlink.boot, downlink.connection_epoch) == (3, "b1", epoch)
-    assert (downlink.tenant, downlink.charge_point_id, downlink.action) == (TENANT, CP, "ChangeAvailability")
-    assert json.loads(bytes(downlink.payload)) == {"connectorId": 1, "type": "Inoperative"}
-    assert case.last(CallRequested).payload == {"connectorId": 1, "type": "Inoperative"}
+    assert (downlink.tenant, downlink.charge_point_id) == (TENANT, CP)
+    wanted = ChangeAvailability(connector_id=1, type=Availability.INOPERATIVE)
+    assert downlink.intent == case.last(CallRequested).intent == wanted
 
 
 def test_a_charge_point_that_is_not_connected_cannot_be_called() -> None:
@@ -44,11 +48,10 @@ def test_a_charge_point_that_is_not_connected_cannot_be_called() -> None:
     assert (case.refusal, line(case)) == (Refusal.NOT_CONNECTED, "charge point CP-1 is not connected")
 
 
-@pytest.mark.parametrize("action", ["StartTransaction", "Heartbeat", "Frobnicate"])
-def test_only_a_central_systems_calls_can_be_made(action: str) -> None:
-    case = Case.online()
-    ask(case, action)
-    assert case.refusal is Refusal.INVALID
+@pytest.mark.parametrize("kind", ["start_transaction", "heartbeat", "frobnicate"])
+def test_only_what_can_be_asked_of_a_charge_point_is_an_intent(kind: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"kind": kind}, Intent)
 
 
 def test_a_call_whose_time_is_over_is_not_sent() -> None:
@@ -100,7 +103,8 @@ def test_a_feature_profile_that_is_not_announced_is_refused_unless_overridden() 
             {"key": "SupportedFeatureProfiles", "readonly": True, "value": "Core, Reservation"}
         ]
     }
-    case.do(ConcludeCall, 1, command_id="g1", status="accepted", response=response)
+    taught = learned("GetConfiguration", response)
+    case.do(ConcludeCall, 1, command_id="g1", status="accepted", learned=taught)
     ask(case, "GetLocalListVersion", command_id="r2")
     assert line(case) == "charge point CP-1 does not offer the feature profile LocalAuthListManagement"
     ask(case, "GetLocalListVersion", command_id="r2", override=True)
@@ -121,7 +125,7 @@ def test_a_call_is_concluded_once() -> None:
         response={"status": "Accepted"},
     )
     event = case.last(CallConcluded)
-    assert (event.action, event.status, event.response) == ("ClearCache", "accepted", {"status": "Accepted"})
+    assert (event.kind, event.status, event.response) == ("clear_cache", "accepted", {"status": "Accepted"})
     assert not case.do(ConcludeCall, 2, command_id="r1", status="failed", reason="disconnected")
     assert not case.state.calls
 
@@ -185,13 +189,15 @@ def test_a_call_that_was_sent_times_out_some_seconds_after_its_answer_was_due() 
 @pytest.mark.parametrize("status", ["accepted", "rejected"])
 def test_an_answer_that_comes_after_all_corrects_a_call_that_was_given_up(status: str) -> None:
     case = Case.online()
-    ask(case, "ChangeConfiguration", payload={"key": "HeartbeatInterval", "value": "60"})
+    change = {"key": "HeartbeatInterval", "value": "60"}
+    ask(case, "ChangeConfiguration", payload=change)
     case.do(NoteCallSent, 1, command_id="r1", answer_by=after(31))
     case.do(ConcludeCall, 31, command_id="r1", status="timed_out", reason="no answer in time")
-    case.do(ConcludeCall, 40, command_id="r1", status=status, reason="X", answered=True)
+    taught = learned("ChangeConfiguration", {"status": status.capitalize()}, change)
+    case.do(ConcludeCall, 40, command_id="r1", status=status, reason="X", learned=taught, answered=True)
     event = case.last(CallConcluded)
     assert (event.status, event.reason, event.late) == (status, "X", True)
-    assert case.state.configuration == ({"heartbeatinterval": "60"} if status == "accepted" else {})
+    assert case.state.announced == (Announced(heartbeat_interval=60) if status == "accepted" else None)
     assert not case.do(ConcludeCall, 41, command_id="r1", status="accepted", answered=True)
 
 
@@ -240,19 +246,21 @@ def test_nothing_is_due_while_it_is_not_connected() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "kept"),
     [
-        ("HeartbeatInterval", "600", {"heartbeatinterval": "600"}),
-        ("AuthorizationKey", "0011", {}),
-        ("CpoName", "s1.k.sealed", {}),
+        ("HeartbeatInterval", "600", Announced(heartbeat_interval=600)),
+        ("AuthorizationKey", "0011", None),
+        ("CpoName", "s1.k.sealed", None),
     ],
 )
 def test_configuration_is_known_once_it_was_accepted_and_secrets_never_are_SEC_04(
-    key: str, value: str, kept: dict[str, str]
+    key: str, value: str, kept: Announced | None
 ) -> None:
     case = Case.online()
-    ask(case, "ChangeConfiguration", payload={"key": key, "value": value})
-    assert case.state.configuration == {}
-    case.do(ConcludeCall, 1, command_id="r1", status="accepted", reason="Accepted")
-    assert case.state.configuration == kept
+    change = {"key": key, "value": value}
+    ask(case, "ChangeConfiguration", payload=change)
+    assert case.state.announced is None
+    taught = learned("ChangeConfiguration", {"status": "Accepted"}, change)
+    case.do(ConcludeCall, 1, command_id="r1", status="accepted", reason="Accepted", learned=taught)
+    assert case.state.announced == kept
 
 
 def test_a_reservation_is_known_until_it_is_cancelled() -> None:

@@ -33,6 +33,7 @@ from domain.values import TagRef
 from streams.deciding.partition import MAX_DECISION_BYTES
 from tests.commands.charge_point_case import BOB, SETTINGS, Case, after, known, sample
 from tests.commands.test_charging_session import Sessions
+from tests.commands.v16_calls import intent, learned
 
 HOUR, DAY = 3600, 86_400
 
@@ -235,9 +236,11 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
     for i in range(1000):
         case.status(800, "Charging", connector_id=i)
     keys = [{"key": f"{i:050d}", "value": "v" * 600, "readonly": False} for i in range(1000)]
-    call = {"command_id": "c", "action": "GetConfiguration", "payload": {}, "expires_at": after(900)}
+    call = {"command_id": "c", "intent": intent("GetConfiguration"), "expires_at": after(900)}
     case.do(RequestCall, 800, **call)
-    case.do(ConcludeCall, 801, command_id="c", status="accepted", response={"configurationKey": keys})
+    keys.append({"key": "SupportedFeatureProfiles", "value": "a," * 400, "readonly": False})
+    taught = learned("GetConfiguration", {"configurationKey": keys[::-1]})
+    case.do(ConcludeCall, 801, command_id="c", status="accepted", learned=taught)
     assert len(msgspec.json.encode(case.state)) < MAX_DECISION_BYTES
 
 

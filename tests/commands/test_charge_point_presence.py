@@ -52,6 +52,7 @@ from domain.charge_point import (
 )
 from streams.log.envelope import CommandRegistry
 from tests.commands.charge_point_case import ALICE, CP, EVSES, SITE, TENANT, Case, after, known
+from tests.commands.v16_calls import intent, learned
 
 
 def test_a_charge_point_is_registered_once() -> None:
@@ -191,7 +192,7 @@ def test_the_end_of_the_connection_fails_what_was_asked_over_it_J_10() -> None:
 
 
 def request(case: Case, command_id: str) -> None:
-    case.do(RequestCall, command_id=command_id, action="ClearCache", payload={}, expires_at=after(60))
+    case.do(RequestCall, command_id=command_id, intent=intent("ClearCache"), expires_at=after(60))
 
 
 def test_a_boot_is_answered_as_the_settings_want_BOOT_1() -> None:
@@ -299,8 +300,7 @@ def test_a_tag_that_a_remote_start_named_is_accepted_although_nobody_knows_it() 
     case.do(
         RequestCall,
         command_id="r1",
-        action="RemoteStartTransaction",
-        payload={"idTag": "s1.k.text", "connectorId": 2},
+        intent=intent("RemoteStartTransaction", {"idTag": "s1.k.text", "connectorId": 2}),
         expires_at=after(30),
         id_tag=ALICE,
         authorization=known(source="remote"),
@@ -342,9 +342,10 @@ def test_a_connection_is_due_after_three_heartbeat_intervals_J_19(interval: int,
 
 def test_the_heartbeat_interval_that_was_read_counts_too() -> None:
     case = Case.online()
-    case.do(RequestCall, command_id="r1", action="GetConfiguration", payload={}, expires_at=after(30))
+    case.do(RequestCall, command_id="r1", intent=intent("GetConfiguration"), expires_at=after(30))
     keys = [{"key": "HeartbeatInterval", "readonly": False, "value": "900"}]
-    case.do(ConcludeCall, command_id="r1", status="accepted", response={"configurationKey": keys})
+    taught = learned("GetConfiguration", {"configurationKey": keys})
+    case.do(ConcludeCall, command_id="r1", status="accepted", learned=taught)
     assert case.charge_point.next_due() == after(2700)
 
 
@@ -360,7 +361,7 @@ def test_the_deadline_is_a_whole_minute_so_that_it_moves_once_a_minute() -> None
 def test_a_connection_without_a_sign_of_life_is_over_and_so_are_its_calls() -> None:
     case = Case.online()
     epoch = case.charge_point.version - 1
-    case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(5000))
+    case.do(RequestCall, command_id="r1", intent=intent("ClearCache"), expires_at=after(5000))
     events = silence(case, 900)
     assert [type(event) for event in events] == [ChargePointDisconnected, CallConcluded]
     assert (case.last(ChargePointDisconnected).epoch, case.last(ChargePointDisconnected).reason) == (
@@ -381,7 +382,7 @@ def test_a_heartbeat_in_time_keeps_the_connection() -> None:
 
 def test_a_call_that_times_out_late_does_not_keep_a_silent_connection() -> None:
     case = Case.online()
-    case.do(RequestCall, command_id="r1", action="ClearCache", payload={}, expires_at=after(890))
+    case.do(RequestCall, command_id="r1", intent=intent("ClearCache"), expires_at=after(890))
     assert case.charge_point.next_due() == after(895)
     assert [type(event) for event in silence(case, 900)] == [CallConcluded, ChargePointDisconnected]
 

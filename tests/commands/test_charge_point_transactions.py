@@ -47,6 +47,7 @@ from tests.commands.charge_point_case import (
     known,
     sample,
 )
+from tests.commands.v16_calls import intent, learned
 from tests.laws import tried
 
 DAY = 86_400
@@ -244,7 +245,7 @@ def reserve(case: Case, number: int) -> None:
         "idTag": "s1.x.y",
         "reservationId": number,
     }
-    case.do(RequestCall, command_id="r", action="ReserveNow", payload=payload, expires_at=after(30))
+    case.do(RequestCall, command_id="r", intent=intent("ReserveNow", payload), expires_at=after(30))
     case.do(ConcludeCall, command_id="r", status="accepted", reason="Accepted")
 
 
@@ -405,8 +406,7 @@ def request_start(case: Case, tag: TagRef, authorization: object, **payload: obj
     case.do(
         RequestCall,
         command_id="r1",
-        action="RemoteStartTransaction",
-        payload={"idTag": "s1.k.text", **payload},
+        intent=intent("RemoteStartTransaction", {"idTag": "s1.k.text", **payload}),
         expires_at=after(30),
         id_tag=tag,
         authorization=authorization,
@@ -617,8 +617,9 @@ def test_a_remote_start_waits_for_the_vehicle_as_long_as_the_charge_point_does(
     if configured:
         payload = {"key": "ConnectionTimeOut", "value": configured}
         action = "ChangeConfiguration"
-        case.do(RequestCall, command_id="c", action=action, payload=payload, expires_at=after(30))
-        case.do(ConcludeCall, command_id="c", status="accepted")
+        case.do(RequestCall, command_id="c", intent=intent(action, payload), expires_at=after(30))
+        taught = learned(action, {"status": "Accepted"}, payload)
+        case.do(ConcludeCall, command_id="c", status="accepted", learned=taught)
     request_start(case, ALICE, known(source="remote"))
     case.do(ConcludeCall, 1, command_id="r1", status="accepted", reason="Accepted")
     assert case.last(CallRequested).remote_start_until == after(until)

@@ -11,12 +11,18 @@ from commands.charge_point import Boot, ConcludeCall, Connect, Disconnect, Reque
 from commands.processes import POLICIES, REFUSALS
 from domain.aggregate import Event
 from domain.charge_point import CallConcluded, CallRequested, ChargePointConnected
+from domain.charge_point.announced import Announced
 from domain.charge_point.state import is_secret_key
+from domain.intents import GetVariables
 from tests.commands.charge_point_case import TENANT, Case, after
+from tests.commands.v16_calls import intent, learned
 
 META = Meta(command_id="m", at=after(0), tenant=TENANT)
 DAY = 86_400
-KEYS = {"configurationKey": [{"key": "HeartbeatInterval", "readonly": False, "value": "60"}]}
+KEYS = learned(
+    "GetConfiguration",
+    {"configurationKey": [{"key": "HeartbeatInterval", "readonly": False, "value": "60"}]},
+)
 
 
 def following(event: Event) -> list[Any]:
@@ -61,13 +67,13 @@ def test_an_accepted_boot_leads_to_one_get_configuration_TC_019() -> None:
     case = connected()
     boot(case, 1)
     (call,) = told(case, 3)
-    assert (call.action, call.payload, call.own, call.timestamp) == ("GetConfiguration", {}, True, after(3))
+    assert (call.intent, call.own, call.timestamp) == (GetVariables(), True, after(3))
     assert isinstance(case.outcome, Accepted)
     (downlink,) = case.outcome.downlinks
     assert (downlink.connection_epoch, downlink.slot, downlink.boot) == (2, 3, "b1")
     assert (downlink.tenant, downlink.charge_point_id) == (TENANT, "CP-1")
-    conclude(case, 4, status="accepted", response=KEYS)
-    assert case.state.configuration == {"heartbeatinterval": "60"}
+    conclude(case, 4, status="accepted", learned=KEYS)
+    assert case.state.announced == Announced(heartbeat_interval=60)
     assert not told(case, DAY)
 
 
@@ -95,7 +101,7 @@ def test_it_is_not_asked_again_at_its_next_boot_on_the_same_day() -> None:
     case = connected()
     boot(case, 1)
     told(case, 3)
-    conclude(case, 4, status="accepted", response=KEYS)
+    conclude(case, 4, status="accepted", learned=KEYS)
     boot(case, 5 * 3600)
     assert not told(case, DAY)
     boot(case, DAY + 10)
@@ -106,7 +112,7 @@ def test_other_firmware_may_have_another_configuration() -> None:
     case = connected()
     boot(case, 1)
     told(case, 3)
-    conclude(case, 4, status="accepted", response=KEYS)
+    conclude(case, 4, status="accepted", learned=KEYS)
     boot(case, 5000, firmware="1.1")
     assert len(told(case, 5002)) == 1
 
@@ -155,7 +161,7 @@ def test_a_connection_is_asked_only_where_it_was_accepted_and_told_nothing_J_21(
     connect(case, 5000)
     assert case.last(ChargePointConnected).unconfigured
     assert len(told(case, 5002)) == 1
-    conclude(case, 5003, status="accepted", response=KEYS)
+    conclude(case, 5003, status="accepted", learned=KEYS)
     connect(case, 9000)
     assert not told(case, 9002)
 
@@ -165,7 +171,7 @@ def test_it_is_asked_although_no_feature_profile_offers_anything() -> None:
     boot(case, 1)
     told(case, 3)
     response = {"configurationKey": [{"key": "SupportedFeatureProfiles", "value": "FirmwareManagement"}]}
-    conclude(case, 4, status="accepted", response=response)
+    conclude(case, 4, status="accepted", learned=learned("GetConfiguration", response))
     boot(case, 4000, firmware="1.1")
     assert len(told(case, 4002)) == 1
 
@@ -174,7 +180,7 @@ def test_our_own_call_is_nobodys_remote_command() -> None:
     case = connected()
     boot(case, 1)
     told(case, 3)
-    conclude(case, 4, status="accepted", response=KEYS)
+    conclude(case, 4, status="accepted", learned=KEYS)
     assert case.last(CallConcluded).own
     assert not following(case.last(CallRequested))
     assert not following(case.last(CallConcluded))
@@ -204,26 +210,28 @@ def test_a_secrets_value_is_never_kept_SEC_04(key: str, secret: bool) -> None:
     boot(case, 1)
     told(case, 3)
     response = {"configurationKey": [{"key": key, "readonly": False, "value": "x"}]}
-    conclude(case, 4, status="accepted", response=response)
-    assert case.state.configuration == ({} if secret else {key.lower(): "x"})
+    conclude(case, 4, status="accepted", learned=learned("GetConfiguration", response))
+    concluded = case.last(CallConcluded)
+    assert (case.state.announced is None) is secret
+    assert [(one.key, one.value) for one in concluded.learned.variables] == [(key, "" if secret else "x")]
 
 
 def test_a_change_that_needs_a_reboot_is_no_present_value_and_is_read_after_the_boot() -> None:
     case = connected()
     boot(case, 1)
     told(case, 3)
-    conclude(case, 4, status="accepted", response=KEYS)
+    conclude(case, 4, status="accepted", learned=KEYS)
     change = {"key": "HeartbeatInterval", "value": "600"}
     case.do(
         RequestCall,
         10,
         command_id="r1",
-        action="ChangeConfiguration",
-        payload=change,
+        intent=intent("ChangeConfiguration", change),
         expires_at=after(40),
     )
-    conclude(case, 11, status="accepted", reason="RebootRequired")
-    assert case.state.configuration == {"heartbeatinterval": "60"}
+    taught = learned("ChangeConfiguration", {"status": "RebootRequired"}, change)
+    conclude(case, 11, status="accepted", reason="RebootRequired", learned=taught)
+    assert case.state.announced == Announced(heartbeat_interval=60)
     boot(case, 4000)
-    assert [call.action for call in told(case, 4002)] == ["GetConfiguration"]
+    assert [call.intent for call in told(case, 4002)] == [GetVariables()]
     assert not case.state.reboot_changes

@@ -11,6 +11,7 @@ from commands.base import Accepted, Meta, TimerDue
 from commands.processes import POLICIES
 from commands.remote_command import ROUTES, TIMER, Conclude, MarkSent, RequestRemoteCommand
 from domain.charge_point import CallRequested, CallSent
+from domain.intents import Reset, ResetKind
 from domain.remote_command import AGGREGATE_EVENTS, GRACE, RemoteCommand, RemoteCommandConcluded
 from tests.commands.decide import NOON, Decide
 
@@ -24,9 +25,7 @@ def asked() -> Decide:
         **WHO,
         charge_point_id="CP-1",
         command_type="reset",
-        parameters={"type": "Soft"},
-        action="Reset",
-        payload={"type": "Soft"},
+        intent=Reset(type=ResetKind.SOFT),
         fingerprint="f",
         by="operator:ann",
         expires_at=NOON + timedelta(minutes=2),
@@ -66,8 +65,7 @@ def test_it_is_pending_until_the_frame_is_on_the_wire() -> None:
     requested = CallRequested(
         **event,
         command_id="c1",
-        action="Reset",
-        payload={},
+        intent=Reset(type=ResetKind.SOFT),
         epoch=1,
         slot=1,
         boot="b",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from commands.remote_command_request import (
-    AskedCommand,
     ask,
+    parameters_of,
     private_texts,
     sealed,
     session_to_stop,
@@ -17,8 +19,13 @@ from commands.remote_command_request import (
     with_transaction,
 )
 from commands.remote_command_rules import ParameterError
+from domain.intents import Intent, RemoteStart, RemoteStop
 from domain.tenant import Features
+from domain.texts import with_texts
 from domain.values import JSONObject
+from gateway.ocpp.v16.calls import request
+from gateway.ocpp.version import WireCall
+from gateway.ocpp.versions import fits
 
 NOW = datetime(2026, 5, 1, 11, tzinfo=UTC)
 
@@ -34,19 +41,26 @@ PROFILE: JSONObject = {
 }
 
 
-def asked(command_type: str, parameters: JSONObject) -> AskedCommand:
-    found = ask(command_type, parameters, NOW)
-    assert isinstance(found, AskedCommand)
+def asked(command_type: str, parameters: JSONObject) -> Intent:
+    found = ask(command_type, parameters, NOW, fits)
+    assert not isinstance(found, ParameterError)
     return found
+
+
+def payload(intent: Intent) -> JSONObject:
+    """As OCPP 1.6 says it."""
+    call = request(intent)
+    assert isinstance(call, WireCall)
+    return json.loads(call.payload)  # type: ignore[no-any-return]
 
 
 def test_a_remote_start_is_an_exact_request() -> None:
     found = asked("remote_start", {"connector_id": 1, "id_tag": "TAG1", "charging_profile": PROFILE})
 
-    assert found.action == "RemoteStartTransaction"
-    assert found.parameters == {"connector_id": 1, "id_tag": "TAG1", "charging_profile": PROFILE}
-    assert (found.payload["connectorId"], found.payload["idTag"]) == (1, "TAG1")
-    period = found.payload["chargingProfile"]["chargingSchedule"]["chargingSchedulePeriod"][0]
+    assert isinstance(found, RemoteStart)
+    assert parameters_of(found) == {"connector_id": 1, "id_tag": "TAG1", "charging_profile": PROFILE}
+    assert (payload(found)["connectorId"], payload(found)["idTag"]) == (1, "TAG1")
+    period = payload(found)["chargingProfile"]["chargingSchedule"]["chargingSchedulePeriod"][0]
     assert period == {"startPeriod": 0, "limit": 16.5}
 
 
@@ -72,7 +86,7 @@ def test_a_remote_start_is_an_exact_request() -> None:
 def test_what_cannot_be_is_refused_with_its_path(
     command_type: str, parameters: JSONObject, path: str
 ) -> None:
-    found = ask(command_type, parameters, NOW)
+    found = ask(command_type, parameters, NOW, fits)
 
     assert isinstance(found, ParameterError)
     assert found.path == path
@@ -109,7 +123,7 @@ def test_a_remote_stop_may_name_a_session_in_place_of_its_transaction() -> None:
     assert isinstance(
         session_to_stop("remote_stop", {"session_id": "s", "transaction_id": 3}), ParameterError
     )
-    assert asked("remote_stop", with_transaction({"session_id": "s1"}, 3)).payload == {"transactionId": 3}
+    assert asked("remote_stop", with_transaction({"session_id": "s1"}, 3)) == RemoteStop(transaction_id=3)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,7 @@ def test_a_remote_stop_may_name_a_session_in_place_of_its_transaction() -> None:
         ("reset", {"type": "Soft"}, set()),
     ],
 )
-def test_private_texts_are_sealed_in_parameters_and_payload_and_nothing_else_is(
+def test_private_texts_are_sealed_in_the_intent_and_where_it_is_shown_and_nothing_else_is(
     command_type: str, parameters: JSONObject, private: set[tuple[str, bool]]
 ) -> None:
     found = asked(command_type, parameters)
@@ -160,21 +174,8 @@ def test_private_texts_are_sealed_in_parameters_and_payload_and_nothing_else_is(
 
     assert texts == private
     for text, _ in private:
-        assert f"'{text}'" not in str(kept.parameters)
-        assert f"'{text}'" not in str(kept.payload)
+        assert f"'{text}'" not in str(parameters_of(kept))
+        assert f'"{text}"' not in msgspec.json.encode(kept).decode()
     opened = {value: text for text, value in (tags | secrets).items()}
-    masked = {"value": "***"} if tells_key(found) else {}
-    assert _opened(kept.parameters, opened) == found.parameters | masked
-    assert _opened(kept.payload, opened) == found.payload
-
-
-def _opened(value: object, texts: dict[str, str]) -> object:
-    match value:
-        case str():
-            return texts.get(value, value)
-        case dict():
-            return {name: _opened(item, texts) for name, item in value.items()}
-        case list():
-            return [_opened(item, texts) for item in value]
-        case _:
-            return value
+    assert with_texts(kept, lambda _, text: opened.get(text, text)) == found
+    assert (parameters_of(kept).get("value") == "***") is tells_key(found)

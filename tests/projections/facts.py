@@ -13,6 +13,7 @@ from domain import delivery, remote_command, session, token
 from domain.aggregate import Event, EventRegistry
 from domain.charge_point import AGGREGATE_EVENTS, ChargePoint, charge_point_key
 from domain.charge_point import events as charge_point
+from domain.intents import RemoteStart
 from domain.values import (
     Authorization,
     Connector,
@@ -272,9 +273,7 @@ def requested(
         command_id=command_id,
         charge_point_id=cp,
         command_type="remote_start",
-        parameters={"id_tag": "s1.9f2c.AAAA"},
-        action="RemoteStartTransaction",
-        payload={"idTag": "s1.9f2c.AAAA"},
+        intent=RemoteStart(id_tag="s1.9f2c.AAAA"),
         fingerprint="f",
         by="mqtt:demo",
         expires_at=after(30),

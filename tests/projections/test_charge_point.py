@@ -23,10 +23,12 @@ from domain.charge_point import (
     CredentialsSet,
     StatusReported,
 )
+from domain.intents import kind_of
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.base import Target
 from projections.charge_point import CREDENTIALS, VIEW
 from projections.store import HUB, Document, Put, Remove
+from tests.commands.v16_calls import intent, learned
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 META = Meta(command_id="c", at=START, tenant="demo")
@@ -57,7 +59,7 @@ class History:
     def __init__(self) -> None:
         self.version = 0
 
-    def happens(self, kind: type[Event], **fields: Any) -> Event:
+    def happens(self, kind: type[Event], /, **fields: Any) -> Event:
         self.version += 1
         return kind(
             originator_id="charge_point|demo|CP|1",
@@ -203,17 +205,34 @@ def test_new_evses_keep_what_their_connectors_last_said() -> None:
     ]
 
 
+def requested(history: History, id: str, action: str, payload: dict[str, Any]) -> Event:
+    """A call of ours."""
+    wanted = intent(action, payload)
+    return history.happens(
+        CallRequested, command_id=id, intent=wanted, epoch=1, slot=1, boot="x", expires_at=START
+    )
+
+
+def answered(
+    history: History,
+    id: str,
+    action: str,
+    payload: dict[str, Any],
+    said: dict[str, Any],
+    status: str = "accepted",
+    **more: Any,
+) -> Event:
+    """What the charge point said to it."""
+    kind, taught = kind_of(intent(action, payload)), learned(action, said, payload)
+    return history.happens(CallConcluded, command_id=id, kind=kind, status=status, learned=taught, **more)
+
+
 def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() -> None:
     history = History()
 
     def call(id: str, action: str, payload: dict[str, Any], status: str, response: Any = None) -> list[Event]:
-        common = {"command_id": id, "action": action}
-        return [
-            history.happens(
-                CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
-            ),
-            history.happens(CallConcluded, **common, status=status, response=response),
-        ]
+        said = {"status": status.capitalize()} if response is None else response
+        return [requested(history, id, action, payload), answered(history, id, action, payload, said, status)]
 
     keys = [
         {"key": "HeartbeatInterval", "readonly": False, "value": "60"},
@@ -241,24 +260,18 @@ def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() 
 def test_a_value_that_needs_a_reboot_is_wanted_until_it_is_told() -> None:
     history = History()
 
-    def call(id: str, action: str, payload: dict[str, Any], **outcome: Any) -> list[Event]:
-        common = {"command_id": id, "action": action}
-        return [
-            history.happens(
-                CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
-            ),
-            history.happens(CallConcluded, **common, **outcome),
-        ]
+    def call(id: str, action: str, payload: dict[str, Any], said: dict[str, Any]) -> list[Event]:
+        return [requested(history, id, action, payload), answered(history, id, action, payload, said)]
 
     def telling(id: str, value: str) -> list[Event]:
         keys = [{"key": "HeartbeatInterval", "readonly": False, "value": value}]
-        return call(id, "GetConfiguration", {}, status="accepted", response={"configurationKey": keys})
+        return call(id, "GetConfiguration", {}, {"configurationKey": keys})
 
     change = {"key": "HeartbeatInterval", "value": "600"}
     asked = [
         history.registered(),
         *telling("1", "60"),
-        *call("2", "ChangeConfiguration", change, status="accepted", reason="RebootRequired"),
+        *call("2", "ChangeConfiguration", change, {"status": "RebootRequired"}),
     ]
     told_old = [*asked, *telling("3", "60")]
     told_new = [*told_old, *telling("4", "600")]
@@ -275,15 +288,12 @@ def test_a_value_that_needs_a_reboot_is_wanted_until_it_is_told() -> None:
 
 def test_a_change_that_is_accepted_after_its_time_is_known() -> None:
     history = History()
-    common = {"command_id": "1", "action": "ChangeConfiguration"}
-    payload = {"key": "HeartbeatInterval", "value": "600"}
+    change = ("1", "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "600"})
     document = known(
         history.registered(),
-        history.happens(
-            CallRequested, **common, payload=payload, epoch=1, slot=1, boot="x", expires_at=START
-        ),
-        history.happens(CallConcluded, **common, status="timed_out"),
-        history.happens(CallConcluded, **common, status="accepted", reason="Accepted", late=True),
+        requested(history, *change),
+        history.happens(CallConcluded, command_id="1", kind="set_variable", status="timed_out"),
+        answered(history, *change, {"status": "Accepted"}, late=True),
     )
 
     assert (document["configuration"]["heartbeat_interval"], document["changing"]) == (600, [])

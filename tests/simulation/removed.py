@@ -27,7 +27,8 @@ from domain.tag import TagClaimed
 from domain.tenant import PartCounts, TenantFleetCounted
 from gateway.mqtt.publisher import Teller
 from gateway.ocpi.sender import OcpiSender
-from gateway.ocpp import handlers, inbound_call, outbound
+from gateway.ocpp import inbound_call, outbound
+from gateway.ocpp.v16 import handlers
 from projections import blocks as projected_blocks
 from projections.store import Put
 from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states

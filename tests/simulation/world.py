@@ -37,6 +37,7 @@ from commands.remote_command import RequestRemoteCommand
 from commands.token import PutToken
 from domain.aggregate import Event
 from domain.charge_point import passwords, session_id
+from domain.intents import ClearCache, Intent, Reset, ResetKind, Unlock, kind_of
 from domain.partner import holder_text
 from projections import blocks
 from streams.deciding import checkpoints
@@ -359,7 +360,7 @@ class World:
         point, api = self.charge_points[0], self.processes["api-0"]
         gate = asyncio.Event()
         held = self.loop.spawn(point.node, point.charge(1, TAGS[0], 2, 1.0, until=gate))
-        self._command(api, "rc-month", "ClearCache", {}, 30.0)
+        self._command(api, "rc-month", ClearCache(), 30.0)
         await asyncio.sleep(0.1)
         charge = point.charges[-1]
         while charge.transaction_id is None:  # noqa: ASYNC110  # virtual time
@@ -378,7 +379,7 @@ class World:
             for number in range(3):
                 await self.loop.spawn(point.node, point.charge(2, TAGS[number % len(TAGS)], 1, 0.5))
                 # By what is decided in it, a partition knows how late it is.
-                self._command(api, f"rc-{month}-{number}", "ClearCache", {}, 30.0)
+                self._command(api, f"rc-{month}-{number}", ClearCache(), 30.0)
             await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
             storm.cancel()
             self.nemeses.calm()
@@ -393,7 +394,7 @@ class World:
                     positions = self.broker.group("decider").positions
                     positions.update({place: Position(at.offset) for place, at in positions.items()})
                 await self._begin_anew()
-        self._command(api, "rc-month", "Reset", {"type": "Soft"}, 30.0, again="again")
+        self._command(api, "rc-month", Reset(type=ResetKind.SOFT), 30.0, again="again")
         gate.set()
         await held
         await self._quiet()
@@ -435,7 +436,7 @@ class World:
         deadline = self.loop.now + ANSWERED_WITHIN
         while "rc-last" not in self.commands and self.loop.now < deadline:
             # Behind an append of the storm that the log never answered, it may have to be asked for again.
-            await self._command(api, "rc-last", "ClearCache", {}, ANSWERED_WITHIN)
+            await self._command(api, "rc-last", ClearCache(), ANSWERED_WITHIN)
         while len(point.calls) == before and self._connection_of(point) is connection:
             if self.loop.now > deadline:
                 self.violation(f"calls: {point.id} was not called in {ANSWERED_WITHIN:g} s of calm")
@@ -481,25 +482,24 @@ class World:
 
     async def _operators(self) -> None:
         chance = self.chance
-        actions: tuple[tuple[str, dict[str, Any]], ...] = (
-            ("ClearCache", {}),
-            ("Reset", {"type": "Soft"}),
-            ("UnlockConnector", {"connectorId": 1}),
+        intents: tuple[Intent, ...] = (
+            ClearCache(),
+            Reset(type=ResetKind.SOFT),
+            Unlock(connector_id=1),
         )
         for number in range(4):
             await asyncio.sleep(chance.random() * self.shape.storm / 3)
             process = self.processes.get("api-0")
             if process is None or not process.node.alive or process.bus is None:
                 continue
-            action, payload = actions[int(chance.random() * len(actions))]
-            self._command(process, f"rc-{number}", action, payload, 30.0)
+            intent = intents[int(chance.random() * len(intents))]
+            self._command(process, f"rc-{number}", intent, 30.0)
 
     def _command(
         self,
         process: Process,
         id: str,
-        action: str,
-        payload: dict[str, Any],
+        intent: Intent,
         within: float,
         again: str = "",
     ) -> asyncio.Task[None]:
@@ -510,10 +510,8 @@ class World:
             tenant=TENANT,
             command_id=id,
             charge_point_id=self.charge_points[0].id,
-            command_type=action,
-            parameters={},
-            action=action,
-            payload=payload,
+            command_type=kind_of(intent),
+            intent=intent,
             fingerprint=id + again,
             by="operator:ann",
             expires_at=now + timedelta(seconds=within),

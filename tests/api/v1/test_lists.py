@@ -11,6 +11,7 @@ import msgspec
 
 from commands.delivery import Retry
 from commands.remote_command import RequestRemoteCommand, Status
+from domain.intents import RemoteStop
 from domain.values import PartyId
 from projections.frame import FrameRecord, entry
 from projections.store import HUB, Document, Put, PutPart, tenant_database
@@ -102,7 +103,7 @@ async def test_a_forced_stop_is_a_remote_stop_of_the_sessions_transaction(world:
     [(command, meta)] = world.bus.asked
     assert (response.status_code, response.json()) == (202, {"command_id": "x", "status": "pending"})
     assert isinstance(command, RequestRemoteCommand)
-    assert (command.action, command.payload) == ("RemoteStopTransaction", {"transactionId": 7})
+    assert command.intent == RemoteStop(transaction_id=7)
     assert command.expires_at == later(120)
     assert meta.tenant == "demo"
 

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from api.openapi import PAGE, WRITES, described, docs_router
 from api.v1 import NOUNS
 from api.v1.answers import ANSWERS
-from protocols.ocpp.v16.parameters import COMMANDS
+from commands.remote_command_request import COMMANDS
 from tests.api.answers import misfit
 from tests.api.v1.world import World
 

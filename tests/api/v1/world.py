@@ -50,6 +50,7 @@ from domain import (
 from domain.aggregate import EventRegistry
 from domain.tenant import TenantConfigured
 from domain.values import Authorization, PartyId, TagRef
+from gateway.ocpp.versions import fits
 from projections import audit as audit_view
 from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
@@ -245,6 +246,7 @@ class World:
             limiter=self.limiter,
             authorizer=Tags(self.vault),
             registrar=self.registrar,
+            fits=fits,
             clock=lambda: self.now,
             jwt_keys=(KEY, PREVIOUS_KEY),
             hub=PartyId(country_code="DE", party_id="HUB"),

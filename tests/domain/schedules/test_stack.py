@@ -16,7 +16,6 @@ from domain.schedules import (
     Recurrence,
     Refused,
     Unit,
-    abilities,
     check,
     check_remote_start,
     clear,
@@ -131,20 +130,6 @@ def test_what_the_charge_point_cannot_do_is_refused() -> None:
         "periods",
         "too_many_profiles",
     ]
-
-
-def test_abilities_are_read_from_configuration_keys() -> None:
-    said = {
-        "chargeprofilemaxstacklevel": "8",
-        "ChargingScheduleMaxPeriods": " 24 ",
-        "MaxChargingProfilesInstalled": "many",
-        "ChargingScheduleAllowedChargingRateUnit": "Current, Power",
-    }
-    assert abilities(said) == Abilities(
-        max_stack_level=8, max_periods=24, max_installed=None, units=frozenset({Unit.A, Unit.W})
-    )
-    assert abilities({"ChargingScheduleAllowedChargingRateUnit": "Current"}).units == frozenset({Unit.A})
-    assert abilities({}) == Abilities()
 
 
 def test_the_same_id_replaces_wherever_it_is() -> None:

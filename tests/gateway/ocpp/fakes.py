@@ -50,6 +50,7 @@ from gateway.ocpp import Frame, OcppGateway, Options, Services
 from streams.deciding.channel import LocalChannel
 from streams.log import LogUnavailableError
 from streams.log.envelope import Reply, encode
+from tests.commands.v16_calls import intent
 
 DECIDED = {**ROUTES, **KNOCKING, **TAG}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -374,8 +375,7 @@ class World:
                 "tenant": "demo",
                 "charge_point_id": "CP-1",
                 "command_id": command_id,
-                "action": action,
-                "payload": payload,
+                "intent": intent(action, payload),
                 "expires_at": self.clock.now() + timedelta(seconds=30),
                 **values,
             }

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from commands.base import Downlink, Refusal
 from commands.charge_point import NoteCallSent, OfferCredentials
 from domain.charge_point import CallConcluded, CallSent, CredentialsSet
+from domain.intents import ClearCache, GetVariables
 from tests.commands.charge_point_case import after
 from tests.gateway.ocpp.fakes import PASSWORD, Client, World, eventually, world
 
@@ -60,7 +61,7 @@ async def test_a_sealed_text_without_its_key_fails_the_call() -> None:
 async def test_a_payload_that_ocpp_does_not_know_is_not_sent() -> None:
     async with world() as w, w.connected() as cp:
         await cp.boot()
-        await w.request("Reset", {"type": "Medium"})
+        await w.request("TriggerMessage", {"requestedMessage": "LogStatusNotification"})
         event = await w.concluded()
         assert event.status == "failed"
         assert event.reason.startswith("PropertyConstraintViolation")
@@ -258,8 +259,7 @@ async def test_the_systems_own_call_is_not_told_as_sent() -> None:
                 charge_point_id="CP-1",
                 connection_epoch=w.state().connection.epoch,
                 command_id="configuration-1",
-                action="GetConfiguration",
-                payload=msgspec.Raw(b"{}"),
+                intent=GetVariables(),
                 expires_at=after(30),
                 own=True,
             )
@@ -301,8 +301,7 @@ async def test_a_call_whose_time_is_over_is_not_sent_and_a_repeat_not_twice() ->
                 charge_point_id="CP-1",
                 connection_epoch=epoch,
                 command_id=command_id,
-                action="ClearCache",
-                payload=msgspec.Raw(b"{}"),
+                intent=ClearCache(),
                 expires_at=w.clock.now() + timedelta(seconds=seconds),
             )
 

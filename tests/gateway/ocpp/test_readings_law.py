@@ -27,9 +27,10 @@ from domain.aggregate import Event
 from domain.charge_point import charge_point_key
 from domain.session import CdrIssued, EndCorrected, Session, SessionEnded
 from domain.values import JSONObject
-from gateway.ocpp import handlers
 from gateway.ocpp.connection import ChargePointConnection
 from gateway.ocpp.inbound_call import InboundCall
+from gateway.ocpp.v16 import V16
+from gateway.ocpp.v16.handlers import HANDLERS
 from protocols.ocpp.message import Mode
 from protocols.ocpp.v16.codec import decode_request
 from streams.following.readings import TOPIC, Readings, completed
@@ -118,7 +119,7 @@ class Charging:
         reply = await self.bus(command)
         connected = msgspec.json.decode(reply.result, type=ConnectedReply)
         tenant, listed = self.world.directory.tenants["demo"], self.world.directory.listed[("demo", "CP-1")]
-        self.connection = ChargePointConnection(self.services, None, tenant, listed, connected)  # type: ignore[arg-type]
+        self.connection = ChargePointConnection(self.services, None, tenant, listed, connected, V16)  # type: ignore[arg-type]
 
     async def say(self, action: str, payload: JSONObject) -> Any:
         if self.connection is None:
@@ -131,7 +132,7 @@ class Charging:
         )
         if not self.beside:
             self.connection.transactions.doubt()
-        return await handlers.HANDLERS[action](exchange, decoded.message)
+        return await HANDLERS[action](exchange, decoded.message)
 
     async def start(self) -> None:
         payload = {

@@ -28,6 +28,7 @@ from domain.charge_point import (
     charge_point_key,
 )
 from domain.charge_point.passwords import hash_password
+from domain.intents import RemoteStop
 from protocols.ocpp.frames import Limits
 from streams.deciding.bus import CommandBus
 from streams.deciding.decider import Decider
@@ -109,8 +110,7 @@ async def test_a_whole_charge_on_the_embedded_log_TC_001_TC_003_TC_013(tmp_path:
             tenant="demo",
             charge_point_id="CP-1",
             command_id="r1",
-            action="RemoteStopTransaction",
-            payload={"transactionId": 1},
+            intent=RemoteStop(transaction_id=1),
             expires_at=now() + timedelta(seconds=20),
         )
         asked = asyncio.create_task(bus.ask(command, Meta(command_id="request r1", at=now())))

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.ocpp_bodies import SPIKES, sample
+from domain.intents import INTENTS, Intent
 from protocols.ocpp.actions import Direction
 from protocols.ocpp.frames import Call, CallResult, parse
 from protocols.ocpp.message import Decoded, ErrorCode, Mode, Part, WireError
 from protocols.ocpp.parsing import read
 from protocols.ocpp.v16 import CONFIRMATIONS, REQUESTS
 from protocols.ocpp.v16.codec import LENIENCY, decode_confirmation, decode_request
-from protocols.ocpp.v16.parameters import COMMANDS, from_parameters
 from tests.laws import tried
 
 TYPES: list[type[Part]] = [*REQUESTS.values(), *CONFIRMATIONS.values()]
@@ -96,11 +96,10 @@ def test_any_json_values_are_read_or_refused(part: type[Part], value: object) ->
         assert isinstance(outcome, WireError | tuple)
 
 
-@given(st.sampled_from(sorted(COMMANDS)), JSON)
+@given(st.sampled_from(INTENTS), JSON)
 @settings(deadline=None, max_examples=tried(150))
-def test_any_json_values_as_parameters_are_read_or_refused(command: str, value: object) -> None:
-    outcome = from_parameters(command, value)
-    assert outcome is not None
+def test_any_json_values_as_an_intent_are_read_or_refused(intent: type[Intent], value: object) -> None:
+    assert isinstance(read(intent, value), WireError | tuple)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 
+import msgspec
 import pytest
 
 from bench.ocpp_payloads import Schema, published
@@ -30,7 +31,7 @@ DIFFERENCES = {
 }
 
 
-def of_type(part: type[Part], path: str = "$") -> Iterator[tuple[str, Facts]]:
+def of_type(part: type[msgspec.Struct], path: str = "$") -> Iterator[tuple[str, Facts]]:
     for field in model_of(part).fields:
         here = f"{path}.{field.wire}{'[]' if field.many else ''}"
         yield (

@@ -18,6 +18,7 @@ from commands.delivery import ReportAttempt, Retry, Want
 from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage
 from domain.delivery import AttemptDue, delivery_id
+from domain.intents import RemoteStart
 from domain.session import End
 from domain.values import PartyId, RegisterSample
 from streams.deciding.partition import Partition
@@ -119,9 +120,7 @@ REQUEST = RequestRemoteCommand(
     **WHO,
     charge_point_id="CP1",
     command_type="remote_start",
-    parameters={},
-    action="RemoteStartTransaction",
-    payload={},
+    intent=RemoteStart(id_tag="s1.k.a"),
     fingerprint="f",
     by="operator:ann",
     expires_at=NOW + timedelta(minutes=2),

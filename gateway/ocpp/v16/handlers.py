@@ -1,6 +1,7 @@
-"""What each call of a charge point becomes: message in, command to the log, confirmation out. The table at the foot.
+"""What each call of an OCPP 1.6 charge point becomes: message in, command to the log, confirmation out.
 
-No business rule stands here: what is accepted, flagged or counted is decided behind the log.
+The table is at the foot. No business rule stands here: what is accepted, flagged or counted is decided behind the
+log.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -33,13 +35,21 @@ from commands.charge_point.readings import decides_nothing, taken
 from commands.charge_point.sizes import fitting
 from domain.values import JSONObject
 from gateway.ocpp.inbound_call import InboundCall, LogAwayError
-from gateway.ocpp.readings import newest, registers, wire_data, wire_values
+from gateway.ocpp.ports import opened
+from gateway.ocpp.v16.readings import newest, registers, wire_data, wire_values
 from protocols.ocpp.message import Confirmation, Request
-from protocols.ocpp.v16.enums import DataTransferStatus, GenericStatus, RegistrationStatus
+from protocols.ocpp.v16.enums import (
+    AuthorizationStatus,
+    DataTransferStatus,
+    GenericStatus,
+    RegistrationStatus,
+)
 from protocols.ocpp.v16.messages import core, firmware, security
+from protocols.ocpp.v16.messages.parts import IdTagInfo
 
 Handler = Callable[[InboundCall, Any], Awaitable[Confirmation]]
 
+_TAG_LENGTH = 20
 _CONTENT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -98,7 +108,7 @@ async def authorize(exchange: InboundCall, message: core.AuthorizeRequest) -> Co
         with contextlib.suppress(LogAwayError):
             reply = await exchange.ask(command, TagReply, patience=services.options.authorize_patience)
     return core.AuthorizeConfirmation(
-        id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed)
+        id_tag_info=await _tag_info(exchange, reply.status, reply.expires_at, reply.parent_sealed)
     )
 
 
@@ -131,7 +141,7 @@ async def start_transaction(exchange: InboundCall, message: core.StartTransactio
     exchange.connection.transactions.started(reply, message.connector_id)
     return core.StartTransactionConfirmation(
         transaction_id=reply.transaction_id,
-        id_tag_info=await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed),
+        id_tag_info=await _tag_info(exchange, reply.status, reply.expires_at, reply.parent_sealed),
     )
 
 
@@ -213,7 +223,9 @@ async def stop_transaction(exchange: InboundCall, message: core.StopTransactionR
     )
     exchange.connection.transactions.stopped(message.transaction_id)
     info = (
-        await exchange.tag_info(reply.status, reply.expires_at, reply.parent_sealed) if reply.status else None
+        await _tag_info(exchange, reply.status, reply.expires_at, reply.parent_sealed)
+        if reply.status
+        else None
     )
     return core.StopTransactionConfirmation(id_tag_info=info)
 
@@ -275,6 +287,18 @@ def notification(action: str, answer: Confirmation) -> Handler:
     return handle
 
 
+async def _tag_info(
+    exchange: InboundCall, status: str, expires_at: datetime | None, parent_sealed: str
+) -> IdTagInfo:
+    """idTagInfo; a parent id tag that does not fit the wire is left out (AUTH-2)."""
+    parent = await opened(exchange.connection.services.vault, parent_sealed)
+    return IdTagInfo(
+        status=AuthorizationStatus(status),
+        expiry_date=expires_at,
+        parent_id_tag=parent if 0 < len(parent) <= _TAG_LENGTH else None,
+    )
+
+
 async def _tariffs(exchange: InboundCall, connector_id: int) -> list[JSONObject]:
     """The tariffs of a connector as they are now."""
     tenant, listed = exchange.tenant, await exchange.connection.refreshed()
@@ -324,3 +348,6 @@ BEFORE_ACCEPTED = frozenset(
     {"BootNotification", "StatusNotification", "StartTransaction", "StopTransaction", "MeterValues"}
 )
 """What is taken although the last boot was answered Pending or Rejected (BOOT-4, J-15, J-16)."""
+
+SIGNS_OF_LIFE = frozenset({"Heartbeat"})
+"""What says nothing but that it is alive."""

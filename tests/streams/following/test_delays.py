@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.delays import LATELY, MOST, Delays
+from streams.following.delays import LATELY, MOST, Delays
 
 
 def test_what_ended_long_ago_says_nothing_of_now() -> None:

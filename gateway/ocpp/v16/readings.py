@@ -1,4 +1,4 @@
-"""MeterValues as on the wire enter; compact JSON, energy registers and what was odd about them leave."""
+"""MeterValues of OCPP 1.6 as on the wire enter; compact JSON, energy registers and what was odd about them leave."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from domain.values import RegisterSample
-from gateway.ocpp.readings import newest, registers, wire_data, wire_values
+from gateway.ocpp.v16.readings import newest, registers, wire_data, wire_values
 from protocols.ocpp.message import Decoded, Mode
 from protocols.ocpp.v16.codec import decode_request
 from protocols.ocpp.v16.messages.core import MeterValuesRequest
