@@ -33,6 +33,7 @@ from streams.decider import Decider
 from streams.feed import Feed
 from streams.follower import Follower
 from streams.frame_projector import FrameProjector
+from streams.gate import Gate, LocalGate, RedisGate
 from streams.generations import in_each_generation
 from streams.lag import Lag
 from streams.limiter import LocalLimiter, RateLimiter, RedisLimiter
@@ -79,6 +80,7 @@ class Backbone:
     bus: CommandBus
     vault: Vault
     limiter: RateLimiter
+    gate: Gate
     jwt_keys: tuple[bytes, ...]
     clock: Callable[[], datetime] = utc_now
     lag: Lag = field(init=False)
@@ -137,6 +139,7 @@ class Backbone:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.limiter.close()
+        await self.gate.close()
         await self.log.close()
         await self.store.close()
 
@@ -306,6 +309,7 @@ async def open_backbone(
         jwt, master = settings.jwt_secret or local_jwt, settings.master_key or local_master
     previous = (settings.jwt_secret_previous,) if settings.jwt_secret_previous else ()
     limiter: RateLimiter = RedisLimiter(settings.redis_url) if settings.redis_url else LocalLimiter()
+    gate: Gate = RedisGate(settings.redis_url) if settings.redis_url else LocalGate()
     vault = Vault(master, StoreKeys(store))
     try:
         # First the log, whose lock says whether the folder is another process's.
@@ -315,6 +319,7 @@ async def open_backbone(
         await _check_keys(vault)
     except BaseException:
         await limiter.close()
+        await gate.close()
         await log.close()
         await store.close()
         raise
@@ -327,6 +332,7 @@ async def open_backbone(
         bus=CommandBus(log, channel),
         vault=vault,
         limiter=limiter,
+        gate=gate,
         jwt_keys=(jwt, *previous),
     )
 

@@ -9,6 +9,7 @@ from commands import delivery as delivery_commands
 from commands import directory as directory_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
+from commands import pushes as pushes_commands
 from commands import remote_command as remote_commands
 from commands import session as session_commands
 from commands import tariff as tariff_commands
@@ -23,6 +24,7 @@ from domain import (
     directory,
     knocking,
     partner,
+    pushes,
     remote_command,
     session,
     tariff,
@@ -59,6 +61,9 @@ from projections import (
     partner as partner_view,
 )
 from projections import (
+    pushes as pushes_view,
+)
+from projections import (
     remote_command as remote_command_view,
 )
 from projections import (
@@ -93,6 +98,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     tariff.Tariff: tariff.AGGREGATE_EVENTS,
     remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
+    pushes.Pushes: pushes.AGGREGATE_EVENTS,
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
@@ -106,6 +112,7 @@ ROUTES: dict[type[Command], Route] = {
     **tariff_commands.ROUTES,
     **remote_commands.ROUTES,
     **delivery_commands.ROUTES,
+    **pushes_commands.ROUTES,
     **knocking_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
@@ -137,8 +144,12 @@ FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
+    pushes_view.FEED,
 )
 BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
+
+PUSHED, DELIVERED = session_view.HUB_VIEW, cdr_view.VIEW
+"""What partners are told as it is then, and what has a delivery of its own."""
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,

@@ -55,7 +55,9 @@ from streams.faust_app import FaustProjector
 from streams.frames import FrameRecorder
 from streams.group import Group
 from streams.log import TopicPartition
+from streams.originals import Originals
 from streams.public import PublicTopics
+from streams.pushes import Pushes
 from streams.readings import Readings
 from streams.topology import REPLIES, partition_of
 
@@ -245,11 +247,14 @@ class _Process:
 
     def _start_effects(self) -> None:
         backbone = self._backbone
-        sender = OcpiSender(backbone.store, backbone.vault, self._partners, self._client, backbone.clock)
-        deliveries = Deliveries(backbone.log, backbone.bus, nouns.EVENTS, sender, backbone.clock)
-        public = PublicTopics(backbone.log, nouns.EVENTS)
-        backbone.engines["deliveries"], backbone.engines["public"] = deliveries, public
-        sinks = [deliveries.sink, public.sink]
+        sender = OcpiSender(backbone.vault, self._partners, self._client, backbone.clock)
+        log, store, gate = backbone.log, backbone.store, backbone.gate
+        pushes = Pushes(log, backbone.bus, nouns.EVENTS, nouns.PUSHED, store, sender, gate, backbone.clock)
+        originals = Originals(log, nouns.EVENTS, nouns.DELIVERED, store)
+        deliveries = Deliveries(log, backbone.bus, nouns.EVENTS, originals.find, sender, gate, backbone.clock)
+        public = PublicTopics(log, nouns.EVENTS)
+        backbone.engines |= {"pushes": pushes, "deliveries": deliveries, "public": public}
+        sinks = [pushes.sink, deliveries.sink, public.sink]
         if self._settings.mqtt_url is not None:
             connection = MqttConnection(self._settings.mqtt_url, identifier=f"chargesphere-{backbone.node}")
             publisher = MqttPublisher(

@@ -11,6 +11,7 @@ from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
+from commands.pushes import TakeOver
 from commands.remote_command import RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
 from commands.tariff import PutTariff
@@ -34,6 +35,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         PutTariff,  # tariff
         RequestRemoteCommand,  # remote_command
         Want,  # delivery
+        TakeOver,  # pushes
         ReportKnocks,  # knocking
     }
 )

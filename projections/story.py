@@ -24,6 +24,8 @@ ROUTINE = frozenset(
         "charge_point.reading_taken.v1",
         "charge_point.take_over.v1",
         "knocking.report.v1",
+        "pushes.take_over.v1",
+        "pushes.report.v1",
     }
 )
 METER_VALUES = "charge_point.record_meter_values.v1"

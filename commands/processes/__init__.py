@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Command, Policy, Refusal
 from commands.charge_point.models import RequestCall
-from commands.processes import charging_session, deliveries, remote_command, tenant
+from commands.processes import charging_session, remote_command, tenant
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -27,7 +27,6 @@ def _together(**tables: Mapping[type[Event], Policy]) -> Policies:
 POLICIES = _together(
     charging_session=charging_session.POLICIES,
     remote_command=remote_command.POLICIES,
-    deliveries=deliveries.POLICIES,
     tenant=tenant.POLICIES,
 )
 REFUSALS: Mapping[type[Command], Callable[[str, Refusal, str], Sequence[Command]]] = {

@@ -74,6 +74,17 @@ def without(ablation: Ablation) -> Iterator[None]:
 
 _MONTHS: Final = {"months": True, "operators": True, "projectors": 1, "effects": 1, "charges": 1}
 
+TOLD: Final[dict[str, Any]] = {
+    "projectors": 1,
+    "effects": 2,
+    "charges": 3,
+    "readings": 12,
+    "storm": 60.0,
+    "pace": 0.3,
+    "victims": ("effects",),
+}
+"""Worlds with long charges that a partner is told of."""
+
 BLOCKS: Final[Mapping[str, Any]] = {
     "frames": True,
     "readings": 8,
@@ -579,21 +590,74 @@ ABLATIONS: tuple[Ablation, ...] = (
         seed=2,
     ),
     Ablation(
-        "attempts are not leased",
-        "No older object lands at a partner after a newer one",
-        removed.attempts_are_not_leased,
+        "nobody waits after a gain",
+        "Who takes a partition over from somebody silent waits for what may still arrive",
+        removed.nobody_waits_after_a_gain,
         ("freeze",),
-        shape={
-            "projectors": 1,
-            "effects": 2,
-            "storm": 60.0,
-            "pace": 0.3,
-            "lasting": 10.0,
-            "victims": ("effects",),
-            "places": ("reads",),
-        },
-        one_in=9,
-        seed=1,
+        shape=TOLD | {"lasting": 3.0, "places": ("partner",)},
+    ),
+    Ablation(
+        "pushes need no proof",
+        "Nothing is sent without a proof that the partition is ours",
+        removed.pushes_need_no_proof,
+        ("freeze",),
+        shape=TOLD | {"lasting": 6.0, "places": ("reads",)},
+    ),
+    Ablation(
+        "epochs of accounts are not checked",
+        "What a former holder reports does not count",
+        removed.epochs_of_accounts_are_not_checked,
+        ("freeze", "down"),
+        shape=TOLD | {"lasting": 6.0, "targets": ("partner",)},
+    ),
+    Ablation(
+        "positions pass what is not told",
+        "A position passes what was told or is named",
+        removed.positions_pass_what_is_not_told,
+        ("crash",),
+        shape=TOLD,
+    ),
+    Ablation(
+        "what waits is not named",
+        "What was tried in vain is named in the account",
+        removed.what_waits_is_not_named,
+        ("down", "crash"),
+        shape=TOLD | {"targets": ("partner",)},
+    ),
+    Ablation(
+        "who is behind is not noted",
+        "Of a partner that is behind the account keeps from where",
+        removed.who_is_behind_is_not_noted,
+        ("down",),
+        shape=TOLD | {"targets": ("partner",), "most_named": 0},
+    ),
+    Ablation(
+        "spacing is forgotten",
+        "What runs is told every 30 s at most",
+        removed.spacing_is_forgotten,
+        (),
+        shape=TOLD,
+    ),
+    Ablation(
+        "unanswered requests are overtaken",
+        "Nothing newer is sent while an older request may still arrive",
+        removed.unanswered_requests_are_overtaken,
+        ("weather",),
+        shape=TOLD | {"targets": ("partner",), "severity": 5.0},
+    ),
+    Ablation(
+        "a Retry-After is not kept",
+        "A partner that asks to be left alone is",
+        removed.a_retry_after_is_not_kept,
+        ("busy",),
+        shape=TOLD,
+    ),
+    Ablation(
+        "CDRs wait for no session",
+        "A CDR is sent once its session's end was answered",
+        removed.cdrs_wait_for_no_session,
+        ("weather",),
+        shape=TOLD | {"targets": ("partner",), "severity": 5.0},
     ),
     Ablation(
         "lost attempts are not repeated",
@@ -638,15 +702,6 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape=_MONTHS,
         one_in=5,
         seed=7,
-    ),
-    Ablation(
-        "a delivery is over with any version",
-        "A delivery is over with the last version that is expected",
-        removed.deliveries_are_over_with_any_version,
-        (),
-        shape=_MONTHS,
-        one_in=4,
-        seed=0,
     ),
     Ablation(
         "a fold forgets on its way",

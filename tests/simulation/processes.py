@@ -53,9 +53,11 @@ from streams.frames import FrameRecorder
 from streams.group import Group
 from streams.limiter import LocalLimiter
 from streams.log import Listener, LogUnavailable, Position, Record, TopicPartition
+from streams.originals import Originals
 from streams.processes import Processes
 from streams.projector import Projector
 from streams.public import PublicTopics
+from streams.pushes import Pushes
 from streams.readings import Readings
 from streams.topology import FAUST, FAUST_TABLES, events_topic
 from streams.vault import StoreKeys, Vault
@@ -328,9 +330,13 @@ class Process:
         world = self.world
         client: Any = SimOcpiClient(world.network, self.node, world.inbox)
         partners = PartnerBook(self.store, self.vault, world.loop.time)
-        sender = OcpiSender(self.store, self.vault, partners, client, self.clock)
+        sender = OcpiSender(self.vault, partners, client, self.clock)
         assert self.bus is not None
-        sinks = [Deliveries(self.log, self.bus, nouns.EVENTS, sender, self.clock).sink]
+        log, bus, store, gate = self.log, self.bus, self.store, world.gate
+        pushes = Pushes(log, bus, nouns.EVENTS, nouns.PUSHED, store, sender, gate, self.clock)
+        originals = Originals(log, nouns.EVENTS, nouns.DELIVERED, store)
+        deliveries = Deliveries(log, bus, nouns.EVENTS, originals.find, sender, gate, self.clock)
+        sinks = [pushes.sink, deliveries.sink]
         if world.shape.public:
             sinks.append(PublicTopics(self.log, nouns.EVENTS).sink)
         if world.shape.mqtt:

@@ -31,14 +31,16 @@ from chargesphere import nouns
 from commands.base import Area, Command, Meta
 from commands.charge_point.models import EndTransaction
 from commands.delivery import Retry
-from commands.partner import CreatePartner
+from commands.partner import CreatePartner, Resume
 from commands.remote_command import RequestRemoteCommand
 from commands.token import PutToken
+from domain import outbox
 from domain.aggregate import Event
 from domain.charge_point import passwords, session_id
 from domain.partner import holder_text
 from projections import blocks
 from streams import checkpoints, topology
+from streams.gate import LocalGate
 from streams.log import LogUnavailable, Position
 from streams.parking import Parking
 from streams.topology import commands_topic, state_topic
@@ -82,6 +84,8 @@ class Shape:
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
+    most_named: int = 100
+    """Objects that an account of pushes names of one partner."""
     checkpoint_every: float = 5.0
     hot: int = 4
     whole_fetches: float = 0.7
@@ -141,6 +145,8 @@ class World:
         self.broker = Broker(self.network)
         self.shelf = Shelf()
         self.inbox = Inbox()
+        self.gate = LocalGate(self.loop.time)
+        """What all processes know of the partner, as it stands in Redis."""
         self.shape = shape or draw_shape(self.chance)
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -149,6 +155,7 @@ class World:
         self.network.whole = self.shape.whole_fetches
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
         needed += [Area.TOKEN] * self.shape.faust
+        needed += [Area.PARTY] * ("gone" in self.shape.faults)
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults:
             self.shape.charge_points = max(2, self.shape.charge_points)
@@ -255,6 +262,7 @@ class World:
         self.broker.begin_from(snapshot.broker)
         self.shelf = copy.deepcopy(snapshot.shelf)
         self.broker.begin()
+        outbox.MOST_NAMED = self.shape.most_named  # type: ignore[misc]
         shape = self.shape
         for role, count in (
             ("decider", shape.deciders),
@@ -277,6 +285,8 @@ class World:
         await asyncio.sleep(shape.storm)
         storm.cancel()
         self.nemeses.calm()
+        if "gone" in shape.faults:
+            await self._ask_for(Resume(partner_id="tnm"), "partner-is-back")
         await asyncio.gather(*running)
         if self.poisoned:
             await self._mend()
@@ -515,6 +525,7 @@ def draw_shape(chance: Random) -> Shape:
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
+        most_named=chance.choice((0, 1, 100)),
         months=yes(0.03),
     )
 

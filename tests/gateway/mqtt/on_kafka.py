@@ -25,15 +25,17 @@ from domain.charge_point import AGGREGATE_EVENTS, ChargePoint
 from gateway.mqtt.publisher import Teller, sink_of
 from streams import envelope
 from streams.deliveries import Deliveries
+from streams.gate import LocalGate
 from streams.group import Group
 from streams.kafka_log import KafkaLog
 from streams.public import PublicTopics
 from streams.topology import PARTITIONS, events_topic, partition_of, topics
-from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taken, Taking, facts_of
+from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taking, facts_of
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import NOON, decision, meta
 from tests.servers import Kafka
 from tests.streams.harness import until
+from tests.streams.receiver import Receiver, original
 
 say = Console(soft_wrap=True, highlight=False, markup=False).print
 STEPS = 40
@@ -104,7 +106,7 @@ async def follow(bootstrap: str, count: int, folder: Path) -> dict[str, object]:
         }
     )
     reports, teller = Reports(log), Teller(store, registry, Taking())  # type: ignore[arg-type]
-    deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
+    deliveries = Deliveries(log, reports, registry, original, Receiver(), LocalGate(), lambda: NOON)
     sinks = [deliveries.sink, PublicTopics(log, registry).sink, sink_of(log, teller, teller.handle)]
     running = asyncio.create_task(Group(log, "effects", "one", sinks).run())
     await until(lambda: all(len(sink.lanes) == PARTITIONS * len(sink.topics) for sink in sinks), 60)

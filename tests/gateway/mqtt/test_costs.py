@@ -23,8 +23,9 @@ from projections.store import Applied, Document, PositionKey, Write
 from projections.store.sqlite import SqliteReadStore
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
-from streams.deliveries import Deliveries, Outcome, Sender
+from streams.deliveries import Deliveries
 from streams.envelope import record
+from streams.gate import LocalGate
 from streams.group import Group
 from streams.log import Record
 from streams.public import PublicTopics
@@ -46,6 +47,7 @@ from tests.projections.facts import (
     status,
     used,
 )
+from tests.streams.receiver import Receiver, original
 
 POINTS = 25
 
@@ -100,14 +102,6 @@ class Taking(Broker):
         self.calls += 1
         self.messages += len(messages)
         acknowledged.update(message.event_id for message in messages)
-
-
-class Taken(Sender[int]):
-    async def find(self, job: delivery.AttemptDue) -> int | None:
-        return job.wanted
-
-    async def send(self, job: delivery.AttemptDue, content: int, correlation_id: str) -> Outcome:
-        return Outcome("delivered", content, 200)
 
 
 class Reports(CommandBus):
@@ -177,7 +171,7 @@ async def test_a_thousand_facts_are_decoded_once_and_cost_few_round_trips(tmp_pa
     reports = Reports(log)
     teller = Teller(store, registry, broker)
     mqtt, public = sink_of(log, teller, teller.handle), PublicTopics(log, registry).sink
-    deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
+    deliveries = Deliveries(log, reports, registry, original, Receiver(), LocalGate(), lambda: NOON)
     effects = Group(log, "effects", "one", [deliveries.sink, public, mqtt])
     read = sum(not events[0].originator_id.startswith("delivery|") for events in facts)
     async with running(effects.run()):
