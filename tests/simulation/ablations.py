@@ -595,6 +595,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.nobody_waits_after_a_gain,
         ("freeze",),
         shape=TOLD | {"lasting": 3.0, "places": ("partner",)},
+        one_in=3,
+        seed=3,
     ),
     Ablation(
         "pushes need no proof",
@@ -602,6 +604,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.pushes_need_no_proof,
         ("freeze",),
         shape=TOLD | {"lasting": 6.0, "places": ("reads",)},
+        one_in=3,
+        seed=0,
     ),
     Ablation(
         "epochs of accounts are not checked",
@@ -616,6 +620,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.positions_pass_what_is_not_told,
         ("crash",),
         shape=TOLD,
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "what waits is not named",
@@ -637,13 +643,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.spacing_is_forgotten,
         (),
         shape=TOLD,
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "unanswered requests are overtaken",
         "Nothing newer is sent while an older request may still arrive",
         removed.unanswered_requests_are_overtaken,
         ("weather",),
-        shape=TOLD | {"targets": ("partner",), "severity": 5.0},
+        shape=TOLD | {"targets": ("partner",), "severity": 5.0, "storm": 12.0, "charges": 6, "readings": 1},
     ),
     Ablation(
         "a Retry-After is not kept",
@@ -658,6 +666,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.cdrs_wait_for_no_session,
         ("weather",),
         shape=TOLD | {"targets": ("partner",), "severity": 5.0},
+        one_in=2,
+        seed=1,
     ),
     Ablation(
         "lost attempts are not repeated",
