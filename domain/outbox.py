@@ -9,7 +9,7 @@ waiting is behind from its oldest one on: no more of it is kept in memory, and i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -405,12 +405,15 @@ class Outbox:
         waiting = [push.since for push in self._of(to) if push.key not in self._named]
         self.behind[to] = min([mark, *waiting], key=lambda one: one.offset)
 
-    def caught_up(self, to: str) -> None:
-        """It is not behind any more: what waits of it holds the position as that of others does."""
+    def caught_up(self, to: str, running: Container[str] = ()) -> None:
+        """It is not behind any more: what waits of it holds the position as that of others does. Of objects that are
+        not `running` nobody asks any more when they were told last."""
         for push in self._of(to):
             if push.key not in self._named and not push.facts:
                 push.facts.append(_Fact(push.version, push.since))
         del self.behind[to]
+        for key in [key for key in self._sent if key[0] == to and key[1] not in running]:
+            self.forget(*key)
 
     def _of(self, to: str) -> Iterator[Push]:
         return (push for push in self._pushes.values() if str(push.to) == to)

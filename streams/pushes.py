@@ -1,30 +1,22 @@
-"""Tells partners of the objects whose newest state replaces older ones: folds them, sends them, keeps the account.
+"""Tells partners of the objects whose newest state replaces older ones: folds them, and sends them as they are then.
 
-What enters: the facts of the partitions held. What leaves: one request for each object that is due, as the fold has
-it then; reports to the partition's account (`domain.pushes`), at most one a second; and each CDR's own delivery, once
-its session's end was answered. A request is begun only within ten seconds of a proof that the account is ours, and
-lasts ten at most: so who takes a partition over from somebody who said nothing is silent for twenty, and no older
-object arrives after a newer one.
+What enters: the facts of the partitions held. What leaves: one request for each object that is due (`domain.outbox`),
+and each CDR's own delivery, once its session's end was answered. Beside it stands the account of the partition
+(`streams.desk`), by which there is one teller, and no older object arrives after a newer one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic
 
-import msgspec
-
-from commands.base import Area, Command, Meta
+from commands.base import Area, Meta
 from commands.delivery import Want
-from commands.pushes import Account, Report, Standing, TakeOver
 from domain.aggregate import Event, EventRegistry
 from domain.outbox import AWAY_AGAIN, Outbox, Push, owed
 from domain.pushes import SPACING, Mark, OwedCdr
@@ -33,65 +25,21 @@ from domain.values import PartyId
 from projections.base import View
 from projections.store import HUB, ReadStore, StoreUnavailable
 from streams.bus import CommandBus
-from streams.envelope import Fence, Reply, select_events
-from streams.facts import Fact, HaltError, TransientError, admitted
+from streams.desk import Accounts, Desk
+from streams.envelope import select_events
+from streams.facts import Fact, HaltError, TransientError
 from streams.gate import Gate
 from streams.log import Log, LogUnavailable, TopicPartition
-from streams.ranges import stretch
 from streams.sink import MOST_IN_ALL, Sink
 from streams.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target
+from streams.walk import Walker, mark_of, object_of
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 10.0
-"""How long a proof that the account is ours lasts."""
-QUIET_S = LEASE_S + LONGEST_SEND.total_seconds()
-"""How long whoever held it before may still send."""
-REPORT_EVERY_S = 1.0
-TOLD_EVERY_S = 10.0
-"""How long it may stand nowhere but in a position up to where all is told."""
-ASKED_EVERY_S = 15.0
-"""How long a person's word on what was given up may go unheard."""
-HANDOVER_LOOKED_FOR_S = 2.0
 AGAIN_S = 0.5
 GATHER_S = 0.1
 CLOSING_S = 1.0
 """How long a process that ends waits for its requests, to hand over."""
-OVER = frozenset({"COMPLETED", "INVALID"})
-
-
-@dataclass(slots=True, eq=False)
-class _Desk:
-    """One partition that is held. Times are the loop's."""
-
-    place: TopicPartition
-    outbox: Outbox
-    epoch: int = -1
-    clear: bool = False
-    quiet_until: float = 0.0
-    proven_until: float = 0.0
-    wants_proof: bool = False
-    reported_at: float = 0.0
-    unanswered: bool = False
-    handled: int = 0
-    lost_end: bool = False
-    closed: bool = False
-    crowded: bool = False
-    """Something is due, and its partner has as many requests under way as it may."""
-    contents: dict[str, Content] = field(default_factory=dict)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    sending_news: asyncio.Event = field(default_factory=asyncio.Event)
-    report_news: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    sends: set[asyncio.Task[None]] = field(default_factory=set)
-    walks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when less waits than before."""
-
-    def wake(self) -> None:
-        """Something has changed."""
-        self.sending_news.set()
-        self.report_news.set()
 
 
 class Pushes(Generic[Letter]):
@@ -120,9 +68,9 @@ class Pushes(Generic[Letter]):
         self._clock = clock
         self._concurrency = concurrency
         self._names = frozenset(name for name in events.events if name.startswith(f"{view.kind}."))
-        self._by = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
-        self._desks: dict[TopicPartition, _Desk] = {}
+        self._accounts = Accounts(log, bus, view.collection, clock)
+        self._walker = Walker(log, events, view.kind, self._want, clock)
+        self._desks: dict[TopicPartition, Desk] = {}
         self._closing: dict[TopicPartition, asyncio.Task[None]] = {}
         self._under_way: Counter[str] = Counter()
         self._watching: asyncio.Task[None] | None = None
@@ -157,16 +105,16 @@ class Pushes(Generic[Letter]):
             self._closing[place] = closing
             closing.add_done_callback(self._closed)
         if place in self.sink.lanes:
-            self._desks[place] = desk = _Desk(place, Outbox(self._clock(), SPACING[self._module]))
+            self._desks[place] = desk = Desk(place, Outbox(self._clock(), SPACING[self._module]))
             desk.tasks.append(asyncio.create_task(self._hold(desk)))
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch())
 
-    async def _hold(self, desk: _Desk) -> None:
+    async def _hold(self, desk: Desk) -> None:
         """Take the account over, and work on it."""
         if (before := self._closing.get(desk.place)) is not None:
             await asyncio.wait([before])
-        account = await self._take_over(desk)
+        account = await self._accounts.take_over(desk)
         lane = self.sink.lanes[desk.place]
         outbox = Outbox(self._clock(), SPACING[self._module])
         outbox.take_up(account.through, account.waiting, account.behind, self._clock())
@@ -174,43 +122,13 @@ class Pushes(Generic[Letter]):
         desk.outbox, desk.handled = outbox, lane.at.offset
         desk.ready.set()
         desk.tasks.append(asyncio.create_task(self._serve(desk)))
-        desk.tasks.append(asyncio.create_task(self._report_forever(desk)))
-
-    async def _take_over(self, desk: _Desk) -> Account:
-        loop = asyncio.get_running_loop()
-        while True:
-            asked = loop.time()
-            try:
-                desk.lost_end = False
-                end = (await self._log.ends([desk.place]))[desk.place]
-                command = TakeOver(module=self._module, partition=desk.place.partition, by=self._by)
-                reply = await self._ask(command)
-                if reply.refusal is None:
-                    account = msgspec.json.decode(reply.result, type=Account)
-                    break
-                logger.error("%s[%d] cannot be taken over: %s", *desk.place, reply.message)
-            except LogUnavailable as error:
-                logger.warning("%s[%d] is not taken over yet: %s", *desk.place, error)
-            await asyncio.sleep(AGAIN_S)
-        desk.epoch, desk.clear = account.epoch, account.clear
-        desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S
-        desk.lost_end = account.through > end
-        return account
-
-    async def _ask(self, command: Command, correlation_id: str = "") -> Reply:
-        meta = Meta(
-            command_id=f"pushes|{self._by}|{next(self._numbers)}",
-            at=self._clock(),
-            correlation_id=correlation_id,
-            principal="effects",
-        )
-        return await self._bus.ask(command, meta)
+        desk.tasks.append(asyncio.create_task(self._accounts.report_forever(desk)))
 
     def _closed(self, closing: asyncio.Task[None]) -> None:
         self._closing = {place: one for place, one in self._closing.items() if one is not closing}
 
     async def _close(
-        self, desk: _Desk, patience: float | None = None, after: asyncio.Task[None] | None = None
+        self, desk: Desk, patience: float | None = None, after: asyncio.Task[None] | None = None
     ) -> None:
         """Send nothing more, and say so once nothing is on its way."""
         if desk.closed:
@@ -222,25 +140,8 @@ class Pushes(Generic[Letter]):
             await asyncio.wait([after])
         if desk.sends:
             await asyncio.wait(desk.sends, timeout=patience)
-        if desk.sends or not desk.ready.is_set() or not self._may_send(desk):
-            return
-        news = desk.outbox.news()
-        report = Report(
-            module=self._module,
-            partition=desk.place.partition,
-            epoch=desk.epoch,
-            through=news.through,
-            waiting=news.waiting,
-            told=news.told,
-            behind=dict(news.behind),
-            caught_up=news.caught_up,
-            last=True,
-        )
-        meta = Meta(
-            command_id=f"pushes|{self._by}|{next(self._numbers)}", at=self._clock(), principal="effects"
-        )
-        with contextlib.suppress(LogUnavailable):  # then the next holder waits
-            await self._bus.tell(report, meta)
+        if not desk.sends and desk.ready.is_set() and desk.may_send:
+            await self._accounts.hand_over(desk)
 
     async def write_due(self) -> None:
         """Each partition's account is reported by itself."""
@@ -265,10 +166,8 @@ class Pushes(Generic[Letter]):
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
-        # What was broken off may still arrive: who goes on is somebody else.
-        self._by = secrets.token_hex(8)
+        self._accounts.begin_anew()
         self._desks.clear()
-        self._under_way.clear()
 
     # -- facts ------------------------------------------------------------------------------------------------------
 
@@ -286,17 +185,17 @@ class Pushes(Generic[Letter]):
             desk.outbox.at = Mark(offset=facts[-1].offset + 1, epoch=facts[-1].decision.epoch)
         desk.wake()
 
-    async def _meet(self, desk: _Desk, told: Sequence[tuple[Fact, Sequence[Event]]]) -> None:
+    async def _meet(self, desk: Desk, told: Sequence[tuple[Fact, Sequence[Event]]]) -> None:
         """Read the objects of which something is owed, and which began before we followed. Raises TransientError."""
         known, missing = set(desk.contents), dict[str, None]()
         for fact, events in told:
-            id = _object_of(fact)
+            id = object_of(fact)
             means = owed(events, fact.offset)
             if any(isinstance(event, Started) for event in events):
                 known.add(id)
             elif means is not None and id not in known:
                 after_all = fact.offset < desk.handled
-                if desk.outbox.concerns(means, id, _mark(fact), after_all=after_all):
+                if desk.outbox.concerns(means, id, mark_of(fact), after_all=after_all):
                     missing[id] = None
         if not missing:
             return
@@ -307,17 +206,17 @@ class Pushes(Generic[Letter]):
         for id, document in found.items():
             desk.contents[id] = Content(document, _version(document))
 
-    async def _take(self, desk: _Desk, fact: Fact, events: Sequence[Event]) -> None:
-        id, outbox = _object_of(fact), desk.outbox
+    async def _take(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
+        id, outbox = object_of(fact), desk.outbox
         means = owed(events, fact.offset)
         after_all = fact.offset < desk.handled
-        new = means is not None and outbox.concerns(means, id, _mark(fact), after_all=after_all)
+        new = means is not None and outbox.concerns(means, id, mark_of(fact), after_all=after_all)
         self._fold(desk, id, events, fact.decision.meta, needed=new)
         if means is not None and new:
             released = outbox.owe(
                 means,
                 id,
-                _mark(fact),
+                mark_of(fact),
                 self._clock(),
                 tenant=fact.decision.meta.tenant,
                 correlation_id=fact.decision.meta.correlation_id,
@@ -328,9 +227,9 @@ class Pushes(Generic[Letter]):
                     desk, means.to, cdr, fact.decision.meta.tenant, fact.decision.meta.correlation_id
                 )
         if means is not None:
-            self._let_go(desk, str(means.to), id)
+            desk.let_go(str(means.to), id)
 
-    def _fold(self, desk: _Desk, id: str, events: Sequence[Event], meta: Meta, *, needed: bool) -> None:
+    def _fold(self, desk: Desk, id: str, events: Sequence[Event], meta: Meta, *, needed: bool) -> None:
         """Raises TransientError where something before is missing: the read model has not got there."""
         content = desk.contents.get(id)
         for event in events:
@@ -352,28 +251,9 @@ class Pushes(Generic[Letter]):
         elif needed:
             raise TransientError(f"the read model has not got to {self._view.kind} {id} yet")
 
-    def _let_go(self, desk: _Desk, to: str, id: str) -> None:
-        """What is over and told needs no memory."""
-        content = desk.contents.get(id)
-        if (
-            content is not None
-            and content.document.get("status") in OVER
-            and desk.outbox.get((to, id)) is None
-        ):
-            del desk.contents[id]
-            desk.outbox.forget(to, id)
-
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    def _may_send(self, desk: _Desk) -> bool:
-        """Whether whoever held the partition before us sends nothing any more."""
-        return desk.clear or asyncio.get_running_loop().time() >= desk.quiet_until
-
-    def _is_proven(self, desk: _Desk) -> bool:
-        """Whether nobody else can have begun to send."""
-        return asyncio.get_running_loop().time() < desk.proven_until and not desk.closed
-
-    async def _serve(self, desk: _Desk) -> None:
+    async def _serve(self, desk: Desk) -> None:
         while True:
             desk.sending_news.clear()
             wait = self._begin_due(desk)
@@ -381,13 +261,13 @@ class Pushes(Generic[Letter]):
                 async with asyncio.timeout(wait):
                     await desk.sending_news.wait()
 
-    def _begin_due(self, desk: _Desk) -> float | None:
+    def _begin_due(self, desk: Desk) -> float | None:
         """Begin what is due; the seconds until something else will be."""
         loop, now = asyncio.get_running_loop(), self._clock()
-        if not self._may_send(desk):
+        if not desk.may_send:
             return desk.quiet_until - loop.time()
         due = desk.outbox.due(now)
-        if due and not self._is_proven(desk):
+        if due and not desk.is_proven:
             desk.wants_proof = True
             desk.report_news.set()
             return None
@@ -404,7 +284,7 @@ class Pushes(Generic[Letter]):
         following = desk.outbox.next_due(now)
         return None if following is None else max(0.0, (following - now).total_seconds())
 
-    async def _send_one(self, desk: _Desk, push: Push) -> None:
+    async def _send_one(self, desk: Desk, push: Push) -> None:
         to = push.key[0]
         try:
             await self._try(desk, push)
@@ -420,12 +300,15 @@ class Pushes(Generic[Letter]):
                     one.crowded = False
                     one.sending_news.set()
 
-    async def _try(self, desk: _Desk, push: Push) -> None:
+    async def _try(self, desk: Desk, push: Push) -> None:
         to, outbox = push.key[0], desk.outbox
         job = Job(push.to, self._module, push.object_id)
         letter: Letter | Outcome
         try:
             content = await self._content(desk, push)
+            if content is None and not push.version:
+                outbox.failed(push, "refused", "the read model has no such object", self._clock())
+                return
             if content is None:
                 outbox.postpone(push, self._clock() + timedelta(seconds=1))
                 return
@@ -439,7 +322,7 @@ class Pushes(Generic[Letter]):
         elif (wait := await self._gate.enter(to)) > 0:
             outbox.postpone(push, self._clock() + timedelta(seconds=wait))
             return
-        elif not self._is_proven(desk):
+        elif not desk.is_proven:
             outbox.postpone(push, self._clock())
             return
         else:
@@ -461,7 +344,7 @@ class Pushes(Generic[Letter]):
             await self._gate.hold(to, outcome.retry_after)
         return outcome
 
-    async def _became(self, desk: _Desk, push: Push, version: int, outcome: Outcome) -> None:
+    async def _became(self, desk: Desk, push: Push, version: int, outcome: Outcome) -> None:
         self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
         outbox, to = desk.outbox, push.key[0]
         if outcome.outcome == "offline":
@@ -474,7 +357,7 @@ class Pushes(Generic[Letter]):
             await self._release(desk, push, version)
         if outcome.outcome == "delivered":
             outbox.sent(push, version, self._clock())
-            self._let_go(desk, to, push.object_id)
+            desk.let_go(to, push.object_id)
             return
         after = timedelta(seconds=outcome.retry_after)
         if outbox.failed(push, outcome.outcome, outcome.reason[:500], self._clock(), after):
@@ -487,7 +370,7 @@ class Pushes(Generic[Letter]):
             )
             await self._release(desk, push, version)
 
-    async def _content(self, desk: _Desk, push: Push) -> Content | None:
+    async def _content(self, desk: Desk, push: Push) -> Content | None:
         """The object as it is now; None where the read model has not got there."""
         content = desk.contents.get(push.object_id)
         if content is not None:
@@ -498,14 +381,14 @@ class Pushes(Generic[Letter]):
             return None
         return Content(document, _version(document))
 
-    async def _release(self, desk: _Desk, push: Push, version: int) -> None:
+    async def _release(self, desk: Desk, push: Push, version: int) -> None:
         """Let the CDRs go whose session the partner has answered for."""
         for cdr in push.cdrs:
             if cdr.version <= version:
                 await self._want(desk, push.to, cdr, push.tenant, push.correlation_id)
         desk.outbox.released(push, version)
 
-    async def _want(self, desk: _Desk, to: PartyId, cdr: OwedCdr, tenant: str, correlation_id: str) -> None:
+    async def _want(self, desk: Desk, to: PartyId, cdr: OwedCdr, tenant: str, correlation_id: str) -> None:
         """Until the log says that it is wanted: nobody would say it again."""
         want = Want(
             to=to,
@@ -535,80 +418,6 @@ class Pushes(Generic[Letter]):
                 logger.error("CDR %s cannot be wanted: %s", cdr.id, reply.message)
             return
 
-    # -- the account ------------------------------------------------------------------------------------------------
-
-    async def _report_forever(self, desk: _Desk) -> None:
-        while True:
-            desk.report_news.clear()
-            wait = self._until_report(desk)
-            if wait is not None and wait <= 0:
-                await self._report(desk)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await desk.report_news.wait()
-
-    def _until_report(self, desk: _Desk) -> float | None:
-        """Seconds until the account is to hear of us; None for as long as nothing changes."""
-        outbox, now = desk.outbox, asyncio.get_running_loop().time()
-        moments: list[float] = []
-        if not self._may_send(desk):
-            moments.append(desk.reported_at + HANDOVER_LOOKED_FOR_S)
-        elif desk.wants_proof:
-            moments.append(now)
-        elif outbox.due(self._clock()):
-            moments.append(desk.proven_until - LEASE_S / 2)
-        if outbox.news().matters:
-            moments.append(desk.reported_at + REPORT_EVERY_S)
-        elif outbox.has_told:
-            moments.append(desk.reported_at + TOLD_EVERY_S)
-        if outbox.given_up:
-            moments.append(desk.reported_at + ASKED_EVERY_S)
-        if not moments:
-            return None
-        least = desk.reported_at + AGAIN_S if desk.unanswered else 0.0
-        return max(min(moments), least) - now
-
-    async def _report(self, desk: _Desk) -> None:
-        loop, outbox = asyncio.get_running_loop(), desk.outbox
-        asked, news = loop.time(), outbox.news()
-        desk.reported_at, desk.unanswered = asked, True
-        command = Report(
-            module=self._module,
-            partition=desk.place.partition,
-            epoch=desk.epoch,
-            through=news.through,
-            waiting=news.waiting,
-            told=news.told,
-            behind=dict(news.behind),
-            caught_up=news.caught_up,
-        )
-        try:
-            reply = await self._ask(command)
-        except LogUnavailable as error:
-            logger.warning("what was pushed of %s[%d] is not reported: %s", *desk.place, error)
-            return
-        if reply.refusal is not None:
-            logger.warning("what was pushed of %s[%d] does not count: %s", *desk.place, reply.message)
-            await self._take_back(desk)
-            return
-        outbox.reported(news)
-        standing = msgspec.json.decode(reply.result, type=Standing)
-        desk.clear = desk.clear or standing.clear
-        desk.proven_until = asked + LEASE_S
-        desk.unanswered = desk.wants_proof = False
-        outbox.retry(standing.retries, self._clock())
-        desk.sending_news.set()
-
-    async def _take_back(self, desk: _Desk) -> None:
-        """Somebody else has taken it over. Where the group still says that it is ours, we are the newer holder."""
-        desk.proven_until = 0.0
-        await asyncio.sleep(HANDOVER_LOOKED_FOR_S)
-        account = await self._take_over(desk)
-        desk.outbox.take_up_again(account.waiting, account.behind, self._clock())
-        desk.unanswered = desk.wants_proof = False
-        desk.wake()
-
     # -- partners that are away, or behind ---------------------------------------------------------------------
 
     async def _watch(self) -> None:
@@ -630,77 +439,10 @@ class Pushes(Generic[Letter]):
             if name in desk.outbox.away:
                 desk.outbox.back(name, self._clock())
             if name in desk.outbox.behind and name not in desk.walks and desk.ready.is_set():
-                walk = asyncio.create_task(self._walk(desk, name))
+                walk = asyncio.create_task(self._walker.walk(desk, name))
                 desk.walks[name] = walk
                 walk.add_done_callback(lambda _, desk=desk: desk.walks.pop(name, None))  # type: ignore[misc]
             desk.wake()
-
-    async def _walk(self, desk: _Desk, name: str) -> None:
-        """Its facts since it is behind, some objects at a time, each as it is now."""
-        outbox = desk.outbox
-        try:
-            while name in outbox.behind and name not in outbox.away:
-                falls = outbox.falls[name]
-                mark = outbox.behind[name]
-                fence = Fence(mark.epoch)
-                while outbox.falls[name] == falls and mark.offset < outbox.at.offset:
-                    mark = await self._walk_on(desk, name, mark, fence)
-                if outbox.falls[name] == falls:
-                    outbox.caught_up(name)
-                    desk.wake()
-        except LogUnavailable as error:
-            logger.warning("%s stays behind at %s[%d]: %s", name, *desk.place, error)
-        except Exception:
-            logger.exception("%s stays behind at %s[%d]", name, *desk.place)
-
-    async def _walk_on(self, desk: _Desk, name: str, mark: Mark, fence: Fence) -> Mark:
-        """As far as the facts have come; where it has fallen behind anew meanwhile, that is for nothing."""
-        outbox, end, falls = desk.outbox, desk.outbox.at.offset, desk.outbox.falls[name]
-        async with contextlib.aclosing(stretch(self._log, desk.place, mark.offset, end)) as batches:
-            async for batch in batches:
-                for stored in batch:
-                    while outbox.room(name) <= 0:
-                        desk.room.clear()
-                        await desk.room.wait()
-                    facts, damage = admitted(desk.place, fence, [stored])
-                    if damage is not None:
-                        raise damage
-                    if outbox.falls[name] != falls:
-                        return mark
-                    for fact in facts:
-                        await self._walk_over(desk, name, fact)
-                    if outbox.falls[name] != falls:
-                        return mark
-                    outbox.walked(name, Mark(offset=stored.offset + 1, epoch=fence.epoch))
-                desk.wake()
-        mark = Mark(offset=end, epoch=fence.epoch)
-        outbox.walked(name, mark)
-        return mark
-
-    async def _walk_over(self, desk: _Desk, name: str, fact: Fact) -> None:
-        means = owed(select_events(fact.decision, self._events, self._names), fact.offset)
-        if means is None or str(means.to) != name:
-            return
-        meta = fact.decision.meta
-        released = desk.outbox.owe(
-            means,
-            _object_of(fact),
-            _mark(fact),
-            self._clock(),
-            tenant=meta.tenant,
-            correlation_id=meta.correlation_id,
-            walked=True,
-        )
-        for cdr in released:
-            await self._want(desk, means.to, cdr, meta.tenant, meta.correlation_id)
-
-
-def _object_of(fact: Fact) -> str:
-    return fact.aggregate.partition("|")[2]
-
-
-def _mark(fact: Fact) -> Mark:
-    return Mark(offset=fact.offset, epoch=fact.decision.epoch)
 
 
 def _version(document: object) -> int:

@@ -34,6 +34,7 @@ from streams import (
     checkpoints,
     claims,
     decider,
+    desk,
     envelope,
     faust_rows,
     feed,
@@ -636,11 +637,11 @@ def timers_of_calls_ask_the_clock() -> list[Patch]:
 
 
 def nobody_waits_after_a_gain() -> list[Patch]:
-    return [(pushes.Pushes, "_may_send", lambda self, desk: True)]
+    return [(desk.Desk, "may_send", property(lambda self: True))]
 
 
 def pushes_need_no_proof() -> list[Patch]:
-    return [(pushes.Pushes, "_is_proven", lambda self, desk: True)]
+    return [(desk.Desk, "is_proven", property(lambda self: True))]
 
 
 def epochs_of_accounts_are_not_checked() -> list[Patch]:

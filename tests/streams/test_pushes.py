@@ -19,6 +19,7 @@ from domain.aggregate import Event
 from domain.pushes import HandedOver, Reported, TakenOver
 from projections.store import HUB, Put
 from projections.store.sqlite import SqliteReadStore
+from streams import desk
 from streams import pushes as engine_module
 from streams.bus import CommandBus
 from streams.channel import LocalChannel
@@ -129,8 +130,8 @@ async def effects(embedded: SqliteLog, read_store: SqliteReadStore) -> AsyncIter
 @pytest.fixture
 def for_ever(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Who takes over from somebody silent is silent for ever: only a hand-over ends it."""
-    monkeypatch.setattr(engine_module, "QUIET_S", 1e6)
-    monkeypatch.setattr(engine_module, "HANDOVER_LOOKED_FOR_S", 0.05)
+    monkeypatch.setattr(desk, "QUIET_S", 1e6)
+    monkeypatch.setattr(desk, "HANDOVER_LOOKED_FOR_S", 0.05)
     yield
 
 
@@ -234,7 +235,7 @@ async def test_a_process_that_ends_hands_over_so_that_the_next_one_sends_at_once
 async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
     effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "QUIET_S", 0.0)
+    monkeypatch.setattr(desk, "QUIET_S", 0.0)
     monkeypatch.setattr(Pushes, "write", lambda self: asyncio.sleep(0))
     effects.partner.said[SESSION] = Outcome("unreachable", reason="no route")
     async with effects.pushing() as engine:
