@@ -37,6 +37,8 @@ from streams.walk import Walker, mark_of, object_of
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 0.5
+SHORTEST_WAIT_S = 0.01
+"""Of who is told to wait: a clock and the gate's may differ by less than either shows."""
 GATHER_S = 0.1
 CLOSING_S = 1.0
 """How long a process that ends waits for its requests, to hand over."""
@@ -320,7 +322,7 @@ class Pushes(Generic[Letter]):
         if isinstance(letter, Outcome):
             outcome = letter
         elif (wait := await self._gate.enter(to)) > 0:
-            outbox.postpone(push, self._clock() + timedelta(seconds=wait))
+            outbox.postpone(push, self._clock() + timedelta(seconds=max(wait, SHORTEST_WAIT_S)))
             return
         elif not desk.is_proven:
             outbox.postpone(push, self._clock())

@@ -613,6 +613,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.epochs_of_accounts_are_not_checked,
         ("freeze", "down"),
         shape=TOLD | {"lasting": 6.0, "targets": ("partner",)},
+        one_in=25,
+        seed=12,
     ),
     Ablation(
         "positions pass what is not told",
@@ -628,7 +630,19 @@ ABLATIONS: tuple[Ablation, ...] = (
         "What was tried in vain is named in the account",
         removed.what_waits_is_not_named,
         ("down", "crash"),
-        shape=TOLD | {"targets": ("partner",)},
+        shape=TOLD
+        | {
+            "targets": ("partner",),
+            "effects": 1,
+            "charges": 10,
+            "readings": 2,
+            "storm": 400.0,
+            "pace": 8.0,
+            "lasting": 8.0,
+            "most_named": 100,
+        },
+        one_in=2,
+        seed=1,
     ),
     Ablation(
         "who is behind is not noted",
@@ -636,6 +650,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.who_is_behind_is_not_noted,
         ("down",),
         shape=TOLD | {"targets": ("partner",), "most_named": 0},
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "spacing is forgotten",
@@ -647,18 +663,13 @@ ABLATIONS: tuple[Ablation, ...] = (
         seed=0,
     ),
     Ablation(
-        "unanswered requests are overtaken",
-        "Nothing newer is sent while an older request may still arrive",
-        removed.unanswered_requests_are_overtaken,
-        ("weather",),
-        shape=TOLD | {"targets": ("partner",), "severity": 5.0, "storm": 12.0, "charges": 6, "readings": 1},
-    ),
-    Ablation(
         "a Retry-After is not kept",
         "A partner that asks to be left alone is",
         removed.a_retry_after_is_not_kept,
         ("busy",),
         shape=TOLD,
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "CDRs wait for no session",

@@ -11,7 +11,7 @@ import dataclasses
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -683,18 +683,6 @@ def who_is_behind_is_not_noted() -> list[Patch]:
 
 def spacing_is_forgotten() -> list[Patch]:
     return [(outbox.Outbox, "_earliest", lambda self, key, urgent, now: now)]
-
-
-def unanswered_requests_are_overtaken() -> list[Patch]:
-    whole = outbox.Outbox.failed
-
-    def failed(self: Any, push: Any, outcome: str, reason: str, now: Any, after: Any = timedelta()) -> Any:
-        given_up = whole(self, push, outcome, reason, now, after)
-        self._unsure.clear()
-        push.due = now
-        return given_up
-
-    return [(outbox.Outbox, "failed", failed)]
 
 
 def a_retry_after_is_not_kept() -> list[Patch]:

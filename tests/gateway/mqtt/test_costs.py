@@ -133,6 +133,7 @@ def facts_of(number: int) -> list[list[Event]]:
     for module in ("sessions", "cdrs", "tariffs", "locations"):
         whose: dict[str, Any] = {"originator_id": delivery.delivery_id(MSP, module, id), "timestamp": NOON}
         what: dict[str, Any] = {"to": MSP, "module": module, "object_id": id, "tenant": "demo", "wanted": 1}
+        what |= {"partition": 0, "offset": 7}
         lease = NOON + timedelta(seconds=30)
         sent += [
             [
