@@ -10,7 +10,7 @@ from domain.delivery import AttemptDue
 from domain.session import CdrIssued
 from projections.base import View
 from projections.store import HUB, ReadStore
-from streams.envelope import DamagedRecordError, Fence, select_events
+from streams.envelope import DamagedRecordError, Decision, decode_entry, select_events
 from streams.log import Log, TopicPartition
 from streams.ranges import stretch
 from streams.target import Content
@@ -46,12 +46,13 @@ class Originals:
         async with contextlib.aclosing(stretch(self._log, place, event.offset, event.offset + 1)) as batches:
             async for batch in batches:
                 for stored in batch:
-                    decision = Fence().admit(stored)
-                    if decision is None:
+                    # It was admitted when it was followed.
+                    entry = decode_entry(stored)
+                    if not isinstance(entry, Decision):
                         continue
-                    for issued in select_events(decision, self._events, _ISSUED):
+                    for issued in select_events(entry, self._events, _ISSUED):
                         if isinstance(issued, CdrIssued) and issued.cdr_id == event.object_id:
-                            document = self._view.evolve(None, issued, decision.meta)
+                            document = self._view.evolve(None, issued, entry.meta)
                             return Content(document or {}, issued.originator_version)
         raise DamagedRecordError(
             f"{place.topic}[{place.partition}]@{event.offset} issues no {event.object_id}"
