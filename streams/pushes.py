@@ -182,9 +182,10 @@ class Pushes(Generic[Letter]):
         await self._meet(desk, told)
         for fact, events in told:
             await self._take(desk, fact, events)
+            # At once: a walk ends here, and what was left to it must not be left to us.
+            if fact.offset >= desk.outbox.at.offset:
+                desk.outbox.at = Mark(offset=fact.offset + 1, epoch=fact.decision.epoch)
         desk.handled = max(desk.handled, facts[-1].offset + 1)
-        if facts[-1].offset >= desk.outbox.at.offset:
-            desk.outbox.at = Mark(offset=facts[-1].offset + 1, epoch=facts[-1].decision.epoch)
         desk.wake()
 
     async def _meet(self, desk: Desk, told: Sequence[tuple[Fact, Sequence[Event]]]) -> None:
