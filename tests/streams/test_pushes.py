@@ -271,6 +271,7 @@ async def test_a_partner_that_is_not_connected_is_sent_nothing_and_then_what_is_
         await effects.happens(started())
         await effects.happens(used(2, 60, 900, owner=MSP))
         await until(lambda: reported(effects))
+        await until(lambda: engine.sink.handled == 2)
         assert (effects.partner.sent, engine.counts) == ([], {"offline": 1})
         effects.partner.offline.clear()
         await until(lambda: effects.partner.told == [(SESSION, 2)])
