@@ -90,10 +90,10 @@ class Push:
     cdrs: tuple[OwedCdr, ...] = ()
     correlation_id: str = ""
     facts: list[_Fact] = field(default_factory=list)
+    key: Key = field(init=False)
 
-    @property
-    def key(self) -> Key:
-        return str(self.to), self.object_id
+    def __post_init__(self) -> None:
+        self.key = str(self.to), self.object_id
 
     def as_waiting(self) -> Waiting:
         """As the account names it."""
@@ -360,7 +360,7 @@ class Outbox:
         due = now + max(wait_before(push.attempts + 1), retry_after)
         push.given_up = due > push.first_tried_at + GIVE_UP_AFTER
         push.due = None if push.given_up else due
-        self._bound(str(push.to))
+        self._bound(push.key[0])
         return push.given_up
 
     def released(self, push: Push, version: int) -> None:
@@ -416,7 +416,7 @@ class Outbox:
             self.forget(*key)
 
     def _of(self, to: str) -> Iterator[Push]:
-        return (push for push in self._pushes.values() if str(push.to) == to)
+        return (push for push in self._pushes.values() if push.key[0] == to)
 
     def _bound(self, to: str) -> None:
         """Let those be behind of whom there is too much."""
@@ -442,7 +442,7 @@ class Outbox:
     # -- the account ------------------------------------------------------------------------------------------------
 
     def _is_named(self, push: Push) -> bool:
-        return bool(push.attempts or push.given_up or str(push.to) in self._away or push.key in self._named)
+        return bool(push.attempts or push.given_up or push.key[0] in self._away or push.key in self._named)
 
     @property
     def through(self) -> Mark:
@@ -450,7 +450,7 @@ class Outbox:
         held = (
             fact.mark
             for push in self._pushes.values()
-            if str(push.to) not in self.behind and not self._is_named(push)
+            if push.key[0] not in self.behind and not self._is_named(push)
             for fact in push.facts[:1]
         )
         return min(held, default=self.at, key=lambda mark: mark.offset)
@@ -461,7 +461,7 @@ class Outbox:
         held = [
             min((fact.mark for fact in push.facts), key=lambda mark: mark.offset)
             for push in self._pushes.values()
-            if push.facts and str(push.to) not in self.behind
+            if push.facts and push.key[0] not in self.behind
         ]
         held += [mark for to, mark in self.behind.items() if to not in self._named_behind]
         return min([self.at, *held], key=lambda mark: mark.offset)
