@@ -9,17 +9,16 @@ waiting is behind from its oldest one on: no more of it is kept in memory, and i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
-from domain.aggregate import Event
 from domain.delivery import FIRST_WAIT, GIVE_UP_AFTER, wait_before
+from domain.owed import Owed
 from domain.pushes import Mark, Named, OwedCdr, Waiting
-from domain.session import CdrIssued, EndCorrected, Ended, Started, UsageRecorded
 from domain.values import PartyId
 
 MOST_NAMED: Final = 100
@@ -33,35 +32,6 @@ AWAY_AGAIN: Final = timedelta(seconds=5)
 
 Key = tuple[str, str]
 """To whom, and which object."""
-
-
-class Owed(NamedTuple):
-    """What a decision means for a partner: the object's version, and the CDRs that were issued with it. `urgent`: it
-    does not wait for the spacing."""
-
-    to: PartyId
-    version: int
-    urgent: bool
-    cdrs: tuple[OwedCdr, ...] = ()
-
-
-def owed(events: Iterable[Event], offset: int) -> Owed | None:
-    """What the events of one decision on a session mean for the partner whose token it is; None for nothing."""
-    to: PartyId | None = None
-    version, urgent = 0, False
-    cdrs: list[OwedCdr] = []
-    for event in events:
-        version = event.originator_version
-        if isinstance(event, Started):
-            if event.authorization.owner is not None and event.status != "INVALID":
-                to, urgent = event.authorization.owner, True
-        elif isinstance(event, UsageRecorded | Ended | EndCorrected | CdrIssued) and event.owner is not None:
-            to = event.owner
-            urgent = urgent or not isinstance(event, UsageRecorded)
-            if isinstance(event, CdrIssued):
-                issued_at = event.timestamp.replace(microsecond=0)
-                cdrs.append(OwedCdr(id=event.cdr_id, version=version, offset=offset, issued_at=issued_at))
-    return Owed(to, version, urgent, tuple(cdrs)) if to is not None else None
 
 
 class _Fact(NamedTuple):

@@ -18,7 +18,8 @@ from typing import Generic
 from commands.base import Area, Meta
 from commands.delivery import Want
 from domain.aggregate import Event, EventRegistry
-from domain.outbox import AWAY_AGAIN, Outbox, Push, owed
+from domain.outbox import AWAY_AGAIN, Outbox, Push
+from domain.owed import owed
 from domain.pushes import SPACING, Mark, OwedCdr
 from domain.session import Started
 from domain.values import PartyId

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from domain.aggregate import EventRegistry
-from domain.outbox import owed
+from domain.owed import owed
 from domain.pushes import Mark, OwedCdr
 from domain.values import PartyId
 from streams.desk import Desk

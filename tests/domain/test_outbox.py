@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import outbox as outbox_module
-from domain.outbox import Outbox, Owed, Push
+from domain.outbox import Outbox, Push
+from domain.owed import Owed
 from domain.pushes import SPACING, Mark, Named, OwedCdr, Waiting
 from domain.values import PartyId
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.outbox import owed
+from domain.owed import owed
 from domain.session import CdrIssued, UsageRecorded
 from domain.values import RegisterSample
 from projections import session as views
