@@ -285,8 +285,7 @@ class World:
         await asyncio.sleep(shape.storm)
         storm.cancel()
         self.nemeses.calm()
-        if "gone" in shape.faults:
-            await self._ask_for(Resume(partner_id="tnm"), "partner-is-back")
+        await self._partner_is_back("after the storm")
         await asyncio.gather(*running)
         if self.poisoned:
             await self._mend()
@@ -332,6 +331,7 @@ class World:
             await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
             storm.cancel()
             self.nemeses.calm()
+            await self._partner_is_back(f"in month {month}")
             if self.poisoned:
                 await self._mend()
             await self._quiet()
@@ -361,6 +361,12 @@ class World:
             await self._begin_anew()
             await self.loop.spawn(point.node, point.charge(2, TAGS[0], 1, 0.5))
             await self._quiet()
+
+    async def _partner_is_back(self, when: str) -> None:
+        if "gone" in self.shape.faults:
+            while not self.processes["api-0"].ready:  # noqa: ASYNC110  # virtual time
+                await asyncio.sleep(0.5)
+            await self._ask_for(Resume(partner_id="tnm"), f"partner is back {when}")
 
     async def _begin_anew(self) -> None:
         """All deciders."""
