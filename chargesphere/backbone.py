@@ -45,6 +45,7 @@ from streams.vault import MasterKeyError, StoreKeys, Vault
 
 logger = logging.getLogger(__name__)
 
+EFFECTS = "effects"
 PROJECTOR, SWEEPER = "projector", "sweeper"
 """The groups in which events become read models; Faust has its own."""
 
@@ -133,11 +134,14 @@ class Backbone:
         return note
 
     async def close(self) -> None:
-        for task in reversed(self._tasks):
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # What effects hand over at their end is decided before the others end.
+        effects = [task for task in self._tasks if task.get_name() == EFFECTS]
+        for ending in (effects, [task for task in reversed(self._tasks) if task not in effects]):
+            for task in ending:
+                task.cancel()
+            for task in ending:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self.limiter.close()
         await self.gate.close()
         await self.log.close()

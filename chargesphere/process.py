@@ -22,7 +22,7 @@ from api.health import Check, failing, health_router
 from api.ocpi import ocpi_router
 from api.v1 import v1_router
 from chargesphere import __version__, nouns
-from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.backbone import EFFECTS, Backbone, open_backbone
 from chargesphere.cli import CannotBegin
 from chargesphere.doors import RemoteCommandDoor, ocpi_ports, v1_services
 from chargesphere.http import HttpServer
@@ -270,7 +270,7 @@ class _Process:
             backbone.start("mqtt", publisher.run)
             backbone.start("mqtt-commands", commands.run)
             sinks.append(publisher.sink)
-        backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
+        backbone.start(EFFECTS, Group(backbone.log, EFFECTS, backbone.node, sinks).run)
 
     async def _start_gateway(self) -> str:
         plan, backbone = self._plan, self._backbone

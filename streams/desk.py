@@ -36,6 +36,8 @@ TOLD_EVERY_S = 10.0
 ASKED_EVERY_S = 15.0
 """How long a person's word on what was given up may go unheard."""
 HANDOVER_LOOKED_FOR_S = 2.0
+HANDING_OVER_S = 1.0
+"""How long a hand-over is waited for, so that a process that ends leaves nothing undecided."""
 AGAIN_S = 0.5
 OVER = frozenset({"COMPLETED", "INVALID"})
 
@@ -202,7 +204,7 @@ class Accounts:
         """Say that it sends nothing any more."""
         report = self._report_of(desk, desk.outbox.news(), last=True)
         with contextlib.suppress(LogUnavailable):  # then the next holder waits
-            await self._bus.tell(report, self._meta())
+            await self._bus.ask(report, self._meta(), timeout=HANDING_OVER_S)
 
     def _report_of(self, desk: Desk, news: News, *, last: bool = False) -> Report:
         return Report(

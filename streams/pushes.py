@@ -41,7 +41,7 @@ AGAIN_S = 0.5
 SHORTEST_WAIT_S = 0.01
 """Of who is told to wait: a clock and the gate's may differ by less than either shows."""
 GATHER_S = 0.1
-CLOSING_S = 1.0
+CLOSING_S = 0.7
 """How long a process that ends waits for its requests, to hand over."""
 
 
