@@ -130,32 +130,12 @@ def charge(number: int, at: datetime) -> Iterator[tuple[Area, Command]]:
     sample = RegisterSample(at=at + timedelta(minutes=30), energy_wh=Decimal(5_000))
     yield Area.SESSION, RecordUsage(session_id=id, samples=(sample,))
     yield Area.SESSION, EndSession(session_id=id, end=End(at=end, meter_stop=9_000))
-    for module, version in (("sessions", 3), ("cdrs", 4)):
-        yield (
-            Area.DELIVERY,
-            Want(
-                to=EMSP,
-                module=module,
-                object_id=id,
-                tenant="demo",
-                version=version,
-                urgent=True,
-                last=True,
-            ),
-        )
-        yield (
-            Area.DELIVERY,
-            ReportAttempt(
-                to=EMSP,
-                module=module,
-                object_id=id,
-                attempt=1,
-                begun=2,
-                outcome="delivered",
-                sent=version,
-                http_status=201,
-            ),
-        )
+    to: dict[str, Any] = {"to": EMSP, "module": "cdrs", "object_id": id}
+    yield Area.DELIVERY, Want(**to, tenant="demo", version=4, partition=0, offset=number)
+    yield (
+        Area.DELIVERY,
+        ReportAttempt(**to, attempt=1, begun=2, outcome="delivered", sent=4, http_status=201),
+    )
 
 
 class Row(NamedTuple):

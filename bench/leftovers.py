@@ -21,7 +21,7 @@ import msgspec
 from bench.pricing import the_tariff
 from chargesphere import registry
 from commands.base import Area, Command, Meta
-from commands.delivery import ReportAttempt
+from commands.delivery import ReportAttempt, Want
 from commands.processes import POLICIES
 from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
@@ -29,7 +29,7 @@ from domain.aggregate import Event
 from domain.delivery import AttemptDue
 from domain.intents import RemoteStart
 from domain.pricing import to_json
-from domain.session import End
+from domain.session import CdrIssued, End
 from domain.values import Authorization, PartyId, RegisterSample, Settings, Site, TagRef, plain_json
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.partition import Partition
@@ -103,6 +103,17 @@ def _following(event: Event, meta: Meta) -> list[tuple[Command, str]]:
             remote_url=f"https://emsp.example/ocpi/{event.module}/{event.object_id}",
         )
         return [(report, f"report|{event.originator_id}|{event.originator_version}")]
+    if isinstance(event, CdrIssued):
+        want = Want(
+            to=EMSP,
+            module="cdrs",
+            object_id=event.cdr_id,
+            tenant="demo",
+            version=event.originator_version,
+            partition=0,
+            offset=1,
+        )
+        return [(want, f"pushes|{event.cdr_id}|{event.originator_version}")]
     return [
         (command, f"{name}|{event.originator_id}|{event.originator_version}|{step}")
         for name, policy in POLICIES.get(type(event), ())

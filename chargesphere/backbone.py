@@ -36,6 +36,7 @@ from streams.deciding.channel import Channel, LocalChannel, LogChannel
 from streams.deciding.decider import Decider
 from streams.deciding.feed import Feed
 from streams.deciding.processes import Processes
+from streams.effects.gate import Gate, LocalGate, RedisGate
 from streams.following.delays import Delays
 from streams.following.follower import Follower
 from streams.following.lag import Lag
@@ -48,6 +49,7 @@ from streams.projecting.projector import Projector
 
 logger = logging.getLogger(__name__)
 
+EFFECTS = "effects"
 PROJECTOR, SWEEPER = "projector", "sweeper"
 """The groups in which events become read models; Faust has its own."""
 
@@ -88,6 +90,7 @@ class Backbone:
     bus: CommandBus
     vault: Vault
     limiter: RateLimiter
+    gate: Gate
     jwt_keys: tuple[bytes, ...]
     clock: Callable[[], datetime] = utc_now
     lag: Lag = field(init=False)
@@ -138,12 +141,16 @@ class Backbone:
         return note
 
     async def close(self) -> None:
-        for task in reversed(self._tasks):
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # What effects hand over at their end is decided before the others end.
+        effects = [task for task in self._tasks if task.get_name() == EFFECTS]
+        for ending in (effects, [task for task in reversed(self._tasks) if task not in effects]):
+            for task in ending:
+                task.cancel()
+            for task in ending:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self.limiter.close()
+        await self.gate.close()
         await self.log.close()
         await self.store.close()
 
@@ -331,6 +338,7 @@ async def open_backbone(
         jwt, master = settings.jwt_secret or local_jwt, settings.master_key or local_master
     previous = (settings.jwt_secret_previous,) if settings.jwt_secret_previous else ()
     limiter: RateLimiter = RedisLimiter(settings.redis_url) if settings.redis_url else LocalLimiter()
+    gate: Gate = RedisGate(settings.redis_url) if settings.redis_url else LocalGate()
     vault = Vault(master, StoreKeys(store))
     try:
         # First the log, whose lock says whether the folder is another process's.
@@ -343,6 +351,7 @@ async def open_backbone(
         await _check_keys(vault)
     except BaseException:
         await limiter.close()
+        await gate.close()
         await log.close()
         await store.close()
         raise
@@ -356,6 +365,7 @@ async def open_backbone(
         bus=CommandBus(log, channel),
         vault=vault,
         limiter=limiter,
+        gate=gate,
         jwt_keys=(jwt, *previous),
     )
 

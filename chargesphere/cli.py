@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     letters.add_argument("--data", type=Path, default=Path("data"))
     deliveries = commands.add_parser("deliveries", help="what is on its way to partners")
-    deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed"))
+    deliveries.add_argument("--state", choices=("waiting", "in_flight", "delivered", "failed", "behind"))
     deliveries.add_argument("--data", type=Path, default=Path("data"))
 
     erase = commands.add_parser("erase", help="take away what identifies the person behind a uid, for good")

@@ -29,7 +29,7 @@ from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.quota import LogQuota
 from chargesphere import __version__, registry
-from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.backbone import EFFECTS, Backbone, open_backbone
 from chargesphere.errors import CannotBeginError
 from chargesphere.http import HttpServer
 from chargesphere.metrics import Metrics
@@ -56,7 +56,9 @@ from gateway.ocpp.services import Services as OcppServices
 from streams.deciding.channel import LogChannel
 from streams.deciding.decider import Decider
 from streams.effects.deliveries import Deliveries
+from streams.effects.originals import Originals
 from streams.effects.public import PublicTopics
+from streams.effects.pushes import Pushes
 from streams.faust.app import FaustProjector
 from streams.following.group import Group
 from streams.following.readings import Readings
@@ -251,11 +253,18 @@ class _Process:
 
     def _start_effects(self) -> None:
         backbone = self._backbone
-        sender = OcpiSender(backbone.store, backbone.vault, self._partners, self._client, backbone.clock)
-        deliveries = Deliveries(backbone.log, backbone.bus, registry.EVENTS, sender, backbone.clock)
-        public = PublicTopics(backbone.log, registry.EVENTS)
-        backbone.engines["deliveries"], backbone.engines["public"] = deliveries, public
-        sinks = [deliveries.sink, public.sink]
+        sender = OcpiSender(backbone.vault, self._partners, self._client, backbone.clock)
+        log, store, gate = backbone.log, backbone.store, backbone.gate
+        pushes = Pushes(
+            log, backbone.bus, registry.EVENTS, registry.PUSHED, store, sender, gate, backbone.clock
+        )
+        originals = Originals(log, registry.EVENTS, registry.DELIVERED, store)
+        deliveries = Deliveries(
+            log, backbone.bus, registry.EVENTS, originals.find, sender, gate, backbone.clock
+        )
+        public = PublicTopics(log, registry.EVENTS)
+        backbone.engines |= {"pushes": pushes, "deliveries": deliveries, "public": public}
+        sinks = [pushes.sink, deliveries.sink, public.sink]
         if self._settings.mqtt_url is not None:
             connection = MqttConnection(self._settings.mqtt_url, identifier=f"chargesphere-{backbone.node}")
             publisher = MqttPublisher(
@@ -271,7 +280,7 @@ class _Process:
             backbone.start("mqtt", publisher.run)
             backbone.start("mqtt-commands", commands.run)
             sinks.append(publisher.sink)
-        backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
+        backbone.start(EFFECTS, Group(backbone.log, EFFECTS, backbone.node, sinks).run)
 
     async def _start_gateway(self) -> str:
         plan, backbone = self._plan, self._backbone

@@ -10,6 +10,7 @@ from commands import directory as directory_commands
 from commands import fleet as fleet_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
+from commands import pushes as pushes_commands
 from commands import remote_command as remote_commands
 from commands import session as session_commands
 from commands import tag as tag_commands
@@ -26,6 +27,7 @@ from domain import (
     fleet,
     knocking,
     partner,
+    pushes,
     remote_command,
     session,
     tag,
@@ -63,6 +65,9 @@ from projections import (
     partner as partner_view,
 )
 from projections import (
+    pushes as pushes_view,
+)
+from projections import (
     remote_command as remote_command_view,
 )
 from projections import (
@@ -97,6 +102,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     tariff.Tariff: tariff.AGGREGATE_EVENTS,
     remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
     delivery.Delivery: delivery.AGGREGATE_EVENTS,
+    pushes.Pushes: pushes.AGGREGATE_EVENTS,
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
     tag.Tag: tag.AGGREGATE_EVENTS,
     fleet.Fleet: fleet.AGGREGATE_EVENTS,
@@ -112,6 +118,7 @@ ROUTES: dict[type[Command], Route] = {
     **tariff_commands.ROUTES,
     **remote_commands.ROUTES,
     **delivery_commands.ROUTES,
+    **pushes_commands.ROUTES,
     **knocking_commands.ROUTES,
     **tag_commands.ROUTES,
     **fleet_commands.ROUTES,
@@ -145,8 +152,12 @@ FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
+    pushes_view.FEED,
 )
 BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
+
+PUSHED, DELIVERED = session_view.HUB_VIEW, cdr_view.VIEW
+"""What partners are told as it is then, and what has a delivery of its own."""
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,

@@ -12,6 +12,7 @@ from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
+from commands.pushes import TakeOver
 from commands.remote_command import RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
 from commands.tag import ClaimTag, FreeTag, HoldTag
@@ -36,6 +37,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         PutTariff,  # tariff
         RequestRemoteCommand,  # remote_command
         Want,  # delivery
+        TakeOver,  # pushes
         ReportKnocks,  # knocking
         ClaimTag,  # tag
         HoldTag,

@@ -8,8 +8,6 @@ from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejec
 from domain.delivery import (
     GIVE_UP_AFTER,
     LEASE,
-    NOT_READY_WAIT,
-    SPACING,
     AttemptDue,
     AttemptFailed,
     Delivered,
@@ -35,21 +33,17 @@ class _OfDelivery(Command, frozen=True, kw_only=True):
 
 
 class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
-    """The party shall have `version` of the object, or a newer one. Urgent ones do not wait for the spacing.
-
-    `last`: no newer version is expected. `after_all`: it is of what had ended before.
-    """
+    """The party shall have `version` of the object, which the fact at `offset` of `partition` issued."""
 
     recognised: ClassVar[bool] = True  # by the version
-    after_all: bool = False  # type: ignore[misc]
     tenant: str
     version: int
-    urgent: bool = False
-    last: bool = False
+    partition: int
+    offset: int
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
-    """How an attempt ended: `outcome` delivered, refused, unreachable, not_ready or unknown.
+    """How an attempt ended: `outcome` delivered, refused, unreachable, offline or unknown.
 
     `begun` is the version of the delivery at which the attempt began; `attempt` begins anew with each run.
     """
@@ -73,18 +67,9 @@ class Retry(_OfDelivery, frozen=True, kw_only=True, tag="delivery.retry.v1"):
 
 def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
     state = delivery.state
-    if command.version <= max(state.sent, state.wanted) and state.phase != "idle":
+    if command.version <= max(state.sent, state.wanted):
         return Accepted()
-    if command.version <= state.sent:
-        return Accepted()
-    due = None
     busy = state.phase in ("in_flight", "waiting")
-    spacing = SPACING.get(command.module)
-    if not busy and not command.urgent and spacing is not None and state.delivered_at is not None:
-        earliest = state.delivered_at + spacing
-        due = earliest if earliest > meta.at else None
-    if state.phase == "waiting" and command.urgent and state.attempt == 0:
-        due = meta.at
     delivery.trigger(
         Wanted,
         meta.at,
@@ -93,11 +78,10 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
         object_id=command.object_id,
         tenant=command.tenant,
         wanted=command.version,
-        urgent=command.urgent,
-        last=command.last,
-        due=due,
+        partition=command.partition,
+        offset=command.offset,
     )
-    if not busy and due is None:
+    if not busy:
         _attempt(delivery, meta)
     return Accepted()
 
@@ -108,9 +92,7 @@ def report_attempt(delivery: Delivery, command: ReportAttempt, meta: Meta) -> Ou
     if command.outcome == "delivered":
         if command.sent <= state.sent and not under_way:
             return Accepted()
-        due = None
-        if state.wanted > command.sent:
-            due = meta.at if state.urgent else meta.at + SPACING.get(command.module, LEASE * 0)
+        due = meta.at if state.wanted > command.sent else None
         delivery.trigger(
             Delivered,
             meta.at,
@@ -160,15 +142,17 @@ def _attempt(delivery: Delivery, meta: Meta) -> None:
         tenant=state.tenant,
         attempt=state.attempt + 1,
         wanted=state.wanted,
+        partition=state.partition,
+        offset=state.offset,
         lease=meta.at + LEASE,
     )
 
 
 def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
     state = delivery.state
-    wait = NOT_READY_WAIT if outcome == "not_ready" else wait_before(state.attempt + 1)
-    due = meta.at + wait
-    if state.first_tried_at is not None and due > state.first_tried_at + GIVE_UP_AFTER:
+    due = meta.at + wait_before(state.attempt + 1)
+    tried_at = None if outcome == "offline" else state.first_tried_at
+    if tried_at is not None and due > tried_at + GIVE_UP_AFTER:
         delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)
     else:
         delivery.trigger(

@@ -1,8 +1,8 @@
-"""A delivery: one object of ours on its way to one partner, as a state that survives everything.
+"""A delivery: a CDR on its way to one partner, as a state that survives everything.
 
 The state is keyed by (party, module, object): which version is wanted, which was sent, how often it was tried, when
-it is due again. Sessions are sent as they are now, so a newer version replaces an older one that still waits; a CDR
-has one version. Attempts are leased: one whose outcome nobody reported in time counts as unknown and is repeated.
+it is due again. Objects whose newest state replaces older ones have no delivery each (`domain.pushes`). Attempts are
+leased: one whose outcome nobody reported in time counts as unknown and is repeated.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from domain.values import PartyId
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=24)
-NOT_READY_WAIT = timedelta(seconds=1)
 LEASE = timedelta(seconds=30)
-SPACING = {"sessions": timedelta(seconds=30)}
-"""How long after a successful send the next version of an object waits, by module."""
 
 
 def delivery_id(to: PartyId, module: str, object_id: str) -> str:
@@ -45,9 +42,8 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     sending: int = 0  # the version in flight
     first_tried_at: datetime | None = None
     due: datetime | None = None
-    urgent: bool = False
-    delivered_at: datetime | None = None
-    last: bool = False  # no newer version is expected
+    partition: int = 0
+    offset: int = -1  # of the fact that issued it, in that partition of its area's events
 
 
 class Delivery(Aggregate[DeliveryState]):
@@ -59,8 +55,8 @@ class Delivery(Aggregate[DeliveryState]):
 
     @property
     def over(self) -> bool:
-        """The last version that is expected was sent, or given up."""
-        return self.state.last and self.state.phase in ("idle", "failed")
+        """What is wanted was sent, or given up."""
+        return self.exists and self.state.phase in ("idle", "failed")
 
     def next_due(self) -> datetime | None:
         return self.state.due
@@ -74,30 +70,27 @@ class Delivery(Aggregate[DeliveryState]):
 
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
-    """The party shall have this version, or a newer one. `urgent`: it does not wait for the module's spacing. `last`:
-    no newer one is expected."""
+    """The party shall have this version, or a newer one: the fact at `offset` of `partition` issued it."""
 
     to: PartyId
     module: str
     object_id: str
     tenant: str
     wanted: int
-    urgent: bool = False
-    last: bool = False
-    due: datetime | None = None  # set where it has to wait, else an attempt begins at once or is under way
+    partition: int
+    offset: int
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.tenant = self.tenant
-        state.wanted = max(state.wanted, self.wanted)
-        state.urgent = state.urgent or self.urgent
-        state.last = self.last
-        if self.due is not None:
-            state.phase, state.due = "waiting", self.due
+        state.wanted, state.partition, state.offset = self.wanted, self.partition, self.offset
 
 
 class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"):
-    """Send it now. `attempt` counts from 1; `lease` is when an unreported outcome counts as unknown."""
+    """Send it now. `attempt` counts from 1; `lease` is when an unreported outcome counts as unknown.
+
+    The fact that issued it stands at `offset` of `partition`.
+    """
 
     to: PartyId
     module: str
@@ -105,6 +98,8 @@ class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"
     tenant: str
     attempt: int
     wanted: int
+    partition: int
+    offset: int
     lease: datetime
 
     def apply(self, aggregate: Delivery) -> None:
@@ -132,13 +127,13 @@ class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.sent, state.sending = max(state.sent, self.sent), 0
-        state.attempt, state.first_tried_at, state.delivered_at = 0, None, self.timestamp
+        state.attempt, state.first_tried_at = 0, None
         state.phase, state.due = ("waiting" if self.due else "idle"), self.due
-        state.urgent = state.urgent and self.due is not None
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_failed.v1"):
-    """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, not_ready or unknown."""
+    """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, unknown, or offline: nobody
+    is connected, and the day after which it is given up begins anew."""
 
     attempt: int
     outcome: str
@@ -148,8 +143,8 @@ class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_fail
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.phase, state.due = "waiting", self.due
-        if self.outcome == "not_ready":
-            state.attempt -= 1  # our own delay is none of the partner's failures
+        if self.outcome == "offline":
+            state.first_tried_at = None
 
 
 class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):

@@ -38,8 +38,8 @@ def evolve(document: Document | None, event: DeliveryEvent, meta: Meta) -> Docum
             "wanted": event.wanted,
         }
         out.setdefault("created_at", at)
-        if event.due is not None or "state" not in out:
-            out["state"], out["next_attempt_at"] = "waiting", utc_text(event.due)
+        if "state" not in out:
+            out["state"], out["next_attempt_at"] = "waiting", None
     elif isinstance(event, AttemptDue):
         out |= {"state": "in_flight", "attempts": _int(out["attempts"]) + 1, "next_attempt_at": None}
         if event.attempt > 1:

@@ -27,6 +27,8 @@ ROUTINE = frozenset(
         "fleet.count_charge_point.v1",
         "tenant.count_part.v1",
         "tenant.ask_room.v1",
+        "pushes.take_over.v1",
+        "pushes.report.v1",
     }
 )
 KEEP_S = 730 * 86_400

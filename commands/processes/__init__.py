@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Command, Policy, Refusal
 from commands.charge_point.models import RequestCall
-from commands.processes import charging_session, deliveries, fleet, remote_command, tag, tenant
+from commands.processes import charging_session, fleet, remote_command, tag, tenant
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -27,7 +27,6 @@ def _together(**tables: Mapping[type[Event], Policy]) -> Policies:
 POLICIES = _together(
     charging_session=charging_session.POLICIES,
     remote_command=remote_command.POLICIES,
-    deliveries=deliveries.POLICIES,
     tenant=tenant.POLICIES,
     tag=tag.POLICIES,
     fleet=fleet.POLICIES,

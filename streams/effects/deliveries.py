@@ -1,8 +1,8 @@
-"""The deliveries engine: attempts that are due become sends, and their outcomes become commands.
+"""The deliveries engine: attempts that are due become requests, and their outcomes become commands.
 
-What enters: `delivery.attempt_due` events. What leaves: one send for each through the `Sender` port, and a report.
-Each party has its own queue, its own concurrency and its own breaker, so that a wrong or silent partner delays
-nobody else; what is to be sent is found before it takes a place there, so that our own delay delays nobody either.
+What enters: `delivery.attempt_due` events. What leaves: one request for each through the `Target` port, and a report.
+Each party has its own queue and concurrency, so that a wrong or silent partner delays nobody else; what is to be sent
+is found before it takes a place there: in the read model, or else in the fact that issued it.
 Nothing here is durable: an attempt that is lost with this process is repeated when its lease ends. An attempt is
 begun once its group's position is committed behind it: so it is made once, whoever gets the partition next.
 """
@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic
 
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
 from domain.aggregate import EventRegistry, event_name
 from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, RetryRequested
+from projections.store import StoreUnavailableError
 from streams.deciding.bus import CommandBus
+from streams.effects.gate import Gate
+from streams.effects.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target
 from streams.following.facts import Fact
 from streams.following.sink import MOST_IN_ALL, Sink
 from streams.log import Log, LogUnavailableError, TopicPartition
@@ -31,12 +32,15 @@ from streams.log.envelope import select_events
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SEND = timedelta(seconds=20)
 SHORTEST_SEND = timedelta(seconds=2)
 """An attempt whose lease ends sooner is left to the next one."""
 
 GATHER_S = 0.1
 """How long attempts may wait under load for others to be begun with."""
+LONGEST_GATE_S = 0.5
+"""How long an attempt waits for its turn at the partner; else it comes again."""
+AGAIN_S = 1.0
+"""How long the log or the read store is left alone that could not be read."""
 
 _STEPS = frozenset(
     event_name(step) for step in (AttemptDue, Delivered, AttemptFailed, GivenUp, RetryRequested)
@@ -44,50 +48,32 @@ _STEPS = frozenset(
 """An attempt, and what follows on one: its outcome, or the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a send: delivered, refused, unreachable, not_ready or unknown."""
-
-    outcome: str
-    sent: int = 0
-    http_status: int = 0
-    reason: str = ""
-    remote_url: str = ""
-
-
-Content = TypeVar("Content")
-
-
-class Sender(ABC, Generic[Content]):
-    """Sends one object, as it is now, to one party. Never raises for what a partner does."""
-
-    @abstractmethod
-    async def find(self, job: AttemptDue) -> Content | None:
-        """What is to be sent, once it has the version that is wanted; None where it has not got there in time."""
-
-    @abstractmethod
-    async def send(self, job: AttemptDue, content: Content, correlation_id: str) -> Outcome: ...
+Find = Callable[[AttemptDue], Awaitable[Content]]
 
 
 @dataclass(slots=True)
-class _Line(Generic[Content]):
-    """One party's queue; the breaker opens after five failures in a row, for up to a minute."""
+class _Line:
+    """One party's queue."""
 
     queue: asyncio.Queue[tuple[AttemptDue, Content, Meta]]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    failures: int = 0
-    closed_until: float = 0.0
 
 
-class Deliveries(Generic[Content]):
-    """`sink` is what it does with facts; the sends under way end when the group is left."""
+class Deliveries(Generic[Letter]):
+    """`sink` is what it does with facts; the sends under way end when the group is left.
+
+    `find` says what is to be sent (`streams.effects.originals`); it may raise StoreUnavailableError and
+    LogUnavailableError.
+    """
 
     def __init__(
         self,
         log: Log,
         bus: CommandBus,
         events: EventRegistry,
-        sender: Sender[Content],
+        find: Find,
+        target: Target[Letter],
+        gate: Gate,
         clock: Callable[[], datetime],
         *,
         concurrency: int = 8,
@@ -95,11 +81,13 @@ class Deliveries(Generic[Content]):
     ) -> None:
         self._bus = bus
         self._events = events
-        self._sender = sender
+        self._find_original = find
+        self._target = target
+        self._gate = gate
         self._clock = clock
         self._concurrency = concurrency
         self._limit = queue
-        self._lines: dict[str, _Line[Content]] = {}
+        self._lines: dict[str, _Line] = {}
         self._log = log
         self._unsettled: dict[TopicPartition, dict[str, tuple[int, AttemptDue, Meta]]] = {}
         self._history: dict[TopicPartition, int] = {}
@@ -156,20 +144,25 @@ class Deliveries(Generic[Content]):
         self._history.pop(place, None)
 
     async def _find(self, event: AttemptDue, meta: Meta) -> None:
-        try:
-            content = await self._sender.find(event)
-        except Exception as error:
-            logger.exception("finding %s %s failed", event.module, event.object_id)
-            outcome = Outcome("refused", reason=f"{type(error).__name__} while finding it")
-        else:
-            if content is not None:
-                with contextlib.suppress(asyncio.QueueFull):
-                    self._line(str(event.to)).queue.put_nowait((event, content, meta))
+        """Until its lease is nearly over: then the next attempt looks for it."""
+        content: Content | None = None
+        while event.lease - self._clock() >= SHORTEST_SEND:
+            try:
+                content = await self._find_original(event)
+                break
+            except (StoreUnavailableError, LogUnavailableError) as error:
+                logger.warning("%s %s is not found yet: %s", event.module, event.object_id, error)
+            except Exception as error:
+                logger.exception("finding %s %s failed", event.module, event.object_id)
+                reason = f"{type(error).__name__} while finding it"
+                await self._ended(event, Outcome("refused", reason=reason), 0, meta)
                 return
-            outcome = Outcome("not_ready", reason="the read model has not got there yet")
-        await self._ended(event, outcome, meta)
+            await asyncio.sleep(AGAIN_S)
+        if content is not None:
+            with contextlib.suppress(asyncio.QueueFull):
+                self._line(str(event.to)).queue.put_nowait((event, content, meta))
 
-    def _line(self, party: str) -> _Line[Content]:
+    def _line(self, party: str) -> _Line:
         line = self._lines.get(party)
         if line is None:
             line = _Line(asyncio.Queue(self._limit))
@@ -177,48 +170,55 @@ class Deliveries(Generic[Content]):
             self._lines[party] = line
         return line
 
-    async def _serve(self, line: _Line[Content]) -> None:
+    async def _serve(self, line: _Line) -> None:
         while True:
             event, content, meta = await line.queue.get()
-            left = event.lease - self._clock()
-            if left < SHORTEST_SEND:
-                continue
-            if line.closed_until > time.monotonic():
-                outcome = Outcome(
-                    "unreachable", reason="not tried: the partner did not answer several times in a row"
-                )
-            else:
-                outcome = await self._send(event, content, meta.correlation_id, min(LONGEST_SEND, left))
-                self._judge(line, outcome)
-            await self._ended(event, outcome, meta)
+            outcome = await self._attempt(event, content, meta.correlation_id)
+            if outcome is not None:
+                await self._ended(event, outcome, content.version, meta)
+
+    async def _attempt(self, event: AttemptDue, content: Content, correlation_id: str) -> Outcome | None:
+        """None where its time is over: the attempt after it may not meet this one at the partner."""
+        try:
+            letter = await self._target.prepare(Job(event.to, event.module, event.object_id), content)
+        except StoreUnavailableError as error:
+            return Outcome("unreachable", reason=f"not tried: {error}")
+        except Exception as error:
+            logger.exception("preparing %s %s failed", event.module, event.object_id)
+            return Outcome("refused", reason=f"{type(error).__name__} while preparing it")
+        if isinstance(letter, Outcome):
+            return letter
+        while (wait := await self._gate.enter(str(event.to))) > 0:
+            if wait > LONGEST_GATE_S:
+                return Outcome("unreachable", reason=f"not tried: it is left alone for {wait:.0f} s")
+            await asyncio.sleep(wait)
+        left = event.lease - self._clock()
+        if left < SHORTEST_SEND:
+            return None
+        return await self._send(event, letter, correlation_id, min(LONGEST_SEND, left))
 
     async def _send(
-        self, event: AttemptDue, content: Content, correlation_id: str, within: timedelta
+        self, event: AttemptDue, letter: Letter, correlation_id: str, within: timedelta
     ) -> Outcome:
-        """Never longer than the lease: the attempt after it may not meet this one at the partner."""
         try:
             async with asyncio.timeout(within.total_seconds()):
-                return await self._sender.send(event, content, correlation_id)
+                outcome = await self._target.send(letter, correlation_id)
         except TimeoutError:
-            return Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
+            outcome = Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
         except Exception as error:
             logger.exception("sending %s %s failed", event.module, event.object_id)
             return Outcome("refused", reason=f"{type(error).__name__} while sending")
+        to = str(event.to)
+        await (self._gate.answered(to) if outcome.answered else self._gate.failed(to))
+        if outcome.retry_after:
+            await self._gate.hold(to, outcome.retry_after)
+        return outcome
 
-    @staticmethod
-    def _judge(line: _Line[Content], outcome: Outcome) -> None:
-        if outcome.outcome in ("unreachable", "unknown"):
-            line.failures += 1
-            if line.failures >= 5:
-                line.closed_until = time.monotonic() + min(2.0 ** (line.failures - 5), 60.0)
-        elif outcome.outcome != "not_ready":
-            line.failures, line.closed_until = 0, 0.0
-
-    async def _ended(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
+    async def _ended(self, event: AttemptDue, outcome: Outcome, version: int, meta: Meta) -> None:
         self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1
-        await self._report(event, outcome, meta)
+        await self._report(event, outcome, version, meta)
 
-    async def _report(self, event: AttemptDue, outcome: Outcome, meta: Meta) -> None:
+    async def _report(self, event: AttemptDue, outcome: Outcome, version: int, meta: Meta) -> None:
         command = ReportAttempt(
             to=event.to,
             module=event.module,
@@ -226,7 +226,7 @@ class Deliveries(Generic[Content]):
             attempt=event.attempt,
             begun=event.originator_version,
             outcome=outcome.outcome,
-            sent=outcome.sent,
+            sent=version if outcome.outcome == "delivered" else 0,
             http_status=outcome.http_status,
             reason=outcome.reason[:500],
             remote_url=outcome.remote_url,

@@ -23,8 +23,12 @@ from commands.charge_point import (
     StartTransaction,
     StopTransaction,
 )
+from commands.delivery import Want
+from commands.pushes import Report, TakeOver
 from commands.tenant import CreateTenant
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
+from domain.pushes import Mark, Waiting
+from domain.session import session_aggregate_id
 from domain.values import Authorization, CallNumber, PartyId, RegisterSample
 from gateway.ocpp.ports import Frame
 from projections.store import HUB, Document, Query, ReadStore
@@ -100,6 +104,9 @@ async def live(data: Path) -> None:
             )
             reply = await backbone.bus.ask(command, meta)
             assert reply.refusal is None, reply.message
+        for number, command in enumerate(_pushes(backbone, now)):
+            meta = Meta(command_id=f"p{number}", at=now, tenant=TENANT, correlation_id=STORY)
+            assert (await backbone.bus.ask(command, meta)).refusal is None
         reading = _reading(now)
         meta = Meta(command_id="r1", at=now, tenant=TENANT, correlation_id=STORY)
         for _ in range(2):
@@ -110,6 +117,37 @@ async def live(data: Path) -> None:
         await until_projected(backbone)
     finally:
         await backbone.close()
+
+
+def _pushes(backbone: Backbone, now: datetime) -> list[Command]:
+    """What effects ask for while the partner answers nothing but the end of the session."""
+    partition = backbone.log.layout.partition_of(session_aggregate_id(SESSION))
+    account: dict[str, Any] = {"module": "sessions", "partition": partition}
+    waiting = Waiting(
+        to=EMSP,
+        object_id=SESSION,
+        tenant=TENANT,
+        version=3,
+        since=Mark(offset=1),
+        attempts=1,
+        first_tried_at=now,
+        due=now + timedelta(seconds=5),
+        outcome="refused",
+        reason="HTTP 500",
+    )
+    return [
+        TakeOver(**account, by="effects"),
+        Report(**account, epoch=1, through=2, waiting=(waiting,)),
+        Want(
+            to=EMSP,
+            module="cdrs",
+            object_id=SESSION,
+            tenant=TENANT,
+            version=3,
+            partition=partition,
+            offset=1,
+        ),
+    ]
 
 
 def _reading(now: datetime) -> ReadingTaken:

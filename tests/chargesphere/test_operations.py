@@ -113,7 +113,7 @@ def test_replay_and_states_hold_no_node_and_no_address_unless_asked_for(shell: S
 def test_a_search_by_type_area_tenant_and_limit(shell: Shell) -> None:
     assert types(shell.events("events", "--type", "charge_point.booted.v1")) == ["charge_point.booted.v1"]
     kinds = {event["aggregate"].partition("|")[0] for event in shell.events("events", "--area", "delivery")}
-    assert kinds == {"delivery"}
+    assert kinds == {"delivery", "pushes"}
     assert shell.events("events", "--tenant", "acme") == []
     assert len(shell.events("events", "--limit", "2")) == 2
 

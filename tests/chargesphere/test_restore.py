@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -39,13 +39,14 @@ from commands.charge_point import (
 from commands.remote_command import RequestRemoteCommand
 from commands.tenant import CreateTenant
 from domain.charge_point import ReadingTaken, charge_point_key, session_id
-from domain.delivery import AttemptDue
 from domain.intents import Reset, ResetKind
 from domain.values import Authorization, CallNumber, RegisterSample
 from projections.store import HUB
 from streams.deciding.decider import Decider
-from streams.effects.deliveries import Deliveries, Outcome, Sender
+from streams.effects.deliveries import Deliveries
+from streams.effects.originals import Originals
 from streams.effects.public import PublicTopics
+from streams.effects.pushes import Pushes
 from streams.following.group import Group
 from streams.following.readings import Readings
 from streams.following.replay import places, readings_places
@@ -60,6 +61,7 @@ from tests.chargesphere.test_two_runtimes import documents, settled
 from tests.commands.charge_point_case import ALICE, EVSES, SETTINGS, SITE
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
+from tests.streams.receiver import Receiver
 
 TENANT = "demo"
 FINISHED, RUNNING, BEGUN, STOPPED = "CP-1", "CP-2", "CP-3", "CP-4"
@@ -70,21 +72,12 @@ MASTER = "bWFzdGVyLWtleS1vZi10aGUtcmVzdG9yZS1kcmlsbHMx"
 
 
 @dataclass
-class Partner(Sender[int]):
+class Partner(Receiver):
     """Takes whatever it is given and keeps it, over the disaster too."""
-
-    got: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    async def find(self, job: AttemptDue) -> int | None:
-        return job.wanted
-
-    async def send(self, job: AttemptDue, content: int, correlation_id: str) -> Outcome:
-        self.got[job.module, job.object_id] += 1
-        return Outcome("delivered", sent=content, http_status=200)
 
     @property
     def cdrs(self) -> dict[str, int]:
-        return {id: count for (module, id), count in self.got.items() if module == "cdrs"}
+        return dict(Counter(job.object_id for job, _ in self.sent if job.module == "cdrs"))
 
 
 class Life:
@@ -99,8 +92,11 @@ class Life:
         backbone.start_channel()
         backbone.start_decider()
         backbone.start_projector()
-        deliveries = Deliveries(backbone.log, backbone.bus, registry.EVENTS, self.partner, backbone.clock)
-        sinks = [deliveries.sink, PublicTopics(backbone.log, registry.EVENTS).sink]
+        log, bus, store, clock = backbone.log, backbone.bus, backbone.store, backbone.clock
+        pushes = Pushes(log, bus, registry.EVENTS, registry.PUSHED, store, self.partner, backbone.gate, clock)
+        find = Originals(log, registry.EVENTS, registry.DELIVERED, store).find
+        deliveries = Deliveries(log, bus, registry.EVENTS, find, self.partner, backbone.gate, clock)
+        sinks = [pushes.sink, deliveries.sink, PublicTopics(log, registry.EVENTS).sink]
         backbone.start("effects", Group(backbone.log, "effects", backbone.node, sinks).run)
 
     async def ask(self, command: Command) -> Any:
@@ -345,6 +341,9 @@ async def goes_on(site: Life, before: History, *, told_public: int = 1) -> None:
         "delivery.attempt_due.v1",
         "delivery.delivered.v1",
         "delivery.attempt_failed.v1",
+        "pushes.taken_over.v1",
+        "pushes.reported.v1",
+        "pushes.handed_over.v1",
     }, fresh
     assert counted(happened, "session.cdr_issued.v1")[f"session|{lost}"] == 1
     assert len(happened) > known
@@ -454,7 +453,7 @@ async def test_charges_go_on_where_the_log_was_restored_into_an_empty_kafka_and_
             assert found[f"{HUB}.sessions"][id] == before_documents[f"{HUB}.sessions"][id]
         await goes_on(site, before)
         assert await site.backbone.vault.open(sealed) == b"a uid"
-    assert partner.got["cdrs", session_id(TENANT, FINISHED, 1)] == 1
+    assert partner.cdrs[session_id(TENANT, FINISHED, 1)] == 1
 
 
 @pytest.mark.long(15)
@@ -517,7 +516,7 @@ async def test_a_backup_made_between_charges_that_go_on_holds_all_that_was_ackno
     assert after > len(before), "nothing was written while the backup was made"
 
     delivered = dict(partner.cdrs)
-    partner.got.clear()
+    partner.sent.clear()
     async with living(await open_backbone(read_settings({}), "serve", folder), partner, "after") as life:
         await until(lambda: set(before) <= {*delivered, *partner.cdrs}, 40)
         await life.settled()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,10 +34,11 @@ from commands.charge_point import (
     StopTransaction,
     TransferData,
 )
-from commands.delivery import ReportAttempt, Retry
+from commands.delivery import ReportAttempt, Retry, Want
 from commands.directory import ClaimParties
 from commands.partner import CreatePartner, Suspend
 from commands.partner import Register as RegisterPartner
+from commands.pushes import Report, RetryPush, TakeOver
 from commands.remote_command import RequestRemoteCommand
 from commands.tariff import PutTariff
 from commands.tenant import ConfigureTenant, CreateTenant
@@ -45,6 +47,8 @@ from domain.charge_point import session_id
 from domain.directory import PartyRole
 from domain.intents import RemoteStart, Reset, ResetKind
 from domain.partner import Endpoint, PartnerConnection, PartnerRole, Secret
+from domain.pushes import Mark, Named, Waiting
+from domain.session import session_aggregate_id
 from domain.tenant import Configuration, TenantParty
 from domain.values import (
     Authorization,
@@ -63,6 +67,7 @@ from streams.deciding.decider import followed
 from streams.following.replay import places
 from streams.log import Log
 from streams.log.envelope import Decision, Fence, Reply
+from streams.log.layout import Layout
 from streams.log.topology import commands_topic
 from tests.servers import Kafka, Mongo
 from tests.streams.harness import until
@@ -378,11 +383,32 @@ def deliveries(script: Script) -> None:
             reason="" if sent else "2001 Invalid or missing parameters",
         )
 
-    script.do(report("sessions", FIRST, "refused", 1, begun=9), refusal=Refusal.STALE)
-    script.do(report("sessions", FIRST, "refused", 1), id="refused-1")
-    script.do(report("sessions", FIRST, "refused", 1), id="refused-1")
-    script.do(Retry(to=EMSP, module="sessions", object_id=FIRST, by="operator:ann"))
-    script.do(report("sessions", FIRST, "delivered", 2, sent=100))
+    partition = Layout().partition_of(session_aggregate_id(FIRST))
+    account: dict[str, Any] = {"module": "sessions", "partition": partition}
+    waiting = Waiting(
+        to=EMSP,
+        object_id=FIRST,
+        tenant=TENANT,
+        version=3,
+        since=Mark(offset=1),
+        attempts=1,
+        first_tried_at=NOON,
+        due=after(5),
+        outcome="refused",
+        reason="HTTP 400",
+    )
+    script.do(TakeOver(**account, by="one"))
+    script.do(TakeOver(**account, by="two"))
+    script.do(Report(**account, epoch=1, through=9), refusal=Refusal.STALE)
+    script.do(Report(**account, epoch=2, through=1, waiting=(waiting,), behind={"NL*OTH": Mark(offset=1)}))
+    script.do(RetryPush(**account, to=EMSP, object_id=FIRST, by="operator:ann"))
+    script.do(Report(**account, epoch=2, through=4, told=(Named(to=EMSP, object_id=FIRST),), last=True))
+    want = Want(
+        to=EMSP, module="cdrs", object_id=FIRST, tenant=TENANT, version=99, partition=partition, offset=1
+    )
+    script.do(want, id="want-1")
+    script.do(want, id="want-1")
+    script.do(report("cdrs", FIRST, "refused", 1, begun=9), refusal=Refusal.STALE)
     script.do(report("cdrs", FIRST, "unreachable", 1))
     script.do(Retry(to=EMSP, module="cdrs", object_id=FIRST))
     script.do(report("cdrs", FIRST, "delivered", 2, sent=100))
@@ -629,6 +655,6 @@ async def test_both_runtimes_make_the_same_of_the_same_commands(
         assert on_kafka.documents[name] == expected, name
     kinds = {aggregate.partition("|")[0] for aggregate in embedded.events}
     assert kinds >= {"tenant", "directory", "partner", "tariff", "token", "charge_point", "session"}
-    assert kinds >= {"remote_command", "delivery"}
+    assert kinds >= {"remote_command", "delivery", "pushes"}
     assert embedded.documents[f"{HUB}.cdrs"].keys() == {FIRST, SECOND}
     assert not embedded.documents.get(f"{HUB}.dead_letters")

@@ -22,9 +22,8 @@ MSP = PartyId(country_code="NL", party_id="MSP")
 class Story:
     """A delivery with a clock of its own."""
 
-    def __init__(self, module: str = "cdrs") -> None:
-        self.module = module
-        self.delivery = Delivery.blank(delivery_id(MSP, module, "x"))
+    def __init__(self) -> None:
+        self.delivery = Delivery.blank(delivery_id(MSP, "cdrs", "x"))
         self.now = T0
         self.events: list[Any] = []
         self.number = 0
@@ -36,8 +35,18 @@ class Story:
         self.events.extend(self.delivery.collect_events())
         return outcome
 
-    def want(self, version: int, urgent: bool = False) -> None:
-        self.ask(Want(to=MSP, module=self.module, object_id="x", tenant="t", version=version, urgent=urgent))
+    def want(self, version: int) -> None:
+        self.ask(
+            Want(
+                to=MSP,
+                module="cdrs",
+                object_id="x",
+                tenant="t",
+                version=version,
+                partition=0,
+                offset=version,
+            )
+        )
 
     def report(self, outcome: str, sent: int = 0) -> object:
         return self.ask(self.said(outcome, sent))
@@ -47,7 +56,7 @@ class Story:
         state = self.delivery.state
         return ReportAttempt(
             to=MSP,
-            module=self.module,
+            module="cdrs",
             object_id="x",
             attempt=state.attempt,
             begun=state.begun,
@@ -107,13 +116,16 @@ def test_it_goes_on_by_hand_after_it_was_given_up() -> None:
     assert story.delivery.state.attempt == 1
 
 
-def test_our_own_delay_is_not_counted_against_the_partner() -> None:
+def test_a_partner_that_is_not_connected_is_waited_for_longer_than_a_day() -> None:
     story = Story()
     story.want(1)
-    story.report("not_ready")
-    assert story.wait() == timedelta(seconds=1)
+    waits = []
+    while story.now < T0 + timedelta(hours=48):
+        story.report("offline")
+        waits.append(story.wait())
+    assert (waits[0], max(waits)) == (timedelta(seconds=5), timedelta(minutes=15))
     story.report("refused")
-    assert story.wait() == timedelta(seconds=5)
+    assert story.names[-1] == "attempt_failed"
 
 
 def test_an_attempt_that_nobody_reported_is_repeated_after_its_lease() -> None:
@@ -143,42 +155,28 @@ def test_a_report_said_again_is_none_of_the_attempt_under_way_though_that_is_a_f
     outcome: str,
 ) -> None:
     """Attempts are numbered anew in each run: what an attempt is known by is the version at which it began."""
-    story = Story("sessions")
-    story.want(1, urgent=True)
+    story = Story()
+    story.want(1)
     if outcome != "delivered":
         story.report("delivered", 1)
-        story.want(2, urgent=True)
+        story.want(2)
     said = story.said(outcome, 1)
     story.ask(said)
-    story.want(3, urgent=True)
+    story.want(3)
     if outcome != "delivered":
         story.wait()
         story.report("delivered", 3)
-        story.want(4, urgent=True)
+        story.want(4)
     before = len(story.events)
     story.ask(said)
     assert story.events[before:] == []
     assert (story.delivery.state.phase, story.delivery.state.attempt) == ("in_flight", 1)
 
 
-def test_a_newer_state_of_a_session_waits_for_the_spacing_unless_it_is_urgent() -> None:
-    story = Story("sessions")
-    story.want(1, urgent=True)
-    story.report("delivered", 1)
-    story.want(2)
-    assert story.names[-1] == "wanted"
-    assert story.delivery.next_due() == T0 + timedelta(seconds=30)
-    story.want(3, urgent=True)
-    story.wait()
-    assert story.names[-1] == "attempt_due"
-    assert story.delivery.state.sending == 3
-    assert story.now == T0
-
-
 def test_a_state_that_changed_while_an_older_one_was_sent_is_sent_next() -> None:
-    story = Story("sessions")
-    story.want(1, urgent=True)
-    story.want(5, urgent=True)
+    story = Story()
+    story.want(1)
+    story.want(5)
     story.report("delivered", 1)
     story.wait()
     assert (story.names[-1], story.delivery.state.sending) == ("attempt_due", 5)
@@ -186,7 +184,7 @@ def test_a_state_that_changed_while_an_older_one_was_sent_is_sent_next() -> None
 
 @given(st.lists(st.sampled_from(["want", "ok", "bad", "wait"]), max_size=30))
 def test_whatever_happens_the_newest_state_arrives_once_the_partner_answers(steps: list[str]) -> None:
-    story = Story("sessions")
+    story = Story()
     version = 0
     for step in steps:
         if step == "want":

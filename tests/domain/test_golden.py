@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain import delivery, fleet, knocking, remote_command, session, tag, token
+from domain import delivery, fleet, knocking, pushes, remote_command, session, tag, token
 from domain.aggregate import Aggregate, Event
 from tests.domain.golden import held_by_golden_files
 
@@ -17,6 +17,7 @@ from tests.domain.golden import held_by_golden_files
         (session.Session, session.AGGREGATE_EVENTS),
         (token.Token, token.AGGREGATE_EVENTS),
         (delivery.Delivery, delivery.AGGREGATE_EVENTS),
+        (pushes.Pushes, pushes.AGGREGATE_EVENTS),
         (knocking.Knocking, knocking.AGGREGATE_EVENTS),
         (tag.Tag, tag.AGGREGATE_EVENTS),
         (fleet.Fleet, fleet.AGGREGATE_EVENTS),

@@ -77,7 +77,8 @@ def told_once(kind: str, name: str, version: int) -> Event:
 
 def everything() -> list[list[Event]]:
     """What happened, aggregate by aggregate."""
-    cdr = {"to": MSP, "module": "cdrs", "object_id": SESSION, "tenant": "demo", "wanted": 1}
+    cdr: dict[str, Any] = {"to": MSP, "module": "cdrs", "object_id": SESSION, "tenant": "demo", "wanted": 1}
+    cdr |= {"partition": 0, "offset": 7}
     return [
         [told_once("tenant", "tenant.created.v1", 1), told_once("tenant", "tenant.configured.v1", 2)],
         [told_once("tariff", "tariff.put.v1", 1)],

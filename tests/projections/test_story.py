@@ -86,6 +86,8 @@ def test_a_delivery_of_a_cdr_belongs_to_the_story_of_its_session() -> None:
         tenant="demo",
         attempt=1,
         wanted=1,
+        partition=0,
+        offset=7,
         lease=after(30),
     )
     found = lines(event, command="delivery.want.v1")

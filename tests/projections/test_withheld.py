@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from commands.delivery import Want
-from commands.processes import deliveries
+from domain.owed import owed
 from domain.session import CdrIssued, UsageRecorded
 from domain.values import RegisterSample
 from projections import session as views
@@ -52,8 +51,10 @@ def test_once_it_is_issued_the_session_has_its_energy_and_cost() -> None:
 def test_the_partner_gets_the_session_again_with_a_cdr_that_was_withheld() -> None:
     *_, events = shown(start_command(), IMPOSSIBLE, issue(energy_wh=20_000))
     [issued] = [event for event in events if isinstance(event, CdrIssued)]
-    wanted = deliveries.issued(issued, meta())
-    assert [one.module for one in wanted if isinstance(one, Want)] == ["sessions", "cdrs"]
+    means = owed([issued], offset=7)
+    assert means is not None
+    assert (means.urgent, means.version) == (True, issued.originator_version)
+    assert [(cdr.id, cdr.offset) for cdr in means.cdrs] == [(issued.cdr_id, 7)]
 
 
 def test_a_correction_that_is_withheld_shows_no_cdr() -> None:

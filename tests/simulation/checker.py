@@ -22,6 +22,7 @@ from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.aggregate import Event
 from domain.charge_point import charge_point_key, session_id
+from domain.pushes import SPACING
 from projections import blocks, sample
 from projections.blocks import Entry
 from projections.frame import FrameRecord
@@ -187,7 +188,7 @@ def undone(world: World) -> list[str]:
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
     beside = [readings_topic(Area.CHARGE_POINT)]
     if world.shape.effects:
-        told = {Area.DELIVERY}
+        told = {Area.DELIVERY, Area.SESSION}
         told |= {Area.CHARGE_POINT, Area.SESSION, Area.TOKEN} if world.shape.public else set()
         told |= {Area.CHARGE_POINT, Area.SESSION, Area.REMOTE_COMMAND} if world.shape.mqtt else set()
         groups["effects"] = [events_topic(area) for area in Area if area in told]
@@ -583,6 +584,7 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
     sessions: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, id, body in world.inbox.sessions:
         sessions[id].append(body)
+    yield from _asked(world)
     for point in world.charge_points:
         for charge in point.charges:
             answer = charge.start.answer if charge.start is not None else None
@@ -610,6 +612,34 @@ def _partner(world: World, facts: Facts) -> Iterator[str]:
                 newest = session["last_updated"]
                 if _instant(told[-1]["last_updated"]) != _instant(newest):
                     yield f"the last session {id} that arrived is of {told[-1]['last_updated']}, it is of {newest}"
+
+
+def _asked(world: World) -> Iterator[str]:
+    """A CDR is sent once its session's end was answered; what runs is told every 30 s at most; a partner that asks to
+    be left alone is."""
+    ended: set[str] = set()
+    told: dict[tuple[int, str], float] = {}
+    silences: list[tuple[float, float]] = []
+    began: set[str] = set()
+    for asked in sorted(world.inbox.asked, key=lambda one: one.begun):
+        disturbed = "freeze" in world.shape.faults
+        if not disturbed and any(since < asked.begun < until for since, until in silences):
+            yield f"{asked.id} was sent at {asked.begun:.3f} though the partner had asked for silence"
+        if asked.http_status == 429:
+            silences.append((asked.answered, asked.answered + int(asked.retry_after) - 0.001))
+        if asked.module == "sessions":
+            if asked.body["status"] == "COMPLETED":
+                if asked.http_status is not None:
+                    ended.add(asked.id)
+            elif asked.id in began:
+                life = id(asked.sender), asked.id
+                if asked.begun - told.get(life, -1e9) < SPACING["sessions"].total_seconds() - MOST_SKEW:
+                    yield f"{asked.id} was told {asked.begun - told[life]:.3f} s after it was told before"
+            if asked.http_status == 200:
+                told[id(asked.sender), asked.id] = asked.answered
+            began.add(asked.id)
+        elif asked.id not in ended and not asked.body.get("credit") and asked.body["session_id"] not in ended:
+            yield f"the CDR {asked.id} was sent before the end of its session"
 
 
 def _documents(world: World, facts: Facts) -> Iterator[str]:

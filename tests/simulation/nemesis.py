@@ -7,6 +7,7 @@ network and the servers are whole, clocks stay as wrong as they are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from commands.base import Command, Meta
+from commands.partner import Resume, Suspend
 from domain.charge_point import charge_point_key
-from streams.log import TopicPartition
+from streams.log import LogUnavailableError, TopicPartition
 from streams.log.topology import DEAD, commands_topic, state_topic
 from tests.simulation.facts import CHARGE_POINTS, TENANT
 from tests.simulation.loop import Node
 from tests.simulation.network import Weather
-from tests.simulation.processes import MISTAKEN
+from tests.simulation.processes import MISTAKEN, Process
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -66,6 +69,7 @@ class Nemeses:
         world.network.cut.clear()
         world.network.stalled.clear()
         world.broker.full.clear()
+        world.inbox.busy_until = 0.0
         for name, role in list(world.wanted.items()):
             process = world.processes[name]
             process.node.watch = process.node.trap = None
@@ -295,6 +299,33 @@ class Nemeses:
             await self._last(1, 6)
             world.broker.full = set()
 
+    async def busy(self) -> None:
+        """The partner answers that it has too much to do, and for how long."""
+        world = self.world
+        while True:
+            await self._pause(0.5, 6)
+            lasts = 2 + 20 * world.chance.random()
+            world.inbox.busy_until = world.loop.now + lasts
+            self._say(f"the partner is busy for {lasts:.0f} s")
+            await self._last(2, 10)
+            world.inbox.busy_until = 0.0
+
+    async def gone(self) -> None:
+        """The partner is suspended, and resumed."""
+        world = self.world
+        number = 0
+        while True:
+            await self._pause(0.5, 4)
+            number += 1
+            process = world.processes["api-0"]
+            if not process.ready or not process.node.alive or process.node.frozen:
+                continue
+            for command, name in ((Suspend(partner_id="tnm"), "gone"), (Resume(partner_id="tnm"), "back")):
+                meta = Meta(command_id=f"partner-{name}-{number}", at=process.clock(), tenant=TENANT)
+                world.loop.spawn(process.node, _tell(process, command, meta))
+                self._say(f"the partner is {name}")
+                await self._last(2, 12)
+
     # -- how -----------------------------------------------------------------------------------------------------
 
     async def _pause(self, least: float, most: float) -> None:
@@ -387,6 +418,12 @@ class Nemeses:
         self.done.append(f"{self.world.loop.now - 1000:8.3f} {text}")
 
 
+async def _tell(process: Process, command: Command, meta: Meta) -> None:
+    assert process.bus is not None
+    with contextlib.suppress(LogUnavailableError):
+        await process.bus.ask(command, meta)
+
+
 def _before(node: Node, place: str, times: int, work: Callable[[], None]) -> Callable[[str], bool]:
     """A trap: once the process gets to this place for the so many-th time, this is done."""
     left = times
@@ -419,4 +456,6 @@ KINDS: dict[str, Callable[[Nemeses], Coroutine[Any, Any, None]]] = {
     "full": Nemeses.full,
     "poison": Nemeses.poison,
     "stall": Nemeses.stall,
+    "busy": Nemeses.busy,
+    "gone": Nemeses.gone,
 }

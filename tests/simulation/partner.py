@@ -17,12 +17,29 @@ from tests.simulation.network import Fate, Network
 
 
 @dataclass(slots=True)
+class Asked:
+    """One request to the partner: when it was begun, by which life of which process, of which object, and what was
+    answered, and when; None for nothing."""
+
+    begun: float
+    sender: Node
+    module: str
+    id: str
+    body: dict[str, Any]
+    answered: float = 0.0
+    http_status: int | None = None
+    retry_after: float = 0.0
+
+
+@dataclass(slots=True)
 class Inbox:
-    """What the partner was sent, in the order in which it came. `busy_until`: it answers 429 or 503 until then."""
+    """What the partner was asked, and what it took in the order in which it came. `busy_until`: it answers 429 until
+    then."""
 
     sessions: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     cdrs: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
-    refused: int = 0
+    asked: list[Asked] = field(default_factory=list)
+    busy_until: float = 0.0
 
 
 class SimOcpiClient:
@@ -48,12 +65,20 @@ class SimOcpiClient:
         timeout: float | None = None,
     ) -> OcpiAnswer:
         loop, network = self._network.loop, self._network
+        told = json.loads(body or b"{}")
+        asked = Asked(loop.now, self._node, url.split("/")[3], str(told.get("id")), told)
+        self._inbox.asked.append(asked)
         if self._node.trap is not None and self._node.trap("partner"):
             await asyncio.sleep(0)
         if not network.reaches(self._node, "partner"):
             await asyncio.sleep(1.0)
             raise PeerUnreachableError("the partner cannot be reached")
         fate, arrives = network.fate("partner"), network.delay("partner")
+        if fate is Fate.DONE and loop.now < self._inbox.busy_until:
+            asked.retry_after = self._inbox.busy_until - loop.now
+            await asyncio.sleep(0)
+            asked.answered, asked.http_status = loop.now, 429
+            return OcpiAnswer(429, 0, "", None, {"retry-after": str(int(asked.retry_after))})
         if fate is not Fate.REFUSED:
             # On its way, whatever becomes of this process; a late one is taken when the caller has given up.
             late = 2.0 * loop.chance.random() if fate is Fate.LATE else 0.0
@@ -62,15 +87,14 @@ class SimOcpiClient:
                 loop.now + arrives,
                 self._take,
                 url,
-                json.loads(body or b"{}"),
+                told,
                 context=loop.world_context,
             )
-        else:
-            self._inbox.refused += 1
         if fate in (Fate.UNANSWERED, Fate.LATE):
             await asyncio.sleep(5.0)
             raise PeerTimedOutError("the partner did not answer in time")
         await asyncio.sleep(arrives + network.delay("partner"))
+        asked.answered, asked.http_status = loop.now, 500 if fate is Fate.REFUSED else 200
         if fate is Fate.REFUSED:
             return OcpiAnswer(500, 3000, "not now", None, {})
         return OcpiAnswer(200, 1000, "", None, {})

@@ -48,7 +48,9 @@ from streams.deciding.decider import Decider
 from streams.deciding.feed import Feed
 from streams.deciding.processes import Processes
 from streams.effects.deliveries import Deliveries
+from streams.effects.originals import Originals
 from streams.effects.public import PublicTopics
+from streams.effects.pushes import Pushes
 from streams.faust.epochs import Epochs
 from streams.faust.rows import Change, RowProjector
 from streams.following.facts import TransientError
@@ -328,9 +330,13 @@ class Process:
         world = self.world
         client: Any = SimOcpiClient(world.network, self.node, world.inbox)
         partners = PartnerBook(self.store, self.vault, world.loop.time)
-        sender = OcpiSender(self.store, self.vault, partners, client, self.clock)
+        sender = OcpiSender(self.vault, partners, client, self.clock)
         assert self.bus is not None
-        sinks = [Deliveries(self.log, self.bus, registry.EVENTS, sender, self.clock).sink]
+        log, bus, store, gate = self.log, self.bus, self.store, world.gate
+        pushes = Pushes(log, bus, registry.EVENTS, registry.PUSHED, store, sender, gate, self.clock)
+        originals = Originals(log, registry.EVENTS, registry.DELIVERED, store)
+        deliveries = Deliveries(log, bus, registry.EVENTS, originals.find, sender, gate, self.clock)
+        sinks = [pushes.sink, deliveries.sink]
         if world.shape.public:
             sinks.append(PublicTopics(self.log, registry.EVENTS).sink)
         if world.shape.mqtt:

@@ -7,32 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from application.quota import LogQuota
-from commands.base import Accepted, Rejected
+from commands import pushes as pushes_commands
+from commands.base import Accepted, Rejected, Route
 from commands.charge_point import models, readings, transactions
 from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
 from commands.tenant import CountPart
+from domain import outbox
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from domain.fleet import ChargePointCounted, Counts
+from domain.pushes import Pushes
 from domain.tag import TagClaimed
 from domain.tenant import PartCounts, TenantFleetCounted
 from gateway.mqtt.publisher import Teller
-from gateway.ocpi.sender import OcpiSender
 from gateway.ocpp import inbound_call, outbound
 from gateway.ocpp.v16 import handlers
 from projections import blocks as projected_blocks
 from projections.store import Put
 from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states
-from streams.effects import deliveries, public
+from streams.effects import desk, gate, public, pushes
 from streams.faust import rows as faust_rows
 from streams.following import follower, group, parking, sink
 from streams.following.backlog import Backlog
@@ -164,10 +169,6 @@ def processes_have_no_floor() -> list[Patch]:
         return processes._Floor(first.received_at, 0)
 
     return [(processes.Processes, "_floor", floor)]
-
-
-def deliveries_are_over_with_any_version() -> list[Patch]:
-    return [(Delivery, "over", property(lambda self: self.state.phase in ("idle", "failed")))]
 
 
 def what_changed_meanwhile_is_forgotten_too() -> list[Patch]:
@@ -630,27 +631,73 @@ def timers_of_calls_ask_the_clock() -> list[Patch]:
     return [(outbound.Outbound, "_expire", expire)]
 
 
-def attempts_are_not_leased() -> list[Patch]:
-    whole = OcpiSender.send
+def nobody_waits_after_a_gain() -> list[Patch]:
+    return [(desk.Desk, "may_send", property(lambda self: True))]
 
-    async def send(self: Any, job: Any, content: Any, correlation_id: str) -> Any:
-        clock, self._clock = self._clock, lambda: datetime.min.replace(tzinfo=UTC)
-        try:
-            return await whole(self, job, content, correlation_id)
-        finally:
-            self._clock = clock
 
-    async def wait(self: Any, event: Any, content: Any, correlation_id: str, within: Any) -> Any:
-        try:
-            return await self._sender.send(event, content, correlation_id)
-        except Exception as error:
-            return deliveries.Outcome("refused", reason=str(error))
+def pushes_need_no_proof() -> list[Patch]:
+    return [(desk.Desk, "is_proven", property(lambda self: True))]
 
-    return [
-        (OcpiSender, "send", send),
-        (deliveries.Deliveries, "_send", wait),
-        (deliveries, "SHORTEST_SEND", timedelta.min),
-    ]
+
+def epochs_of_accounts_are_not_checked() -> list[Patch]:
+    from chargesphere import registry
+
+    def report(account: Any, command: Any, meta: Any) -> Any:
+        held = msgspec.structs.replace(command, epoch=account.state.epoch)
+        return pushes_commands.report(account, held, meta)
+
+    routes: dict[Any, Any] = {**registry.RULES.routes, pushes_commands.Report: Route(Pushes, report)}
+    return [(registry.RULES, "routes", routes)]
+
+
+def positions_pass_what_is_not_told() -> list[Patch]:
+    at = property(lambda self: self.at)
+    return [(outbox.Outbox, "position", at), (outbox.Outbox, "through", at)]
+
+
+def what_waits_is_not_named() -> list[Patch]:
+    whole = outbox.Outbox.news
+
+    def news(self: Any) -> Any:
+        found = whole(self)
+        self.reported(found)
+        return outbox.News(through=found.through)
+
+    return [(outbox.Outbox, "news", news)]
+
+
+def who_is_behind_is_not_noted() -> list[Patch]:
+    whole = outbox.Outbox._fall_behind
+
+    def fall_behind(self: Any, to: str) -> None:
+        whole(self, to)
+        self.behind[to] = self.at
+
+    return [(outbox.Outbox, "_fall_behind", fall_behind)]
+
+
+def spacing_is_forgotten() -> list[Patch]:
+    return [(outbox.Outbox, "_earliest", lambda self, key, urgent, now: now)]
+
+
+def a_retry_after_is_not_kept() -> list[Patch]:
+    async def hold(self: Any, key: str, seconds: float) -> None:
+        return
+
+    async def request(self: Any, letter: Any, push: Any) -> Any:
+        return dataclasses.replace(await whole(self, letter, push), retry_after=0.0)
+
+    whole = pushes.Pushes._request
+    return [(gate.LocalGate, "hold", hold), (pushes.Pushes, "_request", request)]
+
+
+def cdrs_wait_for_no_session() -> list[Patch]:
+    whole = outbox.Outbox.owe
+
+    def owe(self: Any, owed: Any, *rest: Any, **options: Any) -> Any:
+        return (*whole(self, owed, *rest, **options), *owed.cdrs)
+
+    return [(outbox.Outbox, "owe", owe)]
 
 
 def lost_attempts_are_not_repeated() -> list[Patch]:

@@ -32,15 +32,17 @@ from chargesphere import registry
 from commands.base import Area, Command, Meta
 from commands.charge_point.models import EndTransaction, Remove
 from commands.delivery import Retry
-from commands.partner import CreatePartner
+from commands.partner import CreatePartner, Resume
 from commands.remote_command import RequestRemoteCommand
 from commands.token import PutToken
+from domain import outbox
 from domain.aggregate import Event
 from domain.charge_point import passwords, session_id
 from domain.intents import ClearCache, Intent, Reset, ResetKind, Unlock, kind_of
 from domain.partner import holder_text
 from projections import blocks
 from streams.deciding import checkpoints
+from streams.effects.gate import LocalGate
 from streams.following.parking import Parking
 from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
@@ -87,6 +89,8 @@ class Shape:
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
+    most_named: int = 100
+    """Objects that an account of pushes names of one partner."""
     checkpoint_every: float = 5.0
     hot: int = 4
     whole_fetches: float = 0.7
@@ -150,6 +154,8 @@ class World:
         self.broker = Broker(self.network)
         self.shelf = Shelf()
         self.inbox = Inbox()
+        self.gate = LocalGate(self.loop.time)
+        """What all processes know of the partner, as it stands in Redis."""
         self.shape = shape or draw_shape(self.chance)
         if shape is None:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
@@ -160,7 +166,8 @@ class World:
         self.network.whole = self.shape.whole_fetches
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
-        needed += [Area.PARTY] * (self.shape.months or self.shape.strangers > 0)
+        party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
+        needed += [Area.PARTY] * party
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults or self.shape.exclusive:
             self.shape.charge_points = max(2, self.shape.charge_points)
@@ -267,6 +274,7 @@ class World:
         self.broker.begin_from(snapshot.broker)
         self.shelf = snapshot.shelf.fork()
         self.broker.begin()
+        outbox.MOST_NAMED = self.shape.most_named  # type: ignore[misc]
         shape = self.shape
         for role, count in (
             ("decider", shape.deciders),
@@ -291,6 +299,7 @@ class World:
         await asyncio.sleep(shape.storm)
         storm.cancel()
         self.nemeses.calm()
+        await self._partner_is_back("after the storm")
         await asyncio.gather(*running)
         if self.poisoned:
             await self._mend()
@@ -383,6 +392,7 @@ class World:
             await asyncio.sleep(2 * self.shape.checkpoint_every + 1)
             storm.cancel()
             self.nemeses.calm()
+            await self._partner_is_back(f"in month {month}")
             if self.poisoned:
                 await self._mend()
             await self._quiet()
@@ -412,6 +422,12 @@ class World:
             await self._begin_anew()
             await self.loop.spawn(point.node, point.charge(2, TAGS[0], 1, 0.5))
             await self._quiet()
+
+    async def _partner_is_back(self, when: str) -> None:
+        if "gone" in self.shape.faults:
+            while not self.processes["api-0"].ready:  # noqa: ASYNC110  # virtual time
+                await asyncio.sleep(0.5)
+            await self._ask_for(Resume(partner_id="tnm"), f"partner is back {when}")
 
     async def _begin_anew(self) -> None:
         """All deciders."""
@@ -573,6 +589,7 @@ def draw_shape(chance: Random) -> Shape:
         storm=3.0 + chance.random() * 7,
         faults=Nemeses.draw(chance),
         most_in_a_sink=chance.choice((2, 12, 5_000)),
+        most_named=chance.choice((0, 1, 100)),
         months=yes(0.02),  # one costs five others
         strangers=5 * yes(0.06),
     )

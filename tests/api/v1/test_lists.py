@@ -6,10 +6,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
+import pytest
 
 from commands.delivery import Retry
+from commands.pushes import RetryPush
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.intents import RemoteStop
 from domain.values import PartyId
@@ -209,6 +212,43 @@ async def test_deliveries_are_filtered(world: World) -> None:
     assert await ids(world, "/deliveries?state=failed") == ["1"]
     assert await ids(world, "/deliveries?module=sessions&partner=DE*MSP") == ["2"]
     assert await ids(world, "/deliveries", role="platform_admin") == ["3", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("id", "status", "asked"),
+    [
+        ("DE*MSP|sessions|s1", 202, RetryPush),
+        ("DE*MSP|cdrs|s1", 202, Retry),
+        ("DE*MSP|sessions|behind|7", 404, None),
+        ("DE*MSP|sessions|of-acme", 404, None),
+    ],
+)
+async def test_what_was_given_up_is_tried_again_by_hand(
+    world: World, id: str, status: int, asked: type[Any] | None
+) -> None:
+    """A partner that is behind is no tenant's: it goes on by itself."""
+    to, module, *rest = id.split("|")
+    document: dict[str, Any] = {"state": "failed", "module": module, "to": to, "updated_at": "2026-05-01"}
+    document |= {"object_id": rest[0] if len(rest) == 1 else None, "partition": 7}
+    document |= {"tenant_id": {"s1": "demo", "of-acme": "acme"}.get(rest[0])}
+    await world.keep(HUB, "deliveries", id, document)
+
+    response = await world.call("POST", f"/deliveries/{quote(id, safe='')}/retry", role="operator")
+
+    assert response.status_code == status
+    assert [type(command) for command, _ in world.bus.asked] == ([asked] if asked else [])
+    for command, _ in world.bus.asked:
+        assert (command.object_id, command.by) == ("s1", "operator:ann")  # type: ignore[attr-defined]
+        if isinstance(command, RetryPush):
+            assert command.partition == 7
+
+
+async def test_a_partner_that_is_behind_goes_on_by_itself(world: World) -> None:
+    document: dict[str, Any] = {"state": "behind", "module": "sessions", "to": "DE*MSP", "object_id": None}
+    await world.keep(HUB, "deliveries", "DE*MSP|sessions|behind|7", {**document, "tenant_id": None})
+    path = f"/deliveries/{quote('DE*MSP|sessions|behind|7', safe='')}/retry"
+    response = await world.call("POST", path, role="platform_admin")
+    assert (response.status_code, world.bus.asked) == (409, [])
 
 
 async def keep_frame(world: World, number: int, **fields: Any) -> None:

@@ -58,6 +58,7 @@ LOWEST = {
     "GET /cdrs/{cdr_id}": "viewer",
     "POST /cdrs/{cdr_id}/retry": "operator",
     "GET /deliveries": "viewer",
+    "POST /deliveries/{delivery_id}/retry": "operator",
     "GET /audit": "tenant_admin",
     "GET /stories/{correlation_id:path}": "viewer",
 }

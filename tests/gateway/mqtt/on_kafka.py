@@ -24,17 +24,19 @@ from domain import delivery, remote_command, session, token
 from domain.charge_point import AGGREGATE_EVENTS, ChargePoint
 from gateway.mqtt.publisher import Teller, sink_of
 from streams.effects.deliveries import Deliveries
+from streams.effects.gate import LocalGate
 from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.log import envelope
 from streams.log.kafka.log import KafkaLog
 from streams.log.layout import Layout
 from streams.log.topology import events_topic, topics
-from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taken, Taking, facts_of
+from tests.gateway.mqtt.test_costs import Registry, Reports, Store, Taking, facts_of
 from tests.projections.facts import AREAS as AREA_OF
 from tests.projections.facts import NOON, decision, meta
 from tests.servers import Kafka
 from tests.streams.harness import until
+from tests.streams.receiver import Receiver, original
 
 say = Console(soft_wrap=True, highlight=False, markup=False).print
 STEPS = 40
@@ -105,7 +107,7 @@ async def follow(bootstrap: str, count: int, folder: Path) -> dict[str, object]:
         }
     )
     reports, teller = Reports(log), Teller(store, registry, Taking())  # type: ignore[arg-type]
-    deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
+    deliveries = Deliveries(log, reports, registry, original, Receiver(), LocalGate(), lambda: NOON)
     sinks = [deliveries.sink, PublicTopics(log, registry).sink, sink_of(log, teller, teller.handle)]
     running = asyncio.create_task(Group(log, "effects", "one", sinks).run())
     await until(lambda: all(len(sink.lanes) == Layout().partitions * len(sink.topics) for sink in sinks), 60)

@@ -19,6 +19,7 @@ from gateway.mqtt.connection import Outgoing
 from gateway.mqtt.publisher import Teller
 from projections.store.sqlite import SqliteReadStore
 from streams.effects.deliveries import Deliveries
+from streams.effects.gate import LocalGate
 from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.log import Log, TopicPartition
@@ -29,10 +30,11 @@ from streams.log.ranges import stretch
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import DEAD, PUBLIC, events_topic, readings_topic, topics
 from tests.gateway.mqtt.conftest import running
-from tests.gateway.mqtt.test_costs import Reports, Taken
+from tests.gateway.mqtt.test_costs import Reports
 from tests.projections.facts import EVENTS, MSP, NOON, decision, ended, fact, meta, started, used, write
 from tests.servers import Kafka
 from tests.streams.harness import until
+from tests.streams.receiver import Receiver, original
 
 READINGS = 60
 KEPT = 10
@@ -67,7 +69,9 @@ class Effects:
 
     def __init__(self, log: Log, store: SqliteReadStore, connection: Away) -> None:
         self.reports = Reports(log)  # type: ignore[arg-type]
-        self.deliveries = Deliveries(log, self.reports, EVENTS, Taken(), lambda: NOON)
+        self.deliveries = Deliveries(
+            log, self.reports, EVENTS, original, Receiver(), LocalGate(), lambda: NOON
+        )
         self.public = PublicTopics(log, EVENTS)
         self.mqtt = Publisher(log, store, EVENTS, connection, tell_history=True)
         sinks = [self.deliveries.sink, self.public.sink, self.mqtt.sink]
@@ -93,6 +97,8 @@ async def due(log: Log, version: int) -> None:
         object_id=ID,
         tenant="demo",
         wanted=version,
+        partition=0,
+        offset=0,
         attempt=1,
         lease=NOON + timedelta(seconds=30),
     )

@@ -23,7 +23,8 @@ from projections.store import Applied, Document, PositionKey, Write
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
-from streams.effects.deliveries import Deliveries, Outcome, Sender
+from streams.effects.deliveries import Deliveries
+from streams.effects.gate import LocalGate
 from streams.effects.public import PublicTopics
 from streams.following.group import Group
 from streams.log import Record
@@ -48,6 +49,7 @@ from tests.projections.facts import (
     used,
 )
 from tests.streams.harness import InHaste
+from tests.streams.receiver import Receiver, original
 
 POINTS = 25
 
@@ -104,14 +106,6 @@ class Taking(Broker):
         acknowledged.update(message.event_id for message in messages)
 
 
-class Taken(Sender[int]):
-    async def find(self, job: delivery.AttemptDue) -> int | None:
-        return job.wanted
-
-    async def send(self, job: delivery.AttemptDue, content: int, correlation_id: str) -> Outcome:
-        return Outcome("delivered", content, 200)
-
-
 class Reports(CommandBus):
     def __init__(self, log: SqliteLog) -> None:
         super().__init__(log, LocalChannel("one"))
@@ -141,6 +135,7 @@ def facts_of(number: int) -> list[list[Event]]:
     for module in ("sessions", "cdrs", "tariffs", "locations"):
         whose: dict[str, Any] = {"originator_id": delivery.delivery_id(MSP, module, id), "timestamp": NOON}
         what: dict[str, Any] = {"to": MSP, "module": module, "object_id": id, "tenant": "demo", "wanted": 1}
+        what |= {"partition": 0, "offset": 7}
         lease = NOON + timedelta(seconds=30)
         sent += [
             [
@@ -179,7 +174,7 @@ async def test_a_thousand_facts_are_decoded_once_and_cost_few_round_trips(tmp_pa
     reports = Reports(log)
     teller = Teller(store, registry, broker)
     mqtt, public = sink_of(log, teller, teller.handle), PublicTopics(log, registry).sink
-    deliveries = Deliveries(log, reports, registry, Taken(), lambda: NOON)
+    deliveries = Deliveries(log, reports, registry, original, Receiver(), LocalGate(), lambda: NOON)
     effects = Group(log, "effects", "one", [deliveries.sink, public, mqtt])
     read = sum(not events[0].originator_id.startswith("delivery|") for events in facts)
     async with running(effects.run()):

@@ -1,10 +1,9 @@
-"""What is sent waits for the read model: all that wait are read together. It says by name what cannot be sent."""
+"""An object in the partner's version, or by name why it cannot be sent; and what the partner's answer means."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,83 +13,24 @@ import msgspec
 import pytest
 
 from application.vault import StoreKeys, Vault
-from domain.delivery import AttemptDue
 from domain.values import PartyId
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.partners import PartnerBook
-from gateway.ocpi.sender import Found, Lookout, OcpiSender, guid_of
+from gateway.ocpi.sender import OcpiSender, guid_of
 from gateway.ocpi.url_policy import UrlPolicy
-from projections.store import HUB, Document, Put, Remove, StoreUnavailableError
+from projections.store import HUB, Document, Put
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import decode
-from streams.effects.deliveries import Outcome
+from streams.effects.target import Content, Job, Outcome
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class Counting(SqliteReadStore):
-    """Counts what is read, and can be away."""
-
-    reads: int = 0
-    away: bool = False
-
-    async def get_many(self, db: str, collection: str, ids: Iterable[str]) -> dict[str, Document]:
-        self.reads += 1
-        if self.away:
-            raise StoreUnavailableError("the store", "away")
-        return await super().get_many(db, collection, ids)
-
-
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Counting]:
-    store = Counting(tmp_path / "store")
+async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
+    store = SqliteReadStore(tmp_path / "store")
     yield store
     await store.close()
-
-
-async def project(store: Counting, collection: str, id: str, version: int) -> None:
-    await store.apply([Put(HUB, collection, id, version, {"n": version})])
-
-
-async def test_what_is_wanted_at_once_is_read_at_once_and_together(store: Counting) -> None:
-    for id in ("1", "2", "3"):
-        await project(store, "sessions", id, 4)
-    await project(store, "cdrs", "1", 1)
-    lookout = Lookout(store)
-    wanted = [("sessions", "1", 3), ("sessions", "2", 4), ("sessions", "3", 4), ("cdrs", "1", 1)]
-    found = await asyncio.gather(*(lookout.find(*one) for one in wanted))
-    assert [one.version for one in found if one] == [4, 4, 4, 1]
-    assert store.reads == 2
-
-
-async def test_a_version_that_is_not_there_yet_is_waited_for(store: Counting) -> None:
-    await project(store, "sessions", "1", 2)
-    lookout = Lookout(store)
-    older, newer = asyncio.ensure_future(lookout.find("sessions", "1", 2)), lookout.find("sessions", "1", 3)
-    waiting = asyncio.ensure_future(newer)
-    assert (await older or Found({}, 0)).version == 2
-    assert not waiting.done()
-    await project(store, "sessions", "1", 5)
-    found = await waiting
-    assert found is not None
-    assert (found.version, found.document["n"]) == (5, 5)
-
-
-async def test_what_does_not_come_is_given_up_in_time(store: Counting) -> None:
-    assert await Lookout(store, patience_s=0.1).find("sessions", "1", 1) is None
-    assert store.reads <= 4
-
-
-async def test_a_store_that_is_away_is_said_to_each_and_asked_again_later(store: Counting) -> None:
-    lookout = Lookout(store)
-    store.away = True
-    results = await asyncio.gather(
-        lookout.find("sessions", "1", 1), lookout.find("sessions", "2", 1), return_exceptions=True
-    )
-    assert [type(one) for one in results] == [StoreUnavailableError, StoreUnavailableError]
-    store.away = False
-    await project(store, "sessions", "1", 1)
-    assert await lookout.find("sessions", "1", 1) is not None
 
 
 class Receiver(httpx.AsyncBaseTransport):
@@ -98,10 +38,13 @@ class Receiver(httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
+        self.busy: dict[str, str] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.asked.append(request)
+        if self.busy is not None:
+            return httpx.Response(429, headers=self.busy)
         return httpx.Response(200, json={"status_code": 1000, "timestamp": "2026-03-01T12:00:00Z"})
 
 
@@ -155,31 +98,19 @@ def gross_cdr(**changes: Any) -> Document:
     }
 
 
-def job(wanted: int = 1, attempt: int = 1) -> AttemptDue:
-    return AttemptDue(
-        originator_id="delivery|NL*EMS|cdrs|C1",
-        originator_version=2,
-        timestamp=NOON,
-        to=PartyId(country_code="NL", party_id="EMS"),
-        module="cdrs",
-        object_id="C1",
-        tenant="demo",
-        attempt=attempt,
-        wanted=wanted,
-        lease=NOON + timedelta(seconds=60),
-    )
+JOB = Job(PartyId(country_code="NL", party_id="EMS"), "cdrs", "C1")
 
 
 class Delivering:
     """A sender with one connected eMSP."""
 
-    def __init__(self, store: Counting) -> None:
+    def __init__(self, store: SqliteReadStore) -> None:
         self.store = store
         self.vault = Vault(b"m" * 32, StoreKeys(store))
         self.receiver = Receiver()
         client = OcpiClient(UrlPolicy(allow_private_urls=True), transport=self.receiver)
         book = PartnerBook(store, self.vault)
-        self.sender = OcpiSender(store, self.vault, book, client, lambda: NOON)
+        self.sender = OcpiSender(self.vault, book, client, lambda: NOON)
 
     async def connect(self, id: str = "ems", version: str = "2.2.1", *more: str) -> None:
         document: Document = {
@@ -212,11 +143,12 @@ class Delivering:
             "cdr": cdr,
             **document,
         }
-        return await self.sender.send(job(), Found(kept, 1), correlation_id)
+        letter = await self.sender.prepare(JOB, Content(kept, 1))
+        return letter if isinstance(letter, Outcome) else await self.sender.send(letter, correlation_id)
 
 
 @pytest.fixture
-async def delivering(store: Counting) -> Delivering:
+async def delivering(store: SqliteReadStore) -> Delivering:
     return Delivering(store)
 
 
@@ -274,48 +206,21 @@ async def test_what_came_about_before_a_party_changed_hands_is_not_told_to_the_n
     assert outcome.reason == "cdr C1: NL*EMS has changed hands since it came about"
 
 
-async def kept_cdr(delivering: Delivering, version: int, **changes: Any) -> None:
-    await delivering.store.apply([Put(HUB, "cdrs", "C1", version, {"cdr": gross_cdr(**changes)})])
-
-
-async def session_delivery(delivering: Delivering, version: int, **state: Any) -> None:
-    await delivering.store.apply([Put(HUB, "deliveries", "NL*EMS|sessions|S1", version, state)])
+async def test_nobody_is_sent_what_is_for_a_party_that_is_not_connected(delivering: Delivering) -> None:
+    assert (await delivering.send(gross_cdr())).outcome == "offline"
+    assert not await delivering.sender.connected(JOB.to)
+    await delivering.connect()
 
 
 @pytest.mark.parametrize(
-    ("state", "changes"),
-    [
-        ({"wanted": 5, "sent": 5, "last_error": None}, {"id": "S1"}),
-        ({"wanted": 5, "sent": 4, "last_error": "HTTP 500"}, {"id": "S1"}),
-        ({"wanted": 4, "sent": 4, "last_error": None}, {"id": "REPLACEMENT"}),
-        ({"wanted": 5, "sent": 5, "last_error": None}, {"id": "S1-C1", "credit": True}),
-    ],
-    ids=["told", "tried in vain", "told before the credit and this one", "told before the credit"],
+    ("said", "seconds"),
+    [("120", 120.0), ("Sun, 01 Mar 2026 12:01:00 GMT", 60.0), ("soon", 0.0)],
 )
-async def test_a_cdr_goes_once_the_end_of_its_session_was_told_or_tried(
-    delivering: Delivering, state: dict[str, Any], changes: dict[str, Any]
+async def test_a_busy_partner_says_how_long_it_is_to_be_left_alone(
+    delivering: Delivering, said: str, seconds: float
 ) -> None:
-    """First the Session's COMPLETED, then its CDR: who reads a CDR knows its session as ended."""
-    await delivering.connect("ems", "2.3.0", "sessions")
-    await kept_cdr(delivering, 6, **changes)
-    await session_delivery(delivering, 1, wanted=3, sent=3, last_error=None)
-    finding = asyncio.ensure_future(delivering.sender.find(job(wanted=6)))
-    reads = delivering.store.reads
-    while delivering.store.reads < reads + 6:  # noqa: ASYNC110  # it looks on and on
-        await asyncio.sleep(0)
-    assert not finding.done()
-    await session_delivery(delivering, 2, **state)
-    assert (await finding or Found({}, 0)).version == 6
-
-
-async def test_a_cdr_waits_for_no_session_that_the_partner_does_not_take_nor_at_a_repeat(
-    delivering: Delivering,
-) -> None:
-    await kept_cdr(delivering, 6)
-    await delivering.connect("ems", "2.3.0", "sessions")
-    assert await delivering.sender.find(job(wanted=6, attempt=2)) is not None
-    delivering = Delivering(delivering.store)
-    await delivering.store.apply([Remove(HUB, "partners", "ems", 2)])
-    await delivering.connect("other", "2.3.0")
-    assert await delivering.sender.find(job(wanted=6)) is not None
-    assert delivering.store.reads <= 4
+    """RFC 9110, 10.2.3: seconds, or a time."""
+    await delivering.connect()
+    delivering.receiver.busy = {"Retry-After": said}
+    outcome = await delivering.send(gross_cdr())
+    assert (outcome.outcome, outcome.http_status, outcome.retry_after) == ("refused", 429, seconds)

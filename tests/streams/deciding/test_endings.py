@@ -145,7 +145,7 @@ def other(area: Area) -> Command:
     if area is Area.SESSION:
         return msgspec.structs.replace(start_command(), session_id="other")
     if area is Area.DELIVERY:
-        return Want(**{**TO, "object_id": "other"}, tenant="demo", version=1)
+        return Want(**{**TO, "object_id": "other"}, tenant="demo", version=1, partition=0, offset=1)
     return msgspec.structs.replace(REQUEST, command_id="other", fingerprint="f")
 
 
@@ -158,10 +158,10 @@ async def charged(log: SqliteLog, *ends: Command) -> Decider:
     return decider
 
 
-async def delivered(log: SqliteLog, *, last: bool) -> Decider:
+async def delivered(log: SqliteLog) -> Decider:
     decider = Decider(log, Area.DELIVERY)
     await decider.begin()
-    wanted = msgspec.structs.replace(DELIVERY[0], last=last)
+    wanted = DELIVERY[0]
     for number, command in enumerate((wanted, report(2, "delivered", 1))):
         await decider.say(f"process|{number}", command, timedelta(0))
     await decider.save()
@@ -244,29 +244,12 @@ async def test_what_follows_from_a_young_fact_is_not_looked_up(log: SqliteLog) -
     assert decider.looked_up == []
 
 
-async def test_a_delivery_is_over_with_the_last_version_that_is_expected(log: SqliteLog) -> None:
-    decider = await delivered(log, last=False)
-    await decider.month()
-    assert decider.known(D1)
-    want = Want(**TO, tenant="demo", version=2, urgent=True, last=True)
-    await decider.say("end", want, timedelta(0))
-    await decider.say("report", report(5, "delivered", 2), timedelta(0))
-    await decider.month()
-    assert not decider.known(D1)
-    assert await decider.versions(D1) == [1, 2, 3, 4, 5, 6]
-
-
-async def test_a_retry_by_hand_and_a_later_version_go_on_where_the_log_stands(log: SqliteLog) -> None:
-    decider = await delivered(log, last=True)
+async def test_a_retry_by_hand_goes_on_where_the_log_stands(log: SqliteLog) -> None:
+    decider = await delivered(log)
     await decider.month()
     assert not decider.known(D1)
     await decider.say("by hand", Retry(**TO, by="ann"))
     assert (await decider.versions(D1), decider.looked_up) == ([1, 2, 3, 4, 5], [D1])
-    await decider.say("report", report(5, "delivered", 1), timedelta(0))
-    await decider.month()
-    corrected = Want(**TO, tenant="demo", version=2, urgent=True, last=True, after_all=True)
-    await decider.say("corrected", corrected, timedelta(0))
-    assert await decider.versions(D1) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 async def test_what_never_was_is_looked_up_once_and_refused(log: SqliteLog) -> None:
@@ -306,7 +289,7 @@ async def test_a_remote_commands_id_that_comes_again_after_a_month_is_another_co
 
 
 async def test_what_changes_while_it_is_marked_as_gone_stays(log: SqliteLog) -> None:
-    decider = await delivered(log, last=True)
+    decider = await delivered(log)
     Clock.now += RETENTION + DAY
     await decider.say("other", other(Area.DELIVERY))
     decider.saver.begin()
@@ -329,7 +312,7 @@ async def test_what_changes_while_it_is_marked_as_gone_stays(log: SqliteLog) -> 
 
 
 async def test_a_mark_that_could_not_be_written_leaves_its_aggregate_in_memory(log: SqliteLog) -> None:
-    decider = await delivered(log, last=True)
+    decider = await delivered(log)
     Clock.now += RETENTION + DAY
     await decider.say("other", other(Area.DELIVERY))
     decider.saver._log = _Refusing(log)  # type: ignore[assignment]
@@ -377,7 +360,7 @@ async def test_what_changes_after_its_marks_have_failed_again_and_again_is_there
     log: SqliteLog,
 ) -> None:
     """While the log is away nothing is decided, and no number of a life is new by that."""
-    decider = await delivered(log, last=True)
+    decider = await delivered(log)
     Clock.now += RETENTION + DAY
     await decider.say("other", other(Area.DELIVERY))
     decider.saver._log = _Refusing(log)  # type: ignore[assignment]
@@ -407,7 +390,7 @@ class _Refusing:
 
 
 async def test_a_mark_of_a_decider_that_had_lost_the_partition_is_not_believed(log: SqliteLog) -> None:
-    stale = await delivered(log, last=True)
+    stale = await delivered(log)
     Clock.now += RETENTION + DAY
     await stale.say("other", other(Area.DELIVERY))
 

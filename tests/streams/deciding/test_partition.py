@@ -101,12 +101,12 @@ CHARGE: tuple[Command, ...] = (
     ended(8),
 )
 DELIVERY: tuple[Command, ...] = (
-    Want(**TO, tenant="demo", version=1, urgent=True),
+    Want(**TO, tenant="demo", version=1, partition=0, offset=1),
     report(2, "delivered", 1),
-    Want(**TO, tenant="demo", version=2, urgent=True),
+    Want(**TO, tenant="demo", version=2, partition=0, offset=2),
     report(5, "refused"),
     TimerDue(aggregate=delivery_id(MSP, "sessions", "s1"), due=NOW + timedelta(minutes=3, seconds=5)),
-    Want(**TO, tenant="demo", version=3),
+    Want(**TO, tenant="demo", version=3, partition=0, offset=3),
     report(7, "delivered", 2),
 )
 REMOTE: tuple[Command, ...] = (
@@ -229,7 +229,7 @@ def test_what_is_left_of_a_delivery_is_what_was_sent_and_it_goes_on_by_hand() ->
         "wanted",
         "sent",
         "begun",
-        "delivered_at",
+        "offset",
     }
     made = deciding.say("3", Retry(**TO, by="operator:ann"), asked=True).events
     due = registry.EVENTS.decode(made[-1])

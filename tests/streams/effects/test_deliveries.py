@@ -18,13 +18,16 @@ from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
 from streams.deciding.decider import Decider
 from streams.deciding.partition import Rules
-from streams.effects.deliveries import Deliveries, Outcome, Sender
+from streams.effects.deliveries import Deliveries
+from streams.effects.gate import LocalGate
+from streams.effects.target import Content, Job, Outcome
 from streams.following.group import Group
 from streams.following.replay import facts, places
 from streams.log import Listener, Log, LogUnavailableError, Member, Position, TopicPartition
-from streams.log.envelope import decode_events
+from streams.log.envelope import DamagedRecordError, decode_events
 from streams.log.sqlite.log import SqliteLog
 from tests.streams.harness import FlakyLog, until
+from tests.streams.receiver import Receiver, Sent
 
 EVENTS = EventRegistry({Delivery: AGGREGATE_EVENTS})
 RULES = Rules(ROUTES, {"delivery": TIMER}, EVENTS, CREATING)
@@ -46,33 +49,38 @@ class Unsettled(FlakyLog):
         return member
 
 
-class FakeSender(Sender[int]):
-    """Notes what it is given; `silent` parties never answer, `away` ones cannot be reached.
+class FakePartner(Receiver):
+    """Notes what it is sent; `silent` parties never answer, `away` ones cannot be reached.
 
-    Objects of which a version is `late` are not found before it is let go, `absent` ones not at all."""
+    Objects of which a version is `late` are not found before it is let go, those in `wrong` raise."""
 
     def __init__(self) -> None:
+        super().__init__(answer=self._answer)
         self.silent: set[PartyId] = set()
         self.away: set[PartyId] = set()
         self.late: dict[str, asyncio.Event] = {}
-        self.absent: set[str] = set()
-        self.sent: list[tuple[PartyId, str, int]] = []
+        self.wrong: set[str] = set()
+        self.looked = 0
 
-    async def find(self, job: AttemptDue) -> int | None:
-        if job.object_id in self.late:
-            await self.late[job.object_id].wait()
-        return None if job.object_id in self.absent else job.wanted
+    async def find(self, event: AttemptDue) -> Content:
+        self.looked += 1
+        if event.object_id in self.late:
+            await self.late[event.object_id].wait()
+        if event.object_id in self.wrong:
+            raise DamagedRecordError("no such CDR")
+        return Content({}, event.wanted)
 
-    async def send(self, job: AttemptDue, content: int, correlation_id: str) -> Outcome:
-        self.sent.append((job.to, job.object_id, job.attempt))
-        if job.to in self.silent:
+    def _answer(self, job: Job) -> Outcome:
+        return Outcome("unreachable", reason="refused") if job.to in self.away else Outcome("delivered", 200)
+
+    async def send(self, letter: Sent, correlation_id: str) -> Outcome:
+        outcome = await super().send(letter, correlation_id)
+        if letter[0].to in self.silent:
             await asyncio.Event().wait()
-        if job.to in self.away:
-            return Outcome("unreachable", reason="refused")
-        return Outcome("delivered", sent=content, http_status=200)
+        return outcome
 
     def to(self, party: PartyId) -> list[str]:
-        return [id for to, id, _ in self.sent if to == party]
+        return [job.object_id for job, _ in self.sent if job.to == party]
 
 
 class Clock:
@@ -86,8 +94,9 @@ class Clock:
 class Effects:
     """A decider of deliveries with an engine that can be taken away."""
 
-    def __init__(self, log: Log, sender: Sender[int]) -> None:
-        self.log, self.sender, self.clock = log, sender, Clock()
+    def __init__(self, log: Log, partner: FakePartner) -> None:
+        self.log, self.partner, self.clock = log, partner, Clock()
+        self.gate = LocalGate()
         channel = LocalChannel("one")
         self.bus = CommandBus(log, channel)
         self.decider = Decider(log, RULES, channel, "one", self.clock, areas=[Area.DELIVERY])
@@ -100,15 +109,25 @@ class Effects:
     @asynccontextmanager
     async def delivering(
         self, *, concurrency: int = 8, queue: int = 2000, group: str = "effects"
-    ) -> AsyncIterator[Deliveries[int]]:
+    ) -> AsyncIterator[Deliveries[Sent]]:
         engine = Deliveries(
-            self.log, self.bus, EVENTS, self.sender, self.clock, concurrency=concurrency, queue=queue
+            self.log,
+            self.bus,
+            EVENTS,
+            self.partner.find,
+            self.partner,
+            self.gate,
+            self.clock,
+            concurrency=concurrency,
+            queue=queue,
         )
         async with _running(Group(self.log, group, "one", [engine.sink]).run()):
             yield engine
 
     async def want(self, to: PartyId, object_id: str) -> None:
-        command: Command = Want(to=to, module="cdrs", object_id=object_id, tenant="t", version=1)
+        command: Command = Want(
+            to=to, module="cdrs", object_id=object_id, tenant="t", version=1, partition=0, offset=0
+        )
         await self.bus.ask(command, Meta(command_id=f"{to}|{object_id}", at=self.clock(), tenant="t"))
 
     async def happened(self, to: PartyId, object_id: str) -> list[str]:
@@ -136,13 +155,13 @@ async def _running(work: object) -> AsyncIterator[None]:
 
 
 async def test_what_is_wanted_is_sent_once_and_recorded_as_delivered(embedded: SqliteLog) -> None:
-    sender = FakeSender()
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
     async with effects.deciding(), effects.delivering() as engine:
         await effects.want(GOOD, "1")
         await until(lambda: delivered(effects, GOOD, "1"))
 
-    assert sender.sent == [(GOOD, "1", 1)]
+    assert partner.sent == [(Job(GOOD, "cdrs", "1"), 1)]
     assert await effects.happened(GOOD, "1") == ["Wanted", "AttemptDue", "Delivered"]
     assert engine.counts == {"delivered": 1}
 
@@ -151,8 +170,8 @@ async def test_an_attempt_that_another_process_is_given_too_is_made_by_one_of_th
     embedded: SqliteLog,
 ) -> None:
     """The first one loses its partitions before their positions are kept, and the second one begins there anew."""
-    sender = FakeSender()
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
     async with effects.deciding():
         effects.log = Unsettled(embedded, "")
         async with effects.delivering() as engine:
@@ -164,83 +183,96 @@ async def test_an_attempt_that_another_process_is_given_too_is_made_by_one_of_th
             await until(lambda: delivered(effects, GOOD, "1"))
             await until(lambda: delivered(effects, GOOD, "2"))
 
-    assert sorted(sender.to(GOOD)) == ["1", "2"]
+    assert sorted(partner.to(GOOD)) == ["1", "2"]
 
 
 async def test_what_was_delivered_before_the_groups_positions_were_lost_is_not_sent_again(
     embedded: SqliteLog,
 ) -> None:
     """As after a restore: the lease of an attempt still runs, and its outcome stands some batches behind it."""
-    sender = FakeSender()
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
     async with effects.deciding():
         async with effects.delivering():
             for number in (1, 2):
                 await effects.want(GOOD, str(number))
                 await until(lambda number=number: delivered(effects, GOOD, str(number)))  # type: ignore[misc]
-        sender.sent.clear()
+        partner.sent.clear()
         async with effects.delivering(group="nobody-knows-it") as engine:
             engine.sink._batch = 1
             await effects.want(GOOD, "3")
             await until(lambda: delivered(effects, GOOD, "3"))
 
-    assert sender.to(GOOD) == ["3"]
+    assert partner.to(GOOD) == ["3"]
 
 
 async def test_a_silent_partner_delays_nobody_else(embedded: SqliteLog) -> None:
-    sender = FakeSender()
-    sender.silent.add(BAD)
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    partner.silent.add(BAD)
+    effects = Effects(embedded, partner)
     async with effects.deciding(), effects.delivering(concurrency=2):
         for i in range(30):
             await effects.want(BAD, str(i))
         await effects.want(GOOD, "1")
         await until(lambda: delivered(effects, GOOD, "1"), 5)
 
-    assert len(sender.to(BAD)) == 2
-    assert sender.to(GOOD) == ["1"]
+    assert len(partner.to(BAD)) == 2
+    assert partner.to(GOOD) == ["1"]
 
 
 async def test_an_object_that_is_not_found_yet_takes_no_place_in_its_partys_queue(
     embedded: SqliteLog,
 ) -> None:
     """What waits for our own read model does not hold up what is ready."""
-    sender = FakeSender()
-    sender.late["1"] = asyncio.Event()
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    partner.late["1"] = asyncio.Event()
+    effects = Effects(embedded, partner)
     async with effects.deciding(), effects.delivering(concurrency=1):
         await effects.want(GOOD, "1")
         await effects.want(GOOD, "2")
         await until(lambda: delivered(effects, GOOD, "2"))
-        sender.late["1"].set()
+        partner.late["1"].set()
         await until(lambda: delivered(effects, GOOD, "1"))
 
-    assert sender.to(GOOD) == ["2", "1"]
+    assert partner.to(GOOD) == ["2", "1"]
 
 
-async def test_an_object_that_is_not_there_in_time_is_reported_and_not_sent(embedded: SqliteLog) -> None:
-    sender = FakeSender()
-    sender.absent.add("1")
-    effects = Effects(embedded, sender)
+async def test_a_delivery_whose_object_is_nowhere_is_said_to_be_wrong_and_not_sent(
+    embedded: SqliteLog,
+) -> None:
+    partner = FakePartner()
+    partner.wrong.add("1")
+    effects = Effects(embedded, partner)
     async with effects.deciding(), effects.delivering() as engine:
         await effects.want(GOOD, "1")
         await until(lambda: attempted(effects, GOOD, "1"))
 
-    assert (sender.sent, engine.counts) == ([], {"not_ready": 1})
+    assert (partner.sent, engine.counts) == ([], {"refused": 1})
+
+
+async def test_a_partner_that_is_not_connected_is_sent_nothing(embedded: SqliteLog) -> None:
+    partner = FakePartner()
+    partner.offline.add(BAD)
+    effects = Effects(embedded, partner)
+    async with effects.deciding(), effects.delivering() as engine:
+        await effects.want(BAD, "1")
+        await until(lambda: attempted(effects, BAD, "1"))
+
+    assert (partner.sent, engine.counts) == ([], {"offline": 1})
 
 
 async def test_what_does_not_fit_into_a_partners_queue_comes_again_when_its_lease_ends(
     embedded: SqliteLog,
 ) -> None:
-    sender = FakeSender()
-    sender.silent.add(BAD)
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    partner.silent.add(BAD)
+    effects = Effects(embedded, partner)
     async with effects.deciding():
         async with effects.delivering(concurrency=1, queue=1) as engine:
             for i in range(5):
                 await effects.want(BAD, str(i))
             await until(lambda: engine.sink.handled == 5)
-        sender.silent.clear()
+        partner.silent.clear()
         async with effects.delivering():
             effects.clock.ahead = timedelta(seconds=31)
             await until(lambda: attempted(effects, BAD, "4"))
@@ -252,21 +284,21 @@ async def test_what_does_not_fit_into_a_partners_queue_comes_again_when_its_leas
 async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same_object(
     embedded: SqliteLog,
 ) -> None:
-    sender = FakeSender()
-    sender.silent.add(GOOD)
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    partner.silent.add(GOOD)
+    effects = Effects(embedded, partner)
     async with effects.deciding():
         async with effects.delivering() as engine:
             await effects.want(GOOD, "1")
-            await until(lambda: sender.sent and engine.sink.handled)
-        sender.silent.clear()
+            await until(lambda: partner.sent and engine.sink.handled)
+        partner.silent.clear()
         async with effects.delivering():
             effects.clock.ahead = timedelta(seconds=31)
             await until(lambda: attempted(effects, GOOD, "1"))
             effects.clock.ahead = timedelta(seconds=62)
             await until(lambda: delivered(effects, GOOD, "1"))
 
-    assert sender.sent == [(GOOD, "1", 1), (GOOD, "1", 2)]
+    assert partner.sent == [(Job(GOOD, "cdrs", "1"), 1)] * 2
     assert await effects.happened(GOOD, "1") == [
         "Wanted",
         "AttemptDue",
@@ -279,9 +311,9 @@ async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same
 async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
     embedded: SqliteLog,
 ) -> None:
-    sender = FakeSender()
-    sender.away.add(BAD)
-    effects = Effects(embedded, sender)
+    partner = FakePartner()
+    partner.away.add(BAD)
+    effects = Effects(embedded, partner)
     async with effects.deciding(), effects.delivering(concurrency=1) as engine:
         for i in range(12):
             await effects.want(BAD, str(i))
@@ -289,7 +321,7 @@ async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_whil
         await effects.want(GOOD, "1")
         await until(lambda: delivered(effects, GOOD, "1"))
 
-    assert 5 <= len(sender.to(BAD)) < 12
+    assert 5 <= len(partner.to(BAD)) < 12
 
 
 async def delivered(effects: Effects, to: PartyId, object_id: str) -> bool:

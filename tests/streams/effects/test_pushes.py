@@ -1,0 +1,352 @@
+"""Partners are told of sessions as they are, by one process a partition, and their CDRs follow the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chargesphere import registry
+from commands.base import Area, Meta
+from commands.pushes import Report, TakeOver
+from domain import outbox
+from domain.aggregate import Event
+from domain.pushes import HandedOver, Reported, TakenOver
+from projections.store import HUB, Put
+from projections.store.sqlite import SqliteReadStore
+from streams.deciding.bus import CommandBus
+from streams.deciding.channel import LocalChannel
+from streams.deciding.decider import Decider
+from streams.effects import desk
+from streams.effects import pushes as engine_module
+from streams.effects.gate import LocalGate
+from streams.effects.pushes import Pushes
+from streams.effects.target import Content, Job, Outcome
+from streams.following.group import Group
+from streams.following.replay import facts, places
+from streams.log import TopicPartition
+from streams.log.envelope import decode_events, record
+from streams.log.layout import Layout
+from streams.log.sqlite.log import SqliteLog
+from streams.log.topology import events_topic
+from tests.projections.facts import MSP, SESSION, decision, ended, meta, priced, started, used
+from tests.streams.harness import until
+from tests.streams.receiver import Receiver, Sent
+
+PLACE = TopicPartition(events_topic(Area.SESSION), Layout().partition_of(f"session|{SESSION}"))
+NEIGHBOURS = [
+    f"s{number}" for number in range(2000) if Layout().partition_of(f"session|s{number}") == PLACE.partition
+]
+"""Sessions of the same partition."""
+
+
+class Partner(Receiver):
+    """Keeps the sessions that it was put."""
+
+    def __init__(self) -> None:
+        super().__init__(answer=lambda job: self.said.get(job.object_id, Outcome("delivered", 200)))
+        self.said: dict[str, Outcome] = {}
+        self.sessions: list[dict[str, Any]] = []
+
+    async def prepare(self, job: Job, content: Content) -> Sent | Outcome:
+        session: Any = content.document.get("session")
+        if job.to not in self.offline and session is not None:
+            self.sessions.append(session)
+        return await super().prepare(job, content)
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        return [(job.object_id, version) for job, version in self.sent]
+
+
+class Effects:
+    """A decider of deliveries, and processes that push."""
+
+    def __init__(self, log: SqliteLog, store: SqliteReadStore) -> None:
+        self.log, self.store, self.partner, self.gate = log, store, Partner(), LocalGate()
+        channel = LocalChannel("one")
+        self.bus = CommandBus(log, channel)
+        self.decider = Decider(log, registry.RULES, channel, "one", now, areas=[Area.DELIVERY])
+
+    @asynccontextmanager
+    async def pushing(self, *, group: str = "effects") -> AsyncIterator[Pushes[Sent]]:
+        engine = Pushes(
+            self.log, self.bus, registry.EVENTS, registry.PUSHED, self.store, self.partner, self.gate, now
+        )
+        async with running(Group(self.log, group, "one", [engine.sink]).run()):
+            yield engine
+
+    async def happens(self, *events: Event) -> None:
+        """One decision."""
+        entry = record(events[0].originator_id, decision(*events, meta=meta()), "demo")
+        await self.log.append(*PLACE, [entry])
+
+    async def happened(self, kind: str) -> list[Event]:
+        """The events of accounts or deliveries."""
+        return [
+            event
+            for place in places(self.log, [Area.DELIVERY])
+            async for batch in facts(self.log, place)
+            for fact in batch
+            for event in decode_events(fact.decision, registry.EVENTS)
+            if event.originator_id.startswith(f"{kind}|")
+        ]
+
+    async def account(self) -> list[Event]:
+        return [event for event in await self.happened("pushes") if event.originator_id == ACCOUNT]
+
+    async def ask(self, command: Any) -> Any:
+        meta = Meta(command_id=f"test|{id(command)}", at=now(), tenant="demo")
+        return await self.bus.ask(command, meta)
+
+
+ACCOUNT = f"pushes|sessions|{PLACE.partition}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running(work: Any) -> AsyncIterator[None]:
+    task: asyncio.Task[None] = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def effects(embedded: SqliteLog, read_store: SqliteReadStore) -> AsyncIterator[Effects]:
+    effects = Effects(embedded, read_store)
+    async with running(effects.decider.run()):
+        yield effects
+
+
+@pytest.fixture
+def for_ever(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Who takes over from somebody silent is silent for ever: only a hand-over ends it."""
+    monkeypatch.setattr(desk, "QUIET_S", 1e6)
+    monkeypatch.setattr(desk, "HANDOVER_LOOKED_FOR_S", 0.05)
+    yield
+
+
+async def silent_holder(effects: Effects) -> int:
+    """Somebody held the partition, and nobody has heard of it since."""
+    reply = await effects.ask(TakeOver(module="sessions", partition=PLACE.partition, by="gone"))
+    return int(reply.version)
+
+
+async def test_a_session_is_told_as_the_facts_say_though_no_read_model_has_it(effects: Effects) -> None:
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+        await effects.happens(ended(2, 600, 4200), priced(3, 600))
+        await until(lambda: effects.partner.told == [(SESSION, 1), (SESSION, 3)])
+    first, last = effects.partner.sessions
+    assert (first["status"], first["kwh"], last["status"], last["kwh"]) == ("ACTIVE", 0, "COMPLETED", 4.2)
+
+
+async def test_what_is_told_at_once_costs_no_record_of_its_own(effects: Effects) -> None:
+    """Fifty sessions of one partition: the account is taken over once, reported seldom, and handed over."""
+    async with effects.pushing():
+        for id in NEIGHBOURS[:50]:
+            await effects.happens(started(id=id))
+        await until(lambda: len(effects.partner.told) == 50)
+    kinds = [type(event) for event in await effects.account()]
+    assert kinds[0] is TakenOver and kinds[-1] is HandedOver
+    assert len(kinds) <= 4
+    assert await effects.happened("delivery") == []
+
+
+async def test_a_cdr_is_wanted_once_the_end_of_its_session_was_answered(effects: Effects) -> None:
+    effects.partner.said[SESSION] = Outcome("unreachable", reason="no route")
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await effects.happens(ended(2, 600, 4200), priced(3, 600))
+        await until(lambda: engine.counts.get("unreachable"))
+        await until(lambda: reported(effects))
+        assert await effects.happened("delivery") == []
+        effects.partner.said[SESSION] = Outcome("refused", 400, "2001")
+        await until(lambda: effects.happened("delivery"))
+    wanted, due = await effects.happened("delivery")
+    assert wanted.originator_id == due.originator_id == f"delivery|{MSP}|cdrs|{SESSION}"
+
+
+async def reported(effects: Effects) -> bool:
+    return any(isinstance(event, Reported) and event.waiting for event in await effects.account())
+
+
+async def test_what_was_tried_in_vain_is_named_and_forgotten_once_it_is_told(effects: Effects) -> None:
+    effects.partner.said[SESSION] = Outcome("refused", 500, "HTTP 500")
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: reported(effects))
+        del effects.partner.said[SESSION]
+        await until(lambda: told_after_all(effects), 15)
+    [named] = [event for event in await effects.account() if isinstance(event, Reported) and event.waiting]
+    [waiting] = named.waiting
+    assert (waiting.object_id, waiting.version, waiting.attempts) == (SESSION, 1, 1)
+    assert (waiting.outcome, waiting.reason, waiting.tenant) == ("refused", "HTTP 500", "demo")
+
+
+async def told_after_all(effects: Effects) -> bool:
+    return any(isinstance(event, Reported) and event.told for event in await effects.account())
+
+
+async def test_who_takes_over_from_somebody_silent_sends_nothing_before_that_hands_over(
+    effects: Effects, for_ever: None
+) -> None:
+    epoch = await silent_holder(effects)
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: engine.sink.handled and engine.waiting == 1)
+        looked = (await effects.log.ends([commands()]))[commands()]
+        await until(lambda: has_looked(effects, looked + 3))
+        assert effects.partner.told == []
+        last = Report(module="sessions", partition=PLACE.partition, epoch=epoch, last=True)
+        await effects.ask(last)
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+
+
+def commands() -> TopicPartition:
+    return TopicPartition("chargesphere.commands.delivery", Layout().partition_of(ACCOUNT))
+
+
+async def has_looked(effects: Effects, offset: int) -> bool:
+    return (await effects.log.ends([commands()]))[commands()] >= offset
+
+
+async def test_a_process_that_ends_hands_over_so_that_the_next_one_sends_at_once(
+    effects: Effects, for_ever: None
+) -> None:
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+    async with effects.pushing():
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: effects.partner.told == [(SESSION, 1), (NEIGHBOURS[0], 1)])
+
+
+async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "QUIET_S", 0.0)
+    monkeypatch.setattr(Pushes, "write", lambda self: asyncio.sleep(0))
+    effects.partner.said[SESSION] = Outcome("unreachable", reason="no route")
+    async with effects.pushing() as engine:
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await effects.happens(started())
+        await until(lambda: engine.counts.get("unreachable"))
+    effects.partner.said.clear()
+    async with effects.pushing():
+        await until(lambda: (SESSION, 1) in effects.partner.told[2:], 20)
+
+
+async def test_a_session_that_began_before_is_read_once_and_not_before_the_store_has_what_is_missing(
+    effects: Effects,
+) -> None:
+    """The read model may be behind the facts: then the partition waits, and the log holds nothing of it."""
+    session = {"status": "ACTIVE", "kwh": 1.5, "id": SESSION}
+    document: Any = {"owner": str(MSP), "status": "ACTIVE", "clock_offset_s": 0, "session": session}
+    async with effects.pushing() as engine:
+        await effects.happens(ended(7, 600, 4200))
+        await until(lambda: engine.sink.waiting == 1)
+        assert engine.waiting == 0
+        await effects.store.apply([Put(HUB, "sessions", SESSION, 6, document)])
+        await until(lambda: effects.partner.told == [(SESSION, 7)])
+    assert effects.partner.sessions[0]["kwh"] == 4.2
+
+
+async def test_a_partner_that_is_not_connected_is_sent_nothing_and_then_what_is_now(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "AWAY_AGAIN", timedelta(seconds=0.05))
+    effects.partner.offline.add(MSP)
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await effects.happens(used(2, 60, 900, owner=MSP))
+        await until(lambda: reported(effects))
+        await until(lambda: engine.sink.handled == 2)
+        assert (effects.partner.sent, engine.counts) == ([], {"offline": 1})
+        effects.partner.offline.clear()
+        await until(lambda: effects.partner.told == [(SESSION, 2)])
+
+
+async def test_a_partner_that_was_away_for_long_gets_each_object_once_as_it_is_and_its_cdrs(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "AWAY_AGAIN", timedelta(seconds=0.05))
+    monkeypatch.setattr(outbox, "MOST_NAMED", 3)
+    monkeypatch.setattr(outbox, "WALKED_AT_ONCE", 2)
+    effects.partner.offline.add(MSP)
+    ids = NEIGHBOURS[:8]
+    async with effects.pushing() as engine:
+        for id in ids:
+            await effects.happens(started(id=id))
+        await until(lambda: is_behind(effects))
+        for id in ids:
+            await effects.happens(ended(2, 600, 4200, id=id), priced(3, 600, id=id))
+        await until(lambda: engine.sink.handled == 16)
+        assert engine.waiting == 0
+    for id in ids:
+        # The projector has come to the end meanwhile.
+        document: Any = {"owner": str(MSP), "status": "COMPLETED", "session": {"id": id}}
+        await effects.store.apply([Put(HUB, "sessions", id, 3, document)])
+    async with effects.pushing() as engine:
+        await until(lambda: engine.sink.lanes and effects.partner.sent == [])
+        effects.partner.offline.clear()
+        await until(lambda: caught_up(effects))
+    assert sorted(effects.partner.told) == sorted((id, 3) for id in ids)
+    wanted = {event.originator_id for event in await effects.happened("delivery")}
+    assert wanted == {f"delivery|{MSP}|cdrs|{id}" for id in ids}
+
+
+async def is_behind(effects: Effects) -> bool:
+    return any(isinstance(event, Reported) and event.behind for event in await effects.account())
+
+
+async def caught_up(effects: Effects) -> bool:
+    return any(isinstance(event, Reported) and event.caught_up for event in await effects.account())
+
+
+async def test_an_account_that_is_ahead_of_the_log_halts_the_partition(effects: Effects) -> None:
+    epoch = await silent_holder(effects)
+    ahead = Report(module="sessions", partition=PLACE.partition, epoch=epoch, through=99, last=True)
+    await effects.ask(ahead)
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: PLACE in engine.sink.halted)
+        assert "lost its end" in engine.sink.halted[PLACE]
+    assert effects.partner.told == []
+
+
+async def test_what_was_told_before_the_groups_positions_were_lost_is_not_told_again(
+    effects: Effects,
+) -> None:
+    """As after a restore: the account says up to where all is told."""
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+    async with effects.pushing(group="nobody-knows-it") as engine:
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: engine.sink.handled == 2 and len(effects.partner.told) == 2)
+    assert effects.partner.told == [(SESSION, 1), (NEIGHBOURS[0], 1)]
+
+
+async def test_a_partner_that_asks_for_silence_is_left_alone(effects: Effects) -> None:
+    effects.partner.said[SESSION] = Outcome("refused", 429, "too many", retry_after=600)
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: engine.counts.get("refused"))
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: engine.sink.handled == 2)
+        assert await effects.gate.enter(str(MSP)) > 500
+    assert effects.partner.told == [(SESSION, 1)]
