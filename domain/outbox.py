@@ -123,6 +123,9 @@ class Outbox:
         self._told_before = 0
         self._named: dict[Key, Waiting] = {}
         self._named_behind: dict[str, Mark] = {}
+        self._doubtful: dict[Key, Waiting] = {}
+        """Named by a report that was not answered: the account may name them."""
+        self._doubtful_behind: set[str] = set()
         self._has_told = False
 
     def take_up(
@@ -136,6 +139,7 @@ class Outbox:
     def take_up_again(self, waiting: Sequence[Waiting], behind: Mapping[str, Mark], now: datetime) -> None:
         """Somebody else had it meanwhile: what waits here waits on, and what the account names too."""
         self._named, self._named_behind = {}, dict(behind)
+        self._doubtful, self._doubtful_behind = {}, set()
         for to, mark in behind.items():
             if to not in self.behind:
                 self.behind[to] = mark
@@ -445,11 +449,15 @@ class Outbox:
             waiting=tuple(one for one in waiting if self._named.get(one.key) != one),
             told=tuple(
                 Named(to=one.to, object_id=one.object_id)
-                for key, one in self._named.items()
+                for key, one in (self._doubtful | self._named).items()
                 if key not in kept
             ),
             behind={to: mark for to, mark in self.behind.items() if self._named_behind.get(to) != mark},
-            caught_up=tuple(to for to in self._named_behind if to not in self.behind),
+            caught_up=tuple(
+                to
+                for to in dict.fromkeys((*self._named_behind, *sorted(self._doubtful_behind)))
+                if to not in self.behind
+            ),
         )
 
     @property
@@ -462,14 +470,22 @@ class Outbox:
         self._has_told = False
         for named in news.told:
             self._named.pop((str(named.to), named.object_id), None)
+            self._doubtful.pop((str(named.to), named.object_id), None)
         for one in news.waiting:
             self._named[one.key] = one
+            self._doubtful.pop(one.key, None)
             push = self._pushes.get(one.key)
             if push is not None:
                 push.facts = [fact for fact in push.facts if fact.version > one.version]
         for to in news.caught_up:
             self._named_behind.pop(to, None)
+        self._doubtful_behind -= {*news.caught_up, *news.behind}
         self._named_behind.update(news.behind)
+
+    def unanswered(self, news: News) -> None:
+        """Whether the log has it is not known. No position passes by it, but what it named is taken back by name."""
+        self._doubtful.update((one.key, one) for one in news.waiting)
+        self._doubtful_behind.update(news.behind)
 
     @property
     def given_up(self) -> int:

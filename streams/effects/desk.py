@@ -175,6 +175,7 @@ class Accounts:
             reply = await self._bus.ask(self._report_of(desk, news), self._meta())
         except LogUnavailableError as error:
             logger.warning("what was pushed of %s[%d] is not reported: %s", *desk.place, error)
+            outbox.unanswered(news)
             return
         if reply.refusal is not None:
             logger.warning("what was pushed of %s[%d] does not count: %s", *desk.place, reply.message)

@@ -56,7 +56,7 @@ class Partition:
     def version(self, to: PartyId, id: str) -> int:
         return max((version for who, one, version, _ in self.facts if (who, one) == (to, id)), default=0)
 
-    def report(self) -> None:
+    def report(self, *, answered: bool = True) -> None:
         news = self.holder.news()
         self.through = news.through
         for named in news.told:
@@ -65,7 +65,7 @@ class Partition:
         for to in news.caught_up:
             self.behind.pop(to, None)
         self.behind.update(news.behind)
-        self.holder.reported(news)
+        (self.holder.reported if answered else self.holder.unanswered)(news)
 
     def commit(self) -> None:
         self.position = self.holder.position.offset
@@ -140,6 +140,19 @@ def test_the_position_passes_what_was_tried_in_vain_once_the_account_names_it() 
     assert partition.holder.position.offset == 1
     (named,) = partition.waiting.values()
     assert (named.attempts, named.outcome, named.due) == (1, "refused", T0 + timedelta(seconds=5))
+
+
+def test_what_a_report_without_an_answer_named_is_taken_back_once_it_is_told() -> None:
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("unreachable")
+    partition.report(answered=False)
+    assert partition.holder.position.offset == 0, "whether the account names it is not known"
+    partition.now += timedelta(seconds=5)
+    partition.send()
+    partition.report()
+
+    assert not partition.waiting
 
 
 def test_a_newer_version_of_what_is_named_holds_the_position_until_that_is_named_too() -> None:
@@ -297,6 +310,8 @@ STEPS = [
     "offline",
     "back",
     "report",
+    "report unanswered",
+    "report lost",
     "commit",
     "killed",
     "time",
@@ -324,6 +339,10 @@ def test_whoever_is_killed_the_newest_state_arrives_and_no_older_one_after_it(
                     partition.walk()
             elif step == "report":
                 partition.report()
+            elif step == "report unanswered":
+                partition.report(answered=False)
+            elif step == "report lost":
+                partition.holder.unanswered(partition.holder.news())
             elif step == "commit":
                 partition.commit()
             elif step == "killed":
