@@ -51,8 +51,8 @@ def test_a_second_serve_on_the_same_folder_is_refused(serving: Serving) -> None:
     assert "is in use by another process" in line
 
 
-def test_operations_on_the_folder_of_a_running_serve_are_refused(serving: Serving) -> None:
-    line = cannot_begin(run("replay", "--data", str(serving.data)))
+def test_operations_that_write_into_the_folder_of_a_running_serve_are_refused(serving: Serving) -> None:
+    line = cannot_begin(run("projections", "rebuild", "--data", str(serving.data)))
     assert "is in use by another process" in line
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.log import Record, Stored, TopicPartition
+from streams.log.layout import Layout
 
 
 class MemoryLog:
@@ -15,6 +16,7 @@ class MemoryLog:
         self.records: dict[TopicPartition, list[Stored]] = {}
         self.now_ms = 0
         self.reads = 0
+        self.layout = Layout()
 
     async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         place = TopicPartition(topic, partition)
