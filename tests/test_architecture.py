@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,14 @@ def test_every_module_says_what_it_is(room: str) -> None:
         if not ast.get_docstring(ast.parse(path.read_text()))
     }
     assert not silent
+
+
+def test_every_file_that_the_documentation_names_is_there() -> None:
+    named = {
+        (page.name, name)
+        for page in (ROOT / "docs").glob("*.md")
+        if page.name != "extending.md"  # which names files that its reader will write
+        for name in re.findall(r"`((?:" + "|".join(BELOW) + r")/[\w/]+\.py)`", page.read_text())
+    }
+    assert named
+    assert [(page, name) for page, name in sorted(named) if not (ROOT / name).is_file()] == []
