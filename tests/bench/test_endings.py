@@ -19,7 +19,7 @@ async def test_after_a_month_states_and_memory_no_longer_follow_the_number_of_ch
         (CHARGES // 2, 60),
         (CHARGES, 120),
     ]
-    of_a_day = 4 * CHARGES // 120  # four states are left of each
+    of_a_day = 3 * CHARGES // 120  # of each are left remote command, session and the delivery of its CDR
     assert all(abs(row.in_memory - 30 * of_a_day) <= of_a_day for row in rows)
     # Marks of the last day are not deleted yet.
     assert all(row.stored - row.in_memory <= 2 * of_a_day for row in rows)
