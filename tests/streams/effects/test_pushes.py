@@ -247,6 +247,10 @@ async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
         await until(lambda: engine.counts.get("unreachable"))
     effects.partner.said.clear()
     before = len(effects.partner.told)  # its neighbour may have been told by then, or not
+    document: Any = {"owner": str(MSP), "status": "ACTIVE", "clock_offset_s": 0, "session": {"id": SESSION}}
+    await effects.store.apply(
+        [Put(HUB, "sessions", SESSION, 1, document)]
+    )  # where the position passed it already
     async with effects.pushing():
         await until(lambda: (SESSION, 1) in effects.partner.told[before:], 20)
 
