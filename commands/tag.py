@@ -84,7 +84,9 @@ def hold(tag: Tag, command: HoldTag, meta: Meta) -> Outcome:
 
 
 def free(tag: Tag, command: FreeTag, meta: Meta) -> Outcome:
-    if command.told > tag.state.told.get(command.charge_point_id, 0):
+    """Also behind what was told later: no transaction begins again that is over."""
+    state = tag.state
+    if command.session_id in state.holding or command.told > state.told.get(command.charge_point_id, 0):
         tag.trigger(
             TagFreed,
             meta.at,

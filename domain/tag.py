@@ -35,8 +35,7 @@ class TagState(msgspec.Struct, kw_only=True, omit_defaults=True):
     told: dict[str, int] = {}
 
     def note_told(self, charge_point_id: str, version: int) -> None:
-        self.told.pop(charge_point_id, None)
-        self.told[charge_point_id] = version
+        self.told[charge_point_id] = max(version, self.told.pop(charge_point_id, 0))
         while len(self.told) > TOLD_MOST:
             del self.told[next(iter(self.told))]
 

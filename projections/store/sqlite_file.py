@@ -111,22 +111,15 @@ class Tally:
     def open(self, connection: sqlite3.Connection, make: Callable[[sqlite3.Connection], None]) -> None:
         """Verify what the file says of itself, or `make` the tables of a new one; nothing is written before."""
         inspect(connection, self._path, ["sqlite_schema"])
-        there, beside = self._read_beside()  # first: it may be behind the file, never before it
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        fresh = not tables and connection.execute("PRAGMA page_count").fetchone()[0] <= 1
-        if not fresh:
-            connection.execute("BEGIN")  # of what it says and of what it is: one state
-            try:
-                self._verify(connection, tables)
-            finally:
-                connection.execute("ROLLBACK")
-        if not there and not fresh:
-            logger.warning(
-                "%s is missing: whether %s has all of its commits is not known", self._beside, self._path
-            )
-        if self._commits < beside:
+        there = self._beside.exists()
+        self._descriptor = os.open(self._beside, os.O_RDWR | os.O_CREAT, 0o600)
+        if not there:
+            sync_folder(self._beside.parent)
+        try:
+            fresh = not self._compare(connection, there)
+        except MissingCommitsError:
             self._keep_evidence()
-            raise MissingCommitsError(self._path, beside - self._commits, self._beside)
+            raise
         if fresh:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -140,6 +133,34 @@ class Tally:
                 connection.execute("ROLLBACK")
                 raise
             self.committed()
+
+    def verify(self, connection: sqlite3.Connection) -> None:
+        """As `open`, for who only reads: nothing is made or written. Raises OSError for a file without tables."""
+        inspect(connection, self._path, ["sqlite_schema"])
+        there = self._beside.exists()
+        if there:
+            self._descriptor = os.open(self._beside, os.O_RDONLY)
+        if not self._compare(connection, there):
+            raise OSError("nothing is in it yet")
+
+    def _compare(self, connection: sqlite3.Connection, there: bool) -> bool:
+        """The file with the count beside it; whether it has tables. Raises DamagedFileError, MissingCommitsError."""
+        beside = self._read_beside()  # first: it may be behind the file, never before it
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        fresh = not tables and connection.execute("PRAGMA page_count").fetchone()[0] <= 1
+        if not fresh:
+            connection.execute("BEGIN")  # of what it says and of what it is: one state
+            try:
+                self._verify(connection, tables)
+            finally:
+                connection.execute("ROLLBACK")
+        if not there and not fresh:
+            logger.warning(
+                "%s is missing: whether %s has all of its commits is not known", self._beside, self._path
+            )
+        if self._commits < beside:
+            raise MissingCommitsError(self._path, beside - self._commits, self._beside)
+        return not fresh
 
     def _verify(self, connection: sqlite3.Connection, tables: set[str]) -> None:
         if "tally" not in tables:
@@ -156,12 +177,10 @@ class Tally:
                 f"{self._path} is damaged, or was changed by others, in its table sqlite_schema"
             )
 
-    def _read_beside(self) -> tuple[bool, int]:
-        there = self._beside.exists()
-        self._descriptor = os.open(self._beside, os.O_RDWR | os.O_CREAT, 0o600)
-        if not there:
-            sync_folder(self._beside.parent)
+    def _read_beside(self) -> int:
         found = 0
+        if self._descriptor is None:
+            return found
         for number in (0, 1):
             data = os.pread(self._descriptor, _slot.size, number * SLOT)
             if not any(data):
@@ -171,7 +190,7 @@ class Tally:
                 found = max(found, commits)
             else:
                 logger.warning("%s is damaged in slot %d; the other one counts", self._beside, number)
-        return there, found
+        return found
 
     def _keep_evidence(self) -> None:
         """SQLite removes a write-ahead log of which it can read nothing more: keep a copy for whoever repairs it."""

@@ -76,6 +76,8 @@ async def _of_partition(
             async for batch in batches:
                 for stored in batch:
                     if dense and stored.offset != expected:
+                        expected = min(stored.offset, await _left(log, spec, place, expected))
+                    if dense and stored.offset != expected:
                         yield f"@{expected}: {stored.offset - expected} records are missing"
                     expected = stored.offset + 1
                     for line in judge(stored):
@@ -83,8 +85,15 @@ async def _of_partition(
     except LogError as error:
         yield f"@{expected}: it cannot be read further: {error}"
         return
-    if expected < end:
+    if expected < end and await _left(log, spec, place, expected) < end:
         yield f"@{expected}: nothing more comes, though it reaches to {end}"
+
+
+async def _left(log: Log, spec: TopicSpec, place: TopicPartition, expected: int) -> int:
+    """What is expected now: who holds the log deletes what is past its retention meanwhile."""
+    if spec.retention_ms is None:
+        return expected
+    return max(expected, (await log.beginnings([place]))[place])
 
 
 async def _batches(

@@ -19,22 +19,23 @@ class JoinedReads(Generic[T]):
 
     def __init__(self, read: Callable[[str, str, Iterable[str]], Awaitable[Mapping[str, T]]]) -> None:
         self._read = read
-        self._asked: dict[Place, set[str]] = {}
-        self._answers: dict[Place, asyncio.Task[Mapping[str, T]]] = {}
+        self._next: dict[Place, tuple[set[str], asyncio.Task[Mapping[str, T]]]] = {}
+        """What is asked for by a read that has not begun, and its answer, which nobody keeps but who waits for it."""
 
     async def get(self, place: Place, ids: Iterable[str]) -> Mapping[str, T]:
         """Raises what the store raises."""
-        if place not in self._asked:
-            self._asked[place] = set()
-            self._answers[place] = asyncio.create_task(self._answer(place))
-            self._answers[place].add_done_callback(_heard)
-        self._asked[place].update(ids)
-        return await asyncio.shield(self._answers[place])
+        if place not in self._next:
+            self._next[place] = set(), asyncio.create_task(self._answer(place))
+            self._next[place][1].add_done_callback(_heard)
+        asked, answer = self._next[place]
+        asked.update(ids)
+        return await asyncio.shield(answer)
 
     async def _answer(self, place: Place) -> Mapping[str, T]:
         # Those who were woken together with the first one ask first.
         await asyncio.sleep(0)
-        return await self._read(*place, sorted(self._asked.pop(place)))
+        asked, _ = self._next.pop(place)
+        return await self._read(*place, sorted(asked))
 
 
 def _heard(answer: asyncio.Task[Mapping[str, T]]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from api.auth import issue_token
 from chargesphere.settings import local_secrets
-from streams.log import LogError, Record, TopicPartition, TopicSpec
+from streams.log import LogError, LogUnavailableError, Record, TopicPartition, TopicSpec
 from streams.log.ranges import stretch
 from streams.log.sqlite.beside import SqliteLogBeside
 from streams.log.sqlite.log import SqliteLog
@@ -100,8 +100,34 @@ async def test_the_log_beside_holds_what_was_committed_when_it_was_opened_and_ta
         assert [stored.value async for batch in stretch(beside, place) for stored in batch] == [b"before"]
         with pytest.raises(LogError, match="only read"):
             await beside.append("t", 0, [Record(None, b"x")])
+        async with asyncio.timeout(5):
+            with pytest.raises(LogError, match="only read"):
+                await beside.append_patiently("t", 0, [Record(None, b"x")])
         await asyncio.gather(beside.close(), log.append("t", 0, [Record(None, b"still")]))
         assert [stored.value async for batch in stretch(log, place) for stored in batch][-1] == b"still"
     finally:
         await beside.close()
         await log.close()
+
+
+async def test_who_reads_beside_leaves_every_file_as_it_is(tmp_path: Path) -> None:
+    """A count that was made here would belong to who asked, and say that no commit is missing."""
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.close()
+    (tmp_path / "log.db.commits").unlink()
+    beside = SqliteLogBeside(tmp_path / "log.db")
+    await beside.start()
+    await beside.close()
+    assert not (tmp_path / "log.db.commits").exists()
+
+
+async def test_a_log_of_which_nothing_was_written_yet_is_said_to_be_empty_and_let_go(tmp_path: Path) -> None:
+    (tmp_path / "log.db").touch()
+    beside = SqliteLogBeside(tmp_path / "log.db")
+    with pytest.raises(LogUnavailableError, match="nothing is in it yet"):
+        await beside.start()
+    assert not beside._connections
+    log = SqliteLog(tmp_path / "log.db")
+    await log.start()
+    await log.close()

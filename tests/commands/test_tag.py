@@ -101,6 +101,17 @@ def test_an_end_that_comes_before_its_beginning_leaves_nobody_with_the_tag() -> 
     assert reply(case.do(claim("CP-2"), 2)) == FREE
 
 
+def test_an_end_that_comes_behind_a_later_beginning_frees_its_own_transaction_and_no_other() -> None:
+    """The end was lost with its topic's end, and the next start was told before it came again."""
+    case = tag().do(hold("CP-1", "s1", 7)).do(hold("CP-1", "s2", 11), 1)
+    case.do(free("CP-1", "s1", 9), 2)
+    assert reply(case.do(claim("CP-2"), 3)) == ELSEWHERE
+    assert case.do(hold("CP-1", "s2", 11), 4).new == []
+    assert case.do(hold("CP-1", "s1", 7), 5).new == []
+    case.do(free("CP-1", "s2", 13), 6)
+    assert reply(case.do(claim("CP-2"), 7)) == FREE
+
+
 def test_what_is_remembered_of_a_tag_is_bounded() -> None:
     case = tag()
     for number in range(2 * HELD_MOST):

@@ -1,6 +1,7 @@
 """A broker in the test's own process that answers what clients ask at their start, and may fall silent at any answer.
 
-It speaks the oldest versions of ApiVersions, Metadata and InitProducerId. It holds every fetch and knows every topic.
+It speaks the oldest versions of ApiVersions, Metadata and InitProducerId. It holds every fetch and what is
+produced, and knows every topic.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v1
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
 PARTITIONS = 2
-API_VERSIONS, METADATA, INIT_PRODUCER_ID, FETCH = 18, 3, 22, 1
+API_VERSIONS, METADATA, INIT_PRODUCER_ID, FETCH, PRODUCE = 18, 3, 22, 1, 0
 
 
 class FakeBroker:
@@ -25,6 +26,8 @@ class FakeBroker:
         self.answers = 0
         self.silent_after: int | None = None
         self.silent = asyncio.Event()
+        self.produced = asyncio.Event()
+        """A produce request has come."""
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -86,12 +89,15 @@ class FakeBroker:
         answer: bytes | None = None
         if key == API_VERSIONS:
             known = [(API_VERSIONS, 0, 0), (METADATA, 1, 1), (INIT_PRODUCER_ID, 0, 0), (FETCH, 1, 1)]
+            known.append((PRODUCE, 3, 3))
             answer = ApiVersionResponse_v0(0, known).encode()
         elif key == METADATA:
             partitions = [(0, number, 1, [1], [1]) for number in range(PARTITIONS)]
             topics = [(0, name, False, partitions) for name in _names(body)]
             brokers = [(1, "127.0.0.1", self.port, None)]
             answer = MetadataResponse_v1(brokers, 1, topics).encode()
+        elif key == PRODUCE:
+            self.produced.set()
         elif key == INIT_PRODUCER_ID:
             answer = InitProducerIdResponse_v0(0, 0, 7, 0).encode()
         return answer

@@ -16,7 +16,7 @@ import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.log import MAX_APPEND_BYTES, LogUnavailableError
-from streams.log.kafka.private import Client, close_forgotten, cut, give_up_messages, network
+from streams.log.kafka.private import Client, close_forgotten, cut, give_up_messages, network, tell_given_up
 
 logger = logging.getLogger(__name__)
 
@@ -190,5 +190,6 @@ async def _abandon(producer: aiokafka.AIOKafkaProducer) -> None:
     if sender is not None:
         sender.cancel()
     await cut(network(producer), sender)
+    tell_given_up(producer)
     if sender is not None and not sender.cancelled():
         sender.exception()

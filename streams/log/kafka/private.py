@@ -7,11 +7,13 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.errors import ProducerClosed
 
 from streams.log.kafka.sessions import Session, SessionFetch
 
@@ -89,6 +91,18 @@ def give_up_messages(producer: aiokafka.AIOKafkaProducer) -> asyncio.Task[None] 
     producer._closed = True
     sender: asyncio.Task[None] | None = producer._sender.sender_task
     return sender
+
+
+def tell_given_up(producer: aiokafka.AIOKafkaProducer) -> None:
+    """Let nobody wait for messages that are left in it, once the task that sends has ended."""
+    accumulator = producer._message_accumulator
+    accumulator._closed = True
+    # What was to be sent again counts as sent until it is done.
+    accumulator._pending_batches.update(chain.from_iterable(accumulator._batches.values()))
+    for batch in list(accumulator._pending_batches):
+        if not batch.future.done():
+            batch.future.set_exception(ProducerClosed())
+            batch.future.exception()  # for some of them nobody waits any more
 
 
 async def cut(network: aiokafka.AIOKafkaClient, task: asyncio.Future[None] | None = None) -> None:

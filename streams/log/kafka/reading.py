@@ -201,9 +201,12 @@ class Topics:
                 raise failure
         if self._closed:
             raise LogUnavailableError("this reader is closed")
-        if self._assignment == assignment:
-            for name, places in wanted.items():
-                self._topics[name].read(places)
+        if self._assignment != assignment:
+            return
+        if given_up := wanted.keys() - self._topics.keys():  # by a poll, while another was opened
+            raise LogUnavailableError(f"reading {', '.join(sorted(given_up))} has ended before it began")
+        for name, places in wanted.items():
+            self._topics[name].read(places)
 
     def drop(self) -> None:
         """Give nothing more before the next `read`."""

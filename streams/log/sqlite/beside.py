@@ -38,6 +38,9 @@ class SqliteLogBeside(SqliteLog):
         if self._open:
             self._open = False
             await asyncio.to_thread(self._readers.shutdown)
+            self._let_go()
+
+    def _let_go(self) -> None:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -46,9 +49,10 @@ class SqliteLogBeside(SqliteLog):
     def _look(self) -> None:
         try:
             connection = self._connect()
-            self._tally.open(connection, lambda _: None)
+            self._tally.verify(connection)
             self._load(connection)
         except (sqlite3.Error, OSError, UnicodeDecodeError, DamagedFileError, LogDamagedError) as error:
+            self._let_go()
             raise self._translated("opened", error) from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -60,6 +64,9 @@ class SqliteLogBeside(SqliteLog):
         self._refuse()
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        self._refuse()
+
+    async def append_patiently(self, topic: str, partition: int, records: Sequence[Record]) -> Sequence[int]:
         self._refuse()
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:

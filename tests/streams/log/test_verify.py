@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,9 +11,10 @@ import pytest
 
 from commands.base import Area, Meta
 from projections.frame import FrameRecord
-from streams.log import Record
+from streams.log import Record, TopicPartition
 from streams.log.envelope import Claim, CommandRecord, Decision, Reply, encode
 from streams.log.layout import Layout
+from streams.log.sqlite.beside import SqliteLogBeside
 from streams.log.sqlite.log import SqliteLog
 from streams.log.sqlite.rows import Span
 from streams.log.topology import FRAMES, commands_topic, events_topic, topics
@@ -140,6 +141,35 @@ async def test_records_that_are_missing_are_lines_but_not_what_retention_deleted
     [line] = [line for line in found if line.startswith(TOPIC)]
     assert f"{log._path} is damaged at {TOPIC}[0]: offset 2 is missing" in line
     assert not any(line.startswith(FRAMES) and "is missing;" in line for line in found)
+
+
+class Swept(SqliteLogBeside):
+    """The holder's sweep takes the records of a partition before an offset, once it was asked where that begins."""
+
+    def __init__(self, holder: SqliteLog, place: TopicPartition, to: int) -> None:
+        super().__init__(holder._path)
+        self._holder, self._swept, self._until = holder, place, to
+
+    async def beginnings(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        found = await super().beginnings(places)
+        if self._swept in places:
+            topic = self._holder._topics[self._swept.topic].id
+            connection, end = self._holder._connect(), self._holder.tail(self._swept).end
+            connection.execute("DELETE FROM log WHERE topic = ? AND offset < ?", (topic, self._until))
+            self._holder._rows.put_spans(connection, {(topic, 0): Span(self._until, end)})
+        return found
+
+
+@pytest.mark.parametrize("to", [2, 4], ids=["some of it", "all of it"])
+async def test_what_the_holder_deletes_while_it_is_read_beside_is_no_damage(log: SqliteLog, to: int) -> None:
+    meta = Meta(command_id="c", at=NOON)
+    command = CommandRecord(aggregate="a", meta=meta, command=msgspec.Raw(b"{}"))
+    place = TopicPartition(commands_topic(Area.CHARGE_POINT), 0)
+    await append(log, *(Record(b"k", encode(command)) for _ in range(4)), topic=place.topic)
+    beside = Swept(log, place, to)
+    await beside.start()
+    assert await lines(beside) == []
+    await beside.close()
 
 
 async def test_records_that_are_missing_at_the_end_are_a_line(log: SqliteLog) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -72,3 +74,18 @@ async def test_an_error_is_everybodys_who_asked_and_one_who_goes_costs_nobody_el
     store.away = False
     with pytest.raises(KeyError):
         (await reads.get(("t", "sessions"), "a"))["b"]
+
+
+async def test_what_was_read_is_kept_by_nobody_but_who_asked() -> None:
+    class Document: ...
+
+    async def read(db: str, collection: str, ids: Iterable[str]) -> Mapping[str, Document]:
+        return {id: Document() for id in ids}
+
+    reads = JoinedReads(read)
+    found = await reads.get(("t", "sessions"), "a")
+    kept = weakref.ref(found["a"])
+    del found
+    await asyncio.sleep(0)
+    gc.collect()
+    assert kept() is None

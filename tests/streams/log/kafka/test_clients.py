@@ -312,6 +312,21 @@ async def test_an_append_whose_work_is_broken_off_fails_and_blocks_no_later_one(
     assert not log._appender._pumps
 
 
+async def test_who_waits_for_a_producer_that_is_given_up_is_told_at_once(broker: FakeBroker) -> None:
+    """One partition's failure ends it for all: what was in it is unknown, and waiting for it tells nobody more."""
+    log = KafkaLog(broker.url, timeout=60.0)
+    await log.start()
+    await log.partitions("a")
+    one, other = (asyncio.create_task(log.append("a", number, [Record(b"k", b"v")])) for number in (0, 1))
+    await broker.produced.wait()
+    log._appender._pumps[TopicPartition("a", 0)].cancel()
+    async with asyncio.timeout(10):
+        for append in (one, other):
+            with pytest.raises(LogUnavailableError):
+                await append
+        await log.close()
+
+
 async def test_a_connection_that_nobody_reads_from_is_cut_and_not_waited_for(broker: FakeBroker) -> None:
     """What was written waits in the socket for ever: its close would wait with it."""
     chores = Chores()

@@ -293,3 +293,33 @@ async def test_another_assignment_is_read_by_other_consumers(kafka: FakeKafka, r
     heard = Heard(reader)
     await heard.until(values=3)
     assert sorted(heard.values) == [("t", 3), ("t", 4), ("u", 4)]
+
+
+async def test_a_consumer_that_fails_before_all_are_there_is_unavailable_and_the_next_assignment_reads(
+    kafka: FakeKafka, reader: KafkaReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = kafka.new_consumer, asyncio.Event()
+
+    async def one_after_the_other(**settings: object) -> Any:
+        consumer = await make(**settings)
+        if len(kafka.made) == 3:
+            await made.wait()
+        return consumer
+
+    monkeypatch.setattr(kafka, "new_consumer", one_after_the_other)
+    assigning = asyncio.create_task(reader.assign({PLACE: 3, OTHER: 4}))
+    async with asyncio.timeout(5):
+        while len(kafka.made) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ENDS["the end of its fetches"](kafka.made[1])
+        with pytest.raises(LogUnavailableError):
+            await reader.poll(1.0)
+        made.set()
+        with pytest.raises(LogUnavailableError, match="has ended before it began"):
+            await assigning
+    await reader.assign({PLACE: 3, OTHER: 4})
+    heard = Heard(reader)
+    await heard.until(values=3)
+    assert sorted(heard.values) == [("t", 3), ("t", 4), ("u", 4)]
