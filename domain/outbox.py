@@ -124,7 +124,7 @@ class Outbox:
         self._named: dict[Key, Waiting] = {}
         self._named_behind: dict[str, Mark] = {}
         self._doubtful: dict[Key, Waiting] = {}
-        """Named by a report that was not answered: the account may name them."""
+        """Of a report that was not answered: the account may name them, or not."""
         self._doubtful_behind: set[str] = set()
         self._has_told = False
 
@@ -469,7 +469,6 @@ class Outbox:
         """The log has it."""
         self._has_told = False
         for named in news.told:
-            self._named.pop((str(named.to), named.object_id), None)
             self._doubtful.pop((str(named.to), named.object_id), None)
         for one in news.waiting:
             self._named[one.key] = one
@@ -477,15 +476,20 @@ class Outbox:
             push = self._pushes.get(one.key)
             if push is not None:
                 push.facts = [fact for fact in push.facts if fact.version > one.version]
-        for to in news.caught_up:
-            self._named_behind.pop(to, None)
         self._doubtful_behind -= {*news.caught_up, *news.behind}
         self._named_behind.update(news.behind)
 
-    def unanswered(self, news: News) -> None:
-        """Whether the log has it is not known. No position passes by it, but what it named is taken back by name."""
+    def reporting(self, news: News) -> None:
+        """It is on its way: until it is reported, nobody knows whether the log has it. No position passes by what it
+        names, nor by what it takes back; and what it names is taken back by name."""
         self._doubtful.update((one.key, one) for one in news.waiting)
-        self._doubtful_behind.update(news.behind)
+        for named in news.told:
+            key = str(named.to), named.object_id
+            if (one := self._named.pop(key, None)) is not None:
+                self._doubtful[key] = one
+        for to in news.caught_up:
+            self._named_behind.pop(to, None)
+        self._doubtful_behind.update(news.behind, news.caught_up)
 
     @property
     def given_up(self) -> int:

@@ -171,11 +171,11 @@ class Accounts:
         loop, outbox = asyncio.get_running_loop(), desk.outbox
         asked, news = loop.time(), outbox.news()
         desk.reported_at, desk.unanswered = asked, True
+        outbox.reporting(news)
         try:
             reply = await self._bus.ask(self._report_of(desk, news), self._meta())
         except LogUnavailableError as error:
             logger.warning("what was pushed of %s[%d] is not reported: %s", *desk.place, error)
-            outbox.unanswered(news)
             return
         if reply.refusal is not None:
             logger.warning("what was pushed of %s[%d] does not count: %s", *desk.place, reply.message)

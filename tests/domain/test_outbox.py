@@ -65,7 +65,9 @@ class Partition:
         for to in news.caught_up:
             self.behind.pop(to, None)
         self.behind.update(news.behind)
-        (self.holder.reported if answered else self.holder.unanswered)(news)
+        self.holder.reporting(news)
+        if answered:
+            self.holder.reported(news)
 
     def commit(self) -> None:
         self.position = self.holder.position.offset
@@ -153,6 +155,34 @@ def test_what_a_report_without_an_answer_named_is_taken_back_once_it_is_told() -
     partition.report()
 
     assert not partition.waiting
+
+
+def test_a_partner_that_falls_behind_after_a_report_without_an_answer_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The account knows that it had caught up, and this holder does not know that it knows."""
+    monkeypatch.setattr(outbox_module, "MOST_NAMED", 2)
+    partition = Partition()
+    partition.happens("s0", 1, urgent=True)
+    partition.send("offline")
+    for number in range(1, 4):
+        partition.happens(f"s{number}", 1, urgent=True)
+    partition.report()
+    partition.holder.back("NL*MSP", partition.now)
+    partition.walk()
+    partition.send()
+    partition.report(answered=False)
+    assert partition.behind == {}
+    partition.happens("s4", 1, urgent=True)
+    partition.send("offline")
+    for number in range(5, 8):
+        partition.happens(f"s{number}", 1, urgent=True)
+    partition.commit()
+    partition.take_up()
+
+    partition.send()
+
+    assert {id for _, id, _ in partition.told} == {f"s{number}" for number in range(8)}
 
 
 def test_a_newer_version_of_what_is_named_holds_the_position_until_that_is_named_too() -> None:
@@ -342,7 +372,7 @@ def test_whoever_is_killed_the_newest_state_arrives_and_no_older_one_after_it(
             elif step == "report unanswered":
                 partition.report(answered=False)
             elif step == "report lost":
-                partition.holder.unanswered(partition.holder.news())
+                partition.holder.reporting(partition.holder.news())
             elif step == "commit":
                 partition.commit()
             elif step == "killed":
