@@ -52,6 +52,8 @@ class Push:
     since: Mark
     due: datetime | None
     urgent_version: int = 0
+    trying: int = 0
+    """The version that was owed when its last try began."""
     attempts: int = 0
     first_tried_at: datetime | None = None
     outcome: str = ""
@@ -147,23 +149,25 @@ class Outbox:
         self._take_up(waiting, now)
 
     def _take_up(self, waiting: Sequence[Waiting], now: datetime) -> None:
+        """What was given up by somebody who ended before its CDRs were let go is tried once more: then they go."""
         for one in waiting:
             self._named[one.key] = one
             if one.key in self._pushes:
                 continue
+            given_up = one.given_up and not one.cdrs
             push = Push(
                 to=one.to,
                 object_id=one.object_id,
                 tenant=one.tenant,
                 version=one.version,
                 since=one.since,
-                due=None if one.given_up else (one.due or now),
+                due=None if given_up else (one.due or now),
                 urgent_version=one.version if one.urgent else 0,
                 attempts=one.attempts,
                 first_tried_at=one.first_tried_at,
                 outcome=one.outcome,
                 reason=one.reason,
-                given_up=one.given_up,
+                given_up=given_up,
                 cdrs=one.cdrs,
                 correlation_id=one.correlation_id,
             )
@@ -294,6 +298,7 @@ class Outbox:
     def begin(self, push: Push) -> None:
         """It is being sent: nothing newer of this object is, before that has ended."""
         self._sending.add(push.key)
+        push.trying = push.version
 
     def postpone(self, push: Push, due: datetime) -> None:
         """It was not tried."""
@@ -323,7 +328,8 @@ class Outbox:
     def failed(
         self, push: Push, outcome: str, reason: str, now: datetime, retry_after: timedelta = timedelta()
     ) -> bool:
-        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h."""
+        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h, if
+        nothing newer has come meanwhile."""
         self._sending.discard(push.key)
         self._unsure[push.key] = now + FIRST_WAIT
         if self._pushes.get(push.key) is not push:
@@ -334,6 +340,8 @@ class Outbox:
         due = now + max(wait_before(push.attempts + 1), retry_after)
         push.given_up = due > push.first_tried_at + GIVE_UP_AFTER
         push.due = None if push.given_up else due
+        if push.given_up and push.version > push.trying:
+            self._begin_anew(push, now)
         self._bound(push.key[0])
         return push.given_up
 

@@ -68,10 +68,11 @@ class Desk:
     sends: set[asyncio.Task[None]] = field(default_factory=set)
     walks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     room: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when less waits than before."""
+    """Set when less may wait than before."""
 
     def wake(self) -> None:
         """Something has changed."""
+        self.room.set()
         self.sending_news.set()
         self.report_news.set()
 
@@ -139,12 +140,12 @@ class Accounts:
         while True:
             asked = loop.time()
             try:
-                desk.lost_end = False
-                end = (await self._log.ends([desk.place]))[desk.place]
                 command = TakeOver(module=self._module, partition=desk.place.partition, by=self._by)
                 reply = await self._bus.ask(command, self._meta())
                 if reply.refusal is None:
                     account = msgspec.json.decode(reply.result, type=Account)
+                    # Asked afterwards: whoever held it before may have gone on until now.
+                    end = (await self._log.ends([desk.place]))[desk.place]
                     break
                 logger.error("%s[%d] cannot be taken over: %s", *desk.place, reply.message)
             except LogUnavailableError as error:
@@ -176,6 +177,10 @@ class Accounts:
             reply = await self._bus.ask(self._report_of(desk, news), self._meta())
         except LogUnavailableError as error:
             logger.warning("what was pushed of %s[%d] is not reported: %s", *desk.place, error)
+            return
+        except Exception:
+            # Whatever it is, nobody would miss us: without a proof nothing is sent.
+            logger.exception("what was pushed of %s[%d] cannot be reported", *desk.place)
             return
         if reply.refusal is not None:
             logger.warning("what was pushed of %s[%d] does not count: %s", *desk.place, reply.message)

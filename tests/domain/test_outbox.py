@@ -331,6 +331,35 @@ def test_a_cdr_is_released_with_the_version_that_issued_it() -> None:
     assert outbox.owe(Owed(MSP, 3, True, (cdr,)), "s1", Mark(offset=0), T0, after_all=True) == (cdr,)
 
 
+def test_what_has_changed_during_the_last_try_of_24_hours_is_not_given_up() -> None:
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("refused")
+    partition.now += timedelta(hours=24)
+    (push,) = partition.holder.due(partition.now)
+    partition.holder.begin(push)
+    partition.happens("s1", 2, urgent=True)
+    assert not partition.holder.failed(push, "refused", "no", partition.now)
+    partition.wait()
+    partition.send()
+    assert partition.told == [("NL*MSP", "s1", 2)]
+
+
+def test_what_was_given_up_with_its_cdr_not_let_go_is_tried_once_more_by_the_next_holder() -> None:
+    partition = Partition()
+    cdr = OwedCdr(id="c1", version=1, offset=0, issued_at=T0)
+    partition.holder.owe(Owed(MSP, 1, True, (cdr,)), "s1", Mark(offset=0), T0)
+    partition.send("unreachable")
+    partition.now += timedelta(hours=24)
+    partition.send("unreachable")
+    assert partition.holder.given_up == 1
+    partition.report()
+    (push,) = partition.take_up().due(partition.now)
+    assert push.cdrs == (cdr,)
+    partition.holder.begin(push)
+    assert partition.holder.failed(push, "unreachable", "no", partition.now)
+
+
 STEPS = [
     "happens",
     "ends",
