@@ -22,8 +22,10 @@ from domain.pushes import Mark, Named, OwedCdr, Waiting
 from domain.values import PartyId
 
 MOST_NAMED: Final = 100
-"""Objects of one partner that the account of a partition names; beyond, it is behind."""
+"""Objects of one partner that the account of a partition names and that are tried again; beyond, it is behind."""
 MOST_NAMED_IN_ALL: Final = 400
+MOST_GIVEN_UP: Final = 100
+"""Objects that wait for a person's word; of more, the oldest do not any more."""
 MOST_KEPT: Final = 1_000
 """Objects of one partner that wait in memory for their first try."""
 WALKED_AT_ONCE: Final = 50
@@ -326,10 +328,17 @@ class Outbox:
         push.due = now if push.urgent_version > version else now + self._spacing
 
     def failed(
-        self, push: Push, outcome: str, reason: str, now: datetime, retry_after: timedelta = timedelta()
+        self,
+        push: Push,
+        outcome: str,
+        reason: str,
+        now: datetime,
+        retry_after: timedelta = timedelta(),
+        *,
+        for_good: bool = False,
     ) -> bool:
-        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h, if
-        nothing newer has come meanwhile."""
+        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h, or
+        at once where it is `for_good`, if nothing newer has come meanwhile."""
         self._sending.discard(push.key)
         self._unsure[push.key] = now + FIRST_WAIT
         if self._pushes.get(push.key) is not push:
@@ -338,11 +347,14 @@ class Outbox:
         push.first_tried_at = push.first_tried_at or now
         push.outcome, push.reason = outcome, reason
         due = now + max(wait_before(push.attempts + 1), retry_after)
-        push.given_up = due > push.first_tried_at + GIVE_UP_AFTER
+        push.given_up = for_good or due > push.first_tried_at + GIVE_UP_AFTER
         push.due = None if push.given_up else due
         if push.given_up and push.version > push.trying:
             self._begin_anew(push, now)
         self._bound(push.key[0])
+        given_up = [one for one in self._pushes.values() if one.given_up]
+        if len(given_up) > MOST_GIVEN_UP:
+            self._let_go(min(given_up, key=lambda one: one.since.offset))
         return push.given_up
 
     def released(self, push: Push, version: int) -> None:
@@ -379,8 +391,8 @@ class Outbox:
         return frozenset(self._away)
 
     def room(self, to: str) -> int:
-        """How many objects more may be walked."""
-        return WALKED_AT_ONCE - sum(1 for _ in self._of(to))
+        """How many objects more may be walked; what was given up takes none of it."""
+        return WALKED_AT_ONCE - sum(not push.given_up for push in self._of(to))
 
     def walked(self, to: str, mark: Mark) -> None:
         """All its facts before this mark are among what waits, or told."""
@@ -403,16 +415,16 @@ class Outbox:
     def _bound(self, to: str) -> None:
         """Let those be behind of whom there is too much."""
         count = self._count[to]
-        much = count > MOST_NAMED and sum(map(self._is_named, self._of(to))) > MOST_NAMED
+        much = count > MOST_NAMED and sum(map(self._is_tried_again, self._of(to))) > MOST_NAMED
         if to not in self.behind and (much or count > MOST_KEPT):
             self._fall_behind(to)
         if len(self._pushes) > MOST_NAMED_IN_ALL:
-            named = Counter(key[0] for key, push in self._pushes.items() if self._is_named(push))
+            named = Counter(key[0] for key, push in self._pushes.items() if self._is_tried_again(push))
             if named.total() > MOST_NAMED_IN_ALL:
                 self._fall_behind(max(named, key=lambda name: (named[name], name)))
 
     def _fall_behind(self, to: str) -> None:
-        own = list(self._of(to))
+        own = [push for push in self._of(to) if not (push.given_up and push.key in self._named)]
         marks = [push.since for push in own]
         if to in self.behind:
             marks.append(self.behind[to])
@@ -420,6 +432,9 @@ class Outbox:
         self.falls[to] += 1
         for push in own:
             self._let_go(push)
+
+    def _is_tried_again(self, push: Push) -> bool:
+        return not push.given_up and self._is_named(push)
 
     # -- the account ------------------------------------------------------------------------------------------------
 

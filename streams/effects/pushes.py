@@ -238,7 +238,7 @@ class Pushes(Generic[Letter]):
         content = desk.contents.get(id)
         for event in events:
             if content is None:
-                if isinstance(event, SessionStarted) and event.authorization.owner is not None:
+                if isinstance(event, SessionStarted) and owed([event], offset=0) is not None:
                     content = Content({}, event.originator_version - 1)
                 else:
                     continue
@@ -370,9 +370,10 @@ class Pushes(Generic[Letter]):
     async def _failed(self, desk: Desk, push: Push, outcome: Outcome) -> None:
         """It was tried in vain; where it is given up, its CDRs go on all the same."""
         after = timedelta(seconds=min(outcome.retry_after, LONGEST_HELD_S))
-        if desk.outbox.failed(push, outcome.outcome, outcome.reason[:500], self._clock(), after):
+        reason, now = outcome.reason[:500], self._clock()
+        if desk.outbox.failed(push, outcome.outcome, reason, now, after, for_good=outcome.for_good):
             logger.error(
-                "%s %s is given up for %s after 24 hours: %s",
+                "%s %s is given up for %s: %s",
                 self._module,
                 push.object_id,
                 push.key[0],

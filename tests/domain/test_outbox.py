@@ -360,6 +360,39 @@ def test_what_was_given_up_with_its_cdr_not_let_go_is_tried_once_more_by_the_nex
     assert partition.holder.failed(push, "unreachable", "no", partition.now)
 
 
+def test_what_can_never_be_told_is_given_up_at_once_and_holds_up_no_walk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A party that has changed hands while it was away: the sessions of before are nobody's business any more."""
+    monkeypatch.setattr(outbox_module, "MOST_NAMED", 3)
+    monkeypatch.setattr(outbox_module, "WALKED_AT_ONCE", 2)
+    monkeypatch.setattr(outbox_module, "MOST_GIVEN_UP", 4)
+    partition = Partition()
+    partition.happens("s0", 1, urgent=True)
+    partition.send("offline")
+    for number in range(1, 12):
+        partition.happens(f"s{number}", 1, urgent=True)
+    holder, to = partition.holder, str(MSP)
+    holder.back(to, partition.now)
+    for offset in range(12):
+        partition.read(offset, walked=True)
+        for push in holder.due(partition.now):
+            holder.begin(push)
+            if offset < 10:
+                assert holder.failed(push, "refused", "changed hands", partition.now, for_good=True)
+            else:
+                partition.told.append((push.key[0], push.object_id, 1))
+                holder.sent(push, 1, partition.now)
+        assert holder.room(to) == 2
+        holder.walked(to, Mark(offset=offset + 1))
+    holder.caught_up(to)
+    partition.report()
+    assert [id for _, id, _ in partition.told] == ["s10", "s11"]
+    assert [one.object_id for one in partition.waiting.values()] == ["s6", "s7", "s8", "s9"]
+    assert all(one.given_up for one in partition.waiting.values())
+    assert (partition.behind, holder.position.offset) == ({}, 12)
+
+
 STEPS = [
     "happens",
     "ends",

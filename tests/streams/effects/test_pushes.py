@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from chargesphere import registry
@@ -366,6 +367,15 @@ async def test_an_account_that_went_on_while_it_was_taken_over_is_not_ahead_of_t
     async with effects.pushing() as engine:
         await until(lambda: engine.sink.handled == 1)
         assert engine.sink.halted == {}
+
+
+async def test_nothing_is_kept_of_a_session_that_is_told_to_nobody(effects: Effects) -> None:
+    """A tag that was not accepted, of a token whose owner is known."""
+    async with effects.pushing() as engine:
+        await effects.happens(msgspec.structs.replace(started(), status="INVALID"))
+        await until(lambda: engine.sink.handled == 1)
+        [desk_] = [one for place, one in engine._desks.items() if place == PLACE]
+        assert desk_.contents == {}
 
 
 async def test_who_asks_for_silence_for_years_is_asked_again_after_an_hour(effects: Effects) -> None:
