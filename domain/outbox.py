@@ -18,7 +18,7 @@ import msgspec
 
 from domain.delivery import FIRST_WAIT, GIVE_UP_AFTER, wait_before
 from domain.owed import Owed
-from domain.pushes import Mark, Named, OwedCdr, Waiting
+from domain.pushes import Asked, Mark, Named, OwedCdr, Waiting
 from domain.values import PartyId
 
 MOST_NAMED: Final = 100
@@ -98,11 +98,14 @@ class News:
     told: tuple[Named, ...] = ()
     behind: Mapping[str, Mark] = field(default_factory=dict)
     caught_up: tuple[str, ...] = ()
+    heard: int = 0
+    """Up to which version of the account what was asked for is among what waits."""
+    heard_more: bool = False
 
     @property
     def matters(self) -> bool:
         """Whether it says more than how far everything is told."""
-        return bool(self.waiting or self.told or self.behind or self.caught_up)
+        return bool(self.waiting or self.told or self.behind or self.caught_up or self.heard_more)
 
 
 class Outbox:
@@ -116,7 +119,7 @@ class Outbox:
         self._sending: set[Key] = set()
         self._unsure: dict[Key, datetime] = {}
         """Until when a try whose outcome nobody knows may still arrive."""
-        self._retried: set[Key] = set()
+        self._heard = self._heard_reported = 0
         self._count: Counter[str] = Counter()
         self._away: set[str] = set()
         self.behind: dict[str, Mark] = {}
@@ -247,12 +250,13 @@ class Outbox:
         sent = self._sent.get(key)
         return max(now, (sent[1] if sent is not None else self._begun_at) + self._spacing)
 
-    def retry(self, asked: Sequence[Named], now: datetime) -> None:
-        """Somebody wants these tried again now; each is said until it is reported."""
-        keys = {(str(named.to), named.object_id): named for named in asked}
-        for key, named in keys.items():
-            if key in self._retried:
+    def retry(self, asked: Sequence[Asked], now: datetime) -> None:
+        """Somebody wants these tried again now; each is said until it is reported that it was heard."""
+        before, self._heard = self._heard, max([self._heard, *(one.version for one in asked)])
+        for named in asked:
+            if named.version <= before:
                 continue
+            key = str(named.to), named.object_id
             push = self._pushes.get(key)
             if push is None:
                 push = Push(
@@ -261,7 +265,6 @@ class Outbox:
                 self._keep(push)
             self._named.setdefault(key, msgspec.structs.replace(push.as_waiting(), version=-1))
             self._begin_anew(push, now)
-        self._retried = set(keys)
 
     def _begin_anew(self, push: Push, now: datetime) -> None:
         push.given_up, push.attempts, push.first_tried_at = False, 0, None
@@ -481,6 +484,8 @@ class Outbox:
                 for to in dict.fromkeys((*self._named_behind, *sorted(self._doubtful_behind)))
                 if to not in self.behind
             ),
+            heard=self._heard,
+            heard_more=self._heard > self._heard_reported,
         )
 
     @property
@@ -491,6 +496,7 @@ class Outbox:
     def reported(self, news: News) -> None:
         """The log has it."""
         self._has_told = False
+        self._heard_reported = news.heard
         for named in news.told:
             self._doubtful.pop((str(named.to), named.object_id), None)
         for one in news.waiting:
@@ -515,9 +521,9 @@ class Outbox:
         self._doubtful_behind.update(news.behind, news.caught_up)
 
     @property
-    def given_up(self) -> int:
-        """How many objects wait for somebody's word."""
-        return sum(push.given_up for push in self._pushes.values())
+    def in_vain(self) -> bool:
+        """Whether somebody's word may have something tried sooner."""
+        return any(push.attempts or push.given_up for push in self._pushes.values())
 
     def __len__(self) -> int:
         return len(self._pushes)

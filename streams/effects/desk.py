@@ -34,7 +34,7 @@ REPORT_EVERY_S = 1.0
 TOLD_EVERY_S = 10.0
 """How long it may stand nowhere but in a position up to where all is told."""
 ASKED_EVERY_S = 15.0
-"""How long a person's word on what was given up may go unheard."""
+"""How long a person's word on what was tried in vain may go unheard."""
 HANDOVER_LOOKED_FOR_S = 2.0
 HANDING_OVER_S = 1.0
 """How long a hand-over is waited for, so that a process that ends leaves nothing undecided."""
@@ -100,7 +100,7 @@ class Desk:
             moments.append(self.reported_at + REPORT_EVERY_S)
         elif outbox.has_told:
             moments.append(self.reported_at + TOLD_EVERY_S)
-        if outbox.given_up:
+        if outbox.in_vain:
             moments.append(self.reported_at + ASKED_EVERY_S)
         if not moments:
             return None
@@ -222,6 +222,8 @@ class Accounts:
             told=news.told,
             behind=dict(news.behind),
             caught_up=news.caught_up,
+            heard=news.heard,
+            number=next(self._numbers),
             last=last,
         )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain import outbox as outbox_module
 from domain.outbox import Outbox, Push
 from domain.owed import Owed
-from domain.pushes import SPACING, Mark, Named, OwedCdr, Waiting
+from domain.pushes import SPACING, Asked, Mark, OwedCdr, Waiting
 from domain.values import PartyId
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -222,7 +222,7 @@ def test_what_was_given_up_is_tried_again_by_hand_and_once() -> None:
     while partition.holder.next_due(partition.now) is not None:
         partition.wait()
         partition.send("unreachable")
-    asked = [Named(to=MSP, object_id="s1")]
+    asked = [Asked(to=MSP, object_id="s1", version=3)]
     partition.now += timedelta(seconds=10)
     partition.holder.retry(asked, partition.now)
     partition.holder.retry(asked, partition.now)
@@ -352,8 +352,8 @@ def test_what_was_given_up_with_its_cdr_not_let_go_is_tried_once_more_by_the_nex
     partition.send("unreachable")
     partition.now += timedelta(hours=24)
     partition.send("unreachable")
-    assert partition.holder.given_up == 1
     partition.report()
+    assert [one.given_up for one in partition.waiting.values()] == [True]
     (push,) = partition.take_up().due(partition.now)
     assert push.cdrs == (cdr,)
     partition.holder.begin(push)
@@ -391,6 +391,22 @@ def test_what_can_never_be_told_is_given_up_at_once_and_holds_up_no_walk(
     assert [one.object_id for one in partition.waiting.values()] == ["s6", "s7", "s8", "s9"]
     assert all(one.given_up for one in partition.waiting.values())
     assert (partition.behind, holder.position.offset) == ({}, 12)
+
+
+def test_what_was_asked_for_again_before_the_first_word_was_reported_is_tried_again() -> None:
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("refused")
+    partition.holder.retry([Asked(to=MSP, object_id="s1", version=3)], partition.now)
+    partition.wait()
+    partition.send("refused")
+    news = partition.holder.news()
+    assert (news.heard, news.matters) == (3, True)
+    partition.holder.retry([Asked(to=MSP, object_id="s1", version=5)], partition.now)
+    assert partition.wait() == timedelta(seconds=5)
+    partition.report()
+    assert [(one.attempts, one.due) for one in partition.waiting.values()] == [(0, partition.now)]
+    assert partition.holder.news().heard == 5
 
 
 STEPS = [
