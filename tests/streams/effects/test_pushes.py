@@ -265,6 +265,8 @@ async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
     monkeypatch.setattr(desk, "QUIET_S", 0.0)
     monkeypatch.setattr(Pushes, "write", lambda self: asyncio.sleep(0))
     effects.partner.said[SESSION] = Outcome("unreachable", reason="no route")
+    for every in ("REPORT_EVERY_S", "TOLD_EVERY_S", "ASKED_EVERY_S"):
+        monkeypatch.setattr(desk, every, 1e9)  # what was reported would be tried once the read model has it
     async with effects.pushing() as engine:
         await effects.happens(started(id=NEIGHBOURS[0]))
         await effects.happens(started())
