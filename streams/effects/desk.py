@@ -150,6 +150,9 @@ class Accounts:
                 logger.error("%s[%d] cannot be taken over: %s", *desk.place, reply.message)
             except LogUnavailableError as error:
                 logger.warning("%s[%d] is not taken over yet: %s", *desk.place, error)
+            except Exception:
+                # Whatever it is, nobody would miss us: the partition would wait for ever.
+                logger.exception("%s[%d] cannot be taken over", *desk.place)
             await asyncio.sleep(AGAIN_S)
         desk.epoch, desk.clear = account.epoch, account.clear
         desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S

@@ -328,13 +328,15 @@ async def test_a_partner_of_whom_nothing_can_be_said_keeps_no_other_one_away(
         await until(lambda: effects.partner.told == [(SESSION, 1)])
 
 
-async def test_a_report_that_cannot_be_made_is_made_again(
-    effects: Effects, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [TakeOver, Report])
+async def test_what_cannot_be_asked_of_the_account_is_asked_again(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch, kind: type[TakeOver | Report]
 ) -> None:
     ask, failed = effects.bus.ask, asyncio.Event()
 
     async def fails_once(command: Any, *others: Any, **named: Any) -> Any:
-        if isinstance(command, Report) and not failed.is_set():
+        about = isinstance(command, kind) and command.partition == PLACE.partition
+        if about and not failed.is_set():
             failed.set()
             raise ValueError("a record that no log takes")
         return await ask(command, *others, **named)
