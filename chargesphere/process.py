@@ -228,9 +228,12 @@ class _Process:
         if self._http_server is not None:
             await self._http_server.stop()
         await self._faust.aclose()
-        await self._client.aclose()
         self._metrics.close()
-        await self._backbone.close()
+        try:
+            await self._backbone.close()
+        finally:
+            # What effects had begun to send is answered before they hand over.
+            await self._client.aclose()
 
     async def _start_projector(self) -> None:
         backbone, settings = self._backbone, self._settings

@@ -8,6 +8,7 @@ import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
 from domain.pushes import (
+    Asked,
     HandedOver,
     Mark,
     Named,
@@ -43,7 +44,9 @@ class TakeOver(_OfPushes, frozen=True, kw_only=True, tag="pushes.take_over.v1"):
 class Report(_OfPushes, frozen=True, kw_only=True, tag="pushes.report.v1"):
     """What was told meanwhile, by the holder of `epoch`. The reply is a `Standing`; STALE: somebody else holds it.
 
-    `last`: it sends nothing any more. Once somebody else has taken over, only that counts of it.
+    `number` grows with each report of an epoch: one that comes after a later one does not count. What was asked for
+    was heard up to the account's version `heard`. `last`: it sends nothing any more. Once somebody else has taken
+    over, only that counts of it.
     """
 
     epoch: int
@@ -52,6 +55,8 @@ class Report(_OfPushes, frozen=True, kw_only=True, tag="pushes.report.v1"):
     told: tuple[Named, ...] = ()
     behind: dict[str, Mark] = {}
     caught_up: tuple[str, ...] = ()
+    heard: int = 0
+    number: int = 0
     last: bool = False
 
 
@@ -78,7 +83,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """`clear`: whoever held it before sends nothing any more. `retries` were asked for."""
 
     clear: bool
-    retries: tuple[Named, ...] = ()
+    retries: tuple[Asked, ...] = ()
 
 
 def take_over(pushes: Pushes, command: TakeOver, meta: Meta) -> Outcome:
@@ -102,7 +107,10 @@ def report(pushes: Pushes, command: Report, meta: Meta) -> Outcome:
             pushes.trigger(HandedOver, meta.at, epoch=command.epoch)
             return Accepted()
         return Rejected(Refusal.STALE, f"epoch {command.epoch} is over: it is {state.epoch}")
-    news = bool(command.waiting or command.told or command.behind or command.caught_up)
+    if command.number < state.number:
+        return Rejected(Refusal.STALE, f"report {command.number} comes after {state.number}")
+    heard = any(one.version <= command.heard for one in state.retries)
+    news = heard or bool(command.waiting or command.told or command.behind or command.caught_up)
     if news or command.through != state.through:
         pushes.trigger(
             Reported,
@@ -112,6 +120,8 @@ def report(pushes: Pushes, command: Report, meta: Meta) -> Outcome:
             told=command.told,
             behind=command.behind,
             caught_up=command.caught_up,
+            heard=command.heard,
+            number=command.number,
         )
     if command.last:
         pushes.trigger(HandedOver, meta.at, epoch=command.epoch)

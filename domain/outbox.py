@@ -18,12 +18,14 @@ import msgspec
 
 from domain.delivery import FIRST_WAIT, GIVE_UP_AFTER, wait_before
 from domain.owed import Owed
-from domain.pushes import Mark, Named, OwedCdr, Waiting
+from domain.pushes import Asked, Mark, Named, OwedCdr, Waiting
 from domain.values import PartyId
 
 MOST_NAMED: Final = 100
-"""Objects of one partner that the account of a partition names; beyond, it is behind."""
+"""Objects of one partner that the account of a partition names and that are tried again; beyond, it is behind."""
 MOST_NAMED_IN_ALL: Final = 400
+MOST_GIVEN_UP: Final = 100
+"""Objects that wait for a person's word; of more, the oldest do not any more."""
 MOST_KEPT: Final = 1_000
 """Objects of one partner that wait in memory for their first try."""
 WALKED_AT_ONCE: Final = 50
@@ -52,6 +54,8 @@ class Push:
     since: Mark
     due: datetime | None
     urgent_version: int = 0
+    trying: int = 0
+    """The version that was owed when its last try began."""
     attempts: int = 0
     first_tried_at: datetime | None = None
     outcome: str = ""
@@ -94,11 +98,14 @@ class News:
     told: tuple[Named, ...] = ()
     behind: Mapping[str, Mark] = field(default_factory=dict)
     caught_up: tuple[str, ...] = ()
+    heard: int = 0
+    """Up to which version of the account what was asked for is among what waits."""
+    heard_more: bool = False
 
     @property
     def matters(self) -> bool:
         """Whether it says more than how far everything is told."""
-        return bool(self.waiting or self.told or self.behind or self.caught_up)
+        return bool(self.waiting or self.told or self.behind or self.caught_up or self.heard_more)
 
 
 class Outbox:
@@ -112,7 +119,7 @@ class Outbox:
         self._sending: set[Key] = set()
         self._unsure: dict[Key, datetime] = {}
         """Until when a try whose outcome nobody knows may still arrive."""
-        self._retried: set[Key] = set()
+        self._heard = self._heard_reported = 0
         self._count: Counter[str] = Counter()
         self._away: set[str] = set()
         self.behind: dict[str, Mark] = {}
@@ -124,7 +131,7 @@ class Outbox:
         self._named: dict[Key, Waiting] = {}
         self._named_behind: dict[str, Mark] = {}
         self._doubtful: dict[Key, Waiting] = {}
-        """Named by a report that was not answered: the account may name them."""
+        """Of a report that was not answered: the account may name them, or not."""
         self._doubtful_behind: set[str] = set()
         self._has_told = False
 
@@ -147,23 +154,25 @@ class Outbox:
         self._take_up(waiting, now)
 
     def _take_up(self, waiting: Sequence[Waiting], now: datetime) -> None:
+        """What was given up by somebody who ended before its CDRs were let go is tried once more: then they go."""
         for one in waiting:
             self._named[one.key] = one
             if one.key in self._pushes:
                 continue
+            given_up = one.given_up and not one.cdrs
             push = Push(
                 to=one.to,
                 object_id=one.object_id,
                 tenant=one.tenant,
                 version=one.version,
                 since=one.since,
-                due=None if one.given_up else (one.due or now),
+                due=None if given_up else (one.due or now),
                 urgent_version=one.version if one.urgent else 0,
                 attempts=one.attempts,
                 first_tried_at=one.first_tried_at,
                 outcome=one.outcome,
                 reason=one.reason,
-                given_up=one.given_up,
+                given_up=given_up,
                 cdrs=one.cdrs,
                 correlation_id=one.correlation_id,
             )
@@ -241,12 +250,13 @@ class Outbox:
         sent = self._sent.get(key)
         return max(now, (sent[1] if sent is not None else self._begun_at) + self._spacing)
 
-    def retry(self, asked: Sequence[Named], now: datetime) -> None:
-        """Somebody wants these tried again now; each is said until it is reported."""
-        keys = {(str(named.to), named.object_id): named for named in asked}
-        for key, named in keys.items():
-            if key in self._retried:
+    def retry(self, asked: Sequence[Asked], now: datetime) -> None:
+        """Somebody wants these tried again now; each is said until it is reported that it was heard."""
+        before, self._heard = self._heard, max([self._heard, *(one.version for one in asked)])
+        for named in asked:
+            if named.version <= before:
                 continue
+            key = str(named.to), named.object_id
             push = self._pushes.get(key)
             if push is None:
                 push = Push(
@@ -255,7 +265,6 @@ class Outbox:
                 self._keep(push)
             self._named.setdefault(key, msgspec.structs.replace(push.as_waiting(), version=-1))
             self._begin_anew(push, now)
-        self._retried = set(keys)
 
     def _begin_anew(self, push: Push, now: datetime) -> None:
         push.given_up, push.attempts, push.first_tried_at = False, 0, None
@@ -294,6 +303,7 @@ class Outbox:
     def begin(self, push: Push) -> None:
         """It is being sent: nothing newer of this object is, before that has ended."""
         self._sending.add(push.key)
+        push.trying = push.version
 
     def postpone(self, push: Push, due: datetime) -> None:
         """It was not tried."""
@@ -321,9 +331,17 @@ class Outbox:
         push.due = now if push.urgent_version > version else now + self._spacing
 
     def failed(
-        self, push: Push, outcome: str, reason: str, now: datetime, retry_after: timedelta = timedelta()
+        self,
+        push: Push,
+        outcome: str,
+        reason: str,
+        now: datetime,
+        retry_after: timedelta = timedelta(),
+        *,
+        for_good: bool = False,
     ) -> bool:
-        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h."""
+        """It was tried in vain: it is due again 5 s later, doubling to 15 min. Whether it is given up: after 24 h, or
+        at once where it is `for_good`, if nothing newer has come meanwhile."""
         self._sending.discard(push.key)
         self._unsure[push.key] = now + FIRST_WAIT
         if self._pushes.get(push.key) is not push:
@@ -332,9 +350,14 @@ class Outbox:
         push.first_tried_at = push.first_tried_at or now
         push.outcome, push.reason = outcome, reason
         due = now + max(wait_before(push.attempts + 1), retry_after)
-        push.given_up = due > push.first_tried_at + GIVE_UP_AFTER
+        push.given_up = for_good or due > push.first_tried_at + GIVE_UP_AFTER
         push.due = None if push.given_up else due
+        if push.given_up and push.version > push.trying:
+            self._begin_anew(push, now)
         self._bound(push.key[0])
+        given_up = [one for one in self._pushes.values() if one.given_up]
+        if len(given_up) > MOST_GIVEN_UP:
+            self._let_go(min(given_up, key=lambda one: one.since.offset))
         return push.given_up
 
     def released(self, push: Push, version: int) -> None:
@@ -371,8 +394,8 @@ class Outbox:
         return frozenset(self._away)
 
     def room(self, to: str) -> int:
-        """How many objects more may be walked."""
-        return WALKED_AT_ONCE - sum(1 for _ in self._of(to))
+        """How many objects more may be walked; what was given up takes none of it."""
+        return WALKED_AT_ONCE - sum(not push.given_up for push in self._of(to))
 
     def walked(self, to: str, mark: Mark) -> None:
         """All its facts before this mark are among what waits, or told."""
@@ -395,16 +418,16 @@ class Outbox:
     def _bound(self, to: str) -> None:
         """Let those be behind of whom there is too much."""
         count = self._count[to]
-        much = count > MOST_NAMED and sum(map(self._is_named, self._of(to))) > MOST_NAMED
+        much = count > MOST_NAMED and sum(map(self._is_tried_again, self._of(to))) > MOST_NAMED
         if to not in self.behind and (much or count > MOST_KEPT):
             self._fall_behind(to)
         if len(self._pushes) > MOST_NAMED_IN_ALL:
-            named = Counter(key[0] for key, push in self._pushes.items() if self._is_named(push))
+            named = Counter(key[0] for key, push in self._pushes.items() if self._is_tried_again(push))
             if named.total() > MOST_NAMED_IN_ALL:
                 self._fall_behind(max(named, key=lambda name: (named[name], name)))
 
     def _fall_behind(self, to: str) -> None:
-        own = list(self._of(to))
+        own = [push for push in self._of(to) if not (push.given_up and push.key in self._named)]
         marks = [push.since for push in own]
         if to in self.behind:
             marks.append(self.behind[to])
@@ -412,6 +435,9 @@ class Outbox:
         self.falls[to] += 1
         for push in own:
             self._let_go(push)
+
+    def _is_tried_again(self, push: Push) -> bool:
+        return not push.given_up and self._is_named(push)
 
     # -- the account ------------------------------------------------------------------------------------------------
 
@@ -458,6 +484,8 @@ class Outbox:
                 for to in dict.fromkeys((*self._named_behind, *sorted(self._doubtful_behind)))
                 if to not in self.behind
             ),
+            heard=self._heard,
+            heard_more=self._heard > self._heard_reported,
         )
 
     @property
@@ -468,8 +496,8 @@ class Outbox:
     def reported(self, news: News) -> None:
         """The log has it."""
         self._has_told = False
+        self._heard_reported = news.heard
         for named in news.told:
-            self._named.pop((str(named.to), named.object_id), None)
             self._doubtful.pop((str(named.to), named.object_id), None)
         for one in news.waiting:
             self._named[one.key] = one
@@ -477,20 +505,25 @@ class Outbox:
             push = self._pushes.get(one.key)
             if push is not None:
                 push.facts = [fact for fact in push.facts if fact.version > one.version]
-        for to in news.caught_up:
-            self._named_behind.pop(to, None)
         self._doubtful_behind -= {*news.caught_up, *news.behind}
         self._named_behind.update(news.behind)
 
-    def unanswered(self, news: News) -> None:
-        """Whether the log has it is not known. No position passes by it, but what it named is taken back by name."""
+    def reporting(self, news: News) -> None:
+        """It is on its way: until it is reported, nobody knows whether the log has it. No position passes by what it
+        names, nor by what it takes back; and what it names is taken back by name."""
         self._doubtful.update((one.key, one) for one in news.waiting)
-        self._doubtful_behind.update(news.behind)
+        for named in news.told:
+            key = str(named.to), named.object_id
+            if (one := self._named.pop(key, None)) is not None:
+                self._doubtful[key] = one
+        for to in news.caught_up:
+            self._named_behind.pop(to, None)
+        self._doubtful_behind.update(news.behind, news.caught_up)
 
     @property
-    def given_up(self) -> int:
-        """How many objects wait for somebody's word."""
-        return sum(push.given_up for push in self._pushes.values())
+    def in_vain(self) -> bool:
+        """Whether somebody's word may have something tried sooner."""
+        return any(push.attempts or push.given_up for push in self._pushes.values())
 
     def __len__(self) -> int:
         return len(self._pushes)

@@ -76,18 +76,28 @@ class Named(Value, frozen=True, kw_only=True):
     object_id: str
 
 
+class Asked(Value, frozen=True, kw_only=True):
+    """An object of one partner that somebody wants tried again; `version` is the account's at which that was said."""
+
+    to: PartyId
+    object_id: str
+    version: int
+
+
 class PushesState(msgspec.Struct, omit_defaults=True):
-    """`epoch` is that of who holds it, `before` that of the holder before; `clear` once nobody else sends."""
+    """`epoch` is that of who holds it, `before` that of the holder before; `clear` once nobody else sends. `number`
+    is that of the holder's newest report."""
 
     holder: str = ""
     epoch: int = 0
     before: int = 0
     held: bool = False
     clear: bool = True
+    number: int = 0
     through: int = 0
     waiting: dict[str, Waiting] = {}
     behind: dict[str, Mark] = {}
-    retries: list[Named] = []
+    retries: list[Asked] = []
 
 
 class Pushes(Aggregate[PushesState]):
@@ -108,10 +118,12 @@ class TakenOver(Event, frozen=True, kw_only=True, tag="pushes.taken_over.v1"):
             state.clear = not state.held
         state.before = state.epoch
         state.holder, state.epoch, state.held = self.by, self.originator_version, True
+        state.number = 0
 
 
 class Reported(Event, frozen=True, kw_only=True, tag="pushes.reported.v1"):
-    """Everything before `through` is told, except what waits and what is behind a mark."""
+    """Everything before `through` is told, except what waits and what is behind a mark. What was asked for up to the
+    account's version `heard` is among that."""
 
     through: int
     waiting: tuple[Waiting, ...] = ()
@@ -119,10 +131,12 @@ class Reported(Event, frozen=True, kw_only=True, tag="pushes.reported.v1"):
     """What waited, and does not any more."""
     behind: dict[str, Mark] = {}
     caught_up: tuple[str, ...] = ()
+    heard: int = 0
+    number: int = 0
 
     def apply(self, aggregate: Pushes) -> None:
         state = aggregate.state
-        state.through = self.through
+        state.through, state.number = self.through, self.number
         for name in self.caught_up:
             state.behind.pop(name, None)
         state.behind.update(self.behind)
@@ -130,8 +144,7 @@ class Reported(Event, frozen=True, kw_only=True, tag="pushes.reported.v1"):
             state.waiting.pop(_key(one), None)
         for waiting in self.waiting:
             state.waiting[_key(waiting)] = waiting
-        said = {_key(one) for one in self.told} | {_key(one) for one in self.waiting}
-        state.retries = [one for one in state.retries if _key(one) not in said]
+        state.retries = [one for one in state.retries if one.version > self.heard]
 
 
 class HandedOver(Event, frozen=True, kw_only=True, tag="pushes.handed_over.v1"):
@@ -155,12 +168,12 @@ class RetryRequested(Event, frozen=True, kw_only=True, tag="pushes.retry_request
     by: str = ""
 
     def apply(self, aggregate: Pushes) -> None:
-        named = Named(to=self.to, object_id=self.object_id)
-        if named not in aggregate.state.retries:
-            aggregate.state.retries.append(named)
+        asked = Asked(to=self.to, object_id=self.object_id, version=self.originator_version)
+        others = [one for one in aggregate.state.retries if _key(one) != _key(asked)]
+        aggregate.state.retries = [*others, asked]
 
 
-def _key(one: Waiting | Named) -> str:
+def _key(one: Waiting | Named | Asked) -> str:
     return f"{one.to}|{one.object_id}"
 
 

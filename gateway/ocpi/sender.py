@@ -86,11 +86,12 @@ class OcpiSender(Target[Request]):
         document = content.document
         if document.get("holder") != contact.holder:
             name = f"{BODY[job.module]} {job.object_id}"
-            return Outcome("refused", reason=f"{name}: {job.to} has changed hands since it came about")
+            reason = f"{name}: {job.to} has changed hands since it came about"
+            return Outcome("refused", reason=reason, for_good=True)
         try:
             body = await self._body(job, document, contact)
         except UnsendableObjectError as error:
-            return Outcome("refused", reason=str(error))
+            return Outcome("refused", reason=str(error), for_good=True)
         return self._request(job, document, contact, body)
 
     async def _body(self, job: Job, document: Document, contact: Contact) -> bytes:

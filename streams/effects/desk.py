@@ -34,7 +34,7 @@ REPORT_EVERY_S = 1.0
 TOLD_EVERY_S = 10.0
 """How long it may stand nowhere but in a position up to where all is told."""
 ASKED_EVERY_S = 15.0
-"""How long a person's word on what was given up may go unheard."""
+"""How long a person's word on what was tried in vain may go unheard."""
 HANDOVER_LOOKED_FOR_S = 2.0
 HANDING_OVER_S = 1.0
 """How long a hand-over is waited for, so that a process that ends leaves nothing undecided."""
@@ -68,10 +68,11 @@ class Desk:
     sends: set[asyncio.Task[None]] = field(default_factory=set)
     walks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     room: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when less waits than before."""
+    """Set when less may wait than before."""
 
     def wake(self) -> None:
         """Something has changed."""
+        self.room.set()
         self.sending_news.set()
         self.report_news.set()
 
@@ -99,7 +100,7 @@ class Desk:
             moments.append(self.reported_at + REPORT_EVERY_S)
         elif outbox.has_told:
             moments.append(self.reported_at + TOLD_EVERY_S)
-        if outbox.given_up:
+        if outbox.in_vain:
             moments.append(self.reported_at + ASKED_EVERY_S)
         if not moments:
             return None
@@ -139,16 +140,19 @@ class Accounts:
         while True:
             asked = loop.time()
             try:
-                desk.lost_end = False
-                end = (await self._log.ends([desk.place]))[desk.place]
                 command = TakeOver(module=self._module, partition=desk.place.partition, by=self._by)
                 reply = await self._bus.ask(command, self._meta())
                 if reply.refusal is None:
                     account = msgspec.json.decode(reply.result, type=Account)
+                    # Asked afterwards: whoever held it before may have gone on until now.
+                    end = (await self._log.ends([desk.place]))[desk.place]
                     break
                 logger.error("%s[%d] cannot be taken over: %s", *desk.place, reply.message)
             except LogUnavailableError as error:
                 logger.warning("%s[%d] is not taken over yet: %s", *desk.place, error)
+            except Exception:
+                # Whatever it is, nobody would miss us: the partition would wait for ever.
+                logger.exception("%s[%d] cannot be taken over", *desk.place)
             await asyncio.sleep(AGAIN_S)
         desk.epoch, desk.clear = account.epoch, account.clear
         desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S
@@ -171,11 +175,15 @@ class Accounts:
         loop, outbox = asyncio.get_running_loop(), desk.outbox
         asked, news = loop.time(), outbox.news()
         desk.reported_at, desk.unanswered = asked, True
+        outbox.reporting(news)
         try:
             reply = await self._bus.ask(self._report_of(desk, news), self._meta())
         except LogUnavailableError as error:
             logger.warning("what was pushed of %s[%d] is not reported: %s", *desk.place, error)
-            outbox.unanswered(news)
+            return
+        except Exception:
+            # Whatever it is, nobody would miss us: without a proof nothing is sent.
+            logger.exception("what was pushed of %s[%d] cannot be reported", *desk.place)
             return
         if reply.refusal is not None:
             logger.warning("what was pushed of %s[%d] does not count: %s", *desk.place, reply.message)
@@ -217,6 +225,8 @@ class Accounts:
             told=news.told,
             behind=dict(news.behind),
             caught_up=news.caught_up,
+            heard=news.heard,
+            number=next(self._numbers),
             last=last,
         )
 

@@ -27,7 +27,7 @@ from projections.base import View
 from projections.store import HUB, ReadStore, StoreUnavailableError
 from streams.deciding.bus import CommandBus
 from streams.effects.desk import Accounts, Desk
-from streams.effects.gate import Gate
+from streams.effects.gate import LONGEST_HELD_S, Gate
 from streams.effects.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target
 from streams.effects.walk import Walker, mark_of, object_of
 from streams.following.facts import Fact, HaltError, TransientError
@@ -238,7 +238,7 @@ class Pushes(Generic[Letter]):
         content = desk.contents.get(id)
         for event in events:
             if content is None:
-                if isinstance(event, SessionStarted) and event.authorization.owner is not None:
+                if isinstance(event, SessionStarted) and owed([event], offset=0) is not None:
                     content = Content({}, event.originator_version - 1)
                 else:
                     continue
@@ -294,10 +294,9 @@ class Pushes(Generic[Letter]):
             await self._try(desk, push)
         except Exception as error:
             logger.exception("pushing %s %s failed", self._module, push.object_id)
-            desk.outbox.failed(push, "refused", f"{type(error).__name__} while pushing", self._clock())
+            await self._failed(desk, push, Outcome("refused", reason=f"{type(error).__name__} while pushing"))
         finally:
             self._under_way[to] -= 1
-            desk.room.set()
             desk.wake()
             for one in self._desks.values():
                 if one.crowded:
@@ -305,7 +304,7 @@ class Pushes(Generic[Letter]):
                     one.sending_news.set()
 
     async def _try(self, desk: Desk, push: Push) -> None:
-        to, outbox = push.key[0], desk.outbox
+        to, outbox, epoch = push.key[0], desk.outbox, desk.epoch
         job = Job(push.to, self._module, push.object_id)
         letter: Letter | Outcome
         try:
@@ -326,7 +325,8 @@ class Pushes(Generic[Letter]):
         elif (wait := await self._gate.enter(to)) > 0:
             outbox.postpone(push, self._clock() + timedelta(seconds=max(wait, SHORTEST_WAIT_S)))
             return
-        elif not desk.is_proven:
+        elif not desk.is_proven or desk.epoch != epoch:
+            # Whoever held the partition meanwhile may have told something newer.
             outbox.postpone(push, self._clock())
             return
         else:
@@ -357,22 +357,29 @@ class Pushes(Generic[Letter]):
                 one.outbox.offline(to)
                 one.room.set()
             return
-        if outcome.answered:
-            await self._release(desk, push, version)
+        if outcome.answered and not await self._release(desk, push, version):
+            # We end, and its CDRs are not on their way: whoever holds it next asks again.
+            outbox.postpone(push, self._clock())
+            return
         if outcome.outcome == "delivered":
             outbox.sent(push, version, self._clock())
             desk.let_go(to, push.object_id)
             return
-        after = timedelta(seconds=outcome.retry_after)
-        if outbox.failed(push, outcome.outcome, outcome.reason[:500], self._clock(), after):
+        await self._failed(desk, push, outcome)
+
+    async def _failed(self, desk: Desk, push: Push, outcome: Outcome) -> None:
+        """It was tried in vain; where it is given up, its CDRs go on all the same."""
+        after = timedelta(seconds=min(outcome.retry_after, LONGEST_HELD_S))
+        reason, now = outcome.reason[:500], self._clock()
+        if desk.outbox.failed(push, outcome.outcome, reason, now, after, for_good=outcome.for_good):
             logger.error(
-                "%s %s is given up for %s after 24 hours: %s",
+                "%s %s is given up for %s: %s",
                 self._module,
                 push.object_id,
-                to,
+                push.key[0],
                 outcome.reason,
             )
-            await self._release(desk, push, version)
+            await self._release(desk, push, push.version)
 
     async def _content(self, desk: Desk, push: Push) -> Content | None:
         """The object as it is now; None where the read model has not got there."""
@@ -385,15 +392,18 @@ class Pushes(Generic[Letter]):
             return None
         return Content(document, _version(document))
 
-    async def _release(self, desk: Desk, push: Push, version: int) -> None:
-        """Let the CDRs go whose session the partner has answered for."""
+    async def _release(self, desk: Desk, push: Push, version: int) -> bool:
+        """Let the CDRs go whose session the partner has answered for. Whether they are on their way."""
         for cdr in push.cdrs:
-            if cdr.version <= version:
-                await self._want(desk, push.to, cdr, push.tenant, push.correlation_id)
+            if cdr.version <= version and not await self._want(
+                desk, push.to, cdr, push.tenant, push.correlation_id
+            ):
+                return False
         desk.outbox.released(push, version)
+        return True
 
-    async def _want(self, desk: Desk, to: PartyId, cdr: OwedCdr, tenant: str, correlation_id: str) -> None:
-        """Until the log says that it is wanted: nobody would say it again."""
+    async def _want(self, desk: Desk, to: PartyId, cdr: OwedCdr, tenant: str, correlation_id: str) -> bool:
+        """Until the log says that it is wanted: nobody would say it again. False where we end before it does."""
         want = Want(
             to=to,
             module="cdrs",
@@ -403,7 +413,7 @@ class Pushes(Generic[Letter]):
             partition=desk.place.partition,
             offset=cdr.offset,
         )
-        while not desk.closed:
+        while True:
             meta = Meta(
                 command_id=f"pushes|{to}|{cdr.id}|{cdr.version}",
                 at=self._clock(),
@@ -416,11 +426,13 @@ class Pushes(Generic[Letter]):
                 reply = await self._bus.ask(want, meta)
             except LogUnavailableError as error:
                 logger.warning("CDR %s is not wanted yet: %s", cdr.id, error)
+                if desk.closed:
+                    return False
                 await asyncio.sleep(AGAIN_S)
                 continue
             if reply.refusal is not None:
                 logger.error("CDR %s cannot be wanted: %s", cdr.id, reply.message)
-            return
+            return True
 
     # -- partners that are away, or behind ---------------------------------------------------------------------
 
@@ -437,6 +449,9 @@ class Pushes(Generic[Letter]):
                         self._back(name)
                 except StoreUnavailableError as error:
                     logger.warning("whether %s is connected is not known: %s", name, error)
+                except Exception:
+                    # What cannot be said of one must not keep the others away for ever.
+                    logger.exception("whether %s is connected cannot be said", name)
 
     def _back(self, name: str) -> None:
         for desk in self._desks.values():

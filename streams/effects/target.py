@@ -35,7 +35,8 @@ class Content(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a request: delivered, refused, unreachable, unknown, or offline, where it was not made because
-    nobody is connected. `retry_after`: seconds for which they asked to be left alone.
+    nobody is connected. `retry_after`: seconds for which they asked to be left alone. `for_good`: no later try of the
+    object as it is can end otherwise.
     """
 
     outcome: str
@@ -43,6 +44,7 @@ class Outcome:
     reason: str = ""
     remote_url: str = ""
     retry_after: float = 0.0
+    for_good: bool = False
 
     @property
     def answered(self) -> bool:

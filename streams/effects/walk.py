@@ -19,7 +19,7 @@ from streams.log.ranges import stretch
 
 logger = logging.getLogger(__name__)
 
-Want = Callable[[Desk, PartyId, OwedCdr, str, str], Awaitable[None]]
+Want = Callable[[Desk, PartyId, OwedCdr, str, str], Awaitable[bool]]
 """Lets a CDR go, of a tenant and with a correlation id."""
 
 

@@ -346,9 +346,12 @@ class Sink:
                     continue
                 if lane.backlog.went_back:
                     raise HaltError(_LOST_END)
-                for aggregate in sorted(lane.retries):
-                    await self._retry(place, lane, lane.parked[aggregate])
-                lane.retries.clear()
+                # One by one: while one is tried again, another one may be asked for.
+                while lane.retries:
+                    aggregate = min(lane.retries)
+                    lane.retries.discard(aggregate)
+                    if (waits := lane.parked.get(aggregate)) is not None:
+                        await self._retry(place, lane, waits)
                 taken = lane.backlog.take(self._batch)
                 # The common reading may have begun before us.
                 new = [stored for stored in taken if stored.offset >= lane.at.offset]

@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from api.auth import issue_token
 from application.authorization import TagAuthorizer
-from chargesphere.backbone import Backbone, open_backbone
+from chargesphere.backbone import EFFECTS, Backbone, open_backbone
 from chargesphere.http import HttpServer
 from chargesphere.process import ALL, Plan, Running, announce, running
 from chargesphere.settings import PREFIX, read_settings
@@ -26,6 +26,7 @@ from commands.base import Area, Meta
 from commands.charge_point import See
 from commands.tenant import CreateTenant
 from domain.charge_point import charge_point_key
+from gateway.ocpi.client import OcpiClient
 from projections.store import HUB, Insert, StoreUnavailableError
 from streams.log import LogUnavailableError, Record
 from streams.log.layout import Layout
@@ -35,6 +36,35 @@ from tests.streams.harness import until
 
 def plan(data: Path, *roles: str) -> Plan:
     return Plan(frozenset(roles), "serve", "127.0.0.1", 0, 0, data)
+
+
+async def test_requests_under_way_to_partners_are_not_cut_before_effects_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    close = OcpiClient.aclose
+
+    async def closing(client: OcpiClient) -> None:
+        order.append("client closed")
+        await close(client)
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("effects ended")
+
+    monkeypatch.setattr(OcpiClient, "aclose", closing)
+    async with running(plan(tmp_path, "effects"), read_settings({})) as process:
+        begun = asyncio.Event()
+
+        async def run() -> None:
+            begun.set()
+            await work()
+
+        process.backbone.start(EFFECTS, run)
+        await begun.wait()
+    assert order == ["effects ended", "client closed"]
 
 
 async def test_while_the_decider_is_behind_new_work_is_put_off_at_every_edge(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from commands.base import Accepted, Command, Meta, Outcome, Refusal, Rejected
 from commands.pushes import ROUTES, Account, Report, RetryPush, Standing, TakeOver
-from domain.pushes import Mark, Named, Pushes, Waiting, pushes_id
+from domain.pushes import Asked, Mark, Named, Pushes, Waiting, pushes_id
 from domain.values import PartyId
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -111,16 +111,35 @@ def test_a_report_that_says_nothing_new_makes_no_event() -> None:
     assert told.pushes.version == before
 
 
-def test_who_reports_hears_what_is_to_be_tried_again_until_it_says_something_of_it() -> None:
+def test_who_reports_hears_what_is_to_be_tried_again_until_it_says_that_it_has_heard() -> None:
     told = Told()
     epoch = told.take_over("a").epoch
     told.ask(RetryPush(module="sessions", partition=7, to=MSP, object_id="s1", by="ann"))
     for _ in range(2):
         outcome = told.report(epoch)
         assert isinstance(outcome, Accepted) and isinstance(outcome.reply, Standing)
-        assert outcome.reply.retries == (SESSION,)
-    told.report(epoch, waiting=(WAITING,))
+        assert outcome.reply.retries == (Asked(to=MSP, object_id="s1", version=2),)
+    told.report(epoch, waiting=(WAITING,), heard=2)
     assert told.pushes.state.retries == []
+
+
+def test_a_report_that_had_not_heard_of_it_takes_away_nothing_that_was_asked_for() -> None:
+    """Somebody asks while a report of the same object is on its way."""
+    told = Told()
+    epoch = told.take_over("a").epoch
+    told.ask(RetryPush(module="sessions", partition=7, to=MSP, object_id="s1", by="ann"))
+    outcome = told.report(epoch, waiting=(WAITING,))
+    assert isinstance(outcome, Accepted) and isinstance(outcome.reply, Standing)
+    assert [one.object_id for one in outcome.reply.retries] == ["s1"]
+
+
+def test_a_report_that_comes_after_a_later_one_does_not_count() -> None:
+    told = Told()
+    epoch = told.take_over("a").epoch
+    told.report(epoch, through=9, waiting=(WAITING,), number=2)
+    late = told.report(epoch, through=4, told=(SESSION,), number=1)
+    assert isinstance(late, Rejected) and late.refusal is Refusal.STALE
+    assert (told.pushes.state.through, len(told.pushes.state.waiting)) == (9, 1)
 
 
 def test_nothing_is_tried_again_of_a_partition_that_nobody_ever_held() -> None:

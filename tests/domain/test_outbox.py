@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain import outbox as outbox_module
 from domain.outbox import Outbox, Push
 from domain.owed import Owed
-from domain.pushes import SPACING, Mark, Named, OwedCdr, Waiting
+from domain.pushes import SPACING, Asked, Mark, OwedCdr, Waiting
 from domain.values import PartyId
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -65,7 +65,9 @@ class Partition:
         for to in news.caught_up:
             self.behind.pop(to, None)
         self.behind.update(news.behind)
-        (self.holder.reported if answered else self.holder.unanswered)(news)
+        self.holder.reporting(news)
+        if answered:
+            self.holder.reported(news)
 
     def commit(self) -> None:
         self.position = self.holder.position.offset
@@ -155,6 +157,34 @@ def test_what_a_report_without_an_answer_named_is_taken_back_once_it_is_told() -
     assert not partition.waiting
 
 
+def test_a_partner_that_falls_behind_after_a_report_without_an_answer_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The account knows that it had caught up, and this holder does not know that it knows."""
+    monkeypatch.setattr(outbox_module, "MOST_NAMED", 2)
+    partition = Partition()
+    partition.happens("s0", 1, urgent=True)
+    partition.send("offline")
+    for number in range(1, 4):
+        partition.happens(f"s{number}", 1, urgent=True)
+    partition.report()
+    partition.holder.back("NL*MSP", partition.now)
+    partition.walk()
+    partition.send()
+    partition.report(answered=False)
+    assert partition.behind == {}
+    partition.happens("s4", 1, urgent=True)
+    partition.send("offline")
+    for number in range(5, 8):
+        partition.happens(f"s{number}", 1, urgent=True)
+    partition.commit()
+    partition.take_up()
+
+    partition.send()
+
+    assert {id for _, id, _ in partition.told} == {f"s{number}" for number in range(8)}
+
+
 def test_a_newer_version_of_what_is_named_holds_the_position_until_that_is_named_too() -> None:
     partition = Partition()
     partition.happens("s1", 1, urgent=True)
@@ -192,7 +222,7 @@ def test_what_was_given_up_is_tried_again_by_hand_and_once() -> None:
     while partition.holder.next_due(partition.now) is not None:
         partition.wait()
         partition.send("unreachable")
-    asked = [Named(to=MSP, object_id="s1")]
+    asked = [Asked(to=MSP, object_id="s1", version=3)]
     partition.now += timedelta(seconds=10)
     partition.holder.retry(asked, partition.now)
     partition.holder.retry(asked, partition.now)
@@ -301,6 +331,84 @@ def test_a_cdr_is_released_with_the_version_that_issued_it() -> None:
     assert outbox.owe(Owed(MSP, 3, True, (cdr,)), "s1", Mark(offset=0), T0, after_all=True) == (cdr,)
 
 
+def test_what_has_changed_during_the_last_try_of_24_hours_is_not_given_up() -> None:
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("refused")
+    partition.now += timedelta(hours=24)
+    (push,) = partition.holder.due(partition.now)
+    partition.holder.begin(push)
+    partition.happens("s1", 2, urgent=True)
+    assert not partition.holder.failed(push, "refused", "no", partition.now)
+    partition.wait()
+    partition.send()
+    assert partition.told == [("NL*MSP", "s1", 2)]
+
+
+def test_what_was_given_up_with_its_cdr_not_let_go_is_tried_once_more_by_the_next_holder() -> None:
+    partition = Partition()
+    cdr = OwedCdr(id="c1", version=1, offset=0, issued_at=T0)
+    partition.holder.owe(Owed(MSP, 1, True, (cdr,)), "s1", Mark(offset=0), T0)
+    partition.send("unreachable")
+    partition.now += timedelta(hours=24)
+    partition.send("unreachable")
+    partition.report()
+    assert [one.given_up for one in partition.waiting.values()] == [True]
+    (push,) = partition.take_up().due(partition.now)
+    assert push.cdrs == (cdr,)
+    partition.holder.begin(push)
+    assert partition.holder.failed(push, "unreachable", "no", partition.now)
+
+
+def test_what_can_never_be_told_is_given_up_at_once_and_holds_up_no_walk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A party that has changed hands while it was away: the sessions of before are nobody's business any more."""
+    monkeypatch.setattr(outbox_module, "MOST_NAMED", 3)
+    monkeypatch.setattr(outbox_module, "WALKED_AT_ONCE", 2)
+    monkeypatch.setattr(outbox_module, "MOST_GIVEN_UP", 4)
+    partition = Partition()
+    partition.happens("s0", 1, urgent=True)
+    partition.send("offline")
+    for number in range(1, 12):
+        partition.happens(f"s{number}", 1, urgent=True)
+    holder, to = partition.holder, str(MSP)
+    holder.back(to, partition.now)
+    for offset in range(12):
+        partition.read(offset, walked=True)
+        for push in holder.due(partition.now):
+            holder.begin(push)
+            if offset < 10:
+                assert holder.failed(push, "refused", "changed hands", partition.now, for_good=True)
+            else:
+                partition.told.append((push.key[0], push.object_id, 1))
+                holder.sent(push, 1, partition.now)
+        assert holder.room(to) == 2
+        holder.walked(to, Mark(offset=offset + 1))
+    holder.caught_up(to)
+    partition.report()
+    assert [id for _, id, _ in partition.told] == ["s10", "s11"]
+    assert [one.object_id for one in partition.waiting.values()] == ["s6", "s7", "s8", "s9"]
+    assert all(one.given_up for one in partition.waiting.values())
+    assert (partition.behind, holder.position.offset) == ({}, 12)
+
+
+def test_what_was_asked_for_again_before_the_first_word_was_reported_is_tried_again() -> None:
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("refused")
+    partition.holder.retry([Asked(to=MSP, object_id="s1", version=3)], partition.now)
+    partition.wait()
+    partition.send("refused")
+    news = partition.holder.news()
+    assert (news.heard, news.matters) == (3, True)
+    partition.holder.retry([Asked(to=MSP, object_id="s1", version=5)], partition.now)
+    assert partition.wait() == timedelta(seconds=5)
+    partition.report()
+    assert [(one.attempts, one.due) for one in partition.waiting.values()] == [(0, partition.now)]
+    assert partition.holder.news().heard == 5
+
+
 STEPS = [
     "happens",
     "ends",
@@ -342,7 +450,7 @@ def test_whoever_is_killed_the_newest_state_arrives_and_no_older_one_after_it(
             elif step == "report unanswered":
                 partition.report(answered=False)
             elif step == "report lost":
-                partition.holder.unanswered(partition.holder.news())
+                partition.holder.reporting(partition.holder.news())
             elif step == "commit":
                 partition.commit()
             elif step == "killed":

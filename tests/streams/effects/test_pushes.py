@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from chargesphere import registry
@@ -17,6 +18,7 @@ from commands.pushes import Report, TakeOver
 from domain import outbox
 from domain.aggregate import Event
 from domain.pushes import HandedOver, Reported, TakenOver
+from domain.values import PartyId
 from projections.store import HUB, Put
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.bus import CommandBus
@@ -52,8 +54,29 @@ class Partner(Receiver):
         super().__init__(answer=lambda job: self.said.get(job.object_id, Outcome("delivered", 200)))
         self.said: dict[str, Outcome] = {}
         self.sessions: list[dict[str, Any]] = []
+        self.prepared: list[Job] = []
+        self.preparing, self.answering = asyncio.Event(), asyncio.Event()
+        self.preparing.set()
+        self.answering.set()
+        self.damaged: set[PartyId] = set()
+        self.looked_at_damaged = False
+        self.goes_on = False
+
+    async def connected(self, to: PartyId) -> bool:
+        if to in self.damaged:
+            self.looked_at_damaged = True
+            raise KeyError("holder")
+        return await super().connected(to)
+
+    async def send(self, letter: Sent, correlation_id: str) -> Outcome:
+        outcome = await super().send(letter, correlation_id)
+        await self.answering.wait()
+        return outcome
 
     async def prepare(self, job: Job, content: Content) -> Sent | Outcome:
+        self.prepared.append(job)
+        if job.object_id == SESSION:
+            await self.preparing.wait()
         session: Any = content.document.get("session")
         if job.to not in self.offline and session is not None:
             self.sessions.append(session)
@@ -105,6 +128,7 @@ class Effects:
         return await self.bus.ask(command, meta)
 
 
+BROKEN = PartyId(country_code="DE", party_id="BAD")
 ACCOUNT = f"pushes|sessions|{PLACE.partition}"
 
 
@@ -241,6 +265,8 @@ async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
     monkeypatch.setattr(desk, "QUIET_S", 0.0)
     monkeypatch.setattr(Pushes, "write", lambda self: asyncio.sleep(0))
     effects.partner.said[SESSION] = Outcome("unreachable", reason="no route")
+    for every in ("REPORT_EVERY_S", "TOLD_EVERY_S", "ASKED_EVERY_S"):
+        monkeypatch.setattr(desk, every, 1e9)  # what was reported would be tried once the read model has it
     async with effects.pushing() as engine:
         await effects.happens(started(id=NEIGHBOURS[0]))
         await effects.happens(started())
@@ -253,6 +279,123 @@ async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
     )  # where the position passed it already
     async with effects.pushing():
         await until(lambda: (SESSION, 1) in effects.partner.told[before:], 20)
+
+
+async def test_a_process_that_ends_while_the_end_of_a_session_is_told_lets_its_cdr_go(
+    effects: Effects,
+) -> None:
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+        effects.partner.answering.clear()
+        await effects.happens(ended(2, 600, 4200), priced(3, 600))
+        await until(lambda: effects.partner.told == [(SESSION, 1), (SESSION, 3)])
+        asyncio.get_running_loop().call_later(0.1, effects.partner.answering.set)
+    async with effects.pushing():
+        await until(lambda: effects.happened("delivery"))
+
+
+async def test_what_was_begun_before_somebody_else_took_over_is_not_sent_afterwards(
+    effects: Effects, for_ever: None
+) -> None:
+    """Its request was ready while the account was ours: whoever had it since then may have told something newer."""
+    effects.partner.preparing.clear()
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.prepared)
+        await silent_holder(effects)
+        effects.partner.said[NEIGHBOURS[0]] = Outcome("refused", 500, "HTTP 500")
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: retaken(effects))
+        effects.partner.preparing.set()
+        looked = (await effects.log.ends([commands()]))[commands()]
+        await until(lambda: has_looked(effects, looked + 3))
+        assert effects.partner.told == [(NEIGHBOURS[0], 1)]
+
+
+async def retaken(effects: Effects) -> bool:
+    return sum(isinstance(event, TakenOver) for event in await effects.account()) == 3
+
+
+async def test_a_partner_of_whom_nothing_can_be_said_keeps_no_other_one_away(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "AWAY_AGAIN", timedelta(seconds=0.05))
+    effects.partner.offline |= {MSP, BROKEN}
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: engine.counts == {"offline": 1})
+        for desk_ in engine._desks.values():
+            desk_.outbox.offline(str(BROKEN))
+        effects.partner.damaged.add(BROKEN)
+        await until(lambda: effects.partner.looked_at_damaged)
+        effects.partner.offline.clear()
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+
+
+@pytest.mark.parametrize("kind", [TakeOver, Report])
+async def test_what_cannot_be_asked_of_the_account_is_asked_again(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch, kind: type[TakeOver | Report]
+) -> None:
+    ask, failed = effects.bus.ask, asyncio.Event()
+
+    async def fails_once(command: Any, *others: Any, **named: Any) -> Any:
+        about = isinstance(command, kind) and command.partition == PLACE.partition
+        if about and not failed.is_set():
+            failed.set()
+            raise ValueError("a record that no log takes")
+        return await ask(command, *others, **named)
+
+    monkeypatch.setattr(effects.bus, "ask", fails_once)
+    effects.partner.said[SESSION] = Outcome("refused", 500, "HTTP 500")
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(failed.is_set)
+        await until(lambda: reported(effects))
+
+
+async def test_an_account_that_went_on_while_it_was_taken_over_is_not_ahead_of_the_log(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder before tells of a fact, and reports it, after we have begun to ask."""
+    ask = effects.bus.ask
+    epoch = await silent_holder(effects)
+
+    async def after_one_more(command: Any, *others: Any, **named: Any) -> Any:
+        if (
+            isinstance(command, TakeOver)
+            and command.partition == PLACE.partition
+            and not effects.partner.goes_on
+        ):
+            effects.partner.goes_on = True
+            await effects.happens(started())
+            await effects.ask(Report(module="sessions", partition=PLACE.partition, epoch=epoch, through=1))
+        return await ask(command, *others, **named)
+
+    monkeypatch.setattr(effects.bus, "ask", after_one_more)
+    async with effects.pushing() as engine:
+        await until(lambda: engine.sink.handled == 1)
+        assert engine.sink.halted == {}
+
+
+async def test_nothing_is_kept_of_a_session_that_is_told_to_nobody(effects: Effects) -> None:
+    """A tag that was not accepted, of a token whose owner is known."""
+    async with effects.pushing() as engine:
+        await effects.happens(msgspec.structs.replace(started(), status="INVALID"))
+        await until(lambda: engine.sink.handled == 1)
+        [desk_] = [one for place, one in engine._desks.items() if place == PLACE]
+        assert desk_.contents == {}
+
+
+async def test_who_asks_for_silence_for_years_is_asked_again_after_an_hour(effects: Effects) -> None:
+    effects.partner.said[SESSION] = Outcome("refused", 503, "busy", retry_after=2.5e11)
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: reported(effects))
+    [named] = [event for event in await effects.account() if isinstance(event, Reported) and event.waiting]
+    [waiting] = named.waiting
+    assert not waiting.given_up
+    assert waiting.due is not None and waiting.due <= now() + timedelta(hours=1)
 
 
 async def test_a_session_that_began_before_is_read_once_and_not_before_the_store_has_what_is_missing(

@@ -7,10 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from commands.base import Area
+from streams.following import sink
 from streams.following.facts import Fact
 from streams.following.follower import Follower
 from streams.following.parking import Parking
+from streams.following.sink import Handle
 from streams.log import Log, Record, TopicPartition
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
@@ -37,7 +41,7 @@ class Taker:
 
 
 @asynccontextmanager
-async def following(log: Log, taker: Taker) -> AsyncIterator[Follower]:
+async def following(log: Log, taker: Handle) -> AsyncIterator[Follower]:
     follower = Follower(log, "g", [Area.CHARGE_POINT], "one", taker, commit_every=0.02)
     task = asyncio.create_task(follower.run())
     try:
@@ -122,6 +126,34 @@ async def test_a_retry_that_fails_leaves_it_parked_at_what_is_left(embedded: Sql
 
     assert taker.ids == []
     assert list(await Parking(embedded).all()) == [id]
+
+
+async def test_what_is_asked_for_while_another_one_is_tried_again_is_tried_after_it(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "PARKED_EVERY", 0.05)
+    aggregates = ["counter|a", f"counter|{BESIDE}"]
+    await write(embedded, added("a", 1, 1), added(BESIDE, 1, 1))
+    hates = Taker(*aggregates)
+    trying, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def take(place: TopicPartition, facts: Sequence[Fact]) -> None:
+        if not hates.hated:
+            trying.set()
+            await goes_on.wait()
+        await hates(place, facts)
+
+    async with following(embedded, take) as follower:
+        await until(lambda: len(follower.parked) == 2)
+        hates.hated.clear()
+        first, second = await Parking(embedded).all()
+        await Parking(embedded).retry(first)
+        await trying.wait()
+        await Parking(embedded).retry(second)
+        await until(lambda: sum(one.retries for one in follower.parked) == 2)
+        goes_on.set()
+        await until(lambda: not follower.parked)
+    assert sorted(hates.ids) == sorted(["a-1", f"{BESIDE}-1"])
 
 
 async def test_a_partition_that_stands_still_holds_up_no_other_and_loses_nothing(
