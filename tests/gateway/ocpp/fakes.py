@@ -410,9 +410,15 @@ class Client:
         return id
 
     async def answer(self) -> Any:
-        frame = await self.frame()
+        frame = await self.reply()
         assert frame[1] == self.last
         return frame[2] if frame[0] == 3 else (frame[2], frame[3])
+
+    async def reply(self) -> Any:
+        """The next frame that is no call: the central system may ask something meanwhile."""
+        while (frame := await self.frame())[0] == 2:
+            pass
+        return frame
 
     async def frame(self) -> Any:
         return json.loads(await asyncio.wait_for(self.socket.recv(), 5))

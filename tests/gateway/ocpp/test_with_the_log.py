@@ -151,13 +151,13 @@ async def test_a_stop_of_the_largest_frame_ends_its_transaction(tmp_path: Path) 
         frame = json.dumps([2, "large", "StopTransaction", stop], separators=(",", ":"))
         assert Limits().size - 2000 < len(frame) < Limits().size
         await cp.socket.send(frame)
-        assert (await cp.frame())[:2] == [3, "large"]
+        assert (await cp.reply())[:2] == [3, "large"]
         [stopped] = [event for event in await decided(log) if isinstance(event, TransactionStopped)]
         assert stopped.meter_stop == 5000
         assert Flag.DATA_THINNED in stopped.flags
         large = {"connectorId": 1, "transactionId": 1, "meterValue": readings}
         await cp.socket.send(json.dumps([2, "values", "MeterValues", large], separators=(",", ":")))
-        assert await cp.frame() == [3, "values", {}]
+        assert await cp.reply() == [3, "values", {}]
         await cp.call("StartTransaction", {**START, "timestamp": "2026-03-01T14:00:00Z"})
         [values] = [event for event in await decided(log) if isinstance(event, MeterValuesRecorded)]
         assert Flag.DATA_THINNED in values.flags
