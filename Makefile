@@ -72,6 +72,7 @@ drills: install
 	$(BIN)/python -m tests.simulation.disk --losses $(LOSSES) --flips $(FLIPS)
 	MONTHS_CHARGES=$(CHARGES) $(LONG) tests/bench/test_endings.py
 	$(BENCH) --idle --points $(POINTS)
+	$(BENCH) --hostile
 	$(BENCH) --kills $(KILLS) --runtime embedded
 	$(BENCH) --kills $(KILLS) --gateways 2 --deciders 2
 
