@@ -482,11 +482,16 @@ class Outbox:
             caught_up=tuple(
                 to
                 for to in dict.fromkeys((*self._named_behind, *sorted(self._doubtful_behind)))
-                if to not in self.behind
+                if to not in self.behind and not self._owes_unnamed(to)
             ),
             heard=self._heard,
             heard_more=self._heard > self._heard_reported,
         )
+
+    def _owes_unnamed(self, to: str) -> bool:
+        """Whether something waits that stands nowhere: the position passed it while the partner was behind, so its
+        mark in the account stays until that is told or named."""
+        return any(push.key not in self._named for push in self._of(to))
 
     @property
     def has_told(self) -> bool:
