@@ -300,6 +300,29 @@ def test_of_a_partner_with_too_much_waiting_one_offset_is_kept_and_each_object_i
     assert (partition.waiting, partition.behind, partition.through) == ({}, {}, 1000)
 
 
+def test_a_partner_is_caught_up_once_what_the_position_had_passed_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever takes it up in between reads on from the position, and walks what lies before it."""
+    monkeypatch.setattr(outbox_module, "MOST_NAMED", 0)
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.send("offline")
+    partition.report()
+    partition.commit()
+    assert (partition.position, partition.behind) == (1, {"NL*MSP": Mark(offset=0)})
+    partition.holder.back("NL*MSP", partition.now)
+    partition.walk()
+    partition.report()
+    assert partition.behind, "it stands nowhere else"
+    partition.take_up()
+    partition.walk()
+    partition.send()
+    partition.report()
+    assert partition.told == [("NL*MSP", "s1", 1)]
+    assert (partition.waiting, partition.behind) == ({}, {})
+
+
 def test_a_partner_that_fails_while_it_is_walked_falls_behind_anew_and_loses_nothing() -> None:
     partition = Partition()
     partition.happens("s0", 1, urgent=True)
