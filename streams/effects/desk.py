@@ -56,6 +56,8 @@ class Desk:
     reported_at: float = 0.0
     unanswered: bool = False
     handled: int = 0
+    history: int = 0
+    """Where the partition ended when it was taken over: what was told already may be as new as that."""
     lost_end: bool = False
     closed: bool = False
     crowded: bool = False
@@ -156,7 +158,7 @@ class Accounts:
             await asyncio.sleep(AGAIN_S)
         desk.epoch, desk.clear = account.epoch, account.clear
         desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S
-        desk.lost_end = account.through > end
+        desk.history, desk.lost_end = end, account.through > end
         return account
 
     async def report_forever(self, desk: Desk) -> None:

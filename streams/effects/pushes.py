@@ -38,6 +38,8 @@ from streams.log.envelope import select_events
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 0.5
+CATCHING_UP_S = 0.05
+"""How often is looked whether what happened before the partition was taken over is read."""
 SHORTEST_WAIT_S = 0.01
 """Of who is told to wait: a clock and the gate's may differ by less than either shows."""
 GATHER_S = 0.1
@@ -270,6 +272,9 @@ class Pushes(Generic[Letter]):
         loop, now = asyncio.get_running_loop(), self._clock()
         if not desk.may_send:
             return desk.quiet_until - loop.time()
+        lane = self.sink.lanes.get(desk.place)
+        if lane is None or lane.at.offset < desk.history:
+            return CATCHING_UP_S  # an object as it was halfway there may be older than what was told of it
         due = desk.outbox.due(now)
         if due and not desk.is_proven:
             desk.wants_proof = True

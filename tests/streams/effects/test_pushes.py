@@ -281,6 +281,32 @@ async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
         await until(lambda: (SESSION, 1) in effects.partner.told[before:], 20)
 
 
+async def test_who_reads_again_what_was_told_tells_nothing_older_on_the_way(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former holder told more than it could report."""
+    monkeypatch.setattr(desk, "QUIET_S", 0.0)
+    monkeypatch.setattr(Pushes, "write", lambda self: asyncio.sleep(0))
+    for every in ("REPORT_EVERY_S", "TOLD_EVERY_S", "ASKED_EVERY_S"):
+        monkeypatch.setattr(desk, every, 1e9)
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+        await effects.happens(ended(2, 600, 4200), priced(3, 600))
+        await until(lambda: effects.partner.told == [(SESSION, 1), (SESSION, 3)])
+    whole = Pushes._handle
+
+    async def slowly(self: Any, place: TopicPartition, facts: Any) -> None:
+        for fact in facts:
+            await whole(self, place, [fact])
+            await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(Pushes, "_handle", slowly)
+    async with effects.pushing(group="from the beginning"):
+        await until(lambda: len(effects.partner.told) > 2)
+    assert effects.partner.told[2:] == [(SESSION, 3)]
+
+
 async def test_a_process_that_ends_while_the_end_of_a_session_is_told_lets_its_cdr_go(
     effects: Effects,
 ) -> None:
