@@ -24,7 +24,7 @@ from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, Retry
 from projections.store import StoreUnavailableError
 from streams.deciding.bus import CommandBus
 from streams.effects.gate import Gate
-from streams.effects.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target
+from streams.effects.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target, request
 from streams.following.facts import Fact
 from streams.following.sink import MOST_IN_ALL, Sink
 from streams.log import Log, LogUnavailableError, TopicPartition
@@ -201,18 +201,10 @@ class Deliveries(Generic[Letter]):
         self, event: AttemptDue, letter: Letter, correlation_id: str, within: timedelta
     ) -> Outcome:
         try:
-            async with asyncio.timeout(within.total_seconds()):
-                outcome = await self._target.send(letter, correlation_id)
-        except TimeoutError:
-            outcome = Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
+            return await request(self._target, self._gate, event.to, letter, correlation_id, within)
         except Exception as error:
             logger.exception("sending %s %s failed", event.module, event.object_id)
             return Outcome("refused", reason=f"{type(error).__name__} while sending")
-        to = str(event.to)
-        await (self._gate.answered(to) if outcome.answered else self._gate.failed(to))
-        if outcome.retry_after:
-            await self._gate.hold(to, outcome.retry_after)
-        return outcome
 
     async def _ended(self, event: AttemptDue, outcome: Outcome, version: int, meta: Meta) -> None:
         self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1

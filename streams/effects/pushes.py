@@ -28,7 +28,7 @@ from projections.store import HUB, ReadStore, StoreUnavailableError
 from streams.deciding.bus import CommandBus
 from streams.effects.desk import Accounts, Desk
 from streams.effects.gate import LONGEST_HELD_S, Gate
-from streams.effects.target import LONGEST_SEND, Content, Job, Letter, Outcome, Target
+from streams.effects.target import Content, Job, Letter, Outcome, Target, request
 from streams.effects.walk import Walker, mark_of, object_of
 from streams.following.facts import Fact, HaltError, TransientError
 from streams.following.sink import MOST_IN_ALL, Sink
@@ -335,23 +335,8 @@ class Pushes(Generic[Letter]):
             outbox.postpone(push, self._clock())
             return
         else:
-            outcome = await self._request(letter, push)
+            outcome = await request(self._target, self._gate, push.to, letter, push.correlation_id)
         await self._became(desk, push, content.version, outcome)
-
-    async def _request(self, letter: Letter, push: Push) -> Outcome:
-        to = push.key[0]
-        try:
-            async with asyncio.timeout(LONGEST_SEND.total_seconds()):
-                outcome = await self._target.send(letter, push.correlation_id)
-        except TimeoutError:
-            outcome = Outcome("unknown", reason=f"no answer in {LONGEST_SEND.total_seconds():.0f} s")
-        if outcome.answered:
-            await self._gate.answered(to)
-        else:
-            await self._gate.failed(to)
-        if outcome.retry_after:
-            await self._gate.hold(to, outcome.retry_after)
-        return outcome
 
     async def _became(self, desk: Desk, push: Push, version: int, outcome: Outcome) -> None:
         self.counts[outcome.outcome] = self.counts.get(outcome.outcome, 0) + 1

@@ -5,6 +5,7 @@ What enters: which object goes to whom, and its document. What leaves: what beca
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from domain.values import PartyId
 from projections.store import Document
+from streams.effects.gate import Gate
 
 LONGEST_SEND = timedelta(seconds=10)
 """No request lasts longer, answered or not."""
@@ -69,3 +71,24 @@ class Target(ABC, Generic[Letter]):
     @abstractmethod
     async def send(self, letter: Letter, correlation_id: str) -> Outcome:
         """One request, begun at once: what came before is over."""
+
+
+async def request(
+    target: Target[Letter],
+    gate: Gate,
+    to: PartyId,
+    letter: Letter,
+    correlation_id: str,
+    within: timedelta = LONGEST_SEND,
+) -> Outcome:
+    """One request that the gate has let through, and what the gate learns from it. Raises what `send` raises."""
+    try:
+        async with asyncio.timeout(within.total_seconds()):
+            outcome = await target.send(letter, correlation_id)
+    except TimeoutError:
+        outcome = Outcome("unknown", reason=f"no answer in {within.total_seconds():.0f} s")
+    key = str(to)
+    await (gate.answered(key) if outcome.answered else gate.failed(key))
+    if outcome.retry_after:
+        await gate.hold(key, outcome.retry_after)
+    return outcome

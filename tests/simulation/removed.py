@@ -38,6 +38,7 @@ from projections import blocks as projected_blocks
 from projections.store import Put
 from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states
 from streams.effects import desk, gate, public, pushes
+from streams.effects.target import request
 from streams.faust import rows as faust_rows
 from streams.following import follower, group, parking, sink
 from streams.following.backlog import Backlog
@@ -684,11 +685,10 @@ def a_retry_after_is_not_kept() -> list[Patch]:
     async def hold(self: Any, key: str, seconds: float) -> None:
         return
 
-    async def request(self: Any, letter: Any, push: Any) -> Any:
-        return dataclasses.replace(await whole(self, letter, push), retry_after=0.0)
+    async def patient(*given: Any) -> Any:
+        return dataclasses.replace(await request(*given), retry_after=0.0)
 
-    whole = pushes.Pushes._request
-    return [(gate.LocalGate, "hold", hold), (pushes.Pushes, "_request", request)]
+    return [(gate.LocalGate, "hold", hold), (pushes, "request", patient)]
 
 
 def cdrs_wait_for_no_session() -> list[Patch]:
