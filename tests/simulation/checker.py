@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -81,7 +81,15 @@ class Facts:
     readings: dict[str, list[tuple[Valid, dict[str, Any]]]] = field(default_factory=dict)
 
 
-_json: Any = msgspec.json.Decoder().decode
+_decode: Any = msgspec.json.Decoder().decode
+
+
+@lru_cache(maxsize=4096)
+def _json(value: bytes) -> Any:
+    """What a record says, to be read only: a world's are looked at many times."""
+    return _decode(value)
+
+
 _provisioned: dict[tuple[TopicPartition, int], tuple[Stored, Valid]] = {}
 """What stands in the log of every world, by its place and offset."""
 
@@ -176,14 +184,13 @@ def _ends_seen(world: World, place: TopicPartition) -> Iterator[tuple[int, int]]
             yield stored.timestamp, entry["commands_from"]
 
 
-def undone(world: World) -> list[str]:
-    """What is still to be done before the world is quiet; each is a reason."""
-    left: list[str] = []
+def undone(world: World) -> Iterator[str]:
+    """What is still to be done before the world is quiet; each is a reason. The first one costs least to find."""
     for name in world.wanted:
         process = world.processes[name]
         if not process.ready:
-            left.append(f"{name} is not up")
-    left.extend(f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
+            yield f"{name} is not up"
+    yield from (f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
     broker = world.broker
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
     beside = [readings_topic(Area.CHARGE_POINT)]
@@ -217,25 +224,24 @@ def undone(world: World) -> list[str]:
                     if name == "processes" and not _counting(broker.partitions[place].records, position):
                         continue
                     at = None if position is None else position.offset
-                    left.append(f"{name} is at {at} of {end} in {topic}[{number}]")
-    left.extend(
+                    yield f"{name} is at {at} of {end} in {topic}[{number}]"
+    yield from (
         f"delivery {document['_id']} is {document['state']}"
         for document in world.shelf.live(HUB, "deliveries")
         if document["state"] not in ("delivered", "failed") and world.shape.effects
     )
     if broker.lost:
         # A position behind a lost end says nothing of the commands that were written there anew.
-        left.extend(f"{command} is not decided" for command in _undecided(world, read(world)))
-    lost = bereft(world) if left or world.broker.lost else set()
-    left.extend(
+        yield from (f"{command} is not decided" for command in _undecided(world, read(world)))
+    lost = bereft(world)
+    yield from (
         f"remote command {document['_id']} is {document['status']}"
         for document in world.shelf.live(DATABASE, "commands")
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
-    left.extend(
+    yield from (
         f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)
     )
-    return left
 
 
 def _counting(records: Sequence[Stored], position: Position | None) -> bool:

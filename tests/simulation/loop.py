@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 BURST: Final = 6
@@ -55,20 +57,15 @@ class Node:
 current_node: contextvars.ContextVar[Node] = contextvars.ContextVar("simulated node")
 
 
-class Handle:
+class Handle(msgspec.Struct, gc=False, eq=False):
     """A callback that waits for its turn or for its time."""
 
-    __slots__ = ("_when", "args", "callback", "context", "dead", "node")
-
-    def __init__(
-        self, callback: Callable[..., Any], args: tuple[Any, ...], context: contextvars.Context, node: Node
-    ) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self._when = 0.0
-        self.dead = False
-        self.node = node
+    callback: Callable[..., Any]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    node: Node
+    due: float = 0.0
+    dead: bool = False
 
     def cancel(self) -> None:
         self.dead = True
@@ -78,7 +75,7 @@ class Handle:
         return self.dead
 
     def when(self) -> float:
-        return self._when
+        return self.due
 
 
 def _nothing() -> None:
@@ -279,8 +276,7 @@ class SimLoop(
         if context is None:
             context = contextvars.copy_context()
         node = context.get(current_node) or self.world
-        handle = Handle(callback, args, context, node)
-        handle._when = when
+        handle = Handle(callback, args, context, node, when)
         self._serial += 1
         early = node is not self.world and when - self.now > 2 * EARLY
         due = when - EARLY * self.chance.random() if early else when

@@ -12,6 +12,7 @@ import copy
 import gc
 import importlib
 import inspect
+import itertools
 import logging
 import os
 import random
@@ -547,13 +548,11 @@ class World:
 
         deadline = self.loop.now + self.shape.longest_calm
         while True:
-            left = undone(self)
-            if not left:
+            if next(undone(self), None) is None:
                 return
             if self.loop.now > deadline:
-                self.violation(
-                    f"not quiet {self.shape.longest_calm:g} s after the storm: {'; '.join(left[:5])}"
-                )
+                left = "; ".join(itertools.islice(undone(self), 5))
+                self.violation(f"not quiet {self.shape.longest_calm:g} s after the storm: {left}")
                 return
             await asyncio.sleep(1.0)
 
