@@ -19,6 +19,7 @@ from tests.servers import Kafka, Mongo
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "streams",
+    "application",
     "api",
     "gateway",
     "chargesphere",
