@@ -188,23 +188,22 @@ class Deliveries(Generic[Letter]):
             return Outcome("refused", reason=f"{type(error).__name__} while preparing it")
         if isinstance(letter, Outcome):
             return letter
-        while (wait := await self._gate.enter(str(event.to))) > 0:
-            if wait > LONGEST_GATE_S:
-                return Outcome("unreachable", reason=f"not tried: it is left alone for {wait:.0f} s")
-            await asyncio.sleep(wait)
-        left = self._left(event)
-        if left < SHORTEST_SEND:
-            return None
-        return await self._send(event, letter, correlation_id, min(LONGEST_SEND, left))
+        return await self._send(event, letter, correlation_id)
 
     def _left(self, event: AttemptDue) -> timedelta:
         """Until its lease may be over by the clock of who decides the next attempt."""
         return event.lease - CLOCKS_APART - self._clock()
 
-    async def _send(
-        self, event: AttemptDue, letter: Letter, correlation_id: str, within: timedelta
-    ) -> Outcome:
+    async def _send(self, event: AttemptDue, letter: Letter, correlation_id: str) -> Outcome | None:
         try:
+            while (wait := await self._gate.enter(str(event.to))) > 0:
+                if wait > LONGEST_GATE_S:
+                    return Outcome("unreachable", reason=f"not tried: it is left alone for {wait:.0f} s")
+                await asyncio.sleep(wait)
+            left = self._left(event)
+            if left < SHORTEST_SEND:
+                return None
+            within = min(LONGEST_SEND, left)
             return await request(self._target, self._gate, event.to, letter, correlation_id, within)
         except Exception as error:
             logger.exception("sending %s %s failed", event.module, event.object_id)
@@ -240,3 +239,8 @@ class Deliveries(Generic[Letter]):
         except LogUnavailableError as error:
             # The lease ends and the attempt is repeated: the partner gets the same id and body again.
             logger.warning("the outcome of an attempt was not recorded: %s", error)
+        except Exception:
+            # Whatever it is, nobody would miss us: what waits behind it in its party's queue would wait for ever.
+            logger.exception(
+                "that %s %s was %s cannot be recorded", event.module, event.object_id, outcome.outcome
+            )

@@ -213,9 +213,12 @@ class Accounts:
 
     async def hand_over(self, desk: Desk) -> None:
         """Say that it sends nothing any more."""
-        report = self._report_of(desk, desk.outbox.news(), last=True)
-        with contextlib.suppress(LogUnavailableError):  # then the next holder waits
-            await self._bus.ask(report, self._meta(), timeout=HANDING_OVER_S)
+        try:
+            report = self._report_of(desk, desk.outbox.news(), last=True)
+            with contextlib.suppress(LogUnavailableError):  # then the next holder waits
+                await self._bus.ask(report, self._meta(), timeout=HANDING_OVER_S)
+        except Exception:
+            logger.exception("%s[%d] is handed over to nobody: the next one waits", *desk.place)
 
     def _report_of(self, desk: Desk, news: News, *, last: bool = False) -> Report:
         return Report(

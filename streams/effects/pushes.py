@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Generic
+from functools import partial
+from typing import Any, Generic
 
 from commands.base import Area, Meta
 from commands.delivery import Want
@@ -111,7 +112,7 @@ class Pushes(Generic[Letter]):
             closing.add_done_callback(self._closed)
         if place in self.sink.lanes:
             self._desks[place] = desk = Desk(place, Outbox(self._clock(), SPACING[self._module]))
-            desk.tasks.append(asyncio.create_task(self._hold(desk)))
+            self._begin(desk, self._hold(desk))
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch())
 
@@ -126,8 +127,22 @@ class Pushes(Generic[Letter]):
         outbox.at = Mark(offset=lane.at.offset, epoch=lane.at.epoch)
         desk.outbox, desk.handled = outbox, lane.at.offset
         desk.ready.set()
-        desk.tasks.append(asyncio.create_task(self._serve(desk)))
-        desk.tasks.append(asyncio.create_task(self._accounts.report_forever(desk)))
+        self._begin(desk, self._serve(desk))
+        self._begin(desk, self._accounts.report_forever(desk))
+
+    def _begin(self, desk: Desk, work: Coroutine[Any, Any, None]) -> None:
+        """Work on a partition until that is closed."""
+        task = asyncio.create_task(work)
+        desk.tasks.append(task)
+        task.add_done_callback(partial(self._worked, desk))
+
+    def _worked(self, desk: Desk, task: asyncio.Task[None]) -> None:
+        """What has ended by a mistake of ours would be missed by nobody: the partition halts with one line."""
+        desk.sends.discard(task)
+        if task.cancelled() or (error := task.exception()) is None or self._desks.get(desk.place) is not desk:
+            return
+        logger.error("%s[%d] cannot be told of any more", *desk.place, exc_info=error)
+        self.sink.halt(desk.place, error)
 
     def _closed(self, closing: asyncio.Task[None]) -> None:
         self._closing = {place: one for place, one in self._closing.items() if one is not closing}
@@ -287,7 +302,7 @@ class Pushes(Generic[Letter]):
                 desk.outbox.begin(push)
                 task = asyncio.create_task(self._send_one(desk, push))
                 desk.sends.add(task)
-                task.add_done_callback(desk.sends.discard)
+                task.add_done_callback(partial(self._worked, desk))
             else:
                 desk.crowded = True
         following = desk.outbox.next_due(now)

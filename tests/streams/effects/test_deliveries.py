@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from commands.base import Area, Command, Meta
 from commands.creating import CREATING
 from commands.delivery import ROUTES, TIMER, Want
@@ -337,6 +339,54 @@ async def test_no_attempt_is_begun_that_the_next_one_may_meet_by_the_deciders_cl
         await until(lambda: attempted(effects, GOOD, "1"))
 
     assert partner.sent == []
+
+
+async def test_an_outcome_that_cannot_be_recorded_holds_up_nobody_and_its_attempt_is_made_again(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
+    tell, failed = effects.bus.tell, 0
+
+    async def fails_once(command: Command, meta: Meta) -> None:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise ValueError("a record that no log takes")
+        await tell(command, meta)
+
+    monkeypatch.setattr(effects.bus, "tell", fails_once)
+    async with effects.deciding(), effects.delivering(concurrency=1):
+        await effects.want(GOOD, "1")
+        await until(lambda: failed)
+        await effects.want(GOOD, "2")
+        await until(lambda: delivered(effects, GOOD, "2"))
+        effects.clock.ahead = timedelta(seconds=31)
+        await until(lambda: attempted(effects, GOOD, "1"))
+        effects.clock.ahead = timedelta(seconds=62)
+        await until(lambda: delivered(effects, GOOD, "1"))
+
+    assert partner.to(GOOD) == ["1", "2", "1"]
+    assert "that cdrs 1 was delivered cannot be recorded" in caplog.text
+
+
+async def test_a_gate_that_raises_is_an_attempt_that_failed_and_holds_up_nobody(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
+    enter = effects.gate.enter
+
+    async def raises(key: str) -> float:
+        monkeypatch.setattr(effects.gate, "enter", enter)
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(effects.gate, "enter", raises)
+    async with effects.deciding(), effects.delivering(concurrency=1):
+        await effects.want(GOOD, "1")
+        await until(lambda: attempted(effects, GOOD, "1"))
+        await effects.want(GOOD, "2")
+        await until(lambda: delivered(effects, GOOD, "2"))
 
 
 async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_while(

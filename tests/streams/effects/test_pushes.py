@@ -524,3 +524,21 @@ async def test_a_partner_that_asks_for_silence_is_left_alone(effects: Effects) -
         await until(lambda: engine.sink.handled == 2)
         assert await effects.gate.enter(str(MSP)) > 500
     assert effects.partner.told == [(SESSION, 1)]
+
+
+@pytest.mark.parametrize("work", ["take_up", "due", "news", "failed"])
+async def test_a_mistake_of_ours_in_the_work_on_a_partition_halts_it_and_is_said(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    """Taking it over, looking for what is due, reporting, and what became of a request."""
+
+    def mistaken(*said: Any, **more: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(outbox.Outbox, work, mistaken)
+    effects.partner.said[SESSION] = Outcome("refused", 500, "HTTP 500")
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: PLACE in engine.sink.halted)
+        assert engine.sink.halted[PLACE] == "a mistake of ours"
+    assert f"{PLACE.topic}[{PLACE.partition}] cannot be told of any more" in caplog.text
