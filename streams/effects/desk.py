@@ -69,6 +69,8 @@ class Desk:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     sends: set[asyncio.Task[None]] = field(default_factory=set)
     walks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Parties for which nobody speaks any more, and of which nothing has come since that was asked."""
     room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when less may wait than before."""
 
@@ -157,6 +159,7 @@ class Accounts:
                 logger.exception("%s[%d] cannot be taken over", *desk.place)
             await asyncio.sleep(AGAIN_S)
         desk.epoch, desk.clear = account.epoch, account.clear
+        desk.gone.clear()  # of whom others were told meanwhile is not known
         desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S
         desk.history, desk.lost_end = end, account.through > end
         return account
