@@ -42,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     _listening(demo, 0)
     demo.add_argument("--ocpp-port", type=_port, default=0)
     demo.add_argument("--data", type=Path, help="default: a temporary folder")
-    demo.add_argument("--for", dest="seconds", type=float, help="end after so many seconds, with a table")
+    demo.add_argument(
+        "--for", dest="seconds", type=float, help="end after so many seconds (26 or more), with a table"
+    )
     demo.add_argument("--gateways", type=int, default=1, help="processes, with the Kafka settings given")
     demo.add_argument("--deciders", type=int, default=1, help="processes, with the Kafka settings given")
 

@@ -72,8 +72,9 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known about a command besides its content.
 
     `command_id` identifies it for ever: the first decision for an id is the decision. `at` is the time of receipt
-    at the edge (UTC). After `deadline` it is refused as expired instead of decided. `caused_at`: when the
-    fact was received from which a process made it, in whole seconds.
+    at the edge (UTC). After `deadline`, by the edge's clock too, nobody waits for it any more, and it is refused as
+    expired instead of decided. `caused_at`: when the fact was received from which a process made it, in whole
+    seconds.
     """
 
     command_id: str

@@ -1,4 +1,4 @@
-"""What can be asked of the directory: a claim of parties or of a prefix of ids, and its release.
+"""What can be asked of the directory: a claim of parties or of a prefix of ids, its release, and who has a party.
 
 A claim comes before what it is for: first the parties and the prefix, then the partner or tenant that has them.
 """
@@ -44,6 +44,24 @@ class ClaimParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim
 
 class ReleaseParties(_OfDirectory, frozen=True, kw_only=True, tag="directory.release.v1"):
     """The platform speaks for nobody any more."""
+
+
+class AskOwner(Command, frozen=True, kw_only=True, tag="directory.ask_owner.v1"):
+    """Who speaks for the party `CC*PID` now; answered with `OwnerReply`, and noted nowhere."""
+
+    area: ClassVar[Area] = Area.PARTY
+    remembered: ClassVar[bool] = False
+    party: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return DIRECTORY_ID
+
+
+class OwnerReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Empty where no platform does."""
+
+    owner: str
 
 
 class ClaimPrefix(_OfDirectory, frozen=True, kw_only=True, tag="directory.claim_prefix.v1"):
@@ -102,6 +120,10 @@ def release(directory: Directory, command: ReleaseParties, meta: Meta) -> Outcom
     return Accepted()
 
 
+def ask_owner(directory: Directory, command: AskOwner, meta: Meta) -> Outcome:
+    return Accepted(OwnerReply(owner=directory.state.owner_of(command.party)))
+
+
 def claim_prefix(directory: Directory, command: ClaimPrefix, meta: Meta) -> Outcome:
     """Refused as ALREADY_EXISTS where it lies within another platform's prefix, or another's within it."""
     if not command.owner or not command.prefix:
@@ -136,6 +158,7 @@ def release_prefixes(directory: Directory, command: ReleasePrefixes, meta: Meta)
 ROUTES: dict[type[Command], Route] = {
     ClaimParties: Route(Directory, claim),
     ReleaseParties: Route(Directory, release),
+    AskOwner: Route(Directory, ask_owner),
     ClaimPrefix: Route(Directory, claim_prefix),
     ReleasePrefixes: Route(Directory, release_prefixes),
 }

@@ -1,4 +1,5 @@
-"""A charge point's own time and the offset of its clock enter, the time by our clock leaves."""
+"""Times by several clocks: a charge point's own time and the offset of its clock enter, the time by our clock leaves;
+and by how much the clocks of our own machines may differ."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from datetime import datetime, timedelta
 TOLERANCE_S = 60
 """An offset of no more seconds than this is no fault of a clock: messages are on their way that long."""
 
+CLOCKS_APART = timedelta(seconds=2)
+"""By how much the clocks of two of our own machines may differ: a time that one has set is over for another one so
+much later. `docs/operations.md` asks for it."""
 
 _YEAR_S = 366 * 86_400
 _LONGEST_S = 400_000_000_000

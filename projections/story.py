@@ -27,6 +27,7 @@ ROUTINE = frozenset(
         "fleet.count_charge_point.v1",
         "tenant.count_part.v1",
         "tenant.ask_room.v1",
+        "directory.ask_owner.v1",
         "pushes.take_over.v1",
         "pushes.report.v1",
     }

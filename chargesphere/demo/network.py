@@ -24,6 +24,9 @@ from chargesphere.demo.scenery import CONNECTORS, Place, connect_partners, furni
 from chargesphere.demo.verdict import Verdict, judge, table_of
 
 LAST_START: Final = 25.0
+"""No charge begins in the last so many seconds, so that each can end and its CDR arrive."""
+LEAST_SECONDS: Final = LAST_START + 1.0
+"""A network that lives no longer cannot succeed: its charge points come in before their first charges begin."""
 DRAIN: Final = 20.0
 REMOTE_SHARE: Final = 0.2
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from api.auth import issue_token
-from chargesphere.demo.network import Network
+from chargesphere.demo.network import LAST_START, LEAST_SECONDS, Network
 from chargesphere.demo.processes import scaled_out
 from chargesphere.errors import CannotBeginError
 from chargesphere.process import ALL, Plan, running
@@ -33,6 +33,11 @@ def run_demo(options: argparse.Namespace) -> int:
         )
     if not is_loopback(options.host):
         raise CannotBeginError("the demo plays partners on this machine: --host must be a loopback address")
+    if options.seconds is not None and not options.seconds >= LEAST_SECONDS:
+        raise CannotBeginError(
+            f"--for {options.seconds:g} is too short: in the last {LAST_START:g} s no charge begins, "
+            f"so it needs {LEAST_SECONDS:g} at least"
+        )
     with contextlib.ExitStack() as stack:
         outside = settings.kafka_bootstrap or settings.mongo_url
         # What lies on servers outlives this run, and so must the keys to it.

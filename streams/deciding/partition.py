@@ -32,6 +32,7 @@ from commands.base import (
     command_name,
 )
 from domain.aggregate import EPOCH, Aggregate, Event, EventRegistry, UnknownEventError, kind_of
+from domain.clock import CLOCKS_APART
 from domain.errors import ChargeSphereError
 from domain.upcasting import names
 from streams.deciding.states import Entry, States
@@ -270,7 +271,7 @@ class Partition:
         known = entry.recent.get(record.meta.command_id)
         if known is not None:
             return self._decision(stored, record, name, known, repeat=True)
-        if record.meta.deadline is not None and now > record.meta.deadline:
+        if record.meta.deadline is not None and now - record.meta.deadline > CLOCKS_APART:
             late = Rejected(Refusal.EXPIRED, "it came too late to be decided")
             decision = self._decision(stored, record, name, self._reply(entry, late))
         else:

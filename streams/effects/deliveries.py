@@ -20,6 +20,7 @@ from typing import Generic
 from commands.base import Area, Meta
 from commands.delivery import ReportAttempt
 from domain.aggregate import EventRegistry, event_name
+from domain.clock import CLOCKS_APART
 from domain.delivery import AttemptDue, AttemptFailed, Delivered, GivenUp, RetryRequested
 from projections.store import StoreUnavailableError
 from streams.deciding.bus import CommandBus
@@ -129,11 +130,10 @@ class Deliveries(Generic[Letter]):
         if before < self._history.get(place, 0):
             return
         unsettled = self._unsettled.get(place, {})
-        now = self._clock()
         for id in [id for id, (offset, _, _) in unsettled.items() if offset < before]:
             _, event, meta = unsettled.pop(id)
             # What does not fit is not lost: its lease ends, and it comes again.
-            if event.lease - now >= SHORTEST_SEND and len(self._finding) < self._limit:
+            if self._left(event) >= SHORTEST_SEND and len(self._finding) < self._limit:
                 finding = asyncio.create_task(self._find(event, meta))
                 self._finding.add(finding)
                 finding.add_done_callback(self._finding.discard)
@@ -146,7 +146,7 @@ class Deliveries(Generic[Letter]):
     async def _find(self, event: AttemptDue, meta: Meta) -> None:
         """Until its lease is nearly over: then the next attempt looks for it."""
         content: Content | None = None
-        while event.lease - self._clock() >= SHORTEST_SEND:
+        while self._left(event) >= SHORTEST_SEND:
             try:
                 content = await self._find_original(event)
                 break
@@ -188,19 +188,22 @@ class Deliveries(Generic[Letter]):
             return Outcome("refused", reason=f"{type(error).__name__} while preparing it")
         if isinstance(letter, Outcome):
             return letter
-        while (wait := await self._gate.enter(str(event.to))) > 0:
-            if wait > LONGEST_GATE_S:
-                return Outcome("unreachable", reason=f"not tried: it is left alone for {wait:.0f} s")
-            await asyncio.sleep(wait)
-        left = event.lease - self._clock()
-        if left < SHORTEST_SEND:
-            return None
-        return await self._send(event, letter, correlation_id, min(LONGEST_SEND, left))
+        return await self._send(event, letter, correlation_id)
 
-    async def _send(
-        self, event: AttemptDue, letter: Letter, correlation_id: str, within: timedelta
-    ) -> Outcome:
+    def _left(self, event: AttemptDue) -> timedelta:
+        """Until its lease may be over by the clock of who decides the next attempt."""
+        return event.lease - CLOCKS_APART - self._clock()
+
+    async def _send(self, event: AttemptDue, letter: Letter, correlation_id: str) -> Outcome | None:
         try:
+            while (wait := await self._gate.enter(str(event.to))) > 0:
+                if wait > LONGEST_GATE_S:
+                    return Outcome("unreachable", reason=f"not tried: it is left alone for {wait:.0f} s")
+                await asyncio.sleep(wait)
+            left = self._left(event)
+            if left < SHORTEST_SEND:
+                return None
+            within = min(LONGEST_SEND, left)
             return await request(self._target, self._gate, event.to, letter, correlation_id, within)
         except Exception as error:
             logger.exception("sending %s %s failed", event.module, event.object_id)
@@ -236,3 +239,8 @@ class Deliveries(Generic[Letter]):
         except LogUnavailableError as error:
             # The lease ends and the attempt is repeated: the partner gets the same id and body again.
             logger.warning("the outcome of an attempt was not recorded: %s", error)
+        except Exception:
+            # Whatever it is, nobody would miss us: what waits behind it in its party's queue would wait for ever.
+            logger.exception(
+                "that %s %s was %s cannot be recorded", event.module, event.object_id, outcome.outcome
+            )

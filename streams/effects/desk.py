@@ -69,6 +69,8 @@ class Desk:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     sends: set[asyncio.Task[None]] = field(default_factory=set)
     walks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Parties for which nobody speaks any more, and of which nothing has come since that was asked."""
     room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when less may wait than before."""
 
@@ -157,6 +159,7 @@ class Accounts:
                 logger.exception("%s[%d] cannot be taken over", *desk.place)
             await asyncio.sleep(AGAIN_S)
         desk.epoch, desk.clear = account.epoch, account.clear
+        desk.gone.clear()  # of whom others were told meanwhile is not known
         desk.proven_until, desk.quiet_until = asked + LEASE_S, loop.time() + QUIET_S
         desk.history, desk.lost_end = end, account.through > end
         return account
@@ -213,9 +216,12 @@ class Accounts:
 
     async def hand_over(self, desk: Desk) -> None:
         """Say that it sends nothing any more."""
-        report = self._report_of(desk, desk.outbox.news(), last=True)
-        with contextlib.suppress(LogUnavailableError):  # then the next holder waits
-            await self._bus.ask(report, self._meta(), timeout=HANDING_OVER_S)
+        try:
+            report = self._report_of(desk, desk.outbox.news(), last=True)
+            with contextlib.suppress(LogUnavailableError):  # then the next holder waits
+                await self._bus.ask(report, self._meta(), timeout=HANDING_OVER_S)
+        except Exception:
+            logger.exception("%s[%d] is handed over to nobody: the next one waits", *desk.place)
 
     def _report_of(self, desk: Desk, news: News, *, last: bool = False) -> Report:
         return Report(

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Generic
+from functools import partial
+from typing import Any, Generic
+
+import msgspec
 
 from commands.base import Area, Meta
 from commands.delivery import Want
+from commands.directory import AskOwner, OwnerReply
 from domain.aggregate import Event, EventRegistry
 from domain.outbox import AWAY_AGAIN, Outbox, Push
 from domain.owed import owed
@@ -43,6 +49,8 @@ CATCHING_UP_S = 0.05
 SHORTEST_WAIT_S = 0.01
 """Of who is told to wait: a clock and the gate's may differ by less than either shows."""
 GATHER_S = 0.1
+OWNER_EVERY_S = 600.0
+"""How often the log is asked who speaks for a party that is not connected."""
 CLOSING_S = 0.7
 """How long a process that ends waits for its requests, to hand over."""
 
@@ -79,6 +87,8 @@ class Pushes(Generic[Letter]):
         self._closing: dict[TopicPartition, asyncio.Task[None]] = {}
         self._under_way: Counter[str] = Counter()
         self._watching: asyncio.Task[None] | None = None
+        self._ask_owner_at: dict[str, float] = {}
+        self._life, self._numbers = secrets.token_hex(8), itertools.count(1)
         self.sink = Sink(
             log,
             "pushes",
@@ -111,7 +121,7 @@ class Pushes(Generic[Letter]):
             closing.add_done_callback(self._closed)
         if place in self.sink.lanes:
             self._desks[place] = desk = Desk(place, Outbox(self._clock(), SPACING[self._module]))
-            desk.tasks.append(asyncio.create_task(self._hold(desk)))
+            self._begin(desk, self._hold(desk))
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch())
 
@@ -126,8 +136,22 @@ class Pushes(Generic[Letter]):
         outbox.at = Mark(offset=lane.at.offset, epoch=lane.at.epoch)
         desk.outbox, desk.handled = outbox, lane.at.offset
         desk.ready.set()
-        desk.tasks.append(asyncio.create_task(self._serve(desk)))
-        desk.tasks.append(asyncio.create_task(self._accounts.report_forever(desk)))
+        self._begin(desk, self._serve(desk))
+        self._begin(desk, self._accounts.report_forever(desk))
+
+    def _begin(self, desk: Desk, work: Coroutine[Any, Any, None]) -> None:
+        """Work on a partition until that is closed."""
+        task = asyncio.create_task(work)
+        desk.tasks.append(task)
+        task.add_done_callback(partial(self._worked, desk))
+
+    def _worked(self, desk: Desk, task: asyncio.Task[None]) -> None:
+        """What has ended by a mistake of ours would be missed by nobody: the partition halts with one line."""
+        desk.sends.discard(task)
+        if task.cancelled() or (error := task.exception()) is None or self._desks.get(desk.place) is not desk:
+            return
+        logger.error("%s[%d] cannot be told of any more", *desk.place, exc_info=error)
+        self.sink.halt(desk.place, error)
 
     def _closed(self, closing: asyncio.Task[None]) -> None:
         self._closing = {place: one for place, one in self._closing.items() if one is not closing}
@@ -215,6 +239,8 @@ class Pushes(Generic[Letter]):
     async def _take(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
         id, outbox = object_of(fact), desk.outbox
         means = owed(events, fact.offset)
+        if means is not None:
+            desk.gone.discard(str(means.to))
         after_all = fact.offset < desk.handled
         new = means is not None and outbox.concerns(means, id, mark_of(fact), after_all=after_all)
         self._fold(desk, id, events, fact.decision.meta, needed=new)
@@ -287,7 +313,7 @@ class Pushes(Generic[Letter]):
                 desk.outbox.begin(push)
                 task = asyncio.create_task(self._send_one(desk, push))
                 desk.sends.add(task)
-                task.add_done_callback(desk.sends.discard)
+                task.add_done_callback(partial(self._worked, desk))
             else:
                 desk.crowded = True
         following = desk.outbox.next_due(now)
@@ -431,17 +457,49 @@ class Pushes(Generic[Letter]):
         while True:
             await asyncio.sleep(AWAY_AGAIN.total_seconds())
             names = {
-                name for desk in self._desks.values() for name in (*desk.outbox.away, *desk.outbox.behind)
+                name
+                for desk in self._desks.values()
+                for name in (*desk.outbox.away, *desk.outbox.behind)
+                if name not in desk.gone
             }
             for name in sorted(names):
                 try:
                     if await self._target.connected(_party(name)):
                         self._back(name)
-                except StoreUnavailableError as error:
+                    else:
+                        await self._look_for_owner(name)
+                except (StoreUnavailableError, LogUnavailableError) as error:
                     logger.warning("whether %s is connected is not known: %s", name, error)
                 except Exception:
                     # What cannot be said of one must not keep the others away for ever.
                     logger.exception("whether %s is connected cannot be said", name)
+
+    async def _look_for_owner(self, name: str) -> None:
+        """A partner that was removed never comes back, and whoever speaks for its party later is told of nothing that
+        came about before: it is asked for no more, until something new happens. The log is asked, as a read model
+        may lack what it is to have. Raises LogUnavailableError."""
+        now = asyncio.get_running_loop().time()
+        if now < self._ask_owner_at.get(name, now):
+            return
+        self._ask_owner_at[name] = now + OWNER_EVERY_S
+        desks = list(self._desks.values())
+        for desk in desks:
+            desk.gone.add(name)
+        is_gone = False
+        try:
+            id = f"owner|{name}|{self._life}|{next(self._numbers)}"
+            meta = Meta(command_id=id, at=self._clock(), principal="effects")
+            reply = await self._bus.ask(AskOwner(party=name), meta)
+            is_gone = reply.refusal is None and not msgspec.json.decode(reply.result, type=OwnerReply).owner
+        except BaseException:
+            del self._ask_owner_at[name]
+            raise
+        finally:
+            if not is_gone:
+                for desk in desks:
+                    desk.gone.discard(name)
+        if is_gone:
+            logger.warning("%s is spoken for by nobody any more: what waits for it is not tried again", name)
 
     def _back(self, name: str) -> None:
         for desk in self._desks.values():

@@ -295,7 +295,7 @@ class Sink:
             if (lane := self.lanes.get(place)) is not None:
                 lane.backlog.shortened()
 
-    def halt(self, place: TopicPartition, error: Exception) -> None:
+    def halt(self, place: TopicPartition, error: BaseException) -> None:
         """This partition waits for a person or another release; the others go on."""
         lane = self.lanes.get(place)
         if lane is not None:
@@ -387,7 +387,7 @@ class Sink:
             for place, lane in self.lanes.items()
         )
 
-    def _halt(self, place: TopicPartition, lane: Lane, error: Exception) -> None:
+    def _halt(self, place: TopicPartition, lane: Lane, error: BaseException) -> None:
         if not lane.halted:
             logger.error("%s halts at %s[%d]: %s", self.name, place.topic, place.partition, error)
         lane.halted = str(error)
@@ -566,6 +566,10 @@ class Sink:
                 known = await self._parking.of_group(self.name)
             except (LogUnavailableError, DamagedRecordError) as error:
                 logger.warning("%s: %s", self.name, error)
+                continue
+            except Exception:
+                # Whatever it is, nobody would miss us: what is parked would be tried again by nobody's word.
+                logger.exception("%s cannot look for what is to be tried again", self.name)
                 continue
             for lane in self.lanes.values():
                 for aggregate, waits in lane.parked.items():

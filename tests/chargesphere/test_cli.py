@@ -167,6 +167,21 @@ def test_demo_on_processes_needs_kafka(
     assert "CHARGESPHERE_KAFKA_BOOTSTRAP" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["25", "25.9", "0", "-1", "nan"])
+def test_a_demo_in_which_no_charge_can_begin_and_end_is_refused_with_the_least_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    assert main(["demo", f"--for={seconds}"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"chargesphere: --for {seconds} is too short: in the last 25 s no charge begins, "
+        "so it needs 26 at least\n"
+    )
+
+
 def test_every_command_has_a_line_of_help() -> None:
     text = build_parser().format_help()
     for command in (*PROCESSES, "worker", "serve", "demo", "replay", "events", "projections", "dead-letters"):

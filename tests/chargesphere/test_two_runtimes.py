@@ -340,7 +340,7 @@ def roaming_charge(script: Script) -> None:
     )
     script.do(
         Authorize(tenant=TENANT, charge_point_id=CHARGE_POINT, id_tag=ALICE, authorization=roaming()),
-        deadline=NOON - timedelta(seconds=1),
+        deadline=NOON - timedelta(seconds=3),
         refusal=Refusal.EXPIRED,
     )
     start = StartTransaction(

@@ -7,8 +7,10 @@ import pytest
 from commands.base import Accepted, Refusal
 from commands.directory import (
     ROUTES,
+    AskOwner,
     ClaimParties,
     ClaimPrefix,
+    OwnerReply,
     PrefixReply,
     ReleaseParties,
     ReleasePrefixes,
@@ -28,6 +30,15 @@ def case() -> Decide:
 
 def claim(owner: str, *parties: str, first: bool = False) -> ClaimParties:
     return ClaimParties(owner=owner, roles=tuple(role(party) for party in parties), first=first)
+
+
+def test_who_speaks_for_a_party_is_told_and_noted_nowhere() -> None:
+    directory = case()
+    for owner, done in (("", claim("tnm", "NL*TNM")), ("tnm", ReleaseParties(owner="tnm")), ("", None)):
+        asked = directory.do(AskOwner(party="NL*TNM"))
+        assert (asked.outcome, asked.new) == (Accepted(OwnerReply(owner=owner)), [])
+        if done is not None:
+            directory.do(done)
 
 
 def test_the_first_platform_that_claims_a_party_has_it() -> None:

@@ -290,6 +290,14 @@ ABLATIONS: tuple[Ablation, ...] = (
         seed=24,
     ),
     Ablation(
+        "clocks count to the millisecond",
+        "Nobody who still waits is told that it is too late, whatever two clocks differ by",
+        removed.clocks_count_to_the_millisecond,
+        ("skew",),
+        one_in=5,
+        seed=2,
+    ),
+    Ablation(
         "caches outlive their partition",
         "What is known of a partition's documents ends with it",
         removed.caches_outlive_their_partition,

@@ -22,6 +22,7 @@ from chargesphere.backbone import PROJECTOR, SWEEPER
 from commands.base import Area, Meta
 from domain.aggregate import Event
 from domain.charge_point import charge_point_key, session_id
+from domain.clock import CLOCKS_APART
 from domain.pushes import SPACING
 from projections import blocks, sample
 from projections.blocks import Entry
@@ -33,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
+from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
 BEGINS: Final = frozenset({"remote_command.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
-MOST_SKEW: Final = 1.0
-"""Seconds by which the clocks of two processes differ at most, and some more."""
 IN_FLIGHT: Final = 15.0
 """Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
 CENT: Final = Decimal("0.0001")
@@ -331,7 +330,12 @@ def _undecided(world: World, facts: Facts) -> Iterator[str]:
 
 
 def _deadlines(world: World, facts: Facts) -> Iterator[str]:
-    """What came to the log after its deadline is refused, unless it was decided before."""
+    """Whoever still waits is not told that it is too late; and what came to the log when it was too late by any clock
+    is refused, unless it was decided before."""
+    for asked in world.asked:
+        if asked.reply is not None and asked.reply.refusal == "expired" and asked.answered_at < asked.until:
+            yield f"{asked.command_id} expired {asked.until - asked.answered_at:.3f} s before its time"
+    latest = CLOCKS_APART.total_seconds() + ("skew" in world.shape.faults) * MOST_SKEW
     for area in Area:
         topic = commands_topic(area)
         for number in range(world.broker.count(topic)):
@@ -340,7 +344,7 @@ def _deadlines(world: World, facts: Facts) -> Iterator[str]:
                     continue
                 meta = _json(stored.value or b"")["meta"]
                 deadline = _instant(meta["deadline"])
-                if deadline is None or stored.timestamp / 1000 < deadline.timestamp() + MOST_SKEW:
+                if deadline is None or stored.timestamp / 1000 < deadline.timestamp() + latest:
                     continue
                 for valid in facts.by_command.get(meta["command_id"], ()):
                     entry = valid.entry

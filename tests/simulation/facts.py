@@ -28,6 +28,8 @@ TENANT: Final = "demo"
 CHARGE_POINTS: Final = ("CP-1", "CP-2", "CP-3")
 ROOM: Final = 3
 """How many strangers the tenant has room for."""
+MOST_SKEW: Final = 1.9
+"""Seconds by which the clocks of two processes differ at most: a little less than `CLOCKS_APART`."""
 OWN_TAG: Final = "LOCAL-1"
 ROAMING_TAGS: Final = ("ROAM-1", "ROAM-2")
 CPO: Final = PartyId(country_code="DE", party_id="ABC")

@@ -20,7 +20,7 @@ from commands.partner import Resume, Suspend
 from domain.charge_point import charge_point_key
 from streams.log import LogUnavailableError, TopicPartition
 from streams.log.topology import DEAD, commands_topic, state_topic
-from tests.simulation.facts import CHARGE_POINTS, TENANT
+from tests.simulation.facts import CHARGE_POINTS, MOST_SKEW, TENANT
 from tests.simulation.loop import Node
 from tests.simulation.network import Weather
 from tests.simulation.processes import MISTAKEN, Process
@@ -55,7 +55,7 @@ class Nemeses:
         if "skew" not in self.world.shape.faults:
             return 0.0
         if name not in self._skews:
-            self._skews[name] = (self.world.chance.random() - 0.5) * 0.8
+            self._skews[name] = (self.world.chance.random() - 0.5) * MOST_SKEW
         return self._skews[name]
 
     async def rage(self) -> None:
@@ -214,13 +214,13 @@ class Nemeses:
             world.network.down.discard("log")
 
     async def skew(self) -> None:
-        """Clocks differ by up to 0.4 s, and one jumps."""
+        """Clocks differ by nearly as much as they may, and jump."""
         world = self.world
         while True:
             await self._pause(2, 8)
             name = self._pick()
             if name:
-                self._skews[name] = (world.chance.random() - 0.5) * 0.8
+                self._skews[name] = (world.chance.random() - 0.5) * MOST_SKEW
                 world.processes[name].node.skew = self._skews[name]
 
     async def compact(self) -> None:

@@ -88,6 +88,8 @@ class Asked:
     command_id: str
     aggregate: str
     asked_at: float
+    until: float = 0.0
+    """When it is no longer waited for."""
     answered_at: float = 0.0
     reply: Reply | None = None
     told: bool = False
@@ -110,7 +112,8 @@ class WatchedBus(CommandBus):
         self._ledger.append(asked)
 
     async def ask(self, command: Command, meta: Meta, timeout: float | None = None) -> Reply:
-        asked = Asked(meta.command_id, command.aggregate_id, self._sim.loop.now)
+        now = self._sim.loop.now
+        asked = Asked(meta.command_id, command.aggregate_id, now, now + (timeout or self._patience))
         asked.reply = await super().ask(command, meta, timeout)
         asked.answered_at = self._sim.loop.now
         self._ledger.append(asked)

@@ -11,7 +11,7 @@ import dataclasses
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -297,6 +297,10 @@ def deadlines_do_not_count() -> list[Patch]:
         return whole(self, stored, datetime.min.replace(tzinfo=UTC))
 
     return [(partition.Partition, "decide", decide)]
+
+
+def clocks_count_to_the_millisecond() -> list[Patch]:
+    return [(partition, "CLOCKS_APART", timedelta())]
 
 
 # -- followers, processes, read models -----------------------------------------------------------------------------

@@ -97,7 +97,7 @@ async def test_a_refusal_is_a_decision_without_events(log: SqliteLog) -> None:
 
 async def test_a_command_past_its_deadline_is_refused_as_expired(log: SqliteLog) -> None:
     async with Node(log) as node:
-        meta = Meta(command_id="1", at=now(), deadline=now() - timedelta(seconds=1))
+        meta = Meta(command_id="1", at=now(), deadline=now() - timedelta(seconds=3))
         reply = await node.bus.ask(Add(counter="a", amount=3), meta)
 
     assert reply.refusal is Refusal.EXPIRED

@@ -17,6 +17,7 @@ from commands.base import Command, Meta, Refusal, TimerDue
 from commands.delivery import ReportAttempt, Retry, Want
 from commands.remote_command import Conclude, MarkSent, NoteSession, RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage
+from domain.clock import CLOCKS_APART
 from domain.delivery import AttemptDue, delivery_id
 from domain.intents import RemoteStart
 from domain.session import End
@@ -32,6 +33,7 @@ MSP = PartyId(country_code="NL", party_id="MSP")
 TO: dict[str, Any] = {"to": MSP, "module": "sessions", "object_id": "s1"}
 WHO: dict[str, Any] = {"tenant": "demo", "command_id": "c1"}
 Said = tuple[str, Command]
+PATIENCE = timedelta(seconds=0.4)
 
 
 class Deciding:
@@ -252,3 +254,35 @@ def test_only_a_command_that_creates_makes_the_first_event_of_an_aggregate() -> 
 def test_each_kind_of_aggregate_has_a_command_that_creates_it() -> None:
     creating = {registry.ROUTES[command].aggregate.kind for command in registry.RULES.creating}
     assert creating == {route.aggregate.kind for route in registry.ROUTES.values()}
+
+
+def asked(now: datetime, log_took_it: datetime) -> Refusal | None:
+    """What a decider's answer is at this time of its own clock; the edge asked at `NOW`, and waits for 0.4 s."""
+    value = CommandRecord(
+        aggregate=REQUEST.aggregate_id,
+        meta=Meta(command_id="c1", at=NOW, deadline=NOW + PATIENCE),
+        reply_to=ReplyTo(1, "boot", 1),
+        command=raw(REQUEST),
+    )
+    stored = Stored("commands", 0, 0, int(log_took_it.timestamp() * 1000), b"", encode(value))
+    decision = Partition(registry.RULES).decide(stored, now)
+    assert decision is not None
+    return decision.reply.refusal
+
+
+@pytest.mark.parametrize(
+    "log", [-CLOCKS_APART, timedelta(), CLOCKS_APART], ids=["behind", "with us", "ahead"]
+)
+@pytest.mark.parametrize(
+    "decider", [-CLOCKS_APART, timedelta(), CLOCKS_APART], ids=["behind", "ours", "ahead"]
+)
+def test_what_is_waited_for_is_decided_though_clocks_differ(decider: timedelta, log: timedelta) -> None:
+    """Whoever decides it, the first or who takes over, and whoever has written the record's time."""
+    assert asked(NOW + PATIENCE + decider, NOW + log) is None
+
+
+def test_what_nobody_waits_for_by_any_clock_is_refused_as_expired() -> None:
+    late = NOW + PATIENCE + CLOCKS_APART + timedelta(milliseconds=1)
+
+    assert asked(late, NOW) is Refusal.EXPIRED
+    assert asked(late, late) is Refusal.EXPIRED

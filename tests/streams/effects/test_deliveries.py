@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from commands.base import Area, Command, Meta
 from commands.creating import CREATING
 from commands.delivery import ROUTES, TIMER, Want
 from domain.aggregate import EventRegistry
-from domain.delivery import AGGREGATE_EVENTS, AttemptDue, Delivery, delivery_id
+from domain.clock import CLOCKS_APART
+from domain.delivery import AGGREGATE_EVENTS, LEASE, AttemptDue, Delivery, delivery_id
 from domain.values import PartyId
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
@@ -61,6 +64,7 @@ class FakePartner(Receiver):
         self.late: dict[str, asyncio.Event] = {}
         self.wrong: set[str] = set()
         self.looked = 0
+        self.prepared = 0
 
     async def find(self, event: AttemptDue) -> Content:
         self.looked += 1
@@ -69,6 +73,10 @@ class FakePartner(Receiver):
         if event.object_id in self.wrong:
             raise DamagedRecordError("no such CDR")
         return Content({}, event.wanted)
+
+    async def prepare(self, job: Job, content: Content) -> Sent | Outcome:
+        self.prepared += 1
+        return await super().prepare(job, content)
 
     def _answer(self, job: Job) -> Outcome:
         return Outcome("unreachable", reason="refused") if job.to in self.away else Outcome("delivered", 200)
@@ -108,8 +116,14 @@ class Effects:
 
     @asynccontextmanager
     async def delivering(
-        self, *, concurrency: int = 8, queue: int = 2000, group: str = "effects"
+        self,
+        *,
+        concurrency: int = 8,
+        queue: int = 2000,
+        group: str = "effects",
+        behind: timedelta = timedelta(),
     ) -> AsyncIterator[Deliveries[Sent]]:
+        """`behind`: by what its clock is behind that of the decider."""
         engine = Deliveries(
             self.log,
             self.bus,
@@ -117,7 +131,7 @@ class Effects:
             self.partner.find,
             self.partner,
             self.gate,
-            self.clock,
+            lambda: self.clock() - behind,
             concurrency=concurrency,
             queue=queue,
         )
@@ -306,6 +320,73 @@ async def test_an_attempt_lost_between_send_and_report_is_repeated_with_the_same
         "AttemptDue",
         "Delivered",
     ]
+
+
+async def test_no_attempt_is_begun_that_the_next_one_may_meet_by_the_deciders_clock(
+    embedded: SqliteLog,
+) -> None:
+    """1.5 s of its lease are left by the decider's clock, more by that of who sends."""
+    partner = FakePartner()
+    partner.late["1"] = asyncio.Event()
+    effects = Effects(embedded, partner)
+    async with effects.deciding(), effects.delivering(behind=CLOCKS_APART):
+        await effects.want(GOOD, "1")
+        await until(lambda: partner.looked == 1)
+        effects.clock.ahead = LEASE - timedelta(seconds=1.5)
+        partner.late["1"].set()
+        await until(lambda: partner.prepared == 1)
+        effects.clock.ahead = timedelta(seconds=31)
+        await until(lambda: attempted(effects, GOOD, "1"))
+
+    assert partner.sent == []
+
+
+async def test_an_outcome_that_cannot_be_recorded_holds_up_nobody_and_its_attempt_is_made_again(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
+    tell, failed = effects.bus.tell, 0
+
+    async def fails_once(command: Command, meta: Meta) -> None:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise ValueError("a record that no log takes")
+        await tell(command, meta)
+
+    monkeypatch.setattr(effects.bus, "tell", fails_once)
+    async with effects.deciding(), effects.delivering(concurrency=1):
+        await effects.want(GOOD, "1")
+        await until(lambda: failed)
+        await effects.want(GOOD, "2")
+        await until(lambda: delivered(effects, GOOD, "2"))
+        effects.clock.ahead = timedelta(seconds=31)
+        await until(lambda: attempted(effects, GOOD, "1"))
+        effects.clock.ahead = timedelta(seconds=62)
+        await until(lambda: delivered(effects, GOOD, "1"))
+
+    assert partner.to(GOOD) == ["1", "2", "1"]
+    assert "that cdrs 1 was delivered cannot be recorded" in caplog.text
+
+
+async def test_a_gate_that_raises_is_an_attempt_that_failed_and_holds_up_nobody(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner = FakePartner()
+    effects = Effects(embedded, partner)
+    enter = effects.gate.enter
+
+    async def raises(key: str) -> float:
+        monkeypatch.setattr(effects.gate, "enter", enter)
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(effects.gate, "enter", raises)
+    async with effects.deciding(), effects.delivering(concurrency=1):
+        await effects.want(GOOD, "1")
+        await until(lambda: attempted(effects, GOOD, "1"))
+        await effects.want(GOOD, "2")
+        await until(lambda: delivered(effects, GOOD, "2"))
 
 
 async def test_a_partner_that_fails_five_times_in_a_row_is_left_alone_for_a_while(

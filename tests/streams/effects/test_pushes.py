@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ import pytest
 
 from chargesphere import registry
 from commands.base import Area, Meta
+from commands.directory import AskOwner, ClaimParties, ReleaseParties
 from commands.pushes import Report, TakeOver
 from domain import outbox
 from domain.aggregate import Event
+from domain.directory import PartyRole
 from domain.pushes import HandedOver, Reported, TakenOver
 from domain.values import PartyId
 from projections.store import HUB, Put
@@ -31,7 +34,7 @@ from streams.effects.pushes import Pushes
 from streams.effects.target import Content, Job, Outcome
 from streams.following.group import Group
 from streams.following.replay import facts, places
-from streams.log import TopicPartition
+from streams.log import LogUnavailableError, TopicPartition
 from streams.log.envelope import decode_events, record
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
@@ -61,8 +64,10 @@ class Partner(Receiver):
         self.damaged: set[PartyId] = set()
         self.looked_at_damaged = False
         self.goes_on = False
+        self.looked_at: list[PartyId] = []
 
     async def connected(self, to: PartyId) -> bool:
+        self.looked_at.append(to)
         if to in self.damaged:
             self.looked_at_damaged = True
             raise KeyError("holder")
@@ -92,9 +97,9 @@ class Effects:
 
     def __init__(self, log: SqliteLog, store: SqliteReadStore) -> None:
         self.log, self.store, self.partner, self.gate = log, store, Partner(), LocalGate()
-        channel = LocalChannel("one")
+        channel, self._numbers = LocalChannel("one"), itertools.count()
         self.bus = CommandBus(log, channel)
-        self.decider = Decider(log, registry.RULES, channel, "one", now, areas=[Area.DELIVERY])
+        self.decider = Decider(log, registry.RULES, channel, "one", now, areas=[Area.DELIVERY, Area.PARTY])
 
     @asynccontextmanager
     async def pushing(self, *, group: str = "effects") -> AsyncIterator[Pushes[Sent]]:
@@ -124,7 +129,7 @@ class Effects:
         return [event for event in await self.happened("pushes") if event.originator_id == ACCOUNT]
 
     async def ask(self, command: Any) -> Any:
-        meta = Meta(command_id=f"test|{id(command)}", at=now(), tenant="demo")
+        meta = Meta(command_id=f"test|{next(self._numbers)}", at=now(), tenant="demo")
         return await self.bus.ask(command, meta)
 
 
@@ -151,6 +156,9 @@ async def running(work: Any) -> AsyncIterator[None]:
 async def effects(embedded: SqliteLog, read_store: SqliteReadStore) -> AsyncIterator[Effects]:
     effects = Effects(embedded, read_store)
     async with running(effects.decider.run()):
+        for party in (MSP, BROKEN):
+            role = PartyRole(role="EMSP", country_code=party.country_code, party_id=party.party_id)
+            await effects.ask(ClaimParties(owner=str(party), roles=(role,)))
         yield effects
 
 
@@ -524,3 +532,65 @@ async def test_a_partner_that_asks_for_silence_is_left_alone(effects: Effects) -
         await until(lambda: engine.sink.handled == 2)
         assert await effects.gate.enter(str(MSP)) > 500
     assert effects.partner.told == [(SESSION, 1)]
+
+
+async def test_a_partner_that_was_removed_is_asked_for_no_more_until_somebody_speaks_for_its_party_again(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other one, which is but away, is asked for all the time."""
+    monkeypatch.setattr(engine_module, "AWAY_AGAIN", timedelta(seconds=0.02))
+    effects.partner.offline |= {MSP, BROKEN}
+    await effects.ask(ReleaseParties(owner=str(MSP)))
+    partner = effects.partner
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: f"{MSP} is spoken for by nobody any more" in caplog.text)
+        for desk_ in engine._desks.values():
+            desk_.outbox.offline(str(BROKEN))
+        looked, before = len(partner.looked_at), partner.looked_at.count(MSP)
+        await until(lambda: partner.looked_at[looked:].count(BROKEN) == 5)
+        assert partner.looked_at.count(MSP) == before
+
+        partner.offline.clear()
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: len(partner.told) == 2)
+
+
+async def test_while_the_log_cannot_say_who_speaks_for_a_party_its_partner_is_asked_for(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, refused = effects.bus.ask, 0
+
+    async def away(command: Any, *others: Any, **named: Any) -> Any:
+        nonlocal refused
+        if isinstance(command, AskOwner):
+            refused += 1
+            raise LogUnavailableError("away")
+        return await ask(command, *others, **named)
+
+    monkeypatch.setattr(engine_module, "AWAY_AGAIN", timedelta(seconds=0.02))
+    monkeypatch.setattr(effects.bus, "ask", away)
+    effects.partner.offline.add(MSP)
+    async with effects.pushing():
+        await effects.happens(started())
+        await until(lambda: refused == 2)
+        effects.partner.offline.clear()
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+
+
+@pytest.mark.parametrize("work", ["take_up", "due", "news", "failed"])
+async def test_a_mistake_of_ours_in_the_work_on_a_partition_halts_it_and_is_said(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    """Taking it over, looking for what is due, reporting, and what became of a request."""
+
+    def mistaken(*said: Any, **more: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(outbox.Outbox, work, mistaken)
+    effects.partner.said[SESSION] = Outcome("refused", 500, "HTTP 500")
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: PLACE in engine.sink.halted)
+        assert engine.sink.halted[PLACE] == "a mistake of ours"
+    assert f"{PLACE.topic}[{PLACE.partition}] cannot be told of any more" in caplog.text

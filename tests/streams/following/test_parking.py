@@ -15,7 +15,7 @@ from streams.following.facts import Fact
 from streams.following.follower import Follower
 from streams.following.parking import Parking
 from streams.following.sink import Handle
-from streams.log import Log, Record, TopicPartition
+from streams.log import Log, LogDamagedError, Record, TopicPartition
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import DEAD
@@ -185,3 +185,27 @@ async def test_a_partition_that_stands_still_holds_up_no_other_and_loses_nothing
             await task
 
     assert [id for id in taken if id.startswith("a-")] == [f"a-{version}" for version in range(1, 60)]
+
+
+async def test_where_what_is_asked_for_cannot_be_read_it_is_looked_for_again(
+    embedded: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason: nobody else would try what is parked."""
+    monkeypatch.setattr(sink, "PARKED_EVERY", 0.02)
+    await write(embedded, added("a", 1, 1))
+    taker, of_group = Taker("counter|a"), Parking.of_group
+
+    async def damaged(self: Parking, group: str) -> object:
+        monkeypatch.setattr(Parking, "of_group", of_group)
+        raise LogDamagedError("records are missing")
+
+    async with following(embedded, taker) as follower:
+        await until(lambda: follower.parked)
+        monkeypatch.setattr(Parking, "of_group", damaged)
+        await until(lambda: Parking.of_group is of_group)
+        taker.hated.clear()
+        [id] = await Parking(embedded).all()
+        assert await Parking(embedded).retry(id) is not None
+        await until(lambda: not follower.parked)
+
+    assert taker.ids == ["a-1"]
