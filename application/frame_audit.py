@@ -162,7 +162,8 @@ class FrameRecorder:
                 await asyncio.shield(self._appending)
         finally:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._finish(), 2)
+                async with asyncio.timeout(2):
+                    await self._finish()
 
     async def _finish(self) -> None:
         """What an end in the middle found under way, and what came after it."""

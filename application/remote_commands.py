@@ -32,7 +32,7 @@ from commands.remote_command_request import (
 )
 from commands.remote_command_rules import ParameterError
 from domain.intents import Intent, RemoteStart
-from domain.remote_command import EXPIRY_LONGEST, EXPIRY_SHORTEST
+from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
 from domain.token import owner_text
 from domain.values import Authorization, JSONObject, TagRef
@@ -83,9 +83,9 @@ async def request_remote_command(
     Raises LogUnavailableError, StoreUnavailableError, DestroyedError."""
     if not 0 < len(command_id) <= LONGEST_ID or not command_id.isprintable():
         return ParameterError("command_id", f"must have 1 to {LONGEST_ID} printable characters")
-    least, most = int(EXPIRY_SHORTEST.total_seconds()), int(EXPIRY_LONGEST.total_seconds())
-    if expiry_seconds is not None and not least <= expiry_seconds <= most:
-        return ParameterError("expiry_seconds", f"must be between {least} and {most}")
+    most = int(EXPIRY_LONGEST.total_seconds())
+    if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
+        return ParameterError("expiry_seconds", f"must be between 1 and {most}")
     place = _Place(ports, tenant, charge_point_id, principal=f"{role}:{principal}")
     unknown = await place.unknown()
     if unknown is not None:

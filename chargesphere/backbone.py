@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +66,22 @@ POSITIONS_EVERY = 0.25
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 10.0
 RAN_WELL = 60.0
 """Seconds after which an engine that ends did not fail at its start."""
+
+
+TOLD_AGAIN = 10.0
+"""Seconds after which an engine that has not ended is told so again; what it has to hand over takes less."""
+
+
+async def end(tasks: Sequence[asyncio.Task[None]], again: float = TOLD_AGAIN) -> None:
+    """Cancel them and wait for their end. A library may lose a cancellation: then another one follows."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=again)
+        if waiting:
+            names = ", ".join(sorted(task.get_name() for task in waiting))
+            logger.warning("%s: told to end, and not ended after %g s; told again", names, again)
 
 
 def restart_wait(before: float, ran: float) -> float:
@@ -144,11 +159,7 @@ class Backbone:
         # What effects hand over at their end is decided before the others end.
         effects = [task for task in self._tasks if task.get_name() == EFFECTS]
         for ending in (effects, [task for task in reversed(self._tasks) if task not in effects]):
-            for task in ending:
-                task.cancel()
-            for task in ending:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await end(ending)
         await self.limiter.close()
         await self.gate.close()
         await self.log.close()

@@ -105,7 +105,8 @@ class HttpServer:
         if self._serving is not None:
             self._server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(self._serving, 10)
+                async with asyncio.timeout(10):
+                    await self._serving
 
     async def _watch(self) -> None:
         """Look at every connection now and then: what it waits for, and since when."""

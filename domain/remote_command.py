@@ -20,8 +20,8 @@ from domain.values import Authorization, JSONObject, TagRef
 UNANSWERED = frozenset({"timed_out", "expired"})
 FINAL = frozenset({"accepted", "rejected", "failed"}) | UNANSWERED
 
-EXPIRY_SHORTEST, EXPIRY_LONGEST = timedelta(seconds=5), timedelta(hours=1)
-"""How long a command may wait to be sent: no less, as who sends it looks at another clock (`CLOCKS_APART`)."""
+EXPIRY_LONGEST = timedelta(hours=1)
+"""How long a command may wait to be sent, at most. Who sends it looks at another clock (`CLOCKS_APART`)."""
 
 GRACE = timedelta(seconds=15)
 """How long the charge point's own word on a command is waited for after its time; longer than that word takes."""

@@ -16,7 +16,7 @@ import msgspec
 
 from domain.aggregate import Aggregate, Event
 from domain.fleet import Counts
-from domain.remote_command import EXPIRY_LONGEST, EXPIRY_SHORTEST
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
 
 TENANT_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -125,7 +125,7 @@ HELD_BY_PLATFORM: Final = (
 )
 """What the platform grants: shares of what all tenants use, and names that no two may have."""
 
-_SHORTEST_S, _LONGEST_S = int(EXPIRY_SHORTEST.total_seconds()), int(EXPIRY_LONGEST.total_seconds())
+_LONGEST_S: Final = int(EXPIRY_LONGEST.total_seconds())
 HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S = 10, 86_400
 """Below, a fleet floods us (BOOT-7); above, its clocks drift (J-18: at least one heartbeat a day)."""
 
@@ -137,7 +137,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "worker_pool_size": (1, 10_000),
     "session_update_seconds": (1, 86_400),
     "message_timeouts.call_seconds": (1, _LONGEST_S),
-    "message_timeouts.expiry_seconds": (_SHORTEST_S, _LONGEST_S),
+    "message_timeouts.expiry_seconds": (1, _LONGEST_S),
     "abandoned_after_hours": (1, 24 * 366),
     "readings_days": (1, 10 * 366),
     "heartbeat_interval": (HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S),

@@ -15,7 +15,7 @@ from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import Page, answer, listed, newest_first, shown
 from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
 from commands.remote_command import Status
-from domain.remote_command import EXPIRY_LONGEST, EXPIRY_SHORTEST
+from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
 from projections.store import Condition, eq
 
@@ -34,7 +34,7 @@ class NewCommand(BaseModel):
     command_id: str | None = Field(default=None, min_length=1, max_length=128)
     expiry_seconds: int | None = Field(
         default=None,
-        ge=int(EXPIRY_SHORTEST.total_seconds()),
+        ge=1,
         le=int(EXPIRY_LONGEST.total_seconds()),
         description="how long it may wait to be sent; else as the tenant says",
     )

@@ -308,7 +308,8 @@ class SimulatedChargePoint:
         last, end = loop.time(), loop.time() + seconds
         while not charge.stop.is_set() and last < end:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(charge.stop.wait(), min(self._meter_every, end - last))
+                async with asyncio.timeout(min(self._meter_every, end - last)):
+                    await charge.stop.wait()
             now = loop.time()
             connector.meter_wh += self._power * (now - last) / 3600
             last = now

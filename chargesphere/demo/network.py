@@ -163,7 +163,8 @@ class Network:
         place.begun.clear()
         await self._command(tenant, device, "remote_start", {"id_tag": card.uid, "connector_id": connector})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(place.begun.wait(), 5)
+            async with asyncio.timeout(5):
+                await place.begun.wait()
         charge = place.charge
         if charge is None:
             self._refused_cards += 1

@@ -194,7 +194,8 @@ async def _ping(connection: ChargePointConnection) -> None:
         return
     try:
         pong = await socket.ping()
-        await asyncio.wait_for(pong, 30)
+        async with asyncio.timeout(30):
+            await pong
     except (ConnectionClosed, TimeoutError):
         return
     connection.ponged()

@@ -288,8 +288,17 @@ class MongoReadStore(ReadStore):
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:
+        """Errors of pymongo as the port has them, and a cancellation that came meanwhile as what it is.
+
+        pymongo waits by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes in the moment of the
+        answer: whoever had sent it would wait for ever.
+        """
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
         try:
             yield
+            if task is not None and task.cancelling() > before:
+                raise asyncio.CancelledError
             self._lost = False
         except (PyMongoError, BSONError, TypeError, ValueError, OverflowError) as error:
             self._lost = isinstance(error, ConnectionFailure)

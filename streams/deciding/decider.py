@@ -165,7 +165,8 @@ class Decider(Listener):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(LogUnavailableError, TimeoutError):
-                await asyncio.wait_for(self._commit(member.commit), 2)
+                async with asyncio.timeout(2):
+                    await self._commit(member.commit)
             await self.lost(frozenset(self._lanes))
             await member.close()
 

@@ -137,7 +137,8 @@ class FaustProjector:
             await self.app.maybe_start()
             yield
         finally:
-            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.app.stop()
 
     def _agent(self, area: Area) -> None:
         topic = self.app.topic(events_topic(area), key_type=bytes, value_type=bytes)

@@ -90,7 +90,8 @@ class Group(Listener):
             try:
                 await asyncio.gather(*beside, return_exceptions=True)
                 with contextlib.suppress(LogUnavailableError, TransientError, TimeoutError):
-                    await asyncio.wait_for(self._finish(member), 2)
+                    async with asyncio.timeout(2):
+                        await self._finish(member)
             finally:
                 # Whatever else fails: a member that stays open would hand on to us what it is given.
                 self._begins.clear()

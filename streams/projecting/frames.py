@@ -140,7 +140,8 @@ class FrameProjector(Listener):
         finally:
             try:
                 with contextlib.suppress(LogUnavailableError, TransientError, TimeoutError):
-                    await asyncio.wait_for(self._finish(member), 2)
+                    async with asyncio.timeout(2):
+                        await self._finish(member)
             finally:
                 await member.close()
                 await self.lost(frozenset(self._missing.keys() | self._reached.keys()))

@@ -152,10 +152,8 @@ async def test_it_waits_to_be_sent_as_long_as_the_tenant_says_or_whoever_asks(de
     assert [c.expires_at - NOW for c, _ in desk.bus.asked] == [timedelta(seconds=90), timedelta(hours=1)]
 
 
-@pytest.mark.parametrize("seconds", [-1, 0, 4, 3601])
-async def test_it_may_not_wait_to_be_sent_for_ever_nor_less_than_clocks_may_differ(
-    desk: Desk, seconds: int
-) -> None:
+@pytest.mark.parametrize("seconds", [0, -1, 3601])
+async def test_it_may_not_wait_to_be_sent_for_ever(desk: Desk, seconds: int) -> None:
     found = await desk.ask("reset", {"type": "Soft"}, expiry_seconds=seconds)
 
     assert isinstance(found, ParameterError)

@@ -7,7 +7,7 @@ import contextlib
 from datetime import timedelta
 from pathlib import Path
 
-from chargesphere.backbone import Backbone, open_backbone, utc_now
+from chargesphere.backbone import Backbone, end, open_backbone, utc_now
 from chargesphere.settings import read_settings
 from domain.tenant import Configuration
 from projections.moment import utc_text
@@ -64,3 +64,25 @@ async def test_readings_go_when_their_tenants_time_is_over_and_the_time_may_chan
 def test_the_time_of_readings_counts_from_their_receipt() -> None:
     spec = readings_expiry("ocpp_demo", 2)
     assert (spec.fields[0].field, spec.expire_after) == ("kept_from", 172_800)
+
+
+async def test_who_has_lost_a_cancellation_is_told_again_and_ends() -> None:
+    told = 0
+
+    async def lose_the_first() -> None:
+        nonlocal told
+        while told < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                told += 1
+
+    tasks = [asyncio.create_task(lose_the_first()), asyncio.create_task(asyncio.sleep(60))]
+    await asyncio.sleep(0)
+    await end(tasks, again=0.01)
+
+    assert told == 2 and all(task.done() for task in tasks)
+
+
+async def test_nothing_is_waited_for_where_nothing_runs() -> None:
+    await end([])

@@ -250,3 +250,24 @@ async def test_the_server_takes_expired_documents_away(
         async with asyncio.timeout(20):
             assert (await deletes.next())["documentKey"] == {"_id": "old"}
     assert await store.get(TENANT, "frames", "new") is not None
+
+
+async def test_a_cancellation_in_the_moment_of_the_answer_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As pymongo waits, Python 3.11 loses it, and whoever had cancelled would wait for ever."""
+    store = MongoReadStore("mongodb://127.0.0.1:1")
+    answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+    async def list_database_names() -> list[str]:
+        return await asyncio.wait_for(answer, 10)
+
+    monkeypatch.setattr(store._client, "list_database_names", list_database_names, raising=False)
+    asking = asyncio.create_task(store.databases())
+    await asyncio.sleep(0)
+    answer.set_result([])
+    asking.cancel()
+    await asyncio.wait([asking])
+    await store.close()
+
+    assert asking.cancelled()
