@@ -1,4 +1,7 @@
-"""Deliveries (`chargesphere.deliveries`), and the delivery state of each CDR."""
+"""Deliveries (`chargesphere.deliveries`), and the delivery state of each CDR, which stays with it.
+
+One that was delivered goes a fixed time later (`projections.retention`), one that was not stays.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from domain.delivery import (
 )
 from projections.base import Target, View
 from projections.moment import utc_text
-from projections.store import HUB, Document, IndexSpec, PutPart, Write, index
+from projections.retention import KEEP_S, unless_gone
+from projections.store import HUB, Document, IndexSpec, PutPart, Write, expiry, index
 
 DeliveryEvent = Wanted | AttemptDue | Delivered | AttemptFailed | GivenUp | RetryRequested
 
@@ -27,21 +31,13 @@ def target(event: DeliveryEvent, meta: Meta) -> Target:
 
 def evolve(document: Document | None, event: DeliveryEvent, meta: Meta) -> Document | None:
     at = utc_text(event.timestamp)
-    out: Document = dict(document or {"attempts": 0, "retries": 0, "sent": 0, "last_error": None})
-    out["updated_at"] = at
+    out: Document = dict(unless_gone(document, event.timestamp) or _begun(event, meta, at))
+    out |= {"updated_at": at, "over_at": None}
     if isinstance(event, Wanted):
-        out |= {
-            "to": str(event.to),
-            "module": event.module,
-            "object_id": event.object_id,
-            "tenant_id": event.tenant,
-            "wanted": event.wanted,
-        }
-        out.setdefault("created_at", at)
-        if "state" not in out:
-            out["state"], out["next_attempt_at"] = "waiting", None
+        out |= {"tenant_id": event.tenant, "wanted": event.wanted}
     elif isinstance(event, AttemptDue):
         out |= {"state": "in_flight", "attempts": _int(out["attempts"]) + 1, "next_attempt_at": None}
+        out |= {"tenant_id": event.tenant, "wanted": event.wanted}
         if event.attempt > 1:
             out["retries"] = _int(out["retries"]) + 1
     elif isinstance(event, Delivered):
@@ -52,6 +48,7 @@ def evolve(document: Document | None, event: DeliveryEvent, meta: Meta) -> Docum
             "remote_url": event.remote_url or None,
             "next_attempt_at": utc_text(event.due),
             "last_error": None,
+            "over_at": None if event.due else at,
         }
     elif isinstance(event, AttemptFailed):
         out |= {"state": "waiting", "next_attempt_at": utc_text(event.due), "last_error": event.reason}
@@ -61,6 +58,25 @@ def evolve(document: Document | None, event: DeliveryEvent, meta: Meta) -> Docum
     else:
         out |= {"state": "waiting", "next_attempt_at": at}
     return out
+
+
+def _begun(event: DeliveryEvent, meta: Meta, at: str | None) -> Document:
+    """Before anything has become of it; its id says to whom what goes."""
+    _, to, module, object_id = event.originator_id.split("|", 3)
+    return {
+        "to": to,
+        "module": module,
+        "object_id": object_id,
+        "tenant_id": meta.tenant,
+        "wanted": 0,
+        "attempts": 0,
+        "retries": 0,
+        "sent": 0,
+        "last_error": None,
+        "created_at": at,
+        "state": "waiting",
+        "next_attempt_at": None,
+    }
 
 
 def _int(value: object) -> int:
@@ -84,4 +100,5 @@ def indexes() -> tuple[IndexSpec, ...]:
         index(HUB, "deliveries", "state", "-updated_at"),
         index(HUB, "deliveries", "tenant_id", "-updated_at"),
         index(HUB, "deliveries", "to", "-updated_at"),
+        expiry(HUB, "deliveries", "over_at", KEEP_S),
     )

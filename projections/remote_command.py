@@ -1,4 +1,7 @@
-"""Remote commands (`ocpp_{tenant}.commands`): what was asked and what became of it, by command id."""
+"""Remote commands (`ocpp_{tenant}.commands`): what was asked and what became of it, by command id.
+
+One that is over goes a fixed time later (`projections.retention`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from domain.remote_command import (
 )
 from projections.base import Target, View
 from projections.moment import utc_text
-from projections.store import Document, IndexSpec, index, tenant_database
+from projections.retention import KEEP_S, unless_gone
+from projections.store import Document, IndexSpec, expiry, index, tenant_database
 
 RemoteEvent = RemoteCommandRequested | RemoteCommandSent | RemoteCommandConcluded | SessionBegan
 
@@ -41,14 +45,17 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
             "correlation_id": meta.correlation_id,
             "created_at": at,
             "updated_at": at,
+            "over_at": None,
         }
-    if document is None:
+    there = unless_gone(document, event.timestamp)
+    if there is None:
         return None
-    out = {**document, "updated_at": at}
+    out = {**there, "updated_at": at}
     if isinstance(event, RemoteCommandSent):
         out["status"] = "sent"
     elif isinstance(event, RemoteCommandConcluded):
         out |= {"status": event.status, "reason": event.told_reason or None, "response": event.response}
+        out["over_at"] = at
     else:
         out["session_id"] = event.session_id
     return out
@@ -58,4 +65,8 @@ VIEW = View("remote-commands", RemoteCommand.kind, "commands", target, evolve, d
 
 
 def indexes(db: str) -> tuple[IndexSpec, ...]:
-    return (index(db, "commands", "-created_at"), index(db, "commands", "charge_point_id", "-created_at"))
+    return (
+        index(db, "commands", "-created_at"),
+        index(db, "commands", "charge_point_id", "-created_at"),
+        expiry(db, "commands", "over_at", KEEP_S),
+    )

@@ -15,6 +15,7 @@ import msgspec
 
 from commands.base import Meta, Refusal
 from projections.moment import utc_text
+from projections.retention import KEEP_S
 from projections.store import HUB, JSON, Document, IndexSpec, Insert, expiry, index
 
 ROUTINE = frozenset(
@@ -32,8 +33,6 @@ ROUTINE = frozenset(
         "pushes.report.v1",
     }
 )
-KEEP_S = 730 * 86_400
-"""How long a line can be read, in seconds: as long as readings by default. The log keeps it for ever."""
 METER_VALUES = "charge_point.record_meter_values.v1"
 TIMER = "timer.due.v1"
 

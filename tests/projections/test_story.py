@@ -16,9 +16,10 @@ from domain import delivery
 from domain.aggregate import Event
 from domain.values import RegisterSample
 from projections.moment import utc_text
+from projections.retention import KEEP_S
 from projections.store import HUB, Insert, Query
 from projections.store.sqlite import SqliteReadStore
-from projections.story import KEEP_S, indexes, story_writes
+from projections.story import indexes, story_writes
 from tests.projections.facts import (
     MSP,
     NOON,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,10 +14,11 @@ from application.read_back import wait_visible
 from commands.base import Meta
 from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register, RequestRoles
-from commands.remote_command import RequestRemoteCommand, Status
+from commands.remote_command import Conclude, RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
 from domain.partner import PartnerConnection, PartnerRole, Secret
 from domain.values import Authorization, PartyId, Settings, TagRef
+from projections.remote_command import indexes as remote_command_indexes
 from projections.store import HUB
 from streams.log.envelope import Reply, raw
 from tests.api.v1.world import NOW, World, problem
@@ -640,6 +641,32 @@ async def test_a_command_may_wait_to_be_sent_as_long_as_it_says(demo: World) -> 
 
     assert (taken.status_code, other.status_code, longer.status_code) == (202, 409, 422)
     assert got.json()["expires_at"] == "2026-05-01T12:10:00.000Z"
+
+
+async def test_a_command_with_an_outcome_is_shown_for_two_years_after_it(demo: World) -> None:
+    await demo.store.ensure(remote_command_indexes("ocpp_demo"))
+    await demo.call("POST", "/chargepoints", CHARGE_POINT)
+    body = {"command_type": "reset", "parameters": {"type": "Soft"}}
+    for id in ("c1", "c2"):
+        await demo.call("POST", "/chargepoints/CP1/commands", {**body, "command_id": id})
+    conclude = Conclude(
+        tenant="demo", command_id="c1", status="rejected", reason="Rejected", response={"status": "Rejected"}
+    )
+    reply = await demo.services.bus.ask(conclude, Meta(command_id="outcome", at=NOW, tenant="demo"))
+    await wait_visible(demo.store, "ocpp_demo", "commands", "c1", reply.version)
+
+    shown = (await demo.call("GET", "/commands/c1")).json()
+    assert (shown["status"], shown["reason"], shown["over_at"]) == (
+        "rejected",
+        "Rejected",
+        shown["updated_at"],
+    )
+    assert len((await demo.call("GET", "/commands")).json()["items"]) == 2
+    over_at = datetime.fromisoformat(shown["over_at"])
+    await demo.store.purge(over_at + timedelta(days=730, seconds=2))
+    assert (await demo.call("GET", "/commands/c1")).status_code == 404
+    [left] = (await demo.call("GET", "/commands")).json()["items"]
+    assert (left["command_id"], left["over_at"]) == ("c2", None)
 
 
 async def test_a_password_is_set_by_an_admin_and_shown_to_nobody_SEC_04(demo: World) -> None:

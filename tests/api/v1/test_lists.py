@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,11 +16,12 @@ from commands.pushes import RetryPush
 from commands.remote_command import RequestRemoteCommand, Status
 from domain.intents import RemoteStop
 from domain.values import PartyId
+from projections.delivery import indexes as delivery_indexes
 from projections.frame import FrameRecord, entry
 from projections.store import HUB, Document, Put, PutPart, tenant_database
 from projections.store.sqlite import SqliteReadStore
 from streams.log.envelope import Reply, raw
-from tests.api.v1.world import World, later, problem
+from tests.api.v1.world import NOW, World, later, problem
 from tests.projections.blocks import blocks_of
 
 DEMO_DB = tenant_database("demo")
@@ -196,6 +197,28 @@ async def test_a_cdr_that_goes_to_nobody_and_one_of_somebody_else_are_not_delive
 
     assert (own.status_code, foreign.status_code) == (409, 404)
     assert world.bus.asked == []
+
+
+async def test_a_cdr_whose_delivery_is_listed_no_more_says_how_it_was_and_is_delivered_again_by_hand(
+    world: World,
+) -> None:
+    made: Document = {"to": "DE*MSP", "module": "cdrs", "object_id": "c1", "tenant_id": "demo"}
+    made |= {"state": "delivered", "updated_at": "2026-05-01T12:00:00.000Z"}
+    made |= {"over_at": "2026-05-01T12:00:00.000Z"}
+    id = "DE*MSP|cdrs|c1"
+    await world.store.ensure(delivery_indexes())
+    await add_cdr(world, "c1", "demo", "DE*MSP")
+    await world.store.apply([PutPart(HUB, "cdrs", "c1", "delivery", 3, {"state": "delivered"})])
+    await world.store.apply([Put(HUB, "deliveries", id, 3, made)])
+    assert await ids(world, "/deliveries") == [id]
+
+    await world.store.purge(NOW + timedelta(days=730, seconds=2))
+    assert await ids(world, "/deliveries") == []
+    one = await world.call("POST", f"/deliveries/{quote(id, safe='')}/retry", role="operator")
+    assert one.status_code == 404
+    assert (await world.call("GET", "/cdrs/c1")).json()["delivery"]["state"] == "delivered"
+    again = await world.call("POST", "/cdrs/c1/retry", role="operator")
+    assert (again.status_code, again.json()) == (202, {"id": id})
 
 
 async def test_deliveries_are_filtered(world: World) -> None:

@@ -233,6 +233,18 @@ async def test_expiry_is_left_to_the_server_by_a_date_that_readers_do_not_see(
         assert frames.index_information()["expiry:3600"]["expireAfterSeconds"] == 3600
 
 
+async def test_a_document_whose_time_is_taken_back_stays(
+    store: MongoReadStore, mongo: Mongo, databases: str
+) -> None:
+    await store.ensure([expiry(TENANT, "commands", "over_at", 3600)])
+    over, back = {"over_at": "2126-01-01T10:00:00Z"}, {"over_at": None}
+    await store.apply([Put(TENANT, "commands", "c", 1, over)])
+    await store.apply([Put(TENANT, "commands", "c", 2, back, (), 1, back)])
+    with MongoClient[dict[str, object]](mongo.url) as client:
+        found = client[databases + TENANT]["commands"].find_one("c")
+    assert found == {"_id": "c", "version": 2, "over_at": None}
+
+
 async def test_the_server_takes_expired_documents_away(
     store: MongoReadStore, mongo: Mongo, databases: str
 ) -> None:
