@@ -34,7 +34,7 @@ def test_nothing_promised_is_broken_when_the_whole_product_is_killed(tmp_path: P
 
 
 @pytest.mark.kill
-@pytest.mark.long(120)
+@pytest.mark.long(240)
 @pytest.mark.timeout(900)
 @pytest.mark.kafka
 @pytest.mark.mongo

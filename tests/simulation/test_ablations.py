@@ -12,11 +12,11 @@ import pytest
 from tests.simulation.ablations import ABLATIONS
 
 ROOT = Path(__file__).parents[2]
-PORTIONS = 3
+PORTIONS = 6
 """Of safeguards, so that they share the workers of a run."""
 
 
-@pytest.mark.long(60)
+@pytest.mark.long(45)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_what_is_lost_without_a_safeguard_is_found(portion: int) -> None:
