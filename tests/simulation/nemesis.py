@@ -42,6 +42,7 @@ class Nemeses:
         self.world = world
         self.done: list[str] = []
         self._skews: dict[str, float] = {}
+        self._guests = 0
 
     @staticmethod
     def draw(chance: Random) -> tuple[str, ...]:
@@ -180,15 +181,15 @@ class Nemeses:
     async def members(self) -> None:
         """Further processes come and go, politely or not: partitions change hands."""
         world = self.world
-        number = 0
         while True:
             await self._pause(0.5, 5)
             roles = world.shape.victims or ("decider", "projector", "projector", "effects")
             role = roles[int(world.chance.random() * len(roles))]
             if role == "effects" and not world.shape.projectors:
                 continue  # it would wait for documents that nobody makes
-            number += 1
-            name = f"{role}-guest{number}"
+            # One that came before a calm may still be there: no two have one name.
+            self._guests += 1
+            name = f"{role}-guest{self._guests}"
             world.start(name, role)
             self._say(f"{name} comes")
             await self._last(3, 12)
