@@ -54,6 +54,10 @@ OVERDUE_MOST = 16
 ASKED_MOST = 64
 """How many calls that may still be asked for are remembered by their ids, once they are concluded too."""
 
+CONNECTIONS_MOST = 8
+"""Of so many connections, the last ones, it is remembered which calls were taken: more than a charge point makes while
+an append whose outcome nobody learnt may still come into the log."""
+
 CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
 
@@ -351,10 +355,10 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
         return call is not None and call.number <= self.told.get(call.epoch, 0)
 
     def note_told(self, call: CallNumber | None) -> None:
-        """It was taken; of the last two connections that is remembered."""
+        """It was taken; of the last `CONNECTIONS_MOST` that is remembered."""
         if call is not None:
             self.told[call.epoch] = max(call.number, self.told.get(call.epoch, 0))
-            while len(self.told) > 2:
+            while len(self.told) > CONNECTIONS_MOST:
                 del self.told[min(self.told)]
 
     def accepted(self) -> bool:

@@ -32,7 +32,7 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import KEEP_MOST, ORPHANS_MOST
+from domain.charge_point.state import CONNECTIONS_MOST, KEEP_MOST, ORPHANS_MOST
 from domain.values import CallNumber, TagRef
 from tests.commands.charge_point_case import (
     ALICE,
@@ -635,8 +635,9 @@ def test_a_remote_start_on_a_connection_that_broke_may_have_come_through(reason:
     assert case.start(received=5, authorization=known("Invalid", "unknown")).status == "Accepted"
 
 
-def test_a_told_call_that_is_said_again_has_no_effect_on_this_connection_nor_the_one_before() -> None:
-    """Its append had an unknown outcome: whoever told it tells it again under its number."""
+def test_a_told_call_that_is_said_again_has_no_effect_on_this_connection_nor_those_before() -> None:
+    """Its append had an unknown outcome: whoever told it tells it again under its number, and what was under way may
+    come into the log when the charge point has come back more than once."""
     case = Case.online()
     case.start()
 
@@ -651,6 +652,9 @@ def test_a_told_call_that_is_said_again_has_no_effect_on_this_connection_nor_the
     assert say(9, 1, 30) == 2
     assert say(9, 1, 40) == say(2, 4, 50) == 0
     assert say(9, 3, 60) == 2
+    for epoch in range(20, 20 + CONNECTIONS_MOST - 2):
+        assert say(epoch, 1, 70 + epoch) == 2
+    assert say(2, 4, 200) == say(9, 1, 210) == 0
 
 
 def call_after(call: CallNumber) -> CallNumber:
