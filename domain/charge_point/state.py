@@ -55,8 +55,8 @@ ASKED_MOST = 64
 """How many calls that may still be asked for are remembered by their ids, once they are concluded too."""
 
 CONNECTIONS_MOST = 8
-"""Of so many connections, the last ones, it is remembered which calls were taken: more than a charge point makes while
-an append whose outcome nobody learnt may still come into the log."""
+"""Of so many connections, the last ones, it is remembered which calls were taken: more than a charge point makes
+while an append whose outcome nobody learnt may still come into the log."""
 
 CALL_GRACE = timedelta(seconds=5)
 """How long after a call's `expires_at` its answer may still be on the way."""
