@@ -44,6 +44,8 @@ AREA_OF_KIND = {
     "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,
     "delivery": Area.DELIVERY,
+    "key": Area.KEY,
+    "subject": Area.KEY,
 }
 
 

@@ -25,6 +25,8 @@ SECRETS: Final = frozenset(
         "their_token_a",
         "previous_c",
         "pending_c",
+        "secret_digest",
+        "previous_digest",
     )
 )
 NODE: Final = ("node", "slot", "boot")

@@ -6,6 +6,7 @@ import secrets
 
 from api.ocpi import Identity
 from api.ocpi import Ports as OcpiPorts
+from api.services import Credentials
 from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
@@ -54,6 +55,7 @@ def v1_services(
     client: OcpiClient,
     public_url: str,
     hub: PartyId,
+    credentials: Credentials,
 ) -> V1Services:
     """What `/api/v1` works with."""
     return V1Services(
@@ -61,6 +63,7 @@ def v1_services(
         bus=guarded_bus(backbone),
         vault=backbone.vault,
         limiter=backbone.limiter,
+        credentials=credentials,
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
         clock=backbone.clock,
@@ -121,7 +124,7 @@ class RemoteCommandDoor:
                 command_type=command_type,
                 parameters=parameters,
                 command_id=command_id,
-                principal=principal,
+                principal=f"{role}:{principal}",
                 role=role,
                 expiry_seconds=expiry_seconds,
                 override=override,

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from api.auth import Role, verify_token
+from api.auth import verify_token
 from chargesphere.cli import main
 from chargesphere.settings import PREFIX, local_secrets
 from commands.base import Area
+from domain.access import Role
 from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
