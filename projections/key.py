@@ -13,8 +13,8 @@ from projections.base import Target, View
 from projections.moment import utc_text
 from projections.store import HUB, Document, IndexSpec, index
 
-USES_DATABASE: Final = "chargesphere_key_uses"
-USES: Final = "uses"
+USES_DATABASE: Final = "chargesphere_uses"
+USES: Final = "keys"
 """Where the minute stands at which a key was last used; no rebuild drops it, and no backup holds it."""
 
 KeyEvent = KeyCreated | KeyRotated | KeyRevoked
