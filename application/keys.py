@@ -169,8 +169,8 @@ class LogKeys:
             document = await self._reading.get(key_id)
             if self._generations.known.number != self._generation:
                 self._as_of = None  # these read models may lack what those before had: `run` begins anew
-            if begun != self._begun or not self.is_current:
-                continue
+            if begun != self._begun or not self.is_current or key_id in self._keys:
+                continue  # what was heard meanwhile is newer than what was read
             for event, meta in self._heard.get(key_id, ()):
                 document = _with(document, event, meta)
             if document is not None:

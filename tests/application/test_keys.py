@@ -251,6 +251,23 @@ async def test_a_revocation_while_the_key_is_being_read_is_not_missed(desk: Desk
         assert await asking == "the key was revoked"
 
 
+async def test_a_key_that_is_made_and_revoked_while_it_is_being_read_is_revoked(desk: Desk) -> None:
+    """What is read is what was before."""
+    id = key_aggregate_id("demo", ID)
+    created = desk.created()
+    async with running(desk.keys):
+        await desk.project(created)
+        desk.store.pause = asyncio.Event()
+        asking = asyncio.create_task(desk.opens())
+        await until(lambda: desk.store.reads == 1)
+        await desk.say(created)
+        await desk.say(desk.revoked())
+        await desk.heard(id)
+        desk.store.pause.set()
+        assert await asking == "the key was revoked"
+        assert await desk.opens() == "the key was revoked"
+
+
 async def test_while_the_read_store_is_away_keys_that_were_shown_go_on_and_are_revoked(desk: Desk) -> None:
     created = desk.created()
     await desk.say(created)

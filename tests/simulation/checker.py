@@ -33,6 +33,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
+from tests.simulation import keys
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -183,6 +184,8 @@ def undone(world: World) -> list[str]:
         process = world.processes[name]
         if not process.ready:
             left.append(f"{name} is not up")
+        elif "keys" in process.engines and not process.engines["keys"].is_current:
+            left.append(f"{name} does not know which keys were revoked")
     left.extend(f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
     broker = world.broker
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
@@ -282,9 +285,15 @@ def check(world: World) -> None:
         _public,
         _mqtt,
         _quota,
+        _keys,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
+
+
+def _keys(world: World, facts: Facts) -> Iterator[str]:
+    """No key opens anything longer than its bound after its admin was told that it is revoked."""
+    yield from keys.too_late(world)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:
