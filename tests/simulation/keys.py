@@ -7,7 +7,6 @@ let in where, noted in that process's own step.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -81,9 +80,9 @@ async def _asked(world: World, command: Any, id: str) -> Reply:
             asking: asyncio.Task[Reply] = world.loop.spawn(
                 process.node, _ask(process, command(process), meta)
             )
-            with contextlib.suppress(LogUnavailableError, TimeoutError):
-                async with asyncio.timeout(8):  # who was killed answers nothing
-                    return await asking
+            await asyncio.wait({asking}, timeout=8)  # who was killed never answers
+            if asking.done() and not isinstance(asking.exception(), LogUnavailableError):
+                return asking.result()
         await asyncio.sleep(0.5)
 
 
