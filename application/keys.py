@@ -96,6 +96,8 @@ class LogKeys:
         self._versions: dict[str, int] = {}
         """Of each aggregate the newest event heard."""
         self._begun = 0
+        self._known = False
+        """Whether it was ever at the log's end."""
         self._generation = 0
         self._as_of: float | None = None
         """When the log held nothing that is not known here."""
@@ -132,7 +134,7 @@ class LogKeys:
         What was heard last counts while the log is away: a token lives 12 hours at most. Before anything was heard:
         LogUnavailableError.
         """
-        if not self._begun:
+        if not self._known:
             await self._be_current()
         before = self._subjects.get((principal.tenant or "", principal.subject))
         if before is not None and principal.issued_at is not None and principal.issued_at <= before:
@@ -211,7 +213,9 @@ class LogKeys:
         found = {place: standing(positions.get(place, Position(0)), place, generation) for place in places}
         subjects = await self._revoked_subjects()
         await reader.assign({place: offset for place, (offset, _) in found.items()})
-        self._keys, self._heard, self._subjects = {}, {}, subjects
+        self._keys, self._heard = {}, {}
+        for whom, before in subjects.items():
+            self._refuse(whom, before)
         self._as_of = None
         self._generation = generation.number
         self._begun += 1
@@ -238,7 +242,7 @@ class LogKeys:
                     looked = loop.time()
                     ends = await self._log.ends(list(fences))
                 if ends and await _is_at(reader, ends):
-                    self._as_of, ends = looked, {}
+                    self._as_of, self._known, ends = looked, True, {}
                     self._tell()
                 batches = await reader.poll(LOOK_EVERY)
                 away = False
@@ -266,7 +270,7 @@ class LogKeys:
             id = event.originator_id
             self._versions[id] = event.originator_version
             if isinstance(event, SubjectTokensRevoked):
-                self._subjects[event.tenant, event.subject] = event.before
+                self._refuse((event.tenant, event.subject), event.before)
             elif kind_of(id) == Key.kind:
                 key_id = key_id_of(id)
                 known = self._keys.get(key_id)
@@ -274,6 +278,10 @@ class LogKeys:
                     self._heard.setdefault(key_id, []).append((event, meta))
                 elif (now := _with(known, event, meta)) is not None:
                     self._keys[key_id] = now
+
+    def _refuse(self, whom: tuple[str, str], before: datetime) -> None:
+        """The latest moment counts: what is heard may be older than what was read."""
+        self._subjects[whom] = max(before, self._subjects.get(whom, before))
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()

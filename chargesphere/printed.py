@@ -1,7 +1,8 @@
 """What operations print of the log: facts enter, the same without secrets leaves.
 
 A password's hash, a partner's token and a key's value are for nobody's eyes, whatever is asked for. The names of our
-nodes, the addresses of charge points and those that keys are bound to are for who asks for them. Personal data is sealed in the log already.
+nodes, and the addresses of charge points and of keys, are for who asks for them. Personal data is sealed in the log
+already.
 """
 
 from __future__ import annotations

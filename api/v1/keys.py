@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.moment import Moment
 from api.problems import ProblemRoute, forbidden, invalid, not_found
 from api.v1.caller import Caller, TenantAdmin, result_of
-from api.v1.lists import Page, answer, empty, listed, newest_first, plain
+from api.v1.lists import Page, answer, empty, newest_first, plain
 from application.key_text import ID_LENGTH, SECRET_LENGTH, key_text, letters
 from application.keys import grant_of, secret_digest
 from commands.base import Meta
@@ -22,6 +22,7 @@ from commands.subject import RevokedReply, RevokeSubject
 from domain.access import SCOPES, Grant, exceeds, network_text, wrong_in
 from domain.key import LONGEST_NAME, LONGEST_OVERLAP, OVERLAP
 from domain.subject import LONGEST_SUBJECT
+from projections import store
 from projections.key import USES, USES_DATABASE
 from projections.store import HUB, Condition, Document, eq
 
@@ -112,15 +113,12 @@ async def list_keys(
         where.append(eq("state", state))
     if created_by is not None:
         where.append(eq("created_by", created_by))
-    return await listed(
-        caller,
-        HUB,
-        "keys",
-        page,
-        where=where,
-        sort=newest_first("created_at"),
-        show=lambda document: _shown(caller, document),
-    )
+    query = store.Query(HUB, "keys", tuple(where), newest_first("created_at"), page.limit, page.cursor)
+    found = await caller.services.store.find(query)
+    ids = [str(document["_id"]) for document in found.items]
+    uses = await caller.services.store.get_many(USES_DATABASE, USES, ids)
+    items = [_visible(document, uses.get(str(document["_id"]))) for document in found.items]
+    return answer({"items": items, "next_cursor": found.next_cursor})
 
 
 @routes.get("/keys/{key_id}")
@@ -217,7 +215,10 @@ async def _known(caller: Caller, key_id: str) -> Document:
 
 
 async def _shown(caller: Caller, document: Document) -> Document:
+    return _visible(document, await caller.services.store.get(USES_DATABASE, USES, str(document["_id"])))
+
+
+def _visible(document: Document, used: Document | None) -> Document:
     """Never what its secret is known by."""
     out = {name: value for name, value in plain(document).items() if name not in HIDDEN}
-    used = await caller.services.store.get(USES_DATABASE, USES, str(document["_id"]))
     return {**out, "last_used_at": used["at"] if used is not None else None}

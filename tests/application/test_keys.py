@@ -27,12 +27,14 @@ from projections.store import HUB, Put, StoreUnavailableError
 from projections.store.generations import Generation
 from projections.store.sqlite import SqliteReadStore
 from projections.subject import VIEW as SUBJECTS
-from streams.log import LogUnavailableError, Position, Record, TopicPartition
+from streams.log import Log, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import Claim, encode, record
+from streams.log.kafka.log import KafkaLog
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import events_topic, topics
 from tests.projections.facts import NOON, after, decision, meta
+from tests.servers import Kafka
 
 GROUP = "projector"
 TEXT, OTHER = key_text("K" * 12, "s" * 43), key_text("K" * 12, "t" * 43)
@@ -124,11 +126,11 @@ class Desk:
             SubjectTokensRevoked, id, tenant="demo", subject=subject, before=NOON + timedelta(seconds=seconds)
         )
 
-    async def say(self, event: Event, *, epoch: int = 0) -> None:
+    async def say(self, event: Event, log: Log | None = None, *, epoch: int = 0) -> None:
         """As the decider would."""
         said = msgspec.structs.replace(decision(event, meta=meta()), epoch=epoch)
         partition = Layout().partition_of(event.originator_id)
-        await self.log.append(
+        await (log or self.log).append(
             events_topic(Area.KEY), partition, [record(event.originator_id, said, meta().tenant)]
         )
 
@@ -363,6 +365,20 @@ async def test_tokens_of_a_subject_up_to_a_moment_are_refused_also_after_a_start
             await next_one.check_token(token(0))
 
 
+async def test_a_revocation_of_tokens_that_is_heard_after_a_later_one_was_read_changes_nothing(
+    desk: Desk,
+) -> None:
+    """The read store is ahead of its position, as after a kill of the projector."""
+    first, second = desk.subject(60), desk.subject(120)
+    await desk.say(first)
+    await desk.project(first, second)
+    desk.positions = {}
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=after(90))
+    async with running(desk.keys):
+        with pytest.raises(BadTokenError, match="revoked"):
+            await desk.keys.check_token(token)
+
+
 async def test_the_minute_of_its_last_use_is_noted_and_never_an_earlier_one(desk: Desk) -> None:
     async with running(desk.keys):
         await desk.say(desk.created())
@@ -375,3 +391,23 @@ async def test_the_minute_of_its_last_use_is_noted_and_never_an_earlier_one(desk
     used = await desk.store.get(USES_DATABASE, USES, ID)
     assert used is not None
     assert used["at"] == "2026-03-01T12:02:00.000Z"
+
+
+@pytest.mark.kafka
+async def test_on_kafka_a_process_hears_of_a_key_within_its_bound(kafka: Kafka, desk: Desk) -> None:
+    """With a projector that has never committed anything."""
+    log = KafkaLog(kafka.url)
+    await log.start()
+    try:
+        await log.ensure([spec for spec in topics(Layout()) if spec.name == events_topic(Area.KEY)])
+        keys = LogKeys(log, desk.store, desk.read, registry.EVENTS, "nobody", Digests(), lambda: desk.now)
+        async with running(keys):
+            for event, expected in ((desk.created(), ""), (desk.revoked(), "the key was revoked")):
+                await desk.say(event, log)
+                await desk.heard(event.originator_id, keys)
+                assert await desk.opens(keys=keys) == expected
+        next_one = LogKeys(log, desk.store, desk.read, registry.EVENTS, "nobody", Digests(), lambda: desk.now)
+        async with running(next_one):
+            assert await desk.opens(keys=next_one) == "the key was revoked"
+    finally:
+        await log.close()
