@@ -21,17 +21,31 @@ from application.principal import BadTokenError, Principal
 from commands.base import Area, Meta
 from domain.access import Grant
 from domain.aggregate import Event, EventRegistry, kind_of
-from domain.key import Key, KeyCreated, KeyRevoked, KeyRotated
-from domain.subject import SubjectTokensRevoked
+from domain.errors import ChargeSphereError
+from domain.key import Key, KeyCreated, KeyRevoked, KeyRotated, key_aggregate_id
+from domain.subject import Subject, SubjectTokensRevoked
 from projections.key import USES, USES_DATABASE, evolve, key_id_of
 from projections.moment import utc_text
-from projections.store import HUB, Document, Put, Query, ReadStore, StoreUnavailableError, every, gt
+from projections.store import (
+    HUB,
+    Document,
+    Put,
+    Query,
+    ReadStore,
+    StoreUnavailableError,
+    every,
+    gt,
+    is_in,
+    prefix,
+)
 from projections.store.generations import Generation
 from streams.following.facts import Fact, admitted
 from streams.following.follower import standing
+from streams.following.parking import Parking
 from streams.log import Log, LogShortenedError, LogUnavailableError, Position, Reader, TopicPartition
 from streams.log.envelope import Fence, decode_events
 from streams.log.topology import events_topic
+from streams.projecting.projector import LETTERS
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +63,8 @@ TOKENS_LIVE: Final = timedelta(hours=12, minutes=2)
 """No token is longer accepted, so that a revocation before that refuses nobody."""
 
 _DIGEST: Final = "api_key"
+_LETTER_OF_KEY: Final = f"{HUB}/keys/"
+_LETTER_OF_SUBJECT: Final = f"{HUB}/subjects/"
 
 
 class Generations(Protocol):
@@ -93,6 +109,8 @@ class LogKeys:
         self._heard: dict[str, list[tuple[Event, Meta]]] = {}
         """What happened since to keys that nobody has shown here."""
         self._subjects: dict[tuple[str, str], datetime] = {}
+        self._waiting: frozenset[str] = frozenset()
+        """Aggregates that the projector had parked at the beginning."""
         self._versions: dict[str, int] = {}
         """Of each aggregate the newest event heard."""
         self._begun = 0
@@ -181,12 +199,22 @@ class LogKeys:
             return document
 
     async def _read(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        return await self._store.get_many(HUB, "keys", ids)
+        """Without those that the projector could not take in: what they were before is not what they are. Letters
+        first: one that is gone by then has its document made anew."""
+        query = Query(HUB, LETTERS, (is_in("document", [_LETTER_OF_KEY + id for id in ids]),), limit=500)
+        letters = {str(letter["document"]) async for letter in every(self._store, query)}
+        found = await self._store.get_many(HUB, "keys", ids)
+        return {
+            id: document
+            for id, document in found.items()
+            if _LETTER_OF_KEY + id not in letters
+            and key_aggregate_id(str(document["tenant_id"] or ""), id) not in self._waiting
+        }
 
     # -- what happens to keys ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Raises what a damaged record, or one of a newer release, raises."""
+        """Begin anew where it cannot go on, as at a damaged record or one of a newer release; one line says why."""
         reader = self._log.reader()
         said = ""
         try:
@@ -197,9 +225,9 @@ class LogKeys:
                     said = ""
                 except LogShortenedError as error:
                     logger.warning("keys are read anew: %s", error)
-                except (LogUnavailableError, StoreUnavailableError) as error:
-                    if not said:
-                        logger.warning("keys: %s", error)
+                except ChargeSphereError as error:
+                    if str(error) != said:
+                        logger.warning("no key is accepted: %s", error)
                     said = str(error)
                     await asyncio.sleep(AGAIN)
         finally:
@@ -212,8 +240,14 @@ class LogKeys:
         positions = await self._log.committed(self._group, places)
         found = {place: standing(positions.get(place, Position(0)), place, generation) for place in places}
         subjects = await self._revoked_subjects()
+        parked = await Parking(self._log).of_group(self._group)
+        waiting = [one.aggregate for one in parked.values() if one.place in found]
+        for aggregate in waiting:
+            kind, tenant, subject = aggregate.split("|", 2)
+            if kind == Subject.kind:
+                subjects[tenant, subject] = self._clock()
         await reader.assign({place: offset for place, (offset, _) in found.items()})
-        self._keys, self._heard = {}, {}
+        self._keys, self._heard, self._waiting = {}, {}, frozenset(waiting)
         for whom, before in subjects.items():
             self._refuse(whom, before)
         self._as_of = None
@@ -222,13 +256,21 @@ class LogKeys:
         return {place: Fence(epoch) for place, (_, epoch) in found.items()}
 
     async def _revoked_subjects(self) -> dict[tuple[str, str], datetime]:
-        since = utc_text(self._clock() - TOKENS_LIVE)
+        """As they are read; where the projector could not take one in, until now."""
+        now = self._clock()
+        found: dict[tuple[str, str], datetime] = {}
+        query = Query(HUB, LETTERS, (prefix("document", _LETTER_OF_SUBJECT),), limit=500)
+        async for letter in every(self._store, query):
+            tenant, _, subject = str(letter["document"]).removeprefix(_LETTER_OF_SUBJECT).partition("|")
+            found[tenant, subject] = now
+        since = utc_text(now - TOKENS_LIVE)
         assert since is not None
         query = Query(HUB, "subjects", (gt("before", since),), limit=500)
-        return {
-            (str(document["tenant_id"] or ""), str(document["subject"])): _time(document["before"])
-            async for document in every(self._store, query)
-        }
+        async for document in every(self._store, query):
+            found.setdefault(
+                (str(document["tenant_id"] or ""), str(document["subject"])), _time(document["before"])
+            )
+        return found
 
     async def _follow(self, reader: Reader, fences: dict[TopicPartition, Fence]) -> None:
         """Until other read models are read. An absent log is waited for; what was heard stays."""

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from api.auth import LEEWAY, LONGEST
 from application import keys as module
 from application.key_text import key_text
-from application.keys import BOUND, LogKeys, secret_digest
+from application.keys import BOUND, TOKENS_LIVE, LogKeys, secret_digest
 from application.principal import BadTokenError, Principal
 from chargesphere import registry
 from commands.base import Area
@@ -23,16 +24,18 @@ from domain.aggregate import Event
 from domain.key import KeyCreated, KeyRevoked, KeyRotated, key_aggregate_id
 from domain.subject import SubjectTokensRevoked, subject_aggregate_id
 from projections.key import USES, USES_DATABASE, VIEW
-from projections.store import HUB, Put, StoreUnavailableError
+from projections.store import HUB, Insert, Put, StoreUnavailableError
 from projections.store.generations import Generation
 from projections.store.sqlite import SqliteReadStore
 from projections.subject import VIEW as SUBJECTS
+from streams.following.parking import Parked, Parking
 from streams.log import Log, LogUnavailableError, Position, Record, TopicPartition
 from streams.log.envelope import Claim, encode, record
 from streams.log.kafka.log import KafkaLog
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import events_topic, topics
+from streams.log.topology import DEAD, events_topic, topics
+from streams.projecting.projector import LETTERS
 from tests.projections.facts import NOON, after, decision, meta
 from tests.servers import Kafka
 
@@ -379,6 +382,71 @@ async def test_a_revocation_of_tokens_that_is_heard_after_a_later_one_was_read_c
             await desk.keys.check_token(token)
 
 
+async def test_what_the_projector_could_not_take_in_lets_nobody_in(desk: Desk) -> None:
+    """The read store has a key as it was before, and its position is behind the revocation."""
+    created, revoked = desk.created(), desk.revoked()
+    await desk.say(created)
+    await desk.project(created)
+    await desk.say(revoked)
+    place, position = next(iter(desk.positions.items()))
+    desk.positions = {place: Position(position.offset + 1, "0")}
+    for number, document in enumerate((f"{HUB}/keys/{ID}", f"{HUB}/subjects/demo|ann")):
+        await desk.store.apply([Insert(HUB, LETTERS, f"letter-{number}", {"document": document})])
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOON)
+    async with running(desk.keys):
+        assert await desk.opens() == "the key is not valid here"
+        with pytest.raises(BadTokenError, match="revoked"):
+            await desk.keys.check_token(token)
+
+
+async def test_what_waits_for_the_projector_lets_nobody_in(desk: Desk) -> None:
+    """An aggregate that was parked, whose facts the positions have passed."""
+    created, revoked = desk.created(), desk.revoked()
+    await desk.say(created)
+    await desk.project(created)
+    await desk.say(revoked)
+    place, position = next(iter(desk.positions.items()))
+    desk.positions = {place: Position(position.offset + 1, "0")}
+    for aggregate in (revoked.originator_id, subject_aggregate_id("demo", "ann")):
+        waits = {"aggregate": aggregate, "offset": position.offset, "reason": "x", "at": NOON}
+        await Parking(desk.log).put(
+            Parked(group=GROUP, topic=place.topic, partition=place.partition, **waits)  # type: ignore[arg-type]
+        )
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOON)
+    async with running(desk.keys):
+        assert await desk.opens() == "the key is not valid here"
+        with pytest.raises(BadTokenError, match="revoked"):
+            await desk.keys.check_token(token)
+
+
+async def test_at_a_record_that_cannot_be_read_no_key_is_accepted_and_one_line_says_so(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    begun = 0
+    begin = desk.keys._begin
+
+    async def counted(reader: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return await begin(reader)
+
+    monkeypatch.setattr(desk.keys, "_begin", counted)
+    await desk.log.append(events_topic(Area.KEY), 0, [Record(b"k", b"{")])
+    task = asyncio.create_task(desk.keys.run())
+    await until(lambda: begun > 2)
+    with pytest.raises(LogUnavailableError):
+        await desk.opens()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["no key is accepted"]
+
+
+def test_a_revoked_token_is_remembered_for_as_long_as_it_could_live() -> None:
+    assert timedelta(seconds=LONGEST + LEEWAY) < TOKENS_LIVE
+
+
 async def test_the_minute_of_its_last_use_is_noted_and_never_an_earlier_one(desk: Desk) -> None:
     async with running(desk.keys):
         await desk.say(desk.created())
@@ -399,7 +467,7 @@ async def test_on_kafka_a_process_hears_of_a_key_within_its_bound(kafka: Kafka, 
     log = KafkaLog(kafka.url)
     await log.start()
     try:
-        await log.ensure([spec for spec in topics(Layout()) if spec.name == events_topic(Area.KEY)])
+        await log.ensure([spec for spec in topics(Layout()) if spec.name in (events_topic(Area.KEY), DEAD)])
         keys = LogKeys(log, desk.store, desk.read, registry.EVENTS, "nobody", Digests(), lambda: desk.now)
         async with running(keys):
             for event, expected in ((desk.created(), ""), (desk.revoked(), "the key was revoked")):
