@@ -13,6 +13,7 @@ from typing import Protocol
 from application.limiter import RateLimiter
 from application.ports import Authorizer, Bus
 from application.principal import Principal
+from application.tenant_documents import TenantDocuments
 from application.vault import Vault
 from commands.remote_command_request import Fits
 from domain.values import PartyId
@@ -61,6 +62,7 @@ class Services:
     """
 
     store: ReadStore
+    tenants: TenantDocuments
     bus: Bus
     vault: Vault
     limiter: RateLimiter

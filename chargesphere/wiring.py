@@ -12,6 +12,7 @@ from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
 from application.read_back import wait_visible
 from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from application.tenant_documents import TenantDocuments
 from application.token_store import HubTokens
 from application.vault import DestroyedError
 from chargesphere.backbone import Backbone
@@ -60,6 +61,7 @@ def v1_services(
     """What `/api/v1` works with."""
     return V1Services(
         store=backbone.store,
+        tenants=TenantDocuments(backbone.store),
         bus=guarded_bus(backbone),
         vault=backbone.vault,
         limiter=backbone.limiter,

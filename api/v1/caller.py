@@ -27,7 +27,7 @@ from commands.base import Command, Meta, Refusal
 from domain.access import Role
 from domain.tenant import Configuration
 from projections.moment import utc_text
-from projections.store import HUB, Document, IndexSpec, Insert, expiry, tenant_database
+from projections.store import Document, IndexSpec, Insert, expiry, tenant_database
 from projections.tenant import configuration_of
 from streams.log.envelope import Reply
 
@@ -163,7 +163,7 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
         if principal.tenant is not None and tenant not in (None, principal.tenant):
             raise not_found(f"tenant {tenant}")
         about = principal.tenant or tenant
-        document = await services.store.get(HUB, "tenants", about) if about is not None else None
+        document = await services.tenants.get(about) if about is not None else None
         if about is not None and document is None:
             raise not_found(f"tenant {about}")
         if document is not None and document["status"] != "active" and principal.tenant is not None:

@@ -16,6 +16,7 @@ from api.v1.caller import Caller, TenantAdmin, result_of
 from api.v1.lists import Page, answer, empty, newest_first, plain
 from application.key_text import ID_LENGTH, SECRET_LENGTH, key_text, letters
 from application.keys import grant_of, secret_digest
+from application.read_back import wait_visible
 from commands.base import Meta
 from commands.key import CreateKey, RevokeKey, RotateKey
 from commands.subject import RevokedReply, RevokeSubject
@@ -25,6 +26,7 @@ from domain.subject import LONGEST_SUBJECT
 from projections import store
 from projections.key import USES, USES_DATABASE
 from projections.store import HUB, Condition, Document, eq
+from streams.log.envelope import Reply
 
 routes = APIRouter(route_class=ProblemRoute, tags=["keys"])
 
@@ -92,9 +94,7 @@ async def create(body: NewKey, caller: TenantAdmin) -> Response:
         secret_digest=secret_digest(caller.services.vault, text),
     )
     reply = await caller.ask(command, meta)
-    await caller.services.credentials.hear(
-        command.aggregate_id, reply.version, caller.services.visible_within
-    )
+    await _heard(caller, command.aggregate_id, reply)
     document = await caller.visible(HUB, "keys", key_id, reply)
     shown = await _shown(caller, document) if document is not None else {"id": key_id, "name": body.name}
     return answer({**shown, "key": text}, 201, {"Location": f"/api/v1/keys/{key_id}"})
@@ -143,9 +143,7 @@ async def rotate(key_id: Id, caller: TenantAdmin, body: Rotation | None = None) 
         overlap_seconds=(body or Rotation()).overlap_seconds,
     )
     reply = await caller.ask(command, meta)
-    await caller.services.credentials.hear(
-        command.aggregate_id, reply.version, caller.services.visible_within
-    )
+    await _heard(caller, command.aggregate_id, reply)
     changed = await caller.visible(HUB, "keys", key_id, reply)
     return answer({**await _shown(caller, changed or document), "key": text})
 
@@ -155,10 +153,9 @@ async def revoke(key_id: Id, caller: TenantAdmin) -> Response:
     """For good, and at every process within 10 s of this answer. Once more it is as true."""
     command = RevokeKey(tenant=caller.tenant or "", key_id=key_id)
     reply = await caller.ask(command, await caller.meta())
-    await caller.services.credentials.hear(
-        command.aggregate_id, reply.version, caller.services.visible_within
-    )
-    await caller.visible(HUB, "keys", key_id, reply)
+    await _heard(caller, command.aggregate_id, reply)
+    within = caller.services.visible_within
+    await wait_visible(caller.services.store, HUB, "keys", key_id, reply.version, patience=within)
     return empty()
 
 
@@ -168,11 +165,15 @@ async def revoke_subject(body: RevokedSubject, caller: TenantAdmin) -> Response:
     platform admin names no tenant."""
     command = RevokeSubject(tenant=caller.tenant or "", subject=body.subject)
     reply = await caller.ask(command, await caller.meta())
-    await caller.services.credentials.hear(
-        command.aggregate_id, reply.version, caller.services.visible_within
-    )
+    await _heard(caller, command.aggregate_id, reply)
     before = result_of(reply, RevokedReply).before
     return answer({"subject": body.subject, "tenant_id": caller.tenant, "before": before})
+
+
+async def _heard(caller: Caller, aggregate_id: str, reply: Reply) -> None:
+    """Until this process goes by it, or for the longest wait."""
+    services = caller.services
+    await services.credentials.hear(aggregate_id, reply.version, services.visible_within)
 
 
 def _grant(body: NewKey) -> Grant:

@@ -11,7 +11,7 @@ import pytest
 from api.v1 import keys as door
 from application import keys as directory
 from application.key_text import PATTERN, key_text
-from projections.store import HUB, Query
+from projections.store import HUB, Query, StoreUnavailableError
 from tests.api.v1.test_flow import CHARGE_POINT, DEMO
 from tests.api.v1.world import World, problem
 
@@ -311,6 +311,24 @@ async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_o
     assert answer.json()["tenant_id"] is None
     assert await refused(ahead, 401, "GET", "/keys", role="platform_admin")
     assert (await ahead.call("GET", "/sessions")).status_code == 200
+
+
+async def test_a_key_is_revoked_while_the_read_store_is_away(
+    ahead: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tenants(ahead, "demo")
+    key = await made(ahead)
+    assert (await ahead.call("GET", "/sessions", key=key["key"])).status_code == 200
+
+    async def away(*_: object) -> object:
+        raise StoreUnavailableError("read store", "away")
+
+    for name in ("get", "get_many", "find"):
+        monkeypatch.setattr(ahead.store, name, away)
+    assert await refused(ahead, 503, "GET", "/sessions", key=key["key"])
+    assert (await ahead.call("DELETE", f"/keys/{key['id']}")).status_code == 204
+    assert await refused(ahead, 401, "GET", "/sessions", key=key["key"]) == "the key was revoked"
+    monkeypatch.undo()
 
 
 async def test_a_tenant_that_is_suspended_has_no_way_in(world: World) -> None:

@@ -19,6 +19,7 @@ from api.v1 import v1_router
 from application.keys import LogKeys
 from application.limiter import RateLimiter, Verdict
 from application.principal import BadTokenError, Principal
+from application.tenant_documents import TenantDocuments
 from application.vault import DestroyedError, KeyStore, Vault
 from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
@@ -288,6 +289,7 @@ class World:
         self.services = Services(
             credentials=self.keys or self.known,
             store=store,
+            tenants=TenantDocuments(store),
             bus=bus or self.bus,
             vault=self.vault,
             limiter=self.limiter,
