@@ -71,7 +71,7 @@ async def _list(api: httpx.AsyncClient, options: argparse.Namespace) -> int:
             break
         query["cursor"] = page["next_cursor"]
     # Ids must be fit for copying: only a terminal is as narrow as it is.
-    console = Console(width=None if sys.stdout.isatty() else 400)
+    console = Console(width=None if sys.stdout.isatty() else 400, markup=False, emoji=False)
     console.print(table if table.row_count else "no keys")
     return 0
 

@@ -211,19 +211,22 @@ async def _authenticated(
         await services.credentials.check_token(principal)
         return principal
     except BadTokenError as error:
-        verdict = await services.limiter.take(f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE)
-        if not verdict.allowed:
-            wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-            raise ProblemError(429, "too many requests without a good token", headers=wait) from None
+        what = "too many requests without a good token"
+        await take(services, f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE, what)
         raise ProblemError(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from None
 
 
 async def _limited(services: Services, tenant: str | None, configuration: Configuration | None) -> None:
     rate = configuration.api_rate_limit if configuration is not None else PLATFORM_RATE
-    verdict = await services.limiter.take(f"api|{tenant or ''}", rate, rate)
+    await take(services, f"api|{tenant or ''}", rate, rate, f"more than {rate} requests a second")
+
+
+async def take(services: Services, bucket: str, capacity: float, rate: float, what: str) -> None:
+    """One from a bucket of the rate limiter. Raises ProblemError, 429 with `what`, where it is empty."""
+    verdict = await services.limiter.take(bucket, capacity, rate)
     if not verdict.allowed:
         wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-        raise ProblemError(429, f"more than {rate} requests a second", headers=wait)
+        raise ProblemError(429, what, headers=wait)
 
 
 def _idempotency_key(value: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.moment import Moment
 from api.problems import ProblemRoute, forbidden, invalid, not_found
-from api.v1.caller import Caller, TenantAdmin, result_of
+from api.v1.caller import Caller, TenantAdmin, result_of, take
 from api.v1.lists import Page, answer, empty, newest_first, plain
 from application.key_text import ID_LENGTH, SECRET_LENGTH, key_text, letters
 from application.keys import grant_of, secret_digest
@@ -31,6 +31,8 @@ from streams.log.envelope import Reply
 routes = APIRouter(route_class=ProblemRoute, tags=["keys"])
 
 Id = Annotated[str, Path(max_length=64)]
+AT_ONCE, RATE = 100, 0.1
+"""How many secrets a tenant may have made at once, and how many a second over time: each stays in memory."""
 HIDDEN: Final = ("secret_digest", "previous_digest")
 
 
@@ -78,6 +80,7 @@ async def create(body: NewKey, caller: TenantAdmin) -> Response:
 
     A platform admin who names no tenant makes a key of the platform.
     """
+    await _limited(caller)
     meta = await caller.meta()
     grant = _grant(body)
     if wrong := wrong_in(grant, caller.tenant or "", meta.at):
@@ -134,6 +137,7 @@ async def rotate(key_id: Id, caller: TenantAdmin, body: Rotation | None = None) 
     document = await _known(caller, key_id)
     if more := exceeds(grant_of(document), caller.principal.grant):
         raise forbidden("path", *_parted(more))
+    await _limited(caller)
     meta = await caller.meta()
     text = _made(caller, meta, key_id)
     command = RotateKey(
@@ -163,11 +167,17 @@ async def revoke(key_id: Id, caller: TenantAdmin) -> Response:
 async def revoke_subject(body: RevokedSubject, caller: TenantAdmin) -> Response:
     """Tokens with this `sub` that were issued until now are refused: your tenant's, or the platform's where a
     platform admin names no tenant."""
+    await _limited(caller)
     command = RevokeSubject(tenant=caller.tenant or "", subject=body.subject)
     reply = await caller.ask(command, await caller.meta())
     await _heard(caller, command.aggregate_id, reply)
     before = result_of(reply, RevokedReply).before
     return answer({"subject": body.subject, "tenant_id": caller.tenant, "before": before})
+
+
+async def _limited(caller: Caller) -> None:
+    bucket = f"keys|{caller.tenant or ''}"
+    await take(caller.services, bucket, AT_ONCE, RATE, "too many keys in too short a time")
 
 
 async def _heard(caller: Caller, aggregate_id: str, reply: Reply) -> None:

@@ -293,6 +293,19 @@ async def test_a_keys_requests_count_for_its_tenants_rate(ahead: World) -> None:
     assert await refused(ahead, 429, "GET", "/sessions", key=key)
 
 
+async def test_a_tenant_has_so_many_secrets_made_in_a_time_and_revokes_as_many_as_there_are(
+    ahead: World,
+) -> None:
+    await tenants(ahead, "demo")
+    key = await made(ahead)
+    ahead.limiter.empty = {"keys|demo"}
+    body = {"name": "x", "role": "viewer"}
+    for path, sent in (("", body), (f"/{key['id']}/rotate", {}), ("/revoke-subject", {"subject": "bob"})):
+        assert await refused(ahead, 429, "POST", f"/keys{path}", sent) == "too many keys in too short a time"
+    assert (await ahead.call("DELETE", f"/keys/{key['id']}")).status_code == 204
+    assert ("keys|demo", 100, 0.1) in ahead.limiter.taken
+
+
 async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_ones_are_not(
     ahead: World,
 ) -> None:
