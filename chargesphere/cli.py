@@ -62,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--role", required=True, choices=("platform_admin", "tenant_admin", "operator", "viewer")
     )
     token.add_argument("--tenant")
+    token.add_argument(
+        "--subject", default="", help="who it is for, as the audit shows it (default: the role)"
+    )
     token.add_argument("--data", type=Path, default=Path("data"))
 
     keys = commands.add_parser("keys", help="API keys, through a running `serve` or `api`")

@@ -284,7 +284,8 @@ async def token(options: argparse.Namespace) -> int:
         raise CannotBeginError("a platform_admin has no tenant; every other role needs --tenant")
     secret = signing_secret(read_settings(), options.data)
     try:
-        print(issue_token(secret, role=options.role, tenant=options.tenant, now=datetime.now(UTC)))
+        now = datetime.now(UTC)
+        print(issue_token(secret, options.role, options.tenant, now, subject=options.subject))
     except ValueError as error:
         raise CannotBeginError(f"--tenant: {error}") from None
     return 0
