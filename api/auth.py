@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from enum import IntEnum
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import jwt
-import msgspec
 
-from domain.errors import ChargeSphereError
+from application.principal import BadTokenError, Principal
+from domain.access import ROLES, Grant, Role
 from domain.tenant import TENANT_ID
 
 ISSUER: Final = "chargesphere"
@@ -19,34 +18,6 @@ LEEWAY: Final = 60
 """Seconds by which the clock of who signs may be ahead."""
 LONGEST: Final = LIFETIME.total_seconds()
 _ALGORITHM = "HS256"
-
-
-class Role(IntEnum):
-    """Who may do what; a higher one may do all that a lower one may."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    TENANT_ADMIN = 3
-    PLATFORM_ADMIN = 4
-
-    @property
-    def text(self) -> str:
-        return self.name.lower()
-
-
-ROLES: Final = {role.text: role for role in Role}
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Who asks. A platform admin has no tenant of its own."""
-
-    subject: str
-    role: Role
-    tenant: str | None
-
-
-class BadTokenError(ChargeSphereError):
-    """The token is no good; the message says why, without quoting it."""
 
 
 def issue_token(
@@ -98,10 +69,14 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
     if role is Role.PLATFORM_ADMIN:
         if tenant is not None:
             raise BadTokenError("a platform_admin's token has no tenant")
-        return Principal(str(claims["sub"]), role, None)
-    if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
+    elif not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
         raise BadTokenError("the token has no tenant")
-    return Principal(str(claims["sub"]), role, tenant)
+    return Principal(
+        subject=str(claims["sub"]),
+        tenant=tenant if isinstance(tenant, str) else None,
+        grant=Grant(role=role.text),
+        issued_at=datetime.fromtimestamp(issued, UTC),
+    )
 
 
 def _claims(token: str, keys: Sequence[bytes]) -> dict[str, object]:

@@ -15,10 +15,13 @@ from fastapi.openapi.utils import get_openapi
 from api.page import policy_of
 from api.problems import MEDIA_TYPE, REQUEST_ID
 from api.v1.answers import ANSWERS
+from api.v1.scopes import scope_of
 from commands.remote_command_request import COMMANDS
 
 PAGE: Final = (Path(__file__).parent / "docs.html").read_text(encoding="utf-8")
 PREFIX: Final = "/api/v1"
+SCHEME: Final = "HTTPBearer"
+"""How callers say who they are; a key with scopes needs the one that is named at the route."""
 WRITES: Final = frozenset(("post", "put", "patch", "delete"))
 ABOUT: Final = (
     "Every answer bears `X-Request-ID`, the caller's own where it sent one. Errors are problem details (RFC 9457). "
@@ -101,6 +104,7 @@ def described(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(method: str, operation: dict[str, Any]) -> None:
+    operation["security"] = [{SCHEME: [scope_of(operation["tags"], method)]}]
     responses = operation["responses"]
     responses.pop("422", None)
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

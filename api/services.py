@@ -12,6 +12,8 @@ from typing import Protocol
 
 from application.limiter import RateLimiter
 from application.ports import Authorizer, Bus
+from application.principal import Principal
+from application.tenant_documents import TenantDocuments
 from application.vault import Vault
 from commands.remote_command_request import Fits
 from domain.values import PartyId
@@ -35,6 +37,22 @@ class PartnerRegistrar(Protocol):
         ...
 
 
+class Credentials(Protocol):
+    """What is known of API keys and of revoked tokens; `application.keys.LogKeys`."""
+
+    async def of_key(self, text: str, address: str) -> Principal:
+        """Raises BadTokenError; LogUnavailableError and StoreUnavailableError where it cannot be told."""
+        ...
+
+    async def check_token(self, principal: Principal) -> None:
+        """Raises BadTokenError where it was revoked, LogUnavailableError before anything is known."""
+        ...
+
+    async def hear(self, aggregate_id: str, version: int, patience: float) -> None:
+        """Wait until this process knows of an event, or for so many seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that `/api/v1` works with.
@@ -44,9 +62,11 @@ class Services:
     """
 
     store: ReadStore
+    tenants: TenantDocuments
     bus: Bus
     vault: Vault
     limiter: RateLimiter
+    credentials: Credentials
     authorizer: Authorizer
     registrar: PartnerRegistrar
     clock: Callable[[], datetime]

@@ -72,7 +72,7 @@ async def request_remote_command(
     parameters: JSONObject,
     command_id: str,
     principal: str,
-    role: str = "operator",
+    role: str,
     expiry_seconds: int | None = None,
     override: bool = False,
 ) -> Reply | ParameterError:
@@ -86,7 +86,7 @@ async def request_remote_command(
     most = int(EXPIRY_LONGEST.total_seconds())
     if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
         return ParameterError("expiry_seconds", f"must be between 1 and {most}")
-    place = _Place(ports, tenant, charge_point_id, principal=f"{role}:{principal}")
+    place = _Place(ports, tenant, charge_point_id, principal=principal)
     unknown = await place.unknown()
     if unknown is not None:
         return unknown
@@ -120,7 +120,7 @@ async def request_remote_command(
         id_tag=tag,
         authorization=authorization,
         fingerprint=fingerprint,
-        by=f"{role}:{principal}",
+        by=principal,
         expires_at=now + min(expiry, EXPIRY_LONGEST),
         override=override,
         warning=warning,
@@ -131,7 +131,7 @@ async def request_remote_command(
         at=now,
         tenant=tenant,
         correlation_id=f"remote|{tenant}|{command_id}",
-        principal=f"{role}:{principal}",
+        principal=principal,
     )
     return await ports.bus.ask(command, meta)
 

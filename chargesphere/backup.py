@@ -53,7 +53,15 @@ from streams.log.ranges import stretch
 from streams.log.sqlite.log import copy_log
 from streams.log.topology import TOPOLOGY, topics
 
-BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
+BACKWARDS = (
+    Area.DELIVERY,
+    Area.REMOTE_COMMAND,
+    Area.SESSION,
+    Area.CHARGE_POINT,
+    Area.TOKEN,
+    Area.PARTY,
+    Area.KEY,
+)
 """What follows from another area before it; its readings are carried into its events, and come behind them."""
 READ_MODEL_GROUPS = ("projector", "frames")
 SECRETS = ("jwt_secret", "master_key")

@@ -64,7 +64,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--role", required=True, choices=("platform_admin", "tenant_admin", "operator", "viewer")
     )
     token.add_argument("--tenant")
+    token.add_argument(
+        "--subject", default="", help="who it is for, as the audit shows it (default: the role)"
+    )
     token.add_argument("--data", type=Path, default=Path("data"))
+
+    keys = commands.add_parser("keys", help="API keys, through a running `serve` or `api`")
+    of_keys = keys.add_subparsers(dest="action", required=True)
+    create = of_keys.add_parser("create", help="make one; its secret is printed this once")
+    create.add_argument("--name", required=True, help="which service it is for")
+    create.add_argument(
+        "--role", required=True, choices=("platform_admin", "tenant_admin", "operator", "viewer")
+    )
+    create.add_argument("--scope", action="append", default=[], help="such as cdrs:read; again for more")
+    create.add_argument("--address", action="append", default=[], help="or network; again for more")
+    create.add_argument("--expires", metavar="TIME", help="ISO 8601 with its zone; without it: never")
+    revoke = of_keys.add_parser("revoke", help="for good, at every process within 10 s")
+    revoke.add_argument("id")
+    for action in (create, of_keys.add_parser("list", help="all, without their secrets"), revoke):
+        action.add_argument("--tenant", help="whose; without it the platform's own")
+        action.add_argument(
+            "--url", help="of a running process (default PUBLIC_URL, or http://127.0.0.1:8080)"
+        )
+        action.add_argument("--data", type=Path, default=Path("data"))
 
     replay = commands.add_parser("replay", help="print events from the log, one JSON line each")
     _slice(replay)
@@ -123,7 +145,7 @@ def _listening(parser: argparse.ArgumentParser, http: int = 8080) -> None:
 
 def _slice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--area", help="charge-point, session, token, party, remote-command or delivery")
+    parser.add_argument("--area", help="charge-point, session, token, party, remote-command, delivery or key")
     parser.add_argument("--aggregate", metavar="ID", help="only of this aggregate, e.g. 'session|…'")
     parser.add_argument("--type", metavar="NAME", help="only of this type, e.g. session.ended.v1")
     parser.add_argument("--tenant")

@@ -22,9 +22,10 @@ from chargesphere.backbone import Backbone, open_backbone
 from chargesphere.backup import backup, restore
 from chargesphere.checks import check
 from chargesphere.errors import CannotBeginError
+from chargesphere.keys import keys
 from chargesphere.printed import printable
 from chargesphere.rebuilding import rebuild
-from chargesphere.settings import local_secrets, read_settings
+from chargesphere.settings import read_settings, signing_secret
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
 from projections.store import HUB, Query, Sort, StoreUnavailableError, eq
@@ -44,6 +45,8 @@ AREA_OF_KIND = {
     "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,
     "delivery": Area.DELIVERY,
+    "key": Area.KEY,
+    "subject": Area.KEY,
 }
 
 
@@ -279,17 +282,10 @@ async def token(options: argparse.Namespace) -> int:
     """Print a token for /api/v1."""
     if (options.role == "platform_admin") == bool(options.tenant):
         raise CannotBeginError("a platform_admin has no tenant; every other role needs --tenant")
-    settings = read_settings()
-    secret = settings.jwt_secret
-    if secret is None:
-        if not (options.data / "jwt_secret").exists():
-            raise CannotBeginError(
-                f"no secret in {options.data}: name the folder that `serve` uses with --data, "
-                "or set CHARGESPHERE_JWT_SECRET"
-            )
-        secret = local_secrets(options.data)[0]
+    secret = signing_secret(read_settings(), options.data)
     try:
-        print(issue_token(secret, role=options.role, tenant=options.tenant, now=datetime.now(UTC)))
+        now = datetime.now(UTC)
+        print(issue_token(secret, options.role, options.tenant, now, subject=options.subject))
     except ValueError as error:
         raise CannotBeginError(f"--tenant: {error}") from None
     return 0
@@ -309,6 +305,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
     "deliveries": deliveries,
     "topics": make_topics,
     "token": token,
+    "keys": keys,
     "check": check,
     "erase": erase,
     "backup": backup,

@@ -1,13 +1,14 @@
 """What operations print of the log: facts enter, the same without secrets leaves.
 
 A password's hash, a partner's token and a key's value are for nobody's eyes, whatever is asked for. The names of our
-nodes and the addresses of charge points are for who asks for them. Personal data is sealed in the log already.
+nodes, and the addresses of charge points and of keys, are for who asks for them. Personal data is sealed in the log
+already.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_network
 from typing import Final
 
 from domain.charge_point.state import is_secret_key
@@ -25,10 +26,13 @@ SECRETS: Final = frozenset(
         "their_token_a",
         "previous_c",
         "pending_c",
+        "secret_digest",
+        "previous_digest",
     )
 )
 NODE: Final = ("node", "slot", "boot")
 """Where a charge point is connected; they stand together. What else is named `slot` is not meant."""
+ADDRESS: Final = ("address", "addresses")
 _LOGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*://)[^/?#\s]*@", re.IGNORECASE)
 
 
@@ -40,7 +44,7 @@ def printable(value: JSON, *, addresses: bool = False) -> JSON:
             return {
                 name: HIDDEN if item and _is_secret(name, value) else printable(item, addresses=addresses)
                 for name, item in value.items()
-                if addresses or not ((of_node and name in NODE) or (name == "address" and _is_address(item)))
+                if addresses or not ((of_node and name in NODE) or (name in ADDRESS and _is_address(item)))
             }
         case list():
             return [printable(item, addresses=addresses) for item in value]
@@ -51,9 +55,11 @@ def printable(value: JSON, *, addresses: bool = False) -> JSON:
 
 
 def _is_address(item: JSON) -> bool:
-    """Of a machine; a street has one too."""
+    """Of machines; a street has one too."""
+    if isinstance(item, list):
+        return any(map(_is_address, item))
     try:
-        ip_address(str(item))
+        ip_network(str(item), strict=False)
     except ValueError:
         return False
     return True

@@ -27,9 +27,10 @@ from api.v1 import v1_router
 from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
+from application.keys import LogKeys
 from application.quota import LogQuota
 from chargesphere import __version__, registry
-from chargesphere.backbone import EFFECTS, Backbone, open_backbone
+from chargesphere.backbone import EFFECTS, PROJECTOR, Backbone, open_backbone
 from chargesphere.errors import CannotBeginError
 from chargesphere.http import HttpServer
 from chargesphere.metrics import Metrics
@@ -189,6 +190,15 @@ class _Process:
             OcpiRealTime(self._partners, self._client, settings.hub_party),
             backbone.clock,
         )
+        self._keys = LogKeys(
+            backbone.log,
+            backbone.store,
+            backbone.store,
+            registry.EVENTS,
+            PROJECTOR,
+            backbone.vault,
+            backbone.clock,
+        )
         self._gateway: OcppGateway | None = None
         self._http_server: HttpServer | None = None
         self._faust = contextlib.AsyncExitStack()
@@ -203,6 +213,8 @@ class _Process:
             backbone.start_lag(read_models="api" in plan.roles)
         if "api" in plan.roles:
             backbone.start("hub-party", self._claim_hub_party)
+            backbone.start("keys", self._keys.run)
+            backbone.start("key-uses", self._keys.note_uses)
         if "decider" in plan.roles:
             backbone.start_decider()
         if "projector" in plan.roles:
@@ -354,6 +366,10 @@ class _Process:
             if isinstance(channel, LogChannel) and not channel.ready.is_set():
                 raise RuntimeError("replies are not read yet")
 
+        async def keys() -> None:
+            if not self._keys.is_current:
+                raise RuntimeError("whether keys were revoked is not known")
+
         checks: dict[str, Check] = {"log": log}
         if self._plan.roles - {"decider", "projector"}:
             checks["replies"] = replies
@@ -364,6 +380,8 @@ class _Process:
             checks["mqtt"] = publisher.ready
         if "api" in self._plan.roles or "projector" in self._plan.roles:
             checks["store"] = store
+        if "api" in self._plan.roles:
+            checks["keys"] = keys
         return checks
 
     def _routers(self, checks: Mapping[str, Check]) -> Iterator[APIRouter]:
@@ -372,7 +390,7 @@ class _Process:
         if "api" in self._plan.roles:
             yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
             yield v1_router(
-                v1_services(backbone, self._authorizer, self._client, self._public_url, self._hub)
+                v1_services(backbone, self._authorizer, self._client, self._public_url, self._hub, self._keys)
             )
             yield dashboard_router()
             yield docs_router()

@@ -8,11 +8,13 @@ from typing import Any
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
 from commands import fleet as fleet_commands
+from commands import key as key_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
 from commands import pushes as pushes_commands
 from commands import remote_command as remote_commands
 from commands import session as session_commands
+from commands import subject as subject_commands
 from commands import tag as tag_commands
 from commands import tariff as tariff_commands
 from commands import tenant as tenant_commands
@@ -25,11 +27,13 @@ from domain import (
     delivery,
     directory,
     fleet,
+    key,
     knocking,
     partner,
     pushes,
     remote_command,
     session,
+    subject,
     tag,
     tariff,
     tenant,
@@ -51,6 +55,9 @@ from projections import (
 from projections import erasure
 from projections import (
     frame as frame_view,
+)
+from projections import (
+    key as key_view,
 )
 from projections import (
     knocking as knocking_view,
@@ -80,6 +87,9 @@ from projections import (
     story as story_view,
 )
 from projections import (
+    subject as subject_view,
+)
+from projections import (
     tariff as tariff_view,
 )
 from projections import (
@@ -106,6 +116,8 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     knocking.Knocking: knocking.AGGREGATE_EVENTS,
     tag.Tag: tag.AGGREGATE_EVENTS,
     fleet.Fleet: fleet.AGGREGATE_EVENTS,
+    key.Key: key.AGGREGATE_EVENTS,
+    subject.Subject: subject.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -122,6 +134,8 @@ ROUTES: dict[type[Command], Route] = {
     **knocking_commands.ROUTES,
     **tag_commands.ROUTES,
     **fleet_commands.ROUTES,
+    **key_commands.ROUTES,
+    **subject_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,
@@ -146,6 +160,8 @@ VIEWS: tuple[View, ...] = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
     knocking_view.VIEW,
+    key_view.VIEW,
+    subject_view.VIEW,
 )
 FEEDS: tuple[Feed, ...] = (
     erasure.FEED,
@@ -170,6 +186,8 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     story_view.indexes,
     charge_point_view.hub_indexes,
     location_view.indexes,
+    key_view.indexes,
+    subject_view.indexes,
     lambda: audit_view.indexes(HUB),
 )
 TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from chargesphere.errors import CannotBeginError
 from domain.errors import ChargeSphereError
 from domain.tenant import RESERVED, TENANT_ID
 from projections.store.files import own_folder
@@ -132,6 +133,21 @@ def local_secrets(folder: Path) -> tuple[bytes, bytes]:
         raise SettingsError(f"the secrets in {folder} cannot be used: {error.strerror or error}") from None
     # The JWT secret is a text, so that it can be handed on in an environment.
     return jwt, base64.b64decode(master)
+
+
+def signing_secret(settings: Settings, folder: Path) -> bytes:
+    """With which tokens are signed: the setting's, else that of the `serve` whose data folder this is.
+
+    Raises CannotBeginError where there is neither.
+    """
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if not (folder / "jwt_secret").exists():
+        raise CannotBeginError(
+            f"no secret in {folder}: name the folder that `serve` uses with --data, "
+            "or set CHARGESPHERE_JWT_SECRET"
+        )
+    return local_secrets(folder)[0]
 
 
 def _local_secret(folder: Path, name: str) -> bytes:

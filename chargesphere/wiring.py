@@ -6,11 +6,13 @@ import secrets
 
 from api.ocpi import Identity
 from api.ocpi import Ports as OcpiPorts
+from api.services import Credentials
 from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
 from application.read_back import wait_visible
 from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from application.tenant_documents import TenantDocuments
 from application.token_store import HubTokens
 from application.vault import DestroyedError
 from chargesphere.backbone import Backbone
@@ -54,13 +56,16 @@ def v1_services(
     client: OcpiClient,
     public_url: str,
     hub: PartyId,
+    credentials: Credentials,
 ) -> V1Services:
     """What `/api/v1` works with."""
     return V1Services(
         store=backbone.store,
+        tenants=TenantDocuments(backbone.store),
         bus=guarded_bus(backbone),
         vault=backbone.vault,
         limiter=backbone.limiter,
+        credentials=credentials,
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
         clock=backbone.clock,
@@ -121,7 +126,7 @@ class RemoteCommandDoor:
                 command_type=command_type,
                 parameters=parameters,
                 command_id=command_id,
-                principal=principal,
+                principal=f"{role}:{principal}",
                 role=role,
                 expiry_seconds=expiry_seconds,
                 override=override,

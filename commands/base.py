@@ -27,6 +27,7 @@ class Area(StrEnum):
     PARTY = "party"
     REMOTE_COMMAND = "remote-command"
     DELIVERY = "delivery"
+    KEY = "key"
 
 
 class Refusal(StrEnum):

@@ -10,11 +10,13 @@ from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
+from commands.key import CreateKey
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
 from commands.pushes import TakeOver
 from commands.remote_command import RequestRemoteCommand
 from commands.session import EndSession, RecordConnector, RecordUsage, StartSession
+from commands.subject import RevokeSubject
 from commands.tag import ClaimTag, FreeTag, HoldTag
 from commands.tariff import PutTariff
 from commands.tenant import CreateTenant
@@ -43,5 +45,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         HoldTag,
         FreeTag,
         CountChargePoint,  # fleet
+        CreateKey,  # key
+        RevokeSubject,  # subject
     }
 )

@@ -1,6 +1,6 @@
 """The audit (`ocpp_{tenant}.audit`): who asked for what, and what was decided; the platform's own in `chargesphere`.
 
-What enters: one decision, refused or not. What leaves: one insert where a person asked for it through an API. It
+What enters: one decision, refused or not. What leaves: one insert where somebody asked for it through an API. It
 holds no content of commands, so no personal data.
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
+from domain.access import ROLES
 from projections.moment import utc_text
 from projections.store import HUB, IndexSpec, Insert, index, tenant_database
 from projections.story import DecisionInLog
 
-ROLES = ("viewer", "operator", "tenant_admin", "platform_admin")
-"""A person is `role:subject` in a command's principal; gateways, partners and processes are named otherwise."""
+CALLERS = frozenset((*ROLES, "key"))
+"""Who asks through an API is `role:subject`, or `key:id`, in a command's principal; gateways, partners and processes
+are named otherwise."""
 
 
 class _Typed(msgspec.Struct):
@@ -27,8 +29,8 @@ def audit_writes(fact: DecisionInLog) -> list[Insert]:
     """None for repeats, which were asked for before."""
     decision = fact.decision
     meta, reply = decision.meta, decision.reply
-    role, colon, _ = meta.principal.partition(":")
-    if decision.repeat or not colon or role not in ROLES:
+    caller, colon, _ = meta.principal.partition(":")
+    if decision.repeat or not colon or caller not in CALLERS:
         return []
     document = {
         "at": utc_text(fact.written_at),

@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    keys,
     knocking,
     locations,
     orphans,
@@ -50,6 +51,7 @@ NOUNS: Final = (
     locations.routes,
     audit.routes,
     stories.routes,
+    keys.routes,
 )
 PREFIX: Final = "/api/v1"
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

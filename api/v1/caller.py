@@ -16,14 +16,18 @@ import msgspec
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.auth import BadTokenError, Principal, Role, verify_token
+from api.auth import verify_token
 from api.problems import ProblemError, invalid, not_found, refused
 from api.services import Services
+from api.v1.scopes import scope_of
+from application.key_text import PREFIX
+from application.principal import BadTokenError, Principal
 from application.read_back import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
+from domain.access import Role
 from domain.tenant import Configuration
 from projections.moment import utc_text
-from projections.store import HUB, Document, IndexSpec, Insert, expiry, tenant_database
+from projections.store import Document, IndexSpec, Insert, expiry, tenant_database
 from projections.tenant import configuration_of
 from streams.log.envelope import Reply
 
@@ -56,7 +60,7 @@ class Caller:
     @property
     def by(self) -> str:
         """As it stands in the log."""
-        return f"{self.principal.role.text}:{self.principal.subject}"
+        return self.principal.by
 
     @property
     def own_tenant(self) -> str:
@@ -134,7 +138,12 @@ def result_of(reply: Reply, type: type[T]) -> T:
     return msgspec.json.decode(reply.result, type=type)
 
 
-_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`chargesphere token` prints one.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    bearerFormat="JWT or API key",
+    description="A token, as `chargesphere token` prints one, or a key of `POST /api/v1/keys`. A key with scopes "
+    "needs the one that is named at the route.",
+)
 
 
 def services_of(request: Request) -> Services:
@@ -154,13 +163,20 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
         if principal.tenant is not None and tenant not in (None, principal.tenant):
             raise not_found(f"tenant {tenant}")
         about = principal.tenant or tenant
-        document = await services.store.get(HUB, "tenants", about) if about is not None else None
+        document = await services.tenants.get(about) if about is not None else None
         if about is not None and document is None:
             raise not_found(f"tenant {about}")
+        if document is not None and document["status"] != "active" and principal.tenant is not None:
+            raise ProblemError(403, f"tenant {about} is {document['status']}")
         configuration = configuration_of(document) if document is not None else None
         await _limited(services, about, configuration)
         if principal.role < role:
-            raise ProblemError(403, f"this needs the role {role.text}, the token has {principal.role.text}")
+            kind = principal.credential
+            raise ProblemError(403, f"this needs the role {role.text}, the {kind} has {principal.role.text}")
+        scope = scope_of(request.scope["route"].tags, request.method)
+        if not principal.grant.allows(scope):
+            scopes = ", ".join(principal.grant.scopes)
+            raise ProblemError(403, f"this needs the scope {scope}, the key has {scopes}", code="scope")
 
         async def fingerprint() -> str:
             body = await request.body()
@@ -185,25 +201,32 @@ async def _authenticated(
     services: Services, credentials: HTTPAuthorizationCredentials | None, request: Request
 ) -> Principal:
     """A good token passes whatever others try from the same address; bad ones are limited by address."""
+    address = request.client.host if request.client else ""
     try:
         if credentials is None:
-            raise BadTokenError("a bearer token is needed: Authorization: Bearer …")
-        return verify_token(credentials.credentials, services.jwt_keys, services.clock())
+            raise BadTokenError("a token or a key is needed: Authorization: Bearer …")
+        if credentials.credentials.startswith(PREFIX):
+            return await services.credentials.of_key(credentials.credentials, address)
+        principal = verify_token(credentials.credentials, services.jwt_keys, services.clock())
+        await services.credentials.check_token(principal)
+        return principal
     except BadTokenError as error:
-        address = request.client.host if request.client else ""
-        verdict = await services.limiter.take(f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE)
-        if not verdict.allowed:
-            wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-            raise ProblemError(429, "too many requests without a good token", headers=wait) from None
+        what = "too many requests without a good token"
+        await take(services, f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE, what)
         raise ProblemError(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from None
 
 
 async def _limited(services: Services, tenant: str | None, configuration: Configuration | None) -> None:
     rate = configuration.api_rate_limit if configuration is not None else PLATFORM_RATE
-    verdict = await services.limiter.take(f"api|{tenant or ''}", rate, rate)
+    await take(services, f"api|{tenant or ''}", rate, rate, f"more than {rate} requests a second")
+
+
+async def take(services: Services, bucket: str, capacity: float, rate: float, what: str) -> None:
+    """One from a bucket of the rate limiter. Raises ProblemError, 429 with `what`, where it is empty."""
+    verdict = await services.limiter.take(bucket, capacity, rate)
     if not verdict.allowed:
         wait = {"Retry-After": str(max(1, ceil(verdict.retry_after)))}
-        raise ProblemError(429, f"more than {rate} requests a second", headers=wait)
+        raise ProblemError(429, what, headers=wait)
 
 
 def _idempotency_key(value: str) -> str:

@@ -79,7 +79,7 @@ async def requested(
         command_type=command_type,
         parameters=parameters,
         command_id=command_id,
-        principal=caller.principal.subject,
+        principal=caller.by,
         role=caller.principal.role.text,
         expiry_seconds=expiry_seconds,
         override=override,

@@ -10,7 +10,6 @@ import msgspec
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth import Role
 from api.problems import ProblemError, ProblemRoute, forbidden, invalid, not_found
 from api.v1.caller import Caller, PlatformAdmin, TenantAdmin, Viewer, result_of, step_of
 from api.v1.lists import Page, answer, listed, oldest_first, plain
@@ -23,6 +22,7 @@ from commands.directory import (
     ReleasePrefixes,
 )
 from commands.tenant import ConfigureTenant, CreateTenant
+from domain.access import Role
 from domain.directory import PartyRole, tenant_owner
 from domain.tenant import HELD_BY_PLATFORM, Configuration, held_back, wrong_in
 from projections.store import HUB, Document, eq

@@ -97,6 +97,7 @@ class Desk:
         parameters: JSONObject,
         charge_point_id: str = "CP1",
         command_id: str = "c1",
+        role: str = "operator",
         **more: Any,
     ) -> Reply | ParameterError:
         return await request_remote_command(
@@ -106,7 +107,8 @@ class Desk:
             command_type=command_type,
             parameters=parameters,
             command_id=command_id,
-            principal="ann",
+            principal=f"{role}:ann",
+            role=role,
             **more,
         )
 

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from chargesphere.backbone import open_backbone
+from chargesphere.backup import BACKWARDS
 from chargesphere.cli import main
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area
@@ -189,3 +190,7 @@ def test_a_backup_of_kafka_that_is_not_whole_is_refused_before_anything_is_resto
     said = refused(capsys, "restore", str(tmp_path))
     assert said.startswith(f"{tmp_path} is not whole: ")
     assert said.endswith("; nothing was restored, use another backup")
+
+
+def test_every_area_of_the_log_is_in_a_backup_of_servers() -> None:
+    assert sorted(BACKWARDS) == sorted(Area)

@@ -86,6 +86,33 @@ def test_what_writes_is_refused_with_one_line(serving: Serving, words: tuple[str
     assert "is in use by another process" in cannot_begin(run(*words, "--data", str(serving.data)))
 
 
+def test_keys_are_made_listed_and_revoked_through_the_running_process(serving: Serving) -> None:
+    where = ("--data", str(serving.data), "--url", serving.url, "--tenant", "t0")
+    made = run("keys", "create", "--name", "Billing", "--role", "viewer", "--scope", "cdrs:read", *where)
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    id = key.split("_")[1]
+    sent = {"authorization": f"Bearer {key}"}
+    assert httpx.get(f"{serving.url}/api/v1/cdrs", headers=sent).status_code == 200
+    assert httpx.get(f"{serving.url}/api/v1/sessions", headers=sent).status_code == 403
+    listed = run("keys", "list", *where).stdout
+    assert id in listed
+    assert key not in listed
+    assert run("keys", "revoke", id, *where).returncode == 0
+    assert httpx.get(f"{serving.url}/api/v1/cdrs", headers=sent).status_code == 401
+    unknown = run("keys", "revoke", "nobody", *where)
+    assert (unknown.returncode, unknown.stderr) == (1, "chargesphere: key nobody is not known\n")
+    printed = run("replay", "--data", str(serving.data), "--area", "key", "--limit", "2").stdout
+    assert "key.created.v1" in printed
+    assert '"secret_digest":"***"' in printed
+
+
+def test_keys_need_a_process_that_answers(serving: Serving) -> None:
+    """Port 9 answers nobody."""
+    line = cannot_begin(run("keys", "list", "--data", str(serving.data), "--url", "http://127.0.0.1:9"))
+    assert line.startswith("nothing answers at http://127.0.0.1:9 (ConnectError)")
+
+
 async def test_the_log_beside_holds_what_was_committed_when_it_was_opened_and_takes_nothing(
     tmp_path: Path,
 ) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from api.auth import Role, verify_token
+from api.auth import verify_token
 from chargesphere.cli import main
 from chargesphere.settings import PREFIX, local_secrets
 from commands.base import Area
+from domain.access import Role
 from projections import cdr
 from projections.store import HUB, Document, Insert, Remove
 from projections.store.sqlite import SqliteReadStore
@@ -301,9 +302,10 @@ def test_deliveries_show_what_waits_and_for_whom(shell: Shell) -> None:
 
 
 def test_a_token_opens_the_api_of_its_tenant(shell: Shell, lived: Path) -> None:
-    printed = shell("token", "--role", "operator", "--tenant", "demo").strip()
-    who = verify_token(printed, [local_secrets(lived)[0]], datetime.now(UTC))
-    assert (who.role, who.tenant) == (Role.OPERATOR, "demo")
+    for more, subject in ((), "operator"), (("--subject", "ann"), "ann"):
+        printed = shell("token", "--role", "operator", "--tenant", "demo", *more).strip()
+        who = verify_token(printed, [local_secrets(lived)[0]], datetime.now(UTC))
+        assert (who.role, who.tenant, who.subject) == (Role.OPERATOR, "demo", subject)
 
 
 @pytest.mark.parametrize(

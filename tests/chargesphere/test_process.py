@@ -209,7 +209,7 @@ async def test_a_process_that_says_it_is_ready_is_so_for_whoever_asks(
         answer = await http.get(f"{process.http_url}/ready")
         assert (answer.status_code, answer.json()["checks"]) == (
             200,
-            {"log": "ok", "replies": "ok", "decider": "ok", "store": "ok"},
+            {"log": "ok", "replies": "ok", "decider": "ok", "store": "ok", "keys": "ok"},
         )
 
 

@@ -36,13 +36,16 @@ from commands.charge_point import (
 )
 from commands.delivery import ReportAttempt, Retry, Want
 from commands.directory import ClaimParties
+from commands.key import CreateKey, RevokeKey, RotateKey
 from commands.partner import CreatePartner, Suspend
 from commands.partner import Register as RegisterPartner
 from commands.pushes import Report, RetryPush, TakeOver
 from commands.remote_command import RequestRemoteCommand
+from commands.subject import RevokeSubject
 from commands.tariff import PutTariff
 from commands.tenant import ConfigureTenant, CreateTenant
 from commands.token import NoteAuthorization, PutToken, RemoveToken
+from domain.access import Grant
 from domain.charge_point import session_id
 from domain.directory import PartyRole
 from domain.intents import RemoteStart, Reset, ResetKind
@@ -161,6 +164,7 @@ def scenario() -> Sequence[Step]:
     script = Script()
     parties(script)
     tokens(script)
+    keys(script)
     script.settle()
     come_online(script)
     roaming_charge(script)
@@ -207,6 +211,19 @@ def parties(script: Script) -> None:
     script.do(PutTariff(owner=CPO, tariff_id="T1", tenant=TENANT, tariff=TARIFF))
     older = {**TARIFF, "last_updated": "2086-03-01T10:00:00Z"}
     script.do(PutTariff(owner=CPO, tariff_id="T1", tenant=TENANT, tariff=older), refusal=Refusal.STALE)
+
+
+def keys(script: Script) -> None:
+    grant = Grant(role="viewer", scopes=("cdrs:read",), addresses=("192.0.2.0/24",))
+    create = CreateKey(tenant=TENANT, key_id="K1", name="Billing", grant=grant, secret_digest="d1")
+    script.do(create, id="create-key")
+    script.do(create, id="create-key")
+    script.do(msgspec.structs.replace(create, name="Other"), refusal=Refusal.ALREADY_EXISTS)
+    script.do(RotateKey(tenant=TENANT, key_id="K1", secret_digest="d2"))
+    script.do(RotateKey(tenant=TENANT, key_id="K9", secret_digest="d2"), refusal=Refusal.UNKNOWN)
+    script.do(RevokeKey(tenant=TENANT, key_id="K1"))
+    script.do(RevokeKey(tenant=TENANT, key_id="K1"))
+    script.do(RevokeSubject(tenant=TENANT, subject="ann"))
 
 
 def tokens(script: Script) -> None:
@@ -655,6 +672,6 @@ async def test_both_runtimes_make_the_same_of_the_same_commands(
         assert on_kafka.documents[name] == expected, name
     kinds = {aggregate.partition("|")[0] for aggregate in embedded.events}
     assert kinds >= {"tenant", "directory", "partner", "tariff", "token", "charge_point", "session"}
-    assert kinds >= {"remote_command", "delivery", "pushes"}
+    assert kinds >= {"remote_command", "delivery", "pushes", "key", "subject"}
     assert embedded.documents[f"{HUB}.cdrs"].keys() == {FIRST, SECOND}
     assert not embedded.documents.get(f"{HUB}.dead_letters")

@@ -45,7 +45,6 @@ def test_what_is_to_come_has_its_areas_and_kinds() -> None:
         "site",
         "job",
         "user",
-        "key",
     }
     assert {kept.kind for kept in KEPT} >= {"foreign_session", "foreign_cdr"}
 

@@ -56,9 +56,11 @@ READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "15
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
     "delivery": Area.DELIVERY,
+    "key": Area.KEY,
     "knocking": Area.PARTY,
     "remote_command": Area.REMOTE_COMMAND,
     "session": Area.SESSION,
+    "subject": Area.KEY,
     "tariff": Area.PARTY,
     "tenant": Area.PARTY,
     "token": Area.TOKEN,
@@ -82,6 +84,11 @@ def everything() -> list[list[Event]]:
     return [
         [told_once("tenant", "tenant.created.v1", 1), told_once("tenant", "tenant.configured.v1", 2)],
         [told_once("tariff", "tariff.put.v1", 1)],
+        [
+            told_once("key", f"key.{name}.v1", n)
+            for n, name in enumerate(("created", "rotated", "revoked"), 1)
+        ],
+        [told_once("subject", "subject.tokens_revoked.v1", 1)],
         [told_once("knocking", "knocking.heard.v1", version) for version in (1, 2)],
         [
             registered(),

@@ -96,6 +96,9 @@ BLOCKS: Final[Mapping[str, Any]] = {
 }
 """Worlds with many entries of blocks, whose projectors are harmed."""
 
+SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 40.0, "pace": 0.4}
+"""Worlds in which services show their keys at api processes that are harmed."""
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -845,6 +848,47 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("zombie", "power", "weather"),
         shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
         one_in=6,
+        seed=0,
+    ),
+    Ablation(
+        "what was known of keys counts for ever",
+        "A revoked key opens nothing 10 s after its revocation was answered",
+        removed.what_was_known_of_keys_counts_for_ever,
+        ("cut",),
+        shape={**SERVICES, "lasting": 8.0, "targets": ("log",)},
+        one_in=3,
+        seed=3,
+    ),
+    Ablation(
+        "keys are heard from the log's end on",
+        "What the read store has not got of keys is heard from where it stands",
+        removed.keys_are_heard_from_the_end_on,
+        ("crash", "down"),
+        shape={
+            **SERVICES,
+            "projectors": 1,
+            "effects": 0,
+            "storm": 20.0,
+            "lasting": 2.0,
+            "targets": ("store",),
+        },
+        one_in=5,
+        seed=0,
+    ),
+    Ablation(
+        "what is read of a key counts whatever was heard",
+        "A revocation while a key is being read is not missed",
+        removed.what_is_read_of_a_key_counts_whatever_was_heard,
+        ("crash", "down"),
+        shape={
+            **SERVICES,
+            "keys": 12,
+            "projectors": 1,
+            "effects": 0,
+            "storm": 20.0,
+            "targets": ("store",),
+        },
+        one_in=7,
         seed=0,
     ),
 )

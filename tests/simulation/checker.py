@@ -34,6 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
+from tests.simulation import keys
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -189,6 +190,8 @@ def undone(world: World) -> Iterator[str]:
         process = world.processes[name]
         if not process.ready:
             yield f"{name} is not up"
+        elif "keys" in process.engines and not process.engines["keys"].is_current:
+            yield f"{name} does not know which keys were revoked"
     yield from (f"{point.id} waits for answers" for point in world.charge_points if not point.idle)
     broker = world.broker
     groups: dict[str, list[str]] = {"decider": [commands_topic(area) for area in world.areas]}
@@ -287,9 +290,15 @@ def check(world: World) -> None:
         _public,
         _mqtt,
         _quota,
+        _keys,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
+
+
+def _keys(world: World, facts: Facts) -> Iterator[str]:
+    """No key opens anything longer than its bound after its admin was told that it is revoked."""
+    yield from keys.too_late(world)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:

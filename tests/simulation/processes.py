@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
+from application.keys import LogKeys
 from application.limiter import LocalLimiter
 from application.quota import LogQuota
 from application.vault import StoreKeys, Vault
@@ -42,6 +43,7 @@ from gateway.ocpp.options import Options
 from gateway.ocpp.orphaned_connections import end_lost_connections
 from gateway.ocpp.server import OcppGateway
 from gateway.ocpp.services import Services as OcppServices
+from projections.store.generations import Generation
 from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LogChannel
 from streams.deciding.decider import Decider
@@ -387,7 +389,12 @@ class Process:
         self.engines["gateway"] = gateway
 
     async def api(self) -> None:
-        """Its bus, through which operators ask."""
+        """Its bus, through which operators ask, and what it knows of keys."""
+        if not self.world.shape.keys:
+            return
+        keys = LogKeys(self.log, self.store, _One(), registry.EVENTS, PROJECTOR, self.vault, self.clock)
+        self.engines["keys"] = keys
+        self.keep("keys", keys.run)
 
 
 ROLES: dict[str, Callable[[Process], Any]] = {
@@ -397,6 +404,15 @@ ROLES: dict[str, Callable[[Process], Any]] = {
     "gateway": Process.gateway,
     "api": Process.api,
 }
+
+
+class _One:
+    """Read models of one generation."""
+
+    known = Generation()
+
+    async def newest(self) -> Generation:
+        return self.known
 
 
 class _NoFrames:

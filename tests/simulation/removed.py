@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from application.keys import LogKeys
 from application.quota import LogQuota
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
@@ -809,3 +810,31 @@ def a_late_word_of_a_part_counts() -> list[Patch]:
         return Accepted()
 
     return _decided_by(CountPart, count_part)
+
+
+# -- keys ----------------------------------------------------------------------------------------------------------
+
+
+def what_was_known_of_keys_counts_for_ever() -> list[Patch]:
+    return [(LogKeys, "is_current", property(lambda self: self._as_of is not None))]
+
+
+def keys_are_heard_from_the_end_on() -> list[Patch]:
+    whole = LogKeys._begin
+
+    async def begin(self: Any, reader: Any) -> Any:
+        fences = await whole(self, reader)
+        await reader.assign(await self._log.ends(list(fences)))
+        return fences
+
+    return [(LogKeys, "_begin", begin)]
+
+
+def what_is_read_of_a_key_counts_whatever_was_heard() -> list[Patch]:
+    async def key(self: Any, key_id: str) -> Any:
+        await self._be_current()
+        if key_id not in self._keys and (document := await self._reading.get(key_id)) is not None:
+            self._keys[key_id] = document
+        return self._keys.get(key_id)
+
+    return [(LogKeys, "_key", key)]

@@ -49,9 +49,11 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
+from tests.simulation import keys
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.keys import Shown
 from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
@@ -119,6 +121,8 @@ class Shape:
     """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
     exclusive: bool = False
     """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
+    keys: int = 0
+    """So many API keys are made and shown at two api processes all the while; most of them are revoked."""
     longest_calm: float = LONGEST_CALM
     """Seconds after the storm in which everything has to come to rest."""
 
@@ -160,6 +164,7 @@ class World:
         self.shape = shape or draw_shape(self.chance)
         if shape is None:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
+            self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
@@ -168,7 +173,7 @@ class World:
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
-        needed += [Area.PARTY] * party
+        needed += [Area.PARTY] * party + [Area.KEY] * (self.shape.keys > 0)
         self.shape.areas += tuple(area for area in needed if area not in self.shape.areas)
         if "poison" in self.shape.faults or self.shape.exclusive:
             self.shape.charge_points = max(2, self.shape.charge_points)
@@ -187,6 +192,8 @@ class World:
         """Ids of the remote commands that operators asked for and were told of."""
         self.poisoned: dict[str, type[Event]] = {}
         """Aggregates, with the kind of event from which nothing can be worked out."""
+        self.keys: list[Shown] = []
+        self.keys_done = False
         self.nemeses = Nemeses(self)
         self.wanted: dict[str, str] = {}
         """Processes that shall run, by name, with their roles."""
@@ -282,7 +289,7 @@ class World:
             ("projector", shape.projectors),
             ("effects", shape.effects),
             ("gateway", shape.gateways),
-            ("api", 1),
+            ("api", 1 + (shape.keys > 0)),
         ):
             for number in range(count):
                 self.start(f"{role}-{number}", role)
@@ -294,6 +301,8 @@ class World:
             running.append(self.loop.spawn(charge_point.node, self._drivers(charge_point)))
         if shape.operators:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
+        if shape.keys:
+            running.append(self.loop.spawn(self.loop.world, keys.course(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         storm = asyncio.create_task(self.nemeses.rage())
@@ -308,6 +317,8 @@ class World:
         if shape.operators and not self.violations:
             await self._call_once_more()
             await self._quiet()
+        if shape.keys and not self.violations:
+            await keys.at_rest(self)
         if shape.strangers and not self.violations:
             await self._one_by_one()
         if shape.months and not self.violations:

@@ -7,7 +7,9 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from api.auth import BadTokenError, Principal, Role, issue_token, verify_token
+from api.auth import issue_token, verify_token
+from application.principal import BadTokenError, Principal
+from domain.access import Grant, Role
 from tests.api.v1.world import KEY, NOW, PREVIOUS_KEY, World, problem
 
 
@@ -30,7 +32,9 @@ def test_a_token_carries_the_claims_that_were_promised() -> None:
 def test_a_token_speaks_for_its_subject_until_it_expires() -> None:
     token = issue_token(KEY, "viewer", "demo", NOW, subject="ann")
 
-    assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal("ann", Role.VIEWER, "demo")
+    assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal(
+        subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOW
+    )
     with pytest.raises(BadTokenError, match="expired"):
         verify_token(token, [KEY], NOW + timedelta(hours=12))
 

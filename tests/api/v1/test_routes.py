@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi.routing import APIRoute
 
-from api.auth import ROLES
 from api.v1 import NOUNS
+from domain.access import ROLES
 from tests.api.v1.world import World, problem
 
 LOWEST = {
@@ -61,6 +61,12 @@ LOWEST = {
     "POST /deliveries/{delivery_id}/retry": "operator",
     "GET /audit": "tenant_admin",
     "GET /stories/{correlation_id:path}": "viewer",
+    "POST /keys": "tenant_admin",
+    "GET /keys": "tenant_admin",
+    "GET /keys/{key_id}": "tenant_admin",
+    "POST /keys/{key_id}/rotate": "tenant_admin",
+    "DELETE /keys/{key_id}": "tenant_admin",
+    "POST /keys/revoke-subject": "tenant_admin",
 }
 
 

@@ -16,7 +16,10 @@ from fastapi import FastAPI
 from api.auth import issue_token
 from api.services import Services
 from api.v1 import v1_router
+from application.keys import LogKeys
 from application.limiter import RateLimiter, Verdict
+from application.principal import BadTokenError, Principal
+from application.tenant_documents import TenantDocuments
 from application.vault import DestroyedError, KeyStore, Vault
 from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
@@ -24,6 +27,7 @@ from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.fleet import ROUTES as FLEET_ROUTES
+from commands.key import ROUTES as KEY_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
 from commands.processes import POLICIES as ALL_POLICIES
@@ -31,6 +35,7 @@ from commands.processes import Policies, charging_session
 from commands.processes import fleet as fleet_process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.session import ROUTES as SESSION_ROUTES
+from commands.subject import ROUTES as SUBJECT_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
 from commands.tenant import ROUTES as TENANT_ROUTES
 from commands.token import ROUTES as TOKEN_ROUTES
@@ -39,10 +44,12 @@ from domain import (
     delivery,
     directory,
     fleet,
+    key,
     knocking,
     partner,
     remote_command,
     session,
+    subject,
     tariff,
     tenant,
     token,
@@ -55,6 +62,7 @@ from projections import audit as audit_view
 from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
+from projections import key as key_view
 from projections import knocking as knocking_view
 from projections import location as location_view
 from projections import orphan as orphan_view
@@ -62,10 +70,12 @@ from projections import partner as partner_view
 from projections import remote_command as remote_command_view
 from projections import sample as sample_view
 from projections import session as session_view
+from projections import subject as subject_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
 from projections.store import HUB, Document, Insert, tenant_database
+from projections.store.generations import Generation
 from projections.store.sqlite import SqliteReadStore
 from projections.tenant import configuration_document
 from streams.deciding.bus import CommandBus
@@ -98,6 +108,8 @@ EVENTS = EventRegistry(
         delivery.Delivery: delivery.AGGREGATE_EVENTS,
         knocking.Knocking: knocking.AGGREGATE_EVENTS,
         fleet.Fleet: fleet.AGGREGATE_EVENTS,
+        key.Key: key.AGGREGATE_EVENTS,
+        subject.Subject: subject.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -113,6 +125,8 @@ for table in (
     DELIVERY_ROUTES,
     KNOCKING_ROUTES,
     FLEET_ROUTES,
+    KEY_ROUTES,
+    SUBJECT_ROUTES,
 ):
     ROUTES.update(table)
 RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
@@ -128,6 +142,8 @@ VIEWS = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
     knocking_view.VIEW,
+    key_view.VIEW,
+    subject_view.VIEW,
 )
 FEEDS = (
     charge_point_view.CREDENTIALS,
@@ -197,6 +213,31 @@ class Allowance(RateLimiter):
     async def close(self) -> None: ...
 
 
+class Known:
+    """Credentials that are good: the keys that it was given, and every token."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Principal] = {}
+
+    async def of_key(self, text: str, address: str) -> Principal:
+        if text not in self.keys:
+            raise BadTokenError("the key is not valid here")
+        return self.keys[text]
+
+    async def check_token(self, principal: Principal) -> None: ...
+
+    async def hear(self, aggregate_id: str, version: int, patience: float) -> None: ...
+
+
+class One:
+    """Read models of one generation."""
+
+    known = Generation()
+
+    async def newest(self) -> Generation:
+        return self.known
+
+
 class Tags:
     """Knows every tag, and accepts it."""
 
@@ -230,17 +271,25 @@ class Registrar:
 
 
 class World:
-    """The API with its neighbours. `bus` is the fake one unless the world has a decider."""
+    """The API with its neighbours. `bus` is the fake one unless the world has a decider, in whose `log` keys are."""
 
-    def __init__(self, store: SqliteReadStore, bus: CommandBus | None = None) -> None:
+    def __init__(
+        self, store: SqliteReadStore, bus: CommandBus | None = None, log: SqliteLog | None = None
+    ) -> None:
         self.store = store
         self.bus = FakeBus()
         self.vault = Vault(b"m" * 32, Keys())
         self.limiter = Allowance()
         self.registrar = Registrar()
         self.now = NOW
+        self.known = Known()
+        self.keys = (
+            LogKeys(log, store, One(), EVENTS, "projector", self.vault, lambda: self.now) if log else None
+        )
         self.services = Services(
+            credentials=self.keys or self.known,
             store=store,
+            tenants=TenantDocuments(store),
             bus=bus or self.bus,
             vault=self.vault,
             limiter=self.limiter,
@@ -270,9 +319,11 @@ class World:
         role: str = "tenant_admin",
         tenant: str | None = "demo",
         headers: dict[str, str] | None = None,
+        key: str = "",
     ) -> httpx.Response:
+        """With a token for the role, or with an API key."""
         who = None if role == "platform_admin" else tenant
-        bearer = issue_token(KEY, role, who, self.now, subject="ann")
+        bearer = key or issue_token(KEY, role, who, self.now, subject="ann")
         sent = {"authorization": f"Bearer {bearer}", **(headers or {})}
         content = None if body is None else msgspec.json.encode(body)
         if content is not None:
@@ -331,8 +382,9 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())
     channel = LocalChannel("one")
-    areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
-    world = World(store, CommandBus(log, channel))
+    areas = list(Area)
+    world = World(store, CommandBus(log, channel), log)
+    assert world.keys is not None
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
     projector = Projector(store, EVENTS, VIEWS, FEEDS, (sample_view.BLOCKS,), stories=audit_view.audit_writes)
@@ -348,7 +400,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
         feed.join,
         areas=areas,
     )
-    engines = (decider.run, follower.run, processes.run)
+    engines = (decider.run, follower.run, processes.run, world.keys.run)
     tasks = [asyncio.create_task(run()) for run in engines]
     try:
         yield world
