@@ -44,6 +44,8 @@ AREA_OF_KIND = {
     "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,
     "delivery": Area.DELIVERY,
+    "job": Area.JOB,
+    "job_items": Area.JOB,
 }
 
 

@@ -10,6 +10,8 @@ from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
+from commands.job import RequestJob
+from commands.job_items import ListItems
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
 from commands.pushes import TakeOver
@@ -43,5 +45,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         HoldTag,
         FreeTag,
         CountChargePoint,  # fleet
+        RequestJob,  # job
+        ListItems,  # job_items
     }
 )

@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    jobs,
     knocking,
     locations,
     orphans,
@@ -39,6 +40,7 @@ NOUNS: Final = (
     knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
     commands.routes,
+    jobs.routes,
     orphans.routes,
     sessions.routes,
     readings.routes,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain import delivery, fleet, knocking, pushes, remote_command, session, tag, token
+from domain import delivery, fleet, job, job_items, knocking, pushes, remote_command, session, tag, token
 from domain.aggregate import Aggregate, Event
 from tests.domain.golden import held_by_golden_files
 
@@ -21,6 +21,8 @@ from tests.domain.golden import held_by_golden_files
         (knocking.Knocking, knocking.AGGREGATE_EVENTS),
         (tag.Tag, tag.AGGREGATE_EVENTS),
         (fleet.Fleet, fleet.AGGREGATE_EVENTS),
+        (job.Job, job.AGGREGATE_EVENTS),
+        (job_items.JobItems, job_items.AGGREGATE_EVENTS),
         (remote_command.RemoteCommand, remote_command.AGGREGATE_EVENTS),
     ],
 )

@@ -24,11 +24,15 @@ from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.fleet import ROUTES as FLEET_ROUTES
+from commands.job import ROUTES as JOB_ROUTES
+from commands.job import TIMER as JOB_TIMER
+from commands.job_items import ROUTES as JOB_ITEMS_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
 from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
 from commands.processes import fleet as fleet_process
+from commands.processes import job as job_process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.session import ROUTES as SESSION_ROUTES
 from commands.tariff import ROUTES as TARIFF_ROUTES
@@ -39,6 +43,8 @@ from domain import (
     delivery,
     directory,
     fleet,
+    job,
+    job_items,
     knocking,
     partner,
     remote_command,
@@ -55,6 +61,8 @@ from projections import audit as audit_view
 from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
+from projections import job as job_view
+from projections import job_items as job_items_view
 from projections import knocking as knocking_view
 from projections import location as location_view
 from projections import orphan as orphan_view
@@ -98,6 +106,8 @@ EVENTS = EventRegistry(
         delivery.Delivery: delivery.AGGREGATE_EVENTS,
         knocking.Knocking: knocking.AGGREGATE_EVENTS,
         fleet.Fleet: fleet.AGGREGATE_EVENTS,
+        job.Job: job.AGGREGATE_EVENTS,
+        job_items.JobItems: job_items.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -113,9 +123,11 @@ for table in (
     DELIVERY_ROUTES,
     KNOCKING_ROUTES,
     FLEET_ROUTES,
+    JOB_ROUTES,
+    JOB_ITEMS_ROUTES,
 ):
     ROUTES.update(table)
-RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
+RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER, "job": JOB_TIMER}, EVENTS, CREATING)
 VIEWS = (
     charge_point_view.VIEW,
     session_view.HUB_VIEW,
@@ -128,15 +140,19 @@ VIEWS = (
     remote_command_view.VIEW,
     delivery_view.VIEW,
     knocking_view.VIEW,
+    job_view.VIEW,
 )
 FEEDS = (
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
+    job_view.FEED,
+    job_items_view.FEED,
 )
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
     **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
+    **{event: [("job", policy)] for event, policy in job_process.POLICIES.items()},
     TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 
@@ -331,7 +347,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
         await store.ensure(indexes())
     channel = LocalChannel("one")
-    areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
+    areas = list(Area)
     world = World(store, CommandBus(log, channel))
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
