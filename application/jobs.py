@@ -173,7 +173,6 @@ def _limits(request: JobRequest, configuration: Configuration, now: datetime) ->
         attempts=request.attempts,
         patience_s=int((patience + SLACK).total_seconds()),
         wait_until=until,
-        ends_by=now + LONGEST,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
+from domain.clock import later
 from domain.job import (
     AT_ONCE_MOST,
     ATTEMPTS_MOST,
@@ -148,8 +149,6 @@ def request(job: Job, command: RequestJob, meta: Meta) -> Outcome:
         return Rejected(Refusal.INVALID, f"a job has 1 to {ITEMS_MOST} items")
     if not (1 <= limits.at_once <= AT_ONCE_MOST and 1 <= limits.attempts <= ATTEMPTS_MOST):
         return Rejected(Refusal.INVALID, f"at_once is 1 to {AT_ONCE_MOST}, attempts 1 to {ATTEMPTS_MOST}")
-    if not meta.at < limits.ends_by <= meta.at + LONGEST:
-        return Rejected(Refusal.INVALID, f"a job lasts {LONGEST.days} days at most")
     job.trigger(
         JobRequested,
         meta.at,
@@ -161,6 +160,7 @@ def request(job: Job, command: RequestJob, meta: Meta) -> Outcome:
         selection=command.selection,
         work=command.work,
         limits=limits,
+        ends_by=later(meta.at, LONGEST),
         fingerprint=command.fingerprint,
         by=command.by,
     )
@@ -204,9 +204,9 @@ def retry(job: Job, command: RetryJob, meta: Meta) -> Outcome:
     if not job.exists:
         return _unknown(command)
     state = job.state
-    if state.limits is None or state.status not in ("running", "paused", "failed"):
+    if state.status not in ("running", "paused", "failed"):
         return _not_any_more(job, "retried")
-    if state.limits.ends_by <= meta.at:
+    if state.ends_by is None or state.ends_by <= meta.at:
         return Rejected(Refusal.NOT_ALLOWED, f"a job lasts {LONGEST.days} days at most, which are over")
     items = tuple(item for item in state.having(FAILED) if state.attempts[item] < ATTEMPTS_MOST)
     if items:
@@ -272,7 +272,7 @@ def timer_due(job: Job, command: TimerDue, meta: Meta) -> Outcome:
             job.trigger(
                 JobItemsEnded, meta.at, listing=state.listing, items=waiting, reason=reason, waited=True
             )
-    if state.status != "cancelling" and state.limits.ends_by <= command.due:
+    if state.status != "cancelling" and state.ends_by is not None and state.ends_by <= command.due:
         job.trigger(JobCancelled, meta.at, reason=f"its {LONGEST.days} days were over")
     go_on(job, max(meta.at, command.due))
     return Accepted()

@@ -40,7 +40,7 @@ class Limits(Value, frozen=True, kw_only=True):
     `at_once`: so many are out at the same time. `pause_s`: seconds from one begin to the next, 0 for none.
     `stop_after`: it pauses once so many have failed since it began or was resumed, 0 for never. `attempts`: how often
     an item is tried. `patience_s`: seconds after which nothing is expected of an item that is out. `wait_until`:
-    until when what cannot be reached is waited for, else that is a failed try. `ends_by`: it is cancelled then.
+    until when what cannot be reached is waited for, else that is a failed try.
     """
 
     at_once: int = 1
@@ -49,7 +49,6 @@ class Limits(Value, frozen=True, kw_only=True):
     attempts: int = 1
     patience_s: int
     wait_until: datetime | None = None
-    ends_by: datetime
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -61,7 +60,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
 class JobState(msgspec.Struct, omit_defaults=True):
     """`out` is until when each item that is out has its time; `failures` those since it began or was resumed; the
-    next item is looked for from `cursor` on and begins at `next_at` at the earliest."""
+    next item is looked for from `cursor` on and begins at `next_at` at the earliest. At `ends_by` it is cancelled."""
 
     tenant: str = ""
     job_id: str = ""
@@ -69,6 +68,7 @@ class JobState(msgspec.Struct, omit_defaults=True):
     fingerprint: str = ""
     status: str = ""
     limits: Limits | None = None
+    ends_by: datetime | None = None
     items: bytearray = msgspec.field(default_factory=bytearray)
     attempts: bytearray = msgspec.field(default_factory=bytearray)
     tries: bytearray = msgspec.field(default_factory=bytearray)
@@ -126,7 +126,7 @@ class Job(Aggregate[JobState]):
             return None
         dues = list(state.out.values())
         if state.status != "cancelling":
-            dues.append(state.limits.ends_by)
+            dues += [state.ends_by] if state.ends_by is not None else []
             if state.limits.wait_until is not None and WAITING in state.items:
                 dues.append(state.limits.wait_until)
         room = state.status == "running" and len(state.out) < state.limits.at_once
@@ -138,7 +138,8 @@ class Job(Aggregate[JobState]):
 class JobRequested(Event, frozen=True, kw_only=True, tag="job.requested.v1"):
     """The job is there, with all its items: so many, listed under `listing`.
 
-    `selection` is how they were chosen, as it was asked for. `fingerprint` is a keyed hash of what was asked.
+    `selection` is how they were chosen, as it was asked for. `fingerprint` is a keyed hash of what was asked. What is
+    not over by `ends_by` is cancelled then.
     """
 
     begins: ClassVar[bool] = True
@@ -150,6 +151,7 @@ class JobRequested(Event, frozen=True, kw_only=True, tag="job.requested.v1"):
     selection: JSONObject
     work: Work
     limits: Limits
+    ends_by: datetime
     fingerprint: str
     by: str
 
@@ -161,6 +163,7 @@ class JobRequested(Event, frozen=True, kw_only=True, tag="job.requested.v1"):
             fingerprint=self.fingerprint,
             status="running",
             limits=self.limits,
+            ends_by=self.ends_by,
             items=bytearray(self.items),
             attempts=bytearray(self.items),
             tries=bytearray(self.items),

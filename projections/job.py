@@ -69,7 +69,7 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             "stop_after_failures": limits.stop_after or None,
             "attempts": limits.attempts,
             "wait_offline_until": utc_text(limits.wait_until) if limits.wait_until else None,
-            "ends_by": utc_text(limits.ends_by),
+            "ends_by": utc_text(event.ends_by),
             "state": "running",
             "reason": None,
             "items": {

@@ -11,7 +11,6 @@ from domain.intents import ClearCache
 from domain.job import (
     AGGREGATE_EVENTS,
     FAILED,
-    LONGEST,
     OUT,
     PENDING,
     SUCCEEDED,
@@ -36,7 +35,7 @@ def about(item: int) -> str:
 
 
 def request(items: int, fingerprint: str = "f", **limits: Any) -> RequestJob:
-    known = {"patience_s": PATIENCE, "ends_by": NOON + LONGEST, **limits}
+    known = {"patience_s": PATIENCE, **limits}
     return RequestJob(
         **WHO,
         listing="l1",

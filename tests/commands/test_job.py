@@ -228,15 +228,7 @@ def test_a_job_of_the_most_items_is_small_and_its_decisions_touch_few_of_them() 
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"at_once": 0},
-        {"at_once": 101},
-        {"attempts": 0},
-        {"ends_by": NOON},
-        {"ends_by": NOON + LONGEST + LONGEST},
-    ],
-    ids=str,
+    "wrong", [{"at_once": 0}, {"at_once": 101}, {"attempts": 0}, {"attempts": 61}], ids=str
 )
 def test_limits_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     case = JobCase(1)

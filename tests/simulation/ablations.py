@@ -96,6 +96,9 @@ BLOCKS: Final[Mapping[str, Any]] = {
 }
 """Worlds with many entries of blocks, whose projectors are harmed."""
 
+JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
+"""Worlds with a job, whose deciders are harmed."""
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -837,6 +840,33 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("zombie", "power", "weather"),
         shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
         one_in=6,
+        seed=0,
+    ),
+    Ablation(
+        "portions issue whatever they hear",
+        "Each item of a job is issued once an attempt",
+        removed.portions_issue_whatever_they_hear,
+        ("crash",),
+        shape=JOBS,
+        one_in=2,
+        seed=0,
+    ),
+    Ablation(
+        "any outcome is of the attempt that is out",
+        "An outcome counts for the attempt that it is of",
+        removed.any_outcome_is_of_the_attempt_that_is_out,
+        ("crash",),
+        shape=JOBS,
+        one_in=4,
+        seed=4,
+    ),
+    Ablation(
+        "a connection tells nobody",
+        "Who waits for a charge point is told of its connection",
+        removed.a_connection_tells_nobody,
+        ("crash",),
+        shape={"job": True, "pace": 0.2, "victims": ("gateway",)},
+        one_in=10,
         seed=0,
     ),
 )

@@ -33,6 +33,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
+from tests.simulation import job
 from tests.simulation.facts import OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 
 DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
-BEGINS: Final = frozenset({"remote_command.requested.v1"})
+BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
+FED: Final = ("locations", "credentials", "job_items")
+"""Collections that only feeds write."""
 MOST_SKEW: Final = 1.0
 """Seconds by which the clocks of two processes differ at most, and some more."""
 IN_FLIGHT: Final = 15.0
@@ -232,6 +235,7 @@ def undone(world: World) -> list[str]:
         for document in world.shelf.live(DATABASE, "commands")
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
+    left.extend(job.unfinished(world))
     left.extend(
         f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)
     )
@@ -282,9 +286,14 @@ def check(world: World) -> None:
         _public,
         _mqtt,
         _quota,
+        _job,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
+
+
+def _job(world: World, facts: Facts) -> Iterator[str]:
+    return job.judge(world, facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:
@@ -678,7 +687,7 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             writes.extend(view.also(target, body, version))
     expected.apply(writes)
     for db in (HUB, DATABASE):
-        for collection in sorted({view.collection for view in registry.VIEWS} | {"locations", "credentials"}):
+        for collection in sorted({view.collection for view in registry.VIEWS} | set(FED)):
             here = {str(document["_id"]): document for document in world.shelf.live(db, collection)}
             there = {str(document["_id"]): document for document in expected.live(db, collection)}
             for id in sorted(here.keys() | there.keys()):

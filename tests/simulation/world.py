@@ -51,6 +51,7 @@ from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.job import job_in
 from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
@@ -86,6 +87,8 @@ class Shape:
     public: bool = False
     frames: bool = False
     operators: bool = False
+    job: bool = False
+    """Whether an operator has a job done by all charge points, of which some never connect and one is nobody's."""
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
@@ -159,12 +162,15 @@ class World:
         self.shape = shape or draw_shape(self.chance)
         if shape is None:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
+            self.shape.job = Random(f"job|{seed}").random() < 0.12
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
-        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
+        self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
+        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months or self.shape.job)
+        needed += [Area.JOB] * self.shape.job
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
         needed += [Area.PARTY] * party
@@ -293,6 +299,8 @@ class World:
             running.append(self.loop.spawn(charge_point.node, self._drivers(charge_point)))
         if shape.operators:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
+        if shape.job:
+            running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         storm = asyncio.create_task(self.nemeses.rage())
