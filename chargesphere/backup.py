@@ -53,8 +53,17 @@ from streams.log.ranges import stretch
 from streams.log.sqlite.log import copy_log
 from streams.log.topology import TOPOLOGY, topics
 
-BACKWARDS = (Area.DELIVERY, Area.REMOTE_COMMAND, Area.SESSION, Area.CHARGE_POINT, Area.TOKEN, Area.PARTY)
-"""What follows from another area before it; its readings are carried into its events, and come behind them."""
+BACKWARDS = (
+    Area.DELIVERY,
+    Area.REMOTE_COMMAND,
+    Area.JOB,
+    Area.SESSION,
+    Area.CHARGE_POINT,
+    Area.TOKEN,
+    Area.PARTY,
+)
+"""What follows from another area before it: a command that a job asked for before that job, which hears of its
+outcome again. Its readings are carried into its events, and come behind them."""
 READ_MODEL_GROUPS = ("projector", "frames")
 SECRETS = ("jwt_secret", "master_key")
 PATIENCE = 60.0

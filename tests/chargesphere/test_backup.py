@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from chargesphere.backbone import open_backbone
+from chargesphere.backup import BACKWARDS
 from chargesphere.cli import main
 from chargesphere.settings import PREFIX, read_settings
 from commands.base import Area
@@ -26,6 +27,10 @@ from streams.log.kafka.log import KafkaLog
 from streams.log.sqlite.log import SqliteLog
 from tests.chargesphere.installation import documents, live, log_ends, until_projected
 from tests.chargesphere.serving import run
+
+
+def test_every_area_is_copied() -> None:
+    assert sorted(BACKWARDS) == sorted(Area)
 
 
 @pytest.fixture(autouse=True)

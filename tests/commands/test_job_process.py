@@ -21,7 +21,7 @@ from commands.processes import job as process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.remote_command import TIMER as REMOTE_TIMER
 from commands.remote_command import Conclude, RequestRemoteCommand
-from domain import job_items, remote_command
+from domain import job, job_items, remote_command
 from domain.aggregate import Event
 from domain.charge_point import AwaitedConnectionMade
 from domain.job import (
@@ -37,8 +37,9 @@ from domain.job import (
 from domain.job_items import JobItems, JobItemsIssued
 from domain.remote_command import RemoteCommand, RemoteCommandConcluded
 from domain.values import JobItem, Value
+from projections.job import evolve
 from tests.commands.decide import NOON, Decide
-from tests.commands.job_case import WHO, WORK, JobCase, about
+from tests.commands.job_case import NAMES, WHO, WORK, JobCase, about
 from tests.laws import tried
 
 META = Meta(command_id="m", at=NOON, tenant="demo")
@@ -186,11 +187,14 @@ class Site:
         self.ended: Counter[int] = Counter()
         self.retried: Counter[int] = Counter()
         self.fates: dict[str, str] = {}
-        self.tell(self.job.new)
+        self.shown: dict[str, Any] | None = None
+        self.tell(self.job.history)
 
     def tell(self, events: Sequence[Event]) -> None:
         for event in events:
             self.way += follow(event)
+            if isinstance(event, job.AGGREGATE_EVENTS):
+                self.shown = evolve(self.shown, event, META)
             if isinstance(event, JobItemsEnded):
                 self.ended.update(event.items)
             if isinstance(event, JobRetried):
@@ -235,6 +239,10 @@ class Site:
         assert len(state.out) <= state.limits.at_once
         if state.items:
             assert sorted(state.out) == state.having(OUT)
+            assert self.shown is not None
+            counts = self.shown["items"]
+            named = {name: state.count(number) for number, name in NAMES.items()}
+            assert {name: counts[name] for name in named} == named
         for item, count in self.ended.items():
             assert count <= 1 + self.retried[item]
 
@@ -283,6 +291,11 @@ def test_in_any_order_with_any_repeats_each_item_ends_once_and_the_job_is_over(d
             site.ring()
     state = site.job.job.state
     assert site.job.job.over
+    assert site.shown is not None
+    counts = site.shown["items"]
+    assert site.shown["state"] == state.status
+    assert counts["total"] == items == sum(counts.values()) - items
+    assert not counts["out"] + counts["pending"] + counts["waiting"]
     assert not state.out
     if site.job.status == "failed":
         assert {SUCCEEDED, FAILED} >= set(state.items)
