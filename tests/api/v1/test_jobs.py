@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from application.read_back import wait_visible
-from commands.base import Meta
+from commands.base import Meta, Refusal
 from commands.charge_point import Connect, Register
+from commands.job import JobStatus
 from commands.remote_command import Conclude
 from domain.values import Site
+from streams.log.envelope import Reply, raw
 from tests.api.v1.world import World, problem
 
 DB = "ocpp_demo"
@@ -257,3 +259,11 @@ async def test_an_idempotency_key_names_the_job_where_no_id_does(demo: World) ->
     other = await demo.call("POST", "/jobs", {**body, "at_once": 7}, role="operator", headers=key)
     assert first.json()["id"] == second.json()["id"]
     assert other.status_code == 409
+
+
+async def test_while_the_read_model_is_behind_a_job_is_answered_by_its_id_and_state(world: World) -> None:
+    await world.add_charge_point("CP1")
+    world.bus.refuses(Refusal.UNKNOWN, "no job")
+    world.bus.replies += [Reply(), Reply(result=raw(JobStatus(job_id="j1", status="running")), version=9)]
+    taken = await job(world, {"charge_points": {"ids": ["CP1"]}})
+    assert (taken.status_code, taken.json()) == (202, {"id": "j1", "state": "running"})
