@@ -38,6 +38,8 @@ from streams.log.envelope import Reply
 
 UNKNOWN_MOST: Final = 100
 """Charge points that the read model does not show, for which the log itself is asked."""
+WORK_MOST: Final = 100_000
+"""Bytes of what is asked of each charge point: it stands in every portion and in every command."""
 SLACK: Final = timedelta(minutes=5)
 """How long after a command's own time its outcome is waited for."""
 
@@ -133,6 +135,8 @@ async def request_job(
         override=request.override,
         by=f"{role}:{principal}",
     )
+    if len(msgspec.json.encode(work)) > WORK_MOST:
+        return ParameterError("parameters", f"must have at most {WORK_MOST} bytes in a job")
     for number, first in enumerate(range(0, len(about), PORTION)):
         portion = ListItems(
             tenant=tenant,

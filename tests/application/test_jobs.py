@@ -194,3 +194,16 @@ async def test_only_the_job_is_said_to_be_asked_for_by_the_person(desk: Desk) ->
     await desk.have("CP1")
     await desk.ask(ids=["CP1"])
     assert [meta.principal for _, meta in desk.bus.asked] == ["", "", "tenant_admin:ann"]
+
+
+async def test_what_is_asked_of_each_has_a_bound(desk: Desk) -> None:
+    await desk.have("CP1")
+    tags = [{"id_tag": f"TAG{number:05d}", "id_tag_info": {"status": "Accepted"}} for number in range(2000)]
+    refused = await desk.ask(
+        ids=["CP1"],
+        command_type="send_local_list",
+        parameters={"list_version": 1, "update_type": "Full", "local_authorization_list": tags},
+    )
+    assert isinstance(refused, ParameterError)
+    assert refused.path == "parameters"
+    assert desk.bus.listed == []

@@ -93,6 +93,7 @@ async def test_a_job_goes_through_its_charge_points_so_many_at_a_time(demo: Worl
     command = await demo.call("GET", f"/commands/{failed['command_id']}", role="viewer")
     assert command.json()["charge_point_id"] == "CP1"
     assert command.json()["requested_by"] == "operator:ann"
+    assert command.json()["correlation_id"] == f"remote|demo|{failed['command_id']}"  # a story of its own
 
     again = await demo.call("POST", "/jobs/j1/retry", role="operator")
     assert (again.status_code, again.json()["state"]) == (202, "running")
