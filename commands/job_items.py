@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
-from domain.job import ATTEMPTS_MOST, Attempt
+from domain.job import ATTEMPTS_MOST, Attempt, job_aggregate_id
 from domain.job_items import (
     PORTION,
     JobItems,
@@ -28,6 +29,11 @@ class _OfPortion(Command, frozen=True, kw_only=True):
     def aggregate_id(self) -> str:
         return job_items_aggregate_id(self.tenant, self.listing, self.portion)
 
+    @property
+    def group(self) -> str:
+        """In the partition of its job: what is lost of one of them, or copied, is so of both."""
+        return job_aggregate_id(self.tenant, self.job_id)
+
 
 class ListItems(_OfPortion, frozen=True, kw_only=True, tag="job_items.list.v1"):
     """Hold these items, of which each is `about` a charge point, and what is to be done for them."""
@@ -38,10 +44,11 @@ class ListItems(_OfPortion, frozen=True, kw_only=True, tag="job_items.list.v1"):
 
 
 class IssueItems(_OfPortion, frozen=True, kw_only=True, tag="job_items.issue.v1"):
-    """Have the work done for these items, each once an attempt."""
+    """Have the work done for these items, each once an attempt. They began at `begun_at`."""
 
     recognised: ClassVar[bool] = True  # by the attempt
     items: tuple[Attempt, ...]
+    begun_at: datetime
 
 
 def list_items(portion: JobItems, command: ListItems, meta: Meta) -> Outcome:
@@ -78,7 +85,14 @@ def issue(portion: JobItems, command: IssueItems, meta: Meta) -> Outcome:
                 )
             )
     if items:
-        portion.trigger(JobItemsIssued, meta.at, tenant=state.tenant, items=tuple(items), work=state.work)
+        portion.trigger(
+            JobItemsIssued,
+            meta.at,
+            tenant=state.tenant,
+            items=tuple(items),
+            begun_at=command.begun_at,
+            work=state.work,
+        )
     return Accepted()
 
 

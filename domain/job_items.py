@@ -6,6 +6,7 @@ is over is remembered, which is longer than any job lasts.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar, Final
 
 import msgspec
@@ -70,10 +71,12 @@ class JobItemsListed(Event, frozen=True, kw_only=True, tag="job_items.listed.v1"
 
 
 class JobItemsIssued(Event, frozen=True, kw_only=True, tag="job_items.issued.v1"):
-    """The work is to be done for these items, once an attempt."""
+    """The work is to be done for these items, once an attempt. Their time runs from `begun_at` on, however late this
+    is."""
 
     tenant: str
     items: tuple[JobItem, ...]
+    begun_at: datetime
     work: Work
 
     def apply(self, aggregate: JobItems) -> None:

@@ -7,7 +7,6 @@ command's outcome → the item's · an item waits → its charge point tells onc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from itertools import groupby
 
 from commands.base import Command, Meta, Policy
@@ -17,6 +16,7 @@ from commands.job_items import IssueItems
 from commands.remote_command import RequestRemoteCommand
 from domain.aggregate import Event
 from domain.charge_point.events import AwaitedConnectionMade
+from domain.clock import lasting, later
 from domain.job import JobItemsBegun, JobItemWaited
 from domain.job_items import JobItemsIssued, portion_of
 from domain.remote_command import RemoteCommandConcluded
@@ -31,6 +31,7 @@ def begun(event: JobItemsBegun, meta: Meta) -> Sequence[Command]:
             listing=event.listing,
             portion=portion,
             items=tuple(items),
+            begun_at=event.timestamp,
         )
         for portion, items in groupby(
             sorted(event.items, key=lambda one: one.item), key=lambda one: portion_of(one.item)
@@ -43,7 +44,8 @@ def issued(event: JobItemsIssued, meta: Meta) -> Sequence[Command]:
 
 
 def remote_commands(event: JobItemsIssued, work: RemoteCommandWork) -> Sequence[Command]:
-    """One for each item, known by the attempt."""
+    """One for each item, known by the attempt; it may wait to be sent for so long since the item began, so that
+    nothing of it is left to come once the item has had its time."""
     return tuple(
         RequestRemoteCommand(
             tenant=event.tenant,
@@ -53,7 +55,7 @@ def remote_commands(event: JobItemsIssued, work: RemoteCommandWork) -> Sequence[
             intent=work.intent,
             fingerprint=step_id(item.listing, item.item, item.attempt),
             by=work.by,
-            expires_at=event.timestamp + timedelta(seconds=work.expiry_s),
+            expires_at=later(event.begun_at, lasting(work.expiry_s)),
             override=work.override,
             job=item,
         )

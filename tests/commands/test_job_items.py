@@ -9,7 +9,7 @@ from commands.job_items import ROUTES, IssueItems, ListItems
 from domain.job import Attempt
 from domain.job_items import AGGREGATE_EVENTS, PORTION, JobItems, JobItemsIssued
 from domain.values import JobItem
-from tests.commands.decide import Decide
+from tests.commands.decide import NOON, Decide
 from tests.commands.job_case import WORK
 
 SECOND: dict[str, Any] = {"tenant": "demo", "job_id": "j1", "listing": "l1", "portion": 1}
@@ -21,7 +21,8 @@ def listed() -> Decide:
 
 
 def issue(*items: tuple[int, int]) -> IssueItems:
-    return IssueItems(**SECOND, items=tuple(Attempt(item=item, attempt=attempt) for item, attempt in items))
+    attempts = tuple(Attempt(item=item, attempt=attempt) for item, attempt in items)
+    return IssueItems(**SECOND, items=attempts, begun_at=NOON)
 
 
 def test_items_count_through_the_portions_and_are_issued_with_what_they_are_about() -> None:
@@ -32,7 +33,12 @@ def test_items_count_through_the_portions_and_are_issued_with_what_they_are_abou
         JobItem(job_id="j1", listing="l1", item=500, attempt=1, about="CP-A"),
         JobItem(job_id="j1", listing="l1", item=501, attempt=1, about="CP-B"),
     )
-    assert issued.work == WORK
+    assert (issued.work, issued.begun_at) == (WORK, NOON)
+
+
+def test_a_portion_stands_in_the_partition_of_its_job() -> None:
+    assert issue((PORTION, 1)).group == "job|demo|j1"
+    assert issue((PORTION, 1)).aggregate_id == "job_items|demo|l1|1"
 
 
 def test_each_item_is_issued_once_an_attempt_in_whatever_order_it_is_said_again() -> None:

@@ -42,6 +42,7 @@ from tests.commands.decide import NOON, Decide
 from tests.commands.job_case import NAMES, WHO, WORK, JobCase, about
 from tests.laws import tried
 
+BEGUN = NOON - timedelta(seconds=50)
 META = Meta(command_id="m", at=NOON, tenant="demo")
 ITEM = JobItem(job_id="j1", listing="l1", item=3, attempt=2, about="CP-3")
 
@@ -72,7 +73,7 @@ def test_items_that_begin_are_issued_by_the_portions_in_which_they_stand() -> No
 
 
 def test_an_item_of_remote_commands_is_a_remote_command_known_by_the_attempt() -> None:
-    [command] = follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), work=WORK))
+    [command] = follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), begun_at=BEGUN, work=WORK))
     assert command == RequestRemoteCommand(
         tenant="demo",
         command_id="job-l1-3-2",
@@ -81,7 +82,7 @@ def test_an_item_of_remote_commands_is_a_remote_command_known_by_the_attempt() -
         intent=WORK.intent,
         fingerprint="job-l1-3-2",
         by="operator:ann",
-        expires_at=NOON + timedelta(seconds=120),
+        expires_at=BEGUN + timedelta(seconds=120),  # however late it was issued
         job=ITEM,
     )
     assert command.story == "remote|demo|job-l1-3-2"
@@ -95,7 +96,7 @@ def test_another_kind_of_work_is_one_more_function(monkeypatch: pytest.MonkeyPat
         return [ConcludeItem(tenant=event.tenant, item=one, succeeded=True) for one in event.items]
 
     monkeypatch.setattr(process, "STEPS", {Nothing: at_once})
-    assert follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), work=Nothing())) == [
+    assert follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), begun_at=BEGUN, work=Nothing())) == [
         ConcludeItem(tenant="demo", item=ITEM, succeeded=True)
     ]
 
@@ -137,7 +138,7 @@ def test_an_item_that_waits_is_told_by_its_charge_point() -> None:
 
 def remote() -> Decide:
     case = Decide(RemoteCommand, remote_command.AGGREGATE_EVENTS, REMOTE_ROUTES)
-    [command] = follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), work=WORK))
+    [command] = follow(said(JobItemsIssued, tenant="demo", items=(ITEM,), begun_at=BEGUN, work=WORK))
     return case.do(command)
 
 

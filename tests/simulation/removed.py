@@ -827,7 +827,8 @@ def portions_issue_whatever_they_hear() -> list[Patch]:
             )
             for one in command.items
         )
-        portion.trigger(JobItemsIssued, meta.at, tenant=state.tenant, items=items, work=state.work)
+        values = {"items": items, "begun_at": command.begun_at, "work": state.work}
+        portion.trigger(JobItemsIssued, meta.at, tenant=state.tenant, **values)
         return Accepted()
 
     return _decided_by(IssueItems, issue)
