@@ -24,9 +24,8 @@ from application.remote_commands import (
 from commands.base import Command, Meta, Refusal
 from commands.job import FindJob, RequestJob
 from commands.job_items import ListItems
-from commands.remote_command_request import ask, session_to_stop
+from commands.remote_command_request import ONE_EACH, ask, session_to_stop
 from commands.remote_command_rules import ParameterError
-from domain.intents import RemoteStart, RemoteStop
 from domain.job import ITEMS_MOST, LONGEST, Limits
 from domain.job_items import PORTION
 from domain.tenant import Configuration
@@ -106,7 +105,7 @@ async def request_job(
         intent = ParameterError("parameters.session_id", "names no transaction of many charge points")
     if isinstance(intent, ParameterError):
         return intent
-    if isinstance(intent, RemoteStart | RemoteStop):
+    if request.command_type not in ONE_EACH:
         return ParameterError("command_type", "is for one charge point at a time, not for a job")
     configuration = await configuration_in(ports.store, tenant)
     if (refused := not_allowed(intent, request.command_type, role, configuration)) is not None:
