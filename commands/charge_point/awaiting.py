@@ -15,6 +15,8 @@ def await_connection(charge_point: ChargePoint, command: AwaitConnection, meta: 
     state = charge_point.state
     if not state.provisioned:
         return unknown(command.charge_point_id)
+    if command.item in state.reached:
+        return Accepted()
     if state.connection is not None:
         charge_point.trigger(AwaitedConnectionMade, meta.at, items=(command.item,))
     elif command.until > meta.at and all(one.item != command.item for one in state.awaiting):

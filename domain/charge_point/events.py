@@ -738,7 +738,9 @@ class AwaitedConnectionMade(Event, frozen=True, kw_only=True, tag="charge_point.
     items: tuple[JobItem, ...]
 
     def apply(self, aggregate: ChargePoint) -> None:
-        aggregate.state.awaiting = []
+        state = aggregate.state
+        state.awaiting = []
+        state.reached = [*state.reached, *self.items][-AWAITING_MOST:]
 
 
 class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):

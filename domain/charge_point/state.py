@@ -69,7 +69,8 @@ CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_MOST = timedelta(seconds=120), timedelta(
 """How long a charge point waits for a vehicle where it did not say, and the longest that counts."""
 
 AWAITING_MOST = 50
-"""How many items of jobs wait for its next connection at most; of more, the first ones are not told."""
+"""How many items of jobs wait for its next connection at most; of more, the first ones are not told. As many that
+were told are remembered."""
 
 HEARTBEAT_S = 300
 """The heartbeat interval, in seconds, of a charge point that was told none yet."""
@@ -331,6 +332,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     last_stops: dict[int, LastStop] = {}
     remote_starts: list[AwaitedStart] = []
     awaiting: list[Awaiting] = []  # its next connection
+    reached: list[JobItem] = []  # told of it last, so that who asks again is known
     reservations: dict[int, datetime] = {}
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules

@@ -42,6 +42,18 @@ def test_what_is_said_again_is_noted_once() -> None:
     assert len(case.all(ConnectionAwaited)) == 1
 
 
+def test_who_was_told_is_known_when_it_asks_again() -> None:
+    case = awaited(Case.online(), item(), item())
+    assert len(case.all(AwaitedConnectionMade)) == 1
+    later = awaited(Case.registered(), item())
+    later.do(Connect, 60, **CONNECT)
+    later.do(Disconnect, 70, epoch=later.last(ChargePointConnected).epoch)
+    awaited(later, item())
+    assert len(later.all(ConnectionAwaited)) == 1
+    awaited(later, item(attempt=2))
+    assert len(later.all(ConnectionAwaited)) == 2
+
+
 def test_who_waits_no_more_is_not_told() -> None:
     case = awaited(Case.registered(), item(), until=30)
     assert len(case.do(Connect, 60, **CONNECT)) == 1
