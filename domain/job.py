@@ -77,9 +77,6 @@ class JobState(msgspec.Struct, omit_defaults=True):
     cursor: int = 0
     next_at: datetime | None = None
 
-    def count(self, standing: int) -> int:
-        return self.items.count(standing)
-
     def having(self, standing: int) -> list[int]:
         """The items that stand so, in their order."""
         return [item for item, one in enumerate(self.items) if one == standing]

@@ -11,7 +11,6 @@ from commands.base import Meta
 from commands.remote_command_request import parameters_of
 from domain.aggregate import Event
 from domain.job import (
-    OVER,
     Job,
     JobCancelled,
     JobEnded,
@@ -179,10 +178,6 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
 
 
 FEED = Feed("job-progress", Job.kind, writes)
-
-
-def is_over(document: Document) -> bool:
-    return document["state"] in OVER
 
 
 def indexes(db: str) -> tuple[IndexSpec, ...]:

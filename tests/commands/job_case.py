@@ -15,7 +15,6 @@ from domain.job import (
     PENDING,
     SUCCEEDED,
     WAITING,
-    Attempt,
     Job,
     JobItemsBegun,
     Limits,
@@ -106,6 +105,3 @@ class JobCase(Decide):
 
 def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
-
-
-__all__ = ["WHO", "WORK", "Attempt", "JobCase", "about", "after", "request"]

@@ -249,7 +249,7 @@ class Site:
             assert sorted(state.out) == state.having(OUT)
             assert self.shown is not None
             counts = self.shown["items"]
-            named = {name: state.count(number) for number, name in NAMES.items()}
+            named = {name: state.items.count(number) for number, name in NAMES.items()}
             assert {name: counts[name] for name in named} == named
         for item, count in self.ended.items():
             assert count <= 1 + self.retried[item]
