@@ -16,7 +16,7 @@ from api.page import policy_of
 from api.problems import MEDIA_TYPE, REQUEST_ID
 from api.v1.answers import ANSWERS
 from api.v1.scopes import scope_of
-from commands.remote_command_request import COMMANDS
+from commands.remote_command_request import COMMANDS, ONE_EACH
 
 PAGE: Final = (Path(__file__).parent / "docs.html").read_text(encoding="utf-8")
 PREFIX: Final = "/api/v1"
@@ -89,6 +89,15 @@ def described(app: FastAPI) -> dict[str, Any]:
     if command := schemas.get("NewCommand"):
         command["properties"]["command_type"] |= {"enum": sorted(COMMANDS), "description": _commands()}
         command["example"] = {"command_type": "reset", "parameters": {"type": "Soft"}}
+    if job := schemas.get("NewJob"):
+        job["properties"]["command_type"] |= {"enum": sorted(ONE_EACH), "description": _commands()}
+        job["example"] = {
+            "command_type": "reset",
+            "parameters": {"type": "Soft"},
+            "charge_points": {"filter": {"vendor": "Exa"}},
+            "at_once": 10,
+            "stop_after_failures": {"percent": 5},
+        }
     for name, known in ANSWERS.items():
         method, path, status = name.split(" ")
         operation = whole["paths"].get(PREFIX + path.replace(":path}", "}"), {}).get(method.lower(), {})

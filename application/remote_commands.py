@@ -19,7 +19,7 @@ from application.ports import Authorizer, Bus
 from application.vault import Vault
 from commands.base import Meta, Refusal
 from commands.charge_point import Find, Found
-from commands.remote_command import RequestRemoteCommand
+from commands.remote_command import RequestRemoteCommand, remote_command_story
 from commands.remote_command_request import (
     Fits,
     ask,
@@ -39,12 +39,6 @@ from domain.values import Authorization, JSONObject, TagRef
 from projections.store import HUB, Document, ReadStore, tenant_database
 from projections.tenant import configuration_of
 from streams.log.envelope import Reply
-
-__all__ = [
-    "ParameterError",
-    "RemoteCommandPorts",
-    "request_remote_command",
-]
 
 LONGEST_ID = 128
 MAY_TELL_KEYS: Final = frozenset({"tenant_admin", "platform_admin"})
@@ -86,20 +80,16 @@ async def request_remote_command(
     most = int(EXPIRY_LONGEST.total_seconds())
     if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
         return ParameterError("expiry_seconds", f"must be between 1 and {most}")
-    place = _Place(ports, tenant, charge_point_id, principal=principal)
+    place = Place(ports, tenant, charge_point_id, principal=principal)
     unknown = await place.unknown()
     if unknown is not None:
         return unknown
     intent = await _intent(place, command_type, parameters, ports)
     if isinstance(intent, ParameterError):
         return intent
-    configuration = await _configuration(ports.store, tenant)
-    if tells_key(intent) and role not in MAY_TELL_KEYS:
-        message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
-        return Reply(refusal=Refusal.FORBIDDEN, message=message)
-    if feature := switched_off(intent, configuration.features):
-        message = f"{command_type} is not allowed: the tenant has switched features.{feature} off"
-        return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
+    configuration = await configuration_in(ports.store, tenant)
+    if (refused := not_allowed(intent, command_type, role, configuration)) is not None:
+        return refused
     mark = _canonical(charge_point_id, intent, expiry_seconds, override)
     fingerprint = ports.vault.digest("remote_command", mark)
     tag: TagRef | None = None
@@ -108,7 +98,7 @@ async def request_remote_command(
     if isinstance(intent, RemoteStart):
         tag, authorization = await ports.authorizer.resolve(tenant, charge_point_id, intent.id_tag, False)
         warning = _warning(authorization)
-    kept = await _sealed(ports.vault, tenant, charge_point_id, intent)
+    kept = await sealed_in(ports.vault, tenant, "charge_point", f"{tenant}|{charge_point_id}", intent)
     now = ports.clock()
     expiry = timedelta(seconds=expiry_seconds or configuration.message_timeouts.expiry_seconds)
     command = RequestRemoteCommand(
@@ -130,13 +120,24 @@ async def request_remote_command(
         command_id=f"remote|{tenant}|{command_id}|{fingerprint}",
         at=now,
         tenant=tenant,
-        correlation_id=f"remote|{tenant}|{command_id}",
+        correlation_id=remote_command_story(tenant, command_id),
         principal=principal,
     )
     return await ports.bus.ask(command, meta)
 
 
-class _Place:
+def not_allowed(intent: Intent, command_type: str, role: str, configuration: Configuration) -> Reply | None:
+    """The refusal where the role, or the tenant's features, forbid it."""
+    if tells_key(intent) and role not in MAY_TELL_KEYS:
+        message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
+        return Reply(refusal=Refusal.FORBIDDEN, message=message)
+    if feature := switched_off(intent, configuration.features):
+        message = f"{command_type} is not allowed: the tenant has switched features.{feature} off"
+        return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
+    return None
+
+
+class Place:
     """The charge point that is asked: what the read model does not show yet, the log itself is asked for."""
 
     def __init__(
@@ -179,7 +180,7 @@ class _Place:
 
 
 async def _intent(
-    place: _Place, command_type: str, parameters: JSONObject, ports: RemoteCommandPorts
+    place: Place, command_type: str, parameters: JSONObject, ports: RemoteCommandPorts
 ) -> Intent | ParameterError:
     session_id = session_to_stop(command_type, parameters)
     if isinstance(session_id, ParameterError):
@@ -201,10 +202,11 @@ def _warning(authorization: Authorization) -> str:
     return f"the id tag is {authorization.status} now: its charge will be refused"
 
 
-async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: Intent) -> Intent:
+async def sealed_in(vault: Vault, tenant: str, kind: str, owner: str, asked: Intent) -> Intent:
+    """The intent with its id tags sealed for whom they name, and its secrets for the owner of this kind."""
     tags: dict[str, str] = {}
     secrets: dict[str, str] = {}
-    subject = vault.digest("charge_point", f"{tenant}|{charge_point_id}")
+    subject = vault.digest(kind, owner)
     for text, is_tag in private_texts(asked):
         if is_tag:
             whom = vault.subject(owner_text(None, tenant), vault.token_key("RFID", text))
@@ -214,7 +216,8 @@ async def _sealed(vault: Vault, tenant: str, charge_point_id: str, asked: Intent
     return sealed(asked, tags, secrets) if tags or secrets else asked
 
 
-async def _configuration(store: ReadStore, tenant: str) -> Configuration:
+async def configuration_in(store: ReadStore, tenant: str) -> Configuration:
+    """The tenant's settings, as the read model has them."""
     document = await store.get(HUB, "tenants", tenant)
     return Configuration() if document is None else configuration_of(document)
 

@@ -56,13 +56,15 @@ from streams.log.topology import TOPOLOGY, topics
 BACKWARDS = (
     Area.DELIVERY,
     Area.REMOTE_COMMAND,
+    Area.JOB,
     Area.SESSION,
     Area.CHARGE_POINT,
     Area.TOKEN,
     Area.PARTY,
     Area.KEY,
 )
-"""What follows from another area before it; its readings are carried into its events, and come behind them."""
+"""What follows from another area before it: a command that a job asked for before that job, which hears of its
+outcome again. Its readings are carried into its events, and come behind them."""
 READ_MODEL_GROUPS = ("projector", "frames")
 SECRETS = ("jwt_secret", "master_key")
 PATIENCE = 60.0

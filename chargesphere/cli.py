@@ -145,7 +145,9 @@ def _listening(parser: argparse.ArgumentParser, http: int = 8080) -> None:
 
 def _slice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--area", help="charge-point, session, token, party, remote-command, delivery or key")
+    parser.add_argument(
+        "--area", help="charge-point, session, token, party, remote-command, delivery, job or key"
+    )
     parser.add_argument("--aggregate", metavar="ID", help="only of this aggregate, e.g. 'session|…'")
     parser.add_argument("--type", metavar="NAME", help="only of this type, e.g. session.ended.v1")
     parser.add_argument("--tenant")

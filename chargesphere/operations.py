@@ -47,6 +47,8 @@ AREA_OF_KIND = {
     "delivery": Area.DELIVERY,
     "key": Area.KEY,
     "subject": Area.KEY,
+    "job": Area.JOB,
+    "job_items": Area.JOB,
 }
 
 

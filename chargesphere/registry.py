@@ -8,6 +8,8 @@ from typing import Any
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
 from commands import fleet as fleet_commands
+from commands import job as job_commands
+from commands import job_items as job_items_commands
 from commands import key as key_commands
 from commands import knocking as knocking_commands
 from commands import partner as partner_commands
@@ -27,6 +29,8 @@ from domain import (
     delivery,
     directory,
     fleet,
+    job,
+    job_items,
     key,
     knocking,
     partner,
@@ -55,6 +59,12 @@ from projections import (
 from projections import erasure
 from projections import (
     frame as frame_view,
+)
+from projections import (
+    job as job_view,
+)
+from projections import (
+    job_items as job_items_view,
 )
 from projections import (
     key as key_view,
@@ -118,6 +128,8 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     fleet.Fleet: fleet.AGGREGATE_EVENTS,
     key.Key: key.AGGREGATE_EVENTS,
     subject.Subject: subject.AGGREGATE_EVENTS,
+    job.Job: job.AGGREGATE_EVENTS,
+    job_items.JobItems: job_items.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -136,11 +148,14 @@ ROUTES: dict[type[Command], Route] = {
     **fleet_commands.ROUTES,
     **key_commands.ROUTES,
     **subject_commands.ROUTES,
+    **job_commands.ROUTES,
+    **job_items_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,
     "remote_command": remote_commands.TIMER,
     "delivery": delivery_commands.TIMER,
+    "job": job_commands.TIMER,
 }
 RULES = Rules(ROUTES, TIMERS, EVENTS, CREATING)
 
@@ -162,6 +177,7 @@ VIEWS: tuple[View, ...] = (
     knocking_view.VIEW,
     key_view.VIEW,
     subject_view.VIEW,
+    job_view.VIEW,
 )
 FEEDS: tuple[Feed, ...] = (
     erasure.FEED,
@@ -169,6 +185,8 @@ FEEDS: tuple[Feed, ...] = (
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
     pushes_view.FEED,
+    job_view.FEED,
+    job_items_view.FEED,
 )
 BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
 
@@ -196,6 +214,8 @@ TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     sample_view.indexes,
     orphan_view.indexes,
     remote_command_view.indexes,
+    job_view.indexes,
+    job_items_view.indexes,
     frame_view.indexes,
     audit_view.indexes,
 )

@@ -11,11 +11,12 @@ from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
 from application.read_back import wait_visible
-from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from application.remote_commands import RemoteCommandPorts, request_remote_command
 from application.tenant_documents import TenantDocuments
 from application.token_store import HubTokens
 from application.vault import DestroyedError
 from chargesphere.backbone import Backbone
+from commands.remote_command_rules import ParameterError
 from domain.values import JSONObject, PartyId
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.registration import Handshakes, Peers

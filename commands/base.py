@@ -28,6 +28,7 @@ class Area(StrEnum):
     REMOTE_COMMAND = "remote-command"
     DELIVERY = "delivery"
     KEY = "key"
+    JOB = "job"
 
 
 class Refusal(StrEnum):
@@ -62,6 +63,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     def aggregate_id(self) -> str:
         """The aggregate that decides it."""
         raise NotImplementedError
+
+    @property
+    def story(self) -> str:
+        """The correlation id of the story that it begins where a process sends it; empty where it goes on with that
+        of its cause."""
+        return ""
 
     @property
     def group(self) -> str:

@@ -10,6 +10,8 @@ from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
+from commands.job import RequestJob
+from commands.job_items import ListItems
 from commands.key import CreateKey
 from commands.knocking import ReportKnocks
 from commands.partner import CreatePartner
@@ -47,5 +49,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         CountChargePoint,  # fleet
         CreateKey,  # key
         RevokeSubject,  # subject
+        RequestJob,  # job
+        ListItems,  # job_items
     }
 )

@@ -17,7 +17,7 @@ from domain.remote_command import (
     SessionBegan,
     remote_command_aggregate_id,
 )
-from domain.values import Authorization, JSONObject, TagRef, Value
+from domain.values import Authorization, JobItem, JSONObject, TagRef, Value
 
 
 class Status(Value, frozen=True, kw_only=True):
@@ -39,7 +39,10 @@ class _OfRemoteCommand(Command, frozen=True, kw_only=True):
 
 
 class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.request.v1"):
-    """Ask a charge point to do something; the same id again is the same request, or a conflict."""
+    """Ask a charge point to do something; the same id again is the same request, or a conflict.
+
+    `job`: the item of a job that it is done for; each has a story of its own.
+    """
 
     charge_point_id: str
     command_type: str
@@ -51,6 +54,16 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
     expires_at: datetime
     override: bool = False
     warning: str = ""
+    job: JobItem | None = None
+
+    @property
+    def story(self) -> str:
+        return "" if self.job is None else remote_command_story(self.tenant, self.command_id)
+
+
+def remote_command_story(tenant: str, command_id: str) -> str:
+    """The correlation id of everything that follows from it."""
+    return f"remote|{tenant}|{command_id}"
 
 
 class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.mark_sent.v1"):
@@ -61,12 +74,16 @@ class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.
 
 
 class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.conclude.v1"):
-    """It was answered, refused or lost. What is known of it then corrects `timed_out` and `expired`."""
+    """It was answered, refused or lost. What is known of it then corrects `timed_out` and `expired`.
+
+    `unreached`: it was refused because its charge point is not connected.
+    """
 
     recognised: ClassVar[bool] = True  # an outcome is final, and corrected once
     status: str
     reason: str = ""
     response: JSONObject | None = None
+    unreached: bool = False
 
 
 class NoteSession(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.note_session.v1"):
@@ -99,6 +116,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
         expires_at=command.expires_at,
         override=command.override,
         warning=command.warning,
+        job=command.job,
     )
     return Accepted(Status(command_id=command.command_id, status="pending", warning=command.warning))
 
@@ -122,6 +140,8 @@ def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
         reason=command.reason,
         response=command.response,
         late=late,
+        unreached=command.unreached,
+        job=remote.state.job,
     )
     return Accepted()
 
@@ -138,7 +158,9 @@ def timer_due(remote: RemoteCommand, command: TimerDue, meta: Meta) -> Outcome:
     """Nobody said what became of it in time."""
     if remote.next_due() == command.due:
         status = "timed_out" if remote.state.status == "sent" else "expired"
-        remote.trigger(RemoteCommandConcluded, meta.at, status=status, reason="no answer in time")
+        remote.trigger(
+            RemoteCommandConcluded, meta.at, status=status, reason="no answer in time", job=remote.state.job
+        )
     return Accepted()
 
 

@@ -87,6 +87,11 @@ COMMANDS: Final[Mapping[str, type[Intent]]] = {
 }
 """Public name → intent."""
 
+ONE_EACH: Final = frozenset(COMMANDS) - {
+    name for name, kind in COMMANDS.items() if kind in (RemoteStart, RemoteStop)
+}
+"""Those that may be the same for many charge points: charges are begun and ended one by one."""
+
 PUBLIC_NAMES: Final[Mapping[type[Intent], tuple[str, str]]] = {
     GetVariables: ("keys", "key"),
     SetChargingProfile: ("charging_profile", "cs_charging_profiles"),

@@ -37,6 +37,7 @@ RESOURCES: Final = (
     "chargepoints",
     "commands",
     "deliveries",
+    "jobs",
     "keys",
     "locations",
     "partners",

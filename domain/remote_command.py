@@ -15,7 +15,7 @@ import msgspec
 from domain.aggregate import Aggregate, Event
 from domain.clock import later
 from domain.intents import Intent
-from domain.values import Authorization, JSONObject, TagRef
+from domain.values import Authorization, JobItem, JSONObject, TagRef
 
 UNANSWERED = frozenset({"timed_out", "expired"})
 FINAL = frozenset({"accepted", "rejected", "failed"}) | UNANSWERED
@@ -41,6 +41,7 @@ class RemoteCommandState(msgspec.Struct, omit_defaults=True):
     status: str = ""
     expires_at: datetime | None = None  # to be sent by then, and once it was sent to be answered
     session_id: str = ""  # that it led to
+    job: JobItem | None = None  # that waits for its outcome
 
 
 class RemoteCommand(Aggregate[RemoteCommandState]):
@@ -65,7 +66,7 @@ class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_comma
 
     Id tags and secrets in the intent are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at`
     is until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
-    `warning` is what whoever asked was told besides.
+    `warning` is what whoever asked was told besides. `job`: the item of a job that it is done for.
     """
 
     begins: ClassVar[bool] = True
@@ -81,9 +82,11 @@ class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_comma
     expires_at: datetime
     override: bool = False
     warning: str = ""
+    job: JobItem | None = None
 
     def apply(self, aggregate: RemoteCommand) -> None:
         state = aggregate.state
+        state.job = self.job
         state.tenant, state.command_id, state.charge_point_id = (
             self.tenant,
             self.command_id,
@@ -104,13 +107,16 @@ class RemoteCommandSent(Event, frozen=True, kw_only=True, tag="remote_command.se
 class RemoteCommandConcluded(Event, frozen=True, kw_only=True, tag="remote_command.concluded.v1"):
     """The outcome. `reason` is the charge point's status, an error code, `disconnected`, or why we refused it.
 
-    `late`: the answer came after the command had been given up, and corrects its outcome.
+    `late`: the answer came after the command had been given up, and corrects its outcome. `unreached`: it was not
+    sent, because its charge point was not connected. `job`: the item of a job that waits for the outcome.
     """
 
     status: str
     reason: str = ""
     response: JSONObject | None = None
     late: bool = False
+    unreached: bool = False
+    job: JobItem | None = None
 
     @property
     def told_reason(self) -> str:

@@ -139,6 +139,19 @@ class Settings(Value, frozen=True, kw_only=True):
     concurrent_transactions: bool = True
 
 
+class JobItem(Value, frozen=True, kw_only=True):
+    """An item of a job, as what is done for it names it: the `attempt`-th time, from 1, that it is issued.
+
+    `listing` names the job's items, once for all lives of its id; `about` is what the item is about: a charge point.
+    """
+
+    job_id: str
+    listing: str
+    item: int
+    attempt: int
+    about: str
+
+
 class RegisterSample(Value, frozen=True, kw_only=True):
     """One reading of the energy register within a transaction: Wh as the meter says, with power where given."""
 

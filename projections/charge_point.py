@@ -14,6 +14,7 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
+    AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
     CallSent,
@@ -25,6 +26,7 @@ from domain.charge_point import (
     ChargePointRegistered,
     ChargePointRemoved,
     ClockOffsetNoted,
+    ConnectionAwaited,
     CredentialsSet,
     StatusReported,
 )
@@ -56,6 +58,8 @@ _NO_SIGN_OF_LIFE: Final = (
     CallRequested,
     CallSent,
     CallConcluded,
+    ConnectionAwaited,
+    AwaitedConnectionMade,
 )
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 

@@ -29,6 +29,8 @@ ROUTINE = frozenset(
         "tenant.count_part.v1",
         "tenant.ask_room.v1",
         "directory.ask_owner.v1",
+        "job.find.v1",
+        "job_items.issue.v1",
         "pushes.take_over.v1",
         "pushes.report.v1",
     }
@@ -49,7 +51,7 @@ FACTS = (
     ),
     *("status", "error_code", "reason", "outcome", "allowed", "vendor", "model", "epoch", "automatic"),
     *("meter_start", "meter_stop", "energy_wh", "remote_command_id", "superseded"),
-    *("field", "count"),
+    *("field", "count", "job_id", "item"),
     *("module", "object_id", "wanted", "sent", "attempt", "http_status", "seconds", "message_id"),
 )
 """What may be told of an event: scalar fields that hold neither personal data nor secrets."""

@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    jobs,
     keys,
     knocking,
     locations,
@@ -40,6 +41,7 @@ NOUNS: Final = (
     knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
     commands.routes,
+    jobs.routes,
     orphans.routes,
     sessions.routes,
     readings.routes,

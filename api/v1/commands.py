@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.problems import ProblemRoute, invalid, not_found, refused
 from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import Page, answer, listed, newest_first, shown
-from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
+from application.remote_commands import RemoteCommandPorts, request_remote_command
 from commands.remote_command import Status
+from commands.remote_command_rules import ParameterError
 from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
 from projections.store import Condition, eq

@@ -6,6 +6,7 @@ reply, and downlinks for its connection. It never refuses a transaction message:
 
 from commands.charge_point.models import (
     Authorize,
+    AwaitConnection,
     Boot,
     BootReply,
     CallReply,
@@ -51,6 +52,7 @@ __all__ = [
     "ROUTES",
     "TIMER",
     "Authorize",
+    "AwaitConnection",
     "Boot",
     "BootReply",
     "CallReply",

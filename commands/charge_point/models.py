@@ -20,6 +20,7 @@ from domain.values import (
     CallNumber,
     Carried,
     Evse,
+    JobItem,
     JSONObject,
     RegisterSample,
     Settings,
@@ -296,6 +297,14 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     override: bool = False  # send it although the charge point says that it lacks the feature profile
+
+
+class AwaitConnection(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.await_connection.v1"):
+    """An item of a job waits for the charge point until `until`: it is told at the next connection, or at once."""
+
+    recognised: ClassVar[bool] = True  # said again it is as true
+    item: JobItem
+    until: datetime
 
 
 class NoteCallSent(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.note_call_sent.v1"):

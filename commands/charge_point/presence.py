@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
+from commands.charge_point.awaiting import tell_who_waits
 from commands.charge_point.models import (
     Authorize,
     Boot,
@@ -88,6 +89,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
     )
     epoch = charge_point.version
     _fail_calls(charge_point, "replaced", meta.at, before=epoch)
+    tell_who_waits(charge_point, meta.at)
     registration = state.registration
     return Accepted(
         ConnectedReply(
@@ -167,6 +169,7 @@ def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
         charge_point.trigger(
             ChargePointConnected, meta.at, node=lost.node, slot=lost.slot, boot=lost.boot, resumes=lost.epoch
         )
+        tell_who_waits(charge_point, meta.at)
     elif charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
         charge_point.trigger(ChargePointSeen, meta.at)
     return Accepted()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from commands.base import Command, Route
 from commands.charge_point import models
+from commands.charge_point.awaiting import await_connection
 from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
 from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
@@ -56,6 +57,7 @@ ROUTES: dict[type[Command], Route] = {
     models.TransferData: Route(ChargePoint, transfer_data),
     models.Notify: Route(ChargePoint, notify),
     models.RequestCall: Route(ChargePoint, request_call),
+    models.AwaitConnection: Route(ChargePoint, await_connection),
     models.NoteCallSent: Route(ChargePoint, note_call_sent),
     models.ConcludeCall: Route(ChargePoint, conclude_call),
 }

@@ -56,7 +56,8 @@ def call_refused(command_id: str, refusal: Refusal, message: str) -> Sequence[Co
         return ()  # nobody's remote command
     tenant, _, id = name.partition("|")
     status = "expired" if refusal is Refusal.EXPIRED else "failed"
-    return (Conclude(tenant=tenant, command_id=id, status=status, reason=message),)
+    unreached = refusal is Refusal.NOT_CONNECTED
+    return (Conclude(tenant=tenant, command_id=id, status=status, reason=message, unreached=unreached),)
 
 
 def session_began(event: TransactionStarted, meta: Meta) -> Sequence[Command]:

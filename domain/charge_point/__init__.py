@@ -7,6 +7,7 @@ a frame, resolves an id tag or prices anything.
 from domain.charge_point.aggregate import ChargePoint, charge_point_key, orphan_id, session_id
 from domain.charge_point.events import (
     AGGREGATE_EVENTS,
+    AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
     CallSent,
@@ -18,6 +19,7 @@ from domain.charge_point.events import (
     ChargePointRemoved,
     ChargePointSeen,
     ClockOffsetNoted,
+    ConnectionAwaited,
     CredentialsSet,
     DataTransferred,
     MeterValuesRecorded,
@@ -38,6 +40,7 @@ from domain.charge_point.state import ChargePointState, Flag
 
 __all__ = [
     "AGGREGATE_EVENTS",
+    "AwaitedConnectionMade",
     "CallConcluded",
     "CallRequested",
     "CallSent",
@@ -51,6 +54,7 @@ __all__ = [
     "ChargePointSeen",
     "ChargePointState",
     "ClockOffsetNoted",
+    "ConnectionAwaited",
     "CredentialsSet",
     "DataTransferred",
     "Flag",

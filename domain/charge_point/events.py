@@ -18,6 +18,7 @@ from domain.charge_point import profiles
 from domain.charge_point.announced import Learned
 from domain.charge_point.state import (
     ASKED_MOST,
+    AWAITING_MOST,
     CONFIGURATION_KEEPS,
     CONFLICTS_MOST,
     CONNECTORS_MOST,
@@ -28,6 +29,7 @@ from domain.charge_point.state import (
     SILENT,
     Answered,
     AwaitedStart,
+    Awaiting,
     ChargePointState,
     ConnectionState,
     Drift,
@@ -60,6 +62,7 @@ from domain.values import (
     Carried,
     Connector,
     Evse,
+    JobItem,
     JSONObject,
     RegisterSample,
     Sealed,
@@ -717,6 +720,29 @@ class CallSent(Event, frozen=True, kw_only=True, tag="charge_point.call_sent.v1"
                 start.until = self.remote_start_until
 
 
+class ConnectionAwaited(Event, frozen=True, kw_only=True, tag="charge_point.connection_awaited.v1"):
+    """It is not connected, and an item of a job waits for it until `until`."""
+
+    item: JobItem
+    until: datetime
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        fresh = [one for one in state.awaiting if one.until > self.timestamp]
+        state.awaiting = [*fresh, Awaiting(item=self.item, until=self.until)][-AWAITING_MOST:]
+
+
+class AwaitedConnectionMade(Event, frozen=True, kw_only=True, tag="charge_point.awaited_connection_made.v1"):
+    """It is connected, for which these items of jobs waited."""
+
+    items: tuple[JobItem, ...]
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        state.awaiting = []
+        state.reached = [*state.reached, *self.items][-AWAITING_MOST:]
+
+
 class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_concluded.v1"):
     """How a call ended. `kind` is its intent's, `status` is accepted, rejected, failed, timed_out or expired.
 
@@ -849,5 +875,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     CallRequested,
     CallSent,
     CallConcluded,
+    ConnectionAwaited,
+    AwaitedConnectionMade,
     ClockOffsetNoted,
 )

@@ -22,6 +22,7 @@ from domain.values import (
     CallNumber,
     Carried,
     Evse,
+    JobItem,
     RegisterSample,
     Site,
     TagRef,
@@ -70,6 +71,10 @@ SILENT = "silent"
 
 CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_MOST = timedelta(seconds=120), timedelta(hours=1)
 """How long a charge point waits for a vehicle where it did not say, and the longest that counts."""
+
+AWAITING_MOST = 50
+"""How many items of jobs wait for its next connection at most; of more, the first ones are not told. As many that
+were told are remembered."""
 
 HEARTBEAT_S = 300
 """The heartbeat interval, in seconds, of a charge point that was told none yet."""
@@ -279,6 +284,13 @@ class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):
     authorization: Authorization | None = None
 
 
+class Awaiting(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An item of a job that waits until `until` for the next connection."""
+
+    item: JobItem
+    until: datetime
+
+
 class LastStop(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where a connector's register stood at its last stop."""
 
@@ -323,6 +335,8 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     strays: list[Stray] = []
     last_stops: dict[int, LastStop] = {}
     remote_starts: list[AwaitedStart] = []
+    awaiting: list[Awaiting] = []  # its next connection
+    reached: list[JobItem] = []  # told of it last, so that who asks again is known
     reservations: dict[int, datetime] = {}
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules

@@ -241,7 +241,7 @@ class Processes:
                 command_id=f"{cause}|{step}",
                 at=now,
                 tenant=meta.tenant,
-                correlation_id=meta.correlation_id or meta.command_id,
+                correlation_id=command.story or meta.correlation_id or meta.command_id,
                 causation_id=meta.command_id,
                 principal="process",
                 caused_at=fact.received_at.replace(microsecond=0),

@@ -29,6 +29,10 @@ from tests.chargesphere.installation import documents, live, log_ends, until_pro
 from tests.chargesphere.serving import run
 
 
+def test_every_area_is_copied() -> None:
+    assert sorted(BACKWARDS) == sorted(Area)
+
+
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:

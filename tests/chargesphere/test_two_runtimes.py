@@ -36,6 +36,8 @@ from commands.charge_point import (
 )
 from commands.delivery import ReportAttempt, Retry, Want
 from commands.directory import ClaimParties
+from commands.job import RequestJob
+from commands.job_items import ListItems
 from commands.key import CreateKey, RevokeKey, RotateKey
 from commands.partner import CreatePartner, Suspend
 from commands.partner import Register as RegisterPartner
@@ -49,6 +51,7 @@ from domain.access import Grant
 from domain.charge_point import session_id
 from domain.directory import PartyRole
 from domain.intents import RemoteStart, Reset, ResetKind
+from domain.job import Limits
 from domain.partner import Endpoint, PartnerConnection, PartnerRole, Secret
 from domain.pushes import Mark, Named, Waiting
 from domain.session import session_aggregate_id
@@ -65,6 +68,7 @@ from domain.values import (
     Site,
     TagRef,
 )
+from domain.work import RemoteCommandWork
 from projections.store import HUB, Document, Query
 from streams.deciding.decider import followed
 from streams.following.replay import places
@@ -170,6 +174,7 @@ def scenario() -> Sequence[Step]:
     roaming_charge(script)
     deliveries(script)
     remote_commands(script)
+    job(script)
     local_charge(script)
     farewell(script)
     return script.steps
@@ -497,6 +502,40 @@ def remote_commands(script: Script) -> None:
     stop(script, 2, 1500, "stop-2")
 
 
+def job(script: Script) -> None:
+    work = RemoteCommandWork(
+        command_type="reset", intent=Reset(type=ResetKind.SOFT), expiry_s=3600, by="operator:ann"
+    )
+    listed = ListItems(
+        tenant=TENANT, job_id="j-1", listing="l1", portion=0, about=(CHARGE_POINT, "CP-2"), work=work
+    )
+    script.do(listed)
+    script.do(
+        RequestJob(
+            tenant=TENANT,
+            job_id="j-1",
+            listing="l1",
+            items=2,
+            selection={"ids": 2},
+            work=work,
+            limits=Limits(at_once=2, patience_s=36_000),
+            fingerprint="f",
+            by="operator:ann",
+        )
+    )
+    script.settle()
+    script.do(
+        ConcludeCall(
+            tenant=TENANT,
+            charge_point_id=CHARGE_POINT,
+            command_id="job-l1-0-1",
+            status="accepted",
+            response={"status": "Accepted"},
+        )
+    )
+    script.settle()
+
+
 def local_charge(script: Script) -> None:
     script.do(
         StartTransaction(
@@ -672,6 +711,9 @@ async def test_both_runtimes_make_the_same_of_the_same_commands(
         assert on_kafka.documents[name] == expected, name
     kinds = {aggregate.partition("|")[0] for aggregate in embedded.events}
     assert kinds >= {"tenant", "directory", "partner", "tariff", "token", "charge_point", "session"}
-    assert kinds >= {"remote_command", "delivery", "pushes", "key", "subject"}
+    assert kinds >= {"remote_command", "delivery", "pushes", "key", "subject", "job", "job_items"}
+    states = [one["progress"] for one in embedded.documents[f"{DATABASE}.job_items"].values()]
+    assert sorted(str(one["state"]) for one in states if isinstance(one, dict)) == ["failed", "succeeded"]
+    assert embedded.documents[f"{DATABASE}.jobs"]["j-1"]["state"] == "failed"
     assert embedded.documents[f"{HUB}.cdrs"].keys() == {FIRST, SECOND}
     assert not embedded.documents.get(f"{HUB}.dead_letters")

@@ -43,7 +43,6 @@ def test_what_is_to_come_has_its_areas_and_kinds() -> None:
         "foreign-session",
         "reservation",
         "site",
-        "job",
         "user",
     }
     assert {kept.kind for kept in KEPT} >= {"foreign_session", "foreign_cdr"}

@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from domain import delivery, fleet, key, knocking, pushes, remote_command, session, subject, tag, token
+from domain import (
+    delivery,
+    fleet,
+    job,
+    job_items,
+    key,
+    knocking,
+    pushes,
+    remote_command,
+    session,
+    subject,
+    tag,
+    token,
+)
 from domain.aggregate import Aggregate, Event
 from tests.domain.golden import held_by_golden_files
 
@@ -23,6 +36,8 @@ from tests.domain.golden import held_by_golden_files
         (fleet.Fleet, fleet.AGGREGATE_EVENTS),
         (key.Key, key.AGGREGATE_EVENTS),
         (subject.Subject, subject.AGGREGATE_EVENTS),
+        (job.Job, job.AGGREGATE_EVENTS),
+        (job_items.JobItems, job_items.AGGREGATE_EVENTS),
         (remote_command.RemoteCommand, remote_command.AGGREGATE_EVENTS),
     ],
 )

@@ -50,13 +50,15 @@ from tests.projections.facts import (
     used,
 )
 
-OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "locations"}
+OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "locations", "job_items"}
 COLLECTIONS = sorted({view.collection for view in registry.VIEWS} | OTHERS)
 READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "1500"}]}]
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
     "delivery": Area.DELIVERY,
     "key": Area.KEY,
+    "job": Area.JOB,
+    "job_items": Area.JOB,
     "knocking": Area.PARTY,
     "remote_command": Area.REMOTE_COMMAND,
     "session": Area.SESSION,
@@ -116,6 +118,11 @@ def everything() -> list[list[Event]]:
         ],
         [requested(), concluded(version=2)],
         [put_token()],
+        [told_once("job_items", "job_items.listed.v1", 1)],
+        [
+            told_once("job", f"job.{name}.v1", version)
+            for version, name in enumerate(("requested", "items_begun", "items_ended", "paused"), start=1)
+        ],
     ]
 
 

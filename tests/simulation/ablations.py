@@ -98,6 +98,8 @@ BLOCKS: Final[Mapping[str, Any]] = {
 
 SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 40.0, "pace": 0.4}
 """Worlds in which services show their keys at api processes that are harmed."""
+JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
+"""Worlds with a job, whose deciders are harmed."""
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -889,6 +891,33 @@ ABLATIONS: tuple[Ablation, ...] = (
             "targets": ("store",),
         },
         one_in=7,
+        seed=0,
+    ),
+    Ablation(
+        "portions issue whatever they hear",
+        "Each item of a job is issued once an attempt",
+        removed.portions_issue_whatever_they_hear,
+        ("crash",),
+        shape=JOBS,
+        one_in=2,
+        seed=0,
+    ),
+    Ablation(
+        "any outcome is of the attempt that is out",
+        "An outcome counts for the attempt that it is of",
+        removed.any_outcome_is_of_the_attempt_that_is_out,
+        ("crash",),
+        shape=JOBS,
+        one_in=4,
+        seed=4,
+    ),
+    Ablation(
+        "a connection tells nobody",
+        "Who waits for a charge point is told of its connection",
+        removed.a_connection_tells_nobody,
+        ("crash",),
+        shape={"job": True, "pace": 0.2, "victims": ("gateway",)},
+        one_in=10,
         seed=0,
     ),
 )

@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import keys
+from tests.simulation import job, keys
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 
 DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
-BEGINS: Final = frozenset({"remote_command.requested.v1"})
+BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
+FED: Final = ("locations", "credentials", "job_items")
+"""Collections that only feeds write."""
 IN_FLIGHT: Final = 15.0
 """Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
 CENT: Final = Decimal("0.0001")
@@ -241,6 +243,7 @@ def undone(world: World) -> Iterator[str]:
         for document in world.shelf.live(DATABASE, "commands")
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
+    yield from job.unfinished(world)
     yield from (
         f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)
     )
@@ -291,6 +294,7 @@ def check(world: World) -> None:
         _mqtt,
         _quota,
         _keys,
+        _job,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -299,6 +303,10 @@ def check(world: World) -> None:
 def _keys(world: World, facts: Facts) -> Iterator[str]:
     """No key opens anything longer than its bound after its admin was told that it is revoked."""
     yield from keys.too_late(world)
+
+
+def _job(world: World, facts: Facts) -> Iterator[str]:
+    return job.judge(world, facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:
@@ -697,7 +705,7 @@ def _documents(world: World, facts: Facts) -> Iterator[str]:
             writes.extend(view.also(target, body, version))
     expected.apply(writes)
     for db in (HUB, DATABASE):
-        for collection in sorted({view.collection for view in registry.VIEWS} | {"locations", "credentials"}):
+        for collection in sorted({view.collection for view in registry.VIEWS} | set(FED)):
             here = {str(document["_id"]): document for document in world.shelf.live(db, collection)}
             there = {str(document["_id"]): document for document in expected.live(db, collection)}
             for id in sorted(here.keys() | there.keys()):

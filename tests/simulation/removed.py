@@ -20,18 +20,22 @@ from application.keys import LogKeys
 from application.quota import LogQuota
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
-from commands.charge_point import models, readings, transactions
+from commands.charge_point import models, presence, readings, transactions
 from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
+from commands.job_items import IssueItems
 from commands.tenant import CountPart
 from domain import outbox
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from domain.fleet import ChargePointCounted, Counts
+from domain.job import JobState
+from domain.job_items import JobItemsIssued
 from domain.pushes import Pushes
 from domain.tag import TagClaimed
 from domain.tenant import PartCounts, TenantFleetCounted
+from domain.values import JobItem
 from gateway.mqtt.publisher import Teller
 from gateway.ocpp import inbound_call, outbound
 from gateway.ocpp.v16 import handlers
@@ -838,3 +842,34 @@ def what_is_read_of_a_key_counts_whatever_was_heard() -> list[Patch]:
         return self._keys.get(key_id)
 
     return [(LogKeys, "_key", key)]
+
+
+# -- jobs ----------------------------------------------------------------------------------------------------------
+
+
+def portions_issue_whatever_they_hear() -> list[Patch]:
+    def issue(portion: Any, command: Any, meta: Any) -> Any:
+        state = portion.state
+        items = tuple(
+            JobItem(
+                job_id=state.job_id,
+                listing=state.listing,
+                item=one.item,
+                attempt=one.attempt,
+                about=state.about[one.item - state.first],
+            )
+            for one in command.items
+        )
+        values = {"items": items, "begun_at": command.begun_at, "work": state.work}
+        portion.trigger(JobItemsIssued, meta.at, tenant=state.tenant, **values)
+        return Accepted()
+
+    return _decided_by(IssueItems, issue)
+
+
+def any_outcome_is_of_the_attempt_that_is_out() -> list[Patch]:
+    return [(JobState, "is_out", lambda self, item, attempt: item in self.out)]
+
+
+def a_connection_tells_nobody() -> list[Patch]:
+    return [(presence, "tell_who_waits", lambda charge_point, at: None)]

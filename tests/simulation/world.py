@@ -53,6 +53,7 @@ from tests.simulation import keys
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.job import job_in
 from tests.simulation.keys import Shown
 from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
@@ -89,6 +90,8 @@ class Shape:
     public: bool = False
     frames: bool = False
     operators: bool = False
+    job: bool = False
+    """Whether an operator has a job done by all charge points, of which some never connect and one is nobody's."""
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
@@ -165,12 +168,15 @@ class World:
         if shape is None:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
+            self.shape.job = Random(f"job|{seed}").random() < 0.12
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
-        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months)
+        self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
+        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months or self.shape.job)
+        needed += [Area.JOB] * self.shape.job
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
         needed += [Area.PARTY] * party + [Area.KEY] * (self.shape.keys > 0)
@@ -303,6 +309,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
         if shape.keys:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
+        if shape.job:
+            running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         storm = asyncio.create_task(self.nemeses.rage())

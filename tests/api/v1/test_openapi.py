@@ -73,6 +73,12 @@ def test_every_command_that_there_is_is_named(whole: dict[str, Any]) -> None:
     assert all(name in command["description"] for name in COMMANDS)
 
 
+def test_every_command_that_a_job_can_be_is_named(whole: dict[str, Any]) -> None:
+    command = whole["components"]["schemas"]["NewJob"]["properties"]["command_type"]
+    charges = {"remote_start", "remote_stop", "remote_start_transaction", "remote_stop_transaction"}
+    assert set(command["enum"]) == set(COMMANDS) - charges
+
+
 async def test_the_page_loads_nothing_from_elsewhere() -> None:
     app = FastAPI(docs_url=None)
     app.include_router(docs_router())

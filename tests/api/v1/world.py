@@ -27,12 +27,16 @@ from commands.creating import CREATING
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.directory import ROUTES as DIRECTORY_ROUTES
 from commands.fleet import ROUTES as FLEET_ROUTES
+from commands.job import ROUTES as JOB_ROUTES
+from commands.job import TIMER as JOB_TIMER
+from commands.job_items import ROUTES as JOB_ITEMS_ROUTES
 from commands.key import ROUTES as KEY_ROUTES
 from commands.knocking import ROUTES as KNOCKING_ROUTES
 from commands.partner import ROUTES as PARTNER_ROUTES
 from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
 from commands.processes import fleet as fleet_process
+from commands.processes import job as job_process
 from commands.remote_command import ROUTES as REMOTE_ROUTES
 from commands.session import ROUTES as SESSION_ROUTES
 from commands.subject import ROUTES as SUBJECT_ROUTES
@@ -44,6 +48,8 @@ from domain import (
     delivery,
     directory,
     fleet,
+    job,
+    job_items,
     key,
     knocking,
     partner,
@@ -62,6 +68,8 @@ from projections import audit as audit_view
 from projections import cdr as cdr_view
 from projections import charge_point as charge_point_view
 from projections import delivery as delivery_view
+from projections import job as job_view
+from projections import job_items as job_items_view
 from projections import key as key_view
 from projections import knocking as knocking_view
 from projections import location as location_view
@@ -110,6 +118,8 @@ EVENTS = EventRegistry(
         fleet.Fleet: fleet.AGGREGATE_EVENTS,
         key.Key: key.AGGREGATE_EVENTS,
         subject.Subject: subject.AGGREGATE_EVENTS,
+        job.Job: job.AGGREGATE_EVENTS,
+        job_items.JobItems: job_items.AGGREGATE_EVENTS,
     }
 )
 ROUTES: dict[type[Command], Route] = {}
@@ -127,9 +137,11 @@ for table in (
     FLEET_ROUTES,
     KEY_ROUTES,
     SUBJECT_ROUTES,
+    JOB_ROUTES,
+    JOB_ITEMS_ROUTES,
 ):
     ROUTES.update(table)
-RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER}, EVENTS, CREATING)
+RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER, "job": JOB_TIMER}, EVENTS, CREATING)
 VIEWS = (
     charge_point_view.VIEW,
     session_view.HUB_VIEW,
@@ -144,15 +156,19 @@ VIEWS = (
     knocking_view.VIEW,
     key_view.VIEW,
     subject_view.VIEW,
+    job_view.VIEW,
 )
 FEEDS = (
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
     location_view.LOCATIONS,
+    job_view.FEED,
+    job_items_view.FEED,
 )
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
     **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
+    **{event: [("job", policy)] for event, policy in job_process.POLICIES.items()},
     TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 

@@ -1,0 +1,33 @@
+"""What a job does for each of its items: one value a kind of work, of which jobs themselves know nothing.
+
+Another kind is one more value here, a line in `commands.processes.job` that makes its commands, and one in
+`projections.job` that shows it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from domain.intents import Intent
+from domain.values import Value
+
+
+class RemoteCommandWork(Value, frozen=True, kw_only=True, tag_field="kind", tag="remote_command"):
+    """A remote command to each charge point. `expiry_s` is how long one may wait to be sent, in seconds.
+
+    Texts of the intent that are personal or secret are sealed. `by` asked for it; `override` as of a remote command.
+    """
+
+    command_type: str
+    intent: Intent
+    expiry_s: int
+    override: bool = False
+    by: str
+
+
+Work: TypeAlias = RemoteCommandWork
+
+
+def step_id(listing: str, item: int, attempt: int) -> str:
+    """The id of what is done for an item at an attempt: of its remote command."""
+    return f"job-{listing}-{item}-{attempt}"
