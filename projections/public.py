@@ -115,6 +115,7 @@ def _session_updated(event: session.UsageRecorded, meta: Meta) -> Payload | None
         return None
     return SessionUpdated(
         session_id=_subject(event),
+        charge_point_id=event.charge_point_id,
         kwh=number(event.energy_wh / 1000),
         total_cost=event.total_cost,
         last_updated=_time(event.timestamp),
@@ -132,6 +133,7 @@ def _session_end_corrected(event: session.EndCorrected, meta: Meta) -> Payload:
 def _end(event: session.SessionEnded | session.EndCorrected) -> dict[str, Any]:
     return {
         "session_id": _subject(event),
+        "charge_point_id": event.charge_point_id,
         "start_date_time": _time(event.started_at or event.happened_at),
         "end_date_time": _time(event.happened_at),
         "meter_stop_wh": event.meter_stop,
@@ -145,6 +147,7 @@ def _end(event: session.SessionEnded | session.EndCorrected) -> dict[str, Any]:
 def _cdr_issued(event: session.CdrIssued, meta: Meta) -> Payload:
     return CdrIssued(
         cdr_id=event.cdr_id,
+        charge_point_id=event.charge_point_id,
         owner=str(event.owner) if event.owner else None,
         token_owner=token.owner_text(event.owner, meta.tenant),
         token_key=event.token_key,
@@ -159,6 +162,7 @@ def _cdr_withheld(event: session.CdrWithheld, meta: Meta) -> Payload:
     return CdrWithheld(
         cdr_id=event.cdr_id,
         session_id=_subject(event),
+        charge_point_id=event.charge_point_id,
         field=event.field,
         value=event.value,
         reason=event.reason,
