@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
@@ -38,11 +38,12 @@ ROLES: Final = {role.text: role for role in Role}
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks. A platform admin has no tenant of its own."""
+    """Who asks, and until when it may. A platform admin has no tenant of its own."""
 
     subject: str
     role: Role
     tenant: str | None
+    expires_at: datetime
 
 
 class BadTokenError(ChargeSphereError):
@@ -91,6 +92,7 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
         raise BadTokenError(
             f"the token is valid for too long: at most {LIFETIME.total_seconds() / 3600:g} hours"
         )
+    until = datetime.fromtimestamp(expires, UTC)
     role = ROLES.get(claims["role"]) if isinstance(claims["role"], str) else None
     tenant = claims.get("tenant")
     if role is None:
@@ -98,10 +100,10 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
     if role is Role.PLATFORM_ADMIN:
         if tenant is not None:
             raise BadTokenError("a platform_admin's token has no tenant")
-        return Principal(str(claims["sub"]), role, None)
+        return Principal(str(claims["sub"]), role, None, until)
     if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
         raise BadTokenError("the token has no tenant")
-    return Principal(str(claims["sub"]), role, tenant)
+    return Principal(str(claims["sub"]), role, tenant, until)
 
 
 def _claims(token: str, keys: Sequence[bytes]) -> dict[str, object]:

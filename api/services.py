@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from application.limiter import RateLimiter
+from application.live.fanout import Fanout
 from application.ports import Authorizer, Bus
 from application.vault import Vault
 from commands.remote_command_request import Fits
@@ -49,6 +50,7 @@ class Services:
     limiter: RateLimiter
     authorizer: Authorizer
     registrar: PartnerRegistrar
+    live: Fanout
     clock: Callable[[], datetime]
     fits: Fits
     jwt_keys: tuple[bytes, ...]

@@ -9,6 +9,7 @@ from api.ocpi import Ports as OcpiPorts
 from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
+from application.live.fanout import Fanout
 from application.read_back import wait_visible
 from application.remote_commands import ParameterError, RemoteCommandPorts, request_remote_command
 from application.token_store import HubTokens
@@ -52,6 +53,7 @@ def v1_services(
     backbone: Backbone,
     authorizer: TagAuthorizer,
     client: OcpiClient,
+    live: Fanout,
     public_url: str,
     hub: PartyId,
 ) -> V1Services:
@@ -63,6 +65,7 @@ def v1_services(
         limiter=backbone.limiter,
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
+        live=live,
         clock=backbone.clock,
         fits=fits,
         jwt_keys=backbone.jwt_keys,

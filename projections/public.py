@@ -6,7 +6,7 @@ data. It never appends. A type's payload may gain fields; anything else is a new
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -44,6 +44,24 @@ class CloudEvent(NamedTuple):
     key: str
     headers: tuple[tuple[str, bytes], ...]
     data: bytes
+
+
+class Structured(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One CloudEvent in the structured mode (CloudEvents 1.0.2, JSON event format, 2 and 3): its attributes are those
+    of the record's headers, `data` is the record's value."""
+
+    specversion: str
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: str
+    datacontenttype: str
+    data: msgspec.Raw
+    tenantid: str = ""
+    aggregateversion: int | None = None
+    correlationid: str = ""
+    causationid: str = ""
 
 
 class Kind(NamedTuple):
@@ -84,6 +102,34 @@ def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
         if value:
             headers.append((name, value.encode()))
     return CloudEvent(kind.topic, event.originator_id, tuple(headers), _encoder.encode(payload))
+
+
+def structured(headers: Sequence[tuple[str, bytes]], data: bytes) -> bytes:
+    """A record of the public topics as one JSON object in one line. Raises KeyError and ValueError for another."""
+    given = {name.removeprefix("ce_"): value.decode() for name, value in headers}
+    version = given.get("aggregateversion")
+    return _encoder.encode(
+        Structured(
+            specversion=given["specversion"],
+            id=given["id"],
+            type=given["type"],
+            source=given["source"],
+            subject=given["subject"],
+            time=given["time"],
+            datacontenttype=given["content-type"],
+            data=msgspec.Raw(data),
+            tenantid=given.get("tenantid", ""),
+            aggregateversion=int(version) if version is not None else None,
+            correlationid=given.get("correlationid", ""),
+            causationid=given.get("causationid", ""),
+        )
+    )
+
+
+def short_name(ce_type: str) -> str:
+    """A type's name where a short one is used: `session_started` for `chargesphere.session.started.v1`; later
+    versions keep theirs, as in `session_started_v2`."""
+    return ce_type.removeprefix("chargesphere.").removesuffix(".v1").replace(".", "_")
 
 
 def _session_started(event: session.SessionStarted, meta: Meta) -> Payload:
@@ -316,6 +362,9 @@ CONTRACT: dict[type[Event], Kind] = {
     ),
 }
 """The whole contract; `docs/events.md` shows it."""
+
+SHORT_NAMES = {short_name(kind.ce_type): kind for kind in CONTRACT.values()}
+"""The types of the contract by their short names."""
 
 TOLD = frozenset(event_name(event) for event in CONTRACT)
 """The names of the events that are public."""

@@ -19,6 +19,7 @@ from api.v1 import (
     chargepoints,
     commands,
     deliveries,
+    events,
     knocking,
     locations,
     orphans,
@@ -48,6 +49,7 @@ NOUNS: Final = (
     cdrs.routes,
     deliveries.routes,
     locations.routes,
+    events.routes,
     audit.routes,
     stories.routes,
 )

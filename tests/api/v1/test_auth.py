@@ -30,7 +30,9 @@ def test_a_token_carries_the_claims_that_were_promised() -> None:
 def test_a_token_speaks_for_its_subject_until_it_expires() -> None:
     token = issue_token(KEY, "viewer", "demo", NOW, subject="ann")
 
-    assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal("ann", Role.VIEWER, "demo")
+    assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal(
+        "ann", Role.VIEWER, "demo", NOW + timedelta(hours=12)
+    )
     with pytest.raises(BadTokenError, match="expired"):
         verify_token(token, [KEY], NOW + timedelta(hours=12))
 

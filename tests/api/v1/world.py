@@ -17,6 +17,7 @@ from api.auth import issue_token
 from api.services import Services
 from api.v1 import v1_router
 from application.limiter import RateLimiter, Verdict
+from application.live.fanout import Fanout
 from application.vault import DestroyedError, KeyStore, Vault
 from commands.base import Area, Command, Meta, Refusal, Route
 from commands.charge_point import routes as charge_point_routes
@@ -81,6 +82,7 @@ from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
 from tests.api.answers import see
+from tests.application.live.public_log import PublicLog, fanout_of
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
@@ -230,9 +232,11 @@ class Registrar:
 
 
 class World:
-    """The API with its neighbours. `bus` is the fake one unless the world has a decider."""
+    """The API with its neighbours. Without a decider `bus` is the fake one; without `live` no stream has room."""
 
-    def __init__(self, store: SqliteReadStore, bus: CommandBus | None = None) -> None:
+    def __init__(
+        self, store: SqliteReadStore, bus: CommandBus | None = None, live: Fanout | None = None
+    ) -> None:
         self.store = store
         self.bus = FakeBus()
         self.vault = Vault(b"m" * 32, Keys())
@@ -246,6 +250,7 @@ class World:
             limiter=self.limiter,
             authorizer=Tags(self.vault),
             registrar=self.registrar,
+            live=live or fanout_of(PublicLog(), streams=0),
             fits=fits,
             clock=lambda: self.now,
             jwt_keys=(KEY, PREVIOUS_KEY),
@@ -332,7 +337,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
         await store.ensure(indexes())
     channel = LocalChannel("one")
     areas = [Area.CHARGE_POINT, Area.SESSION, Area.PARTY, Area.TOKEN, Area.REMOTE_COMMAND, Area.DELIVERY]
-    world = World(store, CommandBus(log, channel))
+    world = World(store, CommandBus(log, channel), Fanout(log))
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
     projector = Projector(store, EVENTS, VIEWS, FEEDS, (sample_view.BLOCKS,), stories=audit_view.audit_writes)
@@ -353,6 +358,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     try:
         yield world
     finally:
+        await world.services.live.close()
         await world.http.aclose()
         for task in tasks:
             task.cancel()
