@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.problems import ProblemError, ProblemRoute, invalid, not_found
+from api.problems import ProblemError, ProblemRoute, forbidden, invalid, not_found
 from api.v1.caller import Caller, Viewer
 from application.live.bookmark import BookmarkError
 from application.live.events import CLOSED, GAP, LAGGED, TOKEN_EXPIRED, Closed, Gap, Lagged, LiveEvent, Wanted
@@ -127,10 +127,13 @@ async def follow(
     Each event's data is one of the public events (docs/events.md), in one JSON object with its attributes. At least
     once: an `id` in the data that comes again is a repeat. `lagged`: the client took too slowly, what it missed
     follows. `gap`: some of what happened since the last event cannot be told any more. `closed`: the stream ends,
-    with the reason.
+    with the reason. A viewer hears nothing of tokens, and `token_key` is masked.
     """
     wanted = Wanted(
-        caller.own_tenant, _types(types), await _charge_points(caller, charge_point_id, location_id)
+        caller.own_tenant,
+        _types(caller, types),
+        await _charge_points(caller, charge_point_id, location_id),
+        caller.sees_people,
     )
     try:
         subscription = await caller.services.live.subscribe(wanted, last_event_id or None)
@@ -143,12 +146,17 @@ async def follow(
     return EventStream(subscription, frames)
 
 
-def _types(given: str | None) -> frozenset[str]:
+def _types(caller: Caller, given: str | None) -> frozenset[str]:
     if given is None:
         return frozenset()
     names = frozenset(given.split(","))
     if unknown := sorted(names - SHORT_NAMES.keys()):
         raise invalid("query", "types", f"{unknown[0][:100]!r} is none of {', '.join(SHORT_NAMES)}")
+    hidden = (
+        () if caller.sees_people else sorted(name for name in names if SHORT_NAMES[name].topic == "tokens")
+    )
+    if hidden:
+        raise forbidden("query", "types", f"{hidden[0]} needs the role operator")
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -9,7 +10,11 @@ import msgspec
 
 from projections.public import short_name, structured
 from streams.log import Stored
+from streams.log.topology import PUBLIC
 
+logger = logging.getLogger(__name__)
+
+MASK: Final = "***"
 LAGGED: Final = "lagged"
 """It took more slowly than things happened: what it had no room for follows later."""
 GAP: Final = "gap"
@@ -57,24 +62,48 @@ _about = msgspec.json.Decoder(_About)
 
 
 class Told:
-    """A record of the public topics, read so far as it is needed. Raises KeyError and ValueError for any other."""
+    """A record of the public topics, read so far as it is needed."""
 
-    __slots__ = ("_value", "data", "name", "offset", "tenant")
+    __slots__ = ("_masked", "_stored", "data", "name", "tenant")
 
     def __init__(self, stored: Stored) -> None:
-        self._value = stored.value or b""
-        self.offset = stored.offset
+        self._stored = stored
+        self._masked = b""
         self.tenant = tenant_of(stored)
         self.name = short_name(dict(stored.headers)["ce_type"].decode())
-        self.data = structured(stored.headers, self._value)
+        self.data = structured(stored.headers, stored.value or b"")
+
+    @classmethod
+    def of(cls, stored: Stored) -> Told | None:
+        """None, and a line, for a record that is no public event."""
+        try:
+            return cls(stored)
+        except (KeyError, ValueError):
+            logger.warning("%s[%d]@%d is no public event", stored.topic, stored.partition, stored.offset)
+            return None
 
     @property
     def charge_point_id(self) -> str | None:
         """At which charge point it happened, where it is about one."""
         try:
-            return _about.decode(self._value).charge_point_id
+            return _about.decode(self._stored.value or b"").charge_point_id
         except msgspec.DecodeError:
             return None
+
+    @property
+    def of_people(self) -> bool:
+        """Whether it is about a token, and nothing else."""
+        return self._stored.topic == PUBLIC["tokens"]
+
+    @property
+    def masked(self) -> bytes:
+        """`data` without what tells one person's charges from another's."""
+        if not self._masked:
+            value = self._stored.value or b""
+            if b'"token_key"' in value:
+                value = msgspec.json.encode({**msgspec.json.decode(value), "token_key": MASK})
+            self._masked = structured(self._stored.headers, value)
+        return self._masked
 
 
 def tenant_of(stored: Stored) -> str:
@@ -88,16 +117,22 @@ def tenant_of(stored: Stored) -> str:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What one listener hears: of one tenant; of these types, or of all where none is named; of these charge points,
-    or of all where it is None."""
+    or of all where it is None. Who may not see `people` hears nothing of tokens, and their keys masked."""
 
     tenant: str
     types: frozenset[str] = frozenset()
     charge_points: frozenset[str] | None = None
+    people: bool = False
 
     def takes(self, told: Told) -> bool:
         """Whether this is for it."""
         return (
             told.tenant == self.tenant
+            and (self.people or not told.of_people)
             and (not self.types or told.name in self.types)
             and (self.charge_points is None or told.charge_point_id in self.charge_points)
         )
+
+    def event(self, told: Told, id: str) -> LiveEvent:
+        """What it hears of this, with the bookmark behind it."""
+        return LiveEvent(id, told.name, told.data if self.people else told.masked)

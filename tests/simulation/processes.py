@@ -17,6 +17,8 @@ from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.limiter import LocalLimiter
+from application.live.fanout import Fanout
+from application.live.subscription import Bounds
 from application.quota import LogQuota
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
@@ -384,7 +386,9 @@ class Process:
         self.engines["gateway"] = gateway
 
     async def api(self) -> None:
-        """Its bus, through which operators ask."""
+        """Its bus, through which operators ask, and live streams that are soon full."""
+        if self.world.shape.live:
+            self.engines["live"] = Fanout(self.log, Bounds(waiting=2, kept=4, turn=20, apart=0.1))
 
 
 ROLES: dict[str, Callable[[Process], Any]] = {

@@ -51,6 +51,7 @@ from streams.log.topology import commands_topic, state_topic
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
+from tests.simulation.listener import Listener
 from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
@@ -84,6 +85,8 @@ class Shape:
     faust_skips: float = 0.0
     mqtt: bool = False
     public: bool = False
+    live: bool = False
+    """Whether somebody listens to what is told in public, through the API's process."""
     frames: bool = False
     operators: bool = False
     stories: bool = False
@@ -159,6 +162,7 @@ class World:
         self.shape = shape or draw_shape(self.chance)
         if shape is None:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
+            self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
@@ -180,6 +184,7 @@ class World:
         self.processes: dict[str, Process] = {}
         self.charge_points: list[ChargePoint] = []
         self.strangers: list[Stranger] = []
+        self.listener = Listener(self)
         self.violations: list[str] = []
         self.notes: list[str] = []
         self.commands: list[str] = []
@@ -295,6 +300,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
+        if shape.live:
+            self.loop.spawn(self.loop.world, self.listener.listen())
         storm = asyncio.create_task(self.nemeses.rage())
         await asyncio.sleep(shape.storm)
         storm.cancel()

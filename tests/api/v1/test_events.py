@@ -22,7 +22,7 @@ from application.live.events import Told
 from application.live.fanout import Fanout
 from application.live.subscription import Bounds
 from chargesphere.http import HttpServer
-from projections.public import cloud_event, structured
+from projections.public import SHORT_NAMES, cloud_event, structured
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Record, Stored
 from streams.log.layout import Layout
@@ -178,7 +178,7 @@ async def test_what_happens_comes_as_the_public_contract_has_it_and_as_no_proxy_
 
 async def test_every_public_event_is_told_as_it_is_described(door: Door) -> None:
     shown = [event for event, _ in examples().values()]
-    async with door.stream() as client:
+    async with door.stream(role="operator") as client:
         await client.frame()
         for number, event in enumerate(shown):
             public = cloud_event(event, meta())
@@ -251,6 +251,7 @@ REFUSED = (
     ("?location_id=L9", "", 404, None),
     ("?location_id=L2&charge_point_id=CP1", "", 404, None),
     ("?tenant=acme", "", 404, None),
+    ("?types=cdr_issued,token_put", "", 403, "types"),
 )
 
 
@@ -261,6 +262,26 @@ async def test_what_cannot_be_told_is_a_problem_that_names_it(door: Door) -> Non
         if path is not None:
             assert [error["path"] for error in response.json()["errors"]] == [path]
     assert door.live.counts["subscribers"] == 0
+
+
+async def test_a_viewer_cannot_tell_one_persons_charges_from_anothers(door: Door) -> None:
+    async with door.stream() as viewer, door.stream(role="operator") as operator:
+        await viewer.frame()
+        await operator.frame()
+        for event, _ in examples().values():
+            public = cloud_event(event, meta())
+            assert public is not None
+            await door.log.append(
+                PUBLIC[public.topic], 0, [Record(public.key.encode(), public.data, public.headers)]
+            )
+        hears = [await viewer.event() for name in SHORT_NAMES if not name.startswith("token_")]
+        sees = [await operator.event() for _ in SHORT_NAMES]
+
+    assert {frame.event for frame in hears} == {name for name in SHORT_NAMES if not name.startswith("token_")}
+    keys = [msgspec.json.decode(frame.data)["data"].get("token_key") for frame in hears]
+    assert sorted(filter(None, keys)) == ["***", "***"]
+    assert not any('"9f2c"' in frame.data for frame in hears)
+    assert sum('"9f2c"' in frame.data for frame in sees) == 5
 
 
 async def test_a_platform_admin_names_the_tenant(door: Door) -> None:

@@ -191,7 +191,7 @@ def ce_id(event: LiveEvent) -> str:
 async def listener(
     fanout: Fanout, tenant: str = "demo", *types: str, since: str | None = None, **more: Any
 ) -> Listener:
-    return await Listener(fanout, Wanted(tenant, frozenset(types), **more)).begin(since)
+    return await Listener(fanout, Wanted(tenant, frozenset(types), people=True, **more)).begin(since)
 
 
 def fanout_of(log: PublicLog, **bounds: int) -> Fanout:

@@ -104,7 +104,7 @@ class Heard:
     async def connect(self, fanout: Fanout) -> None:
         if self.last is not None:
             self.at.subscription.close()
-        self.at = await Listener(fanout, Wanted(self.tenant)).begin(self.last)
+        self.at = await Listener(fanout, Wanted(self.tenant, people=True)).begin(self.last)
         if self.last is None:
             self.last = self.at.subscription.bookmark
 
