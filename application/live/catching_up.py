@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 10.0
 AT_ONCE = 500
 """Records that are handed on without a pause."""
-NEAR = 5_000
-"""Records that a turn begins earlier for others who are behind."""
 AGAIN_S = 0.5
 
 _NOUNS = {topic: name for name, topic in PUBLIC.items()}
@@ -103,7 +101,7 @@ class CatchingUp:
         riders = self._not_reached(riders)
         if not riders:
             return
-        start = _start_of(leader if leader in riders else riders[0], riders)
+        start = _start_of(leader if leader in riders else riders[0], riders, self._bounds.near)
         reader = self._log.reader()
         try:
             await reader.assign(dict(zip(self._places, start, strict=True)))
@@ -210,14 +208,14 @@ class CatchingUp:
                     mark.move(index, max(mark.offsets[index], at))
 
 
-def _start_of(leader: Subscription, riders: Sequence[Subscription]) -> list[int]:
-    """Where a turn begins: where its leader stands, or a little before it where that is of use to others."""
+def _start_of(leader: Subscription, riders: Sequence[Subscription], near: int) -> list[int]:
+    """Where a turn begins: where its leader stands, or up to `near` records before it where others stand there."""
     assert leader.behind is not None
     own = leader.behind.offsets
     start = list(own)
     for one in riders:
         if one.behind is not None:
             earlier = list(map(min, start, one.behind.offsets))
-            if sum(a - b for a, b in zip(own, earlier, strict=True)) <= NEAR:
+            if sum(a - b for a, b in zip(own, earlier, strict=True)) <= near:
                 start = earlier
     return start

@@ -19,7 +19,8 @@ CHUNK_BYTES = 32 * 1024
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """At most so many streams of a process and of a tenant; events and bytes that wait in each; records and bytes of
-    the newest that are kept for all; records of one turn of those who are behind, and seconds between two turns."""
+    the newest that are kept for all; records of one turn of those who are behind, records that it begins earlier for
+    others, and seconds between two turns."""
 
     streams: int = 500
     streams_of_tenant: int = 100
@@ -28,6 +29,7 @@ class Bounds:
     kept: int = 2_000
     kept_bytes: int = 2 * 1024 * 1024
     turn: int = 10_000
+    near: int = 5_000
     apart: float = 0.2
 
 

@@ -58,7 +58,7 @@ async def test_a_charge_is_heard_from_its_beginning_then_what_happens_and_the_pr
             heard.extend(data for _, data in listen()(process.http_url, bearer, beginning))
 
         def has(type: str, count: int = 1) -> bool:
-            return sum(one.get("type") == f"chargesphere.{type}.v1" for one in heard) == count
+            return [one.get("type") for one in heard].count(f"chargesphere.{type}.v1") == count
 
         hearing = asyncio.create_task(asyncio.to_thread(hear))
         await until(lambda: has("cdr.issued") and has("charge_point.status"))

@@ -32,13 +32,13 @@ STEP = st.one_of(
     st.tuples(st.just("pause"), st.integers(1, 20)),
     st.tuples(st.just("kill"), st.integers(0, 1)),
 )
-SMALL = {"waiting": 2, "kept": 3, "turn": 4}
+SMALL = {"waiting": 2, "kept": 3, "turn": 4, "near": 2}
 
 
 @given(
     st.lists(STEP, max_size=60),
     st.integers(1, 3),
-    st.sampled_from((SMALL, {}, {"kept": 0}, {"waiting": 1, "turn": 1})),
+    st.sampled_from((SMALL, {}, {"kept": 0, "near": 0}, {"waiting": 1, "turn": 1, "near": 1})),
     st.sampled_from((1, 500)),
 )
 @examples(max_examples=tried(600), deadline=None)
