@@ -2,8 +2,8 @@
 
 What enters: subscriptions with their bookmarks. What leaves: the events that they have missed, as far as each has
 room, and the subscriptions themselves once nothing lies between their bookmark and what happens just now. One reader
-serves all of them in turns; each turn begins where the one stands who has waited longest, and whoever passes the same
-places takes along. Whom memory reaches joins from there in one step, in which nothing can come in between.
+serves all of them in turns; each turn begins where the one stands who has waited longest, and whoever stands near
+rides along. Whom memory reaches joins from there in one step, in which nothing can come in between.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class CatchingUp:
         riders = self._not_reached(riders)
         if not riders:
             return
-        start = _start_of(leader if leader in riders else riders[0], riders, self._bounds.near)
+        start, riders = _start_of(leader if leader in riders else riders[0], riders, self._bounds.near)
         reader = self._log.reader()
         try:
             await reader.assign(dict(zip(self._places, start, strict=True)))
@@ -110,9 +110,9 @@ class CatchingUp:
                 found = await reader.poll(PATIENCE_S, AT_ONCE)
                 for place, batch in found.items():
                     read += len(batch)
-                    riders = self._tell(riders, self._index[place], batch, start)
+                    riders = self._tell(riders, self._index[place], batch)
                 if not found:
-                    await self._pass_over(reader, riders, start)
+                    await self._pass_over(reader, riders)
                 riders = self._not_reached(riders)
                 if not found:
                     break
@@ -157,7 +157,7 @@ class CatchingUp:
         return True
 
     def _tell(
-        self, riders: Sequence[Subscription], index: int, batch: Sequence[Stored], start: Sequence[int]
+        self, riders: Sequence[Subscription], index: int, batch: Sequence[Stored]
     ) -> list[Subscription]:
         """These records to all who have not heard them; those who have room for more."""
         by_tenant: dict[str, list[Stored]] = {}
@@ -167,9 +167,6 @@ class CatchingUp:
         for one in riders:
             mark = one.behind
             if one not in self._behind or mark is None:
-                continue
-            if mark.offsets[index] < start[index]:
-                going_on.append(one)  # in this partition it needs a turn that begins earlier
                 continue
             for stored in by_tenant.get(one.wanted.tenant, ()):
                 if stored.offset >= mark.offsets[index] and not self._hand(one, mark, index, stored):
@@ -193,14 +190,13 @@ class CatchingUp:
             self._totals["told"] += 1
         return True
 
-    async def _pass_over(self, reader: Reader, riders: Sequence[Subscription], start: Sequence[int]) -> None:
+    async def _pass_over(self, reader: Reader, riders: Sequence[Subscription]) -> None:
         """Of offsets of which no record is left nothing is told."""
         for index, place in enumerate(self._places):
             needing = [
                 mark
                 for one in riders
-                if (mark := one.behind) is not None
-                and start[index] <= mark.offsets[index] < self._recent.begins[index]
+                if (mark := one.behind) is not None and mark.offsets[index] < self._recent.begins[index]
             ]
             if needing:
                 at = await reader.position(place)
@@ -208,14 +204,18 @@ class CatchingUp:
                     mark.move(index, max(mark.offsets[index], at))
 
 
-def _start_of(leader: Subscription, riders: Sequence[Subscription], near: int) -> list[int]:
-    """Where a turn begins: where its leader stands, or up to `near` records before it where others stand there."""
+def _start_of(
+    leader: Subscription, riders: Sequence[Subscription], near: int
+) -> tuple[list[int], list[Subscription]]:
+    """Where a turn begins, and who rides along: where its leader stands, or up to `near` records before it where
+    others stand there. Whoever stands before that waits for a turn of its own."""
     assert leader.behind is not None
     own = leader.behind.offsets
-    start = list(own)
+    start, along = own, [leader]
     for one in riders:
-        if one.behind is not None:
+        if one is not leader and one.behind is not None:
             earlier = list(map(min, start, one.behind.offsets))
             if sum(a - b for a, b in zip(own, earlier, strict=True)) <= near:
                 start = earlier
-    return start
+                along.append(one)
+    return list(start), along
