@@ -98,7 +98,7 @@ class CatchingUp:
         ends = await self._log.ends(self._places)
         for one in riders:
             self._fit(one, begins, ends)
-        riders = self._not_reached(riders)
+        riders = await self._not_reached(riders)
         if not riders:
             return
         start, riders = _start_of(leader if leader in riders else riders[0], riders, self._bounds.near)
@@ -110,10 +110,10 @@ class CatchingUp:
                 found = await reader.poll(PATIENCE_S, AT_ONCE)
                 for place, batch in found.items():
                     read += len(batch)
-                    riders = self._tell(riders, self._index[place], batch)
+                    riders = await self._tell(riders, self._index[place], batch)
                 if not found:
                     await self._pass_over(reader, riders)
-                riders = self._not_reached(riders)
+                riders = await self._not_reached(riders)
                 if not found:
                     break
                 await asyncio.sleep(0)
@@ -138,9 +138,14 @@ class CatchingUp:
             self._totals["gaps"] += 1
             one.put(LiveEvent(mark.text(), GAP, msgspec.json.encode(Gap(list(nouns)))))
 
-    def _not_reached(self, riders: Sequence[Subscription]) -> list[Subscription]:
+    async def _not_reached(self, riders: Sequence[Subscription]) -> list[Subscription]:
         """Those whom memory does not reach yet; the others join, or wait for room."""
-        return [one for one in riders if one in self._behind and not self._join(one)]
+        left: list[Subscription] = []
+        for one in riders:
+            if one in self._behind and not self._join(one):
+                left.append(one)
+            await asyncio.sleep(0)
+        return [one for one in left if one in self._behind]
 
     def _join(self, one: Subscription) -> bool:
         """From memory up to what happens just now; False where memory does not reach so far back."""
@@ -156,7 +161,7 @@ class CatchingUp:
         self._joined(one, mark)
         return True
 
-    def _tell(
+    async def _tell(
         self, riders: Sequence[Subscription], index: int, batch: Sequence[Stored]
     ) -> list[Subscription]:
         """These records to all who have not heard them; those who have room for more."""
@@ -174,6 +179,7 @@ class CatchingUp:
             else:
                 mark.move(index, max(mark.offsets[index], batch[-1].offset + 1))
                 going_on.append(one)
+            await asyncio.sleep(0)
         return going_on
 
     def _hand(self, one: Subscription, mark: Bookmark, index: int, stored: Stored) -> bool:

@@ -39,7 +39,8 @@ GATHER_S = 0.05
 """Seconds between two fetches of what happens, under load."""
 QUIET_S = 10.0
 AT_ONCE = 500
-"""Records that are handed on without a pause."""
+STEP = 25
+"""Records that are handed on before others have their turn: each may be for hundreds of listeners."""
 AGAIN_S = 0.5
 
 
@@ -233,8 +234,10 @@ class Fanout:
                     continue
                 for place, batch in found.items():
                     index = self._index[place]
-                    for stored in batch:
+                    for number, stored in enumerate(batch, 1):
                         self._tell(index, stored)
+                        if number % STEP == 0:
+                            await asyncio.sleep(0)
                 await asyncio.sleep(0)
         finally:
             with contextlib.suppress(LogError):

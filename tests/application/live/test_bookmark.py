@@ -21,7 +21,7 @@ def test_the_order_of_the_public_topics_grows_at_its_end_only() -> None:
 
 @st.composite
 def bookmarks(draw: st.DrawFn) -> Bookmark:
-    partitions = draw(st.integers(1, 30))
+    partitions = draw(st.integers(1, 5))
     count = partitions * len(PUBLIC)
     offsets = draw(st.lists(st.integers(0, 2**60), min_size=count, max_size=count))
     return Bookmark(partitions, offsets)
