@@ -42,6 +42,7 @@ AT_ONCE = 500
 STEP = 25
 """Records that are handed on before others have their turn: each may be for hundreds of listeners."""
 AGAIN_S = 0.5
+LONGEST_END_S = 5.0
 
 
 class TooManyStreamsError(ChargeSphereError):
@@ -113,9 +114,8 @@ class Fanout:
         self._stop()
         if self._starting is not None:
             self._ending.add(self._starting)
-        while self._ending:
-            await asyncio.wait(self._ending)
-            self._ending = {task for task in self._ending if not task.done()}
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=LONGEST_END_S)
 
     # -- what subscriptions say ----------------------------------------------------------------------------------
 

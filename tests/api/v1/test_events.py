@@ -21,7 +21,7 @@ from api.v1.events import EXAMPLE
 from application.live.events import Told
 from application.live.fanout import Fanout
 from application.live.subscription import Bounds
-from chargesphere.http import HttpServer
+from chargesphere.http import HttpServer, Limits
 from projections.public import SHORT_NAMES, cloud_event, structured
 from projections.store.sqlite import SqliteReadStore
 from streams.log import Record, Stored
@@ -79,7 +79,7 @@ class Client:
 class Door:
     """The API of the tenants demo and acme behind a real server, over public topics that a test writes."""
 
-    def __init__(self, world: World, log: SqliteLog, live: Fanout) -> None:
+    def __init__(self, world: World, log: SqliteLog, live: Fanout, limits: Limits | None) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         # So that what nobody reads waits in this process, and not in the kernel.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
@@ -87,7 +87,7 @@ class Door:
         self.world = world
         self.log = log
         self.live = live
-        self.server = HttpServer(world.app, listening)
+        self.server = HttpServer(world.app, listening, limits)
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}/api/v1", timeout=20)
         self._numbers = 0
 
@@ -121,7 +121,9 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, bounds: Bounds | None = None) -> AsyncIterator[Door]:
+async def opened(
+    folder: Path, bounds: Bounds | None = None, limits: Limits | None = None
+) -> AsyncIterator[Door]:
     log, store = SqliteLog(folder / "log.db"), SqliteReadStore(folder / "read")
     await log.start()
     await log.ensure(topics(Layout()))
@@ -131,7 +133,7 @@ async def opened(folder: Path, bounds: Bounds | None = None) -> AsyncIterator[Do
     await world.add_tenant("acme")
     await world.add_charge_point("CP1")
     await world.add_charge_point("CP2", location_id="L2")
-    door = Door(world, log, live)
+    door = Door(world, log, live, limits)
     await door.server.start()
     try:
         yield door
@@ -309,6 +311,19 @@ async def test_a_quiet_stream_says_that_it_is_there_and_how_far_it_is(
     told = await door.tell()
     async with door.stream(last=last) as client:
         assert (await client.event()).ce_id == told
+
+
+async def test_the_servers_limits_on_requests_are_none_on_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+    limits = Limits(head=0.5, body=0.5, stalled=0.5, look_every=0.02)
+    async with opened(tmp_path, limits=limits) as door, door.stream() as client:
+        for _ in range(6):  # a second
+            assert await client.frame() is not None
+        told = await door.tell()
+        assert (await client.event()).ce_id == told
+        assert door.server.counts == {"busy": 0, "slow": 0, "stalled": 0}
 
 
 async def test_a_stream_ends_when_its_token_expires_and_says_so(
