@@ -62,6 +62,7 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
         raise BadTokenError(
             f"the token is valid for too long: at most {LIFETIME.total_seconds() / 3600:g} hours"
         )
+    until = datetime.fromtimestamp(expires, UTC)
     role = ROLES.get(claims["role"]) if isinstance(claims["role"], str) else None
     tenant = claims.get("tenant")
     if role is None:
@@ -76,6 +77,7 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
         tenant=tenant if isinstance(tenant, str) else None,
         grant=Grant(role=role.text),
         issued_at=datetime.fromtimestamp(issued, UTC),
+        expires_at=until,
     )
 
 

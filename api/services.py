@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from application.limiter import RateLimiter
+from application.live.fanout import Fanout
 from application.ports import Authorizer, Bus
 from application.principal import Principal
 from application.tenant_documents import TenantDocuments
@@ -69,6 +70,7 @@ class Services:
     credentials: Credentials
     authorizer: Authorizer
     registrar: PartnerRegistrar
+    live: Fanout
     clock: Callable[[], datetime]
     fits: Fits
     jwt_keys: tuple[bytes, ...]

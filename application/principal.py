@@ -22,6 +22,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str | None
     grant: Grant
     issued_at: datetime | None = None
+    expires_at: datetime | None = None
 
     @property
     def role(self) -> Role:

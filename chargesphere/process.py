@@ -28,11 +28,13 @@ from application.authorization import TagAuthorizer
 from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.keys import LogKeys
+from application.live.fanout import Fanout
+from application.live.subscription import Bounds
 from application.quota import LogQuota
 from chargesphere import __version__, registry
 from chargesphere.backbone import EFFECTS, PROJECTOR, Backbone, open_backbone
 from chargesphere.errors import CannotBeginError
-from chargesphere.http import HttpServer
+from chargesphere.http import HttpServer, allowed_connections
 from chargesphere.metrics import Metrics
 from chargesphere.settings import Settings, is_loopback, need_for_scale_out, read_settings
 from chargesphere.tuning import settle
@@ -70,6 +72,9 @@ logger = logging.getLogger(__name__)
 
 READY_SOON = 30.0
 """Seconds after which a process that is not ready yet says what it waits for."""
+
+MOST_STREAMS = 500
+"""Live streams of a process, where HTTP may have twice as many connections."""
 
 ALL = ("gateway", "api", "decider", "projector", "effects")
 FOLLOWING = frozenset({"projector", "effects"})
@@ -199,6 +204,7 @@ class _Process:
             backbone.vault,
             backbone.clock,
         )
+        self._live = Fanout(backbone.log, Bounds(streams=min(MOST_STREAMS, allowed_connections() // 2)))
         self._gateway: OcppGateway | None = None
         self._http_server: HttpServer | None = None
         self._faust = contextlib.AsyncExitStack()
@@ -235,6 +241,8 @@ class _Process:
             logger.error("the hub's party %s belongs to somebody else: %s", self._hub, reply.message)
 
     async def stop(self) -> None:
+        # Streams end by themselves only when they are told to.
+        await self._live.close()
         if self._gateway is not None:
             await self._gateway.stop()
         if self._http_server is not None:
@@ -390,8 +398,17 @@ class _Process:
         if "api" in self._plan.roles:
             yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
             yield v1_router(
-                v1_services(backbone, self._authorizer, self._client, self._public_url, self._hub, self._keys)
+                v1_services(
+                    backbone,
+                    self._authorizer,
+                    self._client,
+                    self._live,
+                    self._public_url,
+                    self._hub,
+                    self._keys,
+                )
             )
+            backbone.engines["live"] = self._live
             yield dashboard_router()
             yield docs_router()
 

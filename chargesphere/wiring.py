@@ -10,6 +10,7 @@ from api.services import Credentials
 from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
+from application.live.fanout import Fanout
 from application.read_back import wait_visible
 from application.remote_commands import RemoteCommandPorts, request_remote_command
 from application.tenant_documents import TenantDocuments
@@ -55,6 +56,7 @@ def v1_services(
     backbone: Backbone,
     authorizer: TagAuthorizer,
     client: OcpiClient,
+    live: Fanout,
     public_url: str,
     hub: PartyId,
     credentials: Credentials,
@@ -69,6 +71,7 @@ def v1_services(
         credentials=credentials,
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
+        live=live,
         clock=backbone.clock,
         fits=fits,
         jwt_keys=backbone.jwt_keys,

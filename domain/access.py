@@ -37,6 +37,7 @@ RESOURCES: Final = (
     "chargepoints",
     "commands",
     "deliveries",
+    "events",
     "jobs",
     "keys",
     "locations",
@@ -49,7 +50,7 @@ RESOURCES: Final = (
     "tokens",
 )
 """What routes are grouped by."""
-READ_ONLY: Final = frozenset({"audit", "locations", "readings", "stories"})
+READ_ONLY: Final = frozenset({"audit", "events", "locations", "readings", "stories"})
 SCOPES: Final = tuple(
     f"{resource}:{act}"
     for resource in RESOURCES

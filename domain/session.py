@@ -261,6 +261,7 @@ class UsageRecorded(Timed, frozen=True, kw_only=True, tag="session.usage_recorde
     `thinned` are readings that are not kept any longer, `tally` is what the next ones are priced with.
     """
 
+    charge_point_id: str = ""
     samples: tuple[RegisterSample, ...]
     energy_wh: Decimal
     total_cost: JSONObject | None = None
@@ -309,6 +310,7 @@ class SessionEnded(Timed, frozen=True, kw_only=True, tag="session.ended.v1"):
     those of a person who ended it. `started_at` is the start by what is known of the clock now.
     """
 
+    charge_point_id: str = ""
     started_at: datetime | None = None
     status: str
     meter_stop: int
@@ -379,6 +381,7 @@ class CdrWithheld(Event, frozen=True, kw_only=True, tag="session.cdr_withheld.v1
     """The session has ended, and its CDR has no price or is none that OCPI allows: it is issued as `cdr_id` once what
     stands in its way is mended."""
 
+    charge_point_id: str = ""
     cdr_id: str
     field: str
     value: str = ""
@@ -425,6 +428,7 @@ class CdrIssued(Event, frozen=True, kw_only=True, tag="session.cdr_issued.v1"):
     the keyed hash of the token.
     """
 
+    charge_point_id: str = ""
     cdr_id: str
     cdr: JSONObject
     cdr_token: Sealed = ""

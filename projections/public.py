@@ -6,7 +6,7 @@ data. It never appends. A type's payload may gain fields; anything else is a new
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -44,6 +44,24 @@ class CloudEvent(NamedTuple):
     key: str
     headers: tuple[tuple[str, bytes], ...]
     data: bytes
+
+
+class Structured(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One CloudEvent in the structured mode (CloudEvents 1.0.2, JSON event format, 2 and 3): its attributes are those
+    of the record's headers, `data` is the record's value."""
+
+    specversion: str
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: str
+    datacontenttype: str
+    data: msgspec.Raw
+    tenantid: str = ""
+    aggregateversion: int | None = None
+    correlationid: str = ""
+    causationid: str = ""
 
 
 class Kind(NamedTuple):
@@ -86,6 +104,34 @@ def cloud_event(event: Event, meta: Meta) -> CloudEvent | None:
     return CloudEvent(kind.topic, event.originator_id, tuple(headers), _encoder.encode(payload))
 
 
+def structured(headers: Sequence[tuple[str, bytes]], data: bytes) -> bytes:
+    """A record of the public topics as one JSON object in one line. Raises KeyError and ValueError for another."""
+    given = {name.removeprefix("ce_"): value.decode() for name, value in headers}
+    version = given.get("aggregateversion")
+    return _encoder.encode(
+        Structured(
+            specversion=given["specversion"],
+            id=given["id"],
+            type=given["type"],
+            source=given["source"],
+            subject=given["subject"],
+            time=given["time"],
+            datacontenttype=given["content-type"],
+            data=msgspec.Raw(data),
+            tenantid=given.get("tenantid", ""),
+            aggregateversion=int(version) if version is not None else None,
+            correlationid=given.get("correlationid", ""),
+            causationid=given.get("causationid", ""),
+        )
+    )
+
+
+def short_name(ce_type: str) -> str:
+    """A type's name where a short one is used: `session_started` for `chargesphere.session.started.v1`; later
+    versions keep theirs, as in `session_started_v2`."""
+    return ce_type.removeprefix("chargesphere.").removesuffix(".v1").replace(".", "_")
+
+
 def _session_started(event: session.SessionStarted, meta: Meta) -> Payload:
     owner = event.authorization.owner
     return SessionStarted(
@@ -115,6 +161,7 @@ def _session_updated(event: session.UsageRecorded, meta: Meta) -> Payload | None
         return None
     return SessionUpdated(
         session_id=_subject(event),
+        charge_point_id=event.charge_point_id,
         kwh=number(event.energy_wh / 1000),
         total_cost=event.total_cost,
         last_updated=_time(event.timestamp),
@@ -132,6 +179,7 @@ def _session_end_corrected(event: session.EndCorrected, meta: Meta) -> Payload:
 def _end(event: session.SessionEnded | session.EndCorrected) -> dict[str, Any]:
     return {
         "session_id": _subject(event),
+        "charge_point_id": event.charge_point_id,
         "start_date_time": _time(event.started_at or event.happened_at),
         "end_date_time": _time(event.happened_at),
         "meter_stop_wh": event.meter_stop,
@@ -145,6 +193,7 @@ def _end(event: session.SessionEnded | session.EndCorrected) -> dict[str, Any]:
 def _cdr_issued(event: session.CdrIssued, meta: Meta) -> Payload:
     return CdrIssued(
         cdr_id=event.cdr_id,
+        charge_point_id=event.charge_point_id,
         owner=str(event.owner) if event.owner else None,
         token_owner=token.owner_text(event.owner, meta.tenant),
         token_key=event.token_key,
@@ -159,6 +208,7 @@ def _cdr_withheld(event: session.CdrWithheld, meta: Meta) -> Payload:
     return CdrWithheld(
         cdr_id=event.cdr_id,
         session_id=_subject(event),
+        charge_point_id=event.charge_point_id,
         field=event.field,
         value=event.value,
         reason=event.reason,
@@ -312,6 +362,9 @@ CONTRACT: dict[type[Event], Kind] = {
     ),
 }
 """The whole contract; `docs/events.md` shows it."""
+
+SHORT_NAMES = {short_name(kind.ce_type): kind for kind in CONTRACT.values()}
+"""The types of the contract by their short names."""
 
 TOLD = frozenset(event_name(event) for event in CONTRACT)
 """The names of the events that are public."""

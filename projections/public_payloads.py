@@ -18,6 +18,7 @@ Price = dict[str, Any]
 TOKEN_OWNER = _is("as on the tokens topic: `NL*EMS` for an eMSP, `tenant:demo` for a tenant's own tag")
 TOKEN_KEY = _is("as on the tokens topic: a keyed hash of type and uid, equal for equal tokens")
 PROVISIONAL = _is("the charge point did not report this end itself: its word may still correct it")
+CHARGE_POINT = _is("where the charge is, or was")
 TOKEN_TYPE = _is("OCPI TokenType; null for a tag that nobody knew")
 
 
@@ -52,6 +53,7 @@ class SessionUpdated(Payload, frozen=True, kw_only=True):
     """Energy and cost so far, of the whole session."""
 
     session_id: str
+    charge_point_id: Annotated[str, CHARGE_POINT]
     kwh: float
     total_cost: Annotated[Price | None, _is("OCPI Price")]
     last_updated: Time
@@ -61,6 +63,7 @@ class SessionEnded(Payload, frozen=True, kw_only=True):
     """The charge is over. Its CDR comes on the CDR topic."""
 
     session_id: str
+    charge_point_id: Annotated[str, CHARGE_POINT]
     start_date_time: Annotated[str, _is("by what is known of the charge point's clock now")]
     end_date_time: Time
     meter_stop_wh: int
@@ -76,6 +79,7 @@ class SessionEndCorrected(Payload, frozen=True, kw_only=True):
     the CDR topic."""
 
     session_id: str
+    charge_point_id: Annotated[str, CHARGE_POINT]
     start_date_time: Time
     end_date_time: Time
     meter_stop_wh: int
@@ -90,6 +94,7 @@ class CdrIssued(Payload, frozen=True, kw_only=True):
     """One charge, priced. The same id never comes with another body; a correction is a credit CDR of its own."""
 
     cdr_id: str
+    charge_point_id: Annotated[str, CHARGE_POINT]
     owner: Annotated[str | None, _is("the eMSP that pays; null for a tenant's own tag")]
     token_owner: Annotated[str, TOKEN_OWNER]
     token_key: Annotated[str, TOKEN_KEY]
@@ -105,6 +110,7 @@ class CdrWithheld(Payload, frozen=True, kw_only=True):
 
     cdr_id: str
     session_id: str
+    charge_point_id: Annotated[str, CHARGE_POINT]
     field: Annotated[
         str, _is("what stands in its way: a path in the CDR, or `meter_start`, `meter_stop`, `time_zone`")
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Annotated, Final, TypeVar
 from uuid import uuid4
@@ -48,7 +49,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`tenant` is None only for a platform admin that names none; `idempotency_key` is empty where none was sent."""
+    """`tenant` is None only for a platform admin that names none; `idempotency_key` is empty where none was sent.
+    `stands`, for answers that last: raises BadTokenError once what it came with is good no more."""
 
     services: Services
     principal: Principal
@@ -56,6 +58,7 @@ class Caller:
     configuration: Configuration | None
     idempotency_key: str
     fingerprint: Callable[[], Awaitable[str]]
+    stands: Callable[[], Awaitable[Principal]]
 
     @property
     def by(self) -> str:
@@ -192,24 +195,36 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Caller]]:
             configuration,
             _idempotency_key(request.headers.get("idempotency-key", "")),
             fingerprint,
+            partial(_principal_of, services, credentials, address_of(request)),
         )
 
     return caller
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+async def _principal_of(
+    services: Services, credentials: HTTPAuthorizationCredentials | None, address: str
+) -> Principal:
+    """Raises BadTokenError; LogUnavailableError and StoreUnavailableError where it cannot be told."""
+    if credentials is None:
+        raise BadTokenError("a token or a key is needed: Authorization: Bearer …")
+    if credentials.credentials.startswith(PREFIX):
+        return await services.credentials.of_key(credentials.credentials, address)
+    principal = verify_token(credentials.credentials, services.jwt_keys, services.clock())
+    await services.credentials.check_token(principal)
+    return principal
 
 
 async def _authenticated(
     services: Services, credentials: HTTPAuthorizationCredentials | None, request: Request
 ) -> Principal:
     """A good token passes whatever others try from the same address; bad ones are limited by address."""
-    address = request.client.host if request.client else ""
+    address = address_of(request)
     try:
-        if credentials is None:
-            raise BadTokenError("a token or a key is needed: Authorization: Bearer …")
-        if credentials.credentials.startswith(PREFIX):
-            return await services.credentials.of_key(credentials.credentials, address)
-        principal = verify_token(credentials.credentials, services.jwt_keys, services.clock())
-        await services.credentials.check_token(principal)
-        return principal
+        return await _principal_of(services, credentials, address)
     except BadTokenError as error:
         what = "too many requests without a good token"
         await take(services, f"api|unknown|{address}", BAD_TOKENS, BAD_TOKENS_RATE, what)

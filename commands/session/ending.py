@@ -168,6 +168,7 @@ def _result(session: Session, end: End, sum: _Sum) -> dict[str, Any]:
     """What an end and its correction say alike."""
     return {
         **times_of(sum.until, end.clock_offset_s),
+        "charge_point_id": session.state.charge_point_id,
         "started_at": started_at(session, end),
         "status": sum.status,
         "meter_stop": sum.meter_stop,
@@ -209,7 +210,6 @@ def correct(session: Session, command: EndSession, meta: Meta) -> None:
         EndCorrected,
         meta.at,
         **_result(session, end, sum),
-        charge_point_id=state.charge_point_id,
         connector_id=state.connector_id,
         samples=fresh,
         assumed=end.assumed,
@@ -245,6 +245,7 @@ def _credit(session: Session, cdr: JSONObject, meta: Meta) -> None:
     session.trigger(
         CdrIssued,
         meta.at,
+        charge_point_id=session.state.charge_point_id,
         cdr_id=id,
         cdr=credit,
         cdr_token=authorization.cdr_token,
@@ -304,6 +305,7 @@ def withhold(session: Session, id: str, obstacle: Obstacle, end: End, meta: Meta
     session.trigger(
         CdrWithheld,
         meta.at,
+        charge_point_id=session.state.charge_point_id,
         cdr_id=id,
         field=obstacle.field,
         value=obstacle.value,
@@ -319,6 +321,7 @@ def issue(session: Session, id: str, made: _Made, meta: Meta) -> None:
     session.trigger(
         CdrIssued,
         meta.at,
+        charge_point_id=session.state.charge_point_id,
         cdr_id=id,
         cdr=made.cdr,
         cdr_token=state.authorization.cdr_token,

@@ -75,6 +75,7 @@ def record(session: Session, samples: Sequence[RegisterSample], clock_offset_s: 
         UsageRecorded,
         meta.at,
         **times,
+        charge_point_id=state.charge_point_id,
         samples=fresh,
         energy_wh=energy_of(session, kept, None).wh if tally is None else tally.energy_wh,
         total_cost=total_cost,

@@ -68,42 +68,7 @@ async def live(data: Path) -> None:
     backbone = await open_installation(data)
     try:
         now = datetime.now(UTC)
-        start = now - timedelta(minutes=30)
-        known = Authorization(status="Accepted", source="stored", as_of=start, owner=EMSP, token_type="RFID")
-        point: dict[str, Any] = {"tenant": TENANT, "charge_point_id": CHARGE_POINT}
-        asked: list[Command] = [
-            CreateTenant(tenant=TENANT, name="Demo"),
-            Register(**point, site=SITE, evses=EVSES),
-            Connect(**point, node="gw", slot=1, boot="b1"),
-            Boot(**point, vendor="Acme", model="Box"),
-            ReportStatus(**point, connector_id=1, status="Available", timestamp=start),
-            StartTransaction(
-                **point,
-                connector_id=1,
-                id_tag=ALICE,
-                meter_start=1000,
-                timestamp=start,
-                authorization=known,
-                settings=SETTINGS,
-            ),
-            StopTransaction(
-                **point,
-                transaction_id=1,
-                meter_stop=6000,
-                timestamp=now,
-                samples=(RegisterSample(at=now, energy_wh=Decimal(6000)),),
-            ),
-        ]
-        for number, command in enumerate(asked):
-            meta = Meta(
-                command_id=f"c{number}",
-                at=start + timedelta(seconds=number),
-                tenant=TENANT,
-                correlation_id=STORY if number > 4 else f"setup-{number}",
-                principal="operator:ann",
-            )
-            reply = await backbone.bus.ask(command, meta)
-            assert reply.refusal is None, reply.message
+        await charge(backbone, now)
         for number, command in enumerate(_pushes(backbone, now)):
             meta = Meta(command_id=f"p{number}", at=now, tenant=TENANT, correlation_id=STORY)
             assert (await backbone.bus.ask(command, meta)).refusal is None
@@ -117,6 +82,46 @@ async def live(data: Path) -> None:
         await until_projected(backbone)
     finally:
         await backbone.close()
+
+
+async def charge(backbone: Backbone, now: datetime) -> None:
+    """A tenant with a charge point, and its charge of the last half an hour."""
+    start = now - timedelta(minutes=30)
+    known = Authorization(status="Accepted", source="stored", as_of=start, owner=EMSP, token_type="RFID")
+    point: dict[str, Any] = {"tenant": TENANT, "charge_point_id": CHARGE_POINT}
+    asked: list[Command] = [
+        CreateTenant(tenant=TENANT, name="Demo"),
+        Register(**point, site=SITE, evses=EVSES),
+        Connect(**point, node="gw", slot=1, boot="b1"),
+        Boot(**point, vendor="Acme", model="Box"),
+        ReportStatus(**point, connector_id=1, status="Available", timestamp=start),
+        StartTransaction(
+            **point,
+            connector_id=1,
+            id_tag=ALICE,
+            meter_start=1000,
+            timestamp=start,
+            authorization=known,
+            settings=SETTINGS,
+        ),
+        StopTransaction(
+            **point,
+            transaction_id=1,
+            meter_stop=6000,
+            timestamp=now,
+            samples=(RegisterSample(at=now, energy_wh=Decimal(6000)),),
+        ),
+    ]
+    for number, command in enumerate(asked):
+        meta = Meta(
+            command_id=f"c{number}",
+            at=start + timedelta(seconds=number),
+            tenant=TENANT,
+            correlation_id=STORY if number > 4 else f"setup-{number}",
+            principal="operator:ann",
+        )
+        reply = await backbone.bus.ask(command, meta)
+        assert reply.refusal is None, reply.message
 
 
 def _pushes(backbone: Backbone, now: datetime) -> list[Command]:

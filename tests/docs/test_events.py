@@ -50,6 +50,7 @@ in order; there is no order across keys or topics, nor among `meter-values`: rea
 - **Stable.** A type never loses or changes a field; it may gain some. Whatever else changes is a new type with a new
   version beside the old one.
 - **Kept for ever**, so that a new reader begins at the beginning.
+- **Also live**, one tenant's, over HTTP: [live events](live.md).
 - **No personal data.** A token is known by a keyed hash of its type and uid, equal for equal tokens.
 
 | header | what |

@@ -180,7 +180,14 @@ def started(
 def used(version: int, seconds: float, wh: int, id: str = SESSION, **fields: Any) -> session.UsageRecorded:
     sample = RegisterSample(at=after(seconds), energy_wh=Decimal(1000 + wh))
     return of_session(
-        session.UsageRecorded, version, seconds, id, samples=(sample,), energy_wh=Decimal(wh), **fields
+        session.UsageRecorded,
+        version,
+        seconds,
+        id,
+        charge_point_id="CP-1",
+        samples=(sample,),
+        energy_wh=Decimal(wh),
+        **fields,
     )
 
 
@@ -191,6 +198,7 @@ def ended(version: int, seconds: float, wh: int, id: str = SESSION, **fields: An
         seconds,
         id,
         occurred_at=after(seconds),
+        charge_point_id="CP-1",
         started_at=NOON,
         status="COMPLETED",
         meter_stop=1000 + wh,
@@ -239,6 +247,7 @@ def priced(version: int, seconds: float, id: str = SESSION) -> session.CdrIssued
         version,
         seconds,
         id,
+        charge_point_id="CP-1",
         cdr_id=id,
         cdr={"country_code": "DE", "party_id": "ABC", "id": id, "total_energy": 4.2},
         cdr_token="s1.9f2c.BBBB",
@@ -254,6 +263,7 @@ def withheld(version: int, seconds: float, id: str = SESSION) -> session.CdrWith
         version,
         seconds,
         id,
+        charge_point_id="CP-1",
         cdr_id=id,
         field="meter_stop",
         value="1000000000000000",

@@ -17,6 +17,9 @@ from typing import IO
 FIRST, LAST = 20_000, 32_000
 LOCKS = Path("/tmp")  # noqa: S108 — the same for all runs of a machine, wherever each has its files
 
+_chance = random.Random()
+"""Not the module's own: servers start in threads beside tests in which Hypothesis watches that one."""
+
 
 class PortLock:
     """A port and the open file whose lock keeps it; the lock is shared by children that inherit the file."""
@@ -41,7 +44,7 @@ def take() -> PortLock:
     folder = LOCKS / f"chargesphere-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for _ in range(500):
-        port = random.randrange(FIRST, LAST)
+        port = _chance.randrange(FIRST, LAST)
         file = (folder / str(port)).open("wb")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

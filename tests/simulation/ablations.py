@@ -76,6 +76,17 @@ def without(ablation: Ablation) -> Iterator[None]:
 
 _MONTHS: Final = {"months": True, "operators": True, "projectors": 1, "effects": 1, "charges": 1}
 
+LISTENED: Final[Mapping[str, Any]] = {
+    "public": True,
+    "live": True,
+    "projectors": 1,
+    "effects": 1,
+    "charges": 3,
+    "readings": 8,
+    "longest_calm": 60.0,
+}
+"""Worlds in which somebody listens to live streams."""
+
 TOLD: Final[dict[str, Any]] = {
     "projectors": 1,
     "effects": 2,
@@ -468,6 +479,24 @@ ABLATIONS: tuple[Ablation, ...] = (
         },
         one_in=4,
         seed=1,
+    ),
+    Ablation(
+        "a full listener is passed over",
+        "Live streams: who took too slowly is told the rest",
+        removed.a_full_listener_is_passed_over,
+        ("crash",),
+        shape=LISTENED,
+        one_in=1,
+        seed=0,
+    ),
+    Ablation(
+        "who was behind joins without what is in memory",
+        "Live streams: nothing comes in between when a listener joins",
+        removed.who_was_behind_joins_without_what_is_in_memory,
+        ("crash",),
+        shape=LISTENED,
+        one_in=1,
+        seed=0,
     ),
     Ablation(
         "MQTT is not waited for",

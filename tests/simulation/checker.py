@@ -244,6 +244,8 @@ def undone(world: World) -> Iterator[str]:
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
     yield from job.unfinished(world)
+    if world.shape.live:
+        yield from (f"the listener has not heard {id}" for id in world.listener.missing())
     yield from (
         f"{parked.id} is parked: {parked.reason}" for name in world.wanted for parked in _parked(world, name)
     )
@@ -291,6 +293,7 @@ def check(world: World) -> None:
         _halted,
         _connections,
         _public,
+        _live,
         _mqtt,
         _quota,
         _keys,
@@ -842,6 +845,22 @@ def _public(world: World, facts: Facts) -> Iterator[str]:
             call = (reading["call"]["epoch"], reading["call"]["number"])
             if call not in told.get(f"{PUBLIC['meter-values']}|{aggregate}", ()):
                 yield f"the reading {call} of {aggregate} was not told in public"
+
+
+def _live(world: World, facts: Facts) -> Iterator[str]:
+    """A listener hears everything since its first bookmark, in the order of each key, and of no gap."""
+    if not world.shape.live:
+        return
+    listener = world.listener
+    yield from (f"{id} was not heard" for id in listener.missing())
+    heard = dict.fromkeys(listener.heard)
+    for place, ids in listener.told().items():
+        there = dict.fromkeys(ids)
+        ordered = [id for id in heard if id in there]
+        if ordered != [id for id in there if id in heard]:
+            yield f"{place.topic}[{place.partition}] was heard in the order {ordered}"
+    if listener.gaps:
+        yield f"{listener.gaps} gaps were told, and nothing was lost"
 
 
 def _mqtt(world: World, facts: Facts) -> Iterator[str]:

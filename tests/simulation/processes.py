@@ -18,6 +18,8 @@ from application.directory import StoreDirectory, StoreTariffs
 from application.frame_audit import FrameRecorder
 from application.keys import LogKeys
 from application.limiter import LocalLimiter
+from application.live.fanout import Fanout
+from application.live.subscription import Bounds
 from application.quota import LogQuota
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
@@ -389,7 +391,9 @@ class Process:
         self.engines["gateway"] = gateway
 
     async def api(self) -> None:
-        """Its bus, through which operators ask, and what it knows of keys."""
+        """Its bus, through which operators ask, live streams that are soon full, and what it knows of keys."""
+        if self.world.shape.live:
+            self.engines["live"] = Fanout(self.log, Bounds(waiting=2, kept=4, turn=20, apart=0.1))
         if not self.world.shape.keys:
             return
         keys = LogKeys(self.log, self.store, _One(), registry.EVENTS, PROJECTOR, self.vault, self.clock)

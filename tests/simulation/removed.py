@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 
 from application.keys import LogKeys
+from application.live.fanout import Fanout
+from application.live.recent import Recent
 from application.quota import LogQuota
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
@@ -548,6 +550,14 @@ def public_records_are_not_waited_for() -> list[Patch]:
         asyncio.create_task(send())  # noqa: RUF006
 
     return [(public.PublicTopics, "_append", append)]
+
+
+def a_full_listener_is_passed_over() -> list[Patch]:
+    return [(Fanout, "_fall_behind", lambda self, subscription, index, offset: None)]
+
+
+def who_was_behind_joins_without_what_is_in_memory() -> list[Patch]:
+    return [(Recent, "__iter__", lambda self: iter(()))]
 
 
 def mqtt_does_not_wait_for_its_broker() -> list[Patch]:

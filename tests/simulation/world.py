@@ -55,6 +55,7 @@ from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
 from tests.simulation.job import job_in
 from tests.simulation.keys import Shown
+from tests.simulation.listener import Listener
 from tests.simulation.log import SimLog
 from tests.simulation.loop import DeadlockError, Node, SimLoop, current_node
 from tests.simulation.nemesis import Nemeses
@@ -88,6 +89,8 @@ class Shape:
     faust_skips: float = 0.0
     mqtt: bool = False
     public: bool = False
+    live: bool = False
+    """Whether somebody listens to what is told in public, through the API's process."""
     frames: bool = False
     operators: bool = False
     job: bool = False
@@ -169,6 +172,7 @@ class World:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
             self.shape.job = Random(f"job|{seed}").random() < 0.12
+            self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
         for name, value in (wanted or {}).items():
@@ -192,6 +196,7 @@ class World:
         self.processes: dict[str, Process] = {}
         self.charge_points: list[ChargePoint] = []
         self.strangers: list[Stranger] = []
+        self.listener = Listener(self)
         self.violations: list[str] = []
         self.notes: list[str] = []
         self.commands: list[str] = []
@@ -313,6 +318,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
+        if shape.live:
+            self.loop.spawn(self.loop.world, self.listener.listen())
         storm = asyncio.create_task(self.nemeses.rage())
         await asyncio.sleep(shape.storm)
         storm.cancel()

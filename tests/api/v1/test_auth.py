@@ -33,7 +33,11 @@ def test_a_token_speaks_for_its_subject_until_it_expires() -> None:
     token = issue_token(KEY, "viewer", "demo", NOW, subject="ann")
 
     assert verify_token(token, [KEY], NOW + timedelta(hours=11)) == Principal(
-        subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOW
+        subject="ann",
+        tenant="demo",
+        grant=Grant(role="viewer"),
+        issued_at=NOW,
+        expires_at=NOW + timedelta(hours=12),
     )
     with pytest.raises(BadTokenError, match="expired"):
         verify_token(token, [KEY], NOW + timedelta(hours=12))

@@ -67,6 +67,7 @@ LOWEST = {
     "POST /cdrs/{cdr_id}/retry": "operator",
     "GET /deliveries": "viewer",
     "POST /deliveries/{delivery_id}/retry": "operator",
+    "GET /events": "viewer",
     "GET /audit": "tenant_admin",
     "GET /stories/{correlation_id:path}": "viewer",
     "POST /keys": "tenant_admin",

@@ -18,6 +18,7 @@ from api.services import Services
 from api.v1 import v1_router
 from application.keys import LogKeys
 from application.limiter import RateLimiter, Verdict
+from application.live.fanout import Fanout
 from application.principal import BadTokenError, Principal
 from application.tenant_documents import TenantDocuments
 from application.vault import DestroyedError, KeyStore, Vault
@@ -99,6 +100,7 @@ from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
 from tests.api.answers import see
+from tests.application.live.public_log import PublicLog, fanout_of
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
@@ -287,10 +289,15 @@ class Registrar:
 
 
 class World:
-    """The API with its neighbours. `bus` is the fake one unless the world has a decider, in whose `log` keys are."""
+    """The API with its neighbours. `bus` is the fake one unless the world has a decider, in whose `log` keys are.
+    Without `live` no stream has room."""
 
     def __init__(
-        self, store: SqliteReadStore, bus: CommandBus | None = None, log: SqliteLog | None = None
+        self,
+        store: SqliteReadStore,
+        bus: CommandBus | None = None,
+        log: SqliteLog | None = None,
+        live: Fanout | None = None,
     ) -> None:
         self.store = store
         self.bus = FakeBus()
@@ -311,6 +318,7 @@ class World:
             limiter=self.limiter,
             authorizer=Tags(self.vault),
             registrar=self.registrar,
+            live=live or fanout_of(PublicLog(), streams=0),
             fits=fits,
             clock=lambda: self.now,
             jwt_keys=(KEY, PREVIOUS_KEY),
@@ -399,7 +407,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
         await store.ensure(indexes())
     channel = LocalChannel("one")
     areas = list(Area)
-    world = World(store, CommandBus(log, channel), log)
+    world = World(store, CommandBus(log, channel), log, Fanout(log))
     assert world.keys is not None
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
@@ -421,6 +429,7 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     try:
         yield world
     finally:
+        await world.services.live.close()
         await world.http.aclose()
         for task in tasks:
             task.cancel()

@@ -1,0 +1,326 @@
+"""One fan-out: who hears what, in what bounds, and from where on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from application.live.bookmark import BookmarkError
+from application.live.events import Wanted
+from application.live.fanout import TooManyStreamsError
+from streams.log import LogUnavailableError, TopicPartition
+from streams.log.topology import PUBLIC
+from tests.application.live.public_log import PublicLog, ce_id, fanout_of, listener
+from tests.streams.harness import until
+
+ENDED = "chargesphere.session.ended.v1"
+
+
+async def test_each_listener_hears_its_tenants_events_in_the_order_of_their_partition() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    demo, acme = await listener(fanout), await listener(fanout, "acme")
+    told = [log.tell(tenant) for tenant in ("demo", "acme", "demo", "", "acme")]
+
+    await demo.hear(told[2])
+    await acme.hear(told[4])
+
+    assert demo.ids == [told[0], told[2]]
+    assert acme.ids == [told[1], told[4]]
+    await fanout.close()
+
+
+async def test_a_listener_hears_the_types_and_charge_points_that_it_named() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    ends = await listener(fanout, "demo", "session_ended")
+    at_two = await listener(fanout, charge_points=frozenset({"CP-2"}))
+    log.tell()
+    ended = log.tell(ce_type=ENDED)
+    at_cp_2 = log.tell(charge_point_id="CP-2")
+    about_none = log.tell(charge_point_id=None)
+    last = log.tell(ce_type=ENDED, charge_point_id="CP-2")
+
+    await ends.hear(last)
+    await at_two.hear(last)
+
+    assert ends.ids == [ended, last]
+    assert at_two.ids == [at_cp_2, last]
+    assert about_none not in at_two.ids
+    await fanout.close()
+
+
+async def test_however_many_listen_the_topics_are_read_once_and_not_at_all_when_nobody_does() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    log.tell()
+    listeners = [await listener(fanout, "demo") for _ in range(50)]
+    told = log.tell()
+    for one in listeners:
+        await one.hear(told)
+
+    assert (log.readers, log.open_readers, log.read) == (1, 1, 1)
+    for one in listeners:
+        one.subscription.close()
+    await until(lambda: log.open_readers == 0)
+    log.tell()
+    assert log.read == 1
+    assert fanout.counts["subscribers"] == 0
+
+
+async def test_who_does_not_take_delays_nobody_and_holds_no_more_than_its_bounds() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, waiting=20, waiting_bytes=4_000, kept=10, kept_bytes=10_000)
+    slow, quick = await listener(fanout), await listener(fanout)
+    told = []
+    for _ in range(500):
+        told.append(log.tell(size=50))
+        await quick.hear(told[-1])
+        assert slow.subscription.waiting_bytes <= 4_000 + 200
+
+    assert quick.ids == told
+    assert "lagged" not in quick.names
+    assert fanout.counts["lagged"] == 1
+    assert fanout.counts["waiting_bytes"] <= 4_000 + 200
+    await fanout.close()
+
+
+async def test_who_lagged_is_told_so_with_its_position_and_then_everything_that_it_missed() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, waiting=5, kept=3)
+    slow = await listener(fanout)
+    told = [log.tell(partition=number % 2) for number in range(100)]
+    await until(lambda: fanout.counts["behind"] == 1)
+
+    await slow.hear(*told)
+
+    assert sorted(slow.ids) == sorted(told)
+    place = slow.names.index("lagged")
+    assert slow.names.count("lagged") == 1
+    assert slow.events[place].data == b'{"position":"%b"}' % slow.events[place].id.encode()
+    before = [ce_id(event) for event in slow.events[:place]]
+    again = await listener(fanout, since=slow.events[place].id)
+    await again.hear(*set(told) - set(before))
+    assert not set(before) & set(again.ids)
+    await until(lambda: fanout.counts["behind"] == 0)
+    now = log.tell()
+    await slow.hear(now)
+    await fanout.close()
+
+
+async def test_who_comes_back_soon_is_told_from_memory_and_the_log_is_not_read_for_it() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    stays, leaves = await listener(fanout), await listener(fanout)
+    first = log.tell()
+    await leaves.hear(first)
+    leaves.subscription.close()
+    missed = [log.tell(partition=1), log.tell("acme"), log.tell()]
+    await stays.hear(missed[-1])
+
+    back = await listener(fanout, since=leaves.last)
+    await back.hear(missed[0], missed[2])
+
+    assert sorted(back.ids) == sorted([missed[0], missed[2]])
+    assert (log.readers, log.read) == (1, 4)
+    await fanout.close()
+
+
+async def test_who_comes_back_late_is_told_everything_since_by_one_reader_for_all_of_them() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, kept=2)
+    first = await listener(fanout)
+    seen = log.tell()
+    await first.hear(seen)
+    first.subscription.close()
+    missed = [log.tell(partition=number % 2) for number in range(50)]
+
+    back = [await listener(fanout, since=first.last) for _ in range(20)]
+    for one in back:
+        await one.hear(*missed)
+        assert one.ids.count(seen) == 0
+
+    await until(lambda: fanout.counts["behind"] == 0)
+    assert log.readers <= 4
+    now = log.tell()
+    for one in back:
+        await one.hear(now)
+    await fanout.close()
+
+
+async def test_who_reads_a_long_history_again_holds_up_nobody_who_is_nearer() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, kept=2, turn=100)
+    oldest = await listener(fanout)
+    seen = log.tell()
+    await oldest.hear(seen)
+    for _ in range(20_000):
+        log.tell("acme")
+    last = log.tell()
+    await oldest.hear(last)
+    near = oldest.last
+    missed = [log.tell() for _ in range(10)]
+    await oldest.hear(missed[-1])
+
+    far = await listener(fanout, since=oldest.events[0].id)
+    close_by = await listener(fanout, since=near)
+    await close_by.hear(*missed)
+
+    assert far.ids == []
+    await fanout.close()
+
+
+async def test_what_retention_took_is_a_gap_and_the_stream_goes_on() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, kept=1)
+    first = await listener(fanout)
+    seen = log.tell()
+    await first.hear(seen)
+    first.subscription.close()
+    lost, kept = log.tell(), log.tell()
+    log.forget(TopicPartition(PUBLIC["sessions"], 0), 2)
+
+    back = await listener(fanout, since=first.last)
+    await back.hear(kept)
+
+    assert back.names == ["gap", "session_started"]
+    assert back.events[0].data == b'{"topics":["sessions"]}'
+    assert lost not in back.ids
+    assert fanout.counts["gaps"] == 1
+    await fanout.close()
+
+
+async def test_a_bookmark_beyond_the_end_of_the_log_is_a_gap_and_what_comes_is_told() -> None:
+    log, shorter = PublicLog(), PublicLog()
+    there = fanout_of(log)
+    first = await listener(there)
+    await first.hear(*[log.tell() for _ in range(5)])
+    await there.close()
+    shorter.tell()
+    fanout = fanout_of(shorter)
+
+    back = await listener(fanout, since=first.last)
+    await back.take()
+    now = shorter.tell()
+    await back.hear(now)
+
+    assert back.names == ["gap", "session_started"]
+    await fanout.close()
+
+
+async def test_who_heard_more_elsewhere_already_is_told_nothing_of_that_again() -> None:
+    log = PublicLog()
+    elsewhere = fanout_of(log)
+    first = await listener(elsewhere)
+    here = fanout_of(log)
+    stays = await listener(here)
+    log.held = {2}
+    seen = log.tell()
+    await first.hear(seen)
+
+    moved = await listener(here, since=first.last)
+    await until(lambda: here.counts["behind"] == 0)
+    log.held.clear()
+    now = log.tell()
+    await moved.hear(now)
+    await stays.hear(now)
+
+    assert moved.ids == [now]
+    assert stays.ids == [seen, now]
+    await elsewhere.close()
+    await here.close()
+
+
+async def test_a_log_that_lost_its_end_interrupts_every_stream_and_who_comes_back_hears_of_the_gap() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    first = await listener(fanout)
+    await first.hear(log.tell(), log.tell())
+    log.records[TopicPartition(PUBLIC["sessions"], 0)].clear()
+    log.tell(topic="cdrs")
+
+    while not first.subscription.ended:
+        await first.take()
+    assert first.subscription.ended == "interrupted"
+    first.subscription.close()
+
+    back = await listener(fanout, since=first.last)
+    await back.take()
+    now = log.tell()
+    await back.hear(now)
+    assert back.names[0] == "gap"
+    await fanout.close()
+
+
+async def test_a_tenant_and_a_process_have_so_many_streams_and_a_place_that_is_left_is_free() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, streams=3, streams_of_tenant=2)
+    first, _ = await listener(fanout), await listener(fanout)
+
+    with pytest.raises(TooManyStreamsError) as of_tenant:
+        await listener(fanout)
+    await listener(fanout, "acme")
+    first.subscription.close()
+    first.subscription.close()
+    await listener(fanout, "acme")
+    with pytest.raises(TooManyStreamsError) as of_process:
+        await listener(fanout, "else")
+
+    assert (of_tenant.value.of_tenant, of_process.value.of_tenant) == (True, False)
+    assert fanout.counts["refused"] == 2
+    await fanout.close()
+
+
+async def test_while_the_log_is_away_no_stream_begins_and_none_takes_a_place() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, streams=1)
+    log.away = True
+    with pytest.raises(LogUnavailableError):
+        await listener(fanout)
+    log.away = False
+
+    one = await listener(fanout)
+    await one.hear(log.tell())
+    assert log.open_readers == 1
+    await fanout.close()
+
+
+async def test_at_the_end_of_the_process_every_stream_ends_and_none_begins() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    one = await listener(fanout)
+    waiting = asyncio.create_task(one.take())
+    await asyncio.sleep(0)
+
+    await fanout.close()
+
+    assert list(await waiting) == []
+    assert one.subscription.ended == "shutdown"
+    assert log.open_readers == 0
+    with pytest.raises(LogUnavailableError):
+        await listener(fanout)
+
+
+async def test_a_bookmark_that_is_none_is_refused_before_anything_is_read() -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    with pytest.raises(BookmarkError):
+        await fanout.subscribe(Wanted("demo"), "nonsense")
+    assert log.readers == 0
+
+
+async def test_a_record_that_is_no_public_event_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    log = PublicLog()
+    fanout = fanout_of(log)
+    one = await listener(fanout)
+    log.tell()
+    [stored] = log.records[TopicPartition(PUBLIC["sessions"], 0)]
+    log.records[stored.place][0] = type(stored)(*stored.place, 0, 0, b"k", b"{}", (("ce_tenantid", b"demo"),))
+
+    told = log.tell()
+    await one.hear(told)
+
+    assert one.ids == [told]
+    assert "is no public event" in caplog.text
+    await fanout.close()
