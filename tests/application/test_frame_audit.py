@@ -114,7 +114,7 @@ def frame(
 
 
 async def eventually(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if fact():
                 return

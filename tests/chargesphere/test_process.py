@@ -266,7 +266,7 @@ async def test_only_a_trusted_proxy_says_whose_request_it_is(
 ) -> None:
     """Requests with unknown tokens are limited by address; these come from one that names many others."""
     settings = read_settings({PREFIX + "TRUSTED_PROXIES": trusted})
-    async with running(plan(tmp_path, "api"), settings) as process, httpx.AsyncClient() as http:
+    async with running(plan(tmp_path, "api"), settings) as process, httpx.AsyncClient(timeout=60) as http:
 
         async def status(number: int) -> int:
             headers = {"Authorization": "Token c3RyYW5nZXI=", "X-Forwarded-For": f"198.51.100.{number}"}

@@ -46,7 +46,7 @@ class CentralSystem:
 
     async def until(self, fact: Callable[[], bool]) -> None:
         """Wait, at most 10 s, until a fact about the calls holds."""
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(fact)
 
     def of(self, *actions: str) -> list[Payload]:

@@ -261,7 +261,7 @@ class _Hearing(Reader):
         await self._reader.close()
 
 
-async def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     async with asyncio.timeout(timeout):
         while True:
             value = condition()

@@ -44,7 +44,7 @@ async def job(world: World, body: dict[str, Any], **more: Any) -> httpx.Response
 
 async def until(world: World, path: str, **expected: Any) -> Any:
     """The job once its document says this."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             body = (await world.call("GET", path, role="viewer")).json()
             if all(body["items"][name] == value for name, value in expected.items()):

@@ -427,6 +427,10 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     engines = (decider.run, follower.run, processes.run, world.keys.run)
     tasks = [asyncio.create_task(run()) for run in engines]
     try:
+        async with asyncio.timeout(60):
+            # On a loaded machine it takes a while.
+            while not (decider.held and decider.ready and world.keys.is_current):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         yield world
     finally:
         await world.services.live.close()

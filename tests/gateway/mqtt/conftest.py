@@ -111,8 +111,8 @@ async def telling(log: Log, publisher: Publisher) -> AsyncIterator[None]:
 
 
 async def eventually(fact: Callable[[], bool]) -> None:
-    """Returns once the fact holds; fails after 20 s."""
-    async with asyncio.timeout(20):
+    """Returns once the fact holds; fails after 60 s."""
+    async with asyncio.timeout(60):
         while True:
             if fact():
                 return

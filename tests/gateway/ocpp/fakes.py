@@ -144,7 +144,7 @@ class FakeBus:
 
     async def until(self, kind: type[Any], count: int = 1) -> Any:
         """The newest event of this kind, once there are `count` of them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.all(kind)) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -279,8 +279,8 @@ class FakeClock:
 
 
 async def eventually(true: Callable[[], bool]) -> None:
-    """Returns once it is true; fails after five seconds."""
-    async with asyncio.timeout(5):
+    """Returns once it is true; fails after a minute."""
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.005)
 

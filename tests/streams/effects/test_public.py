@@ -56,7 +56,7 @@ async def read(log: Log, topic: str, key: str, count: int) -> list[Stored]:
 
 
 async def eventually(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if fact():
                 return

@@ -446,6 +446,6 @@ async def running(run: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
 
 
 async def eventually(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.01)
