@@ -298,18 +298,18 @@ class LogKeys:
                     looked = loop.time()
                     ends = await self._log.ends(list(fences))
                 if ends and await _is_at(reader, ends):
-                    self._as_of, self._known, ends = looked, True, {}
+                    self._as_of, self._known, ends, away = looked, True, {}, False
                     self._tell()
                 batches = await reader.poll(LOOK_EVERY)
-                away = False
             except LogShortenedError:
                 raise
             except LogUnavailableError as error:
                 if not away:
                     logger.warning("keys: %s; after %g s none is accepted", error, BOUND)
                 away = True
-                ends = {}
                 await asyncio.sleep(AGAIN)
+                # Reading goes on with the next poll, which an end that is told slowly must not put off for ever.
+                looked, ends = loop.time(), {}
                 continue
             for place, batch in batches.items():
                 facts, halt = admitted(place, fences[place], batch)

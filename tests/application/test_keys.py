@@ -79,13 +79,17 @@ class Absent(SqliteReadStore):
 
 
 class Away(SqliteLog):
-    """Says where it ends only while it is `there`."""
+    """Says where it ends only while it is `there`, and that `slow`ly."""
 
     there = True
+    slow = 0.0
+    asked = 0
 
     async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.asked += 1
         if not self.there:
             raise LogUnavailableError("away")
+        await asyncio.sleep(self.slow)
         return await super().ends(places)
 
 
@@ -110,6 +114,24 @@ class Shortened(Reader):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+class Broken(Shortened):
+    """A reader whose reading ends when it is told to, and goes on with the poll after the one that says so."""
+
+    state = "reads"
+
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        if self.state == "ends":
+            self.state = "has ended"
+            raise LogUnavailableError("reading has ended")
+        self.state = "reads"
+        return await super().poll(timeout, limit)
+
+    async def position(self, place: TopicPartition) -> int:
+        if self.state == "has ended":
+            raise LogUnavailableError("is not being read")
+        return await super().position(place)
 
 
 class Read:
@@ -338,6 +360,18 @@ async def test_what_was_known_counts_for_ten_seconds_after_the_log_was_at_its_en
         monkeypatch.undo()
 
 
+async def test_a_log_that_gives_records_and_says_no_end_is_one_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.001)
+    async with running(desk.keys):
+        desk.log.there = False
+        asked = desk.log.asked
+        await until(lambda: desk.log.asked > asked + 3)
+    assert [record.message for record in caplog.records] == ["keys: away; after 10 s none is accepted"]
+
+
 async def test_a_process_that_knows_nothing_yet_lets_nobody_in(desk: Desk) -> None:
     with pytest.raises(LogUnavailableError):
         await desk.opens()
@@ -425,6 +459,22 @@ async def test_of_what_was_heard_in_an_end_that_is_lost_meanwhile_nothing_counts
         await until(lambda: not desk.keys._keys)
         await until(lambda: desk.keys.is_current)
         assert await desk.opens() == "the key is not valid here"
+
+
+async def test_reading_that_has_ended_goes_on_though_the_log_is_slow_to_say_where_it_ends(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.001)
+    reader = Broken(desk.log.reader())
+    monkeypatch.setattr(desk.log, "reader", lambda: reader)
+    async with running(desk.keys):
+        desk.log.slow = 0.002
+        reader.state = "ends"
+        await until(lambda: reader.state == "has ended")
+        await until(lambda: reader.state == "reads")
+        before = desk.keys._as_of
+        await until(lambda: desk.keys._as_of != before)
 
 
 async def test_what_is_taken_in_after_all_while_a_process_begins_is_not_missed(
