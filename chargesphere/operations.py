@@ -287,7 +287,7 @@ async def token(options: argparse.Namespace) -> int:
         now = datetime.now(UTC)
         print(issue_token(secret, options.role, options.tenant, now, subject=options.subject))
     except ValueError as error:
-        raise CannotBeginError(f"--tenant: {error}") from None
+        raise CannotBeginError(str(error)) from None
     return 0
 
 

@@ -93,7 +93,8 @@ class Caller:
         about = tenant if tenant is not None else self.tenant or ""
         id = self.idempotency_key
         if id:
-            id = services.vault.digest("idempotency", f"{self.tenant}|{self.by}|{id}")
+            # With its length in front: a subject may hold whatever stands between.
+            id = services.vault.digest("idempotency", f"{self.tenant}|{len(self.by)}|{self.by}|{id}")
             mark = await self.fingerprint()
             document: Document = {"fingerprint": mark, "at": utc_text(now)}
             await services.store.apply([Insert(IDEMPOTENCY, "idempotency", id, document)])

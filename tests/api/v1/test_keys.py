@@ -306,6 +306,18 @@ async def test_a_tenant_has_so_many_secrets_made_in_a_time_and_revokes_as_many_a
     assert ("keys|demo", 100, 0.1) in ahead.limiter.taken
 
 
+async def test_nobody_is_shown_a_secret_by_the_idempotency_key_of_another_subject(ahead: World) -> None:
+    """Whatever stands in a subject, as the `|` of an identity provider."""
+    await tenants(ahead, "demo")
+    first, again, other = [
+        await made(ahead, subject=subject, headers={"Idempotency-Key": key})
+        for subject, key in (("auth0|7", "abc"), ("auth0|7", "abc"), ("auth0", "7|abc"))
+    ]
+    assert first["key"] == again["key"]
+    assert other["key"] != first["key"]
+    assert other["created_by"] == "tenant_admin:auth0"
+
+
 async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_ones_are_not(
     ahead: World,
 ) -> None:
