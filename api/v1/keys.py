@@ -156,7 +156,7 @@ async def rotate(key_id: Id, caller: TenantAdmin, body: Rotation | None = None) 
 async def revoke(key_id: Id, caller: TenantAdmin) -> Response:
     """For good, and at every process within 10 s of this answer. Once more it is as true."""
     command = RevokeKey(tenant=caller.tenant or "", key_id=key_id)
-    reply = await caller.ask(command, await caller.meta())
+    reply = await caller.ask(command, caller.repeatable())
     await _heard(caller, command.aggregate_id, reply)
     within = caller.services.visible_within
     await wait_visible(caller.services.store, HUB, "keys", key_id, reply.version, patience=within)
