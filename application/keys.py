@@ -169,6 +169,11 @@ class LogKeys:
                     await self._news.wait()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether tokens are judged here: it was at the log's end once. Keys need it to be there now."""
+        return self._known
+
+    @property
     def is_current(self) -> bool:
         """Whether this process was at the log's end within `BOUND` seconds."""
         return self._as_of is not None and asyncio.get_running_loop().time() - self._as_of <= BOUND

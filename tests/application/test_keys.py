@@ -602,6 +602,24 @@ async def test_at_a_record_that_cannot_be_read_no_key_is_accepted_and_one_line_s
     assert [record.message.partition(":")[0] for record in caplog.records] == ["no key is accepted"]
 
 
+async def test_a_process_that_can_hear_no_more_goes_on_with_tokens_and_lets_no_key_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it missing behind a balancer, for all else that it serves."""
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=after(90))
+    assert not desk.keys.has_begun
+    async with running(desk.keys):
+        await desk.say(desk.created())
+        await desk.heard(key_aggregate_id("demo", ID))
+        await desk.log.append(events_topic(Area.KEY), 0, [Record(b"k", b"{")])
+        await until(lambda: not desk.keys.is_current)
+        with pytest.raises(LogUnavailableError):
+            await desk.opens()
+        await desk.keys.check_token(token)
+        assert desk.keys.has_begun
+
+
 def test_a_revoked_token_is_remembered_for_as_long_as_it_could_live() -> None:
     assert timedelta(seconds=LONGEST + LEEWAY) < TOKENS_LIVE
 
