@@ -106,7 +106,8 @@ class Caller:
         return self._meta(self.tenant or "" if tenant is None else tenant, id)
 
     def repeatable(self) -> Meta:
-        """What goes with a write that is as true once more: whatever its Idempotency-Key is, no store is asked."""
+        """What goes with a write that may be made once more, and must be: whatever its Idempotency-Key is, no earlier
+        reply is its answer, and no store is asked."""
         return self._meta(self.tenant or "", "")
 
     def _meta(self, about: str, id: str) -> Meta:

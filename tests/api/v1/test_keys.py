@@ -354,6 +354,16 @@ async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_o
     assert (await ahead.call("GET", "/sessions")).status_code == 200
 
 
+async def test_a_subject_is_revoked_each_time_though_a_script_has_one_idempotency_key(ahead: World) -> None:
+    await tenants(ahead, "demo")
+    header = {"Idempotency-Key": "revoke bob"}
+    for seconds in (1, 40 * 86_400):
+        ahead.now = later(seconds)
+        assert (await ahead.call("GET", "/sessions", subject="bob")).status_code == 200
+        await ahead.call("POST", "/keys/revoke-subject", {"subject": "bob"}, headers=header)
+        assert await refused(ahead, 401, "GET", "/sessions", subject="bob") == "the token was revoked"
+
+
 async def test_a_key_is_revoked_while_the_read_store_is_away(
     ahead: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
