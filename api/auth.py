@@ -10,6 +10,7 @@ import jwt
 
 from application.principal import BadTokenError, Principal
 from domain.access import ROLES, Grant, Role
+from domain.subject import LONGEST_SUBJECT
 from domain.tenant import TENANT_ID
 
 ISSUER: Final = "chargesphere"
@@ -28,7 +29,8 @@ def issue_token(
     *,
     subject: str = "",
 ) -> str:
-    """A token for a role. Raises ValueError for an unknown role, or a tenant that is missing or too much."""
+    """A token for a role. Raises ValueError for an unknown role, a tenant that is missing or too much, or a subject
+    that is too long."""
     known = ROLES.get(role)
     if known is None:
         raise ValueError(f"role {role!r} is not one of {', '.join(ROLES)}")
@@ -36,6 +38,8 @@ def issue_token(
         raise ValueError("a platform_admin has no tenant, every other role has one")
     if tenant is not None and not TENANT_ID.fullmatch(tenant):
         raise ValueError(f"tenant {tenant!r} must be 1 to 32 of a-z, 0-9 and -")
+    if len(subject) > LONGEST_SUBJECT:
+        raise ValueError(f"the subject has {len(subject)} characters; {LONGEST_SUBJECT} are possible")
     claims: dict[str, object] = {
         "iss": ISSUER,
         "sub": subject or role,
@@ -72,8 +76,11 @@ def verify_token(token: str, keys: Sequence[bytes], now: datetime) -> Principal:
             raise BadTokenError("a platform_admin's token has no tenant")
     elif not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
         raise BadTokenError("the token has no tenant")
+    subject = str(claims["sub"])
+    if not 0 < len(subject) <= LONGEST_SUBJECT:  # nobody could revoke it
+        raise BadTokenError(f"the token's subject must have 1 to {LONGEST_SUBJECT} characters")
     return Principal(
-        subject=str(claims["sub"]),
+        subject=subject,
         tenant=tenant if isinstance(tenant, str) else None,
         grant=Grant(role=role.text),
         issued_at=datetime.fromtimestamp(issued, UTC),

@@ -42,6 +42,7 @@ from projections.store.generations import Generation
 from streams.following.facts import Fact, admitted
 from streams.following.follower import standing
 from streams.following.parking import Parking
+from streams.following.sink import is_behind_the_end
 from streams.log import Log, LogShortenedError, LogUnavailableError, Position, Reader, TopicPartition
 from streams.log.envelope import Fence, decode_events
 from streams.log.topology import events_topic
@@ -111,6 +112,8 @@ class LogKeys:
         self._subjects: dict[tuple[str, str], datetime] = {}
         self._waiting: frozenset[str] = frozenset()
         """Aggregates that the projector had parked at the beginning."""
+        self._shortened: frozenset[TopicPartition] = frozenset()
+        """Of these the log holds less than the read models took in: all of them is read from the log."""
         self._versions: dict[str, int] = {}
         """Of each aggregate the newest event heard."""
         self._begun = 0
@@ -166,6 +169,11 @@ class LogKeys:
                     await self._news.wait()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether tokens are judged here: it was at the log's end once. Keys need it to be there now."""
+        return self._known
+
+    @property
     def is_current(self) -> bool:
         """Whether this process was at the log's end within `BOUND` seconds."""
         return self._as_of is not None and asyncio.get_running_loop().time() - self._as_of <= BOUND
@@ -199,8 +207,8 @@ class LogKeys:
             return document
 
     async def _read(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        """Without those that the projector could not take in: what they were before is not what they are. Letters
-        first: one that is gone by then has its document made anew."""
+        """Without those that the projector could not take in, and those of which the log has lost an end: what they
+        were is not what they are. Letters first: one that is gone by then has its document made anew."""
         query = Query(HUB, LETTERS, (is_in("document", [_LETTER_OF_KEY + id for id in ids]),), limit=500)
         letters = {str(letter["document"]) async for letter in every(self._store, query)}
         found = await self._store.get_many(HUB, "keys", ids)
@@ -208,8 +216,12 @@ class LogKeys:
             id: document
             for id, document in found.items()
             if _LETTER_OF_KEY + id not in letters
-            and key_aggregate_id(str(document["tenant_id"] or ""), id) not in self._waiting
+            and self._is_believed(key_aggregate_id(str(document["tenant_id"] or ""), id))
         }
+
+    def _is_believed(self, aggregate_id: str) -> bool:
+        place = TopicPartition(events_topic(Area.KEY), self._log.layout.partition_of(aggregate_id))
+        return aggregate_id not in self._waiting and place not in self._shortened
 
     # -- what happens to keys ------------------------------------------------------------------------------------
 
@@ -225,6 +237,7 @@ class LogKeys:
                     said = ""
                 except LogShortenedError as error:
                     logger.warning("keys are read anew: %s", error)
+                    self._shortened |= error.places
                 except ChargeSphereError as error:
                     if str(error) != said:
                         logger.warning("no key is accepted: %s", error)
@@ -234,13 +247,19 @@ class LogKeys:
             await reader.close()
 
     async def _begin(self, reader: Reader) -> dict[TopicPartition, Fence]:
-        """From where the read models stand: what is before is in them."""
+        """From where the read models stand: what is before is in them, unless the log has lost its end."""
         places = self._log.places(events_topic(Area.KEY))
         generation = await self._generations.newest()
+        if generation.number != self._generation:
+            self._shortened = frozenset()
         positions = await self._log.committed(self._group, places)
         found = {place: standing(positions.get(place, Position(0)), place, generation) for place in places}
-        subjects = await self._revoked_subjects()
+        ends = await self._log.ends(places)
+        self._shortened |= {place for place, at in found.items() if is_behind_the_end(*at, ends[place])}
+        found |= dict.fromkeys(self._shortened, (0, -1))
+        # What is tried again leaves the parked ones once it is in a document or among the letters.
         parked = await Parking(self._log).of_group(self._group)
+        subjects = await self._revoked_subjects()
         waiting = [one.aggregate for one in parked.values() if one.place in found]
         for aggregate in waiting:
             kind, tenant, subject = aggregate.split("|", 2)
@@ -284,18 +303,18 @@ class LogKeys:
                     looked = loop.time()
                     ends = await self._log.ends(list(fences))
                 if ends and await _is_at(reader, ends):
-                    self._as_of, self._known, ends = looked, True, {}
+                    self._as_of, self._known, ends, away = looked, True, {}, False
                     self._tell()
                 batches = await reader.poll(LOOK_EVERY)
-                away = False
             except LogShortenedError:
                 raise
             except LogUnavailableError as error:
                 if not away:
                     logger.warning("keys: %s; after %g s none is accepted", error, BOUND)
                 away = True
-                ends = {}
                 await asyncio.sleep(AGAIN)
+                # Reading goes on with the next poll, which an end that is told slowly must not put off for ever.
+                looked, ends = loop.time(), {}
                 continue
             for place, batch in batches.items():
                 facts, halt = admitted(place, fences[place], batch)

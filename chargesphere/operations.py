@@ -28,6 +28,7 @@ from chargesphere.rebuilding import rebuild
 from chargesphere.settings import read_settings, signing_secret
 from commands.base import Area
 from domain.aggregate import Event, UnknownEventError, event_name, kind_of
+from domain.subject import LONGEST_SUBJECT
 from projections.store import HUB, Query, Sort, StoreUnavailableError, eq
 from streams.following.facts import TransientError
 from streams.following.parking import Parking
@@ -284,6 +285,8 @@ async def token(options: argparse.Namespace) -> int:
     """Print a token for /api/v1."""
     if (options.role == "platform_admin") == bool(options.tenant):
         raise CannotBeginError("a platform_admin has no tenant; every other role needs --tenant")
+    if len(options.subject) > LONGEST_SUBJECT:
+        raise CannotBeginError(f"--subject: must have at most {LONGEST_SUBJECT} characters")
     secret = signing_secret(read_settings(), options.data)
     try:
         now = datetime.now(UTC)

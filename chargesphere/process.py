@@ -375,8 +375,8 @@ class _Process:
                 raise RuntimeError("replies are not read yet")
 
         async def keys() -> None:
-            if not self._keys.is_current:
-                raise RuntimeError("whether keys were revoked is not known")
+            if not self._keys.has_begun:
+                raise RuntimeError("whether keys and tokens were revoked is not known yet")
 
         checks: dict[str, Check] = {"log": log}
         if self._plan.roles - {"decider", "projector"}:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -82,7 +83,13 @@ class Grant(Value, frozen=True, kw_only=True):
         except ValueError:
             return False
         seen = getattr(host, "ipv4_mapped", None) or host
-        return any(seen in ip_network(network) for network in self.addresses)
+        return any(seen in _network(network) for network in self.addresses)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> Network:
+    """Parsed once: a key's are looked at in every request."""
+    return ip_network(text)
 
 
 def network_text(text: str) -> str:
@@ -133,8 +140,8 @@ def exceeds(grant: Grant, maker: Grant) -> str:
 
 
 def _outside(networks: Iterable[str], within: Iterable[str]) -> str:
-    around = [ip_network(network) for network in within]
-    return next((text for text in networks if not any(_inside(ip_network(text), one) for one in around)), "")
+    around = [_network(network) for network in within]
+    return next((text for text in networks if not any(_inside(_network(text), one) for one in around)), "")
 
 
 def _inside(inner: Network, outer: Network) -> bool:

@@ -15,7 +15,7 @@ from projections.store import HUB, Document, IndexSpec, index
 
 USES_DATABASE: Final = "chargesphere_uses"
 USES: Final = "keys"
-"""Where the minute stands at which a key was last used; no rebuild drops it, and no backup holds it."""
+"""Where the minute stands at which a key was last used; no rebuild drops it."""
 
 KeyEvent = KeyCreated | KeyRotated | KeyRevoked
 

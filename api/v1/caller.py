@@ -92,20 +92,30 @@ class Caller:
         """What goes with the write that this request is. The same Idempotency-Key again is the same command, and a
         409 where it was another request."""
         services = self.services
-        now = services.clock()
-        about = tenant if tenant is not None else self.tenant or ""
         id = self.idempotency_key
         if id:
-            id = services.vault.digest("idempotency", f"{self.tenant}|{self.by}|{id}")
+            # With its length in front: a subject may hold whatever stands between.
+            id = services.vault.digest("idempotency", f"{self.tenant}|{len(self.by)}|{self.by}|{id}")
             mark = await self.fingerprint()
-            document: Document = {"fingerprint": mark, "at": utc_text(now)}
+            document: Document = {"fingerprint": mark, "at": utc_text(services.clock())}
             await services.store.apply([Insert(IDEMPOTENCY, "idempotency", id, document)])
             kept = await services.store.get(IDEMPOTENCY, "idempotency", id)
             if kept is not None and kept["fingerprint"] != mark:
                 raise ProblemError(
                     409, "this Idempotency-Key was used for another request", code=Refusal.CONFLICT.value
                 )
+            # The log knows a command for longer than this is kept: another request is another command for ever.
+            id = services.vault.digest("idempotency", f"{id}|{mark}")
+        return self._meta(self.tenant or "" if tenant is None else tenant, id)
+
+    def repeatable(self) -> Meta:
+        """What goes with a write that may be made once more, and must be: whatever its Idempotency-Key is, no earlier
+        reply is its answer, and no store is asked."""
+        return self._meta(self.tenant or "", "")
+
+    def _meta(self, about: str, id: str) -> Meta:
         command_id = f"rest|{about}|{id or uuid4()}"
+        now = self.services.clock()
         return Meta(command_id=command_id, at=now, tenant=about, correlation_id=command_id, principal=self.by)
 
     async def ask(self, command: Command, meta: Meta) -> Reply:

@@ -156,7 +156,7 @@ async def rotate(key_id: Id, caller: TenantAdmin, body: Rotation | None = None) 
 async def revoke(key_id: Id, caller: TenantAdmin) -> Response:
     """For good, and at every process within 10 s of this answer. Once more it is as true."""
     command = RevokeKey(tenant=caller.tenant or "", key_id=key_id)
-    reply = await caller.ask(command, await caller.meta())
+    reply = await caller.ask(command, caller.repeatable())
     await _heard(caller, command.aggregate_id, reply)
     within = caller.services.visible_within
     await wait_visible(caller.services.store, HUB, "keys", key_id, reply.version, patience=within)
@@ -166,10 +166,10 @@ async def revoke(key_id: Id, caller: TenantAdmin) -> Response:
 @routes.post("/keys/revoke-subject")
 async def revoke_subject(body: RevokedSubject, caller: TenantAdmin) -> Response:
     """Tokens with this `sub` that were issued until now are refused: your tenant's, or the platform's where a
-    platform admin names no tenant."""
+    platform admin names no tenant. Once more, under whatever Idempotency-Key, those until then are."""
     await _limited(caller)
     command = RevokeSubject(tenant=caller.tenant or "", subject=body.subject)
-    reply = await caller.ask(command, await caller.meta())
+    reply = await caller.ask(command, caller.repeatable())
     await _heard(caller, command.aggregate_id, reply)
     before = result_of(reply, RevokedReply).before
     return answer({"subject": body.subject, "tenant_id": caller.tenant, "before": before})

@@ -334,7 +334,7 @@ class Sink:
             lane.parked = parked(waiting)
             if lane.parked:
                 self._some_parked.set()
-            if lane.at.offset > end or lane.at.epoch >= max(end, 1):
+            if is_behind_the_end(lane.at.offset, lane.at.epoch, end):
                 raise HaltError(f"our position is {lane.at.offset} of epoch {lane.at.epoch}: {_LOST_END}")
             lane.backlog.wake()
             while True:
@@ -578,6 +578,11 @@ class Sink:
                         lane.parked[aggregate] = asked
                         lane.retries.add(aggregate)
                         lane.backlog.wake()
+
+
+def is_behind_the_end(offset: int, epoch: int, end: int) -> bool:
+    """Whether a position, or the claim of its epoch, stands where the log has nothing: it has lost its end."""
+    return offset > end or epoch >= max(end, 1)
 
 
 _LOST_END = (

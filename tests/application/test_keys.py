@@ -29,7 +29,16 @@ from projections.store.generations import Generation
 from projections.store.sqlite import SqliteReadStore
 from projections.subject import VIEW as SUBJECTS
 from streams.following.parking import Parked, Parking
-from streams.log import Log, LogUnavailableError, Position, Record, TopicPartition
+from streams.log import (
+    Log,
+    LogShortenedError,
+    LogUnavailableError,
+    Position,
+    Reader,
+    Record,
+    Stored,
+    TopicPartition,
+)
 from streams.log.envelope import Claim, encode, record
 from streams.log.kafka.log import KafkaLog
 from streams.log.layout import Layout
@@ -70,14 +79,59 @@ class Absent(SqliteReadStore):
 
 
 class Away(SqliteLog):
-    """Says where it ends only while it is `there`."""
+    """Says where it ends only while it is `there`, and that `slow`ly."""
 
     there = True
+    slow = 0.0
+    asked = 0
 
     async def ends(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.asked += 1
         if not self.there:
             raise LogUnavailableError("away")
+        await asyncio.sleep(self.slow)
         return await super().ends(places)
+
+
+class Shortened(Reader):
+    """A reader that says once that the log holds less of these places than was read."""
+
+    def __init__(self, inner: Reader) -> None:
+        self._inner = inner
+        self.places: frozenset[TopicPartition] = frozenset()
+
+    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        await self._inner.assign(positions)
+
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        places, self.places = self.places, frozenset()
+        if places:
+            raise LogShortenedError(places)
+        return await self._inner.poll(0.01, limit)
+
+    async def position(self, place: TopicPartition) -> int:
+        return await self._inner.position(place)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Broken(Shortened):
+    """A reader whose reading ends when it is told to, and goes on with the poll after the one that says so."""
+
+    state = "reads"
+
+    async def poll(self, timeout: float, limit: int = 500) -> Mapping[TopicPartition, Sequence[Stored]]:
+        if self.state == "ends":
+            self.state = "has ended"
+            raise LogUnavailableError("reading has ended")
+        self.state = "reads"
+        return await super().poll(timeout, limit)
+
+    async def position(self, place: TopicPartition) -> int:
+        if self.state == "has ended":
+            raise LogUnavailableError("is not being read")
+        return await super().position(place)
 
 
 class Read:
@@ -306,6 +360,18 @@ async def test_what_was_known_counts_for_ten_seconds_after_the_log_was_at_its_en
         monkeypatch.undo()
 
 
+async def test_a_log_that_gives_records_and_says_no_end_is_one_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.001)
+    async with running(desk.keys):
+        desk.log.there = False
+        asked = desk.log.asked
+        await until(lambda: desk.log.asked > asked + 3)
+    assert [record.message for record in caplog.records] == ["keys: away; after 10 s none is accepted"]
+
+
 async def test_a_process_that_knows_nothing_yet_lets_nobody_in(desk: Desk) -> None:
     with pytest.raises(LogUnavailableError):
         await desk.opens()
@@ -344,6 +410,99 @@ async def test_other_read_models_are_believed_from_their_floors_on(desk: Desk) -
             assert await desk.opens() == "the key was revoked"
         await until(lambda: desk.keys.is_current)
         assert await desk.opens() == "the key was revoked"
+
+
+async def test_where_the_log_has_lost_its_end_a_key_is_what_stands_in_the_log(desk: Desk) -> None:
+    """The read store took in what the log does not hold any more; what is written there anew has its versions."""
+    created, lost, revoked = desk.created(), desk.rotated(), desk.revoked()
+    await desk.say(created)
+    await desk.project(created, lost)
+    place, position = next(iter(desk.positions.items()))
+    desk.positions = {place: Position(position.offset + 1, "0")}
+    async with running(desk.keys):
+        assert [await desk.opens(TEXT), await desk.opens(OTHER)] == ["", "the key is not valid here"]
+        await desk.say(msgspec.structs.replace(revoked, originator_version=2))
+        desk.versions[revoked.originator_id] = 2
+        await desk.heard(revoked.originator_id)
+        assert await desk.opens() == "the key was revoked"
+    next_one = desk.process()
+    desk.positions = {place: Position(position.offset + 9, "0")}
+    async with running(next_one):
+        assert await desk.opens(keys=next_one) == "the key was revoked"
+
+
+async def test_a_key_that_was_made_in_an_end_that_the_log_has_lost_opens_nothing(desk: Desk) -> None:
+    """Nobody could revoke it. Once there are read models of the log as it is, they are believed."""
+    created = desk.created()
+    await desk.project(created)
+    place = next(iter(desk.positions))
+    desk.positions = {place: Position(0, "5/0")}  # of an epoch whose claim is lost too
+    async with running(desk.keys):
+        assert await desk.opens() == "the key is not valid here"
+        desk.read.known = Generation(1, {})
+        with contextlib.suppress(LogUnavailableError):
+            await desk.opens()
+        await until(lambda: desk.keys.is_current)
+        assert await desk.opens() == ""
+
+
+async def test_of_what_was_heard_in_an_end_that_is_lost_meanwhile_nothing_counts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = desk.created()
+    await desk.project(created)
+    reader = Shortened(desk.log.reader())
+    monkeypatch.setattr(desk.log, "reader", lambda: reader)
+    async with running(desk.keys):
+        assert await desk.opens() == ""
+        reader.places = frozenset(desk.positions)
+        await until(lambda: not desk.keys._keys)
+        await until(lambda: desk.keys.is_current)
+        assert await desk.opens() == "the key is not valid here"
+
+
+async def test_reading_that_has_ended_goes_on_though_the_log_is_slow_to_say_where_it_ends(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.001)
+    reader = Broken(desk.log.reader())
+    monkeypatch.setattr(desk.log, "reader", lambda: reader)
+    async with running(desk.keys):
+        desk.log.slow = 0.002
+        reader.state = "ends"
+        await until(lambda: reader.state == "has ended")
+        await until(lambda: reader.state == "reads")
+        before = desk.keys._as_of
+        await until(lambda: desk.keys._as_of != before)
+
+
+async def test_what_is_taken_in_after_all_while_a_process_begins_is_not_missed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subject that was parked until its document was made, in the moment at which both are read."""
+    revoked = desk.subject(60)
+    await desk.say(revoked)
+    place = TopicPartition(events_topic(Area.KEY), Layout().partition_of(revoked.originator_id))
+    desk.positions = positions = {place: Position(1, "0")}
+    waits = {"aggregate": revoked.originator_id, "offset": 0, "reason": "x", "at": NOON}
+    parked = Parked(group=GROUP, topic=place.topic, partition=place.partition, **waits)  # type: ignore[arg-type]
+    parking = Parking(desk.log)
+    await parking.put(parked)
+    read = desk.keys._revoked_subjects
+
+    async def between() -> Mapping[tuple[str, str], Any]:
+        found = await read()
+        await desk.project(revoked)
+        desk.positions = positions
+        await parking.release(parked)
+        return found
+
+    monkeypatch.setattr(desk.keys, "_revoked_subjects", between)
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOON)
+    async with running(desk.keys):
+        with pytest.raises(BadTokenError, match="revoked"):
+            await desk.keys.check_token(token)
 
 
 async def test_tokens_of_a_subject_up_to_a_moment_are_refused_also_after_a_start(desk: Desk) -> None:
@@ -441,6 +600,24 @@ async def test_at_a_record_that_cannot_be_read_no_key_is_accepted_and_one_line_s
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert [record.message.partition(":")[0] for record in caplog.records] == ["no key is accepted"]
+
+
+async def test_a_process_that_can_hear_no_more_goes_on_with_tokens_and_lets_no_key_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it missing behind a balancer, for all else that it serves."""
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=after(90))
+    assert not desk.keys.has_begun
+    async with running(desk.keys):
+        await desk.say(desk.created())
+        await desk.heard(key_aggregate_id("demo", ID))
+        await desk.log.append(events_topic(Area.KEY), 0, [Record(b"k", b"{")])
+        await until(lambda: not desk.keys.is_current)
+        with pytest.raises(LogUnavailableError):
+            await desk.opens()
+        await desk.keys.check_token(token)
+        assert desk.keys.has_begun
 
 
 def test_a_revoked_token_is_remembered_for_as_long_as_it_could_live() -> None:

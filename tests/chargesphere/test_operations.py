@@ -320,6 +320,10 @@ def test_a_token_opens_the_api_of_its_tenant(shell: Shell, lived: Path) -> None:
             ["--role", "viewer", "--tenant", "De Mo"],
             "--tenant: tenant 'De Mo' must be 1 to 32 of a-z, 0-9 and -",
         ),
+        (
+            ["--role", "viewer", "--tenant", "demo", "--subject", "a" * 257],
+            "--subject: must have at most 256 characters",
+        ),
     ],
 )
 def test_a_token_for_nobody_is_one_line_and_exit_status_2(shell: Shell, words: list[str], line: str) -> None:

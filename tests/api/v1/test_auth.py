@@ -63,6 +63,8 @@ def test_the_previous_key_is_accepted_and_a_third_is_not() -> None:
         {"exp": "tomorrow"},
         {"iat": int(NOW.timestamp()) + 3600},
         {"sub": None},
+        {"sub": ""},
+        {"sub": "a" * 257},
     ],
 )
 def test_claims_that_cannot_be_are_refused(claims: dict[str, object]) -> None:
@@ -78,6 +80,12 @@ def test_claims_that_cannot_be_are_refused(claims: dict[str, object]) -> None:
     whole = {name: value for name, value in {**good, **claims}.items() if value is not None}
     with pytest.raises(BadTokenError):
         verify_token(jwt.encode(whole, KEY, "HS256"), [KEY], NOW)
+
+
+def test_no_token_is_signed_for_a_subject_that_nobody_could_revoke() -> None:
+    assert verify_token(issue_token(KEY, "viewer", "demo", NOW, subject="a" * 256), [KEY], NOW)
+    with pytest.raises(ValueError, match="257 characters"):
+        issue_token(KEY, "viewer", "demo", NOW, subject="a" * 257)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.v1 import keys as door
+from api.v1.caller import IDEMPOTENCY
 from application import keys as directory
 from application.key_text import PATTERN, key_text
 from projections.store import HUB, Query, StoreUnavailableError
@@ -306,6 +307,33 @@ async def test_a_tenant_has_so_many_secrets_made_in_a_time_and_revokes_as_many_a
     assert ("keys|demo", 100, 0.1) in ahead.limiter.taken
 
 
+async def test_nobody_is_shown_a_secret_by_the_idempotency_key_of_another_subject(ahead: World) -> None:
+    """Whatever stands in a subject, as the `|` of an identity provider."""
+    await tenants(ahead, "demo")
+    first, again, other = [
+        await made(ahead, subject=subject, headers={"Idempotency-Key": key})
+        for subject, key in (("auth0|7", "abc"), ("auth0|7", "abc"), ("auth0", "7|abc"))
+    ]
+    assert first["key"] == again["key"]
+    assert other["key"] != first["key"]
+    assert other["created_by"] == "tenant_admin:auth0"
+
+
+async def test_an_idempotency_key_that_was_forgotten_is_no_answer_to_another_request(ahead: World) -> None:
+    """After a day the log still knows the command that was made of it."""
+    await tenants(ahead, "demo")
+    header = {"Idempotency-Key": "billing"}
+    key = await made(ahead, headers=header)
+    await ahead.store.drop_all([IDEMPOTENCY])
+    turned = await ahead.call("POST", f"/keys/{key['id']}/rotate", {"overlap_seconds": 0}, headers=header)
+    assert turned.json()["key"] != key["key"]
+    assert await refused(ahead, 401, "GET", "/sessions", key=key["key"]) == "the key is not valid here"
+    key["key"] = turned.json()["key"]
+    await ahead.store.drop_all([IDEMPOTENCY])
+    assert (await ahead.call("DELETE", f"/keys/{key['id']}", headers=header)).status_code == 204
+    assert await refused(ahead, 401, "GET", "/sessions", key=key["key"]) == "the key was revoked"
+
+
 async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_ones_are_not(
     ahead: World,
 ) -> None:
@@ -326,6 +354,16 @@ async def test_tokens_of_a_subject_are_refused_once_they_are_revoked_and_later_o
     assert (await ahead.call("GET", "/sessions")).status_code == 200
 
 
+async def test_a_subject_is_revoked_each_time_though_a_script_has_one_idempotency_key(ahead: World) -> None:
+    await tenants(ahead, "demo")
+    header = {"Idempotency-Key": "revoke bob"}
+    for seconds in (1, 40 * 86_400):
+        ahead.now = later(seconds)
+        assert (await ahead.call("GET", "/sessions", subject="bob")).status_code == 200
+        await ahead.call("POST", "/keys/revoke-subject", {"subject": "bob"}, headers=header)
+        assert await refused(ahead, 401, "GET", "/sessions", subject="bob") == "the token was revoked"
+
+
 async def test_a_key_is_revoked_while_the_read_store_is_away(
     ahead: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,10 +374,11 @@ async def test_a_key_is_revoked_while_the_read_store_is_away(
     async def away(*_: object) -> object:
         raise StoreUnavailableError("read store", "away")
 
-    for name in ("get", "get_many", "find"):
+    for name in ("get", "get_many", "find", "apply"):
         monkeypatch.setattr(ahead.store, name, away)
     assert await refused(ahead, 503, "GET", "/sessions", key=key["key"])
-    assert (await ahead.call("DELETE", f"/keys/{key['id']}")).status_code == 204
+    header = {"Idempotency-Key": "some clients send one always"}
+    assert (await ahead.call("DELETE", f"/keys/{key['id']}", headers=header)).status_code == 204
     assert await refused(ahead, 401, "GET", "/sessions", key=key["key"]) == "the key was revoked"
     monkeypatch.undo()
 

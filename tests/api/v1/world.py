@@ -344,10 +344,11 @@ class World:
         tenant: str | None = "demo",
         headers: dict[str, str] | None = None,
         key: str = "",
+        subject: str = "ann",
     ) -> httpx.Response:
         """With a token for the role, or with an API key."""
         who = None if role == "platform_admin" else tenant
-        bearer = key or issue_token(KEY, role, who, self.now, subject="ann")
+        bearer = key or issue_token(KEY, role, who, self.now, subject=subject)
         sent = {"authorization": f"Bearer {bearer}", **(headers or {})}
         content = None if body is None else msgspec.json.encode(body)
         if content is not None:
