@@ -136,7 +136,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=4,
-        seed=2,
+        seed=11,
     ),
     Ablation(
         "no new claim after a failed append",
@@ -144,7 +144,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         removed.no_new_claim_after_a_failure,
         ("weather",),
         one_in=3,
-        seed=14,
+        seed=16,
     ),
     Ablation(
         "no fold up to the claim",
@@ -172,7 +172,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         also=(removed.told_calls_have_no_number,),
         shape={"pace": 0.2, "victims": ("decider",)},
         one_in=1,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "no replies after a claim",
@@ -212,7 +212,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("state",),
         },
         one_in=6,
-        seed=0,
+        seed=14,
     ),
     Ablation(
         "an unreadable state is blank",
@@ -243,7 +243,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "whole_fetches": 0.05,
         },
         one_in=30,
-        seed=1,
+        seed=31,
     ),
     Ablation(
         "a lost end is not looked for",
@@ -267,7 +267,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("decider",),
         },
         one_in=12,
-        seed=38,
+        seed=5,
     ),
     Ablation(
         "going back is not seen",
@@ -303,7 +303,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 4, "storm": 12.0, "pace": 0.3, "lasting": 1.5, "targets": ("log",)},
         one_in=5,
-        seed=24,
+        seed=1,
     ),
     Ablation(
         "clocks count to the millisecond",
@@ -328,7 +328,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "victims": ("projector",),
         },
         one_in=8,
-        seed=19,
+        seed=14,
     ),
     Ablation(
         "what was not written stays cached",
@@ -337,7 +337,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("weather",),
         shape={"projectors": 1, "pace": 0.4, "severity": 3.0, "targets": ("store",), "longest_calm": 100.0},
         one_in=4,
-        seed=4,
+        seed=2,
     ),
     Ablation(
         "a write broken off is believed",
@@ -346,7 +346,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "members"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=12,
-        seed=14,
+        seed=1,
     ),
     Ablation(
         "gaps are applied over",
@@ -374,7 +374,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("store",),
         },
         one_in=6,
-        seed=5,
+        seed=1,
     ),
     Ablation(
         "positions before the work",
@@ -383,7 +383,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape={"projectors": 1, "pace": 0.3, "victims": ("projector",), "targets": ("store",)},
         one_in=4,
-        seed=1,
+        seed=16,
     ),
     Ablation(
         "positions without their epoch",
@@ -435,7 +435,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "longest_calm": 100.0,
         },
         one_in=1,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "Faust applies over gaps",
@@ -444,7 +444,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"faust": True, "faust_skips": 0.4, "projectors": 1, "effects": 1, "pace": 0.3},
         one_in=2,
-        seed=3,
+        seed=0,
     ),
     Ablation(
         "processes begin at the claim",
@@ -453,7 +453,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("step",),
         shape={"pace": 0.2, "victims": ("decider",)},
         one_in=8,
-        seed=3,
+        seed=2,
     ),
     Ablation(
         "processes do not wait for their appends",
@@ -478,7 +478,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "targets": ("log",),
         },
         one_in=4,
-        seed=1,
+        seed=6,
     ),
     Ablation(
         "a full listener is passed over",
@@ -505,7 +505,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"mqtt": True, "projectors": 1, "effects": 1, "pace": 0.4},
         one_in=3,
-        seed=3,
+        seed=1,
     ),
     Ablation(
         "sinks share the foremost position",
@@ -514,7 +514,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape=SINKS,
         one_in=6,
-        seed=3,
+        seed=0,
     ),
     Ablation(
         "the note forgets who is behind",
@@ -523,7 +523,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape=SINKS,
         one_in=4,
-        seed=4,
+        seed=0,
     ),
     Ablation(
         "sinks without their epoch",
@@ -562,7 +562,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down", "crash"),
         shape={**SINKS, "most_in_a_sink": 2},
         one_in=3,
-        seed=4,
+        seed=2,
     ),
     Ablation(
         "told calls have no number",
@@ -571,7 +571,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("weather",),
         shape={"readings": 16, "storm": 10.0, "severity": 4.0, "targets": ("log", "partner")},
         one_in=7,
-        seed=55,
+        seed=37,
     ),
     Ablation(
         "readings beside are carried by nothing",
@@ -588,7 +588,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"readings": 16, "storm": 10.0, "pace": 0.3, "victims": ("gateway",)},
         one_in=2,
-        seed=3,
+        seed=4,
     ),
     Ablation(
         "second records of readings count",
@@ -604,7 +604,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         also=(removed.starts_have_no_id_of_their_content,),
         shape={"charges": 3, "storm": 10.0, "pace": 0.3, "severity": 4.0, "targets": ("log", "wire")},
         one_in=3,
-        seed=1,
+        seed=4,
     ),
     Ablation(
         "told before it is durable",
@@ -613,7 +613,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("full",),
         shape={"pace": 0.2, "lasting": 2.0},
         one_in=3,
-        seed=0,
+        seed=16,
     ),
     Ablation(
         "starts claim no tag",
@@ -631,7 +631,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "pace": 0.2,
         },
         one_in=12,
-        seed=3,
+        seed=20,
     ),
     Ablation(
         "starts are answered without the log",
@@ -640,7 +640,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("down",),
         shape={"charges": 3, "storm": 12.0, "pace": 0.4, "lasting": 4.0, "targets": ("log",)},
         one_in=7,
-        seed=7,
+        seed=1,
     ),
     Ablation(
         "a call's timer asks the clock",
@@ -649,7 +649,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         shape={"operators": True},
         one_in=2,
-        seed=2,
+        seed=3,
     ),
     Ablation(
         "nobody waits after a gain",
@@ -658,7 +658,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("freeze",),
         shape=TOLD | {"lasting": 3.0, "places": ("partner",)},
         one_in=3,
-        seed=3,
+        seed=0,
     ),
     Ablation(
         "pushes need no proof",
@@ -667,16 +667,16 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("freeze",),
         shape=TOLD | {"lasting": 6.0, "places": ("reads",)},
         one_in=3,
-        seed=0,
+        seed=1,
     ),
     Ablation(
         "epochs of accounts are not checked",
         "What a former holder reports does not count",
         removed.epochs_of_accounts_are_not_checked,
-        ("freeze", "down"),
-        shape=TOLD | {"lasting": 6.0, "targets": ("partner",)},
+        ("cut",),
+        shape=TOLD | {"lasting": 4.0, "pace": 0.15, "storm": 90.0, "targets": ("log",)},
         one_in=25,
-        seed=12,
+        seed=5,
     ),
     Ablation(
         "positions pass what is not told",
@@ -756,7 +756,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "places": ("partner",),
         },
         one_in=9,
-        seed=0,
+        seed=6,
     ),
     Ablation(
         "lives begin at one",
@@ -774,7 +774,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (),
         shape=_MONTHS,
         one_in=2,
-        seed=1,
+        seed=2,
     ),
     Ablation(
         "old causes count as young",
@@ -870,7 +870,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("zombie", "power", "weather"),
         shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
         one_in=6,
-        seed=0,
+        seed=4,
     ),
     Ablation(
         "a late word of a part counts",
@@ -879,7 +879,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("zombie", "power", "weather"),
         shape={"strangers": 5, "deciders": 2, "pace": 0.3, "lasting": 1.6},
         one_in=6,
-        seed=0,
+        seed=4,
     ),
     Ablation(
         "what was known of keys counts for ever",
@@ -888,7 +888,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("cut",),
         shape={**SERVICES, "lasting": 8.0, "targets": ("log",)},
         one_in=3,
-        seed=3,
+        seed=1,
     ),
     Ablation(
         "keys are heard from the log's end on",
@@ -920,7 +920,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             "targets": ("store",),
         },
         one_in=7,
-        seed=0,
+        seed=11,
     ),
     Ablation(
         "portions issue whatever they hear",
