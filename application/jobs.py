@@ -30,7 +30,7 @@ from commands.remote_command_rules import ParameterError
 from domain.intents import Intent
 from domain.job import ITEMS_MOST, LONGEST, Limits
 from domain.job_items import PORTION
-from domain.tenant import Configuration
+from domain.tenant import BOUNDS, Configuration
 from domain.values import JSONObject
 from domain.work import RemoteCommandWork
 from projections.job import UNDER_WAY
@@ -44,8 +44,11 @@ UNDER_WAY_MOST: Final = 100
 """Jobs of a tenant that are not over, paused ones too, as the read model knows them: each may have 100 items out."""
 WORK_MOST: Final = 100_000
 """Bytes of what is asked of each charge point: it stands in every portion and in every command."""
+ANSWER_LONGEST: Final = timedelta(seconds=BOUNDS["message_timeouts.call_seconds"][1])
+"""What a tenant may give a charge point for its answer at most: it may be set anew while the job runs, and a place
+that is given back before the answer would be one more out than was said."""
 SLACK: Final = timedelta(minutes=5)
-"""How long after a command's own time its outcome is waited for."""
+"""How long after a command's longest time its outcome is waited for."""
 _BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 """At this time none of a request's times is over: what is wrong with it then is always wrong."""
 
@@ -193,13 +196,12 @@ def _limits(request: JobRequest, configuration: Configuration, now: datetime) ->
     until = request.wait_offline_until
     if until is not None and not now < until <= now + LONGEST:
         return ParameterError("wait_offline_until", f"must lie within the next {LONGEST.days} days")
-    timeouts = configuration.message_timeouts
-    patience = timedelta(seconds=(request.expiry_seconds or timeouts.expiry_seconds) + timeouts.call_seconds)
+    expiry = timedelta(seconds=request.expiry_seconds or configuration.message_timeouts.expiry_seconds)
     return Limits(
         at_once=request.at_once,
         pause_s=request.pause_s,
         attempts=request.attempts,
-        patience_s=int((patience + SLACK).total_seconds()),
+        patience_s=int((expiry + ANSWER_LONGEST + SLACK).total_seconds()),
         wait_until=until,
     )
 

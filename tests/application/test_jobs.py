@@ -184,6 +184,13 @@ async def test_who_may_not_tell_a_password_does_not_learn_whether_a_job_tells_it
     assert desk.bus.asked == []
 
 
+async def test_an_item_has_its_place_for_the_longest_that_its_tenant_may_give_an_answer(desk: Desk) -> None:
+    """Set anew while the job runs, an answer may be waited for so long; else one more would be out then."""
+    await desk.have("CP1")
+    await desk.ask(ids=["CP1"], expiry_seconds=60)
+    assert desk.bus.job.limits.patience_s == 60 + 3600 + 300
+
+
 async def test_a_tenant_has_so_many_jobs_under_way(desk: Desk) -> None:
     await desk.have("CP1")
     states = [*UNDER_WAY, "done", "failed", "cancelled"]
