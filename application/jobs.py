@@ -42,6 +42,8 @@ UNKNOWN_MOST: Final = 100
 """Charge points that the read model does not show, for which the log itself is asked."""
 UNDER_WAY_MOST: Final = 100
 """Jobs of a tenant that are not over, paused ones too, as the read model knows them: each may have 100 items out."""
+WAITED_FOR: Final = timedelta(minutes=1)
+"""Longer than anybody waits for the answer to a request."""
 WORK_MOST: Final = 100_000
 """Bytes of what is asked of each charge point: it stands in every portion and in every command."""
 ANSWER_LONGEST: Final = timedelta(seconds=BOUNDS["message_timeouts.call_seconds"][1])
@@ -105,7 +107,8 @@ async def request_job(
 ) -> Reply | ParameterError:
     """The reply: accepted with the job's status, CONFLICT where the id was used for another job, FORBIDDEN and
     NOT_ALLOWED as for one remote command. The same id with the same request is the same job, whatever its filter
-    would find by now, which of its times are over and what its tenant has switched off.
+    would find by now, which of its times are over and what its tenant has switched off. One that is not decided
+    while a command of it may wait to be sent, or in the first minute, is refused as EXPIRED.
 
     Raises LogUnavailableError, StoreUnavailableError, DestroyedError."""
     intent = _intent(ports, request, _BEFORE_ALL)
@@ -116,9 +119,10 @@ async def request_job(
     fingerprint = ports.vault.digest("job", msgspec.json.encode(request, order="deterministic").decode())
     listing = uuid4().hex
 
-    async def told(command: Command, step: str, who: str = "") -> Reply:
-        id = f"job|{tenant}|{job_id}|{listing}|{step}"
-        meta = Meta(command_id=id, at=ports.clock(), tenant=tenant, correlation_id=id, principal=who)
+    async def told(command: Command, step: str, who: str = "", within: timedelta | None = None) -> Reply:
+        id, at = f"job|{tenant}|{job_id}|{listing}|{step}", ports.clock()
+        deadline = None if within is None else at + within
+        meta = Meta(command_id=id, at=at, tenant=tenant, correlation_id=id, principal=who, deadline=deadline)
         return await ports.bus.ask(command, meta)
 
     there = await told(FindJob(tenant=tenant, job_id=job_id, fingerprint=fingerprint), "find")
@@ -174,7 +178,7 @@ async def request_job(
         fingerprint=fingerprint,
         by=work.by,
     )
-    return await told(job, "request", work.by)
+    return await told(job, "request", work.by, max(timedelta(seconds=work.expiry_s), WAITED_FOR))
 
 
 def _intent(ports: RemoteCommandPorts, request: JobRequest, now: datetime) -> Intent | ParameterError:

@@ -267,6 +267,16 @@ async def test_only_the_job_is_said_to_be_asked_for_by_the_person(desk: Desk) ->
     assert [meta.principal for _, meta in desk.bus.asked] == ["", "", "tenant_admin:ann"]
 
 
+@pytest.mark.parametrize(("expiry", "within"), [(600, 600), (1, 60)])
+async def test_a_job_begins_while_its_commands_may_wait_or_somebody_does_else_not_at_all(
+    desk: Desk, expiry: int, within: int
+) -> None:
+    """Decided hours later, when nobody waits for it any more, it would come over the fleet unawares."""
+    await desk.have("CP1")
+    await desk.ask(ids=["CP1"], expiry_seconds=expiry)
+    assert [meta.deadline for _, meta in desk.bus.asked] == [None, None, NOW + timedelta(seconds=within)]
+
+
 async def test_what_is_asked_of_each_has_a_bound(desk: Desk) -> None:
     await desk.have("CP1")
     tags = [{"id_tag": f"TAG{number:05d}", "id_tag_info": {"status": "Accepted"}} for number in range(2000)]
