@@ -61,6 +61,10 @@ class FieldError(msgspec.Struct, frozen=True, rename={"place": "in"}):
     message: str
 
 
+ERRORS_MOST: Final = 100
+"""Fields that an answer says are wrong: 10,000 ids in a body may be so, each of which would be a line of it."""
+
+
 class ProblemError(ChargeSphereError):
     """An answer that is an error. `detail` is one line for a person and never quotes secrets."""
 
@@ -195,7 +199,7 @@ def problem_of(error: Exception, request_id: str = "") -> ProblemError:
 
 def _of_validation(error: RequestValidationError) -> ProblemError:
     found = []
-    for one in error.errors():
+    for one in error.errors()[:ERRORS_MOST]:
         place, *path = one["loc"]
         if one["type"] == "json_invalid":
             path = []

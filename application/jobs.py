@@ -8,7 +8,7 @@ the job is asked for: whoever dies in between leaves no job.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -18,7 +18,8 @@ from application.remote_commands import (
     Place,
     RemoteCommandPorts,
     configuration_in,
-    not_allowed,
+    may_not_tell,
+    not_switched_on,
     sealed_in,
 )
 from commands.base import Command, Meta, Refusal
@@ -26,21 +27,32 @@ from commands.job import FindJob, RequestJob
 from commands.job_items import ListItems
 from commands.remote_command_request import ONE_EACH, ask, session_to_stop
 from commands.remote_command_rules import ParameterError
+from domain.intents import Intent
 from domain.job import ITEMS_MOST, LONGEST, Limits
 from domain.job_items import PORTION
-from domain.tenant import Configuration
+from domain.tenant import BOUNDS, Configuration
 from domain.values import JSONObject
 from domain.work import RemoteCommandWork
-from projections.store import Condition, Query, Sort, eq, every, prefix, tenant_database
+from projections.job import UNDER_WAY
+from projections.store import Condition, Query, ReadStore, Sort, eq, every, is_in, prefix, tenant_database
 from projections.store.port import MAX_LIMIT
 from streams.log.envelope import Reply
 
 UNKNOWN_MOST: Final = 100
 """Charge points that the read model does not show, for which the log itself is asked."""
+UNDER_WAY_MOST: Final = 100
+"""Jobs of a tenant that are not over, paused ones too, as the read model knows them: each may have 100 items out."""
+WAITED_FOR: Final = timedelta(minutes=1)
+"""Longer than anybody waits for the answer to a request."""
 WORK_MOST: Final = 100_000
 """Bytes of what is asked of each charge point: it stands in every portion and in every command."""
+ANSWER_LONGEST: Final = timedelta(seconds=BOUNDS["message_timeouts.call_seconds"][1])
+"""What a tenant may give a charge point for its answer at most: it may be set anew while the job runs, and a place
+that is given back before the answer would be one more out than was said."""
 SLACK: Final = timedelta(minutes=5)
-"""How long after a command's own time its outcome is waited for."""
+"""How long after a command's longest time its outcome is waited for."""
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
+"""At this time none of a request's times is over: what is wrong with it then is always wrong."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,32 +107,37 @@ async def request_job(
 ) -> Reply | ParameterError:
     """The reply: accepted with the job's status, CONFLICT where the id was used for another job, FORBIDDEN and
     NOT_ALLOWED as for one remote command. The same id with the same request is the same job, whatever its filter
-    would find by now.
+    would find by now, which of its times are over and what its tenant has switched off. One that is not decided
+    while a command of it may wait to be sent, or in the first minute, is refused as EXPIRED.
 
     Raises LogUnavailableError, StoreUnavailableError, DestroyedError."""
-    now = ports.clock()
-    if isinstance(session_to_stop(request.command_type, request.parameters), str):
-        intent = ask(request.command_type, request.parameters, now, ports.fits)
-    else:
-        intent = ParameterError("parameters.session_id", "names no transaction of many charge points")
+    intent = _intent(ports, request, _BEFORE_ALL)
     if isinstance(intent, ParameterError):
         return intent
-    if request.command_type not in ONE_EACH:
-        return ParameterError("command_type", "is for one charge point at a time, not for a job")
-    configuration = await configuration_in(ports.store, tenant)
-    if (refused := not_allowed(intent, request.command_type, role, configuration)) is not None:
+    if (refused := may_not_tell(intent, role)) is not None:
         return refused
     fingerprint = ports.vault.digest("job", msgspec.json.encode(request, order="deterministic").decode())
     listing = uuid4().hex
 
-    async def told(command: Command, step: str, who: str = "") -> Reply:
-        id = f"job|{tenant}|{job_id}|{listing}|{step}"
-        meta = Meta(command_id=id, at=ports.clock(), tenant=tenant, correlation_id=id, principal=who)
+    async def told(command: Command, step: str, who: str = "", within: timedelta | None = None) -> Reply:
+        id, at = f"job|{tenant}|{job_id}|{listing}|{step}", ports.clock()
+        deadline = None if within is None else at + within
+        meta = Meta(command_id=id, at=at, tenant=tenant, correlation_id=id, principal=who, deadline=deadline)
         return await ports.bus.ask(command, meta)
 
     there = await told(FindJob(tenant=tenant, job_id=job_id, fingerprint=fingerprint), "find")
     if there.refusal is not Refusal.UNKNOWN:
         return there
+    now = ports.clock()
+    intent = _intent(ports, request, now)
+    if isinstance(intent, ParameterError):
+        return intent
+    configuration = await configuration_in(ports.store, tenant)
+    if (refused := not_switched_on(intent, request.command_type, configuration)) is not None:
+        return refused
+    if await _under_way(ports.store, tenant) >= UNDER_WAY_MOST:
+        message = f"{UNDER_WAY_MOST} jobs are under way: one has to end, or be cancelled, before the next"
+        return Reply(refusal=Refusal.NOT_ALLOWED, message=message)
     limits = _limits(request, configuration, now)
     if isinstance(limits, ParameterError):
         return limits
@@ -161,20 +178,34 @@ async def request_job(
         fingerprint=fingerprint,
         by=work.by,
     )
-    return await told(job, "request", work.by)
+    return await told(job, "request", work.by, max(timedelta(seconds=work.expiry_s), WAITED_FOR))
+
+
+def _intent(ports: RemoteCommandPorts, request: JobRequest, now: datetime) -> Intent | ParameterError:
+    """What is asked of each charge point, or what is wrong with it at this time."""
+    if isinstance(session_to_stop(request.command_type, request.parameters), str):
+        intent = ask(request.command_type, request.parameters, now, ports.fits)
+    else:
+        intent = ParameterError("parameters.session_id", "names no transaction of many charge points")
+    if isinstance(intent, ParameterError) or request.command_type in ONE_EACH:
+        return intent
+    return ParameterError("command_type", "is for one charge point at a time, not for a job")
+
+
+async def _under_way(store: ReadStore, tenant: str) -> int:
+    return await store.count(Query(tenant_database(tenant), "jobs", (is_in("state", UNDER_WAY),)))
 
 
 def _limits(request: JobRequest, configuration: Configuration, now: datetime) -> Limits | ParameterError:
     until = request.wait_offline_until
     if until is not None and not now < until <= now + LONGEST:
         return ParameterError("wait_offline_until", f"must lie within the next {LONGEST.days} days")
-    timeouts = configuration.message_timeouts
-    patience = timedelta(seconds=(request.expiry_seconds or timeouts.expiry_seconds) + timeouts.call_seconds)
+    expiry = timedelta(seconds=request.expiry_seconds or configuration.message_timeouts.expiry_seconds)
     return Limits(
         at_once=request.at_once,
         pause_s=request.pause_s,
         attempts=request.attempts,
-        patience_s=int((patience + SLACK).total_seconds()),
+        patience_s=int((expiry + ANSWER_LONGEST + SLACK).total_seconds()),
         wait_until=until,
     )
 

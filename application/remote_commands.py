@@ -36,6 +36,7 @@ from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
 from domain.token import owner_text
 from domain.values import Authorization, JSONObject, TagRef
+from domain.work import is_step_id
 from projections.store import HUB, Document, ReadStore, tenant_database
 from projections.tenant import configuration_of
 from streams.log.envelope import Reply
@@ -77,6 +78,8 @@ async def request_remote_command(
     Raises LogUnavailableError, StoreUnavailableError, DestroyedError."""
     if not 0 < len(command_id) <= LONGEST_ID or not command_id.isprintable():
         return ParameterError("command_id", f"must have 1 to {LONGEST_ID} printable characters")
+    if is_step_id(command_id):
+        return ParameterError("command_id", "is for an item of a job")
     most = int(EXPIRY_LONGEST.total_seconds())
     if expiry_seconds is not None and not 1 <= expiry_seconds <= most:
         return ParameterError("expiry_seconds", f"must be between 1 and {most}")
@@ -87,8 +90,10 @@ async def request_remote_command(
     intent = await _intent(place, command_type, parameters, ports)
     if isinstance(intent, ParameterError):
         return intent
+    if (refused := may_not_tell(intent, role)) is not None:
+        return refused
     configuration = await configuration_in(ports.store, tenant)
-    if (refused := not_allowed(intent, command_type, role, configuration)) is not None:
+    if (refused := not_switched_on(intent, command_type, configuration)) is not None:
         return refused
     mark = _canonical(charge_point_id, intent, expiry_seconds, override)
     fingerprint = ports.vault.digest("remote_command", mark)
@@ -126,11 +131,16 @@ async def request_remote_command(
     return await ports.bus.ask(command, meta)
 
 
-def not_allowed(intent: Intent, command_type: str, role: str, configuration: Configuration) -> Reply | None:
-    """The refusal where the role, or the tenant's features, forbid it."""
+def may_not_tell(intent: Intent, role: str) -> Reply | None:
+    """The refusal where it would set the password of a charge point, and the role may not."""
     if tells_key(intent) and role not in MAY_TELL_KEYS:
         message = f"AuthorizationKey is set by a tenant admin only, not by a {role}"
         return Reply(refusal=Refusal.FORBIDDEN, message=message)
+    return None
+
+
+def not_switched_on(intent: Intent, command_type: str, configuration: Configuration) -> Reply | None:
+    """The refusal where the tenant has switched off the feature that it needs."""
     if feature := switched_off(intent, configuration.features):
         message = f"{command_type} is not allowed: the tenant has switched features.{feature} off"
         return Reply(refusal=Refusal.NOT_ALLOWED, message=message)

@@ -6,7 +6,8 @@ Another kind is one more value here, a line in `commands.processes.job` that mak
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import re
+from typing import Final, TypeAlias
 
 from domain.intents import Intent
 from domain.values import Value
@@ -28,6 +29,14 @@ class RemoteCommandWork(Value, frozen=True, kw_only=True, tag_field="kind", tag=
 Work: TypeAlias = RemoteCommandWork
 
 
+_STEP: Final = re.compile(r"job-[0-9a-f]{32}-[0-9]+-[0-9]+")
+
+
 def step_id(listing: str, item: int, attempt: int) -> str:
     """The id of what is done for an item at an attempt: of its remote command."""
     return f"job-{listing}-{item}-{attempt}"
+
+
+def is_step_id(id: str) -> bool:
+    """Whether it is the id of an item's work, which nobody else may take: its listing is 32 hexadecimal digits."""
+    return _STEP.fullmatch(id) is not None

@@ -33,6 +33,9 @@ from projections.store import Document, IndexSpec, PutPart, Write, expiry, index
 KEEP_S = 90 * 86_400
 """How long a job and its items can be read after they were asked for, in seconds."""
 
+UNDER_WAY = ("waiting", "running", "paused", "cancelling")
+"""How a job stands that is not over."""
+
 
 def item_document_id(listing: str, item: int) -> str:
     """Sorted by it, the items of a job stand in their order."""

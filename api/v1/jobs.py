@@ -31,7 +31,9 @@ ITEM_STATES: Final = "^(pending|out|waiting|succeeded|failed|cancelled)$"
 _NOT_BEGUN: Final = (None, "waiting")
 """How items stand in the read model that a cancelled job leaves where they are."""
 
-JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+ID: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+"""Without a dot in front: clients take `/jobs/..` for another path, and nobody could cancel that job."""
+JobId = Annotated[str, Path(max_length=64, pattern=ID)]
 Text = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -90,7 +92,7 @@ class StopInput(_Input):
 class NewJob(_Input):
     """A remote command to many charge points: `command_type` and `parameters` as in docs/commands.md."""
 
-    job_id: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    job_id: str | None = Field(default=None, max_length=64, pattern=ID)
     name: str = Field(default="", max_length=100)
     command_type: str = Field(max_length=64)
     parameters: dict[str, Any] = {}

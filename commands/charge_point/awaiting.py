@@ -11,9 +11,10 @@ from domain.charge_point import AwaitedConnectionMade, ChargePoint, ConnectionAw
 
 
 def await_connection(charge_point: ChargePoint, command: AwaitConnection, meta: Meta) -> Outcome:
-    """Noted until it connects; told at once where it is connected, whatever it was when the item was refused."""
+    """Noted until it connects; told at once where it is connected, whatever it was when the item was refused. One
+    that was removed meanwhile may come back."""
     state = charge_point.state
-    if not state.provisioned:
+    if not charge_point.exists:
         return unknown(command.charge_point_id)
     if command.item in state.reached:
         return Accepted()

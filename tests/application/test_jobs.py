@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from commands.remote_command_rules import ParameterError
 from domain.intents import SetVariable
 from domain.job import ITEMS_MOST
 from domain.job_items import PORTION
+from domain.tenant import Configuration, Features
 from gateway.ocpp.versions import fits
-from projections.store import Insert, tenant_database
+from projections.job import UNDER_WAY
+from projections.store import HUB, Insert, tenant_database
 from projections.store.sqlite import SqliteReadStore
+from projections.tenant import configuration_document
 from streams.log import LogUnavailableError
 from streams.log.envelope import Reply, raw
 from tests.application.test_remote_commands import Keys, Tags
@@ -80,7 +83,11 @@ class Desk:
     async def have(self, *ids: str, **fields: Any) -> None:
         await self.store.apply([Insert(DB, "charge_points", id, fields) for id in ids])
 
-    async def ask(self, **asked: Any) -> Reply | ParameterError:
+    async def switch_off(self, **features: bool) -> None:
+        configuration = configuration_document(Configuration(features=Features(**features)))
+        await self.store.apply([Insert(HUB, "tenants", "demo", {"configuration": configuration})])
+
+    async def ask(self, role: str = "tenant_admin", **asked: Any) -> Reply | ParameterError:
         known: dict[str, Any] = {
             "command_type": "reset",
             "parameters": {"type": "Soft"},
@@ -92,8 +99,8 @@ class Desk:
             msgspec.convert(known, JobRequest),
             tenant="demo",
             job_id="j1",
-            principal="ann",
-            role="tenant_admin",
+            principal=f"{role}:ann",
+            role=role,
         )
 
 
@@ -132,6 +139,70 @@ async def test_a_job_that_is_there_is_answered_and_listed_no_more(desk: Desk) ->
     await desk.have("CP1")
     desk.bus.there = Reply(result=raw(JobStatus(job_id="j1", status="paused")))
     assert await desk.ask(ids=["CP1"]) == desk.bus.there
+    assert desk.bus.kinds == [FindJob]
+
+
+async def test_the_same_request_again_is_the_same_job_when_its_time_is_over_and_its_feature_off(
+    desk: Desk,
+) -> None:
+    reserve: dict[str, Any] = {
+        "command_type": "reserve_now",
+        "parameters": {
+            "connector_id": 1,
+            "expiry_date": (NOW - timedelta(minutes=1)).isoformat(),
+            "id_tag": "TAG1",
+            "reservation_id": 7,
+        },
+    }
+    trigger: dict[str, Any] = {
+        "command_type": "trigger_message",
+        "parameters": {"requested_message": "Heartbeat"},
+    }
+    await desk.have("CP1")
+    await desk.switch_off(remote_trigger=False)
+    wrong = await desk.ask(ids=["CP1"], **reserve)
+    assert isinstance(wrong, ParameterError)
+    assert wrong.path == "parameters.expiry_date"
+    refused = await desk.ask(ids=["CP1"], **trigger)
+    assert isinstance(refused, Reply)
+    assert refused.refusal is Refusal.NOT_ALLOWED
+    desk.bus.there = Reply(result=raw(JobStatus(job_id="j1", status="running")))
+    assert await desk.ask(ids=["CP1"], **reserve) == desk.bus.there
+    assert await desk.ask(ids=["CP1"], **trigger) == desk.bus.there
+    assert desk.bus.listed == []
+
+
+async def test_who_may_not_tell_a_password_does_not_learn_whether_a_job_tells_it(desk: Desk) -> None:
+    """A job that is there is found by all that was asked, the password too: a guess would be answered."""
+    desk.bus.there = Reply(result=raw(JobStatus(job_id="j1", status="running")))
+    password = {"key": "AuthorizationKey", "value": "0" * 32}
+    refused = await desk.ask(
+        role="operator", ids=["CP1"], command_type="change_configuration", parameters=password
+    )
+    assert isinstance(refused, Reply)
+    assert refused.refusal is Refusal.FORBIDDEN
+    assert desk.bus.asked == []
+
+
+async def test_an_item_has_its_place_for_the_longest_that_its_tenant_may_give_an_answer(desk: Desk) -> None:
+    """Set anew while the job runs, an answer may be waited for so long; else one more would be out then."""
+    await desk.have("CP1")
+    await desk.ask(ids=["CP1"], expiry_seconds=60)
+    assert desk.bus.job.limits.patience_s == 60 + 3600 + 300
+
+
+async def test_a_tenant_has_so_many_jobs_under_way(desk: Desk) -> None:
+    await desk.have("CP1")
+    states = [*UNDER_WAY, "done", "failed", "cancelled"]
+    jobs = [Insert(DB, "jobs", f"o{n}", {"state": states[n % 7]}) for n in range(7 * 25 - 1)]
+    await desk.store.apply([*jobs[:-4], *jobs[-3:]])  # 99 of them are not over
+    assert isinstance(await desk.ask(ids=["CP1"]), Reply)
+    assert desk.bus.job.items == 1
+    await desk.store.apply([jobs[-4]])
+    desk.bus.asked = []
+    refused = await desk.ask(ids=["CP1"])
+    assert isinstance(refused, Reply)
+    assert refused.refusal is Refusal.NOT_ALLOWED
     assert desk.bus.kinds == [FindJob]
 
 
@@ -194,6 +265,16 @@ async def test_only_the_job_is_said_to_be_asked_for_by_the_person(desk: Desk) ->
     await desk.have("CP1")
     await desk.ask(ids=["CP1"])
     assert [meta.principal for _, meta in desk.bus.asked] == ["", "", "tenant_admin:ann"]
+
+
+@pytest.mark.parametrize(("expiry", "within"), [(600, 600), (1, 60)])
+async def test_a_job_begins_while_its_commands_may_wait_or_somebody_does_else_not_at_all(
+    desk: Desk, expiry: int, within: int
+) -> None:
+    """Decided hours later, when nobody waits for it any more, it would come over the fleet unawares."""
+    await desk.have("CP1")
+    await desk.ask(ids=["CP1"], expiry_seconds=expiry)
+    assert [meta.deadline for _, meta in desk.bus.asked] == [None, None, NOW + timedelta(seconds=within)]
 
 
 async def test_what_is_asked_of_each_has_a_bound(desk: Desk) -> None:

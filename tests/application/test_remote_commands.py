@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from commands.remote_command_rules import ParameterError
 from domain.intents import RemoteStart, RemoteStop, Reset, ResetKind, SetVariable
 from domain.tenant import Configuration, Features, MessageTimeouts
 from domain.values import Authorization, JSONObject, TagRef
+from domain.work import step_id
 from gateway.ocpp.versions import fits
 from projections.store import HUB, Document, Insert, Put, ReadStore, tenant_database
 from projections.store.sqlite import SqliteReadStore
@@ -273,6 +275,14 @@ async def test_a_charge_point_that_the_log_does_not_know_is_unknown(desk: Desk) 
 
     assert isinstance(found, Reply)
     assert (found.refusal, desk.bus.asked) == (Refusal.UNKNOWN, [])
+
+
+async def test_nobody_takes_the_id_of_an_items_command_before_its_job_does(desk: Desk) -> None:
+    """Items show their command ids, so that the next ones could be guessed: the job's own would be a conflict."""
+    found = await desk.ask("reset", {"type": "Soft"}, command_id=step_id(uuid4().hex, 7, 1))
+    assert found == ParameterError("command_id", "is for an item of a job")
+    assert desk.bus.asked == []
+    assert isinstance(await desk.ask("reset", {"type": "Soft"}, command_id="job-reset-7-1"), Reply)
 
 
 @pytest.mark.parametrize("command_id", ["", "x" * 129, "a\nb"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from commands.base import Refusal
-from commands.charge_point import AwaitConnection, Connect, Disconnect, See
+from commands.charge_point import AwaitConnection, Connect, Disconnect, Register, Remove, See
 from domain.charge_point import AwaitedConnectionMade, ChargePointConnected, ConnectionAwaited
 from domain.charge_point.state import AWAITING_MOST, SILENT
 from domain.values import JobItem
-from tests.commands.charge_point_case import Case, after
+from tests.commands.charge_point_case import SITE, Case, after
 
 CONNECT = {"node": "gw-1", "slot": 3, "boot": "b1"}
 
@@ -79,3 +79,13 @@ def test_so_many_wait_at_most() -> None:
 def test_nobody_waits_for_one_that_is_not_known() -> None:
     case = awaited(Case(), item())
     assert case.refusal is Refusal.UNKNOWN
+
+
+def test_one_that_was_removed_and_comes_back_tells_who_waits() -> None:
+    case = awaited(Case.registered(), item(0))
+    case.do(Remove)
+    awaited(case, item(1))
+    case.do(Register, site=SITE)
+    events = case.do(Connect, 60, **CONNECT)
+    assert [type(event) for event in events] == [ChargePointConnected, AwaitedConnectionMade]
+    assert case.last(AwaitedConnectionMade).items == (item(0), item(1))

@@ -90,12 +90,15 @@ async def _requested(world: World, limits: Limits, number: int) -> bool:
         fingerprint="f",
         by=BY,
     )
-    return (await _told(process, request, f"request-{number}")).refusal is None
+    within = timedelta(seconds=work.expiry_s)
+    return (await _told(process, request, f"request-{number}", within)).refusal is None
 
 
-async def _told(process: Process, command: Command, id: str) -> Reply:
+async def _told(process: Process, command: Command, id: str, within: timedelta | None = None) -> Reply:
     assert process.bus is not None
-    meta = Meta(command_id=f"{JOB}|{id}", at=process.clock(), tenant=TENANT, principal=BY)
+    at = process.clock()
+    deadline = None if within is None else at + within
+    meta = Meta(command_id=f"{JOB}|{id}", at=at, tenant=TENANT, principal=BY, deadline=deadline)
     return await process.bus.ask(command, meta)
 
 

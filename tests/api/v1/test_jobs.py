@@ -221,6 +221,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"command_type": "remote_start", "parameters": {"id_tag": "TAG"}}, "command_type"),
     ({"command_type": "remote_stop", "parameters": {"session_id": "s"}}, "parameters.session_id"),
     ({"job_id": "with/slash"}, "job_id"),
+    ({"job_id": ".."}, "job_id"),
 )
 
 

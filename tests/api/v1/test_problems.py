@@ -86,6 +86,18 @@ async def test_wrong_input_is_422_with_the_path_of_each_field_and_no_value(world
     assert "hunter2" not in response.text
 
 
+async def test_of_very_many_wrong_fields_the_first_are_named(world: World) -> None:
+    body = {"command_type": "reset", "charge_points": {"ids": [""] * 10_000}}
+
+    response = await world.call("POST", "/jobs", body)
+
+    errors = problem(response)["errors"]
+    assert isinstance(errors, list)
+    assert [one["path"] for one in errors if isinstance(one, dict)] == [
+        f"charge_points.ids.{number}" for number in range(100)
+    ]
+
+
 async def test_a_body_that_is_no_json_is_422(world: World) -> None:
     response = await world.http.post(
         "/chargepoints", content=b"{", headers={"content-type": "application/json"}
