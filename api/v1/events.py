@@ -213,7 +213,8 @@ async def _frames(subscription: Subscription, caller: Caller) -> AsyncIterator[b
             if reason := await _over(caller):
                 yield _closed(reason)
                 return
-        events = await subscription.next(max(0.0, min(told_at + HEARTBEAT_S - loop.time(), left, LOOK_S)))
+        due = min(told_at + HEARTBEAT_S, looked_at + LOOK_S) - loop.time()
+        events = await subscription.next(max(0.0, min(due, left)))
         if not events and not subscription.ended and loop.time() - told_at < HEARTBEAT_S:
             continue
         told_at = loop.time()
