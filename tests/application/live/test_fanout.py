@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from application.live.bookmark import BookmarkError
-from application.live.events import Wanted
+from application.live.bookmark import Bookmark, BookmarkError
+from application.live.events import MASK, Told, Wanted
 from application.live.fanout import TooManyStreamsError
-from streams.log import LogUnavailableError, TopicPartition
+from streams.log import LogUnavailableError, Stored, TopicPartition
 from streams.log.topology import PUBLIC
-from tests.application.live.public_log import PublicLog, ce_id, fanout_of, listener
+from tests.application.live.public_log import Listener, PublicLog, ce_id, fanout_of, headers, listener
 from tests.streams.harness import until
 
 ENDED = "chargesphere.session.ended.v1"
@@ -310,17 +311,64 @@ async def test_a_bookmark_that_is_none_is_refused_before_anything_is_read() -> N
     assert log.readers == 0
 
 
-async def test_a_record_that_is_no_public_event_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+STARTED = headers("demo|0", "chargesphere.session.started.v1", "demo")
+NO_EVENTS = (
+    (b"{}", (("ce_tenantid", b"demo"),)),
+    (b"{}", headers("demo|0", "chargesphere.session.started\nid: x", "demo")),
+    (b"{}", (*STARTED, ("ce_id", b"\xff"))),
+    (b"{}", (("ce_tenantid", b"\xff"), *STARTED)),
+    (None, STARTED),
+    (b"", STARTED),
+    (b"[1]", STARTED),
+    (b'["token_key"]', STARTED),
+    (b'{"token_key":', STARTED),
+    (b'{"charge_point_id":1}', STARTED),
+    (b'{"charge_point_id":"\\ud800"}', STARTED),
+    (b'{"token_key":"\xff"}', STARTED),
+    (b'{"token_key":1}\n', STARTED),
+    (b'{\r"charge_point_id":"CP-1"}', STARTED),
+)
+
+
+@pytest.mark.parametrize(("value", "given"), NO_EVENTS)
+async def test_a_record_that_is_no_public_event_is_passed_over_by_those_who_hear_at_once_and_by_those_behind(
+    value: bytes | None, given: tuple[tuple[str, bytes], ...]
+) -> None:
     log = PublicLog()
-    fanout = fanout_of(log)
-    one = await listener(fanout)
+    fanout = fanout_of(log, kept=1)
+    beginning = Bookmark(2, [0] * 2 * len(PUBLIC)).text()
+    first = await listener(fanout)
     log.tell()
-    [stored] = log.records[TopicPartition(PUBLIC["sessions"], 0)]
-    log.records[stored.place][0] = type(stored)(*stored.place, 0, 0, b"k", b"{}", (("ce_tenantid", b"demo"),))
+    place = TopicPartition(PUBLIC["sessions"], 0)
+    log.records[place][0] = Stored(*place, 0, 0, b"k", value, given)
 
-    told = log.tell()
-    await one.hear(told)
-
-    assert one.ids == [told]
-    assert "is no public event" in caplog.text
+    told = [log.tell(), log.tell()]
+    await first.hear(*told)
+    assert first.ids == told
+    for wanted in (
+        Wanted("demo"),
+        Wanted("demo", charge_points=frozenset({"CP-1"})),
+        Wanted("demo", people=True),
+    ):
+        late = await Listener(fanout, wanted).begin(beginning)
+        await late.hear(*told)
+        assert late.ids == told
+    assert first.subscription.ended == ""
     await fanout.close()
+
+
+async def test_a_viewer_hears_what_an_operator_hears_but_for_the_tag() -> None:
+    value = b'{"total_cost":1.10,"charge_point_id":"CP-1","token_key":"9f2c","kwh":12345678901234567890.1234567890}'
+    masked = value.replace(b"9f2c", MASK.encode())
+    assert (Told(Stored("t", 0, 0, 0, b"k", value, STARTED)).masked).endswith(
+        b'"data":' + masked + b',"tenantid":"demo"}'
+    )
+
+
+async def test_what_is_told_of_a_text_with_ends_of_lines_of_any_kind_is_one_line() -> None:
+    text = "".join(map(chr, range(0x20))) + "a\x7f\x85\u2028\u2029\u00e4\U0001f50c"
+    value = msgspec.json.encode({"charge_point_id": "CP-1", "info": text, "token_key": "9f2c"})
+    told = Told(Stored("t", 0, 0, 0, b"k", value, STARTED))
+    for data in (told.data, told.masked):
+        assert len(data.decode().splitlines()) == 1
+        assert msgspec.json.decode(data)["data"]["info"] == text
