@@ -63,6 +63,7 @@ class HttpServer:
     ) -> None:
         self._limits = limits or Limits()
         self._listening = listening
+        _give_up_the_silent(listening, self._limits.stalled)
         self.counts = {"busy": 0, "slow": 0, "stalled": 0}
         most, counts = self._limits.connections, self.counts
 
@@ -151,6 +152,13 @@ class HttpServer:
             connection.transport.close()
         else:
             _farewell(connection.transport, b"408 Request Timeout")
+
+
+def _give_up_the_silent(listening: socket.socket, seconds: float) -> None:
+    """Connections to it end once what was sent has not been acknowledged for so long (RFC 5482; the kernel else tries
+    for a quarter of an hour): of a client that went without a word an answer without an end hears nothing else."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _farewell(transport: asyncio.Transport, status: bytes, headers: bytes = b"") -> None:

@@ -139,6 +139,17 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
         await until(lambda: made.server.counts["stalled"])
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends connections by it")
+async def test_who_acknowledges_nothing_for_a_minute_is_given_up_by_the_kernel() -> None:
+    async with door(PATIENT) as made:
+        reader, writer = await made.connect()
+        writer.write(HEAD + b"12345")
+        await reader.readuntil(b"\r\n\r\n")
+        [connection] = made.server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
 async def test_one_connection_too_many_is_told_to_come_back_and_the_others_are_served() -> None:
     async with door(PATIENT) as made:
         held = [await made.connect() for _ in range(4)]

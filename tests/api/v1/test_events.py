@@ -199,6 +199,18 @@ class Door:
                 await response.aread()
             yield Client(response)
 
+    async def does_not_read(self) -> socket.socket:
+        """A client whose stream has begun, and that has taken nothing of it."""
+        bearer = issue_token(KEY, "viewer", "demo", self.world.now)
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(("127.0.0.1", self.port))
+        slow.setblocking(False)
+        head = f"GET /api/v1/events HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {bearer}\r\n\r\n"
+        slow.send(head.encode())
+        await until(lambda: self.live.counts["subscribers"] == 1)
+        return slow
+
     async def refused(self, query: str = "", **how: Any) -> httpx.Response:
         async with self.stream(query, **how) as client:
             problem(client.response)
@@ -526,14 +538,7 @@ async def test_a_client_that_does_not_read_delays_nobody_and_hears_the_rest_once
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path, Bounds(waiting_bytes=100_000, kept_bytes=100_000)) as door:
-        bearer = issue_token(KEY, "viewer", "demo", door.world.now)
-        slow = socket.socket()
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        slow.connect(("127.0.0.1", door.port))
-        slow.setblocking(False)
-        head = f"GET /api/v1/events HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {bearer}\r\n\r\n"
-        slow.send(head.encode())
-        await until(lambda: door.live.counts["subscribers"] == 1)
+        slow = await door.does_not_read()
         told: list[str] = []
         async with door.stream() as quick:
             await quick.frame()
@@ -553,6 +558,22 @@ async def test_a_client_that_does_not_read_delays_nobody_and_hears_the_rest_once
     assert names.count(b"event: lagged") == 1
     heard = [line for line in text.split(b"\n") if line.startswith(b"data: ") and b"specversion" in line]
     assert all(any(f'"id":"{id}"'.encode() in line for line in heard) for id in told)
+
+
+async def test_a_client_that_takes_a_byte_now_and_then_does_not_keep_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "TAKEN_S", 0.3)
+    async with opened(tmp_path, Bounds(streams_of_tenant=1)) as door:
+        slow = await door.does_not_read()
+        async with asyncio.timeout(20):
+            while door.live.counts["subscribers"]:
+                await door.tell(size=20_000)
+                with contextlib.suppress(BlockingIOError):
+                    slow.recv(1)
+        async with door.stream() as client:
+            await client.frame()
+        slow.close()
 
 
 def test_a_records_headers_are_the_attributes_of_its_event() -> None:
