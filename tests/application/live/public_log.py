@@ -194,5 +194,5 @@ async def listener(
     return await Listener(fanout, Wanted(tenant, frozenset(types), people=True, **more)).begin(since)
 
 
-def fanout_of(log: PublicLog, **bounds: int) -> Fanout:
-    return Fanout(log.as_log, Bounds(**bounds, apart=0.0))
+def fanout_of(log: PublicLog, linger: float = 0.0, **bounds: int) -> Fanout:
+    return Fanout(log.as_log, Bounds(**bounds, apart=0.0, linger=linger))

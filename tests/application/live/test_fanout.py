@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from application.live.fanout import TooManyStreamsError
 from streams.log import LogUnavailableError, Stored, TopicPartition
 from streams.log.topology import PUBLIC
 from tests.application.live.public_log import Listener, PublicLog, ce_id, fanout_of, headers, listener
+from tests.simulation.loop import SimLoop
 from tests.streams.harness import until
 
 ENDED = "chargesphere.session.ended.v1"
@@ -68,6 +70,32 @@ async def test_however_many_listen_the_topics_are_read_once_and_not_at_all_when_
     log.tell()
     assert log.read == 1
     assert fanout.counts["subscribers"] == 0
+
+
+async def _one_comes_and_goes(log: PublicLog) -> None:
+    fanout = fanout_of(log, linger=10.0)
+    last: str | None = None
+    for _ in range(20):
+        one = await listener(fanout, since=last)
+        await one.hear(log.tell())
+        last = one.last
+        one.subscription.close()
+        await asyncio.sleep(9)
+    assert (log.readers, log.open_readers, log.read) == (1, 1, 20)
+    await asyncio.sleep(1.1)
+    assert log.open_readers == 0
+    again = await listener(fanout, since=last)
+    await again.hear(log.tell())
+    assert (log.readers, log.open_readers, again.names) == (2, 1, ["session_started"])
+    again.subscription.close()
+    await fanout.close()
+    assert log.open_readers == 0
+
+
+def test_who_comes_and_goes_in_a_loop_makes_one_reader_that_ends_10_s_after_the_last_has_gone() -> None:
+    loop: SimLoop = SimLoop(Random(1))  # type: ignore[abstract]
+    loop.run_until_complete(_one_comes_and_goes(PublicLog()))
+    assert loop.exceptions == []
 
 
 async def test_who_does_not_take_delays_nobody_and_holds_no_more_than_its_bounds() -> None:
