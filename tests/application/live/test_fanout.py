@@ -200,6 +200,27 @@ async def test_who_reads_a_long_history_again_holds_up_nobody_who_is_nearer() ->
     await fanout.close()
 
 
+async def test_who_stands_before_what_cannot_be_read_holds_up_nobody_behind_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, kept=2)
+    first = await listener(fanout)
+    before = first.subscription.bookmark
+    await first.hear(log.tell(), log.tell())
+    after = first.subscription.bookmark
+    told = [log.tell() for _ in range(5)]
+    await first.hear(*told)
+    log.damaged = (TopicPartition(PUBLIC["sessions"], 0), 1)
+
+    stuck = await listener(fanout, since=before)
+    late = await listener(fanout, since=after)
+    await late.hear(*told)
+    assert (late.ids, stuck.ids) == (told, [])
+    assert caplog.text.count("cannot be read") == 1
+    await fanout.close()
+
+
 async def test_what_retention_took_is_a_gap_and_the_stream_goes_on() -> None:
     log = PublicLog()
     fanout = fanout_of(log, kept=1)
