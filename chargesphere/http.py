@@ -13,7 +13,7 @@ import importlib
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 OF_DESCRIPTORS = 4
 """HTTP may have one of so many of the process's descriptors."""
 MOST_CONNECTIONS = 4_000
+STALLED_AT_THE_END = 1.0
+"""Seconds for an answer that nobody reads, once the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,15 @@ class HttpServer:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """What is being answered has 10 s to end."""
-        if self._watching is not None:
-            self._watching.cancel()
+        """What is being answered has 10 s to end, and a second of them where its client takes nothing."""
+        self._limits = replace(self._limits, stalled=min(self._limits.stalled, STALLED_AT_THE_END))
         if self._serving is not None:
             self._server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout(10):
                     await self._serving
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _watch(self) -> None:
         """Look at every connection now and then: what it waits for, and since when."""
