@@ -13,7 +13,7 @@ import importlib
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 OF_DESCRIPTORS = 4
 """HTTP may have one of so many of the process's descriptors."""
 MOST_CONNECTIONS = 4_000
+STALLED_AT_THE_END = 1.0
+"""Seconds for an answer that nobody reads, once the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class HttpServer:
     ) -> None:
         self._limits = limits or Limits()
         self._listening = listening
+        _give_up_the_silent(listening, self._limits.stalled)
         self.counts = {"busy": 0, "slow": 0, "stalled": 0}
         most, counts = self._limits.connections, self.counts
 
@@ -99,14 +102,15 @@ class HttpServer:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """What is being answered has 10 s to end."""
-        if self._watching is not None:
-            self._watching.cancel()
+        """What is being answered has 10 s to end, and a second of them where its client takes nothing."""
+        self._limits = replace(self._limits, stalled=min(self._limits.stalled, STALLED_AT_THE_END))
         if self._serving is not None:
             self._server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout(10):
                     await self._serving
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _watch(self) -> None:
         """Look at every connection now and then: what it waits for, and since when."""
@@ -151,6 +155,13 @@ class HttpServer:
             connection.transport.close()
         else:
             _farewell(connection.transport, b"408 Request Timeout")
+
+
+def _give_up_the_silent(listening: socket.socket, seconds: float) -> None:
+    """Connections to it end once what was sent has not been acknowledged for so long (RFC 5482; the kernel else tries
+    for a quarter of an hour): of a client that went without a word an answer without an end hears nothing else."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _farewell(transport: asyncio.Transport, status: bytes, headers: bytes = b"") -> None:

@@ -7,13 +7,14 @@ each with an id by which the stream is resumed, a heartbeat while there are none
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.problems import ProblemError, ProblemRoute, forbidden, invalid, not_found
 from api.v1.caller import Caller, Viewer
@@ -39,6 +40,8 @@ from projections.store import Query as StoreQuery
 from projections.store import StoreUnavailableError, eq, every
 from streams.log import LogUnavailableError
 
+logger = logging.getLogger(__name__)
+
 routes = APIRouter(route_class=ProblemRoute, tags=["events"])
 
 HEARTBEAT_S: Final = 15.0
@@ -48,11 +51,13 @@ LOOK_S: Final = 5.0
 """Seconds between two looks at whether who listens still may."""
 BUSY_S: Final = 30
 """After which it is worth trying again where there are too many streams."""
+TAKEN_S: Final = 60.0
+"""Seconds in which a client must take what was told, some 50 KB at most; else its place is another's."""
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class EventStream(StreamingResponse):
-    """Ends its subscription, however the client leaves."""
+    """Ends its subscription, however the client leaves, and also where it stays and takes a byte now and then."""
 
     media_type = "text/event-stream"
 
@@ -61,8 +66,14 @@ class EventStream(StreamingResponse):
         self._subscription = subscription
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def taken(message: Message) -> None:
+            async with asyncio.timeout(TAKEN_S):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, taken)
+        except TimeoutError:
+            logger.info("a live stream of %s ended: nobody took it", self._subscription.wanted.tenant)
         finally:
             self._subscription.close()
 
@@ -213,7 +224,8 @@ async def _frames(subscription: Subscription, caller: Caller) -> AsyncIterator[b
             if reason := await _over(caller):
                 yield _closed(reason)
                 return
-        events = await subscription.next(max(0.0, min(told_at + HEARTBEAT_S - loop.time(), left, LOOK_S)))
+        due = min(told_at + HEARTBEAT_S, looked_at + LOOK_S) - loop.time()
+        events = await subscription.next(max(0.0, min(due, left)))
         if not events and not subscription.ended and loop.time() - told_at < HEARTBEAT_S:
             continue
         told_at = loop.time()

@@ -78,21 +78,26 @@ class CatchingUp:
             self._wanting.set()
 
     async def run(self) -> None:
-        """Turn after turn, while anybody is behind who has taken what waited; until cancelled."""
+        """Turn after turn, while anybody is behind who has taken what waited; until cancelled. After one that could
+        not be read the next leader goes without those before it: they may stand where nobody can read on."""
         while True:
             await self._wanting.wait()
             self._wanting.clear()
+            near, said = self._bounds.near, ""
             while (leader := next((one for one in self._behind if one.idle), None)) is not None:
                 try:
-                    await self._turn(leader)
+                    await self._turn(leader, near)
+                    near = self._bounds.near
                 except LogError as error:
-                    logger.warning("live streams that are behind wait: %s", error)
+                    if str(error) != said:
+                        logger.warning("live streams that are behind wait: %s", error)
+                    near, said = 0, str(error)
                     await asyncio.sleep(AGAIN_S)
                 if leader in self._behind:
                     del self._behind[leader]
                     self._behind[leader] = None
 
-    async def _turn(self, leader: Subscription) -> None:
+    async def _turn(self, leader: Subscription, near: int) -> None:
         riders = [one for one in self._behind if one.idle]
         begins = await self._log.beginnings(self._places)
         ends = await self._log.ends(self._places)
@@ -101,7 +106,7 @@ class CatchingUp:
         riders = await self._not_reached(riders)
         if not riders:
             return
-        start, riders = _start_of(leader if leader in riders else riders[0], riders, self._bounds.near)
+        start, riders = _start_of(leader if leader in riders else riders[0], riders, near)
         reader = self._log.reader()
         try:
             await reader.assign(dict(zip(self._places, start, strict=True)))

@@ -55,24 +55,32 @@ class LiveEvent(NamedTuple):
     data: bytes
 
 
-class _About(msgspec.Struct):
-    charge_point_id: str | None = None
-
-
-_about = msgspec.json.Decoder(_About)
+_ESCAPED: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""No ends of lines to WHATWG HTML, 9.2.5, but to Python's `splitlines`, and so to clients that use it."""
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str | None)
 
 
 class Told:
-    """A record of the public topics, read so far as it is needed."""
+    """A record of the public topics, whole and in one line. Raises KeyError and ValueError for another one, which is
+    damaged or somebody else's: what listeners are told of a record raises nothing any more.
 
-    __slots__ = ("_masked", "_stored", "data", "name", "tenant")
+    `charge_point_id`: at which charge point it happened, where it is about one.
+    """
+
+    __slots__ = ("_fields", "_masked", "_stored", "charge_point_id", "data", "name", "tenant")
 
     def __init__(self, stored: Stored) -> None:
+        value = stored.value or b""
         self._stored = stored
         self._masked = b""
+        self._fields = _fields.decode(value)
+        self.charge_point_id = _text.decode(self._fields.get("charge_point_id", b"null"))
         self.tenant = tenant_of(stored)
         self.name = short_name(dict(stored.headers)["ce_type"].decode())
-        self.data = structured(stored.headers, stored.value or b"")
+        self.data = _line(structured(stored.headers, value))
+        if not self.name.isidentifier():
+            raise ValueError("has a type that is no name")
 
     @classmethod
     def of(cls, stored: Stored) -> Told | None:
@@ -84,14 +92,6 @@ class Told:
             return None
 
     @property
-    def charge_point_id(self) -> str | None:
-        """At which charge point it happened, where it is about one."""
-        try:
-            return _about.decode(self._stored.value or b"").charge_point_id
-        except msgspec.DecodeError:
-            return None
-
-    @property
     def of_people(self) -> bool:
         """Whether it is about a token, and nothing else."""
         return self._stored.topic == PUBLIC["tokens"]
@@ -100,18 +100,29 @@ class Told:
     def masked(self) -> bytes:
         """`data` without what tells one person's charges from another's."""
         if not self._masked:
-            value = self._stored.value or b""
-            if b'"token_key"' in value:
-                value = msgspec.json.encode({**msgspec.json.decode(value), "token_key": MASK})
-            self._masked = structured(self._stored.headers, value)
+            if "token_key" in self._fields:
+                value = msgspec.json.encode({**self._fields, "token_key": MASK})
+                self._masked = _line(structured(self._stored.headers, value))
+            else:
+                self._masked = self.data
         return self._masked
+
+
+def _line(data: bytes) -> bytes:
+    """JSON whose texts hold nothing that any client takes for the end of a line. Raises ValueError where there are
+    lines already, or what is no UTF-8."""
+    if b"\n" in data or b"\r" in data:
+        raise ValueError("is more than one line")
+    if data.isascii():
+        return data
+    return data.decode().translate(_ESCAPED).encode()
 
 
 def tenant_of(stored: Stored) -> str:
     """Whose it is; nobody's where no tenant is named."""
     for name, value in stored.headers:
         if name == "ce_tenantid":
-            return value.decode()
+            return value.decode(errors="replace")
     return ""
 
 

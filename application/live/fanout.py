@@ -1,4 +1,4 @@
-"""One fan-out a process: the public topics are read once, however many listen, and not at all while nobody does.
+"""One fan-out a process: the public topics are read once, however many listen, and not at all once nobody does.
 
 What enters: records of the public topics. What leaves: events in the buffer of each subscription that wants them.
 The reader never waits for a listener: one without room is behind, and is told the rest once it has taken what waits
@@ -73,6 +73,8 @@ class Fanout:
         self._all: dict[Subscription, None] = {}
         self._live: dict[str, dict[Subscription, None]] = {}
         self._starting: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        """Set while nobody listens and it is still read."""
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -111,6 +113,7 @@ class Fanout:
         """End every stream as `shutdown`; none begins any more."""
         self._closed = True
         self._end_all(SHUTDOWN)
+        self._linger_no_more()
         self._stop()
         if self._starting is not None:
             self._ending.add(self._starting)
@@ -153,13 +156,24 @@ class Fanout:
                 self._totals["refused"] += 1
                 raise TooManyStreamsError(most, of_tenant=of_tenant)
         self._streams[tenant] += 1
+        self._linger_no_more()
 
     def _let_go(self, tenant: str) -> None:
         self._streams[tenant] -= 1
         if not self._streams[tenant]:
             del self._streams[tenant]
-        if not self._streams:
-            self._stop()
+        if not self._streams and not self._closed:
+            # Readers cost far more than what they read: who comes and goes in a loop shall not make one each time.
+            self._lingering = asyncio.get_running_loop().call_later(self.bounds.linger, self._rest)
+
+    def _rest(self) -> None:
+        self._lingering = None
+        self._stop()
+
+    def _linger_no_more(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     async def _begin(self) -> None:
         """Returns once it is read from some position on."""
@@ -180,7 +194,7 @@ class Fanout:
             raise
         finally:
             self._starting = None
-        if not self._streams or self._closed:
+        if self._closed or not (self._streams or self._lingering):
             await reader.close()
             return
         self._here = self._bookmark([ends[place] for place in self._places])

@@ -20,7 +20,7 @@ CHUNK_BYTES = 32 * 1024
 class Bounds:
     """At most so many streams of a process and of a tenant; events and bytes that wait in each; records and bytes of
     the newest that are kept for all; records of one turn of those who are behind, records that it begins earlier for
-    others, and seconds between two turns."""
+    others, and seconds between two turns; seconds for which it is still read once nobody listens."""
 
     streams: int = 500
     streams_of_tenant: int = 100
@@ -31,6 +31,7 @@ class Bounds:
     turn: int = 10_000
     near: int = 5_000
     apart: float = 0.2
+    linger: float = 10.0
 
 
 class Source(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -54,6 +55,10 @@ class Door:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._wires.append(writer)
         return reader, writer
+
+    @property
+    def connections(self) -> set[Any]:
+        return self.server._server.server_state.connections
 
     async def close(self) -> None:
         for writer in self._wires:
@@ -137,6 +142,28 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: made.server.counts["stalled"])
+
+
+async def test_who_reads_nothing_holds_up_no_end_of_the_process() -> None:
+    async with door(PATIENT) as made:
+        _, writer = await made.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        await until(lambda: any(c.transport.get_write_buffer_size() for c in made.connections))
+        async with asyncio.timeout(8):
+            await made.server.stop()
+        assert made.server.counts["stalled"] == 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends connections by it")
+async def test_who_acknowledges_nothing_for_a_minute_is_given_up_by_the_kernel() -> None:
+    async with door(PATIENT) as made:
+        reader, writer = await made.connect()
+        writer.write(HEAD + b"12345")
+        await reader.readuntil(b"\r\n\r\n")
+        [connection] = made.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
 async def test_one_connection_too_many_is_told_to_come_back_and_the_others_are_served() -> None:

@@ -393,7 +393,7 @@ class Process:
     async def api(self) -> None:
         """Its bus, through which operators ask, live streams that are soon full, and what it knows of keys."""
         if self.world.shape.live:
-            self.engines["live"] = Fanout(self.log, Bounds(waiting=2, kept=4, turn=20, apart=0.1))
+            self.engines["live"] = Fanout(self.log, Bounds(waiting=2, kept=4, turn=20, apart=0.1, linger=0.1))
         if not self.world.shape.keys:
             return
         keys = LogKeys(self.log, self.store, _One(), registry.EVENTS, PROJECTOR, self.vault, self.clock)

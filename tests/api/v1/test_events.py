@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import jsonschema
@@ -16,22 +18,29 @@ import msgspec
 import pytest
 
 from api.auth import issue_token
+from api.services import Services
 from api.v1 import events
+from api.v1.caller import Caller
 from api.v1.events import EXAMPLE
-from application.live.events import Told
+from application.key_text import key_text
+from application.live.events import Told, Wanted
 from application.live.fanout import Fanout
 from application.live.subscription import Bounds
+from application.principal import BadTokenError, Principal
 from chargesphere.http import HttpServer, Limits
+from domain.access import Grant
 from projections.public import SHORT_NAMES, cloud_event, structured
+from projections.store import StoreUnavailableError
 from projections.store.sqlite import SqliteReadStore
-from streams.log import Record, Stored
+from streams.log import LogUnavailableError, Record, Stored
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import PUBLIC, topics
-from tests.api.v1.world import KEY, World, problem
-from tests.application.live.public_log import headers
+from tests.api.v1.world import KEY, NOW, World, problem
+from tests.application.live.public_log import PublicLog, fanout_of, headers
 from tests.docs.test_events import examples
 from tests.projections.facts import meta
+from tests.simulation.loop import SimLoop
 from tests.streams.harness import until
 
 
@@ -76,6 +85,82 @@ class Client:
                 return frame
 
 
+class Timed:
+    """One stream of somebody who takes at once, without a server, in simulated time; `frames` and `looks` say when,
+    in seconds since the beginning. `refusal` is what whoever asks for its credential hears."""
+
+    def __init__(self, expires_at: datetime | None = None, key_expires_at: datetime | None = None) -> None:
+        self.log = PublicLog()
+        self.refusal: Exception | None = None
+        self.frames: list[tuple[float, bytes]] = []
+        self.looks: list[float] = []
+        grant = Grant(role="viewer", expires_at=key_expires_at)
+        self._principal = Principal(subject="ann", tenant="demo", grant=grant, expires_at=expires_at)
+        self._loop: SimLoop = SimLoop(Random(1))  # type: ignore[abstract]
+        self._begun = self._loop.time()
+
+    @property
+    def ends(self) -> list[tuple[float, str]]:
+        """When it ended, and why."""
+        return [
+            (at, msgspec.json.decode(frame.partition(b"data: ")[2])["reason"])
+            for at, frame in self.frames
+            if frame.startswith(b"event: closed")
+        ]
+
+    @property
+    def heartbeats(self) -> list[float]:
+        return [at for at, frame in self.frames if frame.startswith(b": here")]
+
+    @property
+    def heard(self) -> int:
+        """How many events."""
+        return sum(frame.count(b"event: session_started") for _, frame in self.frames)
+
+    def listen(self, *, seconds: float, every: float = 0.0, refused_at: float = 0.0) -> None:
+        """For so long, or to its end, while something happens `every` so many seconds."""
+        self._loop.run_until_complete(self._listen(seconds, every, refused_at, self.refusal))
+
+    async def _listen(
+        self, seconds: float, every: float, refused_at: float, refusal: Exception | None
+    ) -> None:
+        self.refusal = None
+        fanout = fanout_of(self.log)
+        services = SimpleNamespace(clock=lambda: NOW + timedelta(seconds=self._now))
+        caller = Caller(
+            cast(Services, services), self._principal, "demo", None, "", cast(Any, None), self._stands
+        )
+        subscription = await fanout.subscribe(Wanted("demo"))
+
+        async def happen() -> None:
+            while every:
+                await asyncio.sleep(every)
+                self.log.tell()
+
+        async def refuse() -> None:
+            await asyncio.sleep(refused_at)
+            self.refusal = refusal
+
+        tasks = [asyncio.create_task(happen()), asyncio.create_task(refuse())]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for frame in events._frames(subscription, caller):
+                    self.frames.append((self._now, frame))
+        for task in tasks:
+            task.cancel()
+        await fanout.close()
+
+    @property
+    def _now(self) -> float:
+        return round(self._loop.time() - self._begun, 3)
+
+    async def _stands(self) -> Principal:
+        self.looks.append(self._now)
+        if self.refusal is not None:
+            raise self.refusal
+        return self._principal
+
+
 class Door:
     """The API of the tenants demo and acme behind a real server, over public topics that a test writes."""
 
@@ -103,16 +188,28 @@ class Door:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, query: str = "", *, last: str = "", role: str = "viewer", tenant: str = "demo"
+        self, query: str = "", *, last: str = "", role: str = "viewer", tenant: str = "demo", key: str = ""
     ) -> AsyncIterator[Client]:
         who = None if role == "platform_admin" else tenant
-        sent = {"authorization": f"Bearer {issue_token(KEY, role, who, self.world.now)}"}
+        sent = {"authorization": f"Bearer {key or issue_token(KEY, role, who, self.world.now)}"}
         if last:
             sent["last-event-id"] = last
         async with self.http.stream("GET", f"/events{query}", headers=sent) as response:
             if response.status_code != 200:
                 await response.aread()
             yield Client(response)
+
+    async def does_not_read(self) -> socket.socket:
+        """A client whose stream has begun, and that has taken nothing of it."""
+        bearer = issue_token(KEY, "viewer", "demo", self.world.now)
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(("127.0.0.1", self.port))
+        slow.setblocking(False)
+        head = f"GET /api/v1/events HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {bearer}\r\n\r\n"
+        slow.send(head.encode())
+        await until(lambda: self.live.counts["subscribers"] == 1)
+        return slow
 
     async def refused(self, query: str = "", **how: Any) -> httpx.Response:
         async with self.stream(query, **how) as client:
@@ -338,6 +435,72 @@ async def test_a_stream_ends_when_its_token_expires_and_says_so(
         assert await client.frame() is None
 
 
+def test_a_quiet_stream_has_a_heartbeat_every_15_s_and_none_more_however_often_its_credential_is_looked_at() -> (
+    None
+):
+    stream = Timed()
+    stream.listen(seconds=61)
+    assert stream.heartbeats == [15, 30, 45, 60]
+    assert stream.looks == [5 * number for number in range(1, 13)]
+    assert len(stream.frames) == 5
+
+
+@pytest.mark.parametrize("every", [0.0, 0.3, 3.0, 4.9, 5.1, 14.0])
+def test_a_stream_ends_as_revoked_within_5_s_whatever_happens_meanwhile(every: float) -> None:
+    for refused_at in (0.1, 4.99, 7.0, 31.0):
+        stream = Timed()
+        stream.refusal = BadTokenError("the key was revoked")
+        stream.listen(seconds=100, every=every, refused_at=refused_at)
+        [(at, reason)] = stream.ends
+        assert reason == "revoked"
+        assert refused_at <= at <= refused_at + 5.01
+        assert stream.frames[-1][0] == at
+        if every:
+            assert stream.heard == int(at / every)
+
+
+def test_a_stream_on_which_something_happens_has_no_heartbeats() -> None:
+    stream = Timed()
+    stream.listen(seconds=61, every=4.0)
+    assert (stream.heartbeats, stream.heard) == ([], 15)
+
+
+@pytest.mark.parametrize("error", [LogUnavailableError("away"), StoreUnavailableError("reads", "away")])
+def test_where_nobody_can_tell_whether_it_may_go_on_a_stream_is_interrupted(error: Exception) -> None:
+    stream = Timed()
+    stream.refusal = error
+    stream.listen(seconds=100, refused_at=11)
+    assert stream.ends == [(15, "interrupted")]
+
+
+def test_a_token_and_a_key_end_their_stream_in_the_moment_in_which_they_expire() -> None:
+    until = NOW + timedelta(seconds=37.25)
+    for stream in (Timed(expires_at=until), Timed(key_expires_at=until)):
+        stream.refusal = BadTokenError("has expired")
+        stream.listen(seconds=100, every=0.7, refused_at=37.25)
+        assert stream.ends == [(37.25, "token_expired")]
+
+
+async def test_a_key_that_is_revoked_ends_its_stream_and_the_answer(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_S", 0.02)
+    text = key_text("a" * 12, "b" * 43)
+    grant = Grant(role="viewer", scopes=("events:read",))
+    door.world.known.keys[text] = Principal(subject="k1", tenant="demo", grant=grant)
+    async with door.stream(key=text) as client:
+        await client.frame()
+        told = await door.tell()
+        assert (await client.event()).ce_id == told
+        del door.world.known.keys[text]
+        end = await client.event()
+        assert (end.event, end.data) == ("closed", '{"reason":"revoked"}')
+        assert await client.frame() is None
+    await until(lambda: door.live.counts["subscribers"] == 0)
+    async with door.stream(key=text) as client:
+        assert client.response.status_code == 401
+
+
 async def test_when_the_process_ends_its_streams_end_first_and_hold_nothing_up(door: Door) -> None:
     async with door.stream() as client:
         await client.frame()
@@ -375,14 +538,7 @@ async def test_a_client_that_does_not_read_delays_nobody_and_hears_the_rest_once
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path, Bounds(waiting_bytes=100_000, kept_bytes=100_000)) as door:
-        bearer = issue_token(KEY, "viewer", "demo", door.world.now)
-        slow = socket.socket()
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        slow.connect(("127.0.0.1", door.port))
-        slow.setblocking(False)
-        head = f"GET /api/v1/events HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {bearer}\r\n\r\n"
-        slow.send(head.encode())
-        await until(lambda: door.live.counts["subscribers"] == 1)
+        slow = await door.does_not_read()
         told: list[str] = []
         async with door.stream() as quick:
             await quick.frame()
@@ -402,6 +558,22 @@ async def test_a_client_that_does_not_read_delays_nobody_and_hears_the_rest_once
     assert names.count(b"event: lagged") == 1
     heard = [line for line in text.split(b"\n") if line.startswith(b"data: ") and b"specversion" in line]
     assert all(any(f'"id":"{id}"'.encode() in line for line in heard) for id in told)
+
+
+async def test_a_client_that_takes_a_byte_now_and_then_does_not_keep_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "TAKEN_S", 0.3)
+    async with opened(tmp_path, Bounds(streams_of_tenant=1)) as door:
+        slow = await door.does_not_read()
+        async with asyncio.timeout(20):
+            while door.live.counts["subscribers"]:
+                await door.tell(size=20_000)
+                with contextlib.suppress(BlockingIOError):
+                    slow.recv(1)
+        async with door.stream() as client:
+            await client.frame()
+        slow.close()
 
 
 def test_a_records_headers_are_the_attributes_of_its_event() -> None:

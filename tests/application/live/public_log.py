@@ -11,7 +11,7 @@ import msgspec
 from application.live.events import LiveEvent, Wanted
 from application.live.fanout import Fanout
 from application.live.subscription import Bounds
-from streams.log import Log, LogShortenedError, LogUnavailableError, Stored, TopicPartition
+from streams.log import Log, LogDamagedError, LogShortenedError, LogUnavailableError, Stored, TopicPartition
 from streams.log.layout import Layout
 from streams.log.topology import PUBLIC
 
@@ -34,7 +34,7 @@ def headers(id: str, ce_type: str, tenant: str) -> tuple[tuple[str, bytes], ...]
 class PublicLog:
     """`readers` counts those that were made, and `open_readers` those that are not closed; `away` refuses everything.
 
-    Readers whose number is in `held` get nothing for a while.
+    Readers whose number is in `held` get nothing for a while. The record that is `damaged` cannot be read.
     """
 
     def __init__(self, partitions: int = 2) -> None:
@@ -49,6 +49,7 @@ class PublicLog:
         self.most_at_once = 500
         self.away = False
         self.held: set[int] = set()
+        self.damaged: tuple[TopicPartition, int] | None = None
         self.grown = asyncio.Event()
         self._numbers = 0
 
@@ -133,6 +134,8 @@ class _Reader:
                     self._at[place] = first + len(held)
                     raise LogShortenedError(frozenset([place]))
                 if some := held[max(0, at - first) :][: log.most_at_once]:
+                    if log.damaged in [(place, stored.offset) for stored in some]:
+                        raise LogDamagedError(f"{place} cannot be read from {at} on")
                     found[place] = some
             if found:
                 for place, batch in found.items():
@@ -194,5 +197,5 @@ async def listener(
     return await Listener(fanout, Wanted(tenant, frozenset(types), people=True, **more)).begin(since)
 
 
-def fanout_of(log: PublicLog, **bounds: int) -> Fanout:
-    return Fanout(log.as_log, Bounds(**bounds, apart=0.0))
+def fanout_of(log: PublicLog, linger: float = 0.0, **bounds: int) -> Fanout:
+    return Fanout(log.as_log, Bounds(**bounds, apart=0.0, linger=linger))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
+import msgspec
 import pytest
 
-from application.live.bookmark import BookmarkError
-from application.live.events import Wanted
+from application.live.bookmark import Bookmark, BookmarkError
+from application.live.events import MASK, Told, Wanted
 from application.live.fanout import TooManyStreamsError
-from streams.log import LogUnavailableError, TopicPartition
+from streams.log import LogUnavailableError, Stored, TopicPartition
 from streams.log.topology import PUBLIC
-from tests.application.live.public_log import PublicLog, ce_id, fanout_of, listener
+from tests.application.live.public_log import Listener, PublicLog, ce_id, fanout_of, headers, listener
+from tests.simulation.loop import SimLoop
 from tests.streams.harness import until
 
 ENDED = "chargesphere.session.ended.v1"
@@ -67,6 +70,32 @@ async def test_however_many_listen_the_topics_are_read_once_and_not_at_all_when_
     log.tell()
     assert log.read == 1
     assert fanout.counts["subscribers"] == 0
+
+
+async def _one_comes_and_goes(log: PublicLog) -> None:
+    fanout = fanout_of(log, linger=10.0)
+    last: str | None = None
+    for _ in range(20):
+        one = await listener(fanout, since=last)
+        await one.hear(log.tell())
+        last = one.last
+        one.subscription.close()
+        await asyncio.sleep(9)
+    assert (log.readers, log.open_readers, log.read) == (1, 1, 20)
+    await asyncio.sleep(1.1)
+    assert log.open_readers == 0
+    again = await listener(fanout, since=last)
+    await again.hear(log.tell())
+    assert (log.readers, log.open_readers, again.names) == (2, 1, ["session_started"])
+    again.subscription.close()
+    await fanout.close()
+    assert log.open_readers == 0
+
+
+def test_who_comes_and_goes_in_a_loop_makes_one_reader_that_ends_10_s_after_the_last_has_gone() -> None:
+    loop: SimLoop = SimLoop(Random(1))  # type: ignore[abstract]
+    loop.run_until_complete(_one_comes_and_goes(PublicLog()))
+    assert loop.exceptions == []
 
 
 async def test_who_does_not_take_delays_nobody_and_holds_no_more_than_its_bounds() -> None:
@@ -168,6 +197,27 @@ async def test_who_reads_a_long_history_again_holds_up_nobody_who_is_nearer() ->
     await close_by.hear(*missed)
 
     assert far.ids == []
+    await fanout.close()
+
+
+async def test_who_stands_before_what_cannot_be_read_holds_up_nobody_behind_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = PublicLog()
+    fanout = fanout_of(log, kept=2)
+    first = await listener(fanout)
+    before = first.subscription.bookmark
+    await first.hear(log.tell(), log.tell())
+    after = first.subscription.bookmark
+    told = [log.tell() for _ in range(5)]
+    await first.hear(*told)
+    log.damaged = (TopicPartition(PUBLIC["sessions"], 0), 1)
+
+    stuck = await listener(fanout, since=before)
+    late = await listener(fanout, since=after)
+    await late.hear(*told)
+    assert (late.ids, stuck.ids) == (told, [])
+    assert caplog.text.count("cannot be read") == 1
     await fanout.close()
 
 
@@ -310,17 +360,64 @@ async def test_a_bookmark_that_is_none_is_refused_before_anything_is_read() -> N
     assert log.readers == 0
 
 
-async def test_a_record_that_is_no_public_event_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+STARTED = headers("demo|0", "chargesphere.session.started.v1", "demo")
+NO_EVENTS = (
+    (b"{}", (("ce_tenantid", b"demo"),)),
+    (b"{}", headers("demo|0", "chargesphere.session.started\nid: x", "demo")),
+    (b"{}", (*STARTED, ("ce_id", b"\xff"))),
+    (b"{}", (("ce_tenantid", b"\xff"), *STARTED)),
+    (None, STARTED),
+    (b"", STARTED),
+    (b"[1]", STARTED),
+    (b'["token_key"]', STARTED),
+    (b'{"token_key":', STARTED),
+    (b'{"charge_point_id":1}', STARTED),
+    (b'{"charge_point_id":"\\ud800"}', STARTED),
+    (b'{"token_key":"\xff"}', STARTED),
+    (b'{"token_key":1}\n', STARTED),
+    (b'{\r"charge_point_id":"CP-1"}', STARTED),
+)
+
+
+@pytest.mark.parametrize(("value", "given"), NO_EVENTS)
+async def test_a_record_that_is_no_public_event_is_passed_over_by_those_who_hear_at_once_and_by_those_behind(
+    value: bytes | None, given: tuple[tuple[str, bytes], ...]
+) -> None:
     log = PublicLog()
-    fanout = fanout_of(log)
-    one = await listener(fanout)
+    fanout = fanout_of(log, kept=1)
+    beginning = Bookmark(2, [0] * 2 * len(PUBLIC)).text()
+    first = await listener(fanout)
     log.tell()
-    [stored] = log.records[TopicPartition(PUBLIC["sessions"], 0)]
-    log.records[stored.place][0] = type(stored)(*stored.place, 0, 0, b"k", b"{}", (("ce_tenantid", b"demo"),))
+    place = TopicPartition(PUBLIC["sessions"], 0)
+    log.records[place][0] = Stored(*place, 0, 0, b"k", value, given)
 
-    told = log.tell()
-    await one.hear(told)
-
-    assert one.ids == [told]
-    assert "is no public event" in caplog.text
+    told = [log.tell(), log.tell()]
+    await first.hear(*told)
+    assert first.ids == told
+    for wanted in (
+        Wanted("demo"),
+        Wanted("demo", charge_points=frozenset({"CP-1"})),
+        Wanted("demo", people=True),
+    ):
+        late = await Listener(fanout, wanted).begin(beginning)
+        await late.hear(*told)
+        assert late.ids == told
+    assert first.subscription.ended == ""
     await fanout.close()
+
+
+async def test_a_viewer_hears_what_an_operator_hears_but_for_the_tag() -> None:
+    value = b'{"total_cost":1.10,"charge_point_id":"CP-1","token_key":"9f2c","kwh":12345678901234567890.1234567890}'
+    masked = value.replace(b"9f2c", MASK.encode())
+    assert (Told(Stored("t", 0, 0, 0, b"k", value, STARTED)).masked).endswith(
+        b'"data":' + masked + b',"tenantid":"demo"}'
+    )
+
+
+async def test_what_is_told_of_a_text_with_ends_of_lines_of_any_kind_is_one_line() -> None:
+    text = "".join(map(chr, range(0x20))) + "a\x7f\x85\u2028\u2029\u00e4\U0001f50c"
+    value = msgspec.json.encode({"charge_point_id": "CP-1", "info": text, "token_key": "9f2c"})
+    told = Told(Stored("t", 0, 0, 0, b"k", value, STARTED))
+    for data in (told.data, told.masked):
+        assert len(data.decode().splitlines()) == 1
+        assert msgspec.json.decode(data)["data"]["info"] == text
