@@ -58,8 +58,8 @@ def test_a_line_tells_the_names_of_its_events_and_short_facts() -> None:
         "frame-1",
         None,
     )
-    facts = {"type": "session.ended.v1", "status": "COMPLETED", "meter_stop": 5200, "reason": "Local"}
-    assert line["events"] == [{**facts, "energy_wh": "4200"}]
+    facts = {"type": "session.ended.v1", "charge_point_id": "CP-1", "status": "COMPLETED", "reason": "Local"}
+    assert line["events"] == [{**facts, "meter_stop": 5200, "energy_wh": "4200"}]
 
 
 def test_without_a_correlation_the_command_is_its_own_story() -> None:

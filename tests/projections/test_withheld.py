@@ -80,6 +80,7 @@ def test_the_story_of_the_charge_says_the_field() -> None:
     assert line["events"] == [
         {
             "type": "session.cdr_withheld.v1",
+            "charge_point_id": "CP-1",
             "cdr_id": withheld(4, 60).cdr_id,
             "field": "meter_stop",
             "reason": "no meter holds so many Wh",
@@ -90,7 +91,14 @@ def test_the_story_of_the_charge_says_the_field() -> None:
 def test_the_public_event_holds_neither_the_token_nor_who_ended_it() -> None:
     told = cloud_event(withheld(4, 60), meta())
     assert told is not None
-    assert set(msgspec.json.decode(told.data)) == {"cdr_id", "session_id", "field", "value", "reason"}
+    assert set(msgspec.json.decode(told.data)) == {
+        "cdr_id",
+        "session_id",
+        "charge_point_id",
+        "field",
+        "value",
+        "reason",
+    }
 
 
 @pytest.mark.parametrize("wh", ["0.1234567890123456789", "123456789012345.6789", "1E+30"])
