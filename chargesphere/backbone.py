@@ -73,14 +73,15 @@ TOLD_AGAIN = 10.0
 
 
 async def end(tasks: Sequence[asyncio.Task[None]], again: float = TOLD_AGAIN) -> None:
-    """Cancel them and wait for their end. A library may lose a cancellation: then another one follows."""
-    waiting = set(tasks)
+    """Cancel them in their order and wait for their end. A library may lose a cancellation: then another one follows."""
+    waiting = list(tasks)
     while waiting:
         for task in waiting:
             task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=again)
+        await asyncio.wait(waiting, timeout=again)
+        waiting = [task for task in waiting if not task.done()]
         if waiting:
-            names = ", ".join(sorted(task.get_name() for task in waiting))
+            names = ", ".join(task.get_name() for task in waiting)
             logger.warning("%s: told to end, and not ended after %g s; told again", names, again)
 
 

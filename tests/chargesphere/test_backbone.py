@@ -86,3 +86,20 @@ async def test_who_has_lost_a_cancellation_is_told_again_and_ends() -> None:
 
 async def test_nothing_is_waited_for_where_nothing_runs() -> None:
     await end([])
+
+
+async def test_engines_are_told_to_end_in_the_order_that_is_given() -> None:
+    """A decider that ended before its processes would not note how far they are."""
+    ended: list[int] = []
+
+    async def run(number: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(number)
+
+    tasks = [asyncio.create_task(run(number)) for number in range(20)]
+    await asyncio.sleep(0)
+    await end(tasks[::-1])
+
+    assert ended == list(range(20))[::-1]
