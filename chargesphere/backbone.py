@@ -73,7 +73,7 @@ TOLD_AGAIN = 10.0
 
 
 async def end(tasks: Sequence[asyncio.Task[None]], again: float = TOLD_AGAIN) -> None:
-    """Cancel them in their order and wait for their end. A library may lose a cancellation: then another one follows."""
+    """Cancel them in their order and wait for their end. A library may lose a cancellation: another one follows."""
     waiting = list(tasks)
     while waiting:
         for task in waiting:
