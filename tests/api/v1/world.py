@@ -22,67 +22,16 @@ from application.live.fanout import Fanout
 from application.principal import BadTokenError, Principal
 from application.tenant_documents import TenantDocuments
 from application.vault import DestroyedError, KeyStore, Vault
-from commands.base import Area, Command, Meta, Refusal, Route
-from commands.charge_point import routes as charge_point_routes
-from commands.creating import CREATING
-from commands.delivery import ROUTES as DELIVERY_ROUTES
-from commands.directory import ROUTES as DIRECTORY_ROUTES
-from commands.fleet import ROUTES as FLEET_ROUTES
-from commands.job import ROUTES as JOB_ROUTES
-from commands.job import TIMER as JOB_TIMER
-from commands.job_items import ROUTES as JOB_ITEMS_ROUTES
-from commands.key import ROUTES as KEY_ROUTES
-from commands.knocking import ROUTES as KNOCKING_ROUTES
-from commands.partner import ROUTES as PARTNER_ROUTES
+from chargesphere.registry import BLOCKS, EVENTS, FEEDS, HUB_INDEXES, RULES, VIEWS
+from commands.base import Area, Command, Meta, Refusal
 from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
 from commands.processes import fleet as fleet_process
 from commands.processes import job as job_process
-from commands.remote_command import ROUTES as REMOTE_ROUTES
-from commands.session import ROUTES as SESSION_ROUTES
-from commands.subject import ROUTES as SUBJECT_ROUTES
-from commands.tariff import ROUTES as TARIFF_ROUTES
-from commands.tenant import ROUTES as TENANT_ROUTES
-from commands.token import ROUTES as TOKEN_ROUTES
-from domain import (
-    charge_point,
-    delivery,
-    directory,
-    fleet,
-    job,
-    job_items,
-    key,
-    knocking,
-    partner,
-    remote_command,
-    session,
-    subject,
-    tariff,
-    tenant,
-    token,
-)
-from domain.aggregate import EventRegistry
-from domain.tenant import TenantConfigured
+from domain.tenant import Configuration, TenantConfigured
 from domain.values import Authorization, PartyId, TagRef
 from gateway.ocpp.versions import fits
 from projections import audit as audit_view
-from projections import cdr as cdr_view
-from projections import charge_point as charge_point_view
-from projections import delivery as delivery_view
-from projections import job as job_view
-from projections import job_items as job_items_view
-from projections import key as key_view
-from projections import knocking as knocking_view
-from projections import location as location_view
-from projections import orphan as orphan_view
-from projections import partner as partner_view
-from projections import remote_command as remote_command_view
-from projections import sample as sample_view
-from projections import session as session_view
-from projections import subject as subject_view
-from projections import tariff as tariff_view
-from projections import tenant as tenant_view
-from projections import token as token_view
 from projections.store import HUB, Document, Insert, tenant_database
 from projections.store.generations import Generation
 from projections.store.sqlite import SqliteReadStore
@@ -91,7 +40,6 @@ from streams.deciding.bus import CommandBus
 from streams.deciding.channel import LocalChannel
 from streams.deciding.decider import Decider
 from streams.deciding.feed import Feed
-from streams.deciding.partition import Rules
 from streams.deciding.processes import Processes
 from streams.following.follower import Follower
 from streams.log.envelope import Reply
@@ -105,68 +53,6 @@ from tests.application.live.public_log import PublicLog, fanout_of
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 KEY, PREVIOUS_KEY = b"k" * 32, b"p" * 32
 
-EVENTS = EventRegistry(
-    {
-        charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
-        session.Session: session.AGGREGATE_EVENTS,
-        token.Token: token.AGGREGATE_EVENTS,
-        tenant.Tenant: tenant.AGGREGATE_EVENTS,
-        directory.Directory: directory.AGGREGATE_EVENTS,
-        partner.Partner: partner.AGGREGATE_EVENTS,
-        tariff.Tariff: tariff.AGGREGATE_EVENTS,
-        remote_command.RemoteCommand: remote_command.AGGREGATE_EVENTS,
-        delivery.Delivery: delivery.AGGREGATE_EVENTS,
-        knocking.Knocking: knocking.AGGREGATE_EVENTS,
-        fleet.Fleet: fleet.AGGREGATE_EVENTS,
-        key.Key: key.AGGREGATE_EVENTS,
-        subject.Subject: subject.AGGREGATE_EVENTS,
-        job.Job: job.AGGREGATE_EVENTS,
-        job_items.JobItems: job_items.AGGREGATE_EVENTS,
-    }
-)
-ROUTES: dict[type[Command], Route] = {}
-for table in (
-    charge_point_routes.ROUTES,
-    SESSION_ROUTES,
-    TOKEN_ROUTES,
-    TENANT_ROUTES,
-    DIRECTORY_ROUTES,
-    PARTNER_ROUTES,
-    TARIFF_ROUTES,
-    REMOTE_ROUTES,
-    DELIVERY_ROUTES,
-    KNOCKING_ROUTES,
-    FLEET_ROUTES,
-    KEY_ROUTES,
-    SUBJECT_ROUTES,
-    JOB_ROUTES,
-    JOB_ITEMS_ROUTES,
-):
-    ROUTES.update(table)
-RULES = Rules(ROUTES, {"charge_point": charge_point_routes.TIMER, "job": JOB_TIMER}, EVENTS, CREATING)
-VIEWS = (
-    charge_point_view.VIEW,
-    session_view.HUB_VIEW,
-    session_view.TENANT_VIEW,
-    cdr_view.VIEW,
-    token_view.VIEW,
-    tenant_view.VIEW,
-    partner_view.VIEW,
-    tariff_view.VIEW,
-    remote_command_view.VIEW,
-    delivery_view.VIEW,
-    knocking_view.VIEW,
-    key_view.VIEW,
-    subject_view.VIEW,
-    job_view.VIEW,
-)
-FEEDS = (
-    charge_point_view.CREDENTIALS,
-    orphan_view.ORPHANS,
-    location_view.LOCATIONS,
-    job_view.FEED,
-    job_items_view.FEED,
-)
 POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
     **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
@@ -359,7 +245,7 @@ class World:
         await self.store.apply([Insert(db, collection, id, document)])
 
     async def add_tenant(self, id: str = "demo", **configuration: object) -> None:
-        settings = msgspec.convert(configuration, tenant.Configuration)
+        settings = msgspec.convert(configuration, Configuration)
         await self.keep(
             HUB,
             "tenants",
@@ -404,15 +290,14 @@ async def deciding(folder: Path) -> AsyncIterator[World]:
     await log.start()
     await log.ensure(topics(Layout()))
     store = SqliteReadStore(folder / "read")
-    for indexes in (tenant_view.indexes, partner_view.indexes, tariff_view.indexes, location_view.indexes):
-        await store.ensure(indexes())
+    await store.ensure(spec for make in HUB_INDEXES for spec in make())
     channel = LocalChannel("one")
     areas = list(Area)
     world = World(store, CommandBus(log, channel), log, Fanout(log))
     assert world.keys is not None
     feed = Feed()
     decider = Decider(log, RULES, channel, "one", lambda: world.now, areas=areas, feed=feed)
-    projector = Projector(store, EVENTS, VIEWS, FEEDS, (sample_view.BLOCKS,), stories=audit_view.audit_writes)
+    projector = Projector(store, EVENTS, VIEWS, FEEDS, BLOCKS, stories=audit_view.audit_writes)
     follower = Follower(log, "projector", areas, "one", projector.handle, keeper=projector.kept)
     processes = Processes(
         log,
