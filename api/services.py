@@ -14,6 +14,7 @@ from application.limiter import RateLimiter
 from application.live.fanout import Fanout
 from application.ports import Authorizer, Bus
 from application.principal import Principal
+from application.remote_commands import RemoteCommandPorts
 from application.tenant_documents import TenantDocuments
 from application.vault import Vault
 from commands.remote_command_request import Fits
@@ -77,3 +78,8 @@ class Services:
     hub: PartyId
     public_url: str
     visible_within: float = 0.3
+
+    @property
+    def remote_commands(self) -> RemoteCommandPorts:
+        """What it takes to ask charge points for something."""
+        return RemoteCommandPorts(self.store, self.bus, self.vault, self.authorizer, self.clock, self.fits)

@@ -13,10 +13,11 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from application.batched_reads import BatchedReads
 from application.key_text import id_in
+from application.ports import Digests
 from application.principal import BadTokenError, Principal
 from commands.base import Area, Meta
 from domain.access import Grant
@@ -38,9 +39,9 @@ from projections.store import (
     is_in,
     prefix,
 )
-from projections.store.generations import Generation
 from streams.following.facts import Fact, admitted
 from streams.following.follower import standing
+from streams.following.lag import Generations
 from streams.following.parking import Parking
 from streams.following.sink import is_behind_the_end
 from streams.log import Log, LogShortenedError, LogUnavailableError, Position, Reader, TopicPartition
@@ -66,18 +67,6 @@ TOKENS_LIVE: Final = timedelta(hours=12, minutes=2)
 _DIGEST: Final = "api_key"
 _LETTER_OF_KEY: Final = f"{HUB}/keys/"
 _LETTER_OF_SUBJECT: Final = f"{HUB}/subjects/"
-
-
-class Generations(Protocol):
-    """Which read models are read; `projections.store.generations.GenerationStore`."""
-
-    known: Generation
-
-    async def newest(self) -> Generation: ...
-
-
-class Digests(Protocol):
-    def digest(self, kind: str, text: str) -> str: ...
 
 
 def secret_digest(vault: Digests, text: str) -> str:

@@ -39,10 +39,15 @@ class Opener(Protocol):
         ...
 
 
-class Vault(Opener, Protocol):
-    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailableError."""
+class Digests(Protocol):
+    """Keyed hashes; `application.vault.Vault`."""
 
     def digest(self, kind: str, text: str) -> str: ...
+
+
+class Vault(Opener, Digests, Protocol):
+    """Seals, opens and digests; `application.vault.Vault`. May raise StoreUnavailableError."""
+
     def token_key(self, type: str, uid: str) -> str: ...
     def tag_keys(self, id_tag: str) -> tuple[str, ...]: ...
     def subject(self, owner: str, key: str) -> str: ...

@@ -73,9 +73,6 @@ logger = logging.getLogger(__name__)
 READY_SOON = 30.0
 """Seconds after which a process that is not ready yet says what it waits for."""
 
-MOST_STREAMS = 500
-"""Live streams of a process, where HTTP may have twice as many connections."""
-
 ALL = ("gateway", "api", "decider", "projector", "effects")
 FOLLOWING = frozenset({"projector", "effects"})
 
@@ -204,7 +201,7 @@ class _Process:
             backbone.vault,
             backbone.clock,
         )
-        self._live = Fanout(backbone.log, Bounds(streams=min(MOST_STREAMS, allowed_connections() // 2)))
+        self._live = Fanout(backbone.log, Bounds(streams=min(Bounds().streams, allowed_connections() // 2)))
         self._gateway: OcppGateway | None = None
         self._http_server: HttpServer | None = None
         self._faust = contextlib.AsyncExitStack()

@@ -131,19 +131,20 @@ def _unknown(command: _OfJob) -> Rejected:
     return Rejected(Refusal.UNKNOWN, f"no job {command.job_id!r}")
 
 
-def _conflict(command: _OfJob) -> Rejected:
+def _same(job: Job, command: FindJob | RequestJob) -> Outcome:
+    """The job that is there, where it was asked for with the same."""
+    if job.state.fingerprint == command.fingerprint:
+        return _status(job)
     return Rejected(Refusal.CONFLICT, f"job id {command.job_id!r} was used for another job")
 
 
 def find(job: Job, command: FindJob, meta: Meta) -> Outcome:
-    if not job.exists:
-        return _unknown(command)
-    return _status(job) if job.state.fingerprint == command.fingerprint else _conflict(command)
+    return _same(job, command) if job.exists else _unknown(command)
 
 
 def request(job: Job, command: RequestJob, meta: Meta) -> Outcome:
     if job.exists:
-        return _status(job) if job.state.fingerprint == command.fingerprint else _conflict(command)
+        return _same(job, command)
     limits = command.limits
     if not 1 <= command.items <= ITEMS_MOST:
         return Rejected(Refusal.INVALID, f"a job has 1 to {ITEMS_MOST} items")

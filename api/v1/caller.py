@@ -25,6 +25,7 @@ from application.key_text import PREFIX
 from application.principal import BadTokenError, Principal
 from application.read_back import wait_gone, wait_visible
 from commands.base import Command, Meta, Refusal
+from commands.remote_command_rules import ParameterError
 from domain.access import Role
 from domain.tenant import Configuration
 from projections.moment import utc_text
@@ -120,10 +121,7 @@ class Caller:
 
     async def ask(self, command: Command, meta: Meta) -> Reply:
         """The decision's reply; a refusal is a problem."""
-        reply = await self.services.bus.ask(command, meta)
-        if reply.refusal is not None:
-            raise refused(reply)
-        return reply
+        return accepted(await self.services.bus.ask(command, meta))
 
     async def visible(self, db: str, collection: str, id: str, reply: Reply) -> Document | None:
         """The document as it is once the read store has the decision, or after the longest wait."""
@@ -144,6 +142,15 @@ def indexes() -> tuple[IndexSpec, ...]:
 def step_of(meta: Meta, step: str) -> Meta:
     """Another command of the same request."""
     return msgspec.structs.replace(meta, command_id=f"{meta.command_id}|{step}", causation_id=meta.command_id)
+
+
+def accepted(outcome: Reply | ParameterError) -> Reply:
+    """What was decided; what is wrong with a parameter, and a refusal, is a problem."""
+    if isinstance(outcome, ParameterError):
+        raise invalid("body", outcome.path, outcome.message)
+    if outcome.refusal is not None:
+        raise refused(outcome)
+    return outcome
 
 
 def result_of(reply: Reply, type: type[T]) -> T:

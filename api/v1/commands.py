@@ -10,12 +10,11 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import ProblemRoute, invalid, not_found, refused
-from api.v1.caller import Caller, Operator, Viewer
+from api.problems import ProblemRoute, not_found
+from api.v1.caller import Caller, Operator, Viewer, accepted
 from api.v1.lists import Page, answer, listed, newest_first, shown
-from application.remote_commands import RemoteCommandPorts, request_remote_command
+from application.remote_commands import request_remote_command
 from commands.remote_command import Status
-from commands.remote_command_rules import ParameterError
 from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
 from projections.store import Condition, eq
@@ -69,12 +68,8 @@ async def requested(
     override: bool = False,
 ) -> Response:
     """202 with the command's id and status, once it is in the log."""
-    services = caller.services
-    ports = RemoteCommandPorts(
-        services.store, services.bus, services.vault, services.authorizer, services.clock, services.fits
-    )
-    outcome = await request_remote_command(
-        ports,
+    asked = await request_remote_command(
+        caller.services.remote_commands,
         tenant=caller.own_tenant,
         charge_point_id=charge_point_id,
         command_type=command_type,
@@ -85,10 +80,7 @@ async def requested(
         expiry_seconds=expiry_seconds,
         override=override,
     )
-    if isinstance(outcome, ParameterError):
-        raise invalid("body", outcome.path, outcome.message)
-    if outcome.refusal is not None:
-        raise refused(outcome)
+    outcome = accepted(asked)
     await caller.visible(caller.database, "commands", command_id, outcome)
     status = msgspec.json.decode(outcome.result, type=Status)
     where = {"Location": f"/api/v1/commands/{quote(command_id)}"}

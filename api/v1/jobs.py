@@ -11,13 +11,11 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.moment import Moment
-from api.problems import ProblemRoute, invalid, not_found, refused
-from api.v1.caller import Caller, Operator, Viewer, result_of
+from api.problems import ProblemRoute, not_found
+from api.v1.caller import Caller, Operator, Viewer, accepted, result_of
 from api.v1.lists import Page, answer, listed, newest_first, oldest_first, shown
 from application.jobs import Filter, JobRequest, request_job
-from application.remote_commands import RemoteCommandPorts
 from commands.job import CancelJob, JobStatus, PauseJob, ResumeJob, RetryJob
-from commands.remote_command_rules import ParameterError
 from domain.job import AT_ONCE_MOST, ITEMS_MOST
 from domain.remote_command import EXPIRY_LONGEST
 from domain.work import step_id
@@ -134,23 +132,15 @@ async def create_job(body: NewJob, caller: Operator) -> Response:
     """The charge points are chosen now; what becomes of the job is read by its id."""
     key = caller.idempotency_key
     job_id = body.job_id or (_of_key(caller, key) if key else str(uuid4()))
-    services = caller.services
-    ports = RemoteCommandPorts(
-        services.store, services.bus, services.vault, services.authorizer, services.clock, services.fits
-    )
-    outcome = await request_job(
-        ports,
+    asked = await request_job(
+        caller.services.remote_commands,
         body.request(),
         tenant=caller.own_tenant,
         job_id=job_id,
         principal=caller.by,
         role=caller.principal.role.text,
     )
-    if isinstance(outcome, ParameterError):
-        raise invalid("body", outcome.path, outcome.message)
-    if outcome.refusal is not None:
-        raise refused(outcome)
-    return await _answered(caller, job_id, outcome)
+    return await _answered(caller, job_id, accepted(asked))
 
 
 def _of_key(caller: Caller, key: str) -> str:
@@ -254,29 +244,29 @@ def _item(document: Document, cancelled: bool) -> Document:
     }
 
 
+async def _told(caller: Caller, command: CancelJob | PauseJob | ResumeJob | RetryJob) -> Response:
+    return await _answered(caller, command.job_id, await caller.ask(command, await caller.meta()))
+
+
 @routes.post("/jobs/{job_id}/cancel", status_code=202)
 async def cancel_job(job_id: JobId, caller: Operator) -> Response:
     """Nothing more begins, for good; what is out runs to its end. 409 once the job is over in another way."""
-    command = CancelJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by)
-    return await _answered(caller, job_id, await caller.ask(command, await caller.meta()))
+    return await _told(caller, CancelJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by))
 
 
 @routes.post("/jobs/{job_id}/pause", status_code=202)
 async def pause_job(job_id: JobId, caller: Operator) -> Response:
     """Nothing more begins until it is resumed; what is out runs to its end."""
-    command = PauseJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by)
-    return await _answered(caller, job_id, await caller.ask(command, await caller.meta()))
+    return await _told(caller, PauseJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by))
 
 
 @routes.post("/jobs/{job_id}/resume", status_code=202)
 async def resume_job(job_id: JobId, caller: Operator) -> Response:
     """It goes on, also after too many failures, which count anew."""
-    command = ResumeJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by)
-    return await _answered(caller, job_id, await caller.ask(command, await caller.meta()))
+    return await _told(caller, ResumeJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by))
 
 
 @routes.post("/jobs/{job_id}/retry", status_code=202)
 async def retry_job(job_id: JobId, caller: Operator) -> Response:
     """What has failed is tried again, with as many attempts as at first; a job that was over runs again."""
-    command = RetryJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by)
-    return await _answered(caller, job_id, await caller.ask(command, await caller.meta()))
+    return await _told(caller, RetryJob(tenant=caller.own_tenant, job_id=job_id, by=caller.by))

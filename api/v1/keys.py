@@ -20,7 +20,7 @@ from application.read_back import wait_visible
 from commands.base import Meta
 from commands.key import CreateKey, RevokeKey, RotateKey
 from commands.subject import RevokedReply, RevokeSubject
-from domain.access import SCOPES, Grant, exceeds, network_text, wrong_in
+from domain.access import MOST_ADDRESSES, SCOPES, Grant, exceeds, network_text, wrong_in
 from domain.key import LONGEST_NAME, LONGEST_OVERLAP, OVERLAP
 from domain.subject import LONGEST_SUBJECT
 from projections import store
@@ -51,7 +51,7 @@ class NewKey(BaseModel):
     expires_at: Moment | None = Field(default=None, description="for ever where it is left out")
     addresses: list[str] = Field(
         default_factory=list,
-        max_length=50,
+        max_length=MOST_ADDRESSES,
         description="addresses and networks, such as 192.0.2.0/24, from which alone it is accepted",
     )
 
