@@ -207,6 +207,20 @@ class Desk:
 
     positions: dict[TopicPartition, Position]
 
+    def step_on(self) -> tuple[TopicPartition, Position]:
+        """The projector's position passes one fact more than the read store took in; where it was."""
+        place, position = next(iter(self.positions.items()))
+        self.positions = {place: Position(position.offset + 1, "0")}
+        return place, position
+
+    async def revoke_unseen(self) -> tuple[KeyRevoked, TopicPartition, Position]:
+        """A key, whose revocation the projector's position passes though the read store lacks it."""
+        created, revoked = self.created(), self.revoked()
+        await self.say(created)
+        await self.project(created)
+        await self.say(revoked)
+        return revoked, *self.step_on()
+
     async def heard(self, id: str, keys: LogKeys | None = None) -> None:
         await (keys or self.keys).hear(id, self.versions[id], 5)
 
@@ -397,12 +411,7 @@ async def test_what_a_decider_said_that_had_lost_its_partition_counts_for_nothin
 
 async def test_other_read_models_are_believed_from_their_floors_on(desk: Desk) -> None:
     """Those of the next generation may lack what the ones before had."""
-    created = desk.created()
-    await desk.say(created)
-    await desk.project(created)
-    await desk.say(desk.revoked())
-    place, position = next(iter(desk.positions.items()))
-    desk.positions = {place: Position(position.offset + 1, "0")}  # the generation before has the revocation
+    _, place, position = await desk.revoke_unseen()  # the generation before has the revocation
     async with running(desk.keys):
         floors = {(place.topic, place.partition): (position.offset, 0)}
         desk.read.known = Generation(1, floors)
@@ -417,8 +426,7 @@ async def test_where_the_log_has_lost_its_end_a_key_is_what_stands_in_the_log(de
     created, lost, revoked = desk.created(), desk.rotated(), desk.revoked()
     await desk.say(created)
     await desk.project(created, lost)
-    place, position = next(iter(desk.positions.items()))
-    desk.positions = {place: Position(position.offset + 1, "0")}
+    place, position = desk.step_on()
     async with running(desk.keys):
         assert [await desk.opens(TEXT), await desk.opens(OTHER)] == ["", "the key is not valid here"]
         await desk.say(msgspec.structs.replace(revoked, originator_version=2))
@@ -543,12 +551,7 @@ async def test_a_revocation_of_tokens_that_is_heard_after_a_later_one_was_read_c
 
 async def test_what_the_projector_could_not_take_in_lets_nobody_in(desk: Desk) -> None:
     """The read store has a key as it was before, and its position is behind the revocation."""
-    created, revoked = desk.created(), desk.revoked()
-    await desk.say(created)
-    await desk.project(created)
-    await desk.say(revoked)
-    place, position = next(iter(desk.positions.items()))
-    desk.positions = {place: Position(position.offset + 1, "0")}
+    await desk.revoke_unseen()
     for number, document in enumerate((f"{HUB}/keys/{ID}", f"{HUB}/subjects/demo|ann")):
         await desk.store.apply([Insert(HUB, LETTERS, f"letter-{number}", {"document": document})])
     token = Principal(subject="ann", tenant="demo", grant=Grant(role="viewer"), issued_at=NOON)
@@ -560,12 +563,7 @@ async def test_what_the_projector_could_not_take_in_lets_nobody_in(desk: Desk) -
 
 async def test_what_waits_for_the_projector_lets_nobody_in(desk: Desk) -> None:
     """An aggregate that was parked, whose facts the positions have passed."""
-    created, revoked = desk.created(), desk.revoked()
-    await desk.say(created)
-    await desk.project(created)
-    await desk.say(revoked)
-    place, position = next(iter(desk.positions.items()))
-    desk.positions = {place: Position(position.offset + 1, "0")}
+    revoked, place, position = await desk.revoke_unseen()
     for aggregate in (revoked.originator_id, subject_aggregate_id("demo", "ann")):
         waits = {"aggregate": aggregate, "offset": position.offset, "reason": "x", "at": NOON}
         await Parking(desk.log).put(
