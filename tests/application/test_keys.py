@@ -213,7 +213,7 @@ class Desk:
         self.positions = {place: Position(position.offset + 1, "0")}
         return place, position
 
-    async def revoke_unseen(self) -> tuple[KeyRevoked, TopicPartition, Position]:
+    async def revoke_unseen(self) -> tuple[Event, TopicPartition, Position]:
         """A key, whose revocation the projector's position passes though the read store lacks it."""
         created, revoked = self.created(), self.revoked()
         await self.say(created)
