@@ -36,6 +36,13 @@ Key = tuple[str, str]
 """To whom, and which object."""
 
 
+class Told(NamedTuple):
+    """Up to which version a partner was told of an object, and when last."""
+
+    version: int
+    at: datetime
+
+
 class _Fact(NamedTuple):
     """A fact of which the log's account does not know yet."""
 
@@ -109,13 +116,16 @@ class News:
 
 
 class Outbox:
-    """`begun_at`: before it, who knows when an object was told last. `spacing` is the module's."""
+    """`begun_at`: before it, who knows when an object was told last, but for what `told` says. `spacing` is the
+    module's."""
 
-    def __init__(self, begun_at: datetime, spacing: timedelta) -> None:
+    def __init__(
+        self, begun_at: datetime, spacing: timedelta, told: Mapping[Key, Told] | None = None
+    ) -> None:
         self._begun_at = begun_at
         self._spacing = spacing
         self._pushes: dict[Key, Push] = {}
-        self._sent: dict[Key, tuple[int, datetime]] = {}
+        self._sent: dict[Key, Told] = dict(told or {})
         self._sending: set[Key] = set()
         self._unsure: dict[Key, datetime] = {}
         """Until when a try whose outcome nobody knows may still arrive."""
@@ -215,7 +225,7 @@ class Outbox:
             if not walked and not self.concerns(owed, object_id, mark, after_all=after_all):
                 return ()
             sent = self._sent.get(key)
-            if sent is not None and owed.version <= sent[0]:
+            if sent is not None and owed.version <= sent.version:
                 return owed.cdrs
             push = Push(
                 to=owed.to,
@@ -248,7 +258,7 @@ class Outbox:
         if urgent:
             return now
         sent = self._sent.get(key)
-        return max(now, (sent[1] if sent is not None else self._begun_at) + self._spacing)
+        return max(now, (sent.at if sent is not None else self._begun_at) + self._spacing)
 
     def retry(self, asked: Sequence[Asked], now: datetime) -> None:
         """Somebody wants these tried again now; each is said until it is reported that it was heard."""
@@ -315,8 +325,8 @@ class Outbox:
         key = push.key
         self._sending.discard(key)
         self._unsure.pop(key, None)
-        before = self._sent.get(key, (0, now))[0]
-        self._sent[key] = max(before, version), now
+        before = self._sent[key].version if key in self._sent else 0
+        self._sent[key] = Told(max(before, version), now)
         self._has_told = True
         if self._pushes.get(key) is not push:
             return
@@ -363,6 +373,11 @@ class Outbox:
     def released(self, push: Push, version: int) -> None:
         """The CDRs up to this version are on their own way."""
         push.cdrs = tuple(cdr for cdr in push.cdrs if cdr.version > version)
+
+    def just_told(self, now: datetime) -> dict[Key, Told]:
+        """What was told so lately that its next version waits: whoever goes on here must know, though a report of it
+        may not have reached the account."""
+        return {key: told for key, told in self._sent.items() if told.at + self._spacing > now}
 
     def forget(self, to: str, object_id: str) -> None:
         """It is over and told: when it was told last is of no interest any more."""

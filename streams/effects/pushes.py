@@ -24,7 +24,7 @@ from commands.base import Area, Meta
 from commands.delivery import Want
 from commands.directory import AskOwner, OwnerReply
 from domain.aggregate import Event, EventRegistry
-from domain.outbox import AWAY_AGAIN, Outbox, Push
+from domain.outbox import AWAY_AGAIN, Key, Outbox, Push, Told
 from domain.owed import owed
 from domain.pushes import SPACING, Mark, OwedCdr
 from domain.session import SessionStarted
@@ -85,6 +85,8 @@ class Pushes(Generic[Letter]):
         self._walker = Walker(log, events, view.kind, self._want, clock)
         self._desks: dict[TopicPartition, Desk] = {}
         self._closing: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._just_told: dict[TopicPartition, dict[Key, Told]] = {}
+        """What this process told of a partition that it has lost: it may get it back."""
         self._under_way: Counter[str] = Counter()
         self._watching: asyncio.Task[None] | None = None
         self._ask_owner_at: dict[str, float] = {}
@@ -131,7 +133,7 @@ class Pushes(Generic[Letter]):
             await asyncio.wait([before])
         account = await self._accounts.take_over(desk)
         lane = self.sink.lanes[desk.place]
-        outbox = Outbox(self._clock(), SPACING[self._module])
+        outbox = Outbox(self._clock(), SPACING[self._module], self._just_told.pop(desk.place, None))
         outbox.take_up(account.through, account.waiting, account.behind, self._clock())
         outbox.at = Mark(offset=lane.at.offset, epoch=lane.at.epoch)
         desk.outbox, desk.handled = outbox, lane.at.offset
@@ -169,6 +171,7 @@ class Pushes(Generic[Letter]):
             await asyncio.wait([after])
         if desk.sends:
             await asyncio.wait(desk.sends, timeout=patience)
+        self._just_told[desk.place] = desk.outbox.just_told(self._clock())
         if not desk.sends and desk.ready.is_set() and desk.may_send:
             await self._accounts.hand_over(desk)
 

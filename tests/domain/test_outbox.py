@@ -31,9 +31,10 @@ class Partition:
         self.told: list[tuple[str, str, int]] = []
         self.holder = self.take_up()
 
-    def take_up(self) -> Outbox:
-        """Somebody holds it from now on, and reads what stands behind the position."""
-        self.holder = Outbox(self.now, SPACING["sessions"])
+    def take_up(self, *, again: bool = False) -> Outbox:
+        """Somebody holds it from now on, and reads what stands behind the position; `again`: who held it before."""
+        known = self.holder.just_told(self.now) if again else None
+        self.holder = Outbox(self.now, SPACING["sessions"], known)
         self.holder.take_up(self.through, list(self.waiting.values()), self.behind, self.now)
         self.holder.at = Mark(offset=self.position)
         for offset in range(self.position, len(self.facts)):
@@ -262,6 +263,22 @@ def test_a_session_met_by_a_new_holder_waits_for_the_spacing_since_then() -> Non
     partition.take_up()
     partition.happens("s1", 2)
     assert (partition.send(), partition.wait()) == ([], timedelta(seconds=30))
+
+
+def test_who_gets_a_partition_back_before_its_report_was_heard_tells_nothing_again_too_soon() -> None:
+    """Seed 730105: the start was told, the partition was lost and came back while the log could not be reached."""
+    partition = Partition()
+    partition.happens("s1", 1, urgent=True)
+    partition.happens("s0", 1, urgent=True)
+    partition.send()
+    partition.now += timedelta(seconds=25)
+    partition.happens("s1", 2)
+    partition.take_up(again=True)
+    assert (partition.send(), partition.wait()) == ([], timedelta(seconds=5))
+    partition.send()
+    assert partition.told == [("NL*MSP", "s0", 1), ("NL*MSP", "s1", 1), ("NL*MSP", "s1", 2)]
+    partition.now += timedelta(seconds=30)
+    assert partition.holder.just_told(partition.now) == {}
 
 
 def test_a_partner_that_is_not_connected_is_sent_nothing_and_then_what_is_now() -> None:

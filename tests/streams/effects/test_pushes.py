@@ -267,6 +267,24 @@ async def test_a_process_that_ends_hands_over_so_that_the_next_one_sends_at_once
         await until(lambda: effects.partner.told == [(SESSION, 1), (NEIGHBOURS[0], 1)])
 
 
+async def test_who_gets_a_partition_back_that_it_could_not_hand_over_tells_nothing_again_too_soon(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 730105."""
+    monkeypatch.setattr(desk.Accounts, "hand_over", lambda self, desk: asyncio.sleep(0))
+    for every in ("REPORT_EVERY_S", "TOLD_EVERY_S", "ASKED_EVERY_S"):
+        monkeypatch.setattr(desk, every, 1e9)
+    async with effects.pushing() as engine:
+        await effects.happens(started())
+        await until(lambda: effects.partner.told == [(SESSION, 1)])
+        engine._changed(PLACE)
+        async for batch in facts(effects.log, PLACE):
+            await engine._handle(PLACE, batch)
+        await effects.happens(started(id=NEIGHBOURS[0]))
+        await until(lambda: (NEIGHBOURS[0], 1) in effects.partner.told)
+    assert effects.partner.told == [(SESSION, 1), (NEIGHBOURS[0], 1)]
+
+
 async def test_what_a_killed_process_had_not_told_is_told_by_the_next_one(
     effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
