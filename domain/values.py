@@ -81,6 +81,14 @@ class Connector(Value, frozen=True, kw_only=True):
     max_amperage: int
     tariff_ids: tuple[str, ...] = ()
 
+    @property
+    def max_power(self) -> int:
+        """W, of all its phases."""
+        return self.max_voltage * self.max_amperage * _PHASES.get(self.power_type, 1)
+
+
+_PHASES = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
+
 
 class Evse(Value, frozen=True, kw_only=True):
     """OCPI EVSE of ours; the OCPP connector with number n is the n-th EVSE."""

@@ -22,7 +22,7 @@ from domain.charge_point import (
     ChargePointRemoved,
     StatusReported,
 )
-from domain.values import UNASSIGNED, Connector, Evse, Site
+from domain.values import UNASSIGNED, Evse, Site
 from projections.base import Feed
 from projections.moment import utc_text
 from projections.store import HUB, JSON, Append, Document, IndexSpec, Put, Write, geo_index, index
@@ -41,7 +41,6 @@ STATUS: Final = {
 """OCPP 1.6 status of a connector to OCPI status of its EVSE."""
 UNKNOWN_AFTER: Final = timedelta(minutes=15)
 """How long after its connection ended a charge point's last statuses count (ST-4)."""
-_PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 
 
 def location_key(tenant: str, location_id: str) -> str:
@@ -99,7 +98,7 @@ def _place(tenant: str, site: Site, evses: Sequence[Evse], at: str | None) -> Do
         "geo": geo,
         "placed_at": at,
         "standards": sorted({one.standard for one in connectors}),  # type: ignore[dict-item]
-        "max_power": max((_power(one) for one in connectors), default=0),
+        "max_power": max((one.max_power for one in connectors), default=0),
         "site": _site(site),
         "evses": [_evse(evse, at) for evse in evses],
     }
@@ -131,18 +130,13 @@ def _evse(evse: Evse, at: str | None) -> Document:
             "power_type": one.power_type,
             "max_voltage": one.max_voltage,
             "max_amperage": one.max_amperage,
-            "max_electric_power": _power(one),
+            "max_electric_power": one.max_power,
             "last_updated": at,
         }
         if one.tariff_ids:
             connector["tariff_ids"] = list(one.tariff_ids)
         connectors.append(connector)
     return {**named, "connectors": connectors}
-
-
-def _power(connector: Connector) -> int:
-    """Watts."""
-    return connector.max_voltage * connector.max_amperage * _PHASES.get(connector.power_type, 1)
 
 
 def told_as_locations(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from api.v1.caller import Caller
@@ -39,8 +41,14 @@ async def tariffs_of(caller: Caller, evse: Evse | None) -> tuple[JSONObject, ...
     ids = next((one.tariff_ids for one in evse.connectors if one.tariff_ids), ()) if evse is not None else ()
     if not ids and caller.settings.default_tariff_id:
         ids = (caller.settings.default_tariff_id,)
+    return await named_tariffs(caller, ids)
+
+
+async def named_tariffs(caller: Caller, ids: Sequence[str]) -> tuple[JSONObject, ...]:
+    """Those of the tenant's tariffs that there are, in this order."""
     party = caller.settings.settings(0, caller.services.hub).party
     keys = [tariff_document_id(party, id) for id in ids]
     found = await caller.services.store.get_many(HUB, "tariffs", keys)
-    bodies = [found[key]["tariff"] for key in keys if key in found]
+    own = [found[key] for key in keys if key in found and found[key]["tenant_id"] == caller.own_tenant]
+    bodies = [document["tariff"] for document in own]
     return tuple(body for body in bodies if isinstance(body, dict))

@@ -13,6 +13,7 @@ from domain.pricing.cost import Amount, Cost, Line, PeriodCost, Price, TaxAmount
 from domain.pricing.explain import explain
 from domain.pricing.numbers import PricingError
 from domain.pricing.periods import build_periods
+from domain.pricing.plan import Plan, planned_usage
 from domain.pricing.price import price
 from domain.pricing.selection import fitting
 from domain.pricing.tariff import (
@@ -38,6 +39,7 @@ __all__ = [
     "Line",
     "Period",
     "PeriodCost",
+    "Plan",
     "Price",
     "PriceComponent",
     "PriceLimit",
@@ -57,6 +59,7 @@ __all__ = [
     "explain",
     "fitting",
     "issue_cdr",
+    "planned_usage",
     "price",
     "read_periods",
     "tariff_from_json",

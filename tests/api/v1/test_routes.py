@@ -48,6 +48,7 @@ LOWEST = {
     "DELETE /tokens/{uid}": "operator",
     "DELETE /tokens/{uid}/personal-data": "tenant_admin",
     "PUT /tariffs/{tariff_id}": "tenant_admin",
+    "POST /quotes": "viewer",
     "GET /tariffs": "viewer",
     "GET /tariffs/{tariff_id}": "viewer",
     "DELETE /tariffs/{tariff_id}": "tenant_admin",
