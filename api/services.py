@@ -5,7 +5,7 @@ Nothing is built here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -32,10 +32,45 @@ class Registration(Protocol):
 
 
 class PartnerRegistrar(Protocol):
-    """Begins OCPI handshakes from our side."""
+    """OCPI handshakes from our side. Raises LogUnavailableError."""
 
     async def register(self, partner_id: str) -> Registration:
-        """Fetch versions and details, post our credentials, keep theirs. Raises LogUnavailableError."""
+        """Fetch versions and details, post our credentials, keep theirs."""
+        ...
+
+    async def rotate(self, partner_id: str) -> Registration:
+        """New tokens both ways, and the newest version that both speak."""
+        ...
+
+    async def unregister(self, partner_id: str) -> Registration:
+        """End the registration; ours ends whatever the partner answers."""
+        ...
+
+
+class Step(Protocol):
+    """One request of a self-test; `gateway.ocpi.self_test.Step`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def http_status(self) -> int: ...
+    @property
+    def ocpi_status(self) -> int: ...
+    @property
+    def milliseconds(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+
+
+class PartnerTest(Protocol):
+    """Looks whether a registered partner can be used, without changing anything there."""
+
+    async def run(self, partner_id: str) -> Sequence[Step] | None:
+        """What was asked and what came; None where it is not registered."""
         ...
 
 
@@ -71,6 +106,7 @@ class Services:
     credentials: Credentials
     authorizer: Authorizer
     registrar: PartnerRegistrar
+    partner_test: PartnerTest
     live: Fanout
     clock: Callable[[], datetime]
     fits: Fits

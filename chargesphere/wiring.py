@@ -21,6 +21,7 @@ from commands.remote_command_rules import ParameterError
 from domain.values import JSONObject, PartyId
 from gateway.ocpi.client import OcpiClient
 from gateway.ocpi.registration import Handshakes, Peers
+from gateway.ocpi.self_test import SelfTest
 from gateway.ocpp.versions import fits
 
 
@@ -71,6 +72,7 @@ def v1_services(
         credentials=credentials,
         authorizer=authorizer,
         registrar=handshakes(backbone, client, public_url, hub),
+        partner_test=SelfTest(client, backbone.store, backbone.vault, hub, backbone.clock),
         live=live,
         clock=backbone.clock,
         fits=fits,
@@ -81,7 +83,7 @@ def v1_services(
 
 
 def handshakes(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> Handshakes:
-    """Handshakes from our side, for `POST /partners/{id}/register`."""
+    """Handshakes from our side, for `POST /partners/{id}/register`, `…/rotate` and `…/unregister`."""
 
     async def visible(db: str, collection: str, id: str, version: int) -> object:
         return await wait_visible(backbone.store, db, collection, id, version)

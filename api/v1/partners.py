@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import ProblemError, ProblemRoute, not_found
-from api.v1.caller import Caller, PlatformAdmin, result_of, step_of
-from api.v1.lists import Page, answer, empty, listed, oldest_first
+from api.v1.caller import Caller, PlatformAdmin, result_of, step_of, take
+from api.v1.lists import Page, answer, empty, listed, newest_first, oldest_first
 from application.vault import Vault
 from commands.base import Command, Meta
 from commands.directory import ClaimParties, ReleaseParties
@@ -27,7 +27,9 @@ from commands.partner import (
 )
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Roles, Secret
-from projections.store import HUB, Condition, Document, eq
+from projections.moment import utc_text
+from projections.store import HUB, Condition, Document, eq, is_in
+from projections.store import Query as Find
 
 routes = APIRouter(route_class=ProblemRoute, tags=["partners"])
 
@@ -107,6 +109,44 @@ class Partner(BaseModel):
     registered_at: str | None
     created_at: str
     updated_at: str
+
+
+class SelfTestStep(BaseModel):
+    """One request to the partner; `http_status` and `ocpi_status` are 0 where there was no such answer."""
+
+    name: str = Field(examples=["cdrs SENDER"])
+    url: str
+    verdict: Literal[
+        "ok", "refused", "unreachable", "timed_out", "broken", "not_ocpi", "blocked", "not_called"
+    ] = Field(description="`blocked` by our policy for URLs; `not_called`: it only takes what is sent")
+    http_status: int
+    ocpi_status: int
+    milliseconds: int
+    message: str = Field(examples=["a list has the header X-Total-Count"])
+
+
+class FailingDelivery(BaseModel):
+    """Something that this partner could not be told, and why."""
+
+    id: str
+    module: str
+    state: str
+    attempts: int
+    last_error: str | None
+    updated_at: str
+
+
+class PartnerTested(BaseModel):
+    """What was asked, what came, and what could not be told of late."""
+
+    partner_id: str
+    tested_at: str
+    ok: bool
+    steps: list[SelfTestStep]
+    handshake_error: str | None = Field(description="of our last handshake")
+    failing_deliveries: list[FailingDelivery] = Field(
+        description="at most five of each of its parties, newest first"
+    )
 
 
 class Suspension(BaseModel):
@@ -197,6 +237,57 @@ async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
     return answer(_shown(await _known(caller, partner_id)))
 
 
+@routes.post("/partners/{partner_id}/rotate", response_model=Partner)
+async def rotate(partner_id: Id, caller: PlatformAdmin) -> Response:
+    """New tokens both ways for a registered partner, by new credentials (PUT) from our side; the partner's old one
+    is accepted for another 30 s. 409 where it is not registered, 502 where it did not go along: all is as before."""
+    if (await _known(caller, partner_id)).get("digest_c") is None:
+        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    outcome = await caller.services.registrar.rotate(partner_id)
+    if not outcome.ok:
+        raise ProblemError(502, outcome.reason, code="registration_failed")
+    return answer(_shown(await _known(caller, partner_id)))
+
+
+@routes.post("/partners/{partner_id}/unregister", response_model=Partner)
+async def unregister(partner_id: Id, caller: PlatformAdmin) -> Response:
+    """End the registration on both sides: its tokens are dead here, whatever the partner answers, and it is OFFLINE;
+    a new token A lets it come back. 409 where it is not registered."""
+    if (await _known(caller, partner_id)).get("digest_c") is None:
+        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    outcome = await caller.services.registrar.unregister(partner_id)
+    document = await _known(caller, partner_id)
+    if not outcome.ok and document.get("digest_c") is not None:
+        raise ProblemError(502, outcome.reason, code="registration_failed")
+    return answer(_shown(document))
+
+
+@routes.post("/partners/{partner_id}/test", response_model=PartnerTested)
+async def test(partner_id: Id, caller: PlatformAdmin) -> Response:
+    """Ask it for its versions, its details and one object of each list that it offers; nothing changes anywhere.
+
+    409 where it is not registered, 429 after six of one partner in a minute.
+    """
+    document = await _known(caller, partner_id)
+    what = "a partner is tested at most six times a minute"
+    await take(caller.services, f"partner-test|{partner_id}", 6.0, 0.1, what)
+    steps = await caller.services.partner_test.run(partner_id)
+    if steps is None:
+        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    parties = document["parties"] if isinstance(document["parties"], list) else []
+    failing = await _failing(caller, [str(party) for party in parties])
+    return answer(
+        {
+            "partner_id": partner_id,
+            "tested_at": utc_text(caller.services.clock()),
+            "ok": all(step.verdict in ("ok", "not_called") for step in steps),
+            "steps": [{name: getattr(step, name) for name in SelfTestStep.model_fields} for step in steps],
+            "handshake_error": document.get("handshake_error"),
+            "failing_deliveries": failing,
+        }
+    )
+
+
 @routes.post("/partners/{partner_id}/roles/grant", response_model=Partner)
 async def grant(partner_id: Id, caller: PlatformAdmin, body: GrantedRoles) -> Response:
     """Those that its credentials name count at once; 409 where a party is spoken for by another platform."""
@@ -232,6 +323,19 @@ async def remove(partner_id: Id, caller: PlatformAdmin) -> Response:
     await caller.ask(ReleaseParties(owner=partner_id), step_of(meta, "release"))
     await caller.gone(HUB, "partners", partner_id)
     return empty()
+
+
+async def _failing(caller: Caller, parties: list[str]) -> list[dict[str, Any]]:
+    """The newest of what each party could not be told."""
+    found: list[dict[str, Any]] = []
+    for party in parties:
+        where = (eq("to", party), is_in("state", ["waiting", "failed", "behind"]))
+        page = await caller.services.store.find(Find(HUB, "deliveries", where, newest_first("updated_at"), 5))
+        for one in page.items:
+            if one["attempts"]:
+                names = [name for name in FailingDelivery.model_fields if name != "id"]
+                found.append({"id": one["_id"], **{name: one.get(name) for name in names}})
+    return found
 
 
 def _roles(given: list[RoleInput]) -> Roles:

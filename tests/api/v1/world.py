@@ -162,12 +162,43 @@ class Handshake:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Step:
+    name: str
+    url: str
+    verdict: str
+    http_status: int = 200
+    ocpi_status: int = 1000
+    milliseconds: int = 12
+    message: str = ""
+
+
+class Prober:
+    """Finds what it is told to find of each partner."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] | None = None
+
+    async def run(self, partner_id: str) -> list[Step] | None:
+        return self.steps
+
+
 class Registrar:
     """Notes whom it was asked to register; fails with the text that it is given."""
 
     def __init__(self) -> None:
         self.registered: list[str] = []
+        self.rotated: list[str] = []
+        self.unregistered: list[str] = []
         self.failure = ""
+
+    async def rotate(self, partner_id: str) -> Handshake:
+        self.rotated.append(partner_id)
+        return Handshake(not self.failure, self.failure)
+
+    async def unregister(self, partner_id: str) -> Handshake:
+        self.unregistered.append(partner_id)
+        return Handshake(not self.failure, self.failure)
 
     async def register(self, partner_id: str) -> Handshake:
         self.registered.append(partner_id)
@@ -190,6 +221,7 @@ class World:
         self.vault = Vault(b"m" * 32, Keys())
         self.limiter = Allowance()
         self.registrar = Registrar()
+        self.prober = Prober()
         self.now = NOW
         self.known = Known()
         self.keys = (
@@ -204,6 +236,7 @@ class World:
             limiter=self.limiter,
             authorizer=Tags(self.vault),
             registrar=self.registrar,
+            partner_test=self.prober,
             live=live or fanout_of(PublicLog(), streams=0),
             fits=fits,
             clock=lambda: self.now,

@@ -38,6 +38,8 @@ class Platform:
     role: str = "EMSP"
     versions: tuple[str, ...] = ("2.2.1", "2.3.0")
     modules: tuple[str, ...] = ("credentials", "sessions", "cdrs")
+    lists: dict[str, list[Any]] = field(default_factory=dict)
+    """What it offers as a sender, by module."""
     accepts: list[str] = field(default_factory=list)
     ours: str = ""
     raw_tokens: bool = False
@@ -55,6 +57,7 @@ class Platform:
             routes=[
                 Route("/versions", self.serve_versions),
                 Route("/{version}/details", self.serve_details),
+                Route("/{version}/lists/{module}", self.serve_list),
                 Route("/{version}/credentials", self.serve_credentials, methods=methods),
             ]
         )
@@ -75,7 +78,7 @@ class Platform:
             **changes,
         }
 
-    def refused(self, request: Request, what: str) -> Response | None:
+    def refused(self, request: Request, what: str, *, routed: bool = False) -> Response | None:
         header = request.headers.get("authorization", "")
         self.seen.append((request.method, request.url.path, header))
         if what in self.spoil:
@@ -84,7 +87,7 @@ class Platform:
         if header not in known:
             return JSONResponse({"detail": "no"}, 401)
         assert request.headers["x-request-id"] and request.headers["x-correlation-id"]
-        assert not any(name.lower().startswith("ocpi-") for name in request.headers)
+        assert routed == any(name.lower().startswith("ocpi-") for name in request.headers)
         return None
 
     async def serve_versions(self, request: Request) -> Response:
@@ -100,9 +103,24 @@ class Platform:
                 "endpoints": [
                     {"identifier": m, "role": "RECEIVER", "url": f"{self.base}/{version}/{m}"}
                     for m in self.modules
+                ]
+                + [
+                    {"identifier": m, "role": "SENDER", "url": f"{self.base}/{version}/lists/{m}"}
+                    for m in self.lists
                 ],
             }
         )
+
+    async def serve_list(self, request: Request) -> Response:
+        module = request.path_params["module"]
+        refused = self.refused(request, module, routed=module != "hubclientinfo")
+        if refused is not None:
+            return refused
+        assert request.query_params["date_from"].endswith("Z")
+        found = self.lists[module]
+        answer = enveloped(found[: int(request.query_params["limit"])])
+        answer.headers["X-Total-Count"] = str(len(found))
+        return answer
 
     async def serve_credentials(self, request: Request) -> Response:
         refused = self.refused(request, "credentials")
