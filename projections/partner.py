@@ -4,6 +4,7 @@
 (`grace`, until `grace_until`); `digest_a` opens only versions and credentials, `digest_pending` only versions, while
 a handshake of ours is under way. Tokens themselves
 stand sealed under `sealed_a` (theirs, for our handshake), `sealed_b` (what we use) and `sealed_c` (what they use).
+`status_at` is when its status or its roles changed last.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
                 "sealed_a": event.their_token_a or None,
                 "created_at": at,
                 "updated_at": at,
+                "status_at": at,
             }
         )
     if document is None or isinstance(event, PartnerRemoved):
@@ -123,7 +125,14 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
         out["suspended"] = False
         planned = "PLANNED" if out["digest_a"] else "OFFLINE"
         out["status"] = "CONNECTED" if out["digest_c"] else planned
+    if _reachable(out) != _reachable(document):
+        out["status_at"] = at
     return _known(out)
+
+
+def _reachable(document: Document) -> tuple[object, list[tuple[str, str]]]:
+    """What others are told of it: its status, and its roles."""
+    return document["status"], [_name(role) for role in _objects(document["roles"])]
 
 
 def _known(document: Document) -> Document:

@@ -52,6 +52,10 @@ class Access:
         return str(self.partner["holder"])
 
     @property
+    def suspended(self) -> bool:
+        return self.partner.get("suspended") is True
+
+    @property
     def registered(self) -> bool:
         return bool(self.partner.get("digest_c"))
 

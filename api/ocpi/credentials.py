@@ -75,7 +75,7 @@ def _allowed(registered: bool) -> tuple[str, ...]:
 
 
 async def _handshake(call: Call) -> Answer:
-    if call.access.partner.get("suspended") is True:
+    if call.access.suspended:
         return refused(SUSPENDED)
     theirs = parse(OBJECTS[call.version], call.body)
     if wrong := _wrong(call, theirs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from api.ocpi import cdrs, credentials, sessions, tariffs, tokens, versions
+from api.ocpi import cdrs, client_infos, credentials, sessions, tariffs, tokens, versions
 from api.ocpi.addressing import wrong_role, wrong_route
 from api.ocpi.call import SUSPENDED, Answer, Call, not_allowed, not_found, refused
 from protocols.ocpi.access import rule
@@ -50,6 +50,10 @@ async def serve_module(call: Call) -> Answer:
     if area == "credentials" and not rest:
         handler = CREDENTIALS.get(call.method)
         return await handler(call) if handler else _other_method(call, set(CREDENTIALS))
+    if area == "hubclientinfo" and not rest:
+        if call.method != "GET":
+            return _other_method(call, {"GET"})
+        return refused(SUSPENDED) if call.access.suspended else await client_infos.get_list(call)
     table = MODULES.get((area, rest[0])) if rest else None
     if table is None:
         return not_found("there is no such module here; see the version details")
@@ -58,7 +62,7 @@ async def serve_module(call: Call) -> Answer:
     if handler is None:
         methods = {method for method, length in table if length == depth}
         return _other_method(call, methods) if methods else not_found("there is nothing at this path")
-    if call.access.partner.get("suspended") is True:
+    if call.access.suspended:
         return refused(SUSPENDED)
     row = rule(call.version, area, rest[0], call.method, tuple(rest[1:]))
     if row is None:

@@ -1,4 +1,4 @@
-"""Versions and version details: only endpoints that work are listed, credentials once and as SENDER."""
+"""Versions and version details: only endpoints that work are listed, those of the hub itself once and as SENDER."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def get_list(call: Call) -> Answer:
 def get_details(call: Call, modules: Iterable[tuple[str, str]]) -> Answer:
     """`modules` are (sender or receiver, module id)."""
     endpoints: list[JSON] = [
-        {"identifier": "credentials", "role": "SENDER", "url": f"{call.base}/credentials"}
+        {"identifier": name, "role": "SENDER", "url": f"{call.base}/{name}"}
+        for name in ("credentials", "hubclientinfo")
     ]
     for role, module in modules:
         endpoints.append({"identifier": module, "role": role.upper(), "url": f"{call.base}/{role}/{module}"})
