@@ -126,6 +126,7 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
         roles = {(e["identifier"], e["role"]) for e in details["endpoints"]}
         assert roles == {
             ("credentials", "SENDER"),
+            ("hubclientinfo", "SENDER"),
             ("tokens", "RECEIVER"),
             ("sessions", "SENDER"),
             ("cdrs", "SENDER"),
