@@ -6,6 +6,7 @@ whatever the others say; that they contest it is noted. Whitelist ALWAYS: what i
 stored and valid is accepted, else its owner is asked. ALLOWED_OFFLINE: the owner is asked, what is stored serves on
 a timeout. NEVER: the owner is asked. No answer and nothing stored: Invalid. A start never waits for a partner; a
 late answer is noted and serves the next one.
+Nor is the owner asked where it has just asked for a charge there itself.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ class TagAuthorizer:
             return tag, _own(document, now)
         return tag, await self._roaming(document, tenant, charge_point_id, id_tag, now, for_start)
 
+    async def refer(self, tenant: str, id_tag: str) -> TagRef:
+        """The tag as `resolve` will name it; asks no partner and never raises."""
+        keys = self._vault.tag_keys(id_tag)
+        documents, _ = await self._documents(keys)
+        document = await self._choose(documents, tenant, keys, self._clock())
+        return await self._reference(tenant, keys[0] if document is None else str(document["key"]), id_tag)
+
     async def _reference(self, tenant: str, key: str, id_tag: str) -> TagRef:
         subject = self._vault.subject(owner_text(None, tenant), key)
         try:
@@ -202,6 +210,9 @@ class TagAuthorizer:
         stored = _stored(document, now)
         if whitelist == "ALWAYS" or (whitelist == "ALLOWED" and valid):
             return stored
+        commanded = _commanded(document, stored, tenant, charge_point_id)
+        if commanded is not None and now - commanded.as_of < RECENT:
+            return commanded
         recent = self._recent.get((tenant, str(document["_id"])))
         if recent is None or recent.holder != stored.holder:
             recent = _given(document, stored)
@@ -337,6 +348,28 @@ def _given(document: Document, stored: Authorization) -> Authorization | None:
         as_of=at,
         authorization_reference=str(given.get("authorization_reference") or ""),
         auth_method="AUTH_REQUEST",
+    )
+
+
+def _commanded(
+    document: Document, stored: Authorization, tenant: str, charge_point_id: str
+) -> Authorization | None:
+    """Its owner asked for a charge at this very charge point: then it is not asked in real time for 15 minutes
+    (chapter Commands, StartSession)."""
+    given = document.get("commanded")
+    if not isinstance(given, Mapping):
+        return None
+    here = (given.get("tenant_id"), given.get("charge_point_id")) == (tenant, charge_point_id)
+    at = _time(given.get("at"))
+    if not here or at is None:
+        return None
+    return msgspec.structs.replace(
+        stored,
+        status="Accepted",
+        source="recent",
+        as_of=at,
+        authorization_reference=str(given.get("authorization_reference") or ""),
+        auth_method="COMMAND",
     )
 
 

@@ -393,7 +393,9 @@ class _Process:
         backbone = self._backbone
         yield health_router(checks)
         if "api" in self._plan.roles:
-            yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
+            yield ocpi_router(
+                ocpi_ports(backbone, self._authorizer, self._client, self._public_url, self._hub)
+            )
             yield v1_router(
                 v1_services(
                     backbone,

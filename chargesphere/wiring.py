@@ -11,6 +11,7 @@ from api.services import Services as V1Services
 from application.authorization import TagAuthorizer
 from application.backpressure import RefusingBus
 from application.live.fanout import Fanout
+from application.partner_commands import PartnerCommands
 from application.read_back import wait_visible
 from application.remote_commands import RemoteCommandPorts, request_remote_command
 from application.tenant_documents import TenantDocuments
@@ -34,7 +35,9 @@ def guarded_bus(backbone: Backbone) -> RefusingBus:
     return RefusingBus(backbone.bus, backbone.lag, backbone.log.layout, backbone.settings.max_decider_lag)
 
 
-def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:
+def ocpi_ports(
+    backbone: Backbone, authorizer: TagAuthorizer, client: OcpiClient, public_url: str, hub: PartyId
+) -> OcpiPorts:
     """What the OCPI doors work with."""
     bus = guarded_bus(backbone)
     return OcpiPorts(
@@ -42,6 +45,11 @@ def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
         store=backbone.store,
         vault=backbone.vault,
         tokens=HubTokens(bus, backbone.store, backbone.vault),
+        commands=PartnerCommands(
+            RemoteCommandPorts(backbone.store, bus, backbone.vault, authorizer, backbone.clock, fits),
+            authorizer.refer,
+            client.policy.verdict,
+        ),
         peers=Peers(client),
         limiter=backbone.limiter,
         readable=backbone.lag,

@@ -84,7 +84,10 @@ class ErasePersonalData(_OfToken, frozen=True, kw_only=True, tag="token.erase_pe
 
 
 class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_authorization.v1"):
-    """The owner's answer to a real-time authorization."""
+    """The owner's answer to a real-time authorization, or ours from what is stored.
+
+    `commanded`: by a command of its owner, for this charge point. `for_party`: for the foreign CPO that asked.
+    """
 
     allowed: str
     authorization_reference: str = ""
@@ -92,6 +95,9 @@ class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_aut
     charge_point_id: str = ""
     location_id: str = ""
     late: bool = False
+    commanded: bool = False
+    for_party: PartyId | None = None
+    stored: bool = False
 
 
 def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
@@ -168,6 +174,9 @@ def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> 
         charge_point_id=command.charge_point_id,
         location_id=command.location_id,
         late=command.late,
+        commanded=command.commanded,
+        party=command.for_party,
+        stored=command.stored,
     )
     return Accepted()
 

@@ -104,7 +104,11 @@ class PersonalDataErased(Event, frozen=True, kw_only=True, tag="token.personal_d
 
 
 class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorization_given.v1"):
-    """Its owner answered a real-time authorization; `allowed` is OCPI's AllowedType."""
+    """Somebody was told whether it may charge; `allowed` is OCPI's AllowedType.
+
+    Its owner answered a real-time authorization, or asked for a charge there by a command (`commanded`), or what is
+    `stored` was the answer. `party` is the foreign CPO that asked, none where it is for a charge point of ours.
+    """
 
     allowed: str
     authorization_reference: str = ""
@@ -112,6 +116,9 @@ class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorizat
     charge_point_id: str = ""
     location_id: str = ""
     late: bool = False  # it came after the charge point had been answered
+    commanded: bool = False
+    party: PartyId | None = None
+    stored: bool = False
 
     def apply(self, aggregate: Token) -> None:
         """A fact for readers: the next request within 15 minutes is served from it."""

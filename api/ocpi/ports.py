@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from application.limiter import RateLimiter
+from application.partner_commands import PartnerCommands
 from application.ports import Bus, Tokens, Vault
 from commands.base import Area
 from domain.partner import Endpoint
@@ -70,6 +71,7 @@ class Ports:
     store: ReadStore
     vault: Vault
     tokens: Tokens
+    commands: PartnerCommands
     peers: Peers
     limiter: RateLimiter
     readable: Readable

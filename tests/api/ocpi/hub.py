@@ -20,24 +20,30 @@ from fastapi import FastAPI
 
 from api.ocpi import Identity, Peers, Ports, ocpi_router
 from application.limiter import LocalLimiter
+from application.partner_commands import PartnerCommands
 from application.ports import Bus
 from application.read_back import wait_visible
+from application.remote_commands import RemoteCommandPorts
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, tariff, tenant, token
+from commands import directory, partner, remote_command, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
 from domain import partner as partner_events
+from domain import remote_command as remote_command_events
 from domain import tariff as tariff_events
 from domain import tenant as tenant_events
 from domain import token as token_events
 from domain.aggregate import Aggregate, EventRegistry, kind_of
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Secret
-from domain.values import PartyId
+from domain.values import Authorization, PartyId, TagRef
+from gateway.ocpi.url_policy import UrlPolicy
+from gateway.ocpp.versions import fits
 from projections import partner as partner_view
+from projections import remote_command as remote_command_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
@@ -50,11 +56,18 @@ from streams.log.envelope import CommandRegistry, Reply, raw
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-VIEWS: tuple[View, ...] = (partner_view.VIEW, tariff_view.VIEW, tenant_view.VIEW, token_view.VIEW)
+VIEWS: tuple[View, ...] = (
+    partner_view.VIEW,
+    remote_command_view.VIEW,
+    tariff_view.VIEW,
+    tenant_view.VIEW,
+    token_view.VIEW,
+)
 EVENTS = EventRegistry(
     {
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
+        remote_command_events.RemoteCommand: remote_command_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
         tenant_events.Tenant: tenant_events.AGGREGATE_EVENTS,
         token_events.Token: token_events.AGGREGATE_EVENTS,
@@ -63,6 +76,7 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
     **partner.ROUTES,
+    **remote_command.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,
     **token.ROUTES,
@@ -146,6 +160,20 @@ class NoPeers:
         raise AssertionError("nobody should be called back")
 
 
+class NoReader:
+    """Nobody holds a card before a reader here."""
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        raise AssertionError("who asks by a command has authorized its token")
+
+
+async def named(address: str, port: int) -> Sequence[str]:
+    """Names of hosts that lie in our own network begin with `inside`."""
+    return ["10.0.0.7" if address.startswith("inside") else "8.8.8.8"]
+
+
 class Readable:
     """Everything can be read up to `until`; it notes what was waited for."""
 
@@ -185,6 +213,11 @@ class Hub:
             store=self.store,
             vault=self.vault,
             tokens=HubTokens(used, self.store, self.vault),
+            commands=PartnerCommands(
+                RemoteCommandPorts(self.store, used, self.vault, NoReader(), lambda: self.now, fits),
+                self.refer,
+                UrlPolicy(resolve=named).verdict,
+            ),
             peers=peers or NoPeers(),
             limiter=LocalLimiter(),
             readable=readable,
@@ -202,6 +235,9 @@ class Hub:
     def new_token(self) -> str:
         self.made += 1
         return f"made-here-{self.made}"
+
+    async def refer(self, tenant: str, id_tag: str) -> TagRef:
+        return TagRef(key=self.vault.token_key("RFID", id_tag))
 
     def publish(self, public_url: str) -> None:
         """Hand out URLs under this base from now on."""
