@@ -21,6 +21,7 @@ from application.token_store import GROUP, cdr_token
 from commands.base import Meta
 from commands.partner import vault_subject
 from commands.remote_command import RequestRemoteCommand, remote_command_story
+from commands.token import NoteAuthorization
 from domain.intents import Intent, RemoteStart, RemoteStop, Unlock
 from domain.partner_command import Asker
 from domain.remote_command import GRACE
@@ -103,6 +104,10 @@ class PartnerCommands:
         tag = await self._refer(place.tenant, uid)
         authorization = await self._authorization(request, owner, body)
         intent = RemoteStart(connector_id=place.connector_id, id_tag=uid)
+        if wrong := await self._wrong(request, intent):
+            return wrong
+        if authorization.token_version:
+            await self._note(request, place, owner, authorization)
         return await self._ask(request, place, intent, owner, tag, authorization)
 
     async def stop(self, request: PartnerRequest, body: StopSession) -> CommandAnswer:
@@ -126,8 +131,8 @@ class PartnerCommands:
         if transaction is None:
             return unknown
         place = ChargingPlace(tenant, _party(str(session["party"])), charge_point_id, None)
-        owner = _party(str(session["owner"]))
-        return await self._ask(request, place, RemoteStop(transaction_id=transaction), owner)
+        owner, intent = _party(str(session["owner"])), RemoteStop(transaction_id=transaction)
+        return await self._wrong(request, intent) or await self._ask(request, place, intent, owner)
 
     async def unlock(self, request: PartnerRequest, body: UnlockConnector) -> CommandAnswer:
         """Let a cable go; the charge point's decision refuses where somebody else's charge runs."""
@@ -137,8 +142,8 @@ class PartnerCommands:
         if isinstance(place, NoPlace):
             return _nowhere(place)
         assert place.connector_id is not None
-        owner = _party(min(request.parties))
-        return await self._ask(request, place, Unlock(connector_id=place.connector_id), owner)
+        owner, intent = _party(min(request.parties)), Unlock(connector_id=place.connector_id)
+        return await self._wrong(request, intent) or await self._ask(request, place, intent, owner)
 
     async def _ask(
         self,
@@ -149,10 +154,6 @@ class PartnerCommands:
         tag: TagRef | None = None,
         authorization: Authorization | None = None,
     ) -> CommandAnswer:
-        if wrong := self._ports.fits(intent):
-            return _refused(f"the charge point cannot be told so: {wrong.message}")
-        if wrong_url := await self._judge(request.response_url):
-            return _refused(f"response_url: {wrong_url}", invalid=True)
         ports, tenant = self._ports, place.tenant
         configuration = await configuration_in(ports.store, tenant)
         wait = _wait(configuration)
@@ -191,6 +192,34 @@ class PartnerCommands:
             return _refused(reply.message)
         answer_in = timedelta(seconds=configuration.message_timeouts.call_seconds)
         return CommandAnswer(CommandResponseType.ACCEPTED, int((wait + answer_in + GRACE).total_seconds()))
+
+    async def _wrong(self, request: PartnerRequest, intent: Intent) -> CommandAnswer | None:
+        """What forbids that it is asked at all."""
+        if wrong := self._ports.fits(intent):
+            return _refused(f"the charge point cannot be told so: {wrong.message}")
+        if wrong_url := await self._judge(request.response_url):
+            return _refused(f"response_url: {wrong_url}", invalid=True)
+        return None
+
+    async def _note(
+        self, request: PartnerRequest, place: ChargingPlace, owner: PartyId, known: Authorization
+    ) -> None:
+        """Its owner is not asked for the token at this charge point now (chapter Commands, StartSession); the charge
+        point asks us at once, so that has to be seen before it is told to start."""
+        key = known.token_id.rpartition("|")[2]
+        note = NoteAuthorization(
+            owner=owner,
+            key=key,
+            allowed="ALLOWED",
+            authorization_reference=known.authorization_reference,
+            for_tenant=place.tenant,
+            charge_point_id=place.charge_point_id,
+            commanded=True,
+        )
+        meta = msgspec.structs.replace(request.meta, command_id=f"{request.meta.command_id}|authorized")
+        reply = await self._ports.bus.ask(note, meta)
+        if reply.refusal is None:
+            await wait_visible(self._ports.store, HUB, "tokens", f"{owner}|{key}", reply.version)
 
     async def _authorization(
         self, request: PartnerRequest, owner: PartyId, body: StartSession

@@ -312,3 +312,34 @@ async def test_an_owner_is_asked_by_the_tenants_party_and_told_the_place(w: Worl
     await w.status("ALICE")
     assert w.emsp.places == [Place(party.id, "LOC1", ("E1", "E2"))]
     assert [note["location_id"] for note in await w.noted()] == ["LOC1"]
+
+
+async def test_an_owner_that_has_just_asked_for_a_charge_there_is_not_asked_about_its_token(w: World) -> None:
+    """Commands, StartSession: no real-time authorization at that charge point within 15 minutes."""
+    commanded: Document = {
+        "allowed": "ALLOWED",
+        "at": "2026-03-01T11:50:00.000Z",
+        "authorization_reference": "REF-9",
+        "tenant_id": "demo",
+        "charge_point_id": "CP-1",
+    }
+    await w.token("ALICE", whitelist="NEVER", commanded=commanded)
+    _, found = await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    assert (found.status, found.authorization_reference, found.auth_method) == (
+        "Accepted",
+        "REF-9",
+        "COMMAND",
+    )
+    assert w.emsp.asked == []
+    await w.authorizer.resolve("demo", "CP-2", "ALICE", False)
+    w.now += timedelta(minutes=6)
+    await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    assert w.emsp.asked == ["ALICE", "ALICE"]
+
+
+async def test_a_tag_is_referred_to_as_a_start_with_it_will_be_and_nobody_is_asked(w: World) -> None:
+    await w.token("APP-1", type="APP_USER", whitelist="NEVER")
+    for tag in ("APP-1", "NOBODY"):
+        reference = await w.authorizer.refer("demo", tag)
+        started, _ = await w.authorizer.resolve("demo", "CP-1", tag, True)
+        assert reference.key == started.key

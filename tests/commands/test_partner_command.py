@@ -16,7 +16,6 @@ from commands.delivery import TIMER as DELIVERY_TIMER
 from commands.delivery import ReportAttempt, Want
 from commands.processes import POLICIES, REFUSALS
 from commands.remote_command import ROUTES, TIMER, Conclude, RequestRemoteCommand
-from commands.token import NoteAuthorization
 from domain.aggregate import Event
 from domain.charge_point import CallConcluded
 from domain.delivery import AGGREGATE_EVENTS as DELIVERY_EVENTS
@@ -141,15 +140,6 @@ def test_it_is_tried_for_five_minutes_and_not_for_a_day() -> None:
     assert isinstance(events[-1], GivenUp)
     assert (tried, now - NOON) == (6, timedelta(seconds=5 + 10 + 20 + 40 + 80))
     assert all(one.outcome == want.outcome for one in events if isinstance(one, AttemptDue))
-
-
-def test_a_token_that_we_know_is_authorized_at_that_charge_point_by_the_request() -> None:
-    """13.3.4: an RFID token is not authorized in real time within 15 minutes at the charge point."""
-    said = known(**ROAMING, token_version=3, authorization_reference="REF-1")
-    [note] = follows(asked(authorization=said).new, NoteAuthorization)
-    assert (note.owner, note.key, note.allowed, note.commanded) == (TNM, "k1", "ALLOWED", True)
-    assert (note.for_tenant, note.charge_point_id) == ("demo", "CP-1")
-    assert follows(asked(authorization=known(**ROAMING)).new, NoteAuthorization) == []
 
 
 def unlock(case: Case, holder: str, received: float = 60) -> None:

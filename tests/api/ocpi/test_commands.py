@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from commands.remote_command import RequestRemoteCommand
+from commands.token import NoteAuthorization
 from domain.intents import RemoteStart, RemoteStop, Unlock
 from domain.values import PartyId
 from projections.store import HUB, Document, Put, tenant_database
@@ -135,6 +136,18 @@ async def test_the_session_will_name_the_token_of_the_request_and_its_reference(
         "type": "RFID",
         "contract_id": "NL-TNM-C12345678-X",
     }
+
+
+async def test_a_token_that_we_know_is_authorized_at_that_charge_point_before_that_is_told_to_start(
+    yard: Hub,
+) -> None:
+    """13.3.4: its owner is not asked in real time there for 15 minutes."""
+    await yard.client.put("/ocpi/2.3.0/receiver/tokens/NL/TNM/012345678", headers=C, json=token())
+    await ask(yard, "START_SESSION", start())
+    note, command = [command for command, _ in yard.bus.asked][-2:]
+    assert isinstance(note, NoteAuthorization) and isinstance(command, RequestRemoteCommand)
+    assert (note.allowed, note.commanded) == ("ALLOWED", True)
+    assert (note.for_tenant, note.charge_point_id) == ("demo", "CP-1")
 
 
 async def test_nothing_personal_stands_in_the_log_in_the_clear(yard: Hub) -> None:
