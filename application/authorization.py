@@ -16,6 +16,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from domain.token import owner_text
 from domain.values import Authorization, PartyId, TagRef
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailableError, every, is_in
 from projections.token import owners_in_order
+from protocols.ocpi.types import JSON
 from streams.deciding.bus import CommandBus
 from streams.log import LogUnavailableError
 
@@ -48,16 +50,26 @@ STATUS_OF = {
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An eMSP's AuthorizationInfo, as far as it matters here."""
+    """An eMSP's AuthorizationInfo: what matters here, and the whole for who passes it on."""
 
     allowed: str
     authorization_reference: str = ""
+    whole: Mapping[str, JSON] = {}
+
+
+class NoAnswer(Enum):
+    """Why a token's owner said nothing of it."""
+
+    UNKNOWN_TOKEN = "unknown_token"
+    PLACE_NEEDED = "place_needed"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
 
 
 class RealTime(Protocol):
-    """Asks a token's owner; None where it has no answer (unreachable, unknown token, an error)."""
+    """Asks a token's owner."""
 
-    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None: ...
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | NoAnswer: ...
 
 
 class TagAuthorizer:
@@ -268,7 +280,7 @@ class TagAuthorizer:
         except Exception:
             logger.exception("asking %s failed", owner)
             return None
-        if answer is None:
+        if isinstance(answer, NoAnswer):
             return None
         now = self._clock()
         authorization = msgspec.structs.replace(

@@ -1,7 +1,7 @@
 """Tokens (`chargesphere.tokens`), found by their key; what identifies a person is sealed.
 
 `holder` put it, `known_since` is when it did so first, `contested_by` are other eMSPs with a token of the same uid.
-`commanded` is the last charge that its owner asked for by a command.
+`shared` ones are told to all CPOs. `commanded` is the last charge that its owner asked for by a command.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
             "type": event.token_type,
             "valid": event.valid,
             "whitelist": event.whitelist or None,
+            "shared": event.shared,
             "status": event.status or None,
             "expiry_date": utc_text(event.expires_at),
             "group": event.group or None,
@@ -89,5 +90,7 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         index(HUB, "tokens", "key"),
         index(HUB, "tokens", "owner", "last_updated"),
+        index(HUB, "tokens", "shared", "known_since"),
+        index(HUB, "tokens", "shared", "last_updated"),
         index(HUB, "tokens", "tenant_id", "-updated_at"),
     )

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from application.limiter import RateLimiter
+from application.partner_authorization import PartnerAuthorizations
 from application.partner_commands import PartnerCommands
 from application.ports import Bus, Tokens, Vault
 from commands.base import Area
@@ -72,6 +73,7 @@ class Ports:
     vault: Vault
     tokens: Tokens
     commands: PartnerCommands
+    authorizations: PartnerAuthorizations
     peers: Peers
     limiter: RateLimiter
     readable: Readable

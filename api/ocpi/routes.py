@@ -29,6 +29,7 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
     ("sender", "sessions"): {("GET", 0): sessions.get_list},
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
+    ("sender", "tokens"): {("GET", 0): tokens.get_list, ("POST", 2): tokens.authorize},
     ("receiver", "commands"): {("POST", 1): commands.post},
     ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
 }

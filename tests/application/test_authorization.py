@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from application.authorization import Answer, TagAuthorizer
+from application.authorization import Answer, NoAnswer, TagAuthorizer
 from application.roaming import Place
 from application.vault import StoreKeys, Vault
 from commands.base import Area, command_name
@@ -65,15 +65,16 @@ class Emsp:
     """Answers what it is told to, or not at all."""
 
     def __init__(self) -> None:
-        self.answer: Answer | None = Answer("ALLOWED", "REF-1")
+        self.answer: Answer | NoAnswer | None = Answer("ALLOWED", "REF-1")
         self.asked: list[str] = []
         self.places: list[Place] = []
 
-    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None:
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | NoAnswer:
         self.asked.append(uid)
         self.places.append(place)
         if self.answer is None:
             await asyncio.Event().wait()
+            raise AssertionError("nobody waits so long")
         return self.answer
 
 
@@ -343,3 +344,10 @@ async def test_a_tag_is_referred_to_as_a_start_with_it_will_be_and_nobody_is_ask
         reference = await w.authorizer.refer("demo", tag)
         started, _ = await w.authorizer.resolve("demo", "CP-1", tag, True)
         assert reference.key == started.key
+
+
+async def test_an_owner_that_says_why_it_does_not_answer_has_not_answered(w: World) -> None:
+    w.emsp.answer = NoAnswer.UNKNOWN_TOKEN
+    await w.token("ALICE", whitelist="ALLOWED_OFFLINE")
+    assert await w.status("ALICE") == ("Accepted", "stored")
+    assert await w.noted() == []

@@ -19,11 +19,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.ocpi import Identity, Peers, Ports, ocpi_router
+from application.authorization import Answer as SaidInRealTime
+from application.authorization import NoAnswer
 from application.limiter import LocalLimiter
+from application.partner_authorization import PartnerAuthorizations
 from application.partner_commands import PartnerCommands
 from application.ports import Bus
 from application.read_back import wait_visible
 from application.remote_commands import RemoteCommandPorts
+from application.roaming import Place
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
 from commands import directory, partner, remote_command, tariff, tenant, token
@@ -169,6 +173,18 @@ class NoReader:
         raise AssertionError("who asks by a command has authorized its token")
 
 
+class Owners:
+    """The owners of tokens, as far as they can be reached: they are asked, and say `answer`."""
+
+    def __init__(self) -> None:
+        self.answer: SaidInRealTime | NoAnswer = NoAnswer.UNREACHABLE
+        self.asked: list[tuple[str, str, str, Place]] = []
+
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> SaidInRealTime | NoAnswer:
+        self.asked.append((str(owner), uid, type, place))
+        return self.answer
+
+
 async def named(address: str, port: int) -> Sequence[str]:
     """Names of hosts that lie in our own network begin with `inside`."""
     return ["10.0.0.7" if address.startswith("inside") else "8.8.8.8"]
@@ -205,6 +221,7 @@ class Hub:
         used = bus or self.bus
         self.now = NOON
         self.readable = Readable()
+        self.owners = Owners()
         self.made = 0
         readable = settings.pop("readable", self.readable)
         given = {"public_url": "http://hub.test", **settings}
@@ -217,6 +234,9 @@ class Hub:
                 RemoteCommandPorts(self.store, used, self.vault, NoReader(), lambda: self.now, fits),
                 self.refer,
                 UrlPolicy(resolve=named).verdict,
+            ),
+            authorizations=PartnerAuthorizations(
+                self.store, self.vault, used, self.owners, LocalLimiter(self.seconds), self.seconds
             ),
             peers=peers or NoPeers(),
             limiter=LocalLimiter(),
@@ -235,6 +255,9 @@ class Hub:
     def new_token(self) -> str:
         self.made += 1
         return f"made-here-{self.made}"
+
+    def seconds(self) -> float:
+        return self.now.timestamp()
 
     async def refer(self, tenant: str, id_tag: str) -> TagRef:
         return TagRef(key=self.vault.token_key("RFID", id_tag))
