@@ -63,7 +63,7 @@ def said(http: int = 200, code: int = 1000, **more: Any) -> httpx.Response:
 
 async def test_an_answer_is_passed_on_whole(asking: tuple[OcpiRealTime, Owner]) -> None:
     real_time, owner = asking
-    info = {
+    info: dict[str, Any] = {
         "allowed": "ALLOWED",
         "authorization_reference": "REF-1",
         "info": {"language": "en", "text": "go"},
