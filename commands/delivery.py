@@ -36,14 +36,14 @@ class _OfDelivery(Command, frozen=True, kw_only=True):
 
 class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
     """The party shall have `version` of the object, which the fact at `offset` of `partition` issued, or which is the
-    `outcome` of a command."""
+    `result` of a command."""
 
     recognised: ClassVar[bool] = True  # by the version
     tenant: str
     version: int
     partition: int = 0
     offset: int = -1
-    outcome: CommandOutcome | None = None
+    result: CommandOutcome | None = None
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
@@ -84,7 +84,7 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
         wanted=command.version,
         partition=command.partition,
         offset=command.offset,
-        outcome=command.outcome,
+        result=command.result,
     )
     if not busy:
         _attempt(delivery, meta)
@@ -150,14 +150,14 @@ def _attempt(delivery: Delivery, meta: Meta) -> None:
         partition=state.partition,
         offset=state.offset,
         lease=meta.at + LEASE,
-        outcome=state.outcome,
+        result=state.result,
     )
 
 
 def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
     state = delivery.state
     due = meta.at + wait_before(state.attempt + 1)
-    told = state.outcome is not None
+    told = state.result is not None
     tried_at = None if outcome == "offline" and not told else state.first_tried_at
     if tried_at is not None and due > tried_at + (OUTCOME_GIVE_UP_AFTER if told else GIVE_UP_AFTER):
         delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)

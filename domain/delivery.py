@@ -49,7 +49,7 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     due: datetime | None = None
     partition: int = 0
     offset: int = -1  # of the fact that issued it, in that partition of its area's events
-    outcome: CommandOutcome | None = None  # what is told, where it is no document
+    result: CommandOutcome | None = None  # what is told, where it is no document
 
 
 class Delivery(Aggregate[DeliveryState]):
@@ -77,7 +77,7 @@ class Delivery(Aggregate[DeliveryState]):
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
     """The party shall have this version, or a newer one: the fact at `offset` of `partition` issued it, or it is
-    this `outcome` of a command."""
+    this `result` of a command."""
 
     to: PartyId
     module: str
@@ -86,18 +86,18 @@ class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
     wanted: int
     partition: int = 0
     offset: int = -1
-    outcome: CommandOutcome | None = None
+    result: CommandOutcome | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.tenant, state.outcome = self.tenant, self.outcome
+        state.tenant, state.result = self.tenant, self.result
         state.wanted, state.partition, state.offset = self.wanted, self.partition, self.offset
 
 
 class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"):
     """Send it now. `attempt` counts from 1; `lease` is when an unreported outcome counts as unknown.
 
-    The fact that issued it stands at `offset` of `partition`; the `outcome` of a command is told as it is.
+    The fact that issued it stands at `offset` of `partition`; the `result` of a command is told as it is.
     """
 
     to: PartyId
@@ -109,7 +109,7 @@ class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"
     partition: int = 0
     offset: int = -1
     lease: datetime
-    outcome: CommandOutcome | None = None
+    result: CommandOutcome | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
@@ -152,7 +152,7 @@ class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_fail
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.phase, state.due = "waiting", self.due
-        if self.outcome == "offline" and state.outcome is None:
+        if self.outcome == "offline" and state.result is None:
             state.first_tried_at = None
 
 

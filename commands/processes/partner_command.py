@@ -26,7 +26,7 @@ def concluded(event: RemoteCommandConcluded, meta: Meta) -> Sequence[Command]:
             object_id=command_id,
             tenant=tenant,
             version=event.originator_version,
-            outcome=CommandOutcome(
+            result=CommandOutcome(
                 asker=event.asker,
                 status=event.status,
                 reason=event.reason,

@@ -33,9 +33,9 @@ class Originals:
 
     async def find(self, event: AttemptDue) -> Content:
         """Raises StoreUnavailableError, LogUnavailableError, and DamagedRecordError where the log has no such CDR."""
-        if event.outcome is not None:
-            document: Document = msgspec.to_builtins(event.outcome)
-            return Content(document | {"holder": event.outcome.asker.holder}, event.wanted)
+        if event.result is not None:
+            document: Document = msgspec.to_builtins(event.result)
+            return Content(document | {"holder": event.result.asker.holder}, event.wanted)
         return await self._stored(event) or await self._issued(event)
 
     async def _stored(self, event: AttemptDue) -> Content | None:

@@ -72,7 +72,7 @@ def conclude(case: Decide, status: str, **more: Any) -> list[Any]:
 def test_the_outcome_is_one_delivery_to_the_party_that_asked() -> None:
     [want] = conclude(asked(), "rejected", reason="Rejected", obstacle="occupied")
     assert (want.to, want.module, want.object_id, want.tenant) == (TNM, "commands", "c1", "demo")
-    assert (want.outcome.status, want.outcome.obstacle, want.outcome.asker) == ("rejected", "occupied", ASKER)
+    assert (want.result.status, want.result.obstacle, want.result.asker) == ("rejected", "occupied", ASKER)
 
 
 def test_nobody_hears_of_a_command_that_no_partner_asked_for() -> None:
@@ -90,7 +90,7 @@ def test_of_a_command_of_which_nothing_was_heard_a_timeout_is_told_and_no_later_
     events: list[Any] = list(aggregate.collect_events())
     case.history += events
     [want] = follows(events, Want)
-    assert want.outcome.status == "expired"
+    assert want.result.status == "expired"
     assert conclude(case, "accepted") == []
 
 
@@ -121,7 +121,7 @@ def test_it_is_tried_for_five_minutes_and_not_for_a_day() -> None:
         state = delivery.state
         if state.phase == "in_flight":
             tried += 1
-            assert state.outcome == want.outcome
+            assert state.result == want.result
             offline = "offline" if tried % 2 else "refused"
             command: Any = ReportAttempt(
                 to=TNM,
@@ -139,7 +139,7 @@ def test_it_is_tried_for_five_minutes_and_not_for_a_day() -> None:
     events = list(delivery.collect_events())
     assert isinstance(events[-1], GivenUp)
     assert (tried, now - NOON) == (6, timedelta(seconds=5 + 10 + 20 + 40 + 80))
-    assert all(one.outcome == want.outcome for one in events if isinstance(one, AttemptDue))
+    assert all(one.result == want.result for one in events if isinstance(one, AttemptDue))
 
 
 def unlock(case: Case, holder: str, received: float = 60) -> None:
