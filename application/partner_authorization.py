@@ -122,8 +122,8 @@ class PartnerAuthorizations:
         if document is not None and token is None:
             return NoAnswer.UNKNOWN_TOKEN  # the key of the person was destroyed
         owner = str(document["owner"]) if document is not None else question.to
-        if owner is None:
-            return NoAnswer.UNKNOWN_TOKEN
+        if owner is None or owner not in await self._holders.now():
+            return NoAnswer.UNKNOWN_TOKEN  # nobody speaks for it
         whitelist = token.whitelist.value if token is not None else "NEVER"
         if token is not None and (whitelist == "ALWAYS" or (whitelist == "ALLOWED" and token.valid)):
             return await self._answered(question, document, _stored(question, token), stored=True)

@@ -123,8 +123,6 @@ class PartnerCommands:
             or request.to not in (None, session["party"])
         ):
             return unknown
-        if session["status"] == "COMPLETED":
-            return _refused("the session has ended")
         tenant, charge_point_id = str(session["tenant_id"]), str(session["charge_point_id"])
         at = Place(self._ports, tenant, charge_point_id, principal=request.meta.principal)
         transaction = await at.transaction(id)

@@ -27,6 +27,8 @@ def command_result(status: str, reason: str, *, unreached: bool, obstacle: str) 
     if result is CommandResultType.ACCEPTED:
         return CommandResult(result=result)
     text = "the charge point is not connected" if unreached else reason
+    if obstacle == "refused":
+        text = "it cannot be done there now"  # why not names things of ours
     message = (DisplayText(language="en", text=text[:TEXT_MOST]),) if text else ()
     return CommandResult(result=result, message=message)
 

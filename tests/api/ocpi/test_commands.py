@@ -42,7 +42,7 @@ async def stands(hub: Hub, id: str, document: Document) -> None:
     await hub.store.apply([Put(HUB, "locations", key, 1, {"charge_point_id": id, **document})])
 
 
-async def charges(hub: Hub, session_id: str, **more: Any) -> None:
+async def charges(hub: Hub, session_id: str, version: int = 1, **more: Any) -> None:
     """A session of a token of NL*TNM at CP-1 of demo, in both read models."""
     document: Document = {
         "tenant_id": "demo",
@@ -56,8 +56,8 @@ async def charges(hub: Hub, session_id: str, **more: Any) -> None:
     own: Document = {"charge_point_id": "CP-1", "transaction_id": 7}
     await hub.store.apply(
         [
-            Put(HUB, "sessions", session_id, 1, document),
-            Put(tenant_database("demo"), "sessions", session_id, 1, own),
+            Put(HUB, "sessions", session_id, version, document),
+            Put(tenant_database("demo"), "sessions", session_id, version, own),
         ]
     )
 
@@ -259,10 +259,13 @@ async def test_any_other_session_is_unknown(yard: Hub, whose: dict[str, Any] | N
     assert (answer["result"], asked(yard)) == ("UNKNOWN_SESSION", [])
 
 
-async def test_a_session_that_has_ended_is_not_stopped(yard: Hub) -> None:
-    await charges(yard, "s1", status="COMPLETED")
-    answer = await ask(yard, "STOP_SESSION", {"response_url": RESULT_URL, "session_id": "s1"})
-    assert (answer["result"], asked(yard)) == ("REJECTED", [])
+async def test_a_stop_that_comes_again_behind_its_end_gets_the_answer_of_the_first(yard: Hub) -> None:
+    body = {"response_url": RESULT_URL, "session_id": "s1"}
+    for version, status in enumerate(("ACTIVE", "COMPLETED"), 1):
+        await charges(yard, "s1", version, status=status)
+        answer = await ask(yard, "STOP_SESSION", body, headers={"X-Request-ID": "r-1"})
+        assert answer["result"] == "ACCEPTED"
+    assert len({command.command_id for command in asked(yard)}) == 1
 
 
 async def test_a_connector_is_unlocked_by_the_charge_point_that_has_it(yard: Hub) -> None:

@@ -200,6 +200,7 @@ async def test_a_token_that_nobody_told_to_all_is_unknown_but_its_owner_can_be_n
     assert roaming.owners.asked == []
     roaming.owners.answer = Answer("ALLOWED", "", {"allowed": "ALLOWED", "token": token(uid="U9")})
     assert (await ask(roaming, "U9", headers=TO_TNM))["allowed"] == "ALLOWED"
+    await ask(roaming, "U9", 404, 2004, headers=TO_DEM)
     assert roaming.owners.asked == [("NL*TNM", "U9", "RFID", Place(ELC))]
 
 

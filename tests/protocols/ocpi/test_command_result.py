@@ -31,6 +31,8 @@ def test_what_became_of_it_has_a_name_in_ocpi(status: str, reason: str, obstacle
     assert command_result(status, reason, unreached=False, obstacle=obstacle).result == said
 
 
-def test_a_charge_point_that_is_not_connected_is_named_without_our_id_of_it() -> None:
+def test_no_partner_hears_our_id_of_a_charge_point() -> None:
     result = command_result("failed", "charge point CP-1 is not connected", unreached=True, obstacle="")
     assert (result.result, result.message[0].text) == ("FAILED", "the charge point is not connected")
+    result = command_result("failed", "charge point CP-1 is Pending", unreached=False, obstacle="refused")
+    assert "CP-1" not in result.message[0].text
