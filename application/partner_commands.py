@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
@@ -21,6 +22,7 @@ from application.token_store import GROUP, cdr_token
 from commands.base import Meta
 from commands.partner import vault_subject
 from commands.remote_command import RequestRemoteCommand, remote_command_story
+from commands.session import FindSession, FoundSession
 from commands.token import NoteAuthorization
 from domain.intents import Intent, RemoteStart, RemoteStop, Unlock
 from domain.partner_command import Asker
@@ -112,25 +114,18 @@ class PartnerCommands:
 
     async def stop(self, request: PartnerRequest, body: StopSession) -> CommandAnswer:
         """End a session of the partner's own tokens; any other one is unknown to it."""
-        store, id = self._ports.store, body.session_id
-        await wait_visible(store, HUB, "sessions", id, 1)
-        session = await store.get(HUB, "sessions", id)
-        unknown = CommandAnswer(CommandResponseType.UNKNOWN_SESSION)
+        found = await self._session(request, body.session_id)
         if (
-            session is None
-            or session["owner"] not in request.parties
-            or session["holder"] != request.holder
-            or request.to not in (None, session["party"])
+            found is None
+            or found.owner is None
+            or str(found.owner) not in request.parties
+            or found.holder != request.holder
+            or request.to not in (None, str(found.party))
         ):
-            return unknown
-        tenant, charge_point_id = str(session["tenant_id"]), str(session["charge_point_id"])
-        at = Place(self._ports, tenant, charge_point_id, principal=request.meta.principal)
-        transaction = await at.transaction(id)
-        if transaction is None:
-            return unknown
-        place = ChargingPlace(tenant, _party(str(session["party"])), charge_point_id, None)
-        owner, intent = _party(str(session["owner"])), RemoteStop(transaction_id=transaction)
-        return await self._wrong(request, intent) or await self._ask(request, place, intent, owner)
+            return CommandAnswer(CommandResponseType.UNKNOWN_SESSION)
+        place = ChargingPlace(found.tenant, found.party, found.charge_point_id, None)
+        intent = RemoteStop(transaction_id=found.transaction_id)
+        return await self._wrong(request, intent) or await self._ask(request, place, intent, found.owner)
 
     async def unlock(self, request: PartnerRequest, body: UnlockConnector) -> CommandAnswer:
         """Let a cable go; the charge point's decision refuses where somebody else's charge runs."""
@@ -142,6 +137,28 @@ class PartnerCommands:
         assert place.connector_id is not None
         owner, intent = _party(min(request.parties)), Unlock(connector_id=place.connector_id)
         return await self._wrong(request, intent) or await self._ask(request, place, intent, owner)
+
+    async def _session(self, request: PartnerRequest, id: str) -> FoundSession | None:
+        """What the read models do not show yet, the log itself is asked for: the partner may have been told before
+        they were."""
+        session = await self._ports.store.get(HUB, "sessions", id)
+        if session is not None:
+            tenant, charge_point_id = str(session["tenant_id"]), str(session["charge_point_id"])
+            at = Place(self._ports, tenant, charge_point_id, principal=request.meta.principal)
+            transaction = await at.transaction(id)
+            if transaction is None:
+                return None
+            return FoundSession(
+                tenant=tenant,
+                charge_point_id=charge_point_id,
+                transaction_id=transaction,
+                party=_party(str(session["party"])),
+                owner=_party(str(session["owner"])) if session["owner"] else None,
+                holder=str(session["holder"] or ""),
+            )
+        meta = msgspec.structs.replace(request.meta, command_id=f"find|{uuid4()}")
+        reply = await self._ports.bus.ask(FindSession(session_id=id), meta)
+        return None if reply.refusal is not None else msgspec.json.decode(reply.result, type=FoundSession)
 
     async def _ask(
         self,

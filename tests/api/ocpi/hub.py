@@ -30,13 +30,14 @@ from application.remote_commands import RemoteCommandPorts
 from application.roaming import Place
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, remote_command, tariff, tenant, token
+from commands import directory, partner, remote_command, session, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
 from domain import partner as partner_events
 from domain import remote_command as remote_command_events
+from domain import session as session_events
 from domain import tariff as tariff_events
 from domain import tenant as tenant_events
 from domain import token as token_events
@@ -72,6 +73,7 @@ EVENTS = EventRegistry(
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
         remote_command_events.RemoteCommand: remote_command_events.AGGREGATE_EVENTS,
+        session_events.Session: session_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
         tenant_events.Tenant: tenant_events.AGGREGATE_EVENTS,
         token_events.Token: token_events.AGGREGATE_EVENTS,
@@ -81,6 +83,7 @@ ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
     **partner.ROUTES,
     **remote_command.ROUTES,
+    **session.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,
     **token.ROUTES,

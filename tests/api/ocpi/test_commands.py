@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from commands.remote_command import RequestRemoteCommand
+from commands.session import StartSession
 from commands.token import NoteAuthorization
 from domain.intents import RemoteStart, RemoteStop, Unlock
-from domain.values import PartyId
+from domain.values import Authorization, PartyId, Settings, Site, TagRef
 from projections.store import HUB, Document, Put, tenant_database
-from tests.api.ocpi.hub import Hub, checked, token_header
+from tests.api.ocpi.hub import NOON, Hub, checked, token_header
 from tests.api.ocpi.test_lists import keep_tenant
 from tests.api.ocpi.test_tokens import token
 
@@ -245,6 +246,44 @@ async def test_a_session_of_the_partners_token_is_stopped_by_its_transaction(yar
     [command] = asked(yard)
     assert (answer["result"], command.intent) == ("ACCEPTED", RemoteStop(transaction_id=7))
     assert (command.tenant, command.charge_point_id) == ("demo", "CP-1")
+
+
+async def test_a_session_that_the_partner_was_told_of_before_it_can_be_read_is_found_in_the_log(
+    yard: Hub,
+) -> None:
+    party = PartyId(country_code="DE", party_id="DEM")
+    roaming = Authorization(
+        status="Accepted",
+        source="stored",
+        as_of=NOON,
+        owner=PartyId(country_code="NL", party_id="TNM"),
+        holder=await yard.holder(),
+    )
+    await yard.do(
+        StartSession(
+            session_id="s1",
+            tenant="demo",
+            charge_point_id="CP-1",
+            connector_id=1,
+            transaction_id=7,
+            evse_uid="E1",
+            site=Site(id="LOC1"),
+            id_tag=TagRef(key="k"),
+            authorization=roaming,
+            status="Accepted",
+            start=NOON,
+            meter_start=0,
+            settings=Settings(party=party),
+        )
+    )
+    body = {"response_url": RESULT_URL, "session_id": "s1"}
+    assert (await ask(yard, "STOP_SESSION", body))["result"] == "ACCEPTED"
+    [command] = asked(yard)
+    assert (command.tenant, command.charge_point_id) == ("demo", "CP-1")
+    assert command.intent == RemoteStop(transaction_id=7)
+    await yard.connect("other", "other-c", parties=("FR*OTH",))
+    other = token_header("other-c")
+    assert (await ask(yard, "STOP_SESSION", body, headers=other))["result"] == "UNKNOWN_SESSION"
 
 
 @pytest.mark.parametrize(
