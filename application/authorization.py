@@ -6,6 +6,7 @@ whatever the others say; that they contest it is noted. Whitelist ALWAYS: what i
 stored and valid is accepted, else its owner is asked. ALLOWED_OFFLINE: the owner is asked, what is stored serves on
 a timeout. NEVER: the owner is asked. No answer and nothing stored: Invalid. A start never waits for a partner; a
 late answer is noted and serves the next one.
+Nor is the owner asked where it has just asked for a charge there itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
 import msgspec
@@ -28,6 +30,7 @@ from domain.token import owner_text
 from domain.values import Authorization, PartyId, TagRef
 from projections.store import HUB, Document, Query, ReadStore, StoreUnavailableError, every, is_in
 from projections.token import owners_in_order
+from protocols.ocpi.types import JSON
 from streams.deciding.bus import CommandBus
 from streams.log import LogUnavailableError
 
@@ -47,16 +50,26 @@ STATUS_OF = {
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An eMSP's AuthorizationInfo, as far as it matters here."""
+    """An eMSP's AuthorizationInfo: what matters here, and the whole for who passes it on."""
 
     allowed: str
     authorization_reference: str = ""
+    whole: Mapping[str, JSON] = {}
+
+
+class NoAnswer(Enum):
+    """Why a token's owner said nothing of it."""
+
+    UNKNOWN_TOKEN = "unknown_token"
+    PLACE_NEEDED = "place_needed"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
 
 
 class RealTime(Protocol):
-    """Asks a token's owner; None where it has no answer (unreachable, unknown token, an error)."""
+    """Asks a token's owner."""
 
-    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None: ...
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | NoAnswer: ...
 
 
 class TagAuthorizer:
@@ -105,6 +118,13 @@ class TagAuthorizer:
         if document.get("tenant_id"):
             return tag, _own(document, now)
         return tag, await self._roaming(document, tenant, charge_point_id, id_tag, now, for_start)
+
+    async def refer(self, tenant: str, id_tag: str) -> TagRef:
+        """The tag as `resolve` will name it; asks no partner and never raises."""
+        keys = self._vault.tag_keys(id_tag)
+        documents, _ = await self._documents(keys)
+        document = await self._choose(documents, tenant, keys, self._clock())
+        return await self._reference(tenant, keys[0] if document is None else str(document["key"]), id_tag)
 
     async def _reference(self, tenant: str, key: str, id_tag: str) -> TagRef:
         subject = self._vault.subject(owner_text(None, tenant), key)
@@ -202,6 +222,9 @@ class TagAuthorizer:
         stored = _stored(document, now)
         if whitelist == "ALWAYS" or (whitelist == "ALLOWED" and valid):
             return stored
+        commanded = _commanded(document, stored, tenant, charge_point_id)
+        if commanded is not None and now - commanded.as_of < RECENT:
+            return commanded
         recent = self._recent.get((tenant, str(document["_id"])))
         if recent is None or recent.holder != stored.holder:
             recent = _given(document, stored)
@@ -257,7 +280,7 @@ class TagAuthorizer:
         except Exception:
             logger.exception("asking %s failed", owner)
             return None
-        if answer is None:
+        if isinstance(answer, NoAnswer):
             return None
         now = self._clock()
         authorization = msgspec.structs.replace(
@@ -337,6 +360,28 @@ def _given(document: Document, stored: Authorization) -> Authorization | None:
         as_of=at,
         authorization_reference=str(given.get("authorization_reference") or ""),
         auth_method="AUTH_REQUEST",
+    )
+
+
+def _commanded(
+    document: Document, stored: Authorization, tenant: str, charge_point_id: str
+) -> Authorization | None:
+    """Its owner asked for a charge at this very charge point: then it is not asked in real time for 15 minutes
+    (chapter Commands, StartSession)."""
+    given = document.get("commanded")
+    if not isinstance(given, Mapping):
+        return None
+    here = (given.get("tenant_id"), given.get("charge_point_id")) == (tenant, charge_point_id)
+    at = _time(given.get("at"))
+    if not here or at is None:
+        return None
+    return msgspec.structs.replace(
+        stored,
+        status="Accepted",
+        source="recent",
+        as_of=at,
+        authorization_reference=str(given.get("authorization_reference") or ""),
+        auth_method="COMMAND",
     )
 
 

@@ -169,9 +169,11 @@ class ContendedError(ChargeSphereError):
 class Tokens(Protocol):
     """The tokens of eMSPs. `holder` is the platform that asks: what another one put is not there for it."""
 
-    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> PutOutcome:
-        """Returns once it is decided and, within a short while, readable. Raises LogUnavailableError,
-        StoreUnavailableError."""
+    async def put(
+        self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta, *, shared: bool
+    ) -> PutOutcome:
+        """Returns once it is decided and, within a short while, readable; `shared` with all, not with one party
+        alone. Raises LogUnavailableError, StoreUnavailableError."""
         ...
 
     async def patch(
@@ -182,6 +184,8 @@ class Tokens(Protocol):
         type: str,
         change: Callable[[v2_3_0.Token], v2_3_0.Token],
         meta: Meta,
+        *,
+        shared: bool,
     ) -> PutOutcome | None:
         """Put what `change` makes of the token as it is, whoever else changes it meanwhile; None for an unknown one.
 

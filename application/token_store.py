@@ -45,9 +45,11 @@ class HubTokens:
         self._vault = vault
         self._patience = visible_within
 
-    async def put(self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta) -> PutOutcome:
+    async def put(
+        self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta, *, shared: bool
+    ) -> PutOutcome:
         """Raises PutRefusedError for what the log refuses, which for a valid token is an error of ours."""
-        return await self._put(owner, holder, token, meta)
+        return await self._put(owner, holder, token, meta, shared)
 
     async def patch(
         self,
@@ -57,6 +59,8 @@ class HubTokens:
         type: str,
         change: Callable[[v2_3_0.Token], v2_3_0.Token],
         meta: Meta,
+        *,
+        shared: bool,
     ) -> PutOutcome | None:
         """The change is merged anew, under a command id of its own, as often as the token was changed meanwhile."""
         key = self._vault.token_key(type, uid)
@@ -71,6 +75,7 @@ class HubTokens:
                     holder,
                     change(parse(v2_3_0.Token, body)),
                     msgspec.structs.replace(meta, command_id=numbered),
+                    shared,
                     merged_from=self._fingerprint(body),
                 )
             except PutRefusedError as refused:
@@ -84,7 +89,14 @@ class HubTokens:
         return parse(v2_3_0.Token, body) if body is not None else None
 
     async def _put(
-        self, owner: PartyId, holder: str, token: v2_3_0.Token, meta: Meta, *, merged_from: str = ""
+        self,
+        owner: PartyId,
+        holder: str,
+        token: v2_3_0.Token,
+        meta: Meta,
+        shared: bool,
+        *,
+        merged_from: str = "",
     ) -> PutOutcome:
         vault, key = self._vault, self._vault.token_key(str(token.type), token.uid)
         group = vault.token_key(GROUP, token.group_id) if token.group_id else ""
@@ -107,6 +119,7 @@ class HubTokens:
                 last_updated=token.last_updated,
                 fingerprint=self._fingerprint(body),
                 merged_from=merged_from,
+                shared=shared,
             ),
             meta,
         )

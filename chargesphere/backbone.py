@@ -122,7 +122,7 @@ class Backbone:
         self.lag = Lag(
             self.log,
             self.clock,
-            {Area.SESSION: sessions, Area.PARTY: (PROJECTOR,)},
+            {Area.SESSION: sessions, Area.TOKEN: sessions, Area.PARTY: (PROJECTOR,)},
             generations=self.store,
         )
 

@@ -185,11 +185,12 @@ class _Process:
         self._hub = PartyId(country_code=settings.hub_party[0], party_id=settings.hub_party[1])
         self._client = OcpiClient(UrlPolicy(self._private))
         self._partners = PartnerBook(backbone.store, backbone.vault)
+        self._real_time = OcpiRealTime(self._partners, self._client, settings.hub_party)
         self._authorizer = TagAuthorizer(
             backbone.store,
             backbone.vault,
             backbone.bus,
-            OcpiRealTime(self._partners, self._client, settings.hub_party),
+            self._real_time,
             backbone.clock,
         )
         self._keys = LogKeys(
@@ -393,7 +394,16 @@ class _Process:
         backbone = self._backbone
         yield health_router(checks)
         if "api" in self._plan.roles:
-            yield ocpi_router(ocpi_ports(backbone, self._client, self._public_url, self._hub))
+            yield ocpi_router(
+                ocpi_ports(
+                    backbone,
+                    self._authorizer,
+                    self._real_time,
+                    self._client,
+                    self._public_url,
+                    self._hub,
+                )
+            )
             yield v1_router(
                 v1_services(
                     backbone,

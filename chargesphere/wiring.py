@@ -8,9 +8,11 @@ from api.ocpi import Identity
 from api.ocpi import Ports as OcpiPorts
 from api.services import Credentials
 from api.services import Services as V1Services
-from application.authorization import TagAuthorizer
+from application.authorization import RealTime, TagAuthorizer
 from application.backpressure import RefusingBus
 from application.live.fanout import Fanout
+from application.partner_authorization import PartnerAuthorizations
+from application.partner_commands import PartnerCommands
 from application.read_back import wait_visible
 from application.remote_commands import RemoteCommandPorts, request_remote_command
 from application.tenant_documents import TenantDocuments
@@ -35,7 +37,14 @@ def guarded_bus(backbone: Backbone) -> RefusingBus:
     return RefusingBus(backbone.bus, backbone.lag, backbone.log.layout, backbone.settings.max_decider_lag)
 
 
-def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: PartyId) -> OcpiPorts:
+def ocpi_ports(
+    backbone: Backbone,
+    authorizer: TagAuthorizer,
+    real_time: RealTime,
+    client: OcpiClient,
+    public_url: str,
+    hub: PartyId,
+) -> OcpiPorts:
     """What the OCPI doors work with."""
     bus = guarded_bus(backbone)
     return OcpiPorts(
@@ -43,6 +52,14 @@ def ocpi_ports(backbone: Backbone, client: OcpiClient, public_url: str, hub: Par
         store=backbone.store,
         vault=backbone.vault,
         tokens=HubTokens(bus, backbone.store, backbone.vault),
+        commands=PartnerCommands(
+            RemoteCommandPorts(backbone.store, bus, backbone.vault, authorizer, backbone.clock, fits),
+            authorizer.refer,
+            client.policy.verdict,
+        ),
+        authorizations=PartnerAuthorizations(
+            backbone.store, backbone.vault, bus, real_time, backbone.limiter
+        ),
         peers=Peers(client),
         limiter=backbone.limiter,
         readable=backbone.lag,

@@ -8,6 +8,7 @@ from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejec
 from domain.delivery import (
     GIVE_UP_AFTER,
     LEASE,
+    OUTCOME_GIVE_UP_AFTER,
     AttemptDue,
     AttemptFailed,
     Delivered,
@@ -18,6 +19,7 @@ from domain.delivery import (
     delivery_id,
     wait_before,
 )
+from domain.partner_command import CommandOutcome
 from domain.values import PartyId
 
 
@@ -33,13 +35,15 @@ class _OfDelivery(Command, frozen=True, kw_only=True):
 
 
 class Want(_OfDelivery, frozen=True, kw_only=True, tag="delivery.want.v1"):
-    """The party shall have `version` of the object, which the fact at `offset` of `partition` issued."""
+    """The party shall have `version` of the object, which the fact at `offset` of `partition` issued, or which is the
+    `result` of a command."""
 
     recognised: ClassVar[bool] = True  # by the version
     tenant: str
     version: int
-    partition: int
-    offset: int
+    partition: int = 0
+    offset: int = -1
+    result: CommandOutcome | None = None
 
 
 class ReportAttempt(_OfDelivery, frozen=True, kw_only=True, tag="delivery.report_attempt.v1"):
@@ -80,6 +84,7 @@ def want(delivery: Delivery, command: Want, meta: Meta) -> Outcome:
         wanted=command.version,
         partition=command.partition,
         offset=command.offset,
+        result=command.result,
     )
     if not busy:
         _attempt(delivery, meta)
@@ -145,14 +150,16 @@ def _attempt(delivery: Delivery, meta: Meta) -> None:
         partition=state.partition,
         offset=state.offset,
         lease=meta.at + LEASE,
+        result=state.result,
     )
 
 
 def _failed(delivery: Delivery, outcome: str, reason: str, meta: Meta) -> None:
     state = delivery.state
     due = meta.at + wait_before(state.attempt + 1)
-    tried_at = None if outcome == "offline" else state.first_tried_at
-    if tried_at is not None and due > tried_at + GIVE_UP_AFTER:
+    told = state.result is not None
+    tried_at = None if outcome == "offline" and not told else state.first_tried_at
+    if tried_at is not None and due > tried_at + (OUTCOME_GIVE_UP_AFTER if told else GIVE_UP_AFTER):
         delivery.trigger(GivenUp, meta.at, attempt=state.attempt, outcome=outcome, reason=reason)
     else:
         delivery.trigger(

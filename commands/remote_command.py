@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route, TimerDue
 from domain.intents import Intent
+from domain.partner_command import Asker
 from domain.remote_command import (
     FINAL,
     UNANSWERED,
@@ -41,7 +42,7 @@ class _OfRemoteCommand(Command, frozen=True, kw_only=True):
 class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.request.v1"):
     """Ask a charge point to do something; the same id again is the same request, or a conflict.
 
-    `job`: the item of a job that it is done for; each has a story of its own.
+    `job`: the item of a job that it is done for; each has a story of its own. `asker`: the partner that asks.
     """
 
     charge_point_id: str
@@ -55,6 +56,7 @@ class RequestRemoteCommand(_OfRemoteCommand, frozen=True, kw_only=True, tag="rem
     override: bool = False
     warning: str = ""
     job: JobItem | None = None
+    asker: Asker | None = None
 
     @property
     def story(self) -> str:
@@ -76,7 +78,7 @@ class MarkSent(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.
 class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.conclude.v1"):
     """It was answered, refused or lost. What is known of it then corrects `timed_out` and `expired`.
 
-    `unreached`: it was refused because its charge point is not connected.
+    `unreached`: it was refused because its charge point is not connected. `obstacle`: what stood in its way.
     """
 
     recognised: ClassVar[bool] = True  # an outcome is final, and corrected once
@@ -84,6 +86,7 @@ class Conclude(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.
     reason: str = ""
     response: JSONObject | None = None
     unreached: bool = False
+    obstacle: str = ""
 
 
 class NoteSession(_OfRemoteCommand, frozen=True, kw_only=True, tag="remote_command.note_session.v1"):
@@ -117,6 +120,7 @@ def request(remote: RemoteCommand, command: RequestRemoteCommand, meta: Meta) ->
         override=command.override,
         warning=command.warning,
         job=command.job,
+        asker=command.asker,
     )
     return Accepted(Status(command_id=command.command_id, status="pending", warning=command.warning))
 
@@ -141,7 +145,9 @@ def conclude(remote: RemoteCommand, command: Conclude, meta: Meta) -> Outcome:
         response=command.response,
         late=late,
         unreached=command.unreached,
+        obstacle=command.obstacle,
         job=remote.state.job,
+        asker=remote.state.asker,
     )
     return Accepted()
 
@@ -159,7 +165,12 @@ def timer_due(remote: RemoteCommand, command: TimerDue, meta: Meta) -> Outcome:
     if remote.next_due() == command.due:
         status = "timed_out" if remote.state.status == "sent" else "expired"
         remote.trigger(
-            RemoteCommandConcluded, meta.at, status=status, reason="no answer in time", job=remote.state.job
+            RemoteCommandConcluded,
+            meta.at,
+            status=status,
+            reason="no answer in time",
+            job=remote.state.job,
+            asker=remote.state.asker,
         )
     return Accepted()
 

@@ -48,6 +48,8 @@ class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
     Where it was made by merging changes into the token as it was known, `merged_from` is that one's fingerprint:
     refused CONFLICT where the token has become another one meanwhile, whose changes would be lost.
 
+    `shared`: it was pushed to the hub for all. What was told to all stays so until its content changes for one.
+
     `holder` is the platform that speaks for the owner now. What another one put for the same party before counts
     for nothing: the token is new.
     """
@@ -65,6 +67,7 @@ class PutToken(_OfToken, frozen=True, kw_only=True, tag="token.put.v1"):
     last_updated: datetime
     fingerprint: str = ""
     merged_from: str = ""
+    shared: bool = False
 
 
 class RemoveToken(_OfToken, frozen=True, kw_only=True, tag="token.remove.v1"):
@@ -84,7 +87,10 @@ class ErasePersonalData(_OfToken, frozen=True, kw_only=True, tag="token.erase_pe
 
 
 class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_authorization.v1"):
-    """The owner's answer to a real-time authorization."""
+    """The owner's answer to a real-time authorization, or ours from what is stored.
+
+    `commanded`: by a command of its owner, for this charge point. `for_party`: for the foreign CPO that asked.
+    """
 
     allowed: str
     authorization_reference: str = ""
@@ -92,6 +98,9 @@ class NoteAuthorization(_OfToken, frozen=True, kw_only=True, tag="token.note_aut
     charge_point_id: str = ""
     location_id: str = ""
     late: bool = False
+    commanded: bool = False
+    for_party: PartyId | None = None
+    stored: bool = False
 
 
 def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
@@ -104,6 +113,7 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
     if not created and state.last_updated is not None:
         older = command.last_updated < state.last_updated
         same = command.last_updated == state.last_updated and command.fingerprint == state.fingerprint
+        same = same and command.shared <= state.shared
         if older or same:
             return Accepted(TokenReply(applied=False))
     if command.merged_from and (created or command.merged_from != state.fingerprint):
@@ -126,6 +136,7 @@ def put(token: Token, command: PutToken, meta: Meta) -> Outcome:
         body=command.body,
         last_updated=command.last_updated,
         fingerprint=command.fingerprint,
+        shared=command.shared,
     )
     return Accepted(TokenReply(created=created))
 
@@ -168,6 +179,9 @@ def note_authorization(token: Token, command: NoteAuthorization, meta: Meta) -> 
         charge_point_id=command.charge_point_id,
         location_id=command.location_id,
         late=command.late,
+        commanded=command.commanded,
+        party=command.for_party,
+        stored=command.stored,
     )
     return Accepted()
 

@@ -1,4 +1,4 @@
-"""A delivery: a CDR on its way to one partner, as a state that survives everything.
+"""A delivery: a CDR, or what became of a command, on its way to one partner, as a state that survives everything.
 
 The state is keyed by (party, module, object): which version is wanted, which was sent, how often it was tried, when
 it is due again. Objects whose newest state replaces older ones have no delivery each (`domain.pushes`). Attempts are
@@ -13,11 +13,16 @@ from typing import ClassVar
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.partner_command import CommandOutcome
 from domain.values import PartyId
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=24)
+COMMANDS = "commands"
+"""The module by which is told what became of a command."""
+OUTCOME_GIVE_UP_AFTER = timedelta(minutes=5)
+"""Who asked for a charge wants to know what became of it soon, or not at all."""
 LEASE = timedelta(seconds=30)
 
 
@@ -44,6 +49,7 @@ class DeliveryState(msgspec.Struct, omit_defaults=True):
     due: datetime | None = None
     partition: int = 0
     offset: int = -1  # of the fact that issued it, in that partition of its area's events
+    result: CommandOutcome | None = None  # what is told, where it is no document
 
 
 class Delivery(Aggregate[DeliveryState]):
@@ -70,26 +76,28 @@ class Delivery(Aggregate[DeliveryState]):
 
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):
-    """The party shall have this version, or a newer one: the fact at `offset` of `partition` issued it."""
+    """The party shall have this version, or a newer one: the fact at `offset` of `partition` issued it, or it is
+    this `result` of a command."""
 
     to: PartyId
     module: str
     object_id: str
     tenant: str
     wanted: int
-    partition: int
-    offset: int
+    partition: int = 0
+    offset: int = -1
+    result: CommandOutcome | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
-        state.tenant = self.tenant
+        state.tenant, state.result = self.tenant, self.result
         state.wanted, state.partition, state.offset = self.wanted, self.partition, self.offset
 
 
 class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"):
     """Send it now. `attempt` counts from 1; `lease` is when an unreported outcome counts as unknown.
 
-    The fact that issued it stands at `offset` of `partition`.
+    The fact that issued it stands at `offset` of `partition`; the `result` of a command is told as it is.
     """
 
     to: PartyId
@@ -98,9 +106,10 @@ class AttemptDue(Event, frozen=True, kw_only=True, tag="delivery.attempt_due.v1"
     tenant: str
     attempt: int
     wanted: int
-    partition: int
-    offset: int
+    partition: int = 0
+    offset: int = -1
     lease: datetime
+    result: CommandOutcome | None = None
 
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
@@ -133,7 +142,7 @@ class Delivered(Event, frozen=True, kw_only=True, tag="delivery.delivered.v1"):
 
 class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_failed.v1"):
     """It was not acknowledged. `outcome` is refused (an OCPI or HTTP error), unreachable, unknown, or offline: nobody
-    is connected, and the day after which it is given up begins anew."""
+    is connected, and the day after which a CDR is given up begins anew."""
 
     attempt: int
     outcome: str
@@ -143,12 +152,12 @@ class AttemptFailed(Event, frozen=True, kw_only=True, tag="delivery.attempt_fail
     def apply(self, aggregate: Delivery) -> None:
         state = aggregate.state
         state.phase, state.due = "waiting", self.due
-        if self.outcome == "offline":
+        if self.outcome == "offline" and state.result is None:
             state.first_tried_at = None
 
 
 class GivenUp(Event, frozen=True, kw_only=True, tag="delivery.given_up.v1"):
-    """24 hours of tries are over: an alert; it goes on by hand, or when a newer version is wanted."""
+    """Its time for tries is over: an alert; it goes on by hand, or when a newer version is wanted."""
 
     attempt: int
     outcome: str

@@ -15,6 +15,7 @@ import msgspec
 from domain.aggregate import Aggregate, Event
 from domain.clock import later
 from domain.intents import Intent
+from domain.partner_command import Asker
 from domain.values import Authorization, JobItem, JSONObject, TagRef
 
 UNANSWERED = frozenset({"timed_out", "expired"})
@@ -42,6 +43,7 @@ class RemoteCommandState(msgspec.Struct, omit_defaults=True):
     expires_at: datetime | None = None  # to be sent by then, and once it was sent to be answered
     session_id: str = ""  # that it led to
     job: JobItem | None = None  # that waits for its outcome
+    asker: Asker | None = None  # that waits for it too
 
 
 class RemoteCommand(Aggregate[RemoteCommandState]):
@@ -67,6 +69,7 @@ class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_comma
     Id tags and secrets in the intent are sealed texts. `fingerprint` is a keyed hash of what was asked. `expires_at`
     is until when it may wait to be sent. `override`: what the charge point says that it cannot do does not count.
     `warning` is what whoever asked was told besides. `job`: the item of a job that it is done for.
+    `asker`: the partner that asked for it.
     """
 
     begins: ClassVar[bool] = True
@@ -83,10 +86,11 @@ class RemoteCommandRequested(Event, frozen=True, kw_only=True, tag="remote_comma
     override: bool = False
     warning: str = ""
     job: JobItem | None = None
+    asker: Asker | None = None
 
     def apply(self, aggregate: RemoteCommand) -> None:
         state = aggregate.state
-        state.job = self.job
+        state.job, state.asker = self.job, self.asker
         state.tenant, state.command_id, state.charge_point_id = (
             self.tenant,
             self.command_id,
@@ -108,7 +112,9 @@ class RemoteCommandConcluded(Event, frozen=True, kw_only=True, tag="remote_comma
     """The outcome. `reason` is the charge point's status, an error code, `disconnected`, or why we refused it.
 
     `late`: the answer came after the command had been given up, and corrects its outcome. `unreached`: it was not
-    sent, because its charge point was not connected. `job`: the item of a job that waits for the outcome.
+    sent, because its charge point was not connected. `obstacle` is what stood in its way, as far as we know:
+    `refused` by us, or the connector was `occupied` or `inoperative` when the charge point refused. `job`: the item
+    of a job that waits for the outcome; `asker`: the partner that does, for the first one.
     """
 
     status: str
@@ -116,7 +122,9 @@ class RemoteCommandConcluded(Event, frozen=True, kw_only=True, tag="remote_comma
     response: JSONObject | None = None
     late: bool = False
     unreached: bool = False
+    obstacle: str = ""
     job: JobItem | None = None
+    asker: Asker | None = None
 
     @property
     def told_reason(self) -> str:

@@ -30,6 +30,7 @@ class TokenState(msgspec.Struct, omit_defaults=True):
     contested: tuple[PartyId, ...] = ()
     last_updated: datetime | None = None
     fingerprint: str = ""
+    shared: bool = False  # with all who ask the hub
     erased: tuple[str, ...] = ()  # for whom nothing is sealed any more
 
 
@@ -46,7 +47,7 @@ class TokenPut(Event, frozen=True, kw_only=True, tag="token.put.v1"):
     `status` is OCPP's for a tenant's tag and empty for an eMSP's token. `group` is the key of its group id or
     parent id tag. `last_updated` is the owner's. `fingerprint` is a keyed hash of the whole body. `holder` is the
     platform that spoke for the owner then (`domain.partner.holder_text`): when the party changes hands, the token
-    is not the next one's.
+    is not the next one's. `shared`: it was pushed to the hub for all, not to one party of ours.
     """
 
     owner: PartyId | None = None
@@ -64,6 +65,7 @@ class TokenPut(Event, frozen=True, kw_only=True, tag="token.put.v1"):
     body: Sealed
     last_updated: datetime
     fingerprint: str = ""
+    shared: bool = False
 
     def apply(self, aggregate: Token) -> None:
         state = aggregate.state
@@ -71,6 +73,7 @@ class TokenPut(Event, frozen=True, kw_only=True, tag="token.put.v1"):
             state.contested = ()
         state.present, state.holder = True, self.holder
         state.last_updated, state.fingerprint = self.last_updated, self.fingerprint
+        state.shared = self.shared
 
 
 class TokenRemoved(Event, frozen=True, kw_only=True, tag="token.removed.v1"):
@@ -104,7 +107,11 @@ class PersonalDataErased(Event, frozen=True, kw_only=True, tag="token.personal_d
 
 
 class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorization_given.v1"):
-    """Its owner answered a real-time authorization; `allowed` is OCPI's AllowedType."""
+    """Somebody was told whether it may charge; `allowed` is OCPI's AllowedType.
+
+    Its owner answered a real-time authorization, or asked for a charge there by a command (`commanded`), or what is
+    `stored` was the answer. `party` is the foreign CPO that asked, none where it is for a charge point of ours.
+    """
 
     allowed: str
     authorization_reference: str = ""
@@ -112,6 +119,9 @@ class AuthorizationGiven(Event, frozen=True, kw_only=True, tag="token.authorizat
     charge_point_id: str = ""
     location_id: str = ""
     late: bool = False  # it came after the charge point had been answered
+    commanded: bool = False
+    party: PartyId | None = None
+    stored: bool = False
 
     def apply(self, aggregate: Token) -> None:
         """A fact for readers: the next request within 15 minutes is served from it."""

@@ -231,5 +231,6 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         geo_index(HUB, "locations"),
         index(HUB, "locations", "key"),
+        index(HUB, "locations", "location_id"),
         index(HUB, "locations", "tenant_id", "last_updated"),
     )

@@ -242,6 +242,7 @@ def _token_authorized(event: token.AuthorizationGiven, meta: Meta) -> Payload:
         authorization_reference=event.authorization_reference or None,
         charge_point_id=event.charge_point_id or None,
         location_id=event.location_id or None,
+        asked_by=str(event.party) if event.party is not None else None,
     )
 
 

@@ -139,7 +139,7 @@ class TokenRemoved(Payload, frozen=True, kw_only=True):
 
 
 class TokenAuthorized(Payload, frozen=True, kw_only=True):
-    """The owner answered a real-time authorization."""
+    """Somebody was told whether it may charge, by its owner in real time or in a command, or by what is stored."""
 
     owner: str
     key: str
@@ -147,6 +147,7 @@ class TokenAuthorized(Payload, frozen=True, kw_only=True):
     authorization_reference: str | None
     charge_point_id: str | None
     location_id: str | None
+    asked_by: Annotated[str | None, _is("the CPO of another platform that asked, `FR*ELC`")]
 
 
 class ChargePointConnected(Payload, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Remote commands (`ocpp_{tenant}.commands`): what was asked and what became of it, by command id.
 
+`ocpi` is the command of OCPI by which a partner asked, and the delivery that tells it what became of it.
 One that is over goes a fixed time later (`projections.retention`).
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from commands.base import Meta
 from commands.remote_command_request import parameters_of
+from domain.delivery import COMMANDS, delivery_id
 from domain.remote_command import (
     RemoteCommand,
     RemoteCommandConcluded,
@@ -38,6 +40,7 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
             "requested_by": event.by,
             "expires_at": utc_text(event.expires_at),
             "warning": event.warning or None,
+            "ocpi": _asked(event),
             "status": "pending",
             "reason": None,
             "response": None,
@@ -61,6 +64,19 @@ def evolve(document: Document | None, event: RemoteEvent, meta: Meta) -> Documen
     return out
 
 
+def _asked(event: RemoteCommandRequested) -> Document | None:
+    asker = event.asker
+    if asker is None:
+        return None
+    return {
+        "command": asker.command,
+        "partner_id": asker.partner_id,
+        "party": str(asker.party),
+        "of": str(asker.of),
+        "delivery": delivery_id(asker.party, COMMANDS, event.command_id).partition("|")[2],
+    }
+
+
 VIEW = View("remote-commands", RemoteCommand.kind, "commands", target, evolve, dense=True)
 
 
@@ -68,5 +84,6 @@ def indexes(db: str) -> tuple[IndexSpec, ...]:
     return (
         index(db, "commands", "-created_at"),
         index(db, "commands", "charge_point_id", "-created_at"),
+        index(db, "commands", "ocpi.partner_id", "-created_at"),
         expiry(db, "commands", "over_at", KEEP_S),
     )

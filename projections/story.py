@@ -30,6 +30,7 @@ ROUTINE = frozenset(
         "tenant.ask_room.v1",
         "directory.ask_owner.v1",
         "job.find.v1",
+        "session.find.v1",
         "job_items.issue.v1",
         "pushes.take_over.v1",
         "pushes.report.v1",

@@ -1,6 +1,7 @@
 """Tokens (`chargesphere.tokens`), found by their key; what identifies a person is sealed.
 
 `holder` put it, `known_since` is when it did so first, `contested_by` are other eMSPs with a token of the same uid.
+`shared` ones are told to all CPOs. `commanded` is the last charge that its owner asked for by a command.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
             "type": event.token_type,
             "valid": event.valid,
             "whitelist": event.whitelist or None,
+            "shared": event.shared,
             "status": event.status or None,
             "expiry_date": utc_text(event.expires_at),
             "group": event.group or None,
@@ -52,17 +54,22 @@ def evolve(document: Document | None, event: TokenEvent, meta: Meta) -> Document
             "last_updated": utc_text(event.last_updated),
             "updated_at": utc_text(event.timestamp),
             "authorization": before.get("authorization"),
+            "commanded": before.get("commanded") if event.valid else None,
         }
     if document is None:
         return None
     if isinstance(event, TokenContested):
         return {**document, "contested_by": [str(other) for other in event.others]}
+    if event.party is not None:
+        return document  # it holds where a foreign CPO asked, and nowhere else
     given: Document = {
         "allowed": event.allowed,
         "at": utc_text(event.timestamp),
         "authorization_reference": event.authorization_reference or None,
         "tenant_id": event.tenant or None,
     }
+    if event.commanded:
+        return {**document, "commanded": {**given, "charge_point_id": event.charge_point_id}}
     return {**document, "authorization": given}
 
 
@@ -83,5 +90,7 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         index(HUB, "tokens", "key"),
         index(HUB, "tokens", "owner", "last_updated"),
+        index(HUB, "tokens", "shared", "known_since"),
+        index(HUB, "tokens", "shared", "last_updated"),
         index(HUB, "tokens", "tenant_id", "-updated_at"),
     )

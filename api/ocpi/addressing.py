@@ -6,10 +6,15 @@ between platforms yet; what another one should get is refused, never acknowledge
 
 from __future__ import annotations
 
+from typing import Final
+
 from api.ocpi.call import Answer, Call, invalid, not_found, refused
 from projections.store import HUB, Query, eq, has
 from protocols.ocpi.access import BROADCAST, Rule
 from protocols.ocpi.envelope import PartyId, StatusCode
+
+ANSWERED_FOR: Final = frozenset({("sender", "tokens")})
+"""What the hub answers in the place of other platforms."""
 
 
 def party_text(party: PartyId) -> str:
@@ -37,7 +42,7 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
         message = "the hub does not push to other platforms; name the party that it is for in OCPI-to"
         return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
-    if page.items:
+    if page.items or await _answered_for(call, rule, party_text(to)):
         return None
     return Answer(
         status_code=StatusCode.UNKNOWN_RECEIVER,
@@ -65,6 +70,15 @@ def only_party(call: Call) -> str | None:
     """The party of ours that was asked; None where it is all of them."""
     to = call.routing.to
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
+
+
+async def _answered_for(call: Call, rule: Rule, party: str) -> bool:
+    """Whether the hub answers for a party of another platform here: it asks that one where it has to."""
+    if (rule.interface, rule.module) not in ANSWERED_FOR:
+        return False
+    return bool(
+        (await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))).items
+    )
 
 
 async def _others(call: Call, rule: Rule) -> bool:

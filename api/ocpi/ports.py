@@ -9,6 +9,8 @@ from typing import Protocol
 from uuid import uuid4
 
 from application.limiter import RateLimiter
+from application.partner_authorization import PartnerAuthorizations
+from application.partner_commands import PartnerCommands
 from application.ports import Bus, Tokens, Vault
 from commands.base import Area
 from domain.partner import Endpoint
@@ -70,6 +72,8 @@ class Ports:
     store: ReadStore
     vault: Vault
     tokens: Tokens
+    commands: PartnerCommands
+    authorizations: PartnerAuthorizations
     peers: Peers
     limiter: RateLimiter
     readable: Readable

@@ -94,12 +94,17 @@ async def list_commands(
     page: Page,
     status: Annotated[str | None, Query(pattern=STATUSES)] = None,
     charge_point_id: str | None = None,
+    partner: Annotated[
+        str | None, Query(max_length=36, description="the id of the partner that asked for it by OCPI")
+    ] = None,
 ) -> Response:
     where: list[Condition] = [*page.within("created_at")]
     if status is not None:
         where.append(eq("status", status))
     if charge_point_id is not None:
         where.append(eq("charge_point_id", charge_point_id))
+    if partner is not None:
+        where.append(eq("ocpi.partner_id", partner))
     return await listed(
         caller,
         caller.database,

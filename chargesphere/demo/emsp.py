@@ -1,13 +1,14 @@
-"""An eMSP: it gives cards to drivers, says in real time who may charge, and takes sessions and CDRs.
+"""An eMSP: it gives cards to drivers, says in real time who may charge, asks for charges, takes sessions and CDRs.
 
-What enters: the hub's requests. What leaves: tokens, authorizations, and a record of all that came, in which a CDR
-that differs from an earlier one of the same id is a violation. Every fifth POST of a CDR is refused, so that the
-hub's retries can be seen.
+What enters: the hub's requests. What leaves: tokens, authorizations, commands, and a record of all that came, in
+which a CDR that differs from an earlier one of the same id is a violation. Every fifth POST of a CDR is refused, so
+that the hub's retries can be seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
@@ -16,11 +17,13 @@ from uuid import uuid4
 
 from chargesphere.demo.platform import Answer, Asked, OcpiFailedError, Platform, text_of
 from protocols.ocpi import OcpiInvalidError, dump_json, parse_json
-from protocols.ocpi.envelope import StatusCode
+from protocols.ocpi.envelope import PartyId, StatusCode
 from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import JSON, write_date_time
-from protocols.ocpi.v2_3_0 import CDR, Session, Tariff
+from protocols.ocpi.v2_3_0 import CDR, CommandResponse, CommandResult, Session, Tariff
 
+PATIENCE: Final = 30.0
+"""Seconds that an app waits for what became of a command."""
 WHITELISTS: Final = ("ALWAYS", "ALLOWED", "ALLOWED_OFFLINE", "NEVER")
 OWNED: Final = "/{country_code}/{party_id}/{id}"
 
@@ -61,6 +64,8 @@ class Emsp(Platform):
         self.cdrs: dict[str, dict[str, JSON]] = {}
         self.tariffs: dict[str, Tariff] = {}
         self._came: dict[str, datetime] = {}
+        self._results: dict[str, asyncio.Future[str]] = {}
+        self.commands = self.command_results = 0
         self.authorizations = self.session_pushes = self.cdr_posts = self.repeats = self.refused = 0
         self._refuse_every = refuse_every
         self._since = write_date_time(datetime.now(UTC).replace(microsecond=0))
@@ -76,6 +81,12 @@ class Emsp(Platform):
             "RECEIVER",
             {"": self._post_cdr, "/{id}": self._get_cdr},
             {"": ("POST",), "/{id}": ("GET",)},
+        )
+        self.open(
+            "commands",
+            "SENDER",
+            {"/{command}/{uid}": self._result},
+            {"/{command}/{uid}": ("POST",)},
         )
         self.open("tariffs", "RECEIVER", {OWNED: self._tariff}, {OWNED: ("GET", "PUT", "DELETE")})
 
@@ -127,6 +138,56 @@ class Emsp(Platform):
             "authorization_reference": str(uuid4()),
         }
         return Answer(info)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    async def command(self, name: str, body: Mapping[str, JSON], to: PartyId) -> str:
+        """Ask a CPO; the CommandResult, or the CommandResponse where that is no ACCEPTED, or empty for neither.
+
+        Raises OcpiFailedError."""
+        base = self.endpoints.get(("commands", "RECEIVER"))
+        if base is None:
+            raise OcpiFailedError("the hub takes no commands")
+        uid = str(uuid4())
+        self._results[uid] = result = asyncio.get_running_loop().create_future()
+        self.commands += 1
+        url = f"{self.endpoint('commands', 'SENDER')}/{name}/{uid}"
+        answer = await self.ask("POST", f"{base.rstrip('/')}/{name}", {**body, "response_url": url}, to=to)
+        response = parse_json(CommandResponse, answer)
+        if response.result.value != "ACCEPTED":
+            return response.result.value
+        done, _ = await asyncio.wait({result}, timeout=PATIENCE)
+        return result.result() if done else ""
+
+    async def start(self, card: Card, location_id: str, evse_uid: str, to: PartyId) -> str:
+        """START_SESSION with a card, on the first connector of an EVSE."""
+        body: dict[str, JSON] = {
+            "token": self.token(card),
+            "location_id": location_id,
+            "evse_uid": evse_uid,
+            "connector_id": "1",
+            "authorization_reference": str(uuid4()),
+        }
+        return await self.command("START_SESSION", body, to)
+
+    async def stop(self, card: Card, to: PartyId) -> str:
+        """STOP_SESSION of the session that runs with a card; empty where none is known."""
+        for session in self.sessions.values():
+            if session.cdr_token.uid == card.uid and session.status.value == "ACTIVE":
+                return await self.command("STOP_SESSION", {"session_id": session.id}, to)
+        return ""
+
+    async def _result(self, asked: Asked) -> Answer:
+        result = parse_json(CommandResult, asked.body).result.value
+        self.command_results += 1
+        waiting = self._results.get(asked.path["uid"])
+        if waiting is None:
+            return Answer(http=404, status_code=StatusCode.CLIENT_ERROR, message="unknown command")
+        if waiting.done() and waiting.result() != result:
+            self.violation(f"result of {asked.path['command']}", f"{waiting.result()}, and then {result}")
+        elif not waiting.done():
+            waiting.set_result(result)
+        return Answer()
 
     # -- sessions ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from chargesphere.demo.charge_point import SimulatedChargePoint
 from chargesphere.demo.cpo import Cpo
 from chargesphere.demo.emsp import Card, Emsp, make_cards
 from chargesphere.demo.platform import OcpiFailedError
-from chargesphere.demo.scenery import CONNECTORS, Place, connect_partners, furnish
+from chargesphere.demo.scenery import CONNECTORS, Place, connect_partners, furnish, offered
 from chargesphere.demo.verdict import Verdict, judge, table_of
 
 LAST_START: Final = 25.0
@@ -58,7 +58,7 @@ class Network:
         self.devices: dict[str, list[SimulatedChargePoint]] = {}
         self._busy: set[str] = set()
         self._refused_cards = 0
-        self._commands = itertools.count(1)
+        self._commands, self._apps = itertools.count(1), itertools.count()
         self._run_id = f"demo-{random.getrandbits(32):08x}"
 
     async def run(self, for_seconds: float | None, over: asyncio.Event) -> int:
@@ -158,10 +158,17 @@ class Network:
             await asyncio.sleep(random.uniform(*self._pause_seconds))
 
     async def _by_app(self, tenant: str, device: SimulatedChargePoint, connector: int, card: Card) -> None:
-        """A remote start and a remote stop through `/api/v1`."""
+        """A remote start and a remote stop: by the eMSP's app through OCPI, by the tenant's through `/api/v1` in
+        turns."""
         place = device.connectors[connector]
         place.begun.clear()
-        await self._command(tenant, device, "remote_start", {"id_tag": card.uid, "connector_id": connector})
+        roaming = next(self._apps) % 2 == 0
+        party, location, evse = offered(tenant, device.identity, connector)
+        if roaming:
+            await self._asked(self.emsp.start(card, location, evse, party))
+        else:
+            start = {"id_tag": card.uid, "connector_id": connector}
+            await self._command(tenant, device, "remote_start", start)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await place.begun.wait()
@@ -170,9 +177,17 @@ class Network:
             self._refused_cards += 1
             return
         await asyncio.sleep(random.uniform(*self._charge_seconds) / 2)
-        if charge.transaction_id is not None and not charge.finished:
+        if roaming:
+            await self._asked(self.emsp.stop(card, party))
+        elif charge.transaction_id is not None and not charge.finished:
             await self._command(tenant, device, "remote_stop", {"transaction_id": charge.transaction_id})
         await charge.over.wait()
+
+    async def _asked(self, command: Awaitable[str]) -> None:
+        try:
+            await command
+        except OcpiFailedError as error:
+            self._console.print(str(error), markup=False)
 
     async def _command(
         self, tenant: str, device: SimulatedChargePoint, kind: str, parameters: dict[str, object]

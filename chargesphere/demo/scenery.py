@@ -9,6 +9,7 @@ from typing import Any, Final
 from chargesphere.demo.api_client import ApiClient, ApiFailedError
 from chargesphere.demo.cpo import Cpo
 from chargesphere.demo.emsp import Emsp
+from protocols.ocpi.envelope import PartyId
 
 Body = dict[str, Any]
 CONNECTORS: Final = 2
@@ -121,6 +122,11 @@ def charge_point(tenant: str, number: int, password: str) -> Body:
         for evse in range(1, CONNECTORS + 1)
     ]
     return {"id": identity, "password": password, "location": LOCATIONS[tenant], "evses": evses}
+
+
+def offered(tenant: str, identity: str, connector: int) -> tuple[PartyId, str, str]:
+    """How OCPI names a connector of a charge point: the party, its Location and EVSE."""
+    return PartyId("DE", PARTIES[tenant]), str(LOCATIONS[tenant]["id"]), f"{identity}-{connector}"
 
 
 async def furnish(api: ApiClient) -> list[Place]:

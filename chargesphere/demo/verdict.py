@@ -26,6 +26,8 @@ class Verdict:
     retried: int = 0
     refused_cards: int = 0
     authorizations: int = 0
+    commands: int = 0
+    command_results: int = 0
     session_pushes: int = 0
     resent: int = 0
     lag: float = 0.0
@@ -51,6 +53,8 @@ def judge(
     """Devices, sessions and CDRs by tenant. `problems` names each charge that did not become what it should."""
     verdict = Verdict(
         authorizations=emsp.authorizations,
+        commands=emsp.commands,
+        command_results=emsp.command_results,
         session_pushes=emsp.session_pushes,
         problems=list(emsp.violations),
     )
@@ -114,6 +118,8 @@ def table_of(verdict: Verdict) -> Table:
         "pushes retried": verdict.retried,
         "longest lag from the end of a charge to its CDR": f"{verdict.lag:.1f} s",
         "authorizations in real time": verdict.authorizations,
+        "commands of the eMSP": verdict.commands,
+        "what became of them": verdict.command_results,
         "session pushes": verdict.session_pushes,
         "cards refused": verdict.refused_cards,
         "messages sent again by charge points": verdict.resent,

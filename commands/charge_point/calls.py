@@ -11,9 +11,9 @@ from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, 
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
-from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState
+from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState, OpenCall
 from domain.clock import later
-from domain.intents import GetVariables, RemoteStart, kind_of
+from domain.intents import GetVariables, RemoteStart, Unlock, kind_of
 
 _REMOTE_START = RemoteStart.__struct_config__.tag
 CONFIGURATION_PATIENCE = timedelta(minutes=2)
@@ -33,11 +33,23 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
         return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
     if command.expires_at <= meta.at:
         return Rejected(Refusal.EXPIRED, f"{kind_of(command.intent)} expired before it could be sent")
-    wrong = forbidden(state, command.intent, override=command.override)
+    wrong = forbidden(state, command.intent, override=command.override) or _somebody_elses(
+        charge_point, command
+    )
     if wrong:
         return Rejected(Refusal.NOT_ALLOWED, wrong)
     downlink = _call(charge_point, connection, command, meta.at)
     return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
+
+
+def _somebody_elses(charge_point: ChargePoint, command: RequestCall) -> str:
+    """Why a partner may not unlock: a charge runs there that is none of its tokens'."""
+    if not command.holder or not isinstance(command.intent, Unlock):
+        return ""
+    running = charge_point.running_on(command.intent.connector_id)
+    if all(one.holder == command.holder for _, one in running):
+        return ""
+    return f"a charge of somebody else runs on connector {command.intent.connector_id}"
 
 
 def _call(
@@ -108,8 +120,20 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             learned=command.learned,
             own=call.own,
             late=late,
+            obstacle=_obstacle(charge_point, call) if command.status == "rejected" else "",
         )
     return Accepted()
+
+
+def _obstacle(charge_point: ChargePoint, call: OpenCall) -> str:
+    """What is known of the connector on which a start was refused."""
+    if call.starts_on is None:
+        return ""
+    status = charge_point.state.connectors.get(call.starts_on)
+    if status is not None and status.status in ("Unavailable", "Faulted"):
+        return "inoperative"
+    busy = status is not None and status.status in ("Charging", "SuspendedEV", "SuspendedEVSE", "Reserved")
+    return "occupied" if busy or charge_point.running_on(call.starts_on) else ""
 
 
 def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outcome:

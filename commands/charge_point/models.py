@@ -288,7 +288,8 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     opens before it sends. For a remote start `id_tag` names the tag and `authorization` what is known of it: both
     serve the Authorize and StartTransaction that follow, for as long as the charge point waits for a vehicle (its
     connection timeout) after it may answer. `expires_at` is until when the
-    call may wait to be sent; how long its answer may take is the gateway's to say (`NoteCallSent`).
+    call may wait to be sent; how long its answer may take is the gateway's to say (`NoteCallSent`). `holder` is the
+    platform of the partner that asks for it: it lets go of no cable of somebody else's charge.
     """
 
     command_id: str
@@ -297,6 +298,7 @@ class RequestCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_poi
     id_tag: TagRef | None = None
     authorization: Authorization | None = None
     override: bool = False  # send it although the charge point says that it lacks the feature profile
+    holder: str = ""
 
 
 class AwaitConnection(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.await_connection.v1"):

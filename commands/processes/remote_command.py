@@ -27,6 +27,7 @@ def requested(event: RemoteCommandRequested, meta: Meta) -> Sequence[Command]:
             id_tag=event.id_tag,
             authorization=event.authorization,
             override=event.override,
+            holder=event.asker.holder if event.asker else "",
         ),
     )
 
@@ -45,6 +46,7 @@ def concluded(event: CallConcluded, meta: Meta) -> Sequence[Command]:
             status=event.status,
             reason=event.reason,
             response=event.response,
+            obstacle=event.obstacle,
         ),
     )
 
@@ -57,7 +59,16 @@ def call_refused(command_id: str, refusal: Refusal, message: str) -> Sequence[Co
     tenant, _, id = name.partition("|")
     status = "expired" if refusal is Refusal.EXPIRED else "failed"
     unreached = refusal is Refusal.NOT_CONNECTED
-    return (Conclude(tenant=tenant, command_id=id, status=status, reason=message, unreached=unreached),)
+    return (
+        Conclude(
+            tenant=tenant,
+            command_id=id,
+            status=status,
+            reason=message,
+            unreached=unreached,
+            obstacle="" if unreached or status == "expired" else "refused",
+        ),
+    )
 
 
 def session_began(event: TransactionStarted, meta: Meta) -> Sequence[Command]:

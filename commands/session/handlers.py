@@ -9,6 +9,8 @@ from commands.session.ending import cdr_made, correct, end_session, issue, summe
 from commands.session.models import (
     END_BY_HAND,
     EndSession,
+    FindSession,
+    FoundSession,
     IssueCdr,
     Issuing,
     RecordConnector,
@@ -26,6 +28,23 @@ from domain.session import (
     SessionMended,
     SessionStarted,
 )
+
+
+def find(session: Session, command: FindSession, meta: Meta) -> Outcome:
+    """Decides nothing."""
+    state = session.state
+    if state.settings is None or state.authorization is None or state.ended_at is not None:
+        return Rejected(Refusal.UNKNOWN, f"session {command.session_id[:40]} does not run")
+    return Accepted(
+        FoundSession(
+            tenant=state.tenant,
+            charge_point_id=state.charge_point_id,
+            transaction_id=state.transaction_id,
+            party=state.settings.party,
+            owner=state.authorization.owner,
+            holder=state.authorization.holder,
+        )
+    )
 
 
 def start(session: Session, command: StartSession, meta: Meta) -> Outcome:
@@ -159,6 +178,7 @@ def _mend(session: Session, command: IssueCdr, meta: Meta) -> None:
 
 
 ROUTES: dict[type[Command], Route] = {
+    FindSession: Route(Session, find),
     StartSession: Route(Session, start),
     RecordUsage: Route(Session, record_usage),
     RecordConnector: Route(Session, record_connector),

@@ -16,10 +16,12 @@ from domain.values import (
     Authorization,
     Connector,
     JSONObject,
+    PartyId,
     RegisterSample,
     Settings,
     Site,
     TagRef,
+    Value,
 )
 
 UNUSABLE_READING: Final = "unusable_reading"
@@ -34,6 +36,24 @@ class _OfSession(Command, frozen=True, kw_only=True):
     @property
     def aggregate_id(self) -> str:
         return session_aggregate_id(self.session_id)
+
+
+class FindSession(_OfSession, frozen=True, kw_only=True, tag="session.find.v1"):
+    """Ask the log itself for a session that runs: answered with `FoundSession`, or refused UNKNOWN; for an edge whose
+    read model may not show it yet."""
+
+    remembered: ClassVar[bool] = False
+
+
+class FoundSession(Value, frozen=True, kw_only=True):
+    """Where it runs, and whose token charges; `party` is the tenant's."""
+
+    tenant: str
+    charge_point_id: str
+    transaction_id: int
+    party: PartyId
+    owner: PartyId | None = None
+    holder: str = ""
 
 
 class StartSession(_OfSession, frozen=True, kw_only=True, tag="session.start.v1"):

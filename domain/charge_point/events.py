@@ -439,6 +439,7 @@ class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             connector_id=self.connector_id,
             tag=self.id_tag.key,
             parent=self.authorization.parent,
+            holder=self.authorization.holder,
             status=self.status,
             meter_start=self.meter_start,
             started_at=self.happened_at,
@@ -684,6 +685,7 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
             case ClearChargingProfile():
                 call.clears = profiles.cleared_by(self.intent)
             case RemoteStart():
+                call.starts_on = self.intent.connector_id
                 self._await_start(state, self.intent)
         state.calls[self.command_id] = call
 
@@ -749,7 +751,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     `reason` is the charge point's own status (`Rejected`, `UnlockFailed`), an error code (`NotSupported`),
     `disconnected` or `replaced`. `response` is the charge point's answer in its own words, for whoever asked;
     `learned` is what it teaches. `late`: the answer came after the call had been given up, and corrects what was
-    concluded then.
+    concluded then. `obstacle`: a start was refused on a connector that we know as `occupied` or `inoperative`.
     """
 
     command_id: str
@@ -760,6 +762,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
     learned: Learned = Learned()
     own: bool = False  # nobody's remote command
     late: bool = False
+    obstacle: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state

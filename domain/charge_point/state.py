@@ -164,6 +164,7 @@ class Open(msgspec.Struct, kw_only=True, omit_defaults=True):
     connector_id: int
     tag: str
     parent: str = ""
+    holder: str = ""  # the platform of a roaming token
     status: str
     meter_start: int
     started_at: datetime
@@ -271,6 +272,7 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     list_version: int | None = None  # of the local list that it sends
     profile: Installed | None = None  # that it sets
     clears: Clears | None = None  # which profiles it clears
+    starts_on: int | None = None  # the connector on which it asks for a start
     own: bool = False  # the system's own, nobody's remote command
 
 

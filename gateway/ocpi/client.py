@@ -123,7 +123,7 @@ class OcpiClient:
         max_bytes: int = MAX_BYTES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._http = httpx.AsyncClient(
@@ -153,7 +153,7 @@ class OcpiClient:
     ) -> OcpiAnswer:
         """One request, never repeated. `timeout` in seconds for the whole. Raises OcpiClientError,
         UrlRefusedError."""
-        self._policy.check_form(url)
+        self.policy.check_form(url)
         if query:
             url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
         headers = {

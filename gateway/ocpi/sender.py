@@ -1,7 +1,8 @@
-"""Sends sessions and CDRs to the eMSP of their token, as they are handed over.
+"""Sends sessions and CDRs to the eMSP of their token, as they are handed over, and what became of its commands.
 
 Always the whole object by PUT or POST: a PATCH would append charging periods again when it is repeated. After an
-unknown outcome a session is put again and a CDR is posted again, with the same id and body.
+unknown outcome a session is put again and a CDR is posted again, with the same id and body. A CommandResult is posted
+bare, without the envelope, and any 2xx is its answer (chapter Commands, 13.2.2).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from uuid import UUID, uuid5
 import msgspec
 
 from application.ports import Opener
+from domain.delivery import COMMANDS
 from domain.errors import ChargeSphereError
+from domain.partner_command import CommandOutcome
 from domain.values import PartyId
 from gateway.ocpi.client import (
     NotOcpiError,
@@ -34,13 +37,14 @@ from gateway.ocpi.url_policy import UrlRefusedError
 from projections.store import Document
 from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json, v2_3_0
 from protocols.ocpi.bridging import downgrade
+from protocols.ocpi.command_result import command_result
 from protocols.ocpi.envelope import PartyId as RoutingParty
 from protocols.ocpi.types import JSON
 from streams.effects.target import Content, Job, Outcome, Target
 
 logger = logging.getLogger(__name__)
 
-BODY = {"sessions": "session", "cdrs": "cdr"}
+BODY = {"sessions": "session", "cdrs": "cdr", COMMANDS: "command"}
 MODELS: dict[str, Any] = {"sessions": v2_3_0.Session, "cdrs": v2_3_0.CDR}
 
 STORIES: Final = UUID("0e6f5b0c-8a53-4b9c-9d7e-64c1f0a5d2b8")
@@ -59,6 +63,7 @@ class Request:
     body: bytes
     to: RoutingParty
     sender: RoutingParty
+    bare: bool = False  # an answer needs no envelope
 
 
 class UnsendableObjectError(ChargeSphereError):
@@ -88,11 +93,32 @@ class OcpiSender(Target[Request]):
             name = f"{BODY[job.module]} {job.object_id}"
             reason = f"{name}: {job.to} has changed hands since it came about"
             return Outcome("refused", reason=reason, for_good=True)
+        if job.module == COMMANDS:
+            return await self._result(job, msgspec.convert(document, CommandOutcome), contact)
         try:
             body = await self._body(job, document, contact)
         except UnsendableObjectError as error:
             return Outcome("refused", reason=str(error), for_good=True)
         return self._request(job, document, contact, body)
+
+    async def _result(self, job: Job, outcome: CommandOutcome, contact: Contact) -> Request | Outcome:
+        asker = outcome.asker
+        url = await self._vault.open(asker.response_url)
+        if url is None:
+            reason = f"command {job.object_id}: the key of its response_url was destroyed"
+            return Outcome("refused", reason=reason, for_good=True)
+        result = command_result(
+            outcome.status, outcome.reason, unreached=outcome.unreached, obstacle=outcome.obstacle
+        )
+        return Request(
+            "POST",
+            url.decode(),
+            contact.peer,
+            dump(result),
+            RoutingParty(job.to.country_code, job.to.party_id),
+            RoutingParty(asker.of.country_code, asker.of.party_id),
+            bare=True,
+        )
 
     async def _body(self, job: Job, document: Document, contact: Contact) -> bytes:
         """The object in the partner's version. Raises Unsendable, StoreUnavailableError."""
@@ -149,6 +175,8 @@ class OcpiSender(Target[Request]):
         except UrlRefusedError as error:
             return Outcome("refused", reason=str(error))
         except NotOcpiError as error:
+            if letter.bare and 200 <= error.http_status < 300:
+                return Outcome("delivered", error.http_status)
             return Outcome("refused", http_status=error.http_status, reason=str(error))
         return _outcome(answer, self._clock())
 

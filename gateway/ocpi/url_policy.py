@@ -21,6 +21,9 @@ from domain.errors import ChargeSphereError
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
+VERDICT_S: Final = 2.0
+"""How long a name may take to be resolved while somebody waits for the verdict; the call itself is judged anew."""
+
 # Both lists are IANA's registries of special-purpose addresses, also of those blocks that are reachable from
 # everywhere (nobody's partner lives there), and what was such a block once:
 # https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -100,6 +103,21 @@ class UrlPolicy:
             raise UrlRefusedError(f"{url[:100]!r} is no http or https URL")
         if "@" in parts.netloc:
             raise UrlRefusedError(f"the URL of {parts.hostname} holds a user name or password")
+
+    async def verdict(self, url: str) -> str:
+        """What is wrong with a URL at which somebody wants to be called; empty where nothing is known to be."""
+        try:
+            self.check_form(url)
+            parts = urlsplit(url)
+            async with asyncio.timeout(VERDICT_S):
+                await self.addresses(
+                    parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+                )
+        except UrlRefusedError as error:
+            return str(error)
+        except OSError:
+            return ""  # it may be known by the time of the call, which is judged anew
+        return ""
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """The addresses of a host that may be connected to, in order. Raises UrlRefusedError, or OSError."""

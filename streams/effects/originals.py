@@ -1,15 +1,18 @@
-"""Finds the CDR that a delivery is of: in the read model, or where that is behind in the fact that issued it."""
+"""Finds what a delivery is of: a CDR in the read model, or where that is behind in the fact that issued it; what
+became of a command in the delivery itself."""
 
 from __future__ import annotations
 
 import contextlib
+
+import msgspec
 
 from commands.base import Area
 from domain.aggregate import EventRegistry, event_name
 from domain.delivery import AttemptDue
 from domain.session import CdrIssued
 from projections.base import View
-from projections.store import HUB, ReadStore
+from projections.store import HUB, Document, ReadStore
 from streams.effects.target import Content
 from streams.log import Log, TopicPartition
 from streams.log.envelope import DamagedRecordError, Decision, decode_entry, select_events
@@ -30,6 +33,9 @@ class Originals:
 
     async def find(self, event: AttemptDue) -> Content:
         """Raises StoreUnavailableError, LogUnavailableError, and DamagedRecordError where the log has no such CDR."""
+        if event.result is not None:
+            document: Document = msgspec.to_builtins(event.result)
+            return Content(document | {"holder": event.result.asker.holder}, event.wanted)
         return await self._stored(event) or await self._issued(event)
 
     async def _stored(self, event: AttemptDue) -> Content | None:

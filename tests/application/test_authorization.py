@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from application.authorization import Answer, TagAuthorizer
+from application.authorization import Answer, NoAnswer, TagAuthorizer
 from application.roaming import Place
 from application.vault import StoreKeys, Vault
 from commands.base import Area, command_name
@@ -65,15 +65,16 @@ class Emsp:
     """Answers what it is told to, or not at all."""
 
     def __init__(self) -> None:
-        self.answer: Answer | None = Answer("ALLOWED", "REF-1")
+        self.answer: Answer | NoAnswer | None = Answer("ALLOWED", "REF-1")
         self.asked: list[str] = []
         self.places: list[Place] = []
 
-    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | None:
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> Answer | NoAnswer:
         self.asked.append(uid)
         self.places.append(place)
         if self.answer is None:
             await asyncio.Event().wait()
+            raise AssertionError("nobody waits so long")
         return self.answer
 
 
@@ -312,3 +313,41 @@ async def test_an_owner_is_asked_by_the_tenants_party_and_told_the_place(w: Worl
     await w.status("ALICE")
     assert w.emsp.places == [Place(party.id, "LOC1", ("E1", "E2"))]
     assert [note["location_id"] for note in await w.noted()] == ["LOC1"]
+
+
+async def test_an_owner_that_has_just_asked_for_a_charge_there_is_not_asked_about_its_token(w: World) -> None:
+    """Commands, StartSession: no real-time authorization at that charge point within 15 minutes."""
+    commanded: Document = {
+        "allowed": "ALLOWED",
+        "at": "2026-03-01T11:50:00.000Z",
+        "authorization_reference": "REF-9",
+        "tenant_id": "demo",
+        "charge_point_id": "CP-1",
+    }
+    await w.token("ALICE", whitelist="NEVER", commanded=commanded)
+    _, found = await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    assert (found.status, found.authorization_reference, found.auth_method) == (
+        "Accepted",
+        "REF-9",
+        "COMMAND",
+    )
+    assert w.emsp.asked == []
+    await w.authorizer.resolve("demo", "CP-2", "ALICE", False)
+    w.now += timedelta(minutes=6)
+    await w.authorizer.resolve("demo", "CP-1", "ALICE", False)
+    assert w.emsp.asked == ["ALICE", "ALICE"]
+
+
+async def test_a_tag_is_referred_to_as_a_start_with_it_will_be_and_nobody_is_asked(w: World) -> None:
+    await w.token("APP-1", type="APP_USER", whitelist="NEVER")
+    for tag in ("APP-1", "NOBODY"):
+        reference = await w.authorizer.refer("demo", tag)
+        started, _ = await w.authorizer.resolve("demo", "CP-1", tag, True)
+        assert reference.key == started.key
+
+
+async def test_an_owner_that_says_why_it_does_not_answer_has_not_answered(w: World) -> None:
+    w.emsp.answer = NoAnswer.UNKNOWN_TOKEN
+    await w.token("ALICE", whitelist="ALLOWED_OFFLINE")
+    assert await w.status("ALICE") == ("Accepted", "stored")
+    assert await w.noted() == []

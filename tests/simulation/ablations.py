@@ -112,6 +112,15 @@ SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 4
 JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
 """Worlds with a job, whose deciders are harmed."""
 
+ASKED: Final[Mapping[str, Any]] = {
+    "asks": True,
+    "projectors": 1,
+    "effects": 1,
+    "pace": 0.2,
+    "victims": ("api",),
+}
+"""Worlds in which a partner's app asks for charges."""
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -947,6 +956,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"job": True, "pace": 0.2, "victims": ("gateway",)},
         one_in=10,
+        seed=0,
+    ),
+    Ablation(
+        "requests of partners are no identity",
+        "A partner's request is one remote command, however often it is made",
+        removed.requests_of_partners_are_no_identity,
+        ("crash",),
+        shape=ASKED,
+        one_in=2,
         seed=0,
     ),
 )

@@ -79,6 +79,8 @@ class ChargePoint:
         self.said: list[Said] = []
         self.charges: list[Charge] = []
         self.calls: list[tuple[str, str]] = []
+        self.starts: list[str] = []
+        """The tags for which it was asked to start, each time; nobody plugs in for them."""
         self._meters = {1: 1000, 2: 5000}
         self._line: Line | None = None
         self._waiting: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
@@ -306,11 +308,14 @@ class ChargePoint:
 
     def _answer(self, id: str, action: str, payload: dict[str, Any]) -> None:
         self.calls.append((action, id))
+        if action == "RemoteStartTransaction":
+            self.starts.append(payload["idTag"])
         if self.world.loop.chance.random() < self.quirks.deaf or self._line is None:
             return
         answers: dict[str, dict[str, Any]] = {
             "GetConfiguration": {"configurationKey": [], "unknownKey": []},
             "Reset": {"status": "Accepted"},
+            "RemoteStartTransaction": {"status": "Accepted"},
             "ClearCache": {"status": "Accepted"},
             "UnlockConnector": {"status": "Unlocked"},
             "ChangeAvailability": {"status": "Accepted"},

@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import job, keys
+from tests.simulation import asking, job, keys
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -298,6 +298,7 @@ def check(world: World) -> None:
         _quota,
         _keys,
         _job,
+        _asks,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -306,6 +307,10 @@ def check(world: World) -> None:
 def _keys(world: World, facts: Facts) -> Iterator[str]:
     """No key opens anything longer than its bound after its admin was told that it is revoked."""
     yield from keys.too_late(world)
+
+
+def _asks(world: World, facts: Facts) -> Iterator[str]:
+    return asking.judge(world, facts)
 
 
 def _job(world: World, facts: Facts) -> Iterator[str]:
@@ -668,7 +673,12 @@ def _asked(world: World) -> Iterator[str]:
             if asked.http_status == 200:
                 told[id(asked.sender), asked.id] = asked.answered
             began.add(asked.id)
-        elif asked.id not in ended and not asked.body.get("credit") and asked.body["session_id"] not in ended:
+        elif (
+            asked.module == "cdrs"
+            and asked.id not in ended
+            and not asked.body.get("credit")
+            and asked.body["session_id"] not in ended
+        ):
             yield f"the CDR {asked.id} was sent before the end of its session"
 
 

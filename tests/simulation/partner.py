@@ -1,4 +1,5 @@
-"""A simulated eMSP: it takes sessions and CDRs over a network that loses answers, and it remembers everything.
+"""A simulated eMSP: it takes sessions, CDRs and results of its commands over a network that loses answers, and it
+remembers everything.
 
 `SimOcpiClient` stands where `gateway.ocpi.client.OcpiClient` does, at the last call before the wire.
 """
@@ -38,6 +39,7 @@ class Inbox:
 
     sessions: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     cdrs: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    results: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     busy_until: float = 0.0
 
@@ -103,6 +105,8 @@ class SimOcpiClient:
         now = self._network.loop.now
         if "/sessions" in url:
             self._inbox.sessions.append((now, str(body["id"]), body))
+        elif "/results/" in url:
+            self._inbox.results.append((now, url.rpartition("/")[2], body))
         else:
             self._inbox.cdrs.append((now, str(body["id"]), body))
 

@@ -19,6 +19,7 @@ import msgspec
 from application.keys import LogKeys
 from application.live.fanout import Fanout
 from application.live.recent import Recent
+from application.partner_commands import PartnerCommands
 from application.quota import LogQuota
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
@@ -883,3 +884,16 @@ def any_outcome_is_of_the_attempt_that_is_out() -> list[Patch]:
 
 def a_connection_tells_nobody() -> list[Patch]:
     return [(presence, "tell_who_waits", lambda charge_point, at: None)]
+
+
+# -- partners ------------------------------------------------------------------------------------------------------
+
+
+def requests_of_partners_are_no_identity() -> list[Patch]:
+    whole = PartnerCommands.start
+
+    async def start(self: Any, request: Any, body: Any) -> Any:
+        meta = msgspec.structs.replace(request.meta, command_id=f"ocpi|{uuid.uuid4()}")
+        return await whole(self, dataclasses.replace(request, meta=meta), body)
+
+    return [(PartnerCommands, "start", start)]

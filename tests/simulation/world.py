@@ -27,6 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
+from application.partner_commands import CommandAnswer
 from application.quota import FRESH
 from application.vault import StoreKeys, Vault
 from chargesphere import registry
@@ -50,6 +51,7 @@ from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
 from tests.simulation import keys
+from tests.simulation.asking import app_in
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
@@ -95,6 +97,8 @@ class Shape:
     operators: bool = False
     job: bool = False
     """Whether an operator has a job done by all charge points, of which some never connect and one is nobody's."""
+    asks: bool = False
+    """Whether a partner's app asks for charges by commands."""
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
@@ -172,6 +176,7 @@ class World:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
             self.shape.job = Random(f"job|{seed}").random() < 0.12
+            self.shape.asks = self.shape.effects > 0 and Random(f"asks|{seed}").random() < 0.2
             self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -179,7 +184,9 @@ class World:
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
         self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
-        needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months or self.shape.job)
+        self.shape.asks = self.shape.asks and not self.shape.months
+        operated = self.shape.operators or self.shape.months or self.shape.job or self.shape.asks
+        needed = [Area.REMOTE_COMMAND] * operated
         needed += [Area.JOB] * self.shape.job
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
@@ -205,6 +212,8 @@ class World:
         """Aggregates, with the kind of event from which nothing can be worked out."""
         self.keys: list[Shown] = []
         self.keys_done = False
+        self.answers: dict[int, CommandAnswer] = {}
+        """What a partner was answered at once to its commands."""
         self.nemeses = Nemeses(self)
         self.wanted: dict[str, str] = {}
         """Processes that shall run, by name, with their roles."""
@@ -316,6 +325,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
+        if shape.asks:
+            running.append(self.loop.spawn(self.loop.world, app_in(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         if shape.live:

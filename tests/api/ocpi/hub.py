@@ -19,25 +19,36 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.ocpi import Identity, Peers, Ports, ocpi_router
+from application.authorization import Answer as SaidInRealTime
+from application.authorization import NoAnswer
 from application.limiter import LocalLimiter
+from application.partner_authorization import PartnerAuthorizations
+from application.partner_commands import PartnerCommands
 from application.ports import Bus
 from application.read_back import wait_visible
+from application.remote_commands import RemoteCommandPorts
+from application.roaming import Place
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, tariff, tenant, token
+from commands import directory, partner, remote_command, session, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
 from domain import partner as partner_events
+from domain import remote_command as remote_command_events
+from domain import session as session_events
 from domain import tariff as tariff_events
 from domain import tenant as tenant_events
 from domain import token as token_events
 from domain.aggregate import Aggregate, EventRegistry, kind_of
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Secret
-from domain.values import PartyId
+from domain.values import Authorization, PartyId, TagRef
+from gateway.ocpi.url_policy import UrlPolicy
+from gateway.ocpp.versions import fits
 from projections import partner as partner_view
+from projections import remote_command as remote_command_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
@@ -50,11 +61,19 @@ from streams.log.envelope import CommandRegistry, Reply, raw
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-VIEWS: tuple[View, ...] = (partner_view.VIEW, tariff_view.VIEW, tenant_view.VIEW, token_view.VIEW)
+VIEWS: tuple[View, ...] = (
+    partner_view.VIEW,
+    remote_command_view.VIEW,
+    tariff_view.VIEW,
+    tenant_view.VIEW,
+    token_view.VIEW,
+)
 EVENTS = EventRegistry(
     {
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
+        remote_command_events.RemoteCommand: remote_command_events.AGGREGATE_EVENTS,
+        session_events.Session: session_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
         tenant_events.Tenant: tenant_events.AGGREGATE_EVENTS,
         token_events.Token: token_events.AGGREGATE_EVENTS,
@@ -63,6 +82,8 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
     **partner.ROUTES,
+    **remote_command.ROUTES,
+    **session.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,
     **token.ROUTES,
@@ -146,6 +167,32 @@ class NoPeers:
         raise AssertionError("nobody should be called back")
 
 
+class NoReader:
+    """Nobody holds a card before a reader here."""
+
+    async def resolve(
+        self, tenant: str, charge_point_id: str, id_tag: str, for_start: bool
+    ) -> tuple[TagRef, Authorization]:
+        raise AssertionError("who asks by a command has authorized its token")
+
+
+class Owners:
+    """The owners of tokens, as far as they can be reached: they are asked, and say `answer`."""
+
+    def __init__(self) -> None:
+        self.answer: SaidInRealTime | NoAnswer = NoAnswer.UNREACHABLE
+        self.asked: list[tuple[str, str, str, Place]] = []
+
+    async def authorize(self, owner: PartyId, uid: str, type: str, place: Place) -> SaidInRealTime | NoAnswer:
+        self.asked.append((str(owner), uid, type, place))
+        return self.answer
+
+
+async def named(address: str, port: int) -> Sequence[str]:
+    """Names of hosts that lie in our own network begin with `inside`."""
+    return ["10.0.0.7" if address.startswith("inside") else "8.8.8.8"]
+
+
 class Readable:
     """Everything can be read up to `until`; it notes what was waited for."""
 
@@ -177,6 +224,7 @@ class Hub:
         used = bus or self.bus
         self.now = NOON
         self.readable = Readable()
+        self.owners = Owners()
         self.made = 0
         readable = settings.pop("readable", self.readable)
         given = {"public_url": "http://hub.test", **settings}
@@ -185,6 +233,14 @@ class Hub:
             store=self.store,
             vault=self.vault,
             tokens=HubTokens(used, self.store, self.vault),
+            commands=PartnerCommands(
+                RemoteCommandPorts(self.store, used, self.vault, NoReader(), lambda: self.now, fits),
+                self.refer,
+                UrlPolicy(resolve=named).verdict,
+            ),
+            authorizations=PartnerAuthorizations(
+                self.store, self.vault, used, self.owners, LocalLimiter(self.seconds), self.seconds
+            ),
             peers=peers or NoPeers(),
             limiter=LocalLimiter(),
             readable=readable,
@@ -202,6 +258,12 @@ class Hub:
     def new_token(self) -> str:
         self.made += 1
         return f"made-here-{self.made}"
+
+    def seconds(self) -> float:
+        return self.now.timestamp()
+
+    async def refer(self, tenant: str, id_tag: str) -> TagRef:
+        return TagRef(key=self.vault.token_key("RFID", id_tag))
 
     def publish(self, public_url: str) -> None:
         """Hand out URLs under this base from now on."""

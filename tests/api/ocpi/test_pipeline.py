@@ -118,6 +118,7 @@ async def test_another_method_is_HTTP_405_in_an_envelope(
 
 async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -> None:
     await hub.connect()
+    await hub.connect("elc", "cpo-c", parties=("FR*ELC",), role="CPO")
     for version in ("2.3.0", "2.2.1"):
         details = checked(await hub.client.get(f"/ocpi/{version}", headers=C))
         assert details["version"] == version
@@ -127,7 +128,9 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
         assert roles == {
             ("credentials", "SENDER"),
             ("hubclientinfo", "SENDER"),
+            ("commands", "RECEIVER"),
             ("tokens", "RECEIVER"),
+            ("tokens", "SENDER"),
             ("sessions", "SENDER"),
             ("cdrs", "SENDER"),
             ("tariffs", "SENDER"),
@@ -135,7 +138,8 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
         for endpoint in details["endpoints"]:
             if endpoint["role"] == "SENDER":
                 url = f"{endpoint['url']}?date_from=2026-01-01T00:00:00Z"
-                checked(await hub.client.get(url, headers=C))
+                who = token_header("cpo-c") if endpoint["identifier"] == "tokens" else C
+                checked(await hub.client.get(url, headers=who))
 
 
 async def test_the_alias_of_2_3_0_says_2_3_0(hub: Hub) -> None:

@@ -16,7 +16,9 @@ from commands.charge_point import Connect, Find, Found, StartTransaction
 from commands.partner import Register, RequestRoles
 from commands.remote_command import Conclude, RequestRemoteCommand, Status
 from domain.charge_point.passwords import verify_password
+from domain.intents import Unlock
 from domain.partner import PartnerConnection, PartnerRole, Secret
+from domain.partner_command import Asker
 from domain.values import Authorization, PartyId, Settings, TagRef
 from projections.remote_command import indexes as remote_command_indexes
 from projections.store import HUB
@@ -641,6 +643,45 @@ async def test_a_command_may_wait_to_be_sent_as_long_as_it_says(demo: World) -> 
 
     assert (taken.status_code, other.status_code, longer.status_code) == (202, 409, 422)
     assert got.json()["expires_at"] == "2026-05-01T12:10:00.000Z"
+
+
+async def test_what_a_partner_asked_for_by_ocpi_is_listed_with_the_delivery_of_its_outcome(
+    demo: World,
+) -> None:
+    asker = Asker(
+        partner_id="tnm",
+        holder="tnm@1",
+        party=PartyId(country_code="NL", party_id="TNM"),
+        of=PartyId(country_code="DE", party_id="ABC"),
+        command="UNLOCK_CONNECTOR",
+        response_url="s1.partner-tnm.x",
+    )
+    command = RequestRemoteCommand(
+        tenant="demo",
+        command_id="ocpi-1",
+        charge_point_id="CP1",
+        command_type="unlock_connector",
+        intent=Unlock(connector_id=1),
+        fingerprint="f",
+        by="partner:tnm",
+        expires_at=NOW,
+        asker=asker,
+    )
+    reply = await demo.services.bus.ask(command, Meta(command_id="r", at=NOW, tenant="demo"))
+    await wait_visible(demo.store, "ocpp_demo", "commands", "ocpi-1", reply.version)
+
+    [shown] = (await demo.call("GET", "/commands?partner=tnm")).json()["items"]
+    assert (shown["requested_by"], shown["parameters"]) == ("partner:tnm", {"connector_id": 1})
+    assert shown["ocpi"] == {
+        "command": "UNLOCK_CONNECTOR",
+        "partner_id": "tnm",
+        "party": "NL*TNM",
+        "of": "DE*ABC",
+        "delivery": "NL*TNM|commands|ocpi-1",
+    }
+    assert "response_url" not in str(shown)
+    assert (await demo.call("GET", "/commands?partner=other")).json()["items"] == []
+    assert (await demo.call("GET", "/commands/ocpi-1")).json() == shown
 
 
 async def test_a_command_with_an_outcome_is_shown_for_two_years_after_it(demo: World) -> None:

@@ -39,12 +39,15 @@ class Receiver(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
         self.busy: dict[str, str] | None = None
+        self.plain = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.asked.append(request)
         if self.busy is not None:
             return httpx.Response(429, headers=self.busy)
+        if self.plain:
+            return httpx.Response(self.plain)
         return httpx.Response(200, json={"status_code": 1000, "timestamp": "2026-03-01T12:00:00Z"})
 
 
@@ -224,3 +227,56 @@ async def test_a_busy_partner_says_how_long_it_is_to_be_left_alone(
     delivering.receiver.busy = {"Retry-After": said}
     outcome = await delivering.send(gross_cdr())
     assert (outcome.outcome, outcome.http_status, outcome.retry_after) == ("refused", 429, seconds)
+
+
+def outcome_of_a_command(sealed_url: str, **more: Any) -> Document:
+    party: Document = {"country_code": "NL", "party_id": "EMS"}
+    ours: Document = {"country_code": "DE", "party_id": "DEM"}
+    asker: Document = {
+        "partner_id": "ems",
+        "holder": "ems@1",
+        "party": party,
+        "of": ours,
+        "command": "START_SESSION",
+        "response_url": sealed_url,
+    }
+    return {"holder": "ems@1", "asker": asker, "status": "timed_out", "reason": "no answer in time", **more}
+
+
+RESULT = Job(PartyId(country_code="NL", party_id="EMS"), "commands", "ocpi-1")
+
+
+async def test_a_command_result_is_posted_bare_to_its_response_url_from_the_party_that_was_asked(
+    delivering: Delivering,
+) -> None:
+    """13.2.2: the body is a CommandResult, not an envelope."""
+    await delivering.connect(version="2.3.0")
+    url = await delivering.vault.seal("partner-ems", "http://ems.test/results/77")
+    letter = await delivering.sender.prepare(RESULT, Content(outcome_of_a_command(url), 3))
+    assert not isinstance(letter, Outcome)
+    assert (await delivering.sender.send(letter, "remote|demo|ocpi-1")).outcome == "delivered"
+    [request] = delivering.receiver.asked
+    assert (request.method, str(request.url)) == ("POST", "http://ems.test/results/77")
+    text = {"language": "en", "text": "no answer in time"}
+    assert decode(request.content) == {"result": "TIMEOUT", "message": [text]}
+    headers = request.headers
+    assert (headers["OCPI-from-party-id"], headers["OCPI-to-party-id"]) == ("DEM", "EMS")
+
+
+@pytest.mark.parametrize(("http", "outcome"), [(204, "delivered"), (200, "delivered"), (404, "refused")])
+async def test_an_answer_to_a_command_result_needs_no_envelope(
+    delivering: Delivering, http: int, outcome: str
+) -> None:
+    await delivering.connect(version="2.3.0")
+    delivering.receiver.plain = http
+    url = await delivering.vault.seal("partner-ems", "http://ems.test/results/77")
+    letter = await delivering.sender.prepare(RESULT, Content(outcome_of_a_command(url), 3))
+    assert not isinstance(letter, Outcome)
+    assert (await delivering.sender.send(letter, "")).outcome == outcome
+
+
+async def test_a_result_is_told_to_nobody_who_took_the_party_over(delivering: Delivering) -> None:
+    await delivering.connect("next", version="2.3.0")
+    url = await delivering.vault.seal("partner-ems", "http://ems.test/results/77")
+    letter = await delivering.sender.prepare(RESULT, Content(outcome_of_a_command(url), 3))
+    assert isinstance(letter, Outcome) and (letter.outcome, letter.for_good) == ("refused", True)

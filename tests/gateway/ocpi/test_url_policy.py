@@ -240,3 +240,16 @@ async def test_the_checked_address_is_the_one_that_is_connected_to() -> None:
     await client.aclose()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_url_is_judged_before_anything_is_promised_of_it() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        if host == "nowhere.example":
+            raise OSError("no such host")
+        return ["10.0.0.7"] if host == "inside.example" else ["8.8.8.8"]
+
+    policy = UrlPolicy(resolve=resolve)
+    for url in ("https://a.example/results/1", "http://nowhere.example/"):
+        assert await policy.verdict(url) == ""
+    for url in ("http://inside.example/", "file:///etc/passwd", "https://a:b@a.example/", "x"):
+        assert await policy.verdict(url) != "", url
