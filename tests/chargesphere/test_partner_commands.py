@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from api.auth import issue_token
 from chargesphere.demo.api_client import ApiClient
@@ -14,6 +15,8 @@ from chargesphere.demo.scenery import CONNECTORS, connect_partners, furnish, off
 from chargesphere.process import ALL, Plan, announce, running
 from chargesphere.settings import read_settings
 from tests.streams.harness import until
+
+APP_UID = "f3b1d9f0-5a4c-4c6e-9a43-2f6f0a1b2c3d"
 
 
 async def test_an_app_starts_and_stops_a_charge_and_hears_what_became_of_it(tmp_path: Path) -> None:
@@ -50,9 +53,23 @@ async def test_an_app_starts_and_stops_a_charge_and_hears_what_became_of_it(tmp_
             assert await emsp.stop(card, party) == "ACCEPTED"
             await until(lambda: session.id.lower() in emsp.cdrs)
             assert emsp.cdrs[session.id.lower()]["authorization_reference"] == session.authorization_reference
+            # An app's token that nobody has put here, with a uid that no charge point can be told.
+            app = {**emsp.token(card), "type": "APP_USER", "uid": APP_UID, "contract_id": "NL-TNM-APP"}
+            begin: dict[str, Any] = {
+                "token": app,
+                "location_id": location,
+                "evse_uid": offered(place.tenant, place.identity, 1)[2],
+            }
+            assert await emsp.command("START_SESSION", begin, party) == "ACCEPTED"
+            await until(lambda: APP_UID in {one.cdr_token.uid for one in emsp.sessions.values()})
+            [charged] = [one for one in emsp.sessions.values() if one.cdr_token.uid == APP_UID]
+            assert await emsp.command("STOP_SESSION", {"session_id": charged.id}, party) == "ACCEPTED"
+            await until(lambda: charged.id.lower() in emsp.cdrs)
             listed = await api.ask("GET", "/commands", tenant=place.tenant, query={"partner": "demo-emsp"})
             commands = listed["items"]
             assert [(one["requested_by"], one["ocpi"]["command"]) for one in commands] == [
+                ("partner:demo-emsp", "STOP_SESSION"),
+                ("partner:demo-emsp", "START_SESSION"),
                 ("partner:demo-emsp", "STOP_SESSION"),
                 ("partner:demo-emsp", "START_SESSION"),
                 ("partner:demo-emsp", "START_SESSION"),
@@ -60,7 +77,7 @@ async def test_an_app_starts_and_stops_a_charge_and_hears_what_became_of_it(tmp_
             told = await api.every("/deliveries", tenant=place.tenant)
             results = {one["object_id"]: one["state"] for one in told if one["module"] == "commands"}
             assert results == {one["command_id"]: "delivered" for one in commands}
-            assert (len(device.charges), emsp.violations, emsp.authorizations) == (1, [], 0)
+            assert (len(device.charges), emsp.violations, emsp.authorizations) == (2, [], 0)
         finally:
             charging.cancel()
             await asyncio.gather(charging, return_exceptions=True)

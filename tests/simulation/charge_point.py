@@ -316,6 +316,7 @@ class ChargePoint:
             "GetConfiguration": {"configurationKey": [], "unknownKey": []},
             "Reset": {"status": "Accepted"},
             "RemoteStartTransaction": {"status": "Accepted"},
+            "RemoteStopTransaction": {"status": "Accepted"},
             "ClearCache": {"status": "Accepted"},
             "UnlockConnector": {"status": "Unlocked"},
             "ChangeAvailability": {"status": "Accepted"},

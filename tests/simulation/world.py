@@ -212,7 +212,7 @@ class World:
         """Aggregates, with the kind of event from which nothing can be worked out."""
         self.keys: list[Shown] = []
         self.keys_done = False
-        self.answers: dict[int, CommandAnswer] = {}
+        self.answers: dict[str, CommandAnswer] = {}
         """What a partner was answered at once to its commands."""
         self.nemeses = Nemeses(self)
         self.wanted: dict[str, str] = {}
