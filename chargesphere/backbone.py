@@ -122,7 +122,10 @@ class Backbone:
         self.lag = Lag(
             self.log,
             self.clock,
-            {Area.SESSION: sessions, Area.PARTY: (PROJECTOR,)},
+            {
+                Area.SESSION: sessions,
+                **dict.fromkeys((Area.PARTY, Area.LOCATION, Area.CHARGE_POINT), (PROJECTOR,)),
+            },
             generations=self.store,
         )
 

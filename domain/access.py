@@ -51,7 +51,7 @@ RESOURCES: Final = (
     "tokens",
 )
 """What routes are grouped by."""
-READ_ONLY: Final = frozenset({"audit", "events", "locations", "readings", "stories"})
+READ_ONLY: Final = frozenset({"audit", "events", "readings", "stories"})
 SCOPES: Final = tuple(
     f"{resource}:{act}"
     for resource in RESOURCES

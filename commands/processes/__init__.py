@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Command, Policy, Refusal
 from commands.charge_point.models import RequestCall
-from commands.processes import charging_session, fleet, job, remote_command, tag, tenant
+from commands.processes import charging_session, fleet, job, location, remote_command, tag, tenant
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -31,6 +31,7 @@ POLICIES = _together(
     tag=tag.POLICIES,
     fleet=fleet.POLICIES,
     job=job.POLICIES,
+    location=location.POLICIES,
 )
 REFUSALS: Mapping[type[Command], Callable[[str, Refusal, str], Sequence[Command]]] = {
     RequestCall: remote_command.call_refused

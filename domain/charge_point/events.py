@@ -119,11 +119,12 @@ class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.
 
 class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
     """Where it stands and what it has, as a whole; `taken_over` where it had taken itself in, and an operator says
-    from now on what it has."""
+    from now on what it has. `moved_from` is the Location where it stood, if that was another one."""
 
     site: Site
     evses: tuple[Evse, ...] = ()
     taken_over: bool = False
+    moved_from: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -133,6 +134,8 @@ class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.cha
 
 class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
     """The tenant knows it no more. Transaction ids go on counting if it comes back."""
+
+    location_id: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -171,6 +174,7 @@ class ChargePointConnected(Event, frozen=True, kw_only=True, tag="charge_point.c
     unconfigured: bool = False
     quiet_s: int = 0
     asked_at: datetime | None = None
+    location_id: str = ""
 
     @property
     def epoch(self) -> int:
@@ -262,6 +266,7 @@ class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_
     stale: bool = False
     call: CallNumber | None = None
     flags: tuple[str, ...] = ()
+    location_id: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state

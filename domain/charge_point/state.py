@@ -348,6 +348,11 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     clock_offset_s: int = 0
     drift: Drift | None = None
 
+    @property
+    def location_id(self) -> str:
+        """Where it stands."""
+        return self.site.id if self.site is not None else ""
+
     def evse(self, connector_id: int) -> Evse | None:
         """The EVSE of an OCPP connector: number n is the n-th, 0 none."""
         return self.evses[connector_id - 1] if 0 < connector_id <= len(self.evses) else None

@@ -14,7 +14,8 @@ import pytest
 from domain.aggregate import Event
 from domain.charge_point import ChargePointChanged, ChargePointConnected, ChargePointRemoved
 from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
-from projections.location import LOCATIONS, UNKNOWN_AFTER, indexes, told_as_locations
+from projections.location import told_as_locations
+from projections.placement import PLACEMENTS, UNKNOWN_AFTER, indexes
 from projections.store import HUB, Append, Document, Put, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
@@ -78,11 +79,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteReadStore]:
 
 
 async def happens(store: ReadStore, *events: Event) -> None:
-    await store.apply([one for event in events for one in LOCATIONS.writes(event, meta())])
+    await store.apply([one for event in events for one in PLACEMENTS.writes(event, meta())])
 
 
 async def documents(store: ReadStore) -> list[Document]:
-    return (await store.find(Query(HUB, "locations"))).items
+    return (await store.find(Query(HUB, "placements"))).items
 
 
 async def told(store: ReadStore, now: datetime = NOON) -> dict[str, Any]:
@@ -94,10 +95,10 @@ async def statuses(store: ReadStore, now: datetime = NOON) -> dict[str, str]:
 
 
 def test_a_status_of_an_evse_rewrites_nothing_of_its_location() -> None:
-    (write,) = LOCATIONS.writes(status(7, "Charging", 30), meta())
+    (write,) = PLACEMENTS.writes(status(7, "Charging", 30), meta())
     at = "2026-03-01T12:00:30.000Z"
     expected: Document = {"connector_1": {"status": "CHARGING", "at": at}, "last_updated": at}
-    assert write == Append(HUB, "locations", "demo|CP-1", 7, set=expected)
+    assert write == Append(HUB, "placements", "demo|CP-1", 7, set=expected)
 
 
 async def test_a_charge_point_is_told_as_a_location_that_ocpi_accepts(store: SqliteReadStore) -> None:
@@ -122,7 +123,11 @@ async def test_it_can_be_searched_by_place_standard_and_power(store: SqliteReadS
 
     assert document["geo"] == {"type": "Point", "coordinates": [10.13, 54.32]}
     assert (document["standards"], document["max_power"]) == (["CHADEMO", "IEC_62196_T2"], 22080)
-    assert (document["_id"], document["key"], document["tenant_id"]) == ("demo|CP-1", "demo|LOC1", "demo")
+    assert (document["_id"], document["key"], document["tenant_id"]) == (
+        "demo|CP-1",
+        "tenant:demo|loc1",
+        "demo",
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,10 +210,10 @@ async def test_charge_points_at_one_site_are_one_location(store: SqliteReadStore
 
     found = await told(store)
 
-    assert set(found) == {"demo|LOC1", "acme|LOC1"}
-    ours = found["demo|LOC1"]
+    assert set(found) == {"tenant:demo|loc1", "tenant:acme|loc1"}
+    ours = found["tenant:demo|loc1"]
     assert (ours["name"], [one["uid"] for one in ours["evses"]]) == ("Harbour", ["A", "B"])
-    assert "party_id" not in found["acme|LOC1"]
+    assert "party_id" not in found["tenant:acme|loc1"]
 
 
 async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: SqliteReadStore) -> None:
@@ -218,7 +223,7 @@ async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: S
 
     found = await told(store)
 
-    assert list(found) == ["demo|LOC2"]
+    assert list(found) == ["tenant:demo|loc2"]
     assert await statuses(store) == {"E1": "CHARGING", "E2": "UNKNOWN"}
 
 
@@ -246,7 +251,7 @@ async def test_mongodb_finds_it_too_until_it_is_removed(mongo: Mongo) -> None:
 
         async def near() -> list[Document]:
             wanted = (has("standards", "IEC_62196_T2"), gte("max_power", 22080))
-            return await store.near(HUB, "locations", lon=10.13, lat=54.32, radius_m=50, where=wanted)
+            return await store.near(HUB, "placements", lon=10.13, lat=54.32, radius_m=50, where=wanted)
 
         [location] = told_as_locations(await near(), PARTIES, NOON).values()
         parse_json(v2_3_0.Location, location)
@@ -285,7 +290,7 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
     await write(log, *events, meta=meta())
     await store.drop_all([HUB])
 
-    await Rebuild(log, Projector(store, EVENTS, [], [LOCATIONS])).go_on()
+    await Rebuild(log, Projector(store, EVENTS, [], [PLACEMENTS])).go_on()
 
     assert await documents(store) == live
     await log.close()
@@ -294,7 +299,7 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
 def test_a_charge_point_without_a_place_is_published_to_nobody() -> None:
     def told(site: Site) -> Document:
         event = registered()
-        (write,) = LOCATIONS.writes(msgspec.structs.replace(event, site=site), meta())
+        write, *_ = PLACEMENTS.writes(msgspec.structs.replace(event, site=site), meta())
         assert isinstance(write, Put)
         (location,) = told_as_locations([dict(write.document)], PARTIES, NOON).values()
         return location
