@@ -1,15 +1,21 @@
 """Routing headers and roles of a request: whether the partner may make it, and whether it can reach whom it is for.
 
-To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. The hub does not route
-between platforms yet; what another one should get is refused, never acknowledged and dropped.
+To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. So is what is `KEPT`, for
+whomever it is. The hub does not route between platforms yet; what another one should get otherwise is refused, never
+acknowledged and dropped.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from api.ocpi.call import Answer, Call, invalid, not_found, refused
 from projections.store import HUB, Query, eq, has
 from protocols.ocpi.access import BROADCAST, Rule
 from protocols.ocpi.envelope import PartyId, StatusCode
+
+KEPT: Final = frozenset({"locations"})
+"""Modules whose objects are kept here for everybody whom they are pushed to, who reads them here."""
 
 
 def party_text(party: PartyId) -> str:
@@ -31,13 +37,13 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     if to_hub and writes == (rule.interface == "sender"):
         return invalid(f"OCPI-to: {call.method} at a {rule.interface} is for one party; the hub is none")
     if to is None or to_hub:
-        if not writes or not await _others(call, rule):
+        if not writes or rule.module in KEPT or not await _others(call, rule):
             return None
         code = StatusCode.HUB_ERROR if to_hub else StatusCode.UNKNOWN_RECEIVER
         message = "the hub does not push to other platforms; name the party that it is for in OCPI-to"
         return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
-    if page.items:
+    if page.items or (rule.module in KEPT and await _is_partners(call, party_text(to))):
         return None
     return Answer(
         status_code=StatusCode.UNKNOWN_RECEIVER,
@@ -65,6 +71,11 @@ def only_party(call: Call) -> str | None:
     """The party of ours that was asked; None where it is all of them."""
     to = call.routing.to
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
+
+
+async def _is_partners(call: Call, party: str) -> bool:
+    page = await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))
+    return bool(page.items)
 
 
 async def _others(call: Call, rule: Rule) -> bool:

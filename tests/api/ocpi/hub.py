@@ -24,11 +24,12 @@ from application.ports import Bus
 from application.read_back import wait_visible
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, tariff, tenant, token
+from commands import directory, location, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
+from domain import location as location_events
 from domain import partner as partner_events
 from domain import tariff as tariff_events
 from domain import tenant as tenant_events
@@ -37,23 +38,32 @@ from domain.aggregate import Aggregate, EventRegistry, kind_of
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Secret
 from domain.values import PartyId
+from projections import location as location_view
 from projections import partner as partner_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
 from projections.base import View
-from projections.store import JSON, Document, Put, Remove
+from projections.store import JSON, Document, Put
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.bus import CommandBus
 from streams.log import LogUnavailableError
 from streams.log.envelope import CommandRegistry, Reply, raw
+from streams.projecting.projector import writes_of
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-VIEWS: tuple[View, ...] = (partner_view.VIEW, tariff_view.VIEW, tenant_view.VIEW, token_view.VIEW)
+VIEWS: tuple[View, ...] = (
+    location_view.VIEW,
+    partner_view.VIEW,
+    tariff_view.VIEW,
+    tenant_view.VIEW,
+    token_view.VIEW,
+)
 EVENTS = EventRegistry(
     {
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
+        location_events.Location: location_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
         tenant_events.Tenant: tenant_events.AGGREGATE_EVENTS,
@@ -62,6 +72,7 @@ EVENTS = EventRegistry(
 )
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
+    **location.ROUTES,
     **partner.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,
@@ -112,15 +123,11 @@ class InstantBus:
         for view in VIEWS:
             if view.kind != kind_of(event.originator_id):
                 continue
-            db, id = view.target(event, meta)
-            found = await self._store.get(db, view.collection, id)
+            target = view.target(event, meta)
+            found = await self._store.get(target.db, view.collection, target.id)
             bare = {k: v for k, v in found.items() if k not in ("_id", "version")} if found else None
             document = view.evolve(bare, event, meta)
-            version = event.originator_version
-            if document is None:
-                await self._store.apply([Remove(db, view.collection, id, version)])
-            else:
-                await self._store.apply([Put(db, view.collection, id, version, document)])
+            await self._store.apply(writes_of(view, target, event.originator_version, document))
 
 
 class Keys(KeyStore):

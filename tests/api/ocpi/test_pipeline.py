@@ -127,6 +127,8 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
         assert roles == {
             ("credentials", "SENDER"),
             ("tokens", "RECEIVER"),
+            ("locations", "RECEIVER"),
+            ("locations", "SENDER"),
             ("sessions", "SENDER"),
             ("cdrs", "SENDER"),
             ("tariffs", "SENDER"),
