@@ -11,7 +11,16 @@ from typing import Final
 
 import msgspec
 
-from projections.location import listed_to, master_of, power_of, pushed_location, told_as_locations
+from domain.location import location_key
+from domain.values import Site
+from projections.location import (
+    listed_to,
+    master_of,
+    power_of,
+    pushed_location,
+    site_of_master,
+    told_as_locations,
+)
 from projections.store import (
     HUB,
     JSON,
@@ -63,6 +72,18 @@ async def whole(store: ReadStore, documents: Iterable[Document], now: datetime) 
         else:
             own[str(document["_id"])] = document
     return {**found, **await _with_charge_points(store, own, own, now)}
+
+
+async def site_at(store: ReadStore, tenant: str, location_id: str) -> Site | None:
+    """What a Location of the tenant's is, by its master data or what charge points say; None for an unknown one."""
+    document = await store.get(HUB, "locations", location_key(None, tenant, location_id))
+    if document is None:
+        return None
+    if (master := master_of(document)) is not None:
+        return site_of_master(master)
+    said = document["said"]
+    site = said["site"] if isinstance(said, dict) else None
+    return site_of_master({"id": document["location_id"], **site}) if isinstance(site, dict) else None
 
 
 async def _with_charge_points(

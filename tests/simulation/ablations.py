@@ -112,6 +112,9 @@ SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 4
 JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
 """Worlds with a job, whose deciders are harmed."""
 
+PUSHES: Final[Mapping[str, Any]] = {"pushes": 14, "pace": 0.3, "victims": ("api", "decider")}
+"""Worlds in which requests of a CPO overtake one another."""
+
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "no fence",
@@ -947,6 +950,24 @@ ABLATIONS: tuple[Ablation, ...] = (
         ("crash",),
         shape={"job": True, "pace": 0.2, "victims": ("gateway",)},
         one_in=10,
+        seed=0,
+    ),
+    Ablation(
+        "a part makes the whole as new as itself",
+        "A Location, its EVSEs and their connectors each have an age of their own",
+        removed.a_part_makes_the_whole_as_new_as_itself,
+        ("crash",),
+        shape=PUSHES,
+        one_in=1,
+        seed=0,
+    ),
+    Ablation(
+        "an older push of an EVSE counts",
+        "Of what a CPO pushes of one object the newest stands, in whatever order it comes",
+        removed.an_older_push_of_an_evse_counts,
+        ("crash",),
+        shape=PUSHES,
+        one_in=2,
         seed=0,
     ),
 )

@@ -20,6 +20,7 @@ from application.keys import LogKeys
 from application.live.fanout import Fanout
 from application.live.recent import Recent
 from application.quota import LogQuota
+from commands import location as location_commands
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
 from commands.charge_point import models, presence, readings, transactions
@@ -27,6 +28,7 @@ from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
 from commands.job_items import IssueItems
 from commands.tenant import CountPart
+from domain import location as location_domain
 from domain import outbox
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
@@ -43,6 +45,7 @@ from gateway.ocpp import inbound_call, outbound
 from gateway.ocpp.v16 import handlers
 from projections import blocks as projected_blocks
 from projections.store import Put
+from protocols.ocpi.types import to_date_time
 from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states
 from streams.effects import desk, gate, public, pushes
 from streams.effects.target import request
@@ -883,3 +886,20 @@ def any_outcome_is_of_the_attempt_that_is_out() -> list[Patch]:
 
 def a_connection_tells_nobody() -> list[Patch]:
     return [(presence, "tell_who_waits", lambda charge_point, at: None)]
+
+
+# -- locations -----------------------------------------------------------------------------------------------------
+
+
+def a_part_makes_the_whole_as_new_as_itself() -> list[Patch]:
+    lift = location_domain._lift
+
+    def lifted(state: Any, last_updated: str) -> None:
+        lift(state, last_updated)
+        state.own_at = to_date_time(last_updated)
+
+    return [(location_domain, "_lift", lifted)]
+
+
+def an_older_push_of_an_evse_counts() -> list[Patch]:
+    return [(location_commands, "_own_at", lambda state, evse: datetime.min.replace(tzinfo=UTC))]

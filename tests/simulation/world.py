@@ -49,7 +49,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import keys
+from tests.simulation import keys, location
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
@@ -129,6 +129,8 @@ class Shape:
     """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
     keys: int = 0
     """So many API keys are made and shown at two api processes all the while; most of them are revoked."""
+    pushes: int = 0
+    """So many requests of a CPO about one Location, which overtake one another."""
     longest_calm: float = LONGEST_CALM
     """Seconds after the storm in which everything has to come to rest."""
 
@@ -172,6 +174,7 @@ class World:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
             self.shape.job = Random(f"job|{seed}").random() < 0.12
+            self.shape.pushes = 14 * (Random(f"pushes|{seed}").random() < 0.08)
             self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -180,7 +183,7 @@ class World:
         self.network.whole = self.shape.whole_fetches
         self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months or self.shape.job)
-        needed += [Area.JOB] * self.shape.job
+        needed += [Area.JOB] * self.shape.job + [Area.LOCATION] * (self.shape.pushes > 0)
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
         needed += [Area.PARTY] * party + [Area.KEY] * (self.shape.keys > 0)
@@ -314,6 +317,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
         if shape.keys:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
+        if shape.pushes:
+            running.append(self.loop.spawn(self.loop.world, location.course(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.strangers:

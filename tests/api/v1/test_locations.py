@@ -164,16 +164,18 @@ async def demo(real: World) -> World:
     return real
 
 
+CONNECTOR: dict[str, Any] = {
+    "id": "1",
+    "standard": "IEC_62196_T2",
+    "format": "SOCKET",
+    "power_type": "AC_3_PHASE",
+    "max_voltage": 230,
+    "max_amperage": 32,
+}
+
+
 async def registered(world: World, id: str, location: dict[str, Any]) -> None:
-    connector = {
-        "id": "1",
-        "standard": "IEC_62196_T2",
-        "format": "SOCKET",
-        "power_type": "AC_3_PHASE",
-        "max_voltage": 230,
-        "max_amperage": 32,
-    }
-    evses = [{"uid": f"{id}-1", "connectors": [connector]}]
+    evses = [{"uid": f"{id}-1", "connectors": [CONNECTOR]}]
     body = {"id": id, "location": location, "evses": evses}
     assert (await world.call("POST", "/chargepoints", body)).status_code == 201
 
@@ -272,3 +274,26 @@ async def test_what_ocpi_would_not_take_is_refused_by_its_path(
 async def test_the_search_is_no_location(world: World) -> None:
     assert (await world.call("PUT", "/locations/search", MASTER)).status_code == 422
     assert (await world.call("POST", "/locations", {**MASTER, "id": "unassigned"})).status_code == 422
+
+
+async def test_a_charge_point_names_a_location_that_is_known(demo: World) -> None:
+    evses = [{"uid": "E1", "connectors": [CONNECTOR]}]
+    body = {"id": "CP1", "location_id": "yard", "evses": evses}
+    unknown = await demo.call("POST", "/chargepoints", body)
+    assert unknown.status_code == 422
+    [error] = msgspec.convert(problem(unknown)["errors"], list[dict[str, str]])
+    assert error["path"] == "location_id"
+    both = await demo.call("POST", "/chargepoints", {**body, "location": SAID})
+    assert both.status_code == 422
+    assert (await demo.call("POST", "/locations", {"id": "YARD", **MASTER})).status_code == 201
+    made = await demo.call("POST", "/chargepoints", body)
+    assert made.status_code == 201, made.text
+    assert (made.json()["location_id"], made.json()["location"]["address"]) == ("YARD", "Kai 1")
+    shown = (await demo.call("GET", "/locations/YARD")).json()
+    assert [one["uid"] for one in shown["evses"]] == ["E1"]
+    dock = await demo.call("PUT", "/locations/DOCK", {**MASTER, "address": "Dock 5"})
+    assert dock.status_code == 201
+    moved = await demo.call("PATCH", "/chargepoints/CP1", {"location_id": "DOCK"})
+    assert moved.json()["location_id"] == "DOCK"
+    assert (await demo.call("GET", "/locations/YARD")).json()["evses"] == []
+    assert [one["uid"] for one in (await demo.call("GET", "/locations/DOCK")).json()["evses"]] == ["E1"]
