@@ -7,7 +7,7 @@ order requests come in, the newest of each stands in the end. A newer part lifts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from typing import Any, ClassVar
@@ -34,7 +34,9 @@ from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import OcpiModel, to_date_time
 
 LARGEST = 800_000
-"""Bytes that a Location may have in one request, as JSON: a decision must fit into one record of the log."""
+"""Bytes of JSON that a Location may have in one request: a decision must fit into one record of the log."""
+LARGEST_WHOLE = 1_000_000
+"""Those that it may have with EVSEs that came by themselves: its state must fit into one record too, packed."""
 MOST_EVSES = 2_000
 _NOBODY = {"country_code": "ZZ", "party_id": "ZZZ"}
 """Stands for a tenant's party, which its master data do not hold, where they are looked at as a whole."""
@@ -133,12 +135,11 @@ def patch(location: Location, command: PatchLocation, meta: Meta) -> Outcome:
         return _unknown_location(command)
     if wrong := _wrong_age(command.patch):
         return Rejected(Refusal.INVALID, wrong)
+    own = command.owner is None
     at = _moment(command.patch)
-    assert state.own_at is not None
-    if at < state.own_at:
+    if _is_older(state, at, command):
         return Accepted(LocationReply(applied=False))
     stored = _whole(state) if "evses" in command.patch else msgspec.json.decode(state.core)
-    own = command.owner is None
     try:
         merged = _patched(v2_3_0.Location, {**_NOBODY, **stored} if own else stored, command.patch)
     except OcpiInvalidError as error:
@@ -151,7 +152,7 @@ def patch(location: Location, command: PatchLocation, meta: Meta) -> Outcome:
     if "evses" in merged:
         return _put(location, command, merged, meta, created=False)
     core = {**merged, "last_updated": _latest(merged, msgspec.json.decode(state.core))}
-    if (large := _too_large(core)) is not None:
+    if (large := _too_large(core, state.evses.values())) is not None:
         return large
     location.trigger(LocationChanged, meta.at, location=core, own_at=at)
     return Accepted(LocationReply())
@@ -255,6 +256,11 @@ def note_site(location: Location, command: NoteSite, meta: Meta) -> Outcome:
     return Accepted()
 
 
+def _is_older(state: LocationState, at: datetime, command: _OfLocation) -> bool:
+    """Whether a newer one is known. Of a tenant's, whose times are our own processes', the log's order counts."""
+    return command.owner is not None and state.own_at is not None and at < state.own_at
+
+
 def _is_known(state: LocationState, holder: str) -> bool:
     return state.present and state.holder == holder
 
@@ -265,7 +271,7 @@ def _put(
     """What is newer of each EVSE stays, or comes."""
     state = location.state
     at = _moment(given)
-    if not created and state.own_at is not None and at < state.own_at:
+    if not created and _is_older(state, at, command):
         return Accepted(LocationReply(applied=False))
     before = {} if created else {uid: msgspec.json.decode(text) for uid, text in state.evses.items()}
     try:
@@ -342,7 +348,8 @@ def _put_evse(
     location: Location, evse: JSONObject, at: datetime, meta: Meta, *, created: bool = False
 ) -> Outcome:
     state = location.state
-    if (large := _too_large(evse)) is not None:
+    others = [one for uid, one in state.evses.items() if uid != uid_key(evse)]
+    if (large := _too_large(evse, [state.core, *others])) is not None:
         return large
     location.trigger(
         EvsePut,
@@ -454,12 +461,17 @@ def _latest(*values: Mapping[str, Any]) -> str:
     return max(texts, key=to_date_time)
 
 
-def _too_large(value: JSONObject) -> Rejected | None:
-    size = len(msgspec.json.encode(value))
-    if size <= LARGEST:
-        return None
-    line = f"evses: the Location has {size} bytes, more than {LARGEST}: put its EVSEs by themselves"
-    return Rejected(Refusal.INVALID, line)
+def _too_large(value: JSONObject, beside: Iterable[str] = ()) -> Rejected | None:
+    """Whether it is too much for one request, or for one Location with what is known of it beside."""
+    alone = len(msgspec.json.encode(value))
+    if alone > LARGEST:
+        line = f"it has {alone} bytes, more than {LARGEST}: put a Location's EVSEs by themselves"
+        return Rejected(Refusal.INVALID, line)
+    size = alone + sum(map(len, beside))
+    if size > LARGEST_WHOLE:
+        line = f"the Location would have {size} bytes with it, more than {LARGEST_WHOLE}"
+        return Rejected(Refusal.INVALID, line)
+    return None
 
 
 def _unknown_location(command: _OfLocation) -> Rejected:

@@ -15,6 +15,7 @@ from chargesphere.registry import EVENTS, ROUTES
 from commands.base import Accepted, Command, Meta, Outcome, Refusal, Rejected
 from commands.location import (
     LARGEST,
+    LARGEST_WHOLE,
     LocationReply,
     NoteSite,
     PatchConnector,
@@ -247,9 +248,29 @@ def test_what_is_too_large_for_one_record_is_refused_and_its_evses_come_by_thems
     refusal, message = log.refuse(put(0, *many))
     assert (refusal, str(LARGEST) in message) == (Refusal.INVALID, True)
     log.accept(put(0, *many[:800]))
-    for one in many[800:]:
+    for one in many[800:1_000]:
         log.accept(PutEvse(**NAMED, evse=one))
-    assert log.now["evses"] == many
+    assert log.now["evses"] == many[:1_000]
+
+
+def test_a_location_grows_no_larger_than_its_state_may_be(log: Log) -> None:
+    log.accept(put(0, evse()))
+    long = [{"language": "nl", "text": "x" * 500}] * 400
+    for number in range(4):
+        log.accept(PutEvse(**NAMED, evse=evse(f"N{number}", directions=long)))
+    refusal, message = log.refuse(PutEvse(**NAMED, evse=evse("N4", directions=long)))
+    assert (refusal, str(LARGEST_WHOLE) in message) == (Refusal.INVALID, True)
+    log.accept(PatchEvse(**NAMED, evse_uid="N3", patch={"status": "CHARGING", "last_updated": at(5)}))
+
+
+def test_of_master_data_the_logs_order_counts_whatever_clocks_say(log: Log) -> None:
+    """Two of our processes, of which one's clock is behind by a second: no change of an operator is lost."""
+    log.accept(PutLocation(**OURS, location={**MASTER, "last_updated": at(10)}))
+    behind = PatchLocation(**OURS, patch={"city": "Leiden", "last_updated": at(9)})
+    assert log.accept(behind) == LocationReply()
+    assert log.now["city"] == "Leiden"
+    assert log.accept(PutLocation(**OURS, location={**MASTER, "last_updated": at(8)})) == LocationReply()
+    assert log.now["city"] == "Delft"
 
 
 def test_an_id_that_stands_twice_is_refused(log: Log) -> None:
