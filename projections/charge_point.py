@@ -28,6 +28,7 @@ from domain.charge_point import (
     ClockOffsetNoted,
     ConnectionAwaited,
     CredentialsSet,
+    StatusesLapsed,
     StatusReported,
 )
 from domain.charge_point.announced import Announced
@@ -55,6 +56,7 @@ _NO_SIGN_OF_LIFE: Final = (
     ChargePointRemoved,
     CredentialsSet,
     ChargePointDisconnected,
+    StatusesLapsed,
     CallRequested,
     CallSent,
     CallConcluded,

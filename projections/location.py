@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from commands.base import Meta
+from domain.charge_point.state import STATUSES_LAST
 from domain.location import (
     EvsePut,
     EvseStatusChanged,
@@ -31,7 +32,7 @@ from domain.location import (
 from domain.values import UNASSIGNED, Site
 from projections.base import Target, View
 from projections.moment import utc_text
-from projections.placement import TOUCHED, UNKNOWN_AFTER, phases, site_document, touched
+from projections.placement import TOUCHED, phases, site_document, touched
 from projections.store import HUB, JSON, Document, IndexSpec, Write, geo_index, index
 
 LocationEvent = LocationPut | LocationChanged | EvsePut | EvseStatusChanged | LocationRemoved | SiteSaid
@@ -337,7 +338,7 @@ def _silence(document: Document, now: datetime) -> tuple[bool, str]:
     connected, ended = document["connected"], document["ended"]
     if not isinstance(ended, dict) or not isinstance(connected, dict):
         return False, ""
-    begins = datetime.fromisoformat(str(ended["at"])) + UNKNOWN_AFTER
+    begins = datetime.fromisoformat(str(ended["at"])) + STATUSES_LAST
     over = ended["epoch"] == connected["epoch"] and int(str(ended["event"])) > int(str(connected["event"]))
     if over:
         return now >= begins, str(utc_text(begins)) if now >= begins else ""

@@ -8,7 +8,7 @@ source, so no order between them matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from commands.base import Meta
@@ -20,6 +20,7 @@ from domain.charge_point import (
     ChargePointDisconnected,
     ChargePointRegistered,
     ChargePointRemoved,
+    StatusesLapsed,
     StatusReported,
 )
 from domain.location import location_key
@@ -40,8 +41,6 @@ STATUS: Final = {
     "Faulted": "OUTOFORDER",
 }
 """OCPP 1.6 status of a connector to OCPI status of its EVSE."""
-UNKNOWN_AFTER: Final = timedelta(minutes=15)
-"""How long after its connection ended a charge point's last statuses count (ST-4)."""
 TOUCHED: Final = "touched"
 """The part of a Location's document that says when anything of it, or of what stands there, changed last."""
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
@@ -90,9 +89,11 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
             at_locations = (event.location_id,)
         case ChargePointDisconnected():
             changed["ended"] = {"epoch": event.epoch, "at": at, "event": event.originator_version}
+        case StatusesLapsed():
+            at_locations = (event.location_id,)
         case _:
             return ()
-    if not isinstance(event, ChargePointDisconnected):
+    if not isinstance(event, ChargePointDisconnected | StatusesLapsed):
         changed["last_updated"] = at
     write = Append(HUB, "placements", id, event.originator_version, set=changed)
     return (write, *_touched(tenant, event.timestamp, *at_locations))

@@ -193,6 +193,7 @@ class ChargePointConnected(Event, frozen=True, kw_only=True, tag="charge_point.c
             quiet_s=self.quiet_s,
         )
         state.lost = state.drift = state.offline_since = None
+        state.lapsed = False
         state.handshake_at = self.asked_at or state.handshake_at
         if self.unconfigured:
             state.configuration_wanted = True
@@ -210,6 +211,15 @@ class ChargePointDisconnected(Event, frozen=True, kw_only=True, tag="charge_poin
         if connection is not None and connection.epoch == self.epoch:
             state.connection, state.lost = None, connection if self.reason == SILENT else None
             state.offline_since = self.timestamp
+
+
+class StatusesLapsed(Event, frozen=True, kw_only=True, tag="charge_point.statuses_lapsed.v1"):
+    """It has been away for so long that its last statuses say nothing any more (ST-4)."""
+
+    location_id: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.lapsed = True
 
 
 class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
@@ -861,6 +871,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     CredentialsSet,
     ChargePointConnected,
     ChargePointDisconnected,
+    StatusesLapsed,
     ChargePointBooted,
     ChargePointSeen,
     StatusReported,

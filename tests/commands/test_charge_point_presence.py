@@ -46,6 +46,7 @@ from domain.charge_point import (
     DataTransferred,
     Flag,
     NotificationReceived,
+    StatusesLapsed,
     StatusReported,
     TagAuthorized,
     TransactionStarted,
@@ -378,6 +379,25 @@ def test_a_heartbeat_in_time_keeps_the_connection() -> None:
     assert not silence(case, 900)
     assert case.charge_point.next_due() == after(1500)
     assert [type(event) for event in silence(case, 1500)] == [ChargePointDisconnected]
+
+
+def test_a_charge_point_that_is_away_for_15_minutes_says_nothing_by_its_last_statuses_ST_4() -> None:
+    """Once for each time that it is away, and not while it is connected, or has never said any."""
+    case = Case.online()
+    epoch = case.charge_point.version - 1
+    case.do(Disconnect, 10, epoch=epoch, reason="closed 1006")
+    assert case.charge_point.next_due() is None
+    case.do(Connect, 20, node="gw-1", slot=3, boot="b1")
+    case.status(30, "Available")
+    case.do(Disconnect, 40, epoch=case.last(ChargePointConnected).epoch, reason="closed 1006")
+    assert case.charge_point.next_due() == after(40 + 900)
+    assert not silence(case, 939)
+    [lapsed] = silence(case, 940)
+    assert isinstance(lapsed, StatusesLapsed)
+    assert (lapsed.location_id, case.charge_point.next_due()) == (case.state.location_id, None)
+    case.do(Connect, 2000, node="gw-1", slot=3, boot="b1")
+    case.do(Disconnect, 2010, epoch=case.last(ChargePointConnected).epoch, reason="closed 1006")
+    assert case.charge_point.next_due() == after(2010 + 900)
 
 
 def test_a_call_that_times_out_late_does_not_keep_a_silent_connection() -> None:

@@ -12,11 +12,17 @@ import msgspec
 import pytest
 
 from domain.aggregate import Event
-from domain.charge_point import ChargePointChanged, ChargePointConnected, ChargePointRemoved
+from domain.charge_point import (
+    ChargePointChanged,
+    ChargePointConnected,
+    ChargePointRemoved,
+    StatusesLapsed,
+)
+from domain.charge_point.state import STATUSES_LAST
 from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
 from projections.location import told_as_locations
-from projections.placement import PLACEMENTS, UNKNOWN_AFTER, indexes
-from projections.store import HUB, Append, Document, Put, Query, ReadStore, gte, has
+from projections.placement import PLACEMENTS, indexes
+from projections.store import HUB, Append, Document, Put, PutPart, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
@@ -170,8 +176,8 @@ async def test_the_last_status_counts_for_a_while_after_the_connection_ended(sto
     await happens(store, placed(evse("E1")), connected(2), status(3, "Charging", 5), disconnected(4, 2, 60))
     ended = after(60)
 
-    assert await statuses(store, ended + UNKNOWN_AFTER - timedelta(seconds=1)) == {"E1": "CHARGING"}
-    assert await statuses(store, ended + UNKNOWN_AFTER) == {"E1": "UNKNOWN"}
+    assert await statuses(store, ended + STATUSES_LAST - timedelta(seconds=1)) == {"E1": "CHARGING"}
+    assert await statuses(store, ended + STATUSES_LAST) == {"E1": "UNKNOWN"}
     [location] = (await told(store, LATER)).values()
     assert location["last_updated"] == "2026-03-01T12:16:00.000Z"
 
@@ -294,6 +300,30 @@ async def test_a_rebuild_gives_the_same_documents(store: SqliteReadStore, tmp_pa
 
     assert await documents(store) == live
     await log.close()
+
+
+def test_what_changes_at_a_location_and_when_that_was_is_beside_its_document() -> None:
+    """A status, a connection, a removal, a move from one to another, and the end of what statuses say (ST-4)."""
+    moved = ChargePointChanged(
+        originator_id="charge_point|demo|CP-1",
+        originator_version=9,
+        timestamp=after(60),
+        site=msgspec.structs.replace(SITE, id="LOC2"),
+        moved_from="LOC1",
+    )
+    common: dict[str, Any] = {"originator_id": "charge_point|demo|CP-1", "timestamp": after(60)}
+    told: list[tuple[Event, list[str]]] = [
+        (moved, ["loc2", "loc1"]),
+        (msgspec.structs.replace(status(7, "Charging", 60), location_id="LOC1"), ["loc1"]),
+        (StatusesLapsed(**common, originator_version=8, location_id="LOC1"), ["loc1"]),
+        (ChargePointRemoved(**common, originator_version=8, location_id="LOC1"), ["loc1"]),
+        (ChargePointRemoved(**common, originator_version=8, location_id=UNASSIGNED), []),
+        (disconnected(8, 2, 60), []),
+    ]
+    for event, ids in told:
+        parts = [one for one in PLACEMENTS.writes(event, meta()) if isinstance(one, PutPart)]
+        assert [(one.id, one.part) for one in parts] == [(f"tenant:demo|{id}", "touched") for id in ids]
+        assert all(one.value == {"at": "2026-03-01T12:01:00.000Z"} for one in parts)
 
 
 def test_a_charge_point_without_a_place_is_published_to_nobody() -> None:

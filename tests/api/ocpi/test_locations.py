@@ -76,9 +76,9 @@ def location(id: str = "LOC1", seconds: int = 0, *evses: dict[str, Any], **more:
 
 @pytest.fixture
 async def roaming(hub: Hub) -> Hub:
-    """A CPO that pushes, and two eMSPs that read."""
+    """A CPO that pushes, and two eMSPs that read; one of them could receive too."""
     await hub.connect("cpo", "cpo-c", parties=("NL*CPO",), role="CPO")
-    await hub.connect("msp", "msp-c", parties=("DE*MSP",))
+    await hub.connect("msp", "msp-c", parties=("DE*MSP",), receives=("locations",))
     await hub.connect("oth", "oth-c", parties=("FR*OTH",), version="2.2.1")
     return hub
 
