@@ -270,7 +270,7 @@ def _location(
         return None
     country_code, _, party_id = (parties.get(str(about["tenant_id"])) or "").partition("*")
     out: Document = {"country_code": country_code, "party_id": party_id} if party_id else {}
-    evses = _once([evse for placement in group for evse in _evses(placement, now)])
+    evses = _standing([evse for placement in group for evse in _evses(placement, now)])
     times = [str(one["last_updated"]) for one in [*group, *evses]]
     if document is not None:
         times.append(str(document["updated_at"]))
@@ -346,11 +346,7 @@ def _silence(document: Document, now: datetime) -> tuple[bool, str]:
     return False, str(connected["at"]) if back >= begins else ""
 
 
-def _once(evses: Sequence[Document]) -> list[Document]:
-    """Each uid once: of a charge point that took a removed one's place, not of that one."""
-    found: dict[str, Document] = {}
-    for evse in evses:
-        uid = uid_key(evse)
-        if uid not in found or found[uid]["status"] == "REMOVED":
-            found[uid] = evse
-    return list(found.values())
+def _standing(evses: Sequence[Document]) -> list[Document]:
+    """Without those of a removed charge point whose uids another one has taken."""
+    there = {uid_key(evse) for evse in evses if evse["status"] != "REMOVED"}
+    return [evse for evse in evses if evse["status"] != "REMOVED" or uid_key(evse) not in there]

@@ -131,11 +131,17 @@ def site_document(site: Site) -> Document:
         out["postal_code"] = site.postal_code
     if site.coordinates is not None:
         out["coordinates"] = {
-            "latitude": site.coordinates.latitude,
-            "longitude": site.coordinates.longitude,
+            "latitude": _degrees(site.coordinates.latitude),
+            "longitude": _degrees(site.coordinates.longitude),
         }
     out["time_zone"] = site.time_zone
     return out
+
+
+def _degrees(text: str) -> str:
+    """With at least the five decimals that OCPI's GeoLocation has."""
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction:0<5}"
 
 
 def _evse(evse: Evse, at: str | None) -> Document:

@@ -4,7 +4,8 @@ and CPOs push theirs, in whole or in part.
 As a sender: what is published, of the party in OCPI-to or of all; what was pushed to one party is that one's alone. A
 window is about when something of a Location, or of what stands there, changed by our clock: what a CPO pushes late is
 in the next window all the same. As a receiver: `{country_code}/{party_id}` must be a CPO party of the partner, else
-the Location does not exist for it (404). All is kept as 2.3.0.
+the Location does not exist for it (404). All is kept as 2.3.0, but for `publish_allowed_to`, which names persons and
+is left out.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ MOST_NAMESAKES: Final = 10
 
 
 async def get_list(call: Call) -> Answer:
-    async def show(documents: Sequence[Document]) -> list[OcpiModel]:
+    async def show(page: Sequence[Document]) -> list[OcpiModel]:
+        documents = await _for_it_first(call, page)
         found = await whole(call.ports.store, documents, call.at)
         shown = [_object(call, v2_3_0.Location, found.get(str(one["_id"])), one) for one in documents]
         return [value for value in shown if value is not None]
@@ -65,8 +67,9 @@ async def get(call: Call) -> Answer:
     location_id, *rest = _ids(call.segments[2:])
     where = (eq("id_key", location_id.lower()), is_in("listed_to", await _seen_by(call)))
     page = await call.ports.store.find(Query(HUB, "locations", where, limit=MOST_NAMESAKES))
-    found = await whole(call.ports.store, page.items, call.at)
-    documents = [one for one in page.items if str(one["_id"]) in found]
+    seen = await _for_it_first(call, page.items)
+    found = await whole(call.ports.store, seen, call.at)
+    documents = [one for one in seen if str(one["_id"]) in found]
     if len(documents) > 1:
         return invalid(f"several parties have a location {location_id}: name one of them in OCPI-to")
     if not documents:
@@ -87,6 +90,23 @@ async def _seen_by(call: Call) -> list[str]:
         if partner["_id"] != call.access.partner_id and party in (None, owner):
             seen += [listed_to(str(partner["holder"]), owner, audience) for audience in audiences]
     return seen
+
+
+async def _for_it_first(call: Call, documents: Sequence[Document]) -> list[Document]:
+    """Without what was pushed to all where the same CPO pushed one of the same id to a party of the partner."""
+    own: dict[str, list[str]] = {
+        str(one["_id"]): [f"{one['owner']}>{party}|{one['id_key']}" for party in sorted(call.access.parties)]
+        for one in documents
+        if one["tenant_id"] is None and one["audience"] is None
+    }
+    keys = {key for found in own.values() for key in found}
+    to_it = await call.ports.store.get_many(HUB, "locations", keys) if keys else {}
+
+    def is_replaced(document: Document) -> bool:
+        others = [to_it[key] for key in own.get(str(document["_id"]), ()) if key in to_it]
+        return any(one["holder"] == document["holder"] and one["listed_to"] is not None for one in others)
+
+    return [one for one in documents if not is_replaced(one)]
 
 
 # --- as a receiver ---------------------------------------------------------------------------------------
@@ -222,8 +242,11 @@ def _check(value: JSONObject, named: _Named) -> None:
 
 
 def _plain(value: dict[str, JSON]) -> JSONObject:
+    """As it is kept, without what names persons."""
     try:
-        plain: JSONObject = plain_json(value)
+        plain: JSONObject = plain_json(
+            {name: item for name, item in value.items() if name != "publish_allowed_to"}
+        )
     except ValueError as error:
         raise OcpiInvalidError("", str(error)) from None
     return plain

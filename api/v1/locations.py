@@ -37,6 +37,7 @@ _NOT_OURS: Final = {
     "country_code": "is the tenant's party: leave it out",
     "party_id": "is the tenant's party: leave it out",
     "evses": "are those of the charge points that stand there: leave them out",
+    "publish_allowed_to": "names persons, whom nothing here may name: leave it out",
 }
 _NOBODY: Final = {"country_code": "ZZ", "party_id": "ZZZ"}
 _ZONES: Final = frozenset(available_timezones())
@@ -152,7 +153,8 @@ async def _put(caller: Caller, id: str, body: JSONObject, *, new: bool = False) 
     )
     reply = await caller.ask(command, meta)
     document = await caller.visible(HUB, "locations", _key(caller, id), reply)
-    shown = await _shown(caller, document) if document is not None else {**command.location, "evses": []}
+    fallback: Document = {**command.location, "evses": [], "managed": True}
+    shown = await _shown(caller, document) if document is not None else fallback
     created = result_of(reply, LocationReply).created
     headers = {"Location": f"/api/v1/locations/{quote(id)}"} if created else None
     return answer(shown, 201 if created else 200, headers)
@@ -163,8 +165,6 @@ def _location(id: str, body: JSONObject, meta: Meta) -> JSONObject:
     if id.lower() in (SEARCH, UNASSIGNED):
         raise invalid("body", "id", f"{id} is no id: it has a meaning of its own")
     _check_zone(body.get("time_zone"))
-    if body.get("publish") is True and body.get("publish_allowed_to"):
-        raise invalid("body", "publish_allowed_to", "is only for publish false")
     given = {"publish": True, **body, "last_updated": utc_text(meta.at), "id": id, **_NOBODY}
     try:
         location = parse_json(v2_3_0.Location, given)

@@ -122,6 +122,16 @@ async def test_a_charge_point_is_told_as_a_location_that_ocpi_accepts(store: Sql
     assert point["connectors"][0]["max_electric_power"] == 3 * 230 * 32
 
 
+async def test_degrees_that_a_tenant_wrote_shorter_are_told_with_five_decimals(
+    store: SqliteReadStore,
+) -> None:
+    short = msgspec.structs.replace(SITE, coordinates=Coordinates(latitude="54.5", longitude="10"))
+    await happens(store, placed(evse("E1"), site=short))
+    [location] = (await told(store)).values()
+    assert location["coordinates"] == {"latitude": "54.50000", "longitude": "10.00000"}
+    parse_json(v2_3_0.Location, location)
+
+
 async def test_it_can_be_searched_by_place_standard_and_power(store: SqliteReadStore) -> None:
     await happens(store, placed(evse("E1"), evse("E2", "DC", "CHADEMO")))
 

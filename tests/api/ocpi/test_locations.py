@@ -23,6 +23,7 @@ from projections.moment import utc_text
 from projections.placement import PLACEMENTS
 from protocols.ocpi import parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import next_link
+from streams.log.envelope import raw
 from tests.api.ocpi.hub import NOON, Hub, checked, token_header
 
 CPO, MSP, OTHER = token_header("cpo-c"), token_header("msp-c"), token_header("oth-c")
@@ -226,11 +227,29 @@ async def test_what_is_pushed_to_one_party_is_seen_by_that_one_alone(roaming: Hu
     assert await seen(roaming, OTHER) == []
     checked(await push(roaming, location("LOC2")), 201)
     assert [one["id"] for one in await seen(roaming, OTHER)] == ["LOC2"]
+    checked(await push(roaming, location("LOC2", name="For DE*MSP"), **to, **own), 201)
+    assert [one["name"] for one in await seen(roaming)] == ["For DE*MSP"] * 2
+    assert checked(await roaming.client.get(f"{LIST}/LOC2", headers=MSP))["name"] == "For DE*MSP"
+    assert "name" not in checked(await roaming.client.get(f"{LIST}/LOC2", headers=OTHER))
     checked(await roaming.client.get(f"{PUSH}/LOC1", headers=CPO), 404, 2001)
     kept = await roaming.client.get(f"{PUSH}/LOC1", headers={**CPO, **to, **own})
     assert checked(kept)["name"] == "For DE*MSP"
     nobody = {"OCPI-to-country-code": "XX", "OCPI-to-party-id": "XXX"}
     checked(await push(roaming, location("LOC3"), **nobody, **own), 200, 4001)
+
+
+async def test_who_may_see_what_is_not_published_is_kept_nowhere(roaming: Hub) -> None:
+    """`publish_allowed_to` holds uids of persons; what is not published nobody sees."""
+    allowed = [{"uid": "012345678", "type": "RFID"}]
+    checked(await push(roaming, location(publish=False, publish_allowed_to=allowed)), 201)
+    checked(await patch(roaming, "LOC1", publish_allowed_to=allowed, last_updated=at(5)))
+    assert await seen(roaming) == []
+    kept = checked(await roaming.client.get(f"{PUSH}/LOC1", headers=CPO))
+    assert (kept["publish"], "publish_allowed_to" in kept) == (False, False)
+    assert not any(b"012345678" in bytes(raw(command)) for command, _ in roaming.bus.asked)
+    checked(await patch(roaming, "LOC1", publish=True, last_updated=at(6)))
+    checked(await patch(roaming, "LOC1", publish=False, last_updated=at(7)))
+    assert [one["publish"] for one in await seen(roaming)] == [False]
 
 
 async def test_unknown_fields_and_values_are_kept(roaming: Hub) -> None:
