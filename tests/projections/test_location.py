@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from chargesphere import registry
+from commands.base import Area
 from domain.aggregate import Event
 from domain.charge_point import (
     ChargePointChanged,
@@ -20,22 +22,27 @@ from domain.charge_point import (
 )
 from domain.charge_point.state import STATUSES_LAST
 from domain.values import UNASSIGNED, Connector, Coordinates, Evse, Site
-from projections.location import told_as_locations
+from projections.location import VIEW, told_as_locations
+from projections.location import indexes as location_indexes
 from projections.placement import PLACEMENTS, indexes
 from projections.store import HUB, Append, Document, Put, PutPart, Query, ReadStore, gte, has
 from projections.store.mongo import MongoReadStore
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import parse_json, v2_3_0
+from streams.following.facts import Fact
+from streams.log import TopicPartition
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
-from streams.log.topology import topics
+from streams.log.topology import events_topic, topics
 from streams.projecting.projector import Projector
 from streams.projecting.rebuild import Rebuild
+from tests.domain.golden import golden
 from tests.projections.facts import (
     EVENTS,
     NOON,
     after,
     connected,
+    decision,
     disconnected,
     meta,
     of_charge_point,
@@ -277,6 +284,64 @@ async def test_mongodb_finds_it_too_until_it_is_removed(mongo: Mongo) -> None:
     finally:
         await store.drop_all([HUB])
         await store.close()
+
+
+def of_location(name: str, version: int, seconds: float) -> Event:
+    event = registry.EVENTS.decode(golden("location", f"location.{name}.v1"))
+    return msgspec.structs.replace(event, originator_version=version, timestamp=after(seconds))
+
+
+PUSHED = [
+    of_location(name, version, 60 * version)
+    for version, name in enumerate(("put", "changed", "evse_put", "evse_status_changed"), start=1)
+]
+OURS = [of_location("site_said", 1, 0), of_location("removed", 2, 90)]
+
+
+async def written(store: ReadStore, *order: Event) -> list[Document]:
+    """The documents of Locations, each event handed over by itself."""
+    projector = Projector(store, registry.EVENTS, [VIEW], [PLACEMENTS])
+    for offset, event in enumerate(order):
+        area = Area.LOCATION if event.originator_id.startswith("location|") else Area.CHARGE_POINT
+        place = TopicPartition(events_topic(area), Layout().partition_of(event.originator_id))
+        await projector.handle(place, [Fact(place, offset, NOON, decision(event, meta=meta()))])
+    return (await store.find(Query(HUB, "locations"))).items
+
+
+async def test_a_location_is_the_same_in_whatever_order_what_stands_there_is_told(
+    store: SqliteReadStore, tmp_path: Path
+) -> None:
+    """Charge points of other partitions may be ahead of the Location, or behind it."""
+    first = msgspec.structs.replace(status(2, "Charging", 500), location_id="LOC1")
+    second = msgspec.structs.replace(status(2, "Available", 40, id="CP-2"), location_id="LOC1")
+    points = [placed(evse("E1")), placed(evse("E2"), id="CP-2")]
+    ahead = await written(store, *points, first, second, *OURS, *PUSHED)
+    other = SqliteReadStore(tmp_path / "other")
+    behind = await written(other, *PUSHED, *OURS, *reversed(points), second, first)
+    await other.close()
+    assert ahead == behind
+    assert {one["_id"]: one["touched"]["at"] for one in ahead} == {  # type: ignore[index,call-overload]
+        "NL*CPO>DE*MSP|loc1": "2026-03-01T12:04:00.000Z",
+        "tenant:demo|loc1": "2026-03-01T12:08:20.000Z",
+    }
+
+
+@pytest.mark.mongo
+async def test_mongodb_keeps_locations_as_the_embedded_store_does(
+    mongo: Mongo, store: SqliteReadStore
+) -> None:
+    there = MongoReadStore(mongo.url, database_prefix=f"t{uuid.uuid4().hex[:10]}_")
+    early = msgspec.structs.replace(status(2, "Charging", 500), location_id="LOC1")
+    try:
+        await there.ensure((*location_indexes(), *indexes()))
+        events = [placed(evse("E1")), early, *OURS, *PUSHED]
+        assert await written(there, *events) == await written(store, *events)
+        seen = Query(HUB, "locations", (gte("touched.at", "2026-03-01T12:05"),))
+        assert [one["_id"] for one in (await there.find(seen)).items] == ["tenant:demo|loc1"]
+        assert await there.near(HUB, "locations", lon=4.36, lat=52.01, radius_m=10) != []
+    finally:
+        await there.drop_all([HUB])
+        await there.close()
 
 
 async def test_repeats_and_late_writes_change_nothing(store: SqliteReadStore) -> None:
