@@ -107,7 +107,7 @@ async def pushers(store: ReadStore) -> AsyncIterator[tuple[Document, str]]:
 
 async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
     """Locations with an EVSE that fits, and only such EVSEs in them, nearest first: the tenant's, and what partners
-    pushed to all."""
+    pushed to all or to its party."""
     fits: list[Condition] = [gte("max_power", wanted.min_power)]
     if wanted.standard is not None:
         fits.append(has("standards", wanted.standard))
@@ -126,7 +126,13 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
 
     placed = await around("placements", ours, *fits)
     managed = await around("locations", ours)
-    shown = [listed_to(str(partner["holder"]), party) async for partner, party in pushers(store)]
+    tenant = await store.get(HUB, "tenants", wanted.tenant) if wanted.tenant is not None else None
+    audiences = [None] if tenant is None or not tenant.get("party") else [None, str(tenant["party"])]
+    shown = [
+        listed_to(str(partner["holder"]), party, audience)
+        async for partner, party in pushers(store)
+        for audience in audiences
+    ]
     foreign = await around("locations", is_in("listed_to", shown), *fits)
     keys = {str(one["key"]) for one in placed} | {str(one["_id"]) for one in managed}
     documents = await store.get_many(HUB, "locations", keys)

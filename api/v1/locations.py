@@ -3,6 +3,7 @@ the search near a point. EVSEs and their statuses are those of the charge points
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -66,8 +67,8 @@ async def search(
 ) -> Response:
     """Locations with an EVSE that fits, and only such EVSEs in them. `distance_m` in metres.
 
-    The tenant's own, and those that roaming partners pushed to all; a platform admin who names no tenant searches
-    those of all tenants. The 500 nearest of each that have what is asked for are looked at.
+    The tenant's own, and those that roaming partners pushed to all or to its party; a platform admin who names no
+    tenant searches those of all tenants. The 500 nearest of each that have what is asked for are looked at.
     """
     wanted = Wanted(
         latitude=latitude,
@@ -87,8 +88,8 @@ async def create(request: Request, caller: Operator) -> Response:
     """409 where there are master data of a location with this id."""
     body = _decoded(await request.body())
     id = body.get("id")
-    if not isinstance(id, str) or not 1 <= len(id) <= 36:
-        raise invalid("body", "id", "must have 1 to 36 characters")
+    if not isinstance(id, str) or not re.fullmatch(_ID, id) or len(id) > 36:
+        raise invalid("body", "id", "must have 1 to 36 printable ASCII characters without /")
     return await _put(caller, id, body, new=True)
 
 

@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from application.read_back import wait_visible
 from commands.base import Meta
+from commands.location import PutLocation
 from domain.aggregate import Event
 from domain.charge_point import ChargePointRegistered, StatusReported, charge_point_key
-from domain.values import Connector, Coordinates, Evse, Site
+from domain.location import location_key
+from domain.values import Connector, Coordinates, Evse, PartyId, Site
 from projections import location, placement
 from projections.placement import PLACEMENTS
+from projections.store import HUB
 from tests.api.v1.world import NOW, World, problem
 
 BERLIN = "latitude=52.52&longitude=13.405"
@@ -269,6 +273,44 @@ async def test_what_ocpi_would_not_take_is_refused_by_its_path(
     [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
     assert error["path"] == path
     assert world.bus.asked == []
+
+
+async def test_the_search_finds_what_partners_push_to_all_or_to_the_tenants_party(demo: World) -> None:
+    body = {
+        "id": "cpo",
+        "name": "CPO",
+        "roles": [{"role": "CPO", "country_code": "NL", "party_id": "CPO"}],
+    }
+    assert (await demo.call("POST", "/partners", body, role="platform_admin")).status_code == 201
+    partner = await demo.store.get(HUB, "partners", "cpo")
+    assert partner is not None
+    cpo, us = (PartyId(country_code=code, party_id=id) for code, id in (("NL", "CPO"), ("DE", "DEM")))
+    connector = {**CONNECTOR, "last_updated": "2026-05-01T12:00:00Z"}
+    evse = {"uid": "F", "status": "AVAILABLE", "connectors": [connector]}
+    for number, audience in enumerate((None, us, cpo)):
+        whole = {
+            **{name: MASTER[name] for name in ("publish", "address", "city", "country", "coordinates")},
+            "country_code": "NL",
+            "party_id": "CPO",
+            "id": f"F{number}",
+            "time_zone": "Europe/Berlin",
+            "evses": [{**evse, "last_updated": "2026-05-01T12:00:00Z"}],
+            "last_updated": "2026-05-01T12:00:00Z",
+        }
+        command = PutLocation(
+            owner=cpo,
+            audience=audience,
+            holder=str(partner["holder"]),
+            location_id=f"F{number}",
+            location=whole,
+        )
+        reply = await demo.services.bus.ask(command, Meta(command_id=f"push-{number}", at=NOW))
+        key = location_key(cpo, "", f"F{number}", audience)
+        await wait_visible(demo.store, HUB, "locations", key, reply.version, patience=10)
+    near = await demo.call("GET", f"/locations/search?{HERE}&radius=100&available=true&min_power=22000")
+    assert sorted(one["location"]["id"] for one in near.json()["items"]) == ["F0", "F1"]
+    far = await demo.call("GET", f"/locations/search?{HERE}&radius=100&standard=CHADEMO")
+    assert far.json()["items"] == []
 
 
 async def test_the_search_is_no_location(world: World) -> None:
