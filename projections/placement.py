@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
@@ -27,7 +29,19 @@ from domain.location import location_key
 from domain.values import UNASSIGNED, Connector, Evse, Site
 from projections.base import Feed
 from projections.moment import utc_text
-from projections.store import HUB, JSON, Append, Document, IndexSpec, Put, PutPart, Write, geo_index, index
+from projections.store import (
+    HUB,
+    JSON,
+    Append,
+    Document,
+    IndexSpec,
+    Insert,
+    Put,
+    PutPart,
+    Write,
+    geo_index,
+    index,
+)
 
 STATUS: Final = {
     "Available": "AVAILABLE",
@@ -53,7 +67,8 @@ def touched(key: str, at: datetime) -> Write:
 
 
 def writes(event: Event, meta: Meta) -> Sequence[Write]:
-    """The document is `{tenant}|{charge point}`.
+    """The document is `{tenant}|{charge point}`; EVSEs that it has no more, or has taken elsewhere, are one of their
+    own, `{tenant}|{charge point}/{version}`, as if they were a charge point that was removed.
 
     `site` and `evses` are as OCPI's Location and EVSE, without statuses; `connector_{n}` is the status of the n-th
     EVSE, `connector_0` the charge point's own. `connected` is the newest connection, `ended` the last that is over.
@@ -62,6 +77,7 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
     id, at = f"{tenant}|{charge_point_id}", utc_text(event.timestamp)
     changed: Document = {}
     at_locations: tuple[str, ...] = ()
+    gone: tuple[Write, ...] = ()
     match event:
         case ChargePointRegistered():
             whole: Document = {
@@ -78,6 +94,8 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
         case ChargePointChanged():
             changed = _place(tenant, event.site, event.evses, at)
             at_locations = (event.site.id, event.moved_from)
+            if event.gone:
+                gone = (_gone(tenant, charge_point_id, event, at),)
         case ChargePointRemoved():
             changed = {"removed": True, "geo": None}
             at_locations = (event.location_id,)
@@ -96,7 +114,23 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
     if not isinstance(event, ChargePointDisconnected | StatusesLapsed):
         changed["last_updated"] = at
     write = Append(HUB, "placements", id, event.originator_version, set=changed)
-    return (write, *_touched(tenant, event.timestamp, *at_locations))
+    return (write, *gone, *_touched(tenant, event.timestamp, *at_locations))
+
+
+def _gone(tenant: str, charge_point_id: str, event: ChargePointChanged, at: str | None) -> Write:
+    left = event.moved_from or event.site.id
+    document: Document = {
+        "tenant_id": tenant,
+        "charge_point_id": charge_point_id,
+        "removed": True,
+        "connected": None,
+        "ended": None,
+        "last_updated": at,
+        **_place(tenant, msgspec.structs.replace(event.site, id=left), event.gone, at),
+        "geo": None,
+        "placed_at": "",  # whoever stands there says what the site is
+    }
+    return Insert(HUB, "placements", f"{tenant}|{charge_point_id}/{event.originator_version}", document)
 
 
 def _touched(tenant: str, at: datetime, *location_ids: str) -> Sequence[Write]:

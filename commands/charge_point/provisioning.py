@@ -91,6 +91,7 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
     evses = command.evses if command.evses is not None else state.evses
     if (site, evses) != (state.site, state.evses):
         taken_over = state.automatic and evses != state.evses
+        there = {one.uid.lower() for one in evses}
         moved = site is not None and site.id.lower() != state.location_id.lower()
         charge_point.trigger(
             ChargePointChanged,
@@ -99,6 +100,7 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
             evses=evses,
             taken_over=taken_over,
             moved_from=state.location_id if moved else "",
+            gone=tuple(one for one in state.evses if moved or one.uid.lower() not in there),
         )
     return Accepted()
 

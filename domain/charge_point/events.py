@@ -119,12 +119,14 @@ class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.
 
 class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
     """Where it stands and what it has, as a whole; `taken_over` where it had taken itself in, and an operator says
-    from now on what it has. `moved_from` is the Location where it stood, if that was another one."""
+    from now on what it has. `moved_from` is the Location where it stood, if that was another one; `gone` are the
+    EVSEs that are not there any more."""
 
     site: Site
     evses: tuple[Evse, ...] = ()
     taken_over: bool = False
     moved_from: str = ""
+    gone: tuple[Evse, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state

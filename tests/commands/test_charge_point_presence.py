@@ -106,6 +106,19 @@ def test_a_change_that_changes_nothing_is_no_event() -> None:
     assert (event.site, event.evses) == (SITE, EVSES[:1])
 
 
+def test_what_a_charge_point_has_no_more_and_where_it_stood_are_in_the_fact_that_says_so() -> None:
+    case = Case.registered()
+    (fewer,) = case.do(Change, evses=EVSES[:1])
+    assert isinstance(fewer, ChargePointChanged)
+    assert (fewer.gone, fewer.moved_from) == (EVSES[1:], "")
+    (same,) = case.do(Change, site=msgspec.structs.replace(SITE, name="Renamed", id=SITE.id.upper()))
+    assert isinstance(same, ChargePointChanged)
+    assert (same.gone, same.moved_from) == ((), "")
+    (moved,) = case.do(Change, site=msgspec.structs.replace(SITE, id="elsewhere"))
+    assert isinstance(moved, ChargePointChanged)
+    assert (moved.gone, moved.moved_from) == (EVSES[:1], SITE.id.upper())
+
+
 def test_a_charge_point_with_a_running_transaction_is_not_removed() -> None:
     case = Case.online()
     case.start()

@@ -239,6 +239,29 @@ async def test_charge_points_at_one_site_are_one_location(store: SqliteReadStore
     assert "party_id" not in found["tenant:acme|loc1"]
 
 
+async def test_evses_that_are_there_no_more_are_told_as_removed(store: SqliteReadStore) -> None:
+    """There is no DELETE (8.2.2): who has them learns it so, until another one has the uid."""
+    site = msgspec.structs.replace(SITE, id="LOC2")
+    fewer = of_charge_point(ChargePointChanged, 2, 60, site=SITE, evses=(evse("E1"),), gone=(evse("E2"),))
+    moved = of_charge_point(
+        ChargePointChanged, 3, 90, site=site, evses=(evse("E1"),), moved_from="LOC1", gone=(evse("E1"),)
+    )
+    await happens(store, placed(evse("E1"), evse("E2")), placed(evse("B"), id="CP-2"), fewer)
+    assert await statuses(store) == {"B": "UNKNOWN", "E1": "UNKNOWN", "E2": "REMOVED"}
+    await happens(store, moved, moved)
+    found = await told(store)
+    here = {one["uid"]: one["status"] for one in found["tenant:demo|loc1"]["evses"]}
+    assert here == {"B": "UNKNOWN", "E1": "REMOVED", "E2": "REMOVED"}
+    assert (found["tenant:demo|loc1"]["name"], found["tenant:demo|loc1"]["last_updated"]) == (
+        "Yard",
+        "2026-03-01T12:01:30.000Z",
+    )
+    assert [one["status"] for one in found["tenant:demo|loc2"]["evses"]] == ["UNKNOWN"]
+    await happens(store, placed(evse("e2"), id="CP-3", seconds=100))
+    here = {one["uid"]: one["status"] for one in (await told(store))["tenant:demo|loc1"]["evses"]}
+    assert here == {"B": "UNKNOWN", "E1": "REMOVED", "e2": "UNKNOWN"}
+
+
 async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: SqliteReadStore) -> None:
     elsewhere = msgspec.structs.replace(SITE, id="LOC2")
     moved = of_charge_point(ChargePointChanged, 3, 60, site=elsewhere, evses=(evse("E1"), evse("E2")))

@@ -337,5 +337,6 @@ async def test_a_charge_point_names_a_location_that_is_known(demo: World) -> Non
     assert dock.status_code == 201
     moved = await demo.call("PATCH", "/chargepoints/CP1", {"location_id": "DOCK"})
     assert moved.json()["location_id"] == "DOCK"
-    assert (await demo.call("GET", "/locations/YARD")).json()["evses"] == []
+    [left] = (await demo.call("GET", "/locations/YARD")).json()["evses"]
+    assert (left["uid"], left["status"]) == ("E1", "REMOVED")
     assert [one["uid"] for one in (await demo.call("GET", "/locations/DOCK")).json()["evses"]] == ["E1"]
