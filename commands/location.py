@@ -7,14 +7,27 @@ order requests come in, the newest of each stands in the end. A newer part lifts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from math import isfinite
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from commands.base import Accepted, Area, Command, Meta, Outcome, Refusal, Rejected, Route
+from commands.location_rules import (
+    MOST_EVSES,
+    connector_key,
+    connector_of,
+    latest,
+    moment,
+    patched,
+    too_large,
+    with_connectors,
+    with_evses,
+    wrong_age,
+    wrong_connector,
+    wrong_evse,
+    wrong_location,
+)
 from domain.location import (
     EvsePut,
     EvseStatusChanged,
@@ -28,16 +41,9 @@ from domain.location import (
     location_key,
     uid_key,
 )
-from domain.values import JSONObject, PartyId, plain_json
-from protocols.ocpi import OcpiInvalidError, decode, dump, dump_json, v2_3_0
-from protocols.ocpi.patch import apply_patch
-from protocols.ocpi.types import OcpiModel, to_date_time
+from domain.values import JSONObject, PartyId
+from protocols.ocpi import OcpiInvalidError, v2_3_0
 
-LARGEST = 800_000
-"""Bytes of JSON that a Location may have in one request: a decision must fit into one record of the log."""
-LARGEST_WHOLE = 1_000_000
-"""Those that it may have with EVSEs that came by themselves: its state must fit into one record too, packed."""
-MOST_EVSES = 2_000
 _NOBODY = {"country_code": "ZZ", "party_id": "ZZZ"}
 """Stands for a tenant's party, which its master data do not hold, where they are looked at as a whole."""
 
@@ -119,7 +125,7 @@ class NoteSite(_OfLocation, frozen=True, kw_only=True, tag="location.note_site.v
 
 def put(location: Location, command: PutLocation, meta: Meta) -> Outcome:
     state = location.state
-    if wrong := _wrong_location(command.location):
+    if wrong := wrong_location(command.location):
         return Rejected(Refusal.INVALID, wrong)
     created = not _is_known(state, command.holder)
     if command.new and not created:
@@ -133,15 +139,15 @@ def patch(location: Location, command: PatchLocation, meta: Meta) -> Outcome:
     state = location.state
     if not _is_known(state, command.holder):
         return _unknown_location(command)
-    if wrong := _wrong_age(command.patch):
+    if wrong := wrong_age(command.patch):
         return Rejected(Refusal.INVALID, wrong)
     own = command.owner is None
-    at = _moment(command.patch)
+    at = moment(command.patch)
     if _is_older(state, at, command):
         return Accepted(LocationReply(applied=False))
     stored = _whole(state) if "evses" in command.patch else msgspec.json.decode(state.core)
     try:
-        merged = _patched(v2_3_0.Location, {**_NOBODY, **stored} if own else stored, command.patch)
+        merged = patched(v2_3_0.Location, {**_NOBODY, **stored} if own else stored, command.patch)
     except OcpiInvalidError as error:
         return Rejected(Refusal.INVALID, str(error))
     if own:
@@ -151,8 +157,8 @@ def patch(location: Location, command: PatchLocation, meta: Meta) -> Outcome:
             return Rejected(Refusal.INVALID, f"{name}: cannot change")
     if "evses" in merged:
         return _put(location, command, merged, meta, created=False)
-    core = {**merged, "last_updated": _latest(merged, msgspec.json.decode(state.core))}
-    if (large := _too_large(core, state.evses.values())) is not None:
+    core = {**merged, "last_updated": latest(merged, msgspec.json.decode(state.core))}
+    if (large := too_large(core, state.evses.values())) is not None:
         return large
     location.trigger(LocationChanged, meta.at, location=core, own_at=at)
     return Accepted(LocationReply())
@@ -162,16 +168,16 @@ def put_evse(location: Location, command: PutEvse, meta: Meta) -> Outcome:
     state = location.state
     if not _is_known(state, command.holder):
         return _unknown_location(command)
-    if wrong := _wrong_evse(command.evse):
+    if wrong := wrong_evse(command.evse):
         return Rejected(Refusal.INVALID, wrong)
     old = _evse(state, uid_key(command.evse))
-    at = _moment(command.evse)
+    at = moment(command.evse)
     if old is not None and at < _own_at(state, old):
         return Accepted(LocationReply(applied=False))
     if old is None and len(state.evses) >= MOST_EVSES:
         return Rejected(Refusal.INVALID, f"evses: a Location may have {MOST_EVSES} here")
     try:
-        evse = _with_connectors(command.evse, old)
+        evse = with_connectors(command.evse, old)
     except ValueError as error:
         return Rejected(Refusal.INVALID, str(error))
     return _put_evse(location, evse, at, meta, created=old is None)
@@ -182,19 +188,19 @@ def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
     old = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
     if old is None:
         return _unknown_evse(command, command.evse_uid)
-    if wrong := _wrong_age(command.patch):
+    if wrong := wrong_age(command.patch):
         return Rejected(Refusal.INVALID, wrong)
-    at = _moment(command.patch)
+    at = moment(command.patch)
     if at < _own_at(state, old):
         return Accepted(LocationReply(applied=False))
     try:
-        evse = _patched(v2_3_0.EVSE, old, command.patch)
+        evse = patched(v2_3_0.EVSE, old, command.patch)
     except OcpiInvalidError as error:
         return Rejected(Refusal.INVALID, str(error))
     if uid_key(evse) != uid_key(old):
         return Rejected(Refusal.INVALID, "uid: cannot change")
     if command.patch.keys() <= {"status", "last_updated"}:
-        last_updated = _latest(evse, old)
+        last_updated = latest(evse, old)
         location.trigger(
             EvseStatusChanged,
             meta.at,
@@ -202,10 +208,10 @@ def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
             status=str(evse["status"]),
             evse_last_updated=last_updated,
             own_at=at,
-            last_updated=_latest({"last_updated": last_updated}, msgspec.json.decode(state.core)),
+            last_updated=latest({"last_updated": last_updated}, msgspec.json.decode(state.core)),
         )
         return Accepted(LocationReply())
-    return _put_evse(location, {**evse, "last_updated": _latest(evse, old)}, at, meta)
+    return _put_evse(location, {**evse, "last_updated": latest(evse, old)}, at, meta)
 
 
 def put_connector(location: Location, command: PutConnector, meta: Meta) -> Outcome:
@@ -213,10 +219,10 @@ def put_connector(location: Location, command: PutConnector, meta: Meta) -> Outc
     evse = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
     if evse is None:
         return _unknown_evse(command, command.evse_uid)
-    if wrong := _wrong_connector(command.connector):
+    if wrong := wrong_connector(command.connector):
         return Rejected(Refusal.INVALID, wrong)
-    old = _connector(evse, str(command.connector["id"]))
-    if old is not None and _moment(command.connector) < _moment(old):
+    old = connector_of(evse, str(command.connector["id"]))
+    if old is not None and moment(command.connector) < moment(old):
         return Accepted(LocationReply(applied=False))
     return _put_connector(location, evse, command.connector, meta, created=old is None)
 
@@ -226,18 +232,18 @@ def patch_connector(location: Location, command: PatchConnector, meta: Meta) -> 
     evse = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
     if evse is None:
         return _unknown_evse(command, command.evse_uid)
-    old = _connector(evse, command.connector_id)
+    old = connector_of(evse, command.connector_id)
     if old is None:
         return Rejected(Refusal.UNKNOWN, f"its EVSE has no connector {command.connector_id[:40]}")
-    if wrong := _wrong_age(command.patch):
+    if wrong := wrong_age(command.patch):
         return Rejected(Refusal.INVALID, wrong)
-    if _moment(command.patch) < _moment(old):
+    if moment(command.patch) < moment(old):
         return Accepted(LocationReply(applied=False))
     try:
-        connector = _patched(v2_3_0.Connector, old, command.patch)
+        connector = patched(v2_3_0.Connector, old, command.patch)
     except OcpiInvalidError as error:
         return Rejected(Refusal.INVALID, str(error))
-    if _connector_key(connector) != _connector_key(old):
+    if connector_key(connector) != connector_key(old):
         return Rejected(Refusal.INVALID, "id: cannot change")
     return _put_connector(location, evse, connector, meta)
 
@@ -270,20 +276,20 @@ def _put(
 ) -> Outcome:
     """What is newer of each EVSE stays, or comes."""
     state = location.state
-    at = _moment(given)
+    at = moment(given)
     if not created and _is_older(state, at, command):
         return Accepted(LocationReply(applied=False))
     before = {} if created else {uid: msgspec.json.decode(text) for uid, text in state.evses.items()}
     try:
-        evses, evse_at = _with_evses(given, before, {} if created else state.evse_at, at)
+        evses, evse_at = with_evses(given, before, {} if created else state.evse_at, at)
     except ValueError as error:
         return Rejected(Refusal.INVALID, str(error))
     core = {name: value for name, value in given.items() if name != "evses"}
-    core["last_updated"] = _latest(core, *evses)
+    core["last_updated"] = latest(core, *evses)
     whole = {**core, "evses": evses} if evses else core
     if not created and whole == _whole(state) and at == state.own_at:
         return Accepted(LocationReply())
-    if (large := _too_large(whole)) is not None:
+    if (large := too_large(whole)) is not None:
         return large
     location.trigger(
         LocationPut,
@@ -299,65 +305,20 @@ def _put(
     return Accepted(LocationReply(created=created))
 
 
-def _with_evses(
-    given: JSONObject, before: Mapping[str, JSONObject], evse_at: Mapping[str, datetime], at: datetime
-) -> tuple[list[JSONObject], dict[str, datetime]]:
-    """The EVSEs of a whole Location of this age, and own ages of those with a newer connector. An EVSE that it does
-    not name goes, unless it is newer. Raises ValueError."""
-    found: dict[str, JSONObject] = {}
-    ages: dict[str, datetime] = {}
-    for evse in given.get("evses") or ():
-        uid = uid_key(evse)
-        if uid in found:
-            raise ValueError(f"evses: {uid[:40]} stands there twice")
-        old, own = before.get(uid), _moment(evse)
-        if old is not None and own < (known := evse_at.get(uid) or _moment(old)):
-            found[uid], own = old, known
-        else:
-            found[uid] = _with_connectors(evse, old)
-        if own < _moment(found[uid]):
-            ages[uid] = own
-    for uid, old in before.items():
-        if uid not in found and (own := evse_at.get(uid) or _moment(old)) > at:
-            found[uid] = old
-            if own < _moment(old):
-                ages[uid] = own
-    if len(found) > MOST_EVSES:
-        raise ValueError(f"evses: a Location may have {MOST_EVSES} here")
-    return list(found.values()), ages
-
-
-def _with_connectors(evse: JSONObject, old: JSONObject | None) -> JSONObject:
-    """An EVSE as a whole, but for connectors of which newer ones are known. Raises ValueError."""
-    before = {_connector_key(one): one for one in old["connectors"]} if old is not None else {}
-    found: dict[str, JSONObject] = {}
-    for one in evse["connectors"]:
-        key = _connector_key(one)
-        if key in found:
-            raise ValueError(f"connectors: {key[:40]} stands there twice in EVSE {str(evse['uid'])[:40]}")
-        known = before.get(key)
-        found[key] = known if known is not None and _moment(one) < _moment(known) else one
-    for key, one in before.items():
-        if key not in found and _moment(one) > _moment(evse):
-            found[key] = one
-    connectors = list(found.values())
-    return {**evse, "connectors": connectors, "last_updated": _latest(evse, *connectors)}
-
-
 def _put_evse(
     location: Location, evse: JSONObject, at: datetime, meta: Meta, *, created: bool = False
 ) -> Outcome:
     state = location.state
     others = [one for uid, one in state.evses.items() if uid != uid_key(evse)]
-    if (large := _too_large(evse, [state.core, *others])) is not None:
+    if (large := too_large(evse, [state.core, *others])) is not None:
         return large
     location.trigger(
         EvsePut,
         meta.at,
         evse=evse,
         own_at=at,
-        lifted=at < _moment(evse),
-        last_updated=_latest(msgspec.json.decode(state.core), evse),
+        lifted=at < moment(evse),
+        last_updated=latest(msgspec.json.decode(state.core), evse),
     )
     return Accepted(LocationReply(created=created))
 
@@ -365,23 +326,12 @@ def _put_evse(
 def _put_connector(
     location: Location, evse: JSONObject, connector: JSONObject, meta: Meta, *, created: bool = False
 ) -> Outcome:
-    key, own_at = _connector_key(connector), _own_at(location.state, evse)
-    connectors = [connector if _connector_key(one) == key else one for one in evse["connectors"]]
+    key, own_at = connector_key(connector), _own_at(location.state, evse)
+    connectors = [connector if connector_key(one) == key else one for one in evse["connectors"]]
     if created:
         connectors.append(connector)
-    changed = {**evse, "connectors": connectors, "last_updated": _latest(evse, connector)}
+    changed = {**evse, "connectors": connectors, "last_updated": latest(evse, connector)}
     return _put_evse(location, changed, own_at, meta, created=created)
-
-
-def _patched(model: type[OcpiModel], stored: JSONObject, changes: JSONObject) -> JSONObject:
-    """Raises OcpiInvalidError; nothing is applied then."""
-    exact, patch = decode(dump(stored)), decode(dump(changes))
-    assert isinstance(exact, dict)
-    try:
-        merged: JSONObject = plain_json(dump_json(apply_patch(model, exact, patch)))
-    except ValueError as error:
-        raise OcpiInvalidError("", str(error)) from error
-    return merged
 
 
 def _whole(state: LocationState) -> JSONObject:
@@ -396,82 +346,7 @@ def _evse(state: LocationState, uid: str) -> JSONObject | None:
 
 
 def _own_at(state: LocationState, evse: JSONObject) -> datetime:
-    return state.evse_at.get(uid_key(evse)) or _moment(evse)
-
-
-def _connector(evse: JSONObject, id: str) -> JSONObject | None:
-    return next((one for one in evse["connectors"] if _connector_key(one) == id.lower()), None)
-
-
-def _connector_key(connector: JSONObject) -> str:
-    return str(connector["id"]).lower()
-
-
-def _wrong_location(value: JSONObject) -> str:
-    """What keeps a Location from being taken in: who sends it has looked at the rest."""
-    evses = value.get("evses") or []
-    if not isinstance(value.get("id"), str) or not isinstance(value.get("publish"), bool):
-        return "id, publish: are required"
-    if not _is_point(value.get("coordinates")):
-        return "coordinates: must be latitude and longitude"
-    if not isinstance(evses, list):
-        return "evses: must be a list"
-    return _wrong_age(value) or next((wrong for one in evses if (wrong := _wrong_evse(one))), "")
-
-
-def _is_point(value: object) -> bool:
-    try:
-        return isinstance(value, dict) and all(
-            isfinite(float(value[name])) for name in ("latitude", "longitude")
-        )
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
-def _wrong_evse(value: object) -> str:
-    if not isinstance(value, dict) or not isinstance(value.get("uid"), str):
-        return "uid: is required"
-    connectors = value.get("connectors")
-    if not isinstance(connectors, list) or not connectors:
-        return "connectors: is required"
-    return _wrong_age(value) or next((wrong for one in connectors if (wrong := _wrong_connector(one))), "")
-
-
-def _wrong_connector(value: object) -> str:
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        return "id: is required"
-    return _wrong_age(value)
-
-
-def _wrong_age(value: JSONObject) -> str:
-    try:
-        to_date_time(value.get("last_updated"))
-    except ValueError as error:
-        return f"last_updated: {error}"
-    return ""
-
-
-def _moment(value: JSONObject) -> datetime:
-    return to_date_time(value["last_updated"])
-
-
-def _latest(*values: Mapping[str, Any]) -> str:
-    """The newest last_updated of these, as it is written there."""
-    texts: Sequence[str] = [value["last_updated"] for value in values]
-    return max(texts, key=to_date_time)
-
-
-def _too_large(value: JSONObject, beside: Iterable[str] = ()) -> Rejected | None:
-    """Whether it is too much for one request, or for one Location with what is known of it beside."""
-    alone = len(msgspec.json.encode(value))
-    if alone > LARGEST:
-        line = f"it has {alone} bytes, more than {LARGEST}: put a Location's EVSEs by themselves"
-        return Rejected(Refusal.INVALID, line)
-    size = alone + sum(map(len, beside))
-    if size > LARGEST_WHOLE:
-        line = f"the Location would have {size} bytes with it, more than {LARGEST_WHOLE}"
-        return Rejected(Refusal.INVALID, line)
-    return None
+    return state.evse_at.get(uid_key(evse)) or moment(evse)
 
 
 def _unknown_location(command: _OfLocation) -> Rejected:

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from chargesphere.registry import EVENTS, ROUTES
 from commands.base import Accepted, Command, Meta, Outcome, Refusal, Rejected
 from commands.location import (
-    LARGEST,
-    LARGEST_WHOLE,
     LocationReply,
     NoteSite,
     PatchConnector,
@@ -26,6 +24,7 @@ from commands.location import (
     PutLocation,
     RemoveLocation,
 )
+from commands.location_rules import LARGEST, LARGEST_WHOLE
 from domain.aggregate import Event
 from domain.location import EvseStatusChanged, Location, Said, location_key
 from domain.values import Coordinates, PartyId, Site
