@@ -155,7 +155,7 @@ def patch(location: Location, command: PatchLocation, meta: Meta) -> Outcome:
     for name in ("id", "country_code", "party_id"):
         if str(merged.get(name)).lower() != str(stored.get(name)).lower():
             return Rejected(Refusal.INVALID, f"{name}: cannot change")
-    if "evses" in merged:
+    if "evses" in command.patch:
         return _put(location, command, merged, meta, created=False)
     core = {**merged, "last_updated": latest(merged, msgspec.json.decode(state.core))}
     if (large := too_large(core, state.evses.values())) is not None:

@@ -25,9 +25,11 @@ from commands.location import (
     RemoveLocation,
 )
 from commands.location_rules import LARGEST, LARGEST_WHOLE
+from commands.processes.location import placed
 from domain.aggregate import Event
+from domain.charge_point import ChargePointRegistered
 from domain.location import EvseStatusChanged, Location, Said, location_key
-from domain.values import Coordinates, PartyId, Site
+from domain.values import UNASSIGNED, Coordinates, PartyId, Site
 from projections.location import VIEW, pushed_location
 from projections.store import Document
 from streams.log.envelope import CommandRegistry, raw
@@ -180,6 +182,16 @@ def test_a_patch_changes_what_it_names_and_null_takes_away(log: Log) -> None:
     patch = {"name": None, "city": "Den Haag", "opening_times": None, "last_updated": at(9), "x_lights": 3}
     assert log.accept(PatchLocation(**NAMED, patch=patch)) == LocationReply()
     assert log.now == location(9, evse(), city="Den Haag", x_lights=3)
+
+
+@pytest.mark.parametrize("none", [None, []])
+def test_a_list_of_evses_replaces_those_that_are_no_newer(log: Log, none: object) -> None:
+    log.accept(put(0, evse(), evse("E2")))
+    log.accept(PatchEvse(**NAMED, evse_uid="E2", patch={"status": "CHARGING", "last_updated": at(9)}))
+    log.accept(PatchLocation(**NAMED, patch={"evses": [evse("E3", 5)], "last_updated": at(5)}))
+    assert [one["uid"] for one in log.now["evses"]] == ["E3", "E2"]
+    log.accept(PatchLocation(**NAMED, patch={"evses": none, "last_updated": at(20)}))
+    assert log.now == location(20) | {"last_updated": at(20)}
 
 
 @pytest.mark.parametrize(
@@ -344,3 +356,23 @@ def test_what_partners_were_told_of_stays_listed_and_what_they_never_saw_does_no
     assert log.listed_to() == "tenant:demo"
     log.accept(PutLocation(**OURS, location={**hidden, "last_updated": at(9)}))
     assert log.listed_to() == "tenant:demo"
+
+
+def registered_at(site: Site) -> ChargePointRegistered:
+    return ChargePointRegistered(
+        originator_id="charge_point|demo|CP-1",
+        originator_version=1,
+        timestamp=NOON + timedelta(seconds=3),
+        tenant="demo",
+        charge_point_id="CP-1",
+        site=site,
+    )
+
+
+def test_a_charge_point_that_says_enough_of_its_site_tells_its_location_and_no_other_one_does() -> None:
+    word = said("Yard", 3)
+    site = word.said.site
+    meta = Meta(command_id="c", at=NOON)
+    assert placed(registered_at(site), meta) == (word,)
+    for lacking in ({"coordinates": None}, {"address": ""}, {"country": ""}, {"id": UNASSIGNED}):
+        assert placed(registered_at(msgspec.structs.replace(site, **lacking)), meta) == ()
