@@ -47,7 +47,7 @@ async def charging_place(
     Raises StoreUnavailableError."""
     here: dict[str, list[Document]] = {}
     async for document in every(
-        store, Query(HUB, "locations", (eq("location_id", location_id), eq("removed", False)), limit=PAGE)
+        store, Query(HUB, "placements", (eq("id_key", location_id.lower()), eq("removed", False)), limit=PAGE)
     ):
         here.setdefault(str(document["tenant_id"]), []).append(document)
     tenants = await store.get_many(HUB, "tenants", list(here)) if here else {}

@@ -14,9 +14,11 @@ import msgspec
 from application.batched_reads import BatchedReads
 from application.cache import Cache
 from application.ports import Directory, DirectoryUnavailableError, RegisteredChargePoint, Tariffs, Tenant
+from domain.location import location_key
 from domain.tenant import Configuration
 from domain.values import Evse, JSONObject, PartyId
 from projections.charge_point import credentials_id
+from projections.location import master_of, site_of_master
 from projections.store import (
     HUB,
     Document,
@@ -133,9 +135,11 @@ class StoreDirectory(Directory):
             self._store.get_many(tenant_database(tenant), "charge_points", ids),
             self._store.get_many(HUB, "credentials", [credentials_id(tenant, id) for id in ids]),
         )
+        keys = {id: location_key(None, tenant, str(one["location_id"])) for id, one in documents.items()}
+        locations = await self._store.get_many(HUB, "locations", set(keys.values()))
         # Without its credentials it is not known yet: no password would mean that none is asked for.
         return {
-            id: charge_point_of_documents(document, secret)
+            id: charge_point_of_documents(document, secret, locations.get(keys[id]))
             for id, document in documents.items()
             if (secret := secrets.get(credentials_id(tenant, id))) is not None
         }
@@ -213,8 +217,11 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
     )
 
 
-def charge_point_of_documents(document: Document, secret: Document) -> RegisteredChargePoint:
+def charge_point_of_documents(
+    document: Document, secret: Document, location: Document | None = None
+) -> RegisteredChargePoint:
     """A charge point as its documents say it is."""
+    master = master_of(location) if location is not None else None
     return RegisteredChargePoint(
         charge_point_id=str(document["_id"]),
         password_hash=str(secret.get("password_hash") or ""),
@@ -222,4 +229,5 @@ def charge_point_of_documents(document: Document, secret: Document) -> Registere
         evses=msgspec.convert(document["evses"], tuple[Evse, ...]),
         automatic=document.get("automatic") is True,
         new=document.get("last_seen") is None,
+        site=site_of_master(master) if master is not None else None,
     )

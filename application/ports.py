@@ -88,7 +88,8 @@ class RegisteredChargePoint(msgspec.Struct, frozen=True, kw_only=True):
     """A charge point that its tenant knows. `password_hash` empty: none is asked for (SEC-00).
 
     `alternative_hash` is that of a new password which it may have taken: right too (SEC-03). `automatic` where no
-    operator has said yet what it is, `new` until it was connected.
+    operator has said yet what it is, `new` until it was connected. `site` is where it stands by its Location's master
+    data, None where there are none.
     """
 
     charge_point_id: str
@@ -97,6 +98,7 @@ class RegisteredChargePoint(msgspec.Struct, frozen=True, kw_only=True):
     evses: tuple[Evse, ...] = ()
     automatic: bool = False
     new: bool = False
+    site: Site | None = None
 
 
 class DirectoryUnavailableError(ChargeSphereError):

@@ -122,7 +122,10 @@ class Backbone:
         self.lag = Lag(
             self.log,
             self.clock,
-            {Area.SESSION: sessions, Area.TOKEN: sessions, Area.PARTY: (PROJECTOR,)},
+            {
+                **dict.fromkeys((Area.SESSION, Area.TOKEN), sessions),
+                **dict.fromkeys((Area.PARTY, Area.LOCATION, Area.CHARGE_POINT), (PROJECTOR,)),
+            },
             generations=self.store,
         )
 

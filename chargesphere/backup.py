@@ -58,6 +58,7 @@ BACKWARDS = (
     Area.REMOTE_COMMAND,
     Area.JOB,
     Area.SESSION,
+    Area.LOCATION,
     Area.CHARGE_POINT,
     Area.TOKEN,
     Area.PARTY,

@@ -50,6 +50,7 @@ AREA_OF_KIND = {
     "subject": Area.KEY,
     "job": Area.JOB,
     "job_items": Area.JOB,
+    "location": Area.LOCATION,
 }
 
 

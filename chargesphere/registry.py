@@ -12,6 +12,7 @@ from commands import job as job_commands
 from commands import job_items as job_items_commands
 from commands import key as key_commands
 from commands import knocking as knocking_commands
+from commands import location as location_commands
 from commands import partner as partner_commands
 from commands import pushes as pushes_commands
 from commands import remote_command as remote_commands
@@ -33,6 +34,7 @@ from domain import (
     job_items,
     key,
     knocking,
+    location,
     partner,
     pushes,
     remote_command,
@@ -80,6 +82,9 @@ from projections import (
 )
 from projections import (
     partner as partner_view,
+)
+from projections import (
+    placement as placement_view,
 )
 from projections import (
     pushes as pushes_view,
@@ -130,6 +135,7 @@ AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     subject.Subject: subject.AGGREGATE_EVENTS,
     job.Job: job.AGGREGATE_EVENTS,
     job_items.JobItems: job_items.AGGREGATE_EVENTS,
+    location.Location: location.AGGREGATE_EVENTS,
 }
 EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
@@ -150,6 +156,7 @@ ROUTES: dict[type[Command], Route] = {
     **subject_commands.ROUTES,
     **job_commands.ROUTES,
     **job_items_commands.ROUTES,
+    **location_commands.ROUTES,
 }
 TIMERS: dict[str, Handler] = {
     "charge_point": charge_point_commands.TIMER,
@@ -178,12 +185,13 @@ VIEWS: tuple[View, ...] = (
     key_view.VIEW,
     subject_view.VIEW,
     job_view.VIEW,
+    location_view.VIEW,
 )
 FEEDS: tuple[Feed, ...] = (
     erasure.FEED,
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
-    location_view.LOCATIONS,
+    placement_view.PLACEMENTS,
     pushes_view.FEED,
     job_view.FEED,
     job_items_view.FEED,
@@ -204,6 +212,7 @@ HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     story_view.indexes,
     charge_point_view.hub_indexes,
     location_view.indexes,
+    placement_view.indexes,
     key_view.indexes,
     subject_view.indexes,
     lambda: audit_view.indexes(HUB),

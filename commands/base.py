@@ -29,6 +29,7 @@ class Area(StrEnum):
     DELIVERY = "delivery"
     KEY = "key"
     JOB = "job"
+    LOCATION = "location"
 
 
 class Refusal(StrEnum):

@@ -14,6 +14,7 @@ from commands.job import RequestJob
 from commands.job_items import ListItems
 from commands.key import CreateKey
 from commands.knocking import ReportKnocks
+from commands.location import NoteSite, PutLocation
 from commands.partner import CreatePartner
 from commands.pushes import TakeOver
 from commands.remote_command import RequestRemoteCommand
@@ -51,5 +52,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         RevokeSubject,  # subject
         RequestJob,  # job
         ListItems,  # job_items
+        PutLocation,  # location
+        NoteSite,
     }
 )

@@ -52,7 +52,7 @@ RESOURCES: Final = (
     "tokens",
 )
 """What routes are grouped by."""
-READ_ONLY: Final = frozenset({"audit", "events", "locations", "quotes", "readings", "stories"})
+READ_ONLY: Final = frozenset({"audit", "events", "quotes", "readings", "stories"})
 SCOPES: Final = tuple(
     f"{resource}:{act}"
     for resource in RESOURCES

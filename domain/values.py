@@ -84,10 +84,15 @@ class Connector(Value, frozen=True, kw_only=True):
     @property
     def max_power(self) -> int:
         """W, of all its phases."""
-        return self.max_voltage * self.max_amperage * _PHASES.get(self.power_type, 1)
+        return self.max_voltage * self.max_amperage * phases(self.power_type)
 
 
 _PHASES = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
+
+
+def phases(power_type: str) -> int:
+    """Of an OCPI PowerType."""
+    return _PHASES.get(power_type, 1)
 
 
 class Evse(Value, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from domain.charge_point import (
     ClockOffsetNoted,
     ConnectionAwaited,
     CredentialsSet,
+    StatusesLapsed,
     StatusReported,
 )
 from domain.charge_point.announced import Announced
@@ -55,13 +56,13 @@ _NO_SIGN_OF_LIFE: Final = (
     ChargePointRemoved,
     CredentialsSet,
     ChargePointDisconnected,
+    StatusesLapsed,
     CallRequested,
     CallSent,
     CallConcluded,
     ConnectionAwaited,
     AwaitedConnectionMade,
 )
-_PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 
 
 def credentials_id(tenant: str, charge_point_id: str) -> str:
@@ -161,17 +162,13 @@ def _place(site: Site, evses: tuple[Evse, ...], known: list[JSON]) -> Document:
     for number in sorted({*range(1, len(evses) + 1), *(id for id in connectors if isinstance(id, int))}):
         evse = evses[number - 1] if number <= len(evses) else None
         connector = evse.connectors[0] if evse is not None and evse.connectors else None
-        power = None
-        if connector is not None:
-            phases = _PHASES.get(connector.power_type, 1)
-            power = phases * connector.max_voltage * connector.max_amperage
         merged.append(
             {
                 **_blank(number),
                 **connectors.get(number, {}),
                 "evse_uid": evse.uid if evse is not None else None,
                 "type": connector.standard if connector is not None else None,
-                "max_power": power,
+                "max_power": connector.max_power if connector is not None else None,
             }
         )
     return {

@@ -79,7 +79,14 @@ async def handshake(line: str, path: str, password: str = "") -> int:
 
 def test_the_readme_names_the_ocpi_modules_that_are_served() -> None:
     [row] = [line for line in README.splitlines() if line.startswith("| `/ocpi/versions`")]
-    assert {module for _, module in MODULES} == {"tokens", "sessions", "cdrs", "tariffs", "commands"}
+    assert {module for _, module in MODULES} == {
+        "commands",
+        "locations",
+        "tokens",
+        "sessions",
+        "cdrs",
+        "tariffs",
+    }
     assert all(f"`{module}`" in row for _, module in MODULES)
 
 

@@ -1,7 +1,8 @@
 """Routing headers and roles of a request: whether the partner may make it, and whether it can reach whom it is for.
 
-To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. The hub does not route
-between platforms yet; what another one should get is refused, never acknowledged and dropped.
+To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. So is what is `KEPT`, for
+whomever it is. The hub does not route between platforms yet; what another one should get otherwise is refused, never
+acknowledged and dropped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from protocols.ocpi.envelope import PartyId, StatusCode
 
 ANSWERED_FOR: Final = frozenset({("sender", "tokens")})
 """What the hub answers in the place of other platforms."""
+KEPT: Final = frozenset({"locations"})
+"""Modules whose objects are kept here for everybody whom they are pushed to, who reads them here."""
 
 
 def party_text(party: PartyId) -> str:
@@ -36,13 +39,14 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     if to_hub and writes == (rule.interface == "sender"):
         return invalid(f"OCPI-to: {call.method} at a {rule.interface} is for one party; the hub is none")
     if to is None or to_hub:
-        if not writes or not await _others(call, rule):
+        if not writes or rule.module in KEPT or not await _others(call, rule):
             return None
         code = StatusCode.HUB_ERROR if to_hub else StatusCode.UNKNOWN_RECEIVER
         message = "the hub does not push to other platforms; name the party that it is for in OCPI-to"
         return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
-    if page.items or await _answered_for(call, rule, party_text(to)):
+    kept = rule.module in KEPT or (rule.interface, rule.module) in ANSWERED_FOR
+    if page.items or (kept and await _is_partners(call, party_text(to))):
         return None
     return Answer(
         status_code=StatusCode.UNKNOWN_RECEIVER,
@@ -72,13 +76,9 @@ def only_party(call: Call) -> str | None:
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
 
 
-async def _answered_for(call: Call, rule: Rule, party: str) -> bool:
-    """Whether the hub answers for a party of another platform here: it asks that one where it has to."""
-    if (rule.interface, rule.module) not in ANSWERED_FOR:
-        return False
-    return bool(
-        (await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))).items
-    )
+async def _is_partners(call: Call, party: str) -> bool:
+    page = await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))
+    return bool(page.items)
 
 
 async def _others(call: Call, rule: Rule) -> bool:

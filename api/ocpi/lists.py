@@ -11,7 +11,7 @@ and those behind it must not move up across the offset.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,13 +29,17 @@ from protocols.ocpi.types import JSON, OcpiModel
 
 logger = logging.getLogger(__name__)
 
-AREAS: Final = {
-    "cdrs": Area.SESSION,
-    "sessions": Area.SESSION,
-    "tariffs": Area.PARTY,
-    "tokens": Area.TOKEN,
+AREAS: Final[Mapping[str, tuple[Area, ...]]] = {
+    "cdrs": (Area.SESSION,),
+    "locations": (Area.LOCATION, Area.CHARGE_POINT),
+    "sessions": (Area.SESSION,),
+    "tariffs": (Area.PARTY,),
+    "tokens": (Area.TOKEN,),
 }
-"""Which part of the log a module's objects come from."""
+"""Which parts of the log a module's objects come from."""
+
+Show = Callable[[Sequence[Document]], Awaitable[list[OcpiModel]]]
+"""A page's documents as objects of the version that is spoken; what cannot be shown is left out."""
 
 AFTER: Final = "after"
 """What a Link carries beside the standard's own parameters."""
@@ -56,26 +60,35 @@ async def listed(
 ) -> Answer:
     """One page of `chargesphere.{module}`; the object stands under `field`, sealed where that is a text, or its token
     `sealed` beside it."""
-    ports, asked = call.ports, _asked(call)
-    page = read_page(asked, max_limit=ports.max_page)
     conditions = [*where]
     if (party := only_party(call)) is not None:
         conditions.append(eq("party" if module in ("cdrs", "sessions") else "owner", party))
+
+    async def show(documents: Sequence[Document]) -> list[OcpiModel]:
+        values = [await _object(call, module, model, one, field, sealed) for one in documents]
+        return [value for value in values if value is not None]
+
+    return await paged(call, module, conditions, sort, "last_updated", show)
+
+
+async def paged(
+    call: Call, module: str, where: Sequence[Condition], sort: str, moment: str, show: Show
+) -> Answer:
+    """One page of `chargesphere.{module}`; `moment` is the field that a window is about."""
+    ports, asked = call.ports, _asked(call)
+    page = read_page(asked, max_limit=ports.max_page)
+    conditions = [*where]
     if page.date_from is not None:
-        conditions.append(gte("last_updated", _bound(page.date_from)))
+        conditions.append(gte(moment, _bound(page.date_from)))
     while True:
         date_to = await _end(call, module, page)
-        before = (lt("last_updated", _bound(date_to)),) if date_to is not None else ()
+        before = (lt(moment, _bound(date_to)),) if date_to is not None else ()
         query = Query(HUB, module, (*conditions, *before), (Sort(sort),), page.limit, asked.get(AFTER))
         documents, after, total = await _documents(call, query, page)
         if date_to is None or ports.readable.holds():
             break
         # Other read models took the place of those of which the end was known.
-    found: list[OcpiModel] = []
-    for document in documents:
-        value = await _object(call, module, model, document, field, sealed)
-        if value is not None:
-            found.append(value)
+    found = await show(documents)
     onward = {name: value for name, value in asked.items() if name != AFTER}
     if date_to is not None:
         onward["date_to"] = f"{_bound(date_to)}Z"
@@ -102,7 +115,8 @@ async def _end(call: Call, module: str, page: Page) -> datetime | None:
     if page.date_from is None and page.date_to is None:
         return None
     wanted = call.at if page.date_to is None else min(page.date_to, call.at)
-    readable = await call.ports.readable.reach(AREAS[module], wanted, call.ports.complete_within)
+    reach = call.ports.readable.reach
+    readable = min([await reach(area, wanted, call.ports.complete_within) for area in AREAS[module]])
     return readable if page.date_to is None else min(page.date_to, readable)
 
 
@@ -136,16 +150,21 @@ async def _object(
     assert isinstance(body, dict)
     if sealed:
         body["cdr_token"] = await _cdr_token(call, document)
+    return as_object(call, module, model, body, str(document["_id"]))
+
+
+def as_object(call: Call, module: str, model: type[OcpiModel], body: JSON, id: str) -> OcpiModel | None:
+    """What is kept as 2.3.0, in the version that is spoken; None, and one line, where it cannot be said."""
     try:
         value = parse_json(model, body)
     except OcpiInvalidError as error:
-        logger.error("%s %s cannot be shown: %s is wrong", module, document["_id"], error.path)
+        logger.error("%s %s cannot be shown: %s is wrong", module, id, error.path)
         return None
     if call.version != "2.2.1":
         return value
     bridged = downgrade(module, value)
     for loss in bridged.lost:
-        logger.info("%s %s in 2.2.1: %s is lost: %s", module, document["_id"], loss.path, loss.why)
+        logger.info("%s %s in 2.2.1: %s is lost: %s", module, id, loss.path, loss.why)
     return bridged.value
 
 

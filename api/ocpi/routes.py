@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from api.ocpi import cdrs, client_infos, commands, credentials, sessions, tariffs, tokens, versions
+from api.ocpi import (
+    cdrs,
+    client_infos,
+    commands,
+    credentials,
+    locations,
+    sessions,
+    tariffs,
+    tokens,
+    versions,
+)
 from api.ocpi.addressing import wrong_role, wrong_route
 from api.ocpi.call import SUSPENDED, Answer, Call, not_allowed, not_found, refused
 from protocols.ocpi.access import rule
@@ -27,10 +37,23 @@ CREDENTIALS: Final[Mapping[str, Handler]] = {
 
 MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
+    ("sender", "locations"): {
+        ("GET", 0): locations.get_list,
+        **{("GET", depth): locations.get for depth in (1, 2, 3)},
+    },
     ("sender", "sessions"): {("GET", 0): sessions.get_list},
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
     ("sender", "tokens"): {("GET", 0): tokens.get_list, ("POST", 2): tokens.authorize},
     ("receiver", "commands"): {("POST", 1): commands.post},
+    ("receiver", "locations"): {
+        (method, depth): handler
+        for depth in (3, 4, 5)
+        for method, handler in (
+            ("GET", locations.get_pushed),
+            ("PUT", locations.put),
+            ("PATCH", locations.patch),
+        )
+    },
     ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
 }
 """(role of the hub, module) → (method, segments that follow) → function. Who may call: `protocols.ocpi.access`."""

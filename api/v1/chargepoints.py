@@ -14,10 +14,11 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.problems import ProblemError, ProblemRoute, not_found
+from api.problems import ProblemError, ProblemRoute, invalid, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step_of
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
+from application.locations import site_at
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
 from commands.tenant import AskRoom, Room
@@ -151,6 +152,14 @@ def _named(id: str) -> str:
     return id
 
 
+LocationId = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=36,
+        description="A location of `/locations`; or `location`, what it is by itself.",
+    ),
+]
 Evses = Annotated[list[EvseInput], Field(min_length=1, max_length=100), AfterValidator(_once)]
 Password = Annotated[str, Field(min_length=8, max_length=128, pattern=r"^[!-~]+$")]
 
@@ -166,20 +175,30 @@ class NewChargePoint(_Input):
 
     id: Annotated[str, AfterValidator(_named), AfterValidator(_free)]
     password: Password | None = None
-    location: LocationInput
+    location: LocationInput | None = None
+    location_id: LocationId = None
     evses: Evses
+
+    @model_validator(mode="after")
+    def _one_place(self) -> NewChargePoint:
+        if (self.location is None) == (self.location_id is None):
+            raise ValueError("give location_id of a location that is known, or location")
+        return self
 
 
 class ChargePointPatch(_Input):
     """What is given replaces what is known, as a whole."""
 
     location: LocationInput | None = None
+    location_id: LocationId = None
     evses: Evses | None = None
 
     @model_validator(mode="after")
     def _something(self) -> ChargePointPatch:
-        if self.location is None and self.evses is None:
-            raise ValueError("give location, evses or both")
+        if self.location is None and self.location_id is None and self.evses is None:
+            raise ValueError("give location_id, location or evses")
+        if self.location is not None and self.location_id is not None:
+            raise ValueError("give location_id or location, not both")
         return self
 
 
@@ -204,7 +223,8 @@ async def create(body: NewChargePoint, caller: TenantAdmin) -> Response:
             409, f"tenant {tenant} has its {most} charge points (max_charge_points)", code="limit"
         )
     password = body.password or _made(caller, meta)
-    site = body.location.site(settings.time_zone)
+    site = await _site(caller, body.location, body.location_id)
+    assert site is not None
     command = Register(
         tenant=tenant,
         charge_point_id=body.id,
@@ -258,7 +278,7 @@ async def change(charge_point_id: Id, body: ChargePointPatch, caller: TenantAdmi
     command = Change(
         tenant=caller.own_tenant,
         charge_point_id=charge_point_id,
-        site=body.location.site(caller.settings.time_zone) if body.location is not None else None,
+        site=await _site(caller, body.location, body.location_id),
         evses=tuple(evse.evse() for evse in body.evses) if body.evses is not None else None,
     )
     reply = await caller.ask(command, await caller.meta())
@@ -333,6 +353,20 @@ async def _frame(caller: Caller, frame: Frame) -> Document:
         with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
             out[name] = await revealed(caller, msgspec.json.decode(str(out.get(name) or "null")))
     return out
+
+
+async def _site(caller: Caller, location: LocationInput | None, location_id: str | None) -> Site | None:
+    """Where it is to stand; None where nothing is said."""
+    if location is not None:
+        return location.site(caller.settings.time_zone)
+    if location_id is None:
+        return None
+    known = await site_at(caller.services.store, caller.own_tenant, location_id)
+    if known is None:
+        raise invalid(
+            "body", "location_id", f"there is no location {location_id}: PUT /locations/{location_id}"
+        )
+    return known
 
 
 async def _is_known(caller: Caller, charge_point_id: str) -> bool:

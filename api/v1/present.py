@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from api.v1.caller import Caller
+from application.locations import site_at
 from domain.values import Evse, JSONObject, Settings, Site
 from projections.store import HUB, Document
 from projections.tariff import tariff_document_id
@@ -24,8 +25,11 @@ async def charge_point_of(caller: Caller, charge_point_id: str) -> Document | No
     return await caller.services.store.get(caller.database, "charge_points", charge_point_id)
 
 
-def site_of(charge_point: Document) -> Site:
-    return msgspec.convert(charge_point["location"], Site)
+async def site_of(caller: Caller, charge_point: Document) -> Site:
+    """By its Location's master data, which win over its own word."""
+    location_id = str(charge_point["location_id"])
+    known = await site_at(caller.services.store, caller.own_tenant, location_id)
+    return known or msgspec.convert(charge_point["location"], Site)
 
 
 def evse_of(charge_point: Document, connector_id: int) -> Evse | None:

@@ -148,7 +148,11 @@ async def _place(caller: Caller, body: QuoteRequest) -> tuple[Connector | None, 
     if evse is None:
         raise not_found(f"connector {body.connector_id} of charge point {body.charge_point_id}")
     tariffs = await tariffs_of(caller, evse)
-    return evse.connectors[0], tariffs, body.time_zone or site_of(charge_point).time_zone or zone
+    return (
+        evse.connectors[0],
+        tariffs,
+        body.time_zone or (await site_of(caller, charge_point)).time_zone or zone,
+    )
 
 
 def _minutes(value: Decimal) -> timedelta:

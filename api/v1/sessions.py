@@ -194,7 +194,7 @@ async def _issue_cdr(caller: Caller, document: Document, body: WithheldCdr) -> I
         session_id=str(document["_id"]),
         tenant=caller.own_tenant,
         settings=await settings_of(caller),
-        site=site_of(charge_point) if charge_point is not None else None,
+        site=await site_of(caller, charge_point) if charge_point is not None else None,
         evse_uid=evse.uid if evse is not None else str(number),
         evse_id=evse.evse_id if evse is not None else "",
         connector=evse.connectors[0] if evse is not None and evse.connectors else None,

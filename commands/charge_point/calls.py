@@ -10,7 +10,7 @@ from commands.charge_point.endings import close_abandoned
 from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
-from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
+from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint, StatusesLapsed
 from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState, OpenCall
 from domain.clock import later
 from domain.intents import GetVariables, RemoteStart, Unlock, kind_of
@@ -141,7 +141,8 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
-    And a charge point of which the configuration is not known is asked for it.
+    A charge point of which the configuration is not known is asked for it; of one that has been away for long, the
+    statuses are old (ST-4).
     """
     silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
@@ -159,6 +160,9 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)
+    lapses_at = charge_point.lapses_at
+    if lapses_at is not None and lapses_at <= command.due:
+        charge_point.trigger(StatusesLapsed, meta.at, location_id=charge_point.state.location_id)
     configuration_due = charge_point.configuration_due
     if connection is None or configuration_due is None or configuration_due > command.due:
         return Accepted()

@@ -175,7 +175,8 @@ class StartTransaction(
     ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.start_transaction.v1"
 ):
     """StartTransaction. Always answered with `StartReply`; command id: `start_id`. `charges_elsewhere`: its tag has a
-    transaction at another charge point of a tenant that allows one at a time."""
+    transaction at another charge point of a tenant that allows one at a time. `site`: where it stands by the master
+    data of its Location, which win over its own word; None where there are none."""
 
     connector_id: int
     id_tag: TagRef
@@ -186,6 +187,7 @@ class StartTransaction(
     settings: Settings
     tariffs: tuple[JSONObject, ...] = ()
     charges_elsewhere: bool = False
+    site: Site | None = None
     flags: tuple[str, ...] = ()
 
 

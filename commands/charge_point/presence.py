@@ -86,6 +86,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
         unconfigured=state.accepted() and state.announced is None,
         quiet_s=command.quiet_s,
         asked_at=command.asked_at,
+        location_id=state.location_id,
     )
     epoch = charge_point.version
     _fail_calls(charge_point, "replaced", meta.at, before=epoch)
@@ -167,7 +168,13 @@ def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
     lost = charge_point.state.lost
     if lost is not None and lost.epoch == command.epoch:
         charge_point.trigger(
-            ChargePointConnected, meta.at, node=lost.node, slot=lost.slot, boot=lost.boot, resumes=lost.epoch
+            ChargePointConnected,
+            meta.at,
+            node=lost.node,
+            slot=lost.slot,
+            boot=lost.boot,
+            resumes=lost.epoch,
+            location_id=charge_point.state.location_id,
         )
         tell_who_waits(charge_point, meta.at)
     elif charge_point.state.provisioned and meta.at - charge_point.modified_on >= SEEN_EVERY:
@@ -207,6 +214,7 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
         stale=last is not None and at < last.at,
         call=command.call,
         flags=tuple(flags),
+        location_id=state.location_id,
     )
     return Accepted()
 

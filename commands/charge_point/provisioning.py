@@ -91,7 +91,17 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
     evses = command.evses if command.evses is not None else state.evses
     if (site, evses) != (state.site, state.evses):
         taken_over = state.automatic and evses != state.evses
-        charge_point.trigger(ChargePointChanged, meta.at, site=site, evses=evses, taken_over=taken_over)
+        there = {one.uid.lower() for one in evses}
+        moved = site is not None and site.id.lower() != state.location_id.lower()
+        charge_point.trigger(
+            ChargePointChanged,
+            meta.at,
+            site=site,
+            evses=evses,
+            taken_over=taken_over,
+            moved_from=state.location_id if moved else "",
+            gone=tuple(one for one in state.evses if moved or one.uid.lower() not in there),
+        )
     return Accepted()
 
 
@@ -105,7 +115,7 @@ def remove(charge_point: ChargePoint, command: Remove, meta: Meta) -> Outcome:
             f"charge point {command.charge_point_id} has running transactions ({running}): stop them first"
         )
         return Rejected(Refusal.NOT_ALLOWED, message)
-    charge_point.trigger(ChargePointRemoved, meta.at)
+    charge_point.trigger(ChargePointRemoved, meta.at, location_id=state.location_id)
     return Accepted()
 
 

@@ -37,9 +37,17 @@ from domain.charge_point import (
     TransactionSuperseded,
     session_id,
 )
-from domain.charge_point.state import PENDING_FEW, PENDING_MOST, AwaitedStart, Ended, Open, tag_of
+from domain.charge_point.state import (
+    PENDING_FEW,
+    PENDING_MOST,
+    AwaitedStart,
+    ChargePointState,
+    Ended,
+    Open,
+    tag_of,
+)
 from domain.clock import by_our_clock, lasting, later
-from domain.values import Authorization, RegisterSample
+from domain.values import Authorization, RegisterSample, Site
 
 ORPHAN_ID = -1
 UNSURE = timedelta(seconds=OFFSET_MATTERS_S)
@@ -140,7 +148,7 @@ def _begin(
         evse_uid=evse.uid if evse else str(command.connector_id),
         evse_id=evse.evse_id if evse else "",
         ocpi_connector=evse.connectors[0] if evse and evse.connectors else None,
-        site=state.site,
+        site=_site(state, command),
         id_tag=command.id_tag,
         authorization=authorization,
         status=status,
@@ -170,6 +178,12 @@ def _begin(
         )
     close_surplus(charge_point, number, at)
     return number
+
+
+def _site(state: ChargePointState, command: StartTransaction) -> Site | None:
+    """Where it charges: of a Location that it has left meanwhile nothing counts."""
+    known = command.site
+    return known if known is not None and known.id.lower() == state.location_id.lower() else state.site
 
 
 def record_meter_values(charge_point: ChargePoint, command: RecordMeterValues, meta: Meta) -> Outcome:

@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from commands.base import Command, Policy, Refusal
 from commands.charge_point.models import RequestCall
-from commands.processes import charging_session, fleet, job, partner_command, remote_command, tag, tenant
+from commands.processes import (
+    charging_session,
+    fleet,
+    job,
+    location,
+    partner_command,
+    remote_command,
+    tag,
+    tenant,
+)
 from domain.aggregate import Event
 
 Policies = Mapping[type[Event], Sequence[tuple[str, Policy]]]
@@ -32,6 +41,7 @@ POLICIES = _together(
     fleet=fleet.POLICIES,
     job=job.POLICIES,
     partner_command=partner_command.POLICIES,
+    location=location.POLICIES,
 )
 REFUSALS: Mapping[type[Command], Callable[[str, Refusal, str], Sequence[Command]]] = {
     RequestCall: remote_command.call_refused

@@ -13,6 +13,7 @@ from domain.charge_point.state import (
     CALL_GRACE,
     CONFIGURATION_AFTER,
     CONFIGURATION_EVERY,
+    STATUSES_LAST,
     ChargePointState,
     Open,
 )
@@ -29,11 +30,12 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When its configuration is to be asked for, the oldest open call overdue, the connection too silent, or a
-        transaction given up."""
+        """When its configuration is to be asked for, the oldest open call overdue, the connection too silent, its
+        statuses old, or a transaction given up."""
         dues = [later(call.expires_at, CALL_GRACE) for call in self.state.calls.values()]
         dues += [due for one in self.state.open.values() if (due := self.abandoned_at(one)) is not None]
-        dues += [due for due in (self.configuration_due, self.silent_at) if due is not None]
+        others = (self.configuration_due, self.silent_at, self.lapses_at)
+        dues += [due for due in others if due is not None]
         return min(dues, default=None)
 
     @property
@@ -58,6 +60,14 @@ class ChargePoint(Aggregate[ChargePointState]):
         at = self.modified_on + self.state.patience()
         past = timedelta(seconds=at.second, microseconds=at.microsecond)
         return at - past + timedelta(minutes=1) if past else at
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """When its statuses say nothing any more; None while it is connected, and once that was said."""
+        state = self.state
+        if not state.provisioned or state.offline_since is None or state.lapsed or not state.connectors:
+            return None
+        return state.offline_since + STATUSES_LAST
 
     def abandoned_at(self, transaction: Open) -> datetime | None:
         """When the transaction is given up, unless its charge point comes back before (BOOT-6).

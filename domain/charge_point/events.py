@@ -119,11 +119,14 @@ class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.
 
 class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.changed.v1"):
     """Where it stands and what it has, as a whole; `taken_over` where it had taken itself in, and an operator says
-    from now on what it has."""
+    from now on what it has. `moved_from` is the Location where it stood, if that was another one; `gone` are the
+    EVSEs that are not there any more."""
 
     site: Site
     evses: tuple[Evse, ...] = ()
     taken_over: bool = False
+    moved_from: str = ""
+    gone: tuple[Evse, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -133,6 +136,8 @@ class ChargePointChanged(Event, frozen=True, kw_only=True, tag="charge_point.cha
 
 class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.removed.v1"):
     """The tenant knows it no more. Transaction ids go on counting if it comes back."""
+
+    location_id: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -171,6 +176,7 @@ class ChargePointConnected(Event, frozen=True, kw_only=True, tag="charge_point.c
     unconfigured: bool = False
     quiet_s: int = 0
     asked_at: datetime | None = None
+    location_id: str = ""
 
     @property
     def epoch(self) -> int:
@@ -189,6 +195,7 @@ class ChargePointConnected(Event, frozen=True, kw_only=True, tag="charge_point.c
             quiet_s=self.quiet_s,
         )
         state.lost = state.drift = state.offline_since = None
+        state.lapsed = False
         state.handshake_at = self.asked_at or state.handshake_at
         if self.unconfigured:
             state.configuration_wanted = True
@@ -206,6 +213,15 @@ class ChargePointDisconnected(Event, frozen=True, kw_only=True, tag="charge_poin
         if connection is not None and connection.epoch == self.epoch:
             state.connection, state.lost = None, connection if self.reason == SILENT else None
             state.offline_since = self.timestamp
+
+
+class StatusesLapsed(Event, frozen=True, kw_only=True, tag="charge_point.statuses_lapsed.v1"):
+    """It has been away for so long that its last statuses say nothing any more (ST-4)."""
+
+    location_id: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        aggregate.state.lapsed = True
 
 
 class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.booted.v1"):
@@ -262,6 +278,7 @@ class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_
     stale: bool = False
     call: CallNumber | None = None
     flags: tuple[str, ...] = ()
+    location_id: str = ""
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
@@ -859,6 +876,7 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     CredentialsSet,
     ChargePointConnected,
     ChargePointDisconnected,
+    StatusesLapsed,
     ChargePointBooted,
     ChargePointSeen,
     StatusReported,

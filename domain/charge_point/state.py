@@ -69,6 +69,9 @@ SILENT_LEAST, SILENT_MOST = timedelta(minutes=3), timedelta(days=3)
 SILENT = "silent"
 """The reason of a disconnection that nobody saw: no sign of life came in time."""
 
+STATUSES_LAST = timedelta(minutes=15)
+"""How long after its connection ended a charge point's last statuses count (ST-4)."""
+
 CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_MOST = timedelta(seconds=120), timedelta(hours=1)
 """How long a charge point waits for a vehicle where it did not say, and the longest that counts."""
 
@@ -323,6 +326,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     connection: ConnectionState | None = None
     lost: ConnectionState | None = None  # thought silent: a sign of life on it brings it back
     offline_since: datetime | None = None
+    lapsed: bool = False  # it has been away for so long that its statuses say nothing
     handshake_at: datetime | None = None  # when its last connection was asked for
     connectors: dict[int, LastStatus] = {}
     announced: Announced | None = None  # None: it never told anything of its configuration
@@ -349,6 +353,11 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     told: dict[int, int] = {}  # by epoch: the number of the last call that nobody asked a decision for
     clock_offset_s: int = 0
     drift: Drift | None = None
+
+    @property
+    def location_id(self) -> str:
+        """Where it stands."""
+        return self.site.id if self.site is not None else ""
 
     def evse(self, connector_id: int) -> Evse | None:
         """The EVSE of an OCPP connector: number n is the n-th, 0 none."""

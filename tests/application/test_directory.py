@@ -14,9 +14,10 @@ from application.directory import StoreDirectory, StoreTariffs
 from application.ports import DirectoryUnavailableError, RegisteredChargePoint, Tenant
 from commands.base import Meta
 from domain.charge_point import ChargePointConnected, ChargePointRegistered, CredentialsSet
+from domain.location import location_key
 from domain.tariff import TariffPut as PutTariff
 from domain.tenant import Configuration, TenantCreated, TenantParty
-from domain.values import PartyId
+from domain.values import Coordinates, PartyId, Site
 from projections import charge_point, tariff, tenant
 from projections.store import HUB, Document, Put, Query, Remove, StoreUnavailableError
 from projections.store.sqlite import SqliteReadStore
@@ -241,7 +242,7 @@ async def test_a_herd_is_read_together(store: Away) -> None:
     directory = StoreDirectory(store, HUB_PARTY)
     found = await asyncio.gather(*(directory.charge_point("demo", f"CP-{n}") for n in range(100)))
     assert [one.charge_point_id for one in found if one] == ["CP-0", "CP-1", "CP-2"]
-    assert store.asked == 2
+    assert store.asked == 3  # charge points, their credentials, their Locations
 
 
 async def test_what_this_process_did_is_believed_before_the_read_models_show_it(store: Away) -> None:
@@ -302,3 +303,42 @@ async def test_the_connections_of_a_node_are_found_in_every_tenant(store: Away) 
         await store.apply([Put("ocpp_demo", "charge_points", id, 1, document)])
     found = [one async for one in StoreDirectory(store, HUB_PARTY).connected_on("gw-1")]
     assert found == [("demo", "CP-1", 7)]
+
+
+async def test_a_charge_point_stands_where_the_master_data_of_its_location_say(store: Away) -> None:
+    await put_tenant(store)
+    await put_charge_point(store)
+    directory = StoreDirectory(store, HUB_PARTY)
+    unmanaged = await directory.charge_point("demo", "CP-1")
+    assert unmanaged is not None
+    assert unmanaged.site is None
+    master: Document = {
+        "id": SITE.id,
+        "publish": True,
+        "name": "Yard",
+        "address": "Kai 1",
+        "city": "Kiel",
+        "country": "DEU",
+        "coordinates": {"latitude": "54.32000", "longitude": "10.13000"},
+        "time_zone": "Europe/Berlin",
+        "facilities": ["CAFE"],
+    }
+    managed: Document = {"location": master, "removed": False}
+    await store.apply([Put(HUB, "locations", location_key(None, "demo", SITE.id), 1, managed)])
+    listed = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
+    assert listed is not None
+    assert listed.site == Site(
+        id=SITE.id,
+        name="Yard",
+        address="Kai 1",
+        city="Kiel",
+        country="DEU",
+        coordinates=Coordinates(latitude="54.32000", longitude="10.13000"),
+        time_zone="Europe/Berlin",
+    )
+    await store.apply(
+        [Put(HUB, "locations", location_key(None, "demo", SITE.id), 2, {**managed, "removed": True})]
+    )
+    alone = await StoreDirectory(store, HUB_PARTY).charge_point("demo", "CP-1")
+    assert alone is not None
+    assert alone.site is None

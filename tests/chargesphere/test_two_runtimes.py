@@ -39,6 +39,7 @@ from commands.directory import ClaimParties
 from commands.job import RequestJob
 from commands.job_items import ListItems
 from commands.key import CreateKey, RevokeKey, RotateKey
+from commands.location import PatchEvse, PatchLocation, PutEvse, PutLocation, RemoveLocation
 from commands.partner import CreatePartner, Suspend
 from commands.partner import Register as RegisterPartner
 from commands.pushes import Report, RetryPush, TakeOver
@@ -121,6 +122,36 @@ TARIFF: JSONObject = {
     "tax_included": "NO",
     "last_updated": "2086-03-01T11:00:00Z",
 }
+LOCATION: JSONObject = {
+    "country_code": "NL",
+    "party_id": "CPO",
+    "id": "L9",
+    "publish": True,
+    "address": "Kade 1",
+    "city": "Delft",
+    "country": "NLD",
+    "coordinates": {"latitude": "52.01000", "longitude": "4.36000"},
+    "time_zone": "Europe/Amsterdam",
+    "evses": [
+        {
+            "uid": "E1",
+            "status": "AVAILABLE",
+            "connectors": [
+                {
+                    "id": "1",
+                    "standard": "IEC_62196_T2",
+                    "format": "SOCKET",
+                    "power_type": "AC_3_PHASE",
+                    "max_voltage": 230,
+                    "max_amperage": 32,
+                    "last_updated": "2086-03-01T11:00:00Z",
+                }
+            ],
+            "last_updated": "2086-03-01T11:00:00Z",
+        }
+    ],
+    "last_updated": "2086-03-01T11:00:00Z",
+}
 EMSP_ROLE = PartnerRole(role="EMSP", country_code="NL", party_id="TNM", business_details={"name": "TNM"})
 
 
@@ -180,6 +211,25 @@ def scenario() -> Sequence[Step]:
     return script.steps
 
 
+def _locations(script: Script) -> None:
+    """A partner's, in parts, and a tenant's master data."""
+    about: dict[str, Any] = {
+        "owner": PartyId(country_code="NL", party_id="CPO"),
+        "holder": "cpo@1",
+        "location_id": "L9",
+    }
+    script.do(PutLocation(**about, location=LOCATION))
+    script.do(PutEvse(**about, evse={**LOCATION["evses"][0], "uid": "E2"}))
+    status = {"status": "CHARGING", "last_updated": "2086-03-01T11:05:00Z"}
+    script.do(PatchEvse(**about, evse_uid="e1", patch=status))
+    late = {"name": "Late", "last_updated": "2086-03-01T10:00:00Z"}
+    script.do(PatchLocation(**about, patch=late))
+    script.do(PatchEvse(**about, evse_uid="E3", patch=status), refusal=Refusal.UNKNOWN)
+    ours = {name: LOCATION[name] for name in LOCATION if name not in ("country_code", "party_id", "evses")}
+    script.do(PutLocation(tenant=TENANT, location_id="LOC1", location={**ours, "id": "LOC1"}))
+    script.do(RemoveLocation(tenant=TENANT, location_id="loc1"))
+
+
 def parties(script: Script) -> None:
     claim = ClaimParties(owner="tnm", roles=(PartyRole(role="EMSP", country_code="NL", party_id="TNM"),))
     create = CreateTenant(
@@ -216,6 +266,7 @@ def parties(script: Script) -> None:
     script.do(PutTariff(owner=CPO, tariff_id="T1", tenant=TENANT, tariff=TARIFF))
     older = {**TARIFF, "last_updated": "2086-03-01T10:00:00Z"}
     script.do(PutTariff(owner=CPO, tariff_id="T1", tenant=TENANT, tariff=older), refusal=Refusal.STALE)
+    _locations(script)
 
 
 def keys(script: Script) -> None:
@@ -711,7 +762,7 @@ async def test_both_runtimes_make_the_same_of_the_same_commands(
         assert on_kafka.documents[name] == expected, name
     kinds = {aggregate.partition("|")[0] for aggregate in embedded.events}
     assert kinds >= {"tenant", "directory", "partner", "tariff", "token", "charge_point", "session"}
-    assert kinds >= {"remote_command", "delivery", "pushes", "key", "subject", "job", "job_items"}
+    assert kinds >= {"remote_command", "delivery", "pushes", "key", "subject", "job", "job_items", "location"}
     states = [one["progress"] for one in embedded.documents[f"{DATABASE}.job_items"].values()]
     assert sorted(str(one["state"]) for one in states if isinstance(one, dict)) == ["failed", "succeeded"]
     assert embedded.documents[f"{DATABASE}.jobs"]["j-1"]["state"] == "failed"

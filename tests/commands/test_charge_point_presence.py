@@ -46,6 +46,7 @@ from domain.charge_point import (
     DataTransferred,
     Flag,
     NotificationReceived,
+    StatusesLapsed,
     StatusReported,
     TagAuthorized,
     TransactionStarted,
@@ -103,6 +104,19 @@ def test_a_change_that_changes_nothing_is_no_event() -> None:
     (event,) = case.do(Change, evses=EVSES[:1])
     assert isinstance(event, ChargePointChanged)
     assert (event.site, event.evses) == (SITE, EVSES[:1])
+
+
+def test_what_a_charge_point_has_no_more_and_where_it_stood_are_in_the_fact_that_says_so() -> None:
+    case = Case.registered()
+    (fewer,) = case.do(Change, evses=EVSES[:1])
+    assert isinstance(fewer, ChargePointChanged)
+    assert (fewer.gone, fewer.moved_from) == (EVSES[1:], "")
+    (same,) = case.do(Change, site=msgspec.structs.replace(SITE, name="Renamed", id=SITE.id.upper()))
+    assert isinstance(same, ChargePointChanged)
+    assert (same.gone, same.moved_from) == ((), "")
+    (moved,) = case.do(Change, site=msgspec.structs.replace(SITE, id="elsewhere"))
+    assert isinstance(moved, ChargePointChanged)
+    assert (moved.gone, moved.moved_from) == (EVSES[:1], SITE.id.upper())
 
 
 def test_a_charge_point_with_a_running_transaction_is_not_removed() -> None:
@@ -378,6 +392,25 @@ def test_a_heartbeat_in_time_keeps_the_connection() -> None:
     assert not silence(case, 900)
     assert case.charge_point.next_due() == after(1500)
     assert [type(event) for event in silence(case, 1500)] == [ChargePointDisconnected]
+
+
+def test_a_charge_point_that_is_away_for_15_minutes_says_nothing_by_its_last_statuses_ST_4() -> None:
+    """Once for each time that it is away, and not while it is connected, or has never said any."""
+    case = Case.online()
+    epoch = case.charge_point.version - 1
+    case.do(Disconnect, 10, epoch=epoch, reason="closed 1006")
+    assert case.charge_point.next_due() is None
+    case.do(Connect, 20, node="gw-1", slot=3, boot="b1")
+    case.status(30, "Available")
+    case.do(Disconnect, 40, epoch=case.last(ChargePointConnected).epoch, reason="closed 1006")
+    assert case.charge_point.next_due() == after(40 + 900)
+    assert not silence(case, 939)
+    [lapsed] = silence(case, 940)
+    assert isinstance(lapsed, StatusesLapsed)
+    assert (lapsed.location_id, case.charge_point.next_due()) == (case.state.location_id, None)
+    case.do(Connect, 2000, node="gw-1", slot=3, boot="b1")
+    case.do(Disconnect, 2010, epoch=case.last(ChargePointConnected).epoch, reason="closed 1006")
+    assert case.charge_point.next_due() == after(2010 + 900)
 
 
 def test_a_call_that_times_out_late_does_not_keep_a_silent_connection() -> None:

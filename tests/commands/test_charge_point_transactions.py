@@ -82,6 +82,17 @@ def test_a_start_gets_the_first_transaction_id_and_carries_all_that_a_session_ne
     assert event.flags == ()
 
 
+def test_a_charge_is_where_the_master_data_of_its_location_say_unless_it_has_left_that_meanwhile() -> None:
+    case = Case.online()
+    here = case.charge_point.state.site
+    assert here is not None
+    managed = msgspec.structs.replace(here, id=here.id.lower(), address="Dock 5", time_zone="Europe/Oslo")
+    case.start(timestamp=after(1), site=managed)
+    assert case.last(TransactionStarted).site == managed
+    case.start(timestamp=after(2), site=msgspec.structs.replace(managed, id="elsewhere"))
+    assert case.last(TransactionStarted).site == here
+
+
 def test_transaction_ids_count_up_and_are_never_used_again_START_3() -> None:
     case = Case.online()
     numbers = []

@@ -39,7 +39,6 @@ NAMES = {
 
 def test_what_is_to_come_has_its_areas_and_kinds() -> None:
     assert {kept.area for kept in KEPT} == {
-        "location",
         "foreign-session",
         "reservation",
         "site",

@@ -13,6 +13,7 @@ from domain import (
     job_items,
     key,
     knocking,
+    location,
     pushes,
     remote_command,
     session,
@@ -38,6 +39,7 @@ from tests.domain.golden import held_by_golden_files
         (subject.Subject, subject.AGGREGATE_EVENTS),
         (job.Job, job.AGGREGATE_EVENTS),
         (job_items.JobItems, job_items.AGGREGATE_EVENTS),
+        (location.Location, location.AGGREGATE_EVENTS),
         (remote_command.RemoteCommand, remote_command.AGGREGATE_EVENTS),
     ],
 )

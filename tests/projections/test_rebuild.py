@@ -50,7 +50,7 @@ from tests.projections.facts import (
     used,
 )
 
-OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "locations", "job_items"}
+OTHERS = {"samples", "orphans", "credentials", "stories", "audit", "placements", "job_items"}
 COLLECTIONS = sorted({view.collection for view in registry.VIEWS} | OTHERS)
 READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "1500"}]}]
 AREAS = {
@@ -60,6 +60,7 @@ AREAS = {
     "job": Area.JOB,
     "job_items": Area.JOB,
     "knocking": Area.PARTY,
+    "location": Area.LOCATION,
     "remote_command": Area.REMOTE_COMMAND,
     "session": Area.SESSION,
     "subject": Area.KEY,
@@ -91,6 +92,14 @@ def everything() -> list[list[Event]]:
             for n, name in enumerate(("created", "rotated", "revoked"), 1)
         ],
         [told_once("subject", "subject.tokens_revoked.v1", 1)],
+        [
+            told_once("location", f"location.{name}.v1", version)
+            for version, name in enumerate(("put", "changed", "evse_put", "evse_status_changed"), start=1)
+        ],
+        [
+            told_once("location", f"location.{name}.v1", n)
+            for n, name in enumerate(("site_said", "removed"), 1)
+        ],
         [told_once("knocking", "knocking.heard.v1", version) for version in (1, 2)],
         [
             registered(),
@@ -195,6 +204,7 @@ async def test_every_collection_is_the_same_after_a_rebuild(log: SqliteLog, stor
         "cdrs",
         "deliveries",
         "locations",
+        "placements",
         "tokens",
         "orphans",
     }

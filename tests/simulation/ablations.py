@@ -120,6 +120,8 @@ ASKED: Final[Mapping[str, Any]] = {
     "victims": ("api",),
 }
 """Worlds in which a partner's app asks for charges."""
+PUSHES: Final[Mapping[str, Any]] = {"pushes": 14, "pace": 0.3, "victims": ("api", "decider")}
+"""Worlds in which requests of a CPO overtake one another."""
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -966,6 +968,24 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape=ASKED,
         one_in=2,
         seed=0,
+    ),
+    Ablation(
+        "a part makes the whole as new as itself",
+        "A Location, its EVSEs and their connectors each have an age of their own",
+        removed.a_part_makes_the_whole_as_new_as_itself,
+        ("crash",),
+        shape=PUSHES,
+        one_in=1,
+        seed=0,
+    ),
+    Ablation(
+        "an older push of an EVSE counts",
+        "Of what a CPO pushes of one object the newest stands, in whatever order it comes",
+        removed.an_older_push_of_an_evse_counts,
+        ("crash",),
+        shape=PUSHES,
+        one_in=2,
+        seed=2,
     ),
 )
 

@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import asking, job, keys
+from tests.simulation import asking, job, keys, location
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -46,7 +46,7 @@ DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
 BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
-FED: Final = ("locations", "credentials", "job_items")
+FED: Final = ("placements", "credentials", "job_items")
 """Collections that only feeds write."""
 IN_FLIGHT: Final = 15.0
 """Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
@@ -299,6 +299,7 @@ def check(world: World) -> None:
         _keys,
         _job,
         _asks,
+        _location,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -315,6 +316,10 @@ def _asks(world: World, facts: Facts) -> Iterator[str]:
 
 def _job(world: World, facts: Facts) -> Iterator[str]:
     return job.judge(world, facts)
+
+
+def _location(world: World, facts: Facts) -> Iterator[str]:
+    return location.judge(facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:

@@ -62,17 +62,17 @@ async def _made(world: World, key: Shown) -> bool:
         grant = Grant(role="viewer")
         return CreateKey(tenant=TENANT, key_id=key.id, name="service", grant=grant, secret_digest=digest)
 
-    reply = await _asked(world, command, f"key made {key.id}")
+    reply = await asked(world, command, f"key made {key.id}")
     key.made_at = world.loop.now
     return reply.refusal is None
 
 
 async def _revoked(world: World, key: Shown) -> None:
-    await _asked(world, lambda _: RevokeKey(tenant=TENANT, key_id=key.id), f"key revoked {key.id}")
+    await asked(world, lambda _: RevokeKey(tenant=TENANT, key_id=key.id), f"key revoked {key.id}")
     key.revoked_at = world.loop.now
 
 
-async def _asked(world: World, command: Any, id: str) -> Reply:
+async def asked(world: World, command: Any, id: str) -> Reply:
     """Through any api process, until one has an answer."""
     while True:
         for process in apis(world):

@@ -21,6 +21,7 @@ from application.live.fanout import Fanout
 from application.live.recent import Recent
 from application.partner_commands import PartnerCommands
 from application.quota import LogQuota
+from commands import location as location_commands
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
 from commands.charge_point import models, presence, readings, transactions
@@ -28,6 +29,7 @@ from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
 from commands.job_items import IssueItems
 from commands.tenant import CountPart
+from domain import location as location_domain
 from domain import outbox
 from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
@@ -44,6 +46,7 @@ from gateway.ocpp import inbound_call, outbound
 from gateway.ocpp.v16 import handlers
 from projections import blocks as projected_blocks
 from projections.store import Put
+from protocols.ocpi.types import to_date_time
 from streams.deciding import checkpoints, claims, decider, feed, partition, processes, states
 from streams.effects import desk, gate, public, pushes
 from streams.effects.target import request
@@ -897,3 +900,20 @@ def requests_of_partners_are_no_identity() -> list[Patch]:
         return await whole(self, dataclasses.replace(request, meta=meta), body)
 
     return [(PartnerCommands, "start", start)]
+
+
+# -- locations -----------------------------------------------------------------------------------------------------
+
+
+def a_part_makes_the_whole_as_new_as_itself() -> list[Patch]:
+    lift = location_domain._lift
+
+    def lifted(state: Any, last_updated: str) -> None:
+        lift(state, last_updated)
+        state.own_at = to_date_time(last_updated)
+
+    return [(location_domain, "_lift", lifted)]
+
+
+def an_older_push_of_an_evse_counts() -> list[Patch]:
+    return [(location_commands, "_own_at", lambda state, evse: datetime.min.replace(tzinfo=UTC))]

@@ -50,7 +50,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import keys
+from tests.simulation import keys, location
 from tests.simulation.asking import app_in
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
@@ -133,6 +133,8 @@ class Shape:
     """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
     keys: int = 0
     """So many API keys are made and shown at two api processes all the while; most of them are revoked."""
+    pushes: int = 0
+    """So many requests of a CPO about one Location, which overtake one another."""
     longest_calm: float = LONGEST_CALM
     """Seconds after the storm in which everything has to come to rest."""
 
@@ -177,6 +179,7 @@ class World:
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
             self.shape.job = Random(f"job|{seed}").random() < 0.12
             self.shape.asks = self.shape.effects > 0 and Random(f"asks|{seed}").random() < 0.2
+            self.shape.pushes = 14 * (Random(f"pushes|{seed}").random() < 0.08)
             self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -187,7 +190,7 @@ class World:
         self.shape.asks = self.shape.asks and not self.shape.months
         operated = self.shape.operators or self.shape.months or self.shape.job or self.shape.asks
         needed = [Area.REMOTE_COMMAND] * operated
-        needed += [Area.JOB] * self.shape.job
+        needed += [Area.JOB] * self.shape.job + [Area.LOCATION] * (self.shape.pushes > 0)
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
         party = self.shape.months or self.shape.strangers > 0 or "gone" in self.shape.faults
         needed += [Area.PARTY] * party + [Area.KEY] * (self.shape.keys > 0)
@@ -323,6 +326,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
         if shape.keys:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
+        if shape.pushes:
+            running.append(self.loop.spawn(self.loop.world, location.course(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.asks:

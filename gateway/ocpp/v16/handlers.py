@@ -33,7 +33,7 @@ from commands.charge_point import (
 )
 from commands.charge_point.readings import decides_nothing, taken
 from commands.charge_point.sizes import fitting
-from domain.values import JSONObject
+from domain.values import JSONObject, Site
 from gateway.ocpp.inbound_call import InboundCall, LogAwayError
 from gateway.ocpp.ports import opened
 from gateway.ocpp.v16.readings import newest, registers, wire_data, wire_values
@@ -115,11 +115,11 @@ async def authorize(exchange: InboundCall, message: core.AuthorizeRequest) -> Co
 async def start_transaction(exchange: InboundCall, message: core.StartTransactionRequest) -> Confirmation:
     """Command id by content (START-6)."""
     tenant = exchange.tenant
-    (tag, authorization), tariffs = await asyncio.gather(
+    (tag, authorization), (site, tariffs) = await asyncio.gather(
         exchange.connection.services.authorizer.resolve(
             tenant.id, exchange.charge_point_id, message.id_tag, True
         ),
-        _tariffs(exchange, message.connector_id),
+        _place(exchange, message.connector_id),
     )
     command = StartTransaction(
         tenant=tenant.id,
@@ -132,6 +132,7 @@ async def start_transaction(exchange: InboundCall, message: core.StartTransactio
         authorization=authorization,
         settings=tenant.settings,
         tariffs=tuple(tariffs),
+        site=site,
         flags=exchange.flags,
     )
     if authorization.status == "Accepted" and not tenant.settings.concurrent_transactions:
@@ -299,11 +300,11 @@ async def _tag_info(
     )
 
 
-async def _tariffs(exchange: InboundCall, connector_id: int) -> list[JSONObject]:
-    """The tariffs of a connector as they are now."""
+async def _place(exchange: InboundCall, connector_id: int) -> tuple[Site | None, list[JSONObject]]:
+    """The master data of its Location, and the tariffs of a connector, as they are now."""
     tenant, listed = exchange.tenant, await exchange.connection.refreshed()
     tariff_ids = _tariff_ids(listed.evses, connector_id, tenant.default_tariff_id)
-    return await exchange.connection.services.tariffs.snapshot(tenant.id, tariff_ids)
+    return listed.site, await exchange.connection.services.tariffs.snapshot(tenant.id, tariff_ids)
 
 
 def _tariff_ids(evses: tuple[Any, ...], connector_id: int, default: str) -> tuple[str, ...]:

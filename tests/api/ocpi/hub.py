@@ -30,11 +30,12 @@ from application.remote_commands import RemoteCommandPorts
 from application.roaming import Place
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, remote_command, session, tariff, tenant, token
+from commands import directory, location, partner, remote_command, session, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
+from domain import location as location_events
 from domain import partner as partner_events
 from domain import remote_command as remote_command_events
 from domain import session as session_events
@@ -47,21 +48,24 @@ from domain.partner import PartnerRole, Secret
 from domain.values import Authorization, PartyId, TagRef
 from gateway.ocpi.url_policy import UrlPolicy
 from gateway.ocpp.versions import fits
+from projections import location as location_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
 from projections import token as token_view
 from projections.base import View
-from projections.store import JSON, Document, Put, Remove
+from projections.store import JSON, Document, Put
 from projections.store.sqlite import SqliteReadStore
 from streams.deciding.bus import CommandBus
 from streams.log import LogUnavailableError
 from streams.log.envelope import CommandRegistry, Reply, raw
+from streams.projecting.projector import writes_of
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VIEWS: tuple[View, ...] = (
+    location_view.VIEW,
     partner_view.VIEW,
     remote_command_view.VIEW,
     tariff_view.VIEW,
@@ -71,6 +75,7 @@ VIEWS: tuple[View, ...] = (
 EVENTS = EventRegistry(
     {
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
+        location_events.Location: location_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
         remote_command_events.RemoteCommand: remote_command_events.AGGREGATE_EVENTS,
         session_events.Session: session_events.AGGREGATE_EVENTS,
@@ -81,6 +86,7 @@ EVENTS = EventRegistry(
 )
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
+    **location.ROUTES,
     **partner.ROUTES,
     **remote_command.ROUTES,
     **session.ROUTES,
@@ -133,15 +139,11 @@ class InstantBus:
         for view in VIEWS:
             if view.kind != kind_of(event.originator_id):
                 continue
-            db, id = view.target(event, meta)
-            found = await self._store.get(db, view.collection, id)
+            target = view.target(event, meta)
+            found = await self._store.get(target.db, view.collection, target.id)
             bare = {k: v for k, v in found.items() if k not in ("_id", "version")} if found else None
             document = view.evolve(bare, event, meta)
-            version = event.originator_version
-            if document is None:
-                await self._store.apply([Remove(db, view.collection, id, version)])
-            else:
-                await self._store.apply([Put(db, view.collection, id, version, document)])
+            await self._store.apply(writes_of(view, target, event.originator_version, document))
 
 
 class Keys(KeyStore):

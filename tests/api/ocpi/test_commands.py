@@ -26,10 +26,11 @@ PERSON = "012345678"
 
 
 def charge_point(location_id: str, *evses: str, tenant: str = "demo", **more: Any) -> Document:
-    """As `projections.location` keeps it: connected since its second event, never away."""
+    """As `projections.placement` keeps it: connected since its second event, never away."""
     return {
         "tenant_id": tenant,
         "location_id": location_id,
+        "id_key": location_id.lower(),
         "removed": False,
         "connected": {"epoch": 1, "event": 2, "at": "2026-03-01T11:00:00Z"},
         "ended": None,
@@ -40,7 +41,7 @@ def charge_point(location_id: str, *evses: str, tenant: str = "demo", **more: An
 
 async def stands(hub: Hub, id: str, document: Document) -> None:
     key = f"{document['tenant_id']}|{id}"
-    await hub.store.apply([Put(HUB, "locations", key, 1, {"charge_point_id": id, **document})])
+    await hub.store.apply([Put(HUB, "placements", key, 1, {"charge_point_id": id, **document})])
 
 
 async def charges(hub: Hub, session_id: str, version: int = 1, **more: Any) -> None:

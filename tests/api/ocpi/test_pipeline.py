@@ -131,6 +131,8 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
             ("commands", "RECEIVER"),
             ("tokens", "RECEIVER"),
             ("tokens", "SENDER"),
+            ("locations", "RECEIVER"),
+            ("locations", "SENDER"),
             ("sessions", "SENDER"),
             ("cdrs", "SENDER"),
             ("tariffs", "SENDER"),

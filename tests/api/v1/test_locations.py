@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from application.read_back import wait_visible
 from commands.base import Meta
+from commands.location import PutLocation
 from domain.aggregate import Event
 from domain.charge_point import ChargePointRegistered, StatusReported, charge_point_key
-from domain.values import Connector, Coordinates, Evse, Site
-from projections.location import LOCATIONS, indexes
-from tests.api.v1.world import NOW, World
+from domain.location import location_key
+from domain.values import Connector, Coordinates, Evse, PartyId, Site
+from projections import location, placement
+from projections.placement import PLACEMENTS
+from projections.store import HUB
+from tests.api.v1.world import NOW, World, problem
 
 BERLIN = "latitude=52.52&longitude=13.405"
 
@@ -55,13 +62,13 @@ async def stands(
             StatusReported(**common, originator_version=1 + number, connector_id=number, status=status)
         )
     meta = Meta(command_id="c", at=NOW, tenant=tenant)
-    await world.store.apply([write for event in events for write in LOCATIONS.writes(event, meta)])
+    await world.store.apply([write for event in events for write in PLACEMENTS.writes(event, meta)])
 
 
 @pytest.fixture
 async def places(world: World) -> World:
     """`near` is 0.7 km and `far` 3.4 km from the point; `foreign` belongs to acme. At `near` stand two."""
-    await world.store.ensure(indexes())
+    await world.store.ensure((*location.indexes(), *placement.indexes()))
     await stands(world, "CP1", "demo", "near", "13.415", (AC, "Available"))
     await stands(world, "CP2", "demo", "near", "13.415", (DC, "Charging"))
     await stands(world, "CP3", "demo", "far", "13.455", (DC, "Charging"))
@@ -108,3 +115,228 @@ async def test_places_are_found_by_standard_power_and_availability_now(places: W
 @pytest.mark.parametrize("query", ["latitude=91&longitude=0", "latitude=1", f"{BERLIN}&standard=SCHUKO"])
 async def test_a_search_that_cannot_be_is_422(places: World, query: str) -> None:
     assert (await places.call("GET", f"/locations/search?{query}")).status_code == 422
+
+
+MASTER: dict[str, Any] = {
+    "publish": True,
+    "name": "Yard",
+    "address": "Kai 1",
+    "city": "Kiel",
+    "postal_code": "24103",
+    "state": "SH",
+    "country": "DEU",
+    "coordinates": {"latitude": "54.32000", "longitude": "10.13000"},
+    "related_locations": [
+        {"latitude": "54.32100", "longitude": "10.13100", "name": {"language": "en", "text": "Gate"}}
+    ],
+    "parking_type": "PARKING_LOT",
+    "directions": [{"language": "en", "text": "Behind the gate"}],
+    "operator": {"name": "Yard Ltd", "website": "https://yard.example"},
+    "suboperator": {"name": "Guards"},
+    "owner": {"name": "Port"},
+    "facilities": ["CAFE", "WIFI"],
+    "time_zone": "Europe/Berlin",
+    "opening_times": {
+        "twentyfourseven": False,
+        "regular_hours": [{"weekday": 1, "period_begin": "08:00", "period_end": "20:00"}],
+    },
+    "charging_when_closed": False,
+    "images": [{"url": "https://yard.example/1.png", "category": "ENTRANCE", "type": "png"}],
+    "energy_mix": {"is_green_energy": True, "supplier_name": "Wind"},
+    "parking_places": [
+        {
+            "id": "P1",
+            "vehicle_types": ["PERSONAL_VEHICLE"],
+            "restricted_to_type": False,
+            "reservation_required": False,
+        }
+    ],
+    "help_phone": "+49 431 1",
+}
+HERE = "latitude=54.32&longitude=10.13"
+
+
+@pytest.fixture
+async def demo(real: World) -> World:
+    """With the tenant demo, whose party is DE*DEM."""
+    body = {
+        "id": "demo",
+        "name": "Demo",
+        "configuration": {"ocpi": {"country_code": "DE", "party_id": "DEM"}},
+    }
+    assert (await real.call("POST", "/tenants", body, role="platform_admin")).status_code == 201
+    return real
+
+
+CONNECTOR: dict[str, Any] = {
+    "id": "1",
+    "standard": "IEC_62196_T2",
+    "format": "SOCKET",
+    "power_type": "AC_3_PHASE",
+    "max_voltage": 230,
+    "max_amperage": 32,
+}
+
+
+async def registered(world: World, id: str, location: dict[str, Any]) -> None:
+    evses = [{"uid": f"{id}-1", "connectors": [CONNECTOR]}]
+    body = {"id": id, "location": location, "evses": evses}
+    assert (await world.call("POST", "/chargepoints", body)).status_code == 201
+
+
+SAID: dict[str, Any] = {
+    "id": "yard",
+    "name": "Said",
+    "address": "Weg 9",
+    "city": "Kiel",
+    "country": "DEU",
+    "coordinates": {"latitude": "54.40000", "longitude": "10.40000"},
+}
+
+
+async def test_master_data_are_kept_read_changed_and_taken_away(demo: World) -> None:
+    made = await demo.call("POST", "/locations", {"id": "YARD", **MASTER}, role="operator")
+    assert (made.status_code, made.headers["Location"]) == (201, "/api/v1/locations/YARD")
+    assert {name: made.json()[name] for name in MASTER} == MASTER
+    assert (made.json()["party_id"], made.json()["evses"], made.json()["managed"]) == ("DEM", [], True)
+    assert (await demo.call("POST", "/locations", {"id": "yard", **MASTER})).status_code == 409
+
+    changed = await demo.call("PATCH", "/locations/yard", {"name": None, "city": "Kiel-Ost"})
+    assert changed.status_code == 200, changed.text
+    assert ("name" not in changed.json(), changed.json()["city"]) == (True, "Kiel-Ost")
+    assert changed.json()["opening_times"] == MASTER["opening_times"]
+
+    replaced = await demo.call("PUT", "/locations/YARD", MASTER)
+    assert (replaced.status_code, replaced.json()["name"]) == (200, "Yard")
+    assert (await demo.call("GET", "/locations/yard")).json() == replaced.json()
+    assert (await demo.call("GET", "/locations")).json()["items"] == [replaced.json()]
+
+    assert (await demo.call("DELETE", "/locations/YARD")).status_code == 204
+    assert (await demo.call("GET", "/locations/YARD")).status_code == 404
+    assert (await demo.call("GET", "/locations")).json()["items"] == []
+    assert (await demo.call("DELETE", "/locations/YARD")).status_code == 404
+    assert (await demo.call("PATCH", "/locations/YARD", {"name": "x"})).status_code == 404
+    assert (await demo.call("PUT", "/locations/YARD", MASTER)).status_code == 201
+
+
+async def test_master_data_win_over_what_a_charge_point_says_of_its_site(demo: World) -> None:
+    await registered(demo, "CP1", SAID)
+    async with asyncio.timeout(10):
+        while not (items := (await demo.call("GET", "/locations")).json()["items"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    [said] = items
+    assert (said["name"], said["address"], said["managed"]) == ("Said", "Weg 9", False)
+    assert (said["publish"], [one["uid"] for one in said["evses"]]) == (True, ["CP1-1"])
+
+    managed = (await demo.call("PUT", "/locations/YARD", MASTER)).json()
+    assert (managed["name"], managed["managed"]) == ("Yard", True)
+    assert [one["uid"] for one in managed["evses"]] == ["CP1-1"]
+    [found] = (await demo.call("GET", f"/locations/search?{HERE}&radius=100")).json()["items"]
+    assert (found["distance_m"], found["location"]["name"]) == (0, "Yard")
+    assert (await demo.call("GET", "/locations/search?latitude=54.4&longitude=10.4")).json()["items"] == []
+
+    assert (await demo.call("DELETE", "/locations/yard")).status_code == 204
+    assert (await demo.call("GET", "/locations/yard")).json()["name"] == "Said"
+
+
+async def test_a_tenant_neither_sees_nor_changes_anothers_locations(demo: World) -> None:
+    acme = {"id": "acme", "name": "Acme"}
+    assert (await demo.call("POST", "/tenants", acme, role="platform_admin")).status_code == 201
+    assert (await demo.call("PUT", "/locations/YARD", MASTER)).status_code == 201
+    assert (await demo.call("GET", "/locations", tenant="acme")).json()["items"] == []
+    assert (await demo.call("GET", "/locations/YARD", tenant="acme")).status_code == 404
+    assert (await demo.call("DELETE", "/locations/YARD", tenant="acme")).status_code == 404
+    other = await demo.call("PUT", "/locations/YARD", {**MASTER, "name": "Acme"}, tenant="acme")
+    assert (other.status_code, "party_id" in other.json()) == (201, False)
+    assert (await demo.call("GET", "/locations/YARD")).json()["name"] == "Yard"
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"coordinates": {"latitude": "north", "longitude": "10.13000"}}, "coordinates.latitude"),
+    ({"time_zone": "Europe/Kiel"}, "time_zone"),
+    ({"evses": []}, "evses"),
+    ({"party_id": "DEM"}, "party_id"),
+    ({"address": None}, "address"),
+    ({"help_phone": "1" * 26}, "help_phone"),
+    ({"opening_times": {"twentyfourseven": False}}, "opening_times"),
+    ({"publish_allowed_to": [{"group_id": "G"}]}, "publish_allowed_to"),
+    ({"id": "other"}, "id"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "path"), WRONG)
+async def test_what_ocpi_would_not_take_is_refused_by_its_path(
+    world: World, wrong: dict[str, Any], path: str
+) -> None:
+    response = await world.call("PUT", "/locations/YARD", {**MASTER, **wrong})
+    assert response.status_code == 422, response.text
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert error["path"] == path
+    assert world.bus.asked == []
+
+
+async def test_the_search_finds_what_partners_push_to_all_or_to_the_tenants_party(demo: World) -> None:
+    body = {
+        "id": "cpo",
+        "name": "CPO",
+        "roles": [{"role": "CPO", "country_code": "NL", "party_id": "CPO"}],
+    }
+    assert (await demo.call("POST", "/partners", body, role="platform_admin")).status_code == 201
+    partner = await demo.store.get(HUB, "partners", "cpo")
+    assert partner is not None
+    cpo, us = (PartyId(country_code=code, party_id=id) for code, id in (("NL", "CPO"), ("DE", "DEM")))
+    connector = {**CONNECTOR, "last_updated": "2026-05-01T12:00:00Z"}
+    evse = {"uid": "F", "status": "AVAILABLE", "connectors": [connector]}
+    for number, audience in enumerate((None, us, cpo)):
+        whole = {
+            **{name: MASTER[name] for name in ("publish", "address", "city", "country", "coordinates")},
+            "country_code": "NL",
+            "party_id": "CPO",
+            "id": f"F{number}",
+            "time_zone": "Europe/Berlin",
+            "evses": [{**evse, "last_updated": "2026-05-01T12:00:00Z"}],
+            "last_updated": "2026-05-01T12:00:00Z",
+        }
+        command = PutLocation(
+            owner=cpo,
+            audience=audience,
+            holder=str(partner["holder"]),
+            location_id=f"F{number}",
+            location=whole,
+        )
+        reply = await demo.services.bus.ask(command, Meta(command_id=f"push-{number}", at=NOW))
+        key = location_key(cpo, "", f"F{number}", audience)
+        await wait_visible(demo.store, HUB, "locations", key, reply.version, patience=10)
+    near = await demo.call("GET", f"/locations/search?{HERE}&radius=100&available=true&min_power=22000")
+    assert sorted(one["location"]["id"] for one in near.json()["items"]) == ["F0", "F1"]
+    far = await demo.call("GET", f"/locations/search?{HERE}&radius=100&standard=CHADEMO")
+    assert far.json()["items"] == []
+
+
+async def test_the_search_is_no_location(world: World) -> None:
+    assert (await world.call("PUT", "/locations/search", MASTER)).status_code == 422
+    assert (await world.call("POST", "/locations", {**MASTER, "id": "unassigned"})).status_code == 422
+
+
+async def test_a_charge_point_names_a_location_that_is_known(demo: World) -> None:
+    evses = [{"uid": "E1", "connectors": [CONNECTOR]}]
+    body = {"id": "CP1", "location_id": "yard", "evses": evses}
+    unknown = await demo.call("POST", "/chargepoints", body)
+    assert unknown.status_code == 422
+    [error] = msgspec.convert(problem(unknown)["errors"], list[dict[str, str]])
+    assert error["path"] == "location_id"
+    both = await demo.call("POST", "/chargepoints", {**body, "location": SAID})
+    assert both.status_code == 422
+    assert (await demo.call("POST", "/locations", {"id": "YARD", **MASTER})).status_code == 201
+    made = await demo.call("POST", "/chargepoints", body)
+    assert made.status_code == 201, made.text
+    assert (made.json()["location_id"], made.json()["location"]["address"]) == ("YARD", "Kai 1")
+    shown = (await demo.call("GET", "/locations/YARD")).json()
+    assert [one["uid"] for one in shown["evses"]] == ["E1"]
+    dock = await demo.call("PUT", "/locations/DOCK", {**MASTER, "address": "Dock 5"})
+    assert dock.status_code == 201
+    moved = await demo.call("PATCH", "/chargepoints/CP1", {"location_id": "DOCK"})
+    assert moved.json()["location_id"] == "DOCK"
+    [left] = (await demo.call("GET", "/locations/YARD")).json()["evses"]
+    assert (left["uid"], left["status"]) == ("E1", "REMOVED")
+    assert [one["uid"] for one in (await demo.call("GET", "/locations/DOCK")).json()["evses"]] == ["E1"]

@@ -28,6 +28,7 @@ from commands.processes import POLICIES as ALL_POLICIES
 from commands.processes import Policies, charging_session
 from commands.processes import fleet as fleet_process
 from commands.processes import job as job_process
+from commands.processes import location as location_process
 from domain.tenant import Configuration, TenantConfigured
 from domain.values import Authorization, PartyId, TagRef
 from gateway.ocpp.versions import fits
@@ -57,6 +58,13 @@ POLICIES: Policies = {
     **{event: [("charging_session", policy)] for event, policy in charging_session.POLICIES.items()},
     **{event: [("fleet", policy)] for event, policy in fleet_process.POLICIES.items()},
     **{event: [("job", policy)] for event, policy in job_process.POLICIES.items()},
+    **{
+        event: [
+            ("fleet", fleet_process.POLICIES[event]),
+            ("location", policy),
+        ]
+        for event, policy in location_process.POLICIES.items()
+    },
     TenantConfigured: ALL_POLICIES[TenantConfigured],
 }
 
