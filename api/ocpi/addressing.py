@@ -1,15 +1,23 @@
 """Routing headers and roles of a request: whether the partner may make it, and whether it can reach whom it is for.
 
-To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. The hub does not route
-between platforms yet; what another one should get is refused, never acknowledged and dropped.
+To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. What CPOs push is kept
+here for another platform's party too, which gets it or reads it. Of other modules the hub routes nothing between
+platforms yet: what another one should get is refused, never acknowledged and dropped.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from api.ocpi.call import Answer, Call, invalid, not_found, refused
 from projections.store import HUB, Query, eq, has
 from protocols.ocpi.access import BROADCAST, Rule
 from protocols.ocpi.envelope import PartyId, StatusCode
+
+KEPT: Final = frozenset({"tariffs", "sessions", "cdrs"})
+"""Modules whose objects are kept here for whom they are for."""
+OF_ONE: Final = frozenset({"sessions", "cdrs"})
+"""Modules whose objects concern one party alone: none is for all (chapter Hub, Broadcast Push)."""
 
 
 def party_text(party: PartyId) -> str:
@@ -20,8 +28,9 @@ def party_text(party: PartyId) -> str:
 async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     """What is wrong with the routing headers.
 
-    2001: a sender that is not the partner's, or a call that is not made to the hub. 4001: no such receiver, or a push
-    without one (open routing) that others should get. 4000: a push to all that others should get.
+    2001: a sender that is not the partner's, a call that is not made to the hub, or a push to all of what concerns
+    one. 4001: no such receiver, or a push without one (open routing) that others should get. 4000: a push to all that
+    others should get.
     """
     sender, to = call.routing.sender, call.routing.to
     if sender is not None and party_text(sender) not in call.access.parties:
@@ -30,14 +39,16 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     writes = call.method not in ("GET", "HEAD")
     if to_hub and writes == (rule.interface == "sender"):
         return invalid(f"OCPI-to: {call.method} at a {rule.interface} is for one party; the hub is none")
+    if to_hub and writes and rule.module in OF_ONE:
+        return invalid(f"OCPI-to: {rule.module} are for one party: name it, or nobody")
     if to is None or to_hub:
-        if not writes or not await _others(call, rule):
+        if not writes or rule.module in KEPT or not await _others(call, rule):
             return None
         code = StatusCode.HUB_ERROR if to_hub else StatusCode.UNKNOWN_RECEIVER
         message = "the hub does not push to other platforms; name the party that it is for in OCPI-to"
         return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
-    if page.items:
+    if page.items or (rule.module in KEPT and await _is_spoken_for(call, party_text(to))):
         return None
     return Answer(
         status_code=StatusCode.UNKNOWN_RECEIVER,
@@ -65,6 +76,11 @@ def only_party(call: Call) -> str | None:
     """The party of ours that was asked; None where it is all of them."""
     to = call.routing.to
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
+
+
+async def _is_spoken_for(call: Call, party: str) -> bool:
+    page = await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))
+    return bool(page.items)
 
 
 async def _others(call: Call, rule: Rule) -> bool:

@@ -19,11 +19,11 @@ import msgspec
 
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call
+from api.ocpi.objects import told
 from commands.base import Area
 from projections.store import HUB, BadCursorError, Condition, Document, Query, Sort, eq, gte, is_in, lt
 from projections.store.shapes import make_cursor
 from protocols.ocpi import OcpiInvalidError, decode, parse_json
-from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.envelope import TOTAL_COUNT, Page, page_headers, read_page
 from protocols.ocpi.types import JSON, OcpiModel
 
@@ -131,12 +131,7 @@ async def _object(
     except OcpiInvalidError as error:
         logger.error("%s %s cannot be shown: %s is wrong", module, document["_id"], error.path)
         return None
-    if call.version != "2.2.1":
-        return value
-    bridged = downgrade(module, value)
-    for loss in bridged.lost:
-        logger.info("%s %s in 2.2.1: %s is lost: %s", module, document["_id"], loss.path, loss.why)
-    return bridged.value
+    return told(call, module, document["_id"], value)
 
 
 async def _cdr_token(call: Call, document: Document) -> JSON:

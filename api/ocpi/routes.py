@@ -29,6 +29,11 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
     ("sender", "sessions"): {("GET", 0): sessions.get_list},
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
+    ("receiver", "tariffs"): {
+        ("GET", 3): tariffs.get,
+        ("PUT", 3): tariffs.put,
+        ("DELETE", 3): tariffs.delete,
+    },
     ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
 }
 """(role of the hub, module) → (method, segments that follow) → function. Who may call: `protocols.ocpi.access`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.ocpi.call import Answer, Call, not_found, unknown_token
+from api.ocpi.objects import NOT_NEWER
 from application.ports import ContendedError
 from domain.values import PartyId
 from protocols.ocpi import OcpiInvalidError, decode, dump_json, parse, v2_3_0
@@ -17,7 +18,6 @@ from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import ci_key
 
 DEFAULT_TYPE: Final = "RFID"
-NOT_NEWER: Final = "not newer than what is known"
 
 
 async def get(call: Call) -> Answer:
