@@ -8,6 +8,7 @@ from typing import Any
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
 from commands import fleet as fleet_commands
+from commands import foreign_session as foreign_session_commands
 from commands import job as job_commands
 from commands import job_items as job_items_commands
 from commands import key as key_commands
@@ -29,6 +30,7 @@ from domain import (
     delivery,
     directory,
     fleet,
+    foreign_session,
     job,
     job_items,
     key,
@@ -57,6 +59,9 @@ from projections import (
     delivery as delivery_view,
 )
 from projections import erasure
+from projections import (
+    foreign_session as foreign_session_view,
+)
 from projections import (
     frame as frame_view,
 )
@@ -115,6 +120,7 @@ from streams.deciding.partition import Rules
 AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
     session.Session: session.AGGREGATE_EVENTS,
+    foreign_session.ForeignSession: foreign_session.AGGREGATE_EVENTS,
     token.Token: token.AGGREGATE_EVENTS,
     tenant.Tenant: tenant.AGGREGATE_EVENTS,
     directory.Directory: directory.AGGREGATE_EVENTS,
@@ -135,6 +141,7 @@ EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
     **charge_point_commands.ROUTES,
     **session_commands.ROUTES,
+    **foreign_session_commands.ROUTES,
     **token_commands.ROUTES,
     **tenant_commands.ROUTES,
     **directory_commands.ROUTES,
@@ -163,6 +170,7 @@ FAUST_VIEWS: tuple[View, ...] = (
     session_view.HUB_VIEW,
     session_view.TENANT_VIEW,
     cdr_view.VIEW,
+    foreign_session_view.VIEW,
     token_view.VIEW,
 )
 """What Faust owns; the sweeper applies the same."""
@@ -190,11 +198,13 @@ FEEDS: tuple[Feed, ...] = (
 )
 BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
 
-PUSHED, DELIVERED = session_view.HUB_VIEW, cdr_view.VIEW
+PUSHED = (session_view.HUB_VIEW, foreign_session_view.VIEW)
+DELIVERED = cdr_view.VIEW
 """What partners are told as it is then, and what has a delivery of its own."""
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,
+    foreign_session_view.indexes,
     cdr_view.indexes,
     token_view.indexes,
     tenant_view.indexes,

@@ -10,6 +10,7 @@ from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
+from commands.foreign_session import PutForeignSession
 from commands.job import RequestJob
 from commands.job_items import ListItems
 from commands.key import CreateKey
@@ -32,6 +33,7 @@ CREATING: frozenset[type[Command]] = frozenset(
         RecordUsage,
         RecordConnector,
         EndSession,
+        PutForeignSession,  # foreign_session
         PutToken,  # token
         ErasePersonalData,
         CreateTenant,  # tenant

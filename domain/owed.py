@@ -6,6 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from domain.aggregate import Event
+from domain.foreign_session import (
+    ForeignSessionBegun,
+    ForeignSessionEnded,
+    ForeignSessionPatched,
+    ForeignSessionPut,
+)
 from domain.pushes import OwedCdr
 from domain.session import CdrIssued, EndCorrected, SessionEnded, SessionStarted, UsageRecorded
 from domain.values import PartyId
@@ -31,6 +37,14 @@ def owed(events: Iterable[Event], offset: int) -> Owed | None:
         if isinstance(event, SessionStarted):
             if event.authorization.owner is not None and event.status != "INVALID":
                 to, urgent = event.authorization.owner, True
+        elif isinstance(
+            event, ForeignSessionBegun | ForeignSessionPut | ForeignSessionPatched | ForeignSessionEnded
+        ):
+            if event.owner is not None:
+                to, urgent = (
+                    event.owner,
+                    urgent or isinstance(event, ForeignSessionBegun | ForeignSessionEnded),
+                )
         elif (
             isinstance(event, UsageRecorded | SessionEnded | EndCorrected | CdrIssued)
             and event.owner is not None

@@ -67,7 +67,7 @@ async def listed(
         # Other read models took the place of those of which the end was known.
     found: list[OcpiModel] = []
     for document in documents:
-        value = await _object(call, module, model, document, field, sealed)
+        value = await document_object(call, module, model, document, field, sealed=sealed)
         if value is not None:
             found.append(value)
     onward = {name: value for name, value in asked.items() if name != AFTER}
@@ -119,9 +119,10 @@ def of_partner(call: Call) -> tuple[Condition, ...]:
     return is_in("owner", sorted(call.access.parties)), eq("holder", call.access.holder)
 
 
-async def _object(
-    call: Call, module: str, model: type[OcpiModel], document: Document, field: str, sealed: bool
+async def document_object(
+    call: Call, module: str, model: type[OcpiModel], document: Document, field: str, *, sealed: bool
 ) -> OcpiModel | None:
+    """The object of a document in the partner's version, its token opened; None where it cannot be said there."""
     body = decode(msgspec.json.encode(document[field]))
     assert isinstance(body, dict)
     if sealed:

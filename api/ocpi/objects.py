@@ -15,6 +15,7 @@ from commands.base import Refusal
 from domain.values import PartyId
 from protocols.ocpi import OcpiInvalidError, parse, v2_2_1, v2_3_0
 from protocols.ocpi.bridging import downgrade, upgrade
+from protocols.ocpi.envelope import StatusCode
 from protocols.ocpi.types import OcpiModel, ci_key
 from streams.log.envelope import Reply
 
@@ -41,6 +42,14 @@ def named(call: Call, longest: int = 36) -> tuple[PartyId | None, str]:
 def foreign(call: Call) -> Answer:
     country_code, party_id, _ = call.segments[-3:]
     return not_found(f"{country_code[:2]}*{party_id[:3]} is no party of this platform")
+
+
+def nobody(token: v2_3_0.CdrToken) -> Answer:
+    """OCPI 4001: nobody is to get what bears this token."""
+    party = f"{token.country_code}*{token.party_id}".upper()
+    return Answer(
+        status_code=StatusCode.UNKNOWN_RECEIVER, message=f"cdr_token: {party} is no eMSP that is known here"
+    )
 
 
 def addressed(call: Call) -> PartyId | None:

@@ -29,6 +29,11 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
     ("sender", "sessions"): {("GET", 0): sessions.get_list},
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
+    ("receiver", "sessions"): {
+        ("GET", 3): sessions.get,
+        ("PUT", 3): sessions.put,
+        ("PATCH", 3): sessions.patch,
+    },
     ("receiver", "tariffs"): {
         ("GET", 3): tariffs.get,
         ("PUT", 3): tariffs.put,

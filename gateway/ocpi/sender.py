@@ -127,7 +127,7 @@ class OcpiSender(Target[Request]):
         method = "POST"
         if job.module == "sessions":
             method = "PUT"
-            url = f"{url}/{quote(country_code)}/{quote(party_id)}/{quote(job.object_id, safe='')}"
+            url = f"{url}/{quote(country_code)}/{quote(party_id)}/{quote(str(owner['id']), safe='')}"
         to = RoutingParty(job.to.country_code, job.to.party_id)
         return Request(method, url, contact.peer, body, to, RoutingParty(country_code, party_id))
 

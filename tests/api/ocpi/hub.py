@@ -24,11 +24,12 @@ from application.ports import Bus
 from application.read_back import wait_visible
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, partner, tariff, tenant, token
+from commands import directory, foreign_session, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
+from domain import foreign_session as foreign_session_events
 from domain import partner as partner_events
 from domain import tariff as tariff_events
 from domain import tenant as tenant_events
@@ -37,6 +38,7 @@ from domain.aggregate import Aggregate, EventRegistry, kind_of
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Secret
 from domain.values import PartyId
+from projections import foreign_session as foreign_session_view
 from projections import partner as partner_view
 from projections import tariff as tariff_view
 from projections import tenant as tenant_view
@@ -50,9 +52,16 @@ from streams.log.envelope import CommandRegistry, Reply, raw
 
 HUB_PARTY = PartyId(country_code="DE", party_id="HUB")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-VIEWS: tuple[View, ...] = (partner_view.VIEW, tariff_view.VIEW, tenant_view.VIEW, token_view.VIEW)
+VIEWS: tuple[View, ...] = (
+    partner_view.VIEW,
+    tariff_view.VIEW,
+    tenant_view.VIEW,
+    token_view.VIEW,
+    foreign_session_view.VIEW,
+)
 EVENTS = EventRegistry(
     {
+        foreign_session_events.ForeignSession: foreign_session_events.AGGREGATE_EVENTS,
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
@@ -62,6 +71,7 @@ EVENTS = EventRegistry(
 )
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
+    **foreign_session.ROUTES,
     **partner.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,
