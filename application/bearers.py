@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from application.ports import Vault
+from application.ports import Opener, Vault
 from application.vault import DestroyedError
 from domain.bearer import Bearer
 from domain.token import owner_text
-from domain.values import PartyId
+from domain.values import PartyId, Sealed
 from projections.store import HUB, Document, Query, ReadStore, eq, has
-from protocols.ocpi import dump, v2_3_0
+from protocols.ocpi import decode, dump, v2_3_0
+from protocols.ocpi.types import JSON
+
+
+async def sealed_beside(vault: Vault, bearer: Bearer, private: JSON) -> Sealed:
+    """What says whose token it is too, under the token's key; empty where that was destroyed."""
+    subject = vault.subject(_owner_text(bearer.owner, bearer.tenant), bearer.key)
+    try:
+        return await vault.seal(subject, dump(private))
+    except DestroyedError:
+        return ""
+
+
+async def private_fields(vault: Opener, document: Document) -> dict[str, JSON]:
+    """The fields of an object that stand sealed beside it; none where their key was destroyed."""
+    sealed = document.get("private")
+    opened = await vault.open(sealed) if isinstance(sealed, str) and sealed else None
+    fields = decode(opened) if opened is not None else {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _owner_text(owner: PartyId, tenant: str) -> str:
+    return owner_text(None if tenant else owner, tenant)
 
 
 async def bearer_of(store: ReadStore, vault: Vault, token: v2_3_0.CdrToken) -> Bearer | None:
@@ -24,8 +46,7 @@ async def bearer_of(store: ReadStore, vault: Vault, token: v2_3_0.CdrToken) -> B
             return None
     key, text = vault.token_key(str(token.type), token.uid), dump(token)
     try:
-        subject = vault.subject(owner_text(None if tenant else owner, tenant), key)
-        sealed = await vault.seal(subject, text)
+        sealed = await vault.seal(vault.subject(_owner_text(owner, tenant), key), text)
     except DestroyedError:
         sealed = ""  # the uid was erased: nobody keeps it
     return Bearer(

@@ -180,6 +180,10 @@ class Outbox:
 
     # -- what is owed ---------------------------------------------------------------------------------------------
 
+    def is_new(self, mark: Mark, *, after_all: bool = False) -> bool:
+        """Whether a fact was not told before we held the partition."""
+        return after_all or mark.offset >= self._told_before
+
     def concerns(self, owed: Owed, object_id: str, mark: Mark, *, after_all: bool = False) -> bool:
         """Whether that is new: neither told before we held the partition, nor of a partner that is behind."""
         to = str(owed.to)
@@ -187,7 +191,7 @@ class Outbox:
             return True
         if to in self.behind and mark.offset >= self.behind[to].offset:
             return False
-        return after_all or mark.offset >= self._told_before
+        return self.is_new(mark, after_all=after_all)
 
     def owe(
         self,

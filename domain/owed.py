@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from domain.aggregate import Event
+from domain.foreign_cdr import ForeignCdrPosted
 from domain.foreign_session import (
     ForeignSessionBegun,
     ForeignSessionEnded,
@@ -25,6 +26,19 @@ class Owed(NamedTuple):
     version: int
     urgent: bool
     cdrs: tuple[OwedCdr, ...] = ()
+
+
+def posted(events: Iterable[Event], offset: int) -> tuple[PartyId, OwedCdr] | None:
+    """The CDR of others that a decision took in, and the partner whose token it bears; None for none."""
+    for event in events:
+        if isinstance(event, ForeignCdrPosted) and (to := event.bearer.told_to) is not None:
+            return to, OwedCdr(
+                id=event.originator_id.partition("|")[2],
+                version=event.originator_version,
+                offset=offset,
+                issued_at=event.timestamp.replace(microsecond=0),
+            )
+    return None
 
 
 def owed(events: Iterable[Event], offset: int) -> Owed | None:

@@ -20,6 +20,7 @@ import msgspec
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call
 from api.ocpi.objects import told
+from application.bearers import private_fields
 from commands.base import Area
 from projections.store import HUB, BadCursorError, Condition, Document, Query, Sort, eq, gte, is_in, lt
 from projections.store.shapes import make_cursor
@@ -126,6 +127,7 @@ async def document_object(
     body = decode(msgspec.json.encode(document[field]))
     assert isinstance(body, dict)
     if sealed:
+        body |= await private_fields(call.ports.vault, document)
         body["cdr_token"] = await _cdr_token(call, document)
     try:
         value = parse_json(model, body)

@@ -29,6 +29,7 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
     ("sender", "cdrs"): {("GET", 0): cdrs.get_list},
     ("sender", "sessions"): {("GET", 0): sessions.get_list},
     ("sender", "tariffs"): {("GET", 0): tariffs.get_list},
+    ("receiver", "cdrs"): {("POST", 0): cdrs.post, ("GET", 1): cdrs.get},
     ("receiver", "sessions"): {
         ("GET", 3): sessions.get,
         ("PUT", 3): sessions.put,

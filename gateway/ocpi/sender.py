@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from application.bearers import private_fields
 from application.ports import Opener
 from domain.errors import ChargeSphereError
 from domain.values import PartyId
@@ -103,6 +104,7 @@ class OcpiSender(Target[Request]):
                 f"{name}: the key of its token was destroyed: nobody can be told any more"
             )
         value: dict[str, Any] = dict(_object(document[BODY[job.module]]))
+        value |= await private_fields(self._vault, document)
         value["cdr_token"] = msgspec.json.decode(token)
         try:
             wire = parse_json(MODELS[job.module], exact(value))

@@ -24,9 +24,10 @@ from commands.base import Area, Meta
 from commands.delivery import Want
 from commands.directory import AskOwner, OwnerReply
 from domain.aggregate import Event, EventRegistry, kind_of
+from domain.foreign_cdr import ForeignCdr
 from domain.foreign_session import ForeignSessionBegun
 from domain.outbox import AWAY_AGAIN, Outbox, Push
-from domain.owed import owed
+from domain.owed import owed, posted
 from domain.pushes import SPACING, Mark, OwedCdr
 from domain.session import SessionStarted
 from domain.values import PartyId
@@ -86,7 +87,9 @@ class Pushes(Generic[Letter]):
         self._gate = gate
         self._clock = clock
         self._concurrency = concurrency
-        self._names = frozenset(name for name in events.events if name.partition(".")[0] in self._views)
+        self._names = frozenset(
+            name for name in events.events if name.partition(".")[0] in (*self._views, ForeignCdr.kind)
+        )
         self._accounts = Accounts(log, bus, self._module, clock)
         self._walker = Walker(log, events, self._names, self._want, clock)
         self._desks: dict[TopicPartition, Desk] = {}
@@ -240,6 +243,7 @@ class Pushes(Generic[Letter]):
 
     async def _take(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
         id, outbox = object_of(fact), desk.outbox
+        await self._hand_on(desk, fact, events)
         means = owed(events, fact.offset)
         if means is not None:
             desk.gone.discard(str(means.to))
@@ -262,6 +266,17 @@ class Pushes(Generic[Letter]):
                 )
         if means is not None:
             desk.let_go(str(means.to), id)
+
+    async def _hand_on(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
+        """A CDR that a CPO posted waits for nothing of ours: when its session ended was the CPO's to tell."""
+        if (cdr := posted(events, fact.offset)) is None:
+            return
+        if not desk.outbox.is_new(mark_of(fact), after_all=fact.offset < desk.handled):
+            return
+        to, meta = cdr[0], fact.decision.meta
+        desk.gone.discard(str(to))
+        if not await self._want(desk, to, cdr[1], meta.tenant, meta.correlation_id):
+            raise TransientError("the partition is given up")
 
     def _fold(self, desk: Desk, id: str, events: Sequence[Event], meta: Meta, *, needed: bool) -> None:
         """Raises TransientError where something before is missing: the read model has not got there."""

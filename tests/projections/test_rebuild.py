@@ -56,6 +56,7 @@ READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "15
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
     "delivery": Area.DELIVERY,
+    "foreign_cdr": Area.SESSION,
     "foreign_session": Area.SESSION,
     "key": Area.KEY,
     "job": Area.JOB,
@@ -120,6 +121,10 @@ def everything() -> list[list[Event]]:
         [
             told_once("foreign_session", f"foreign_session.{name}.v1", version)
             for version, name in enumerate(("begun", "patched", "put", "ended"), start=1_772_366_400)
+        ],
+        [
+            told_once("foreign_cdr", f"foreign_cdr.{name}.v1", n)
+            for n, name in enumerate(("posted", "checked"), 1)
         ],
         [requested(), concluded(version=2)],
         [put_token()],

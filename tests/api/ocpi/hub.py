@@ -24,11 +24,12 @@ from application.ports import Bus
 from application.read_back import wait_visible
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, foreign_session, partner, tariff, tenant, token
+from commands import directory, foreign_cdr, foreign_session, partner, tariff, tenant, token
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
+from domain import foreign_cdr as foreign_cdr_events
 from domain import foreign_session as foreign_session_events
 from domain import partner as partner_events
 from domain import tariff as tariff_events
@@ -38,6 +39,7 @@ from domain.aggregate import Aggregate, EventRegistry, kind_of
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Secret
 from domain.values import PartyId
+from projections import foreign_cdr as foreign_cdr_view
 from projections import foreign_session as foreign_session_view
 from projections import partner as partner_view
 from projections import tariff as tariff_view
@@ -58,10 +60,12 @@ VIEWS: tuple[View, ...] = (
     tenant_view.VIEW,
     token_view.VIEW,
     foreign_session_view.VIEW,
+    foreign_cdr_view.VIEW,
 )
 EVENTS = EventRegistry(
     {
         foreign_session_events.ForeignSession: foreign_session_events.AGGREGATE_EVENTS,
+        foreign_cdr_events.ForeignCdr: foreign_cdr_events.AGGREGATE_EVENTS,
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
         tariff_events.Tariff: tariff_events.AGGREGATE_EVENTS,
@@ -72,6 +76,7 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
     **foreign_session.ROUTES,
+    **foreign_cdr.ROUTES,
     **partner.ROUTES,
     **tariff.ROUTES,
     **tenant.ROUTES,

@@ -19,6 +19,7 @@ from commands.directory import AskOwner, ClaimParties, ReleaseParties
 from commands.pushes import Report, TakeOver
 from domain import outbox
 from domain.aggregate import Event
+from domain.delivery import AttemptDue, Wanted
 from domain.directory import PartyRole
 from domain.pushes import HandedOver, Reported, TakenOver
 from domain.values import PartyId
@@ -210,6 +211,27 @@ async def test_a_session_that_a_cpo_pushed_is_told_as_it_is_and_a_later_life_of_
         ("FR*CPO|s1", 4),
         ("FR*CPO|s1", 1_772_366_400),
     ]
+
+
+async def test_a_cdr_that_a_cpo_posted_is_wanted_once_and_again_by_who_takes_over_before_that_is_reported(
+    effects: Effects,
+) -> None:
+    """It names the fact that took it in; nothing of its session is waited for."""
+    posted = [
+        registry.EVENTS.decode(golden("foreign_cdr", f"foreign_cdr.{name}.v1"))
+        for name in ("posted", "checked")
+    ]
+    for group in ("one", "two"):
+        async with effects.pushing(group=group) as engine:
+            if group == "one":
+                await effects.happens(*posted)
+            await until(
+                lambda: engine.sink.lanes[PLACE].at.offset == 1 if PLACE in engine.sink.lanes else False
+            )
+    wanted, *others = await effects.happened("delivery")
+    assert isinstance(wanted, Wanted) and [type(other) for other in others] == [AttemptDue]
+    assert (str(wanted.to), wanted.object_id, wanted.wanted) == ("NL*EMS", "FR*CPO|c1", 1)
+    assert (wanted.partition, wanted.offset) == (PLACE.partition, 0)
 
 
 async def test_what_is_told_at_once_costs_no_record_of_its_own(effects: Effects) -> None:
