@@ -27,6 +27,7 @@ from api.v1 import (
     orphans,
     partners,
     readings,
+    received,
     sessions,
     stories,
     tariffs,
@@ -44,11 +45,13 @@ NOUNS: Final = (
     commands.routes,
     jobs.routes,
     orphans.routes,
+    received.sessions,  # before `/sessions/{id}`
     sessions.routes,
     readings.routes,
     tokens.routes,
     tariffs.routes,
     partners.routes,
+    received.cdrs,  # before `/cdrs/{id}`
     cdrs.routes,
     deliveries.routes,
     locations.routes,
