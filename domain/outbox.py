@@ -386,11 +386,12 @@ class Outbox:
         self._bound(to)
 
     def back(self, to: str, now: datetime) -> None:
-        """It is connected again: what waited for that is tried now."""
+        """It is connected again: what waited for that is tried now, but for what was told just before it went."""
         self._away.discard(to)
         for push in self._of(to):
             if push.outcome == "offline" and not push.given_up:
-                push.due = now
+                at_once = push.urgent_version >= push.version or push.key not in self._sent
+                push.due = self._earliest(push.key, at_once, now)
 
     @property
     def away(self) -> frozenset[str]:

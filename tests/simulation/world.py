@@ -49,7 +49,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import keys
+from tests.simulation import cpo, keys
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
@@ -127,6 +127,8 @@ class Shape:
     """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
     exclusive: bool = False
     """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
+    foreign: int = 0
+    """So many charges at another CPO's are pushed by it, of the partner's token."""
     keys: int = 0
     """So many API keys are made and shown at two api processes all the while; most of them are revoked."""
     longest_calm: float = LONGEST_CALM
@@ -172,6 +174,7 @@ class World:
             self.shape.exclusive = Random(f"tags|{seed}").random() < 0.04
             self.shape.keys = 3 * (Random(f"keys|{seed}").random() < 0.06)
             self.shape.job = Random(f"job|{seed}").random() < 0.12
+            self.shape.foreign = 2 * (Random(f"cpo|{seed}").random() < 0.12)
             self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -179,6 +182,7 @@ class World:
             setattr(self.shape, name, value)
         self.network.whole = self.shape.whole_fetches
         self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
+        self.shape.foreign *= not self.shape.months
         needed = [Area.REMOTE_COMMAND] * (self.shape.operators or self.shape.months or self.shape.job)
         needed += [Area.JOB] * self.shape.job
         needed += [Area.TOKEN] * (self.shape.faust or self.shape.exclusive)
@@ -203,6 +207,7 @@ class World:
         """Ids of the remote commands that operators asked for and were told of."""
         self.poisoned: dict[str, type[Event]] = {}
         """Aggregates, with the kind of event from which nothing can be worked out."""
+        self.foreign: list[cpo.Charge] = []
         self.keys: list[Shown] = []
         self.keys_done = False
         self.nemeses = Nemeses(self)
@@ -314,6 +319,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, self._operators()))
         if shape.keys:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
+        if shape.foreign:
+            running.append(self.loop.spawn(self.loop.world, cpo.pushing(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.strangers:
