@@ -914,7 +914,8 @@ def the_last_cdr_counts() -> list[Patch]:
         blank = ForeignCdr.blank(cdr.id)
         known = cdr.exists and cdr.state.fingerprint == command.fingerprint
         outcome = foreign_cdr.post(cdr if known or not cdr.exists else blank, command, meta)
-        for event in blank.collect_events():
+        made: Sequence[Any] = blank.collect_events()
+        for event in made:
             values = {name: getattr(event, name) for name in event.__struct_fields__[4:]}
             cdr.trigger(type(event), meta.at, **values)
         return outcome

@@ -268,6 +268,7 @@ class Hub:
         version = more.pop("version", "2.3.0")
         receives: Sequence[str] = more.pop("receives", ())
         await self.plan(partner_id, f"{c}-a", **more)
+        await wait_visible(self.store, "chargesphere", "partners", partner_id, 1, patience=10)
         document = await self.partner(partner_id)
         await self.do(
             partner.Register(
