@@ -42,6 +42,8 @@ from streams.projecting.letters import NotRetriedError, retry
 AREA_OF_KIND = {
     "charge_point": Area.CHARGE_POINT,
     "session": Area.SESSION,
+    "foreign_session": Area.SESSION,
+    "foreign_cdr": Area.SESSION,
     "token": Area.TOKEN,
     "tag": Area.TOKEN,
     "remote_command": Area.REMOTE_COMMAND,

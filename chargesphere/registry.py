@@ -8,6 +8,8 @@ from typing import Any
 from commands import delivery as delivery_commands
 from commands import directory as directory_commands
 from commands import fleet as fleet_commands
+from commands import foreign_cdr as foreign_cdr_commands
+from commands import foreign_session as foreign_session_commands
 from commands import job as job_commands
 from commands import job_items as job_items_commands
 from commands import key as key_commands
@@ -30,6 +32,8 @@ from domain import (
     delivery,
     directory,
     fleet,
+    foreign_cdr,
+    foreign_session,
     job,
     job_items,
     key,
@@ -59,6 +63,12 @@ from projections import (
     delivery as delivery_view,
 )
 from projections import erasure
+from projections import (
+    foreign_cdr as foreign_cdr_view,
+)
+from projections import (
+    foreign_session as foreign_session_view,
+)
 from projections import (
     frame as frame_view,
 )
@@ -120,6 +130,8 @@ from streams.deciding.partition import Rules
 AGGREGATES: dict[type[Aggregate[Any]], tuple[type[Event], ...]] = {
     charge_point.ChargePoint: charge_point.AGGREGATE_EVENTS,
     session.Session: session.AGGREGATE_EVENTS,
+    foreign_session.ForeignSession: foreign_session.AGGREGATE_EVENTS,
+    foreign_cdr.ForeignCdr: foreign_cdr.AGGREGATE_EVENTS,
     token.Token: token.AGGREGATE_EVENTS,
     tenant.Tenant: tenant.AGGREGATE_EVENTS,
     directory.Directory: directory.AGGREGATE_EVENTS,
@@ -141,6 +153,8 @@ EVENTS = EventRegistry(AGGREGATES)
 ROUTES: dict[type[Command], Route] = {
     **charge_point_commands.ROUTES,
     **session_commands.ROUTES,
+    **foreign_session_commands.ROUTES,
+    **foreign_cdr_commands.ROUTES,
     **token_commands.ROUTES,
     **tenant_commands.ROUTES,
     **directory_commands.ROUTES,
@@ -170,6 +184,8 @@ FAUST_VIEWS: tuple[View, ...] = (
     session_view.HUB_VIEW,
     session_view.TENANT_VIEW,
     cdr_view.VIEW,
+    foreign_session_view.VIEW,
+    foreign_cdr_view.VIEW,
     token_view.VIEW,
 )
 """What Faust owns; the sweeper applies the same."""
@@ -198,11 +214,14 @@ FEEDS: tuple[Feed, ...] = (
 )
 BLOCKS: tuple[Blocks, ...] = (sample_view.BLOCKS,)
 
-PUSHED, DELIVERED = session_view.HUB_VIEW, cdr_view.VIEW
+PUSHED = (session_view.HUB_VIEW, foreign_session_view.VIEW)
+DELIVERED = (cdr_view.VIEW, foreign_cdr_view.VIEW)
 """What partners are told as it is then, and what has a delivery of its own."""
 
 HUB_INDEXES: tuple[Callable[[], tuple[IndexSpec, ...]], ...] = (
     session_view.hub_indexes,
+    foreign_session_view.indexes,
+    foreign_cdr_view.indexes,
     cdr_view.indexes,
     token_view.indexes,
     tenant_view.indexes,

@@ -10,6 +10,8 @@ from commands.charge_point.models import Connect, Register
 from commands.delivery import Want
 from commands.directory import ClaimParties, ClaimPrefix
 from commands.fleet import CountChargePoint
+from commands.foreign_cdr import PostForeignCdr
+from commands.foreign_session import PutForeignSession
 from commands.job import RequestJob
 from commands.job_items import ListItems
 from commands.key import CreateKey
@@ -33,6 +35,8 @@ CREATING: frozenset[type[Command]] = frozenset(
         RecordUsage,
         RecordConnector,
         EndSession,
+        PutForeignSession,  # foreign_session
+        PostForeignCdr,  # foreign_cdr
         PutToken,  # token
         ErasePersonalData,
         CreateTenant,  # tenant

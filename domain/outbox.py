@@ -190,6 +190,10 @@ class Outbox:
 
     # -- what is owed ---------------------------------------------------------------------------------------------
 
+    def is_new(self, mark: Mark, *, after_all: bool = False) -> bool:
+        """Whether a fact was not told before we held the partition."""
+        return after_all or mark.offset >= self._told_before
+
     def concerns(self, owed: Owed, object_id: str, mark: Mark, *, after_all: bool = False) -> bool:
         """Whether that is new: neither told before we held the partition, nor of a partner that is behind."""
         to = str(owed.to)
@@ -197,7 +201,7 @@ class Outbox:
             return True
         if to in self.behind and mark.offset >= self.behind[to].offset:
             return False
-        return after_all or mark.offset >= self._told_before
+        return self.is_new(mark, after_all=after_all)
 
     def owe(
         self,
@@ -397,11 +401,12 @@ class Outbox:
         self._bound(to)
 
     def back(self, to: str, now: datetime) -> None:
-        """It is connected again: what waited for that is tried now."""
+        """It is connected again: what waited for that is tried now, but for what was told just before it went."""
         self._away.discard(to)
         for push in self._of(to):
             if push.outcome == "offline" and not push.given_up:
-                push.due = now
+                at_once = push.urgent_version >= push.version or push.key not in self._sent
+                push.due = self._earliest(push.key, at_once, now)
 
     @property
     def away(self) -> frozenset[str]:

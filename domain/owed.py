@@ -6,6 +6,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from domain.aggregate import Event
+from domain.foreign_cdr import ForeignCdrPosted
+from domain.foreign_session import (
+    ForeignSessionBegun,
+    ForeignSessionEnded,
+    ForeignSessionPatched,
+    ForeignSessionPut,
+)
 from domain.pushes import OwedCdr
 from domain.session import CdrIssued, EndCorrected, SessionEnded, SessionStarted, UsageRecorded
 from domain.values import PartyId
@@ -21,6 +28,19 @@ class Owed(NamedTuple):
     cdrs: tuple[OwedCdr, ...] = ()
 
 
+def posted(events: Iterable[Event], offset: int) -> tuple[PartyId, OwedCdr] | None:
+    """The CDR of others that a decision took in, and the partner whose token it bears; None for none."""
+    for event in events:
+        if isinstance(event, ForeignCdrPosted) and (to := event.bearer.told_to) is not None:
+            return to, OwedCdr(
+                id=event.originator_id.partition("|")[2],
+                version=event.originator_version,
+                offset=offset,
+                issued_at=event.timestamp.replace(microsecond=0),
+            )
+    return None
+
+
 def owed(events: Iterable[Event], offset: int) -> Owed | None:
     """What the events of one decision on a session mean for the partner whose token it is; None for nothing."""
     to: PartyId | None = None
@@ -31,6 +51,14 @@ def owed(events: Iterable[Event], offset: int) -> Owed | None:
         if isinstance(event, SessionStarted):
             if event.authorization.owner is not None and event.status != "INVALID":
                 to, urgent = event.authorization.owner, True
+        elif isinstance(
+            event, ForeignSessionBegun | ForeignSessionPut | ForeignSessionPatched | ForeignSessionEnded
+        ):
+            if event.owner is not None:
+                to, urgent = (
+                    event.owner,
+                    urgent or isinstance(event, ForeignSessionBegun | ForeignSessionEnded),
+                )
         elif (
             isinstance(event, UsageRecorded | SessionEnded | EndCorrected | CdrIssued)
             and event.owner is not None

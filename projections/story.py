@@ -165,7 +165,7 @@ def _correlations(meta: Meta, aggregate: str, events: Sequence[dict[str, object]
     """Each once, the correlation id first."""
     found = [meta.correlation_id or meta.command_id]
     kind, _, id = aggregate.partition("|")
-    if kind == "session":
+    if kind in ("session", "foreign_session", "foreign_cdr"):
         found.append(id)
     elif kind == "delivery":
         _, module, object_id = id.split("|", 2)

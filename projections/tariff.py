@@ -1,9 +1,12 @@
-"""Tariffs of every party (`chargesphere.tariffs`), `_id` = `CC*PID|id` with the id in lower case."""
+"""Tariffs of every party (`chargesphere.tariffs`), `_id` = `CC*PID|id` with the id in lower case.
+
+One that a CPO said to one party alone is `CC*PID>CC*PID|id`, and `audience` is that party; it is empty for all.
+"""
 
 from __future__ import annotations
 
 from commands.base import Meta
-from domain.tariff import Tariff, TariffPut, TariffRemoved
+from domain.tariff import Tariff, TariffPut, TariffRemoved, tariff_aggregate_id
 from domain.values import PartyId
 from projections.base import Target, View
 from projections.moment import utc_text
@@ -15,9 +18,9 @@ from protocols.ocpi.types import to_date_time
 TariffEvent = TariffPut | TariffRemoved
 
 
-def tariff_document_id(owner: PartyId, tariff_id: str) -> str:
+def tariff_document_id(owner: PartyId, tariff_id: str, audience: PartyId | None = None) -> str:
     """Where the tariff stands."""
-    return f"{owner}|{tariff_id.lower()}"
+    return tariff_aggregate_id(owner, tariff_id, audience).partition("|")[2]
 
 
 def target(event: TariffEvent, meta: Meta) -> Target:
@@ -25,14 +28,17 @@ def target(event: TariffEvent, meta: Meta) -> Target:
 
 
 def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Document | None:
-    """`tariff` is an OCPI 2.3.0 Tariff; `last_updated` is the tariff's own."""
+    """`tariff` is an OCPI 2.3.0 Tariff. `last_updated` is the tariff's own; of one that a CPO pushed it is when that
+    came, so that who pulls what is new since the last time gets what was late."""
     if isinstance(event, TariffRemoved):
         return None
     at = utc_text(event.timestamp)
     return {
         "owner": str(event.owner),
         "tenant_id": event.tenant or None,
-        "last_updated": _text(event.tariff["last_updated"]),
+        "holder": event.holder or None,
+        "audience": str(event.audience) if event.audience is not None else "",
+        "last_updated": at if event.holder else _text(event.tariff["last_updated"]),
         "created_at": document["created_at"] if document else at,
         "updated_at": at,
         "versions": _versions(event),
@@ -61,4 +67,5 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         index(HUB, "tariffs", "tenant_id", "created_at"),
         index(HUB, "tariffs", "owner", "created_at"),
+        index(HUB, "tariffs", "audience", "created_at"),
     )

@@ -1,8 +1,8 @@
 """Routing headers and roles of a request: whether the partner may make it, and whether it can reach whom it is for.
 
-To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. So is what is `KEPT`, for
-whomever it is. The hub does not route between platforms yet; what another one should get otherwise is refused, never
-acknowledged and dropped.
+To the hub, to nobody in particular, or to a party of one of our tenants: it is served here. What CPOs push is `KEPT`
+here for another platform's party too, which gets it or reads it. Of other modules the hub routes nothing between
+platforms yet: what another one should get is refused, never acknowledged and dropped.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from projections.store import HUB, Query, eq, has
 from protocols.ocpi.access import BROADCAST, Rule
 from protocols.ocpi.envelope import PartyId, StatusCode
 
+KEPT: Final = frozenset({"locations", "tariffs", "sessions", "cdrs"})
+"""Modules whose objects are kept here for whom they are for."""
+OF_ONE: Final = frozenset({"sessions", "cdrs"})
+"""Modules whose objects concern one party alone: none is for all (chapter Hub, Broadcast Push)."""
 ANSWERED_FOR: Final = frozenset({("sender", "tokens")})
 """What the hub answers in the place of other platforms."""
-KEPT: Final = frozenset({"locations"})
-"""Modules whose objects are kept here for everybody whom they are pushed to, who reads them here."""
 
 
 def party_text(party: PartyId) -> str:
@@ -28,8 +30,9 @@ def party_text(party: PartyId) -> str:
 async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     """What is wrong with the routing headers.
 
-    2001: a sender that is not the partner's, or a call that is not made to the hub. 4001: no such receiver, or a push
-    without one (open routing) that others should get. 4000: a push to all that others should get.
+    2001: a sender that is not the partner's, a call that is not made to the hub, or a push to all of what concerns
+    one. 4001: no such receiver, or a push without one (open routing) that others should get. 4000: a push to all that
+    others should get.
     """
     sender, to = call.routing.sender, call.routing.to
     if sender is not None and party_text(sender) not in call.access.parties:
@@ -38,6 +41,8 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
     writes = call.method not in ("GET", "HEAD")
     if to_hub and writes == (rule.interface == "sender"):
         return invalid(f"OCPI-to: {call.method} at a {rule.interface} is for one party; the hub is none")
+    if to_hub and writes and rule.module in OF_ONE:
+        return invalid(f"OCPI-to: {rule.module} are for one party: name it, or nobody")
     if to is None or to_hub:
         if not writes or rule.module in KEPT or not await _others(call, rule):
             return None
@@ -46,7 +51,7 @@ async def wrong_route(call: Call, rule: Rule) -> Answer | None:
         return Answer(status_code=code, message=message)
     page = await call.ports.store.find(Query(HUB, "tenants", (eq("party", party_text(to)),), limit=1))
     kept = rule.module in KEPT or (rule.interface, rule.module) in ANSWERED_FOR
-    if page.items or (kept and await _is_partners(call, party_text(to))):
+    if page.items or (kept and await _is_spoken_for(call, party_text(to))):
         return None
     return Answer(
         status_code=StatusCode.UNKNOWN_RECEIVER,
@@ -76,7 +81,7 @@ def only_party(call: Call) -> str | None:
     return None if to is None or party_text(to) == str(call.ports.hub) else party_text(to)
 
 
-async def _is_partners(call: Call, party: str) -> bool:
+async def _is_spoken_for(call: Call, party: str) -> bool:
     page = await call.ports.store.find(Query(HUB, "partners", (has("parties", party),), limit=1))
     return bool(page.items)
 

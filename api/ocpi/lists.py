@@ -19,11 +19,12 @@ import msgspec
 
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call
+from api.ocpi.objects import told
+from application.bearers import private_fields
 from commands.base import Area
 from projections.store import HUB, BadCursorError, Condition, Document, Query, Sort, eq, gte, is_in, lt
 from projections.store.shapes import make_cursor
 from protocols.ocpi import OcpiInvalidError, decode, parse_json
-from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.envelope import TOTAL_COUNT, Page, page_headers, read_page
 from protocols.ocpi.types import JSON, OcpiModel
 
@@ -65,7 +66,7 @@ async def listed(
         conditions.append(eq("party" if module in ("cdrs", "sessions") else "owner", party))
 
     async def show(documents: Sequence[Document]) -> list[OcpiModel]:
-        values = [await _object(call, module, model, one, field, sealed) for one in documents]
+        values = [await document_object(call, module, model, one, field, sealed=sealed) for one in documents]
         return [value for value in values if value is not None]
 
     return await paged(call, module, conditions, sort, "last_updated", show)
@@ -139,9 +140,10 @@ def of_partner(call: Call) -> tuple[Condition, ...]:
     return is_in("owner", sorted(call.access.parties)), eq("holder", call.access.holder)
 
 
-async def _object(
-    call: Call, module: str, model: type[OcpiModel], document: Document, field: str, sealed: bool
+async def document_object(
+    call: Call, module: str, model: type[OcpiModel], document: Document, field: str, *, sealed: bool
 ) -> OcpiModel | None:
+    """The object of a document in the partner's version, its token opened; None where it cannot be said there."""
     kept = document[field]
     text = await call.ports.vault.open(kept) if isinstance(kept, str) else msgspec.json.encode(kept)
     if text is None:
@@ -149,6 +151,7 @@ async def _object(
     body = decode(text)
     assert isinstance(body, dict)
     if sealed:
+        body |= await private_fields(call.ports.vault, document)
         body["cdr_token"] = await _cdr_token(call, document)
     return as_object(call, module, model, body, str(document["_id"]))
 
@@ -160,12 +163,7 @@ def as_object(call: Call, module: str, model: type[OcpiModel], body: JSON, id: s
     except OcpiInvalidError as error:
         logger.error("%s %s cannot be shown: %s is wrong", module, id, error.path)
         return None
-    if call.version != "2.2.1":
-        return value
-    bridged = downgrade(module, value)
-    for loss in bridged.lost:
-        logger.info("%s %s in 2.2.1: %s is lost: %s", module, id, loss.path, loss.why)
-    return bridged.value
+    return told(call, module, id, value)
 
 
 async def _cdr_token(call: Call, document: Document) -> JSON:

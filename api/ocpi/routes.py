@@ -54,6 +54,17 @@ MODULES: Final[Mapping[tuple[str, str], Mapping[tuple[str, int], Handler]]] = {
             ("PATCH", locations.patch),
         )
     },
+    ("receiver", "cdrs"): {("POST", 0): cdrs.post, ("GET", 1): cdrs.get},
+    ("receiver", "sessions"): {
+        ("GET", 3): sessions.get,
+        ("PUT", 3): sessions.put,
+        ("PATCH", 3): sessions.patch,
+    },
+    ("receiver", "tariffs"): {
+        ("GET", 3): tariffs.get,
+        ("PUT", 3): tariffs.put,
+        ("DELETE", 3): tariffs.delete,
+    },
     ("receiver", "tokens"): {("GET", 3): tokens.get, ("PUT", 3): tokens.put, ("PATCH", 3): tokens.patch},
 }
 """(role of the hub, module) → (method, segments that follow) → function. Who may call: `protocols.ocpi.access`."""

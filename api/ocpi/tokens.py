@@ -13,6 +13,7 @@ from typing import Final
 from api.ocpi.addressing import only_party, party_text
 from api.ocpi.call import Answer, Call, not_found, unknown_token
 from api.ocpi.lists import listed
+from api.ocpi.objects import NOT_NEWER
 from application.authorization import NoAnswer
 from application.partner_authorization import TokenQuestion, TooManyUnknown, party_of
 from application.ports import ContendedError
@@ -25,7 +26,6 @@ from protocols.ocpi.patch import apply_patch
 from protocols.ocpi.types import ci_key
 
 DEFAULT_TYPE: Final = "RFID"
-NOT_NEWER: Final = "not newer than what is known"
 UNANSWERED: Final = {
     NoAnswer.PLACE_NEEDED: (StatusCode.NOT_ENOUGH_INFORMATION, "its owner wants to know where it is used"),
     NoAnswer.TIMEOUT: (StatusCode.TIMEOUT_ON_FORWARDED_REQUEST, "its owner did not answer in time"),

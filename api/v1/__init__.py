@@ -28,6 +28,7 @@ from api.v1 import (
     partners,
     quotes,
     readings,
+    received,
     sessions,
     stories,
     tariffs,
@@ -45,12 +46,14 @@ NOUNS: Final = (
     commands.routes,
     jobs.routes,
     orphans.routes,
+    received.sessions,  # before `/sessions/{id}`
     sessions.routes,
     readings.routes,
     tokens.routes,
     tariffs.routes,
     quotes.routes,
     partners.routes,
+    received.cdrs,  # before `/cdrs/{id}`
     cdrs.routes,
     deliveries.routes,
     locations.routes,

@@ -1,4 +1,4 @@
-"""`/cdrs`: what charges cost, whether that was delivered, and a new attempt by hand."""
+"""`/cdrs`: what charges at our charge points cost, whether that was delivered, and a new attempt by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.v1.lists import MASK, Page, answer, listed, newest_first, plain
 from commands.delivery import Retry
 from domain.delivery import delivery_id
 from domain.values import PartyId
-from projections.store import HUB, JSON, Condition, Document, eq
+from projections.store import HUB, JSON, Condition, Document, eq, gt
 
 routes = APIRouter(route_class=ProblemRoute, tags=["CDRs"])
 
@@ -22,10 +22,9 @@ States = Annotated[str | None, Query(pattern="^(waiting|in_flight|delivered|fail
 
 @routes.get("/cdrs")
 async def list_cdrs(caller: Viewer, page: Page, state: States = None) -> Response:
-    """`state` is that of the delivery. A platform admin who names no tenant sees all."""
+    """`state` is that of the delivery. A platform admin who names no tenant sees those of all tenants."""
     where: list[Condition] = [*page.within("last_updated")]
-    if caller.tenant is not None:
-        where.append(eq("tenant_id", caller.tenant))
+    where.append(eq("tenant_id", caller.tenant) if caller.tenant is not None else gt("tenant_id", ""))
     if state is not None:
         where.append(eq("delivery.state", state))
     return await listed(
@@ -64,7 +63,9 @@ async def retry(cdr_id: str, caller: Operator) -> Response:
 
 async def _known(caller: Caller, cdr_id: str) -> Document:
     document = await caller.services.store.get(HUB, "cdrs", cdr_id)
-    if document is None or (caller.tenant is not None and document["tenant_id"] != caller.tenant):
+    if document is None or not document["tenant_id"]:
+        raise not_found(f"CDR {cdr_id}")
+    if caller.tenant is not None and document["tenant_id"] != caller.tenant:
         raise not_found(f"CDR {cdr_id}")
     return document
 

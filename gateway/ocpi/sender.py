@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from application.bearers import private_fields
 from application.ports import Opener
 from domain.delivery import COMMANDS
 from domain.errors import ChargeSphereError
@@ -129,6 +130,7 @@ class OcpiSender(Target[Request]):
                 f"{name}: the key of its token was destroyed: nobody can be told any more"
             )
         value: dict[str, Any] = dict(_object(document[BODY[job.module]]))
+        value |= await private_fields(self._vault, document)
         value["cdr_token"] = msgspec.json.decode(token)
         try:
             wire = parse_json(MODELS[job.module], exact(value))
@@ -153,7 +155,7 @@ class OcpiSender(Target[Request]):
         method = "POST"
         if job.module == "sessions":
             method = "PUT"
-            url = f"{url}/{quote(country_code)}/{quote(party_id)}/{quote(job.object_id, safe='')}"
+            url = f"{url}/{quote(country_code)}/{quote(party_id)}/{quote(str(owner['id']), safe='')}"
         to = RoutingParty(job.to.country_code, job.to.party_id)
         return Request(method, url, contact.peer, body, to, RoutingParty(country_code, party_id))
 

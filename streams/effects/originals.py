@@ -4,12 +4,14 @@ became of a command in the delivery itself."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
 from commands.base import Area
-from domain.aggregate import EventRegistry, event_name
+from domain.aggregate import Event, EventRegistry, event_name, kind_of
 from domain.delivery import AttemptDue
+from domain.foreign_cdr import ForeignCdrPosted
 from domain.session import CdrIssued
 from projections.base import View
 from projections.store import HUB, Document, ReadStore
@@ -19,16 +21,17 @@ from streams.log.envelope import DamagedRecordError, Decision, decode_entry, sel
 from streams.log.ranges import stretch
 from streams.log.topology import events_topic
 
-_ISSUED = frozenset({event_name(CdrIssued)})
+_ISSUED = frozenset({event_name(CdrIssued), event_name(ForeignCdrPosted)})
 
 
 class Originals:
-    """`view` is that of CDRs."""
+    """`views` are those of CDRs, one for each kind, all of one collection."""
 
-    def __init__(self, log: Log, events: EventRegistry, view: View, store: ReadStore) -> None:
+    def __init__(self, log: Log, events: EventRegistry, views: Sequence[View], store: ReadStore) -> None:
         self._log = log
         self._events = events
-        self._view = view
+        self._views = {view.kind: view for view in views}
+        [self._collection] = {view.collection for view in views}
         self._store = store
 
     async def find(self, event: AttemptDue) -> Content:
@@ -40,7 +43,7 @@ class Originals:
 
     async def _stored(self, event: AttemptDue) -> Content | None:
         """As the read model has it, once it has this version."""
-        document = await self._store.get(HUB, self._view.collection, event.object_id)
+        document = await self._store.get(HUB, self._collection, event.object_id)
         version = document.get("version") if document is not None else None
         if document is None or not isinstance(version, int) or version < event.wanted:
             return None
@@ -57,9 +60,15 @@ class Originals:
                     if not isinstance(entry, Decision):
                         continue
                     for issued in select_events(entry, self._events, _ISSUED):
-                        if isinstance(issued, CdrIssued) and issued.cdr_id == event.object_id:
-                            document = self._view.evolve(None, issued, entry.meta)
+                        if _object_id(issued) == event.object_id:
+                            view = self._views[kind_of(issued.originator_id)]
+                            document = view.evolve(None, issued, entry.meta)
                             return Content(document or {}, issued.originator_version)
         raise DamagedRecordError(
             f"{place.topic}[{place.partition}]@{event.offset} issues no {event.object_id}"
         )
+
+
+def _object_id(issued: Event) -> str:
+    """The id of the CDR's document."""
+    return issued.cdr_id if isinstance(issued, CdrIssued) else issued.originator_id.partition("|")[2]

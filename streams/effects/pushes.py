@@ -23,9 +23,11 @@ import msgspec
 from commands.base import Area, Meta
 from commands.delivery import Want
 from commands.directory import AskOwner, OwnerReply
-from domain.aggregate import Event, EventRegistry
+from domain.aggregate import Event, EventRegistry, kind_of
+from domain.foreign_cdr import ForeignCdr
+from domain.foreign_session import ForeignSessionBegun
 from domain.outbox import AWAY_AGAIN, Key, Outbox, Push, Told
-from domain.owed import owed
+from domain.owed import owed, posted
 from domain.pushes import SPACING, Mark, OwedCdr
 from domain.session import SessionStarted
 from domain.values import PartyId
@@ -43,6 +45,9 @@ from streams.log.envelope import select_events
 
 logger = logging.getLogger(__name__)
 
+BEGINNINGS = (SessionStarted, ForeignSessionBegun)
+"""Before them nothing is known of an object."""
+
 AGAIN_S = 0.5
 CATCHING_UP_S = 0.05
 """How often is looked whether what happened before the partition was taken over is read."""
@@ -56,14 +61,15 @@ CLOSING_S = 0.7
 
 
 class Pushes(Generic[Letter]):
-    """`sink` is what it does with facts of sessions. `view` folds one into the document that a partner is sent."""
+    """`sink` is what it does with facts of sessions. `views`, one for each kind, fold one into the document that a
+    partner is sent; all are of one collection."""
 
     def __init__(
         self,
         log: Log,
         bus: CommandBus,
         events: EventRegistry,
-        view: View,
+        views: Sequence[View],
         store: ReadStore,
         target: Target[Letter],
         gate: Gate,
@@ -74,15 +80,18 @@ class Pushes(Generic[Letter]):
         self._log = log
         self._bus = bus
         self._events = events
-        self._view = view
+        self._views = {view.kind: view for view in views}
+        [self._module] = {view.collection for view in views}
         self._store = store
         self._target = target
         self._gate = gate
         self._clock = clock
         self._concurrency = concurrency
-        self._names = frozenset(name for name in events.events if name.startswith(f"{view.kind}."))
-        self._accounts = Accounts(log, bus, view.collection, clock)
-        self._walker = Walker(log, events, view.kind, self._want, clock)
+        self._names = frozenset(
+            name for name in events.events if name.partition(".")[0] in (*self._views, ForeignCdr.kind)
+        )
+        self._accounts = Accounts(log, bus, self._module, clock)
+        self._walker = Walker(log, events, self._names, self._want, clock)
         self._desks: dict[TopicPartition, Desk] = {}
         self._closing: dict[TopicPartition, asyncio.Task[None]] = {}
         self._just_told: dict[TopicPartition, dict[Key, Told]] = {}
@@ -103,10 +112,6 @@ class Pushes(Generic[Letter]):
             most_in_all=MOST_IN_ALL,
         )
         self.counts: dict[str, int] = {}
-
-    @property
-    def _module(self) -> str:
-        return self._view.collection
 
     @property
     def waiting(self) -> int:
@@ -224,7 +229,7 @@ class Pushes(Generic[Letter]):
         for fact, events in told:
             id = object_of(fact)
             means = owed(events, fact.offset)
-            if any(isinstance(event, SessionStarted) for event in events):
+            if any(isinstance(event, BEGINNINGS) for event in events):
                 known.add(id)
             elif means is not None and id not in known:
                 after_all = fact.offset < desk.handled
@@ -233,7 +238,7 @@ class Pushes(Generic[Letter]):
         if not missing:
             return
         try:
-            found = await self._store.get_many(HUB, self._view.collection, list(missing))
+            found = await self._store.get_many(HUB, self._module, list(missing))
         except StoreUnavailableError as error:
             raise TransientError(str(error)) from None
         for id, document in found.items():
@@ -241,6 +246,7 @@ class Pushes(Generic[Letter]):
 
     async def _take(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
         id, outbox = object_of(fact), desk.outbox
+        await self._hand_on(desk, fact, events)
         means = owed(events, fact.offset)
         if means is not None:
             desk.gone.discard(str(means.to))
@@ -264,15 +270,26 @@ class Pushes(Generic[Letter]):
         if means is not None:
             desk.let_go(str(means.to), id)
 
+    async def _hand_on(self, desk: Desk, fact: Fact, events: Sequence[Event]) -> None:
+        """A CDR that a CPO posted waits for nothing of ours: when its session ended was the CPO's to tell."""
+        if (cdr := posted(events, fact.offset)) is None:
+            return
+        if not desk.outbox.is_new(mark_of(fact), after_all=fact.offset < desk.handled):
+            return
+        to, meta = cdr[0], fact.decision.meta
+        desk.gone.discard(str(to))
+        if not await self._want(desk, to, cdr[1], meta.tenant, meta.correlation_id):
+            raise TransientError("the partition is given up")
+
     def _fold(self, desk: Desk, id: str, events: Sequence[Event], meta: Meta, *, needed: bool) -> None:
         """Raises TransientError where something before is missing: the read model has not got there."""
         content = desk.contents.get(id)
         for event in events:
+            begins = isinstance(event, BEGINNINGS) and owed([event], offset=0) is not None
+            if begins and (content is None or content.version < event.originator_version):
+                content = Content({}, event.originator_version - 1)
             if content is None:
-                if isinstance(event, SessionStarted) and owed([event], offset=0) is not None:
-                    content = Content({}, event.originator_version - 1)
-                else:
-                    continue
+                continue
             if event.originator_version <= content.version:
                 continue
             if event.originator_version != content.version + 1:
@@ -280,11 +297,12 @@ class Pushes(Generic[Letter]):
                 content = None
                 break
             document = dict(content.document) or None
-            content = Content(self._view.evolve(document, event, meta) or {}, event.originator_version)
+            view = self._views[kind_of(event.originator_id)]
+            content = Content(view.evolve(document, event, meta) or {}, event.originator_version)
         if content is not None:
             desk.contents[id] = content
         elif needed:
-            raise TransientError(f"the read model has not got to {self._view.kind} {id} yet")
+            raise TransientError(f"the read model has not got to {self._module} {id} yet")
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -405,7 +423,7 @@ class Pushes(Generic[Letter]):
         content = desk.contents.get(push.object_id)
         if content is not None:
             return content
-        found = await self._store.get_many(HUB, self._view.collection, [push.object_id])
+        found = await self._store.get_many(HUB, self._module, [push.object_id])
         document = found.get(push.object_id)
         if document is None or _version(document) < push.version:
             return None

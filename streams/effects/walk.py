@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from datetime import datetime
 
 from domain.aggregate import EventRegistry
@@ -24,14 +24,19 @@ Want = Callable[[Desk, PartyId, OwedCdr, str, str], Awaitable[bool]]
 
 
 class Walker:
-    """`kind` is that of the aggregates whose facts are walked."""
+    """`names` are those of the facts that are walked."""
 
     def __init__(
-        self, log: Log, events: EventRegistry, kind: str, want: Want, clock: Callable[[], datetime]
+        self,
+        log: Log,
+        events: EventRegistry,
+        names: Container[str],
+        want: Want,
+        clock: Callable[[], datetime],
     ) -> None:
         self._log = log
         self._events = events
-        self._names = frozenset(name for name in events.events if name.startswith(f"{kind}."))
+        self._names = names
         self._want = want
         self._clock = clock
 

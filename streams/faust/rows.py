@@ -94,7 +94,10 @@ class RowProjector:
             row = rows.setdefault(event.originator_id, Row(0, {}))
             if event.originator_version <= row.version:
                 outcome.stale += 1
-            elif event.originator_version > row.version + 1 or not self._evolve(row, change, written):
+                continue
+            if event.begins:
+                row.version = event.originator_version - 1
+            if event.originator_version > row.version + 1 or not self._evolve(row, change, written):
                 outcome.gaps += 1
             else:
                 row.version = event.originator_version
@@ -201,7 +204,7 @@ def _after_a_gap(changes: Sequence[Change], rows: Mapping[str, Row]) -> list[Cha
     missing: dict[str, Change] = {}
     for change in changes:
         id, version = change.event.originator_id, change.event.originator_version
-        if version > reached.get(id, 0) + 1:
+        if version > reached.get(id, 0) + 1 and not change.event.begins:
             missing.setdefault(id, change)
         reached[id] = max(version, reached.get(id, 0))
     return list(missing.values())

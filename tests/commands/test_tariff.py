@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from commands.base import Accepted, Refusal
 from commands.tariff import ROUTES, PutReply, PutTariff, RemoveTariff, put_tariff
 from domain.tariff import AGGREGATE_EVENTS, Tariff, TariffPut
@@ -78,3 +80,13 @@ def test_a_tariff_without_a_time_that_exists_is_refused() -> None:
         made = case().do(command(last_updated=wrong))
         assert (made.refusal, made.new) == (Refusal.INVALID, [])
         assert made.message.startswith("last_updated: ")
+
+
+def test_what_a_platform_put_before_is_not_the_next_ones() -> None:
+    """When a party changes hands, the tariff is new, however old it says that it is."""
+    before = case().do(command()).do(replace(command(), holder="one@2026"))
+    assert before.outcome == Accepted(PutReply(created=True))
+    older = command(last_updated="2026-02-01T11:00:00Z")
+    assert before.do(replace(older, holder="two@2026")).outcome == Accepted(PutReply(created=True))
+    gone = before.do(RemoveTariff(owner=OWNER, tariff_id="T1", holder="one@2026"))
+    assert gone.refusal is Refusal.UNKNOWN

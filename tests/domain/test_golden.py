@@ -9,6 +9,8 @@ import pytest
 from domain import (
     delivery,
     fleet,
+    foreign_cdr,
+    foreign_session,
     job,
     job_items,
     key,
@@ -29,6 +31,8 @@ from tests.domain.golden import held_by_golden_files
     ("aggregate", "events"),
     [
         (session.Session, session.AGGREGATE_EVENTS),
+        (foreign_session.ForeignSession, foreign_session.AGGREGATE_EVENTS),
+        (foreign_cdr.ForeignCdr, foreign_cdr.AGGREGATE_EVENTS),
         (token.Token, token.AGGREGATE_EVENTS),
         (delivery.Delivery, delivery.AGGREGATE_EVENTS),
         (pushes.Pushes, pushes.AGGREGATE_EVENTS),

@@ -297,6 +297,20 @@ def test_a_partner_that_is_not_connected_is_sent_nothing_and_then_what_is_now() 
     assert partition.told[1:] == [("NL*MSP", "s1", 8)]
 
 
+def test_what_was_told_just_before_a_partner_went_waits_for_its_spacing_when_it_is_back() -> None:
+    partition = Partition()
+    partition.happens("A", 1, urgent=True)
+    partition.send()
+    partition.happens("A", 2)
+    partition.happens("B", 1, urgent=True)
+    partition.holder.offline("NL*MSP")
+    partition.now += timedelta(seconds=4)
+    partition.holder.back("NL*MSP", partition.now)
+    assert [push.object_id for push in partition.send()] == ["B"]
+    partition.now += timedelta(seconds=26)
+    assert [push.object_id for push in partition.send()] == ["A"]
+
+
 def test_of_a_partner_with_too_much_waiting_one_offset_is_kept_and_each_object_is_sent_once() -> None:
     partition = Partition()
     partition.happens("s0", 1, urgent=True)

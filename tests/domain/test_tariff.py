@@ -21,3 +21,8 @@ def test_a_tariff_is_what_was_put_until_it_is_removed() -> None:
 def test_ids_of_ocpi_are_compared_without_case() -> None:
     owner = PartyId(country_code="DE", party_id="DEM")
     assert tariff_aggregate_id(owner, "T1") == tariff_aggregate_id(owner, "t1") == "tariff|DE*DEM|t1"
+
+
+def test_what_is_said_to_one_party_is_another_tariff_than_what_is_said_to_all() -> None:
+    owner, audience = PartyId(country_code="NL", party_id="ALF"), PartyId(country_code="DE", party_id="EMS")
+    assert tariff_aggregate_id(owner, "T1", audience) == "tariff|NL*ALF>DE*EMS|t1"

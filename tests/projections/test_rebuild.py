@@ -56,6 +56,8 @@ READINGS = [{"timestamp": "2026-03-01T12:00:04Z", "sampledValue": [{"value": "15
 AREAS = {
     "charge_point": Area.CHARGE_POINT,
     "delivery": Area.DELIVERY,
+    "foreign_cdr": Area.SESSION,
+    "foreign_session": Area.SESSION,
     "key": Area.KEY,
     "job": Area.JOB,
     "job_items": Area.JOB,
@@ -124,6 +126,14 @@ def everything() -> list[list[Event]]:
             of_delivery(delivery.AttemptFailed, 3, attempt=1, outcome="unknown", reason="x", due=after(130)),
             of_delivery(delivery.AttemptDue, 4, **cdr, attempt=2, lease=after(150)),
             of_delivery(delivery.Delivered, 5, attempt=2, sent=1, http_status=201),
+        ],
+        [
+            told_once("foreign_session", f"foreign_session.{name}.v1", version)
+            for version, name in enumerate(("begun", "patched", "put", "ended"), start=1_772_366_400)
+        ],
+        [
+            told_once("foreign_cdr", f"foreign_cdr.{name}.v1", n)
+            for n, name in enumerate(("posted", "checked"), 1)
         ],
         [requested(), concluded(version=2)],
         [put_token()],

@@ -109,6 +109,9 @@ BLOCKS: Final[Mapping[str, Any]] = {
 
 SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 40.0, "pace": 0.4}
 """Worlds in which services show their keys at api processes that are harmed."""
+CPOS: Final[Mapping[str, Any]] = {"foreign": 2, "projectors": 1, "effects": 1, "pace": 0.3}
+"""Worlds with a CPO that pushes."""
+
 JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
 """Worlds with a job, whose deciders are harmed."""
 
@@ -970,6 +973,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         seed=0,
     ),
     Ablation(
+        "each PATCH of a CPO's session is a new one",
+        "A PATCH that was applied is known when it comes again",
+        removed.each_patch_is_a_new_one,
+        ("crash",),
+        shape=CPOS,
+        one_in=2,
+        seed=0,
+    ),
+    Ablation(
         "a part makes the whole as new as itself",
         "A Location, its EVSEs and their connectors each have an age of their own",
         removed.a_part_makes_the_whole_as_new_as_itself,
@@ -986,6 +998,24 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape=PUSHES,
         one_in=2,
         seed=2,
+    ),
+    Ablation(
+        "older states of a CPO's session are applied",
+        "An older state of a session of others changes nothing",
+        removed.older_states_are_applied,
+        ("crash",),
+        shape=CPOS,
+        one_in=4,
+        seed=2,
+    ),
+    Ablation(
+        "the last CDR with an id counts",
+        "A CDR of others never changes",
+        removed.the_last_cdr_counts,
+        ("crash",),
+        shape=CPOS,
+        one_in=1,
+        seed=0,
     ),
 )
 

@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import asking, job, keys, location
+from tests.simulation import asking, cpo, job, keys, location
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
-BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1"})
+BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1", "foreign_session.begun.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
 FED: Final = ("placements", "credentials", "job_items")
 """Collections that only feeds write."""
@@ -244,6 +244,7 @@ def undone(world: World) -> Iterator[str]:
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
     yield from job.unfinished(world)
+    yield from cpo.unfinished(world)
     if world.shape.live:
         yield from (f"the listener has not heard {id}" for id in world.listener.missing())
     yield from (
@@ -300,6 +301,7 @@ def check(world: World) -> None:
         _job,
         _asks,
         _location,
+        _cpo,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -320,6 +322,10 @@ def _job(world: World, facts: Facts) -> Iterator[str]:
 
 def _location(world: World, facts: Facts) -> Iterator[str]:
     return location.judge(facts)
+
+
+def _cpo(world: World, facts: Facts) -> Iterator[str]:
+    return cpo.judge(world, facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:
@@ -678,12 +684,9 @@ def _asked(world: World) -> Iterator[str]:
             if asked.http_status == 200:
                 told[id(asked.sender), asked.id] = asked.answered
             began.add(asked.id)
-        elif (
-            asked.module == "cdrs"
-            and asked.id not in ended
-            and not asked.body.get("credit")
-            and asked.body["session_id"] not in ended
-        ):
+        elif not cpo.ours(asked.body) or asked.body.get("credit"):
+            continue  # another CPO's waits for nothing of ours
+        elif asked.module == "cdrs" and asked.id not in ended and asked.body["session_id"] not in ended:
             yield f"the CDR {asked.id} was sent before the end of its session"
 
 

@@ -21,12 +21,15 @@ from application.live.fanout import Fanout
 from application.live.recent import Recent
 from application.partner_commands import PartnerCommands
 from application.quota import LogQuota
+from commands import foreign_cdr, foreign_session
 from commands import location as location_commands
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
 from commands.charge_point import models, presence, readings, transactions
 from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
+from commands.foreign_cdr import PostForeignCdr
+from commands.foreign_session import PatchForeignSession
 from commands.job_items import IssueItems
 from commands.tenant import CountPart
 from domain import location as location_domain
@@ -35,6 +38,7 @@ from domain.aggregate import kind_of
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from domain.fleet import ChargePointCounted, Counts
+from domain.foreign_cdr import ForeignCdr
 from domain.job import JobState
 from domain.job_items import JobItemsIssued
 from domain.pushes import Pushes
@@ -917,3 +921,37 @@ def a_part_makes_the_whole_as_new_as_itself() -> list[Patch]:
 
 def an_older_push_of_an_evse_counts() -> list[Patch]:
     return [(location_commands, "_own_at", lambda state, evse: datetime.min.replace(tzinfo=UTC))]
+
+
+# -- what CPOs push ------------------------------------------------------------------------------------------------
+
+
+def each_patch_is_a_new_one() -> list[Patch]:
+    def patch(session: Any, command: Any, meta: Any) -> Any:
+        new = msgspec.structs.replace(command, digest=f"{command.digest}|{meta.command_id}")
+        return foreign_session.patch(session, new, meta)
+
+    return _decided_by(PatchForeignSession, patch)
+
+
+def older_states_are_applied() -> list[Patch]:
+    def patch(session: Any, command: Any, meta: Any) -> Any:
+        if session.state.last_updated is not None:
+            session.state.last_updated = command.last_updated
+        return foreign_session.patch(session, command, meta)
+
+    return _decided_by(PatchForeignSession, patch)
+
+
+def the_last_cdr_counts() -> list[Patch]:
+    def post(cdr: Any, command: Any, meta: Any) -> Any:
+        blank = ForeignCdr.blank(cdr.id)
+        known = cdr.exists and cdr.state.fingerprint == command.fingerprint
+        outcome = foreign_cdr.post(cdr if known or not cdr.exists else blank, command, meta)
+        made: Sequence[Any] = blank.collect_events()
+        for event in made:
+            values = {name: getattr(event, name) for name in event.__struct_fields__[4:]}
+            cdr.trigger(type(event), meta.at, **values)
+        return outcome
+
+    return _decided_by(PostForeignCdr, post)

@@ -50,7 +50,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import keys, location
+from tests.simulation import cpo, keys, location
 from tests.simulation.asking import app_in
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
@@ -131,6 +131,8 @@ class Shape:
     """Whether commands are kept, and what is over is remembered, for a minute; some minutes pass after the calm."""
     exclusive: bool = False
     """Whether the tenant's tags charge at one charge point at a time: all drivers have the same one."""
+    foreign: int = 0
+    """So many charges at another CPO's are pushed by it, of the partner's token."""
     keys: int = 0
     """So many API keys are made and shown at two api processes all the while; most of them are revoked."""
     pushes: int = 0
@@ -180,6 +182,7 @@ class World:
             self.shape.job = Random(f"job|{seed}").random() < 0.12
             self.shape.asks = self.shape.effects > 0 and Random(f"asks|{seed}").random() < 0.2
             self.shape.pushes = 14 * (Random(f"pushes|{seed}").random() < 0.08)
+            self.shape.foreign = 2 * (Random(f"cpo|{seed}").random() < 0.12)
             self.shape.live = self.shape.public and Random(f"live|{seed}").random() < 0.5
         if faults is not None:
             self.shape.faults = tuple(faults)
@@ -188,6 +191,7 @@ class World:
         self.network.whole = self.shape.whole_fetches
         self.shape.job = self.shape.job and not self.shape.months  # there it lasts longer than a month
         self.shape.asks = self.shape.asks and not self.shape.months
+        self.shape.foreign *= not self.shape.months
         operated = self.shape.operators or self.shape.months or self.shape.job or self.shape.asks
         needed = [Area.REMOTE_COMMAND] * operated
         needed += [Area.JOB] * self.shape.job + [Area.LOCATION] * (self.shape.pushes > 0)
@@ -213,6 +217,7 @@ class World:
         """Ids of the remote commands that operators asked for and were told of."""
         self.poisoned: dict[str, type[Event]] = {}
         """Aggregates, with the kind of event from which nothing can be worked out."""
+        self.foreign: list[cpo.Charge] = []
         self.keys: list[Shown] = []
         self.keys_done = False
         self.answers: dict[str, CommandAnswer] = {}
@@ -328,6 +333,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
         if shape.pushes:
             running.append(self.loop.spawn(self.loop.world, location.course(self)))
+        if shape.foreign:
+            running.append(self.loop.spawn(self.loop.world, cpo.pushing(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.asks:

@@ -30,11 +30,24 @@ from application.remote_commands import RemoteCommandPorts
 from application.roaming import Place
 from application.token_store import HubTokens
 from application.vault import KeyStore, Vault
-from commands import directory, location, partner, remote_command, session, tariff, tenant, token
+from commands import (
+    directory,
+    foreign_cdr,
+    foreign_session,
+    location,
+    partner,
+    remote_command,
+    session,
+    tariff,
+    tenant,
+    token,
+)
 from commands.base import Area, Command, Meta, Rejected, Route
 from commands.directory import ClaimParties
 from commands.partner import TOKEN_DIGEST, CreatePartner, vault_subject
 from domain import directory as directory_events
+from domain import foreign_cdr as foreign_cdr_events
+from domain import foreign_session as foreign_session_events
 from domain import location as location_events
 from domain import partner as partner_events
 from domain import remote_command as remote_command_events
@@ -48,6 +61,8 @@ from domain.partner import PartnerRole, Secret
 from domain.values import Authorization, PartyId, TagRef
 from gateway.ocpi.url_policy import UrlPolicy
 from gateway.ocpp.versions import fits
+from projections import foreign_cdr as foreign_cdr_view
+from projections import foreign_session as foreign_session_view
 from projections import location as location_view
 from projections import partner as partner_view
 from projections import remote_command as remote_command_view
@@ -71,9 +86,13 @@ VIEWS: tuple[View, ...] = (
     tariff_view.VIEW,
     tenant_view.VIEW,
     token_view.VIEW,
+    foreign_session_view.VIEW,
+    foreign_cdr_view.VIEW,
 )
 EVENTS = EventRegistry(
     {
+        foreign_session_events.ForeignSession: foreign_session_events.AGGREGATE_EVENTS,
+        foreign_cdr_events.ForeignCdr: foreign_cdr_events.AGGREGATE_EVENTS,
         directory_events.Directory: directory_events.AGGREGATE_EVENTS,
         location_events.Location: location_events.AGGREGATE_EVENTS,
         partner_events.Partner: partner_events.AGGREGATE_EVENTS,
@@ -87,6 +106,8 @@ EVENTS = EventRegistry(
 ROUTES: dict[type[Command], Route] = {
     **directory.ROUTES,
     **location.ROUTES,
+    **foreign_session.ROUTES,
+    **foreign_cdr.ROUTES,
     **partner.ROUTES,
     **remote_command.ROUTES,
     **session.ROUTES,
@@ -317,6 +338,7 @@ class Hub:
         version = more.pop("version", "2.3.0")
         receives: Sequence[str] = more.pop("receives", ())
         await self.plan(partner_id, f"{c}-a", **more)
+        await wait_visible(self.store, "chargesphere", "partners", partner_id, 1, patience=10)
         document = await self.partner(partner_id)
         await self.do(
             partner.Register(

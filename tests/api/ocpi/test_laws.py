@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.api.ocpi.hub import Hub, checked, token_header
+from tests.api.ocpi.test_cdrs import cdr
+from tests.api.ocpi.test_sessions import session
+from tests.api.ocpi.test_tariffs import CPO, EMSP, connected, tariff, to
 from tests.api.ocpi.test_tokens import token
 from tests.laws import tried
 
@@ -106,3 +109,50 @@ async def _awaited(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Respon
 
 def _latin(headers: dict[str, str]) -> Any:
     return {name: value.encode("latin-1") for name, value in headers.items()}
+
+
+STRANGERS = (
+    ("EMSP", "BE*EMS"),
+    ("CPO", "BE*CPO"),
+    ("NSP", "BE*NSP"),
+    ("NAP", "BE*NAP"),
+    ("SCSP", "BE*SCS"),
+    ("OTHER", "BE*OTH"),
+)
+PLACES = (
+    *(f"sender/{module}" for module in ("sessions", "cdrs", "tariffs")),
+    *(f"receiver/{module}/FR/CPO/{id}" for module, id in (("sessions", "S1"), ("tariffs", "T1"))),
+    "receiver/cdrs/FR*CPO*C1",
+)
+
+
+async def test_who_is_not_party_to_an_object_never_sees_it(tmp_path: Path) -> None:
+    """Every way to read × every wrong party × every routing × both versions, and every way to write over it."""
+    hub = Hub(tmp_path, burst=1e9)
+    await connected(hub)
+    for n, (role, party) in enumerate(STRANGERS):
+        await hub.connect(f"s{n}", f"stranger-{n}", parties=(party,), role=role)
+    base = "/ocpi/2.3.0/receiver"
+    for_tnm = to("NL*TNM")
+    checked(await hub.client.put(f"{base}/sessions/FR/CPO/S1", headers=CPO, json=session()), 201)
+    checked(await hub.client.put(f"{base}/tariffs/FR/CPO/T1", headers=for_tnm, json=tariff()), 201)
+    checked(await hub.client.post(f"{base}/cdrs", headers=CPO, json=cdr()), 201)
+    seen = 0
+    for version in ("2.3.0", "2.2.1"):
+        for place in PLACES:
+            for n in range(len(STRANGERS)):
+                who = token_header(f"stranger-{n}")
+                for headers in (who, *(to(party, who) for party in ("FR*CPO", "NL*TNM", "DE*HUB", "DE*DEM"))):
+                    text = (await hub.client.get(f"/ocpi/{version}/{place}", headers=headers)).text
+                    assert not any(word in text for word in ("012345678", "LOC1", "elements")), (place, n)
+                    seen += 1
+                for method, body in (("PUT", session(kwh=99)), ("PATCH", {"kwh": 99}), ("DELETE", None)):
+                    said = await hub.client.request(
+                        method, f"/ocpi/{version}/{place}", headers=who, json=body
+                    )
+                    assert said.json()["status_code"] >= 2000
+    assert seen == 2 * len(PLACES) * len(STRANGERS) * 5
+    assert checked(await hub.client.get("/ocpi/2.3.0/sender/sessions", headers=EMSP)) == [session()]
+    assert checked(await hub.client.get("/ocpi/2.3.0/sender/cdrs", headers=EMSP)) == [cdr()]
+    assert checked(await hub.client.get("/ocpi/2.3.0/sender/tariffs", headers=EMSP)) == [tariff()]
+    await hub.close()

@@ -295,7 +295,7 @@ async def test_a_partner_reads_the_tariffs_of_our_tenants(hub: Hub) -> None:
     await hub.connect()
     await keep_tenant(hub)
     await keep_tenant(hub, "acme", "ACM")
-    for command in (tariff("T2"), tariff("T1", "ACM", "acme"), tariff("T9", "OTH", "")):
+    for command in (tariff("T2"), tariff("T1", "ACM", "acme")):
         await hub.do(command)
         hub.later(1)
     assert await ids(hub, "/ocpi/2.3.0/sender/tariffs") == ["T2", "T1"]

@@ -134,6 +134,9 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
             ("locations", "RECEIVER"),
             ("locations", "SENDER"),
             ("sessions", "SENDER"),
+            ("sessions", "RECEIVER"),
+            ("cdrs", "RECEIVER"),
+            ("tariffs", "RECEIVER"),
             ("cdrs", "SENDER"),
             ("tariffs", "SENDER"),
         }

@@ -27,11 +27,16 @@ from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import topics
 from streams.projecting.projector import Projector
 from tests.api.ocpi.hub import EVENTS, ROUTES, VIEWS, Hub, Keys, checked, serving, token_header
+from tests.api.ocpi.test_cdrs import cdr
 from tests.api.ocpi.test_lists import keep_tenant, tariff
+from tests.api.ocpi.test_sessions import session
+from tests.api.ocpi.test_tariffs import CPO
 from tests.api.ocpi.test_tokens import token
 from tests.gateway.ocpi.peer import Platform
 
-AREAS = [Area.PARTY, Area.TOKEN]
+PROJECTED = [Area.PARTY, Area.TOKEN]
+AREAS = [*PROJECTED, Area.SESSION]
+"""What is decided. Of sessions no read model learns here."""
 
 
 class Case:
@@ -74,7 +79,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
         rules = Rules(ROUTES, {}, EVENTS, CREATING)
         decider = Decider(log, rules, channel, "one", lambda: datetime.now(UTC), areas=AREAS)
         projector = Projector(hubs[0].store, EVENTS, VIEWS, ())
-        follower = Follower(log, "projector", AREAS, "one", projector.handle)
+        follower = Follower(log, "projector", PROJECTED, "one", projector.handle)
         for running in (decider.run(), follower.run(), lag.run()):
             stack.push_async_callback(_ended, asyncio.create_task(running))
         await hubs[0].plan()
@@ -150,6 +155,27 @@ async def test_a_list_by_time_holds_all_that_was_answered_before_it_through_what
         url = f"/ocpi/2.3.0/sender/tariffs?date_from={case.one.now:%Y-%m-%dT%H:%M:%S.%f}"
         (found,) = checked(await case.two.client.get(url, headers=token_c))
         assert found["id"] == f"T{n}"
+
+
+async def test_what_a_cpo_pushes_is_decided_where_it_lies_whatever_process_and_read_model(case: Case) -> None:
+    """A PATCH at another process whose PUT no read model has yet is no 404, and three POSTs at once are one CDR."""
+    await case.registered()
+    await case.one.connect("cpo", "cpo-c", parties=("FR*CPO",), role="CPO")
+    assert await wait_visible(case.two.store, "chargesphere", "partners", "cpo", 2, patience=10)
+    for hub in (case.one, case.two):
+        object.__setattr__(hub.ports, "visible_within", 0.01)
+    url = "/ocpi/2.3.0/receiver/sessions/FR/CPO/S1"
+    checked(await case.one.client.put(url, headers=CPO, json=session()), 201)
+    changes = {"kwh": 3, "last_updated": "2026-03-01T11:30:00Z"}
+    checked(await case.two.client.patch(url, headers=CPO, json=changes))
+    answers = await asyncio.gather(
+        *(
+            hub.client.post("/ocpi/2.3.0/receiver/cdrs", headers={**CPO, "X-Request-ID": str(n)}, json=cdr())
+            for n, hub in enumerate((case.one, case.two, case.one))
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 201]
+    assert len({answer.headers["Location"] for answer in answers}) == 1
 
 
 async def _token_id(case: Case) -> str:

@@ -22,6 +22,7 @@ from projections.store import HUB, Document, Put
 from projections.store.sqlite import SqliteReadStore
 from protocols.ocpi import decode
 from streams.effects.target import Content, Job, Outcome
+from tests.domain.golden import golden
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -164,6 +165,30 @@ async def test_a_cdr_of_a_gross_tariff_reaches_an_emsp_that_speaks_2_2_1(deliver
     (component,) = told["tariffs"][0]["elements"][0]["price_components"]
     assert (str(component["price"]), "tax_included" in told["tariffs"][0]) == ("0.2479", False)
     assert (str(told["total_cost"]["excl_vat"]), str(told["total_cost"]["incl_vat"])) == ("2.4793", "3.0000")
+
+
+async def test_an_object_of_another_cpo_is_named_by_its_own_owner_and_id(delivering: Delivering) -> None:
+    """Its key here is neither: `FR*CPO|s/1` (chapter Sessions, Receiver Interface, PUT)."""
+    await delivering.connect("ems", "2.3.0", "sessions")
+    token = {
+        "country_code": "NL",
+        "party_id": "EMS",
+        "uid": "ALICE",
+        "type": "RFID",
+        "contract_id": "NL-EMS-C1",
+    }
+    golden_session = decode(golden("foreign_session", "foreign_session.begun.v1"))
+    assert isinstance(golden_session, dict) and isinstance(golden_session["session"], dict)
+    kept: Document = {
+        "holder": "ems@1",
+        "cdr_token": await delivering.vault.seal("alice", msgspec.json.encode(token)),
+        "session": {**golden_session["session"], "id": "S/1", "kwh": 1},  # type: ignore[dict-item]
+    }
+    job = Job(JOB.to, "sessions", "FR*CPO|s/1")
+    letter = await delivering.sender.prepare(job, Content(kept, 1))
+    assert not isinstance(letter, Outcome)
+    assert (letter.method, letter.url) == ("PUT", "http://ems.test/sessions/FR/CPO/S%2F1")
+    assert (letter.sender.key, letter.to.key) == (("FR", "CPO"), ("NL", "EMS"))
 
 
 async def test_what_has_no_place_in_the_partners_version_is_refused_by_its_name_and_with_the_reason(

@@ -435,6 +435,6 @@ def test_commands_and_frames_are_kept_for_as_long_as_what_is_over_is_remembered(
 
 def test_a_charge_point_and_a_token_never_end() -> None:
     kinds: Iterable[Any] = {route.aggregate for route in registry.ROUTES.values()}
-    ending = {"session", "delivery", "remote_command", "job", "job_items"}
+    ending = {"session", "foreign_session", "delivery", "remote_command", "job", "job_items"}
     assert {kind.kind for kind in kinds if kind.ends} == ending
-    assert {kind.kind for kind in kinds if kind.recurs} == {"remote_command", "job"}
+    assert {kind.kind for kind in kinds if kind.recurs} == {"remote_command", "job", "foreign_session"}

@@ -19,6 +19,7 @@ from streams.log.envelope import DamagedRecordError, record
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import events_topic
+from tests.domain.golden import golden
 from tests.projections.facts import MSP, NOON, SESSION, decision, ended, meta, priced
 
 PLACE = TopicPartition(events_topic(Area.SESSION), Layout().partition_of(f"session|{SESSION}"))
@@ -71,6 +72,18 @@ async def test_what_the_read_model_has_is_found_there(
     content = await originals(embedded, read_store).find(due(issued))
     cdr: Any = content.document["cdr"]
     assert (content.version, cdr["id"]) == (4, "of the read model")
+
+
+async def test_of_a_cdr_that_a_cpo_posted_the_fact_is_found_too(
+    embedded: SqliteLog, read_store: SqliteReadStore
+) -> None:
+    event = registry.EVENTS.decode(golden("foreign_cdr", "foreign_cdr.posted.v1"))
+    [offset] = await embedded.append(*PLACE, [record(event.originator_id, decision(event, meta=meta()), "")])
+    content = await originals(embedded, read_store).find(due(offset, object_id="FR*CPO|c1"))
+    cdr: Any = content.document["cdr"]
+    assert (content.version, cdr["id"], content.document["cdr_token"]) == (1, "C1", "s1.9f2c.BBBB")
+    with pytest.raises(DamagedRecordError, match="issues no"):
+        await originals(embedded, read_store).find(due(offset, object_id="C1"))
 
 
 async def test_a_fact_that_issues_another_cdr_is_no_original(

@@ -19,6 +19,7 @@ from commands.directory import AskOwner, ClaimParties, ReleaseParties
 from commands.pushes import Report, TakeOver
 from domain import outbox
 from domain.aggregate import Event
+from domain.delivery import AttemptDue, Wanted
 from domain.directory import PartyRole
 from domain.pushes import HandedOver, Reported, TakenOver
 from domain.values import PartyId
@@ -39,6 +40,7 @@ from streams.log.envelope import decode_events, record
 from streams.log.layout import Layout
 from streams.log.sqlite.log import SqliteLog
 from streams.log.topology import events_topic
+from tests.domain.golden import golden
 from tests.projections.facts import MSP, SESSION, decision, ended, meta, priced, started, used
 from tests.streams.harness import until
 from tests.streams.receiver import Receiver, Sent
@@ -184,6 +186,52 @@ async def test_a_session_is_told_as_the_facts_say_though_no_read_model_has_it(ef
         await until(lambda: effects.partner.told == [(SESSION, 1), (SESSION, 3)])
     first, last = effects.partner.sessions
     assert (first["status"], first["kwh"], last["status"], last["kwh"]) == ("ACTIVE", 0, "COMPLETED", 4.2)
+
+
+async def test_a_session_that_a_cpo_pushed_is_told_as_it_is_and_a_later_life_of_its_id_too(
+    effects: Effects,
+) -> None:
+    """Folded from its facts though no read model has them, also where they begin anew above what was known."""
+
+    def said(name: str, version: int) -> Event:
+        event = registry.EVENTS.decode(golden("foreign_session", f"foreign_session.{name}.v1"))
+        return msgspec.structs.replace(event, originator_version=version)
+
+    async with effects.pushing():
+        await effects.happens(said("begun", 1))
+        await until(lambda: len(effects.partner.sessions) == 1)
+        await effects.happens(said("patched", 2))
+        await effects.happens(said("put", 3), said("ended", 4))
+        await until(lambda: len(effects.partner.sessions) == 2)
+        await effects.happens(said("begun", 1_772_366_400))
+        await until(lambda: len(effects.partner.sessions) == 3)
+    assert [one["kwh"] for one in effects.partner.sessions] == [0, 8.4, 0]
+    assert effects.partner.told == [
+        ("FR*CPO|s1", 1),
+        ("FR*CPO|s1", 4),
+        ("FR*CPO|s1", 1_772_366_400),
+    ]
+
+
+async def test_a_cdr_that_a_cpo_posted_is_wanted_once_and_again_by_who_takes_over_before_that_is_reported(
+    effects: Effects,
+) -> None:
+    """It names the fact that took it in; nothing of its session is waited for."""
+    posted = [
+        registry.EVENTS.decode(golden("foreign_cdr", f"foreign_cdr.{name}.v1"))
+        for name in ("posted", "checked")
+    ]
+    for group in ("one", "two"):
+        async with effects.pushing(group=group) as engine:
+            if group == "one":
+                await effects.happens(*posted)
+            await until(
+                lambda: engine.sink.lanes[PLACE].at.offset == 1 if PLACE in engine.sink.lanes else False
+            )
+    wanted, *others = await effects.happened("delivery")
+    assert isinstance(wanted, Wanted) and [type(other) for other in others] == [AttemptDue]
+    assert (str(wanted.to), wanted.object_id, wanted.wanted) == ("NL*EMS", "FR*CPO|c1", 1)
+    assert (wanted.partition, wanted.offset) == (PLACE.partition, 0)
 
 
 async def test_what_is_told_at_once_costs_no_record_of_its_own(effects: Effects) -> None:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chargesphere import registry
 from domain.aggregate import Event
 from domain.token import TokenRemoved
-from projections import cdr, token
+from projections import cdr, foreign_session, token
 from projections.base import View
 from projections.store import (
     HUB,
@@ -33,6 +34,7 @@ from projections.store.sqlite import SqliteReadStore
 from streams.faust.rows import BatchOutcome, Change, RowProjector
 from streams.following.facts import TransientError
 from streams.projecting.projector import Projector
+from tests.domain.golden import golden
 from tests.laws import tried
 from tests.projections.facts import (
     EVENTS,
@@ -155,6 +157,27 @@ async def test_a_whole_charge_in_one_batch_is_one_write_with_each_document_once(
     assert len(writes) == 3
     assert store.reads == 0
     assert await documents(store) == await by_the_engine(STORY, tmp_path / "engine")
+
+
+async def test_a_session_of_others_begins_at_any_version_and_its_row_goes_with_its_end(
+    store: Watched,
+) -> None:
+    """Each life of its id counts above those before, so that its first event is no gap."""
+
+    def said(name: str, version: int) -> Event:
+        event = registry.EVENTS.decode(golden("foreign_session", f"foreign_session.{name}.v1"))
+        return msgspec.structs.replace(event, originator_version=version)
+
+    table, life = Table(RowProjector(store, [foreign_session.VIEW])), 1_772_366_400
+    first = await table.take(said("begun", life), said("patched", life + 1))
+    assert (counted(first), store.reads) == ((1, 0, 0), 0)
+    assert counted(await table.take(said("put", life + 2), said("ended", life + 3))) == (1, 0, 0)
+    assert table.gone == ["foreign_session|FR*CPO|s1"]
+    assert counted(await table.take(said("begun", 2 * life))) == (1, 0, 0)
+    (document,) = (await store.find(Query(HUB, "sessions"))).items
+    session = document["session"]
+    assert isinstance(session, dict)
+    assert (document["version"], session["status"]) == (2 * life, "ACTIVE")
 
 
 async def test_a_batch_of_many_aggregates_is_one_write(store: Watched, table: Table) -> None:
