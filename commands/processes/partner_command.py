@@ -1,6 +1,7 @@
 """A command of a partner is over → the partner is told.
 
-concluded → its CommandResult is to be delivered. What a late answer corrects is told by the session alone.
+concluded → its CommandResult is to be delivered. What a late answer corrects knows no asker any more, and is told by
+the session alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from domain.remote_command import RemoteCommandConcluded
 
 
 def concluded(event: RemoteCommandConcluded, meta: Meta) -> Sequence[Command]:
-    if event.asker is None or event.late:
+    if event.asker is None:
         return ()
     _, tenant, command_id = event.originator_id.split("|", 2)
     return (

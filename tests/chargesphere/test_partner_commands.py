@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.auth import issue_token
 from chargesphere.demo.api_client import ApiClient
 from chargesphere.demo.charge_point import SimulatedChargePoint
@@ -19,6 +21,7 @@ from tests.streams.harness import until
 APP_UID = "f3b1d9f0-5a4c-4c6e-9a43-2f6f0a1b2c3d"
 
 
+@pytest.mark.long(7)
 async def test_an_app_starts_and_stops_a_charge_and_hears_what_became_of_it(tmp_path: Path) -> None:
     cards = make_cards(4)
     emsp, cpo = Emsp(cards, refuse_every=0), Cpo()

@@ -39,9 +39,9 @@ def charge_point(location_id: str, *evses: str, tenant: str = "demo", **more: An
     }
 
 
-async def stands(hub: Hub, id: str, document: Document) -> None:
+async def stands(hub: Hub, id: str, document: Document, version: int = 1) -> None:
     key = f"{document['tenant_id']}|{id}"
-    await hub.store.apply([Put(HUB, "placements", key, 1, {"charge_point_id": id, **document})])
+    await hub.store.apply([Put(HUB, "placements", key, version, {"charge_point_id": id, **document})])
 
 
 async def charges(hub: Hub, session_id: str, version: int = 1, **more: Any) -> None:
@@ -185,8 +185,8 @@ async def test_the_same_request_again_gets_the_same_answer_and_starts_nothing_tw
         answer = await ask(yard, "START_SESSION", start(), headers={"X-Request-ID": "r-1"})
         assert answer["result"] == "ACCEPTED"
         # The place may look otherwise by then.
-        await stands(yard, "CP-1", charge_point("LOC1", "E1"))
-        await stands(yard, "CP-2", charge_point("LOC1", "E3", "E2"))
+        await stands(yard, "CP-1", charge_point("LOC1", "E1"), 2)
+        await stands(yard, "CP-2", charge_point("LOC1", "E3", "E2"), 2)
     ids = {command.command_id for command in asked(yard)}
     found = [await yard.store.get(tenant_database("demo"), "commands", id) for id in ids]
     assert [(one["charge_point_id"], one["version"]) for one in found if one] == [("CP-1", 1)]
