@@ -126,7 +126,7 @@ async def test_details_list_the_endpoints_that_work_with_their_roles(hub: Hub) -
         roles = {(e["identifier"], e["role"]) for e in details["endpoints"]}
         assert roles == {
             ("credentials", "SENDER"),
-            ("tokens", "RECEIVER"),
+            *((module, "RECEIVER") for module in ("tokens", "sessions", "cdrs", "tariffs")),
             ("sessions", "SENDER"),
             ("cdrs", "SENDER"),
             ("tariffs", "SENDER"),
