@@ -167,6 +167,21 @@ async def test_a_cdr_of_a_gross_tariff_reaches_an_emsp_that_speaks_2_2_1(deliver
     assert (str(told["total_cost"]["excl_vat"]), str(told["total_cost"]["incl_vat"])) == ("2.4793", "3.0000")
 
 
+async def test_what_meters_signed_is_sent_though_it_stands_sealed_beside_the_cdr(
+    delivering: Delivering,
+) -> None:
+    await delivering.connect()
+    signed = {
+        "encoding_method": "OCMF",
+        "signed_values": [{"nature": "End", "plain_data": "p", "signed_data": "s"}],
+    }
+    private = await delivering.vault.seal("alice", msgspec.json.encode({"signed_data": signed}))
+    assert (await delivering.send(gross_cdr(), private=private)).outcome == "delivered"
+    (request,) = delivering.receiver.asked
+    told: Any = decode(request.content)
+    assert told["signed_data"] == signed
+
+
 async def test_an_object_of_another_cpo_is_named_by_its_own_owner_and_id(delivering: Delivering) -> None:
     """Its key here is neither: `FR*CPO|s/1` (chapter Sessions, Receiver Interface, PUT)."""
     await delivering.connect("ems", "2.3.0", "sessions")
