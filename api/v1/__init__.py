@@ -18,6 +18,7 @@ from api.v1 import (
     cdrs,
     chargepoints,
     commands,
+    configuration,
     deliveries,
     events,
     jobs,
@@ -41,6 +42,7 @@ NOUNS: Final = (
     tenants.routes,
     knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
+    configuration.routes,
     commands.routes,
     jobs.routes,
     orphans.routes,

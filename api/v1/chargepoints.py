@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from api.problems import ProblemError, ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step_of
+from api.v1.configuration import STATES
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
 from commands.base import Meta
@@ -227,12 +228,20 @@ async def list_charge_points(
     page: Page,
     connected: bool | None = None,
     location_id: Annotated[str | None, Query(max_length=36)] = None,
+    configuration: Annotated[
+        str | None,
+        Query(
+            pattern=f"^({STATES})$", description="the worst state of what is wanted of it, such as `drift`"
+        ),
+    ] = None,
 ) -> Response:
     where: list[Condition] = [*page.within("created_at")]
     if connected is not None:
         where.append(eq("connected", connected))
     if location_id is not None:
         where.append(eq("location_id", location_id))
+    if configuration is not None:
+        where.append(eq("configuration_state", configuration))
 
     async def show(document: Document) -> Document:
         return _shown(document)
@@ -348,7 +357,8 @@ async def _known(caller: Caller, charge_point_id: str) -> Document:
 
 def _shown(document: Document) -> Document:
     out = plain(document)
-    del out["changing"]
+    for inside in ("changing", "wanted"):
+        del out[inside]
     return out
 
 

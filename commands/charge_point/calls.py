@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
 from commands.charge_point.call_rules import forbidden
+from commands.charge_point.configuring import compare
 from commands.charge_point.endings import close_abandoned
 from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
 from commands.charge_point.presence import end_connection
@@ -13,11 +14,11 @@ from commands.charge_point.provisioning import unknown
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState
 from domain.clock import later
-from domain.intents import GetVariables, RemoteStart, kind_of
+from domain.intents import Intent, RemoteStart, kind_of
 
 _REMOTE_START = RemoteStart.__struct_config__.tag
-CONFIGURATION_PATIENCE = timedelta(minutes=2)
-"""How long a charge point may take to tell its configuration."""
+OWN_CALL_PATIENCE = timedelta(minutes=2)
+"""How long a charge point may take to answer what the system asks by itself."""
 
 
 def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) -> Outcome:
@@ -109,6 +110,7 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             own=call.own,
             late=late,
         )
+        compare(charge_point, call, command, meta.at)
     return Accepted()
 
 
@@ -117,7 +119,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
-    And a charge point of which the configuration is not known is asked for it.
+    And what the system wants of it by itself is asked for.
     """
     silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
@@ -135,20 +137,22 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
         end_connection(charge_point, connection.epoch, SILENT, meta.at)
-    configuration_due = charge_point.configuration_due
-    if connection is None or configuration_due is None or configuration_due > command.due:
+    own = charge_point.own_call
+    if connection is None or own is None or own.due > command.due:
         return Accepted()
-    return Accepted(None, (_ask_configuration(charge_point, connection, meta.at),))
+    return Accepted(None, (_call_by_ourselves(charge_point, connection, own.intent, meta.at),))
 
 
-def _ask_configuration(charge_point: ChargePoint, connection: ConnectionState, at: datetime) -> Downlink:
-    """For all its variables, whatever features it is known to have (TC_019)."""
+def _call_by_ourselves(
+    charge_point: ChargePoint, connection: ConnectionState, intent: Intent, at: datetime
+) -> Downlink:
+    """Whatever features it is known to have."""
     command = RequestCall(
         tenant=charge_point.state.tenant,
         charge_point_id=charge_point.state.charge_point_id,
-        command_id=f"configuration-{charge_point.version}",
-        intent=GetVariables(),
-        expires_at=at + CONFIGURATION_PATIENCE,
+        command_id=f"own-{charge_point.version}",
+        intent=intent,
+        expires_at=at + OWN_CALL_PATIENCE,
     )
     return _call(charge_point, connection, command, at, own=True)
 

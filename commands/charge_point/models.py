@@ -14,6 +14,7 @@ import msgspec
 from commands.base import Area, Command
 from domain.charge_point import charge_point_key
 from domain.charge_point.announced import Learned
+from domain.charge_point.wanted import Wish
 from domain.intents import Intent
 from domain.values import (
     Authorization,
@@ -331,10 +332,27 @@ class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
     answered: bool = False
 
 
+class WantVariables(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_variables.v1"):
+    """Its configuration variables shall have these values, or nothing is wanted of them any more."""
+
+    wishes: tuple[Wish, ...]
+
+
+class WantDefaults(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_defaults.v1"):
+    """This is all that its tenant wants of every charge point, by the settings' `revision`; `mark` tells one set of
+    wishes from another."""
+
+    recognised: ClassVar[bool] = True  # by the mark and the revision
+    wishes: tuple[Wish, ...] = ()
+    revision: int
+    mark: str = ""
+
+
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21).
 
-    With the number that the next transaction will get, and how far its clock is ahead.
+    With the number that the next transaction will get, how far its clock is ahead, and which wishes of its tenant it
+    was told.
     """
 
     epoch: int
@@ -342,6 +360,7 @@ class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     interval: int = 0
     next_transaction_id: int = 1
     clock_offset_s: int = 0
+    defaults_mark: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.awaiting import tell_who_waits
+from commands.charge_point.configuring import wanted_interval
 from commands.charge_point.models import (
     Authorize,
     Boot,
@@ -98,6 +99,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             interval=registration.interval if registration else 0,
             next_transaction_id=state.next_transaction_id,
             clock_offset_s=state.clock_offset_s,
+            defaults_mark=state.defaults_mark,
         )
     )
 
@@ -139,6 +141,9 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
     """Open transactions stay open: their stops may still come (BOOT-6)."""
     if not charge_point.state.provisioned:
         return unknown(command.charge_point_id)
+    interval = command.interval
+    if command.status == "Accepted":
+        interval = wanted_interval(charge_point, interval)
     charge_point.trigger(
         ChargePointBooted,
         meta.at,
@@ -152,10 +157,10 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
         meter_type=command.meter_type,
         meter_serial_number=command.meter_serial_number,
         status=command.status,
-        interval=command.interval,
+        interval=interval,
         flags=command.flags,
     )
-    return Accepted(BootReply(status=command.status, interval=command.interval))
+    return Accepted(BootReply(status=command.status, interval=interval))
 
 
 def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:

@@ -6,6 +6,7 @@ from commands.base import Command, Route
 from commands.charge_point import models
 from commands.charge_point.awaiting import await_connection
 from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
+from commands.charge_point.configuring import want_defaults, want_variables
 from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
     authorize,
@@ -60,6 +61,8 @@ ROUTES: dict[type[Command], Route] = {
     models.AwaitConnection: Route(ChargePoint, await_connection),
     models.NoteCallSent: Route(ChargePoint, note_call_sent),
     models.ConcludeCall: Route(ChargePoint, conclude_call),
+    models.WantVariables: Route(ChargePoint, want_variables),
+    models.WantDefaults: Route(ChargePoint, want_defaults),
 }
 
 TIMER = releasing(timer_due)

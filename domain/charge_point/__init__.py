@@ -22,6 +22,7 @@ from domain.charge_point.events import (
     ConnectionAwaited,
     CredentialsSet,
     DataTransferred,
+    DefaultsWanted,
     MeterValuesRecorded,
     NotificationReceived,
     ReadingTaken,
@@ -35,6 +36,8 @@ from domain.charge_point.events import (
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
+    VariablesCompared,
+    VariablesWanted,
 )
 from domain.charge_point.state import ChargePointState, Flag
 
@@ -57,6 +60,7 @@ __all__ = [
     "ConnectionAwaited",
     "CredentialsSet",
     "DataTransferred",
+    "DefaultsWanted",
     "Flag",
     "MeterValuesRecorded",
     "NotificationReceived",
@@ -71,6 +75,8 @@ __all__ = [
     "TransactionStarted",
     "TransactionStopped",
     "TransactionSuperseded",
+    "VariablesCompared",
+    "VariablesWanted",
     "charge_point_key",
     "orphan_id",
     "session_id",

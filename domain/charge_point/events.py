@@ -15,6 +15,7 @@ import msgspec
 
 from domain.aggregate import Event, Observation
 from domain.charge_point import profiles
+from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Learned
 from domain.charge_point.state import (
     ASKED_MOST,
@@ -43,15 +44,19 @@ from domain.charge_point.state import (
     Registration,
     Stray,
 )
+from domain.charge_point.variable_keys import folded
+from domain.charge_point.wanted import Compared, Wish
 from domain.clock import by_its_clock, by_our_clock
 from domain.intents import (
     CancelReservation,
     ClearChargingProfile,
+    GetVariables,
     Intent,
     RemoteStart,
     ReserveNow,
     SendLocalList,
     SetChargingProfile,
+    SetVariable,
     kind_of,
 )
 from domain.schedules import end_transaction
@@ -138,6 +143,7 @@ class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.rem
         state = aggregate.state
         state.provisioned, state.registration = False, None
         state.password_hash = state.alternative_hash = ""
+        state.wanted, state.defaults_mark = {}, ""
 
 
 class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credentials_set.v1"):
@@ -226,7 +232,7 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        before, asked = state.registration, state.own_call_at
+        before, asked = state.registration, state.configuration_asked_at
         state.registration = Registration(
             status=self.status,
             interval=self.interval,
@@ -238,6 +244,8 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
         old = asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS
         if not same or old or state.reboot_changes:
             state.configuration_wanted, state.reboot_changes = True, False
+        wishes.boot(state.wanted, other_firmware=not same)
+        state.own_unanswered = 0
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -668,11 +676,19 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         state = aggregate.state
         call = OpenCall(kind=kind_of(self.intent), epoch=self.epoch, expires_at=self.expires_at, own=self.own)
         if self.own:
-            state.own_call_at, state.configuration_wanted = self.timestamp, False
+            state.own_call_at = self.timestamp
         else:
             open_ = [(id, until) for id, until in state.asked.items() if until > self.timestamp]
             state.asked = dict([*open_, (self.command_id, self.expires_at)][-ASKED_MOST:])
         match self.intent:
+            case GetVariables(keys=keys):
+                call.reads = [folded(key) for key in keys or ()]
+                if self.own and not keys:
+                    state.configuration_asked_at, state.configuration_wanted = self.timestamp, False
+            case SetVariable(key=key):
+                call.sets = folded(key)
+                if self.own:
+                    wishes.push(state.wanted, call.sets)
             case ReserveNow(reservation_id=number):
                 call.reserves = number
             case CancelReservation(reservation_id=number):
@@ -772,10 +788,15 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
-        if call is not None and call.own and (unknown or self.status == "expired"):
-            state.configuration_wanted = True
         if call is None:
             return
+        unanswered = unknown or self.status == "expired"
+        if call.own:
+            state.own_unanswered = state.own_unanswered + 1 if unanswered else 0
+        if call.own and unanswered and call.kind == _READS and not call.reads:
+            state.configuration_wanted = True
+        if call.sets in state.wanted and (unanswered or not call.own):
+            state.wanted[call.sets].unread = True
         learned = self.learned
         if learned.announced is not None:
             state.announced = state.able().then(learned.announced)
@@ -803,6 +824,41 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.profiles = profiles.with_one(state.profiles, call.profile)
 
 
+class VariablesWanted(Event, frozen=True, kw_only=True, tag="charge_point.variables_wanted.v1"):
+    """Its variables shall have these values, or nothing is wanted of them any more; the same again is tried anew."""
+
+    wishes: tuple[Wish, ...]
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        wishes.wish(aggregate.state.wanted, self.wishes)
+        _forget_sets(aggregate.state)
+
+
+class DefaultsWanted(Event, frozen=True, kw_only=True, tag="charge_point.defaults_wanted.v1"):
+    """Its tenant wants this of all its charge points, and nothing else: the settings' `revision`, and the `mark` of
+    these wishes."""
+
+    wishes: tuple[Wish, ...] = ()
+    revision: int
+    mark: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        wishes.default(state.wanted, self.wishes)
+        state.defaults_revision, state.defaults_mark = self.revision, self.mark
+        _forget_sets(state)
+
+
+class VariablesCompared(Event, frozen=True, kw_only=True, tag="charge_point.variables_compared.v1"):
+    """What the charge point said of variables of which something is wanted, held against that."""
+
+    found: tuple[Compared, ...]
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        wishes.note(aggregate.state.wanted, self.found)
+
+
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
     """The charge point's clock runs `seconds` ahead of ours (negative: behind)."""
 
@@ -810,6 +866,16 @@ class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock
 
     def apply(self, aggregate: ChargePoint) -> None:
         aggregate.state.clock_offset_s, aggregate.state.drift = self.seconds, None
+
+
+_READS = str(GetVariables.__struct_config__.tag)
+
+
+def _forget_sets(state: ChargePointState) -> None:
+    """What is on its way was asked for a former wish: its answer says nothing of this one."""
+    for call in state.calls.values():
+        if call.own and call.sets and (call.sets not in state.wanted or not state.wanted[call.sets].pushes):
+            call.sets = ""
 
 
 def _watch_clock(state: ChargePointState, event: Event) -> None:
@@ -877,5 +943,8 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     CallConcluded,
     ConnectionAwaited,
     AwaitedConnectionMade,
+    VariablesWanted,
+    DefaultsWanted,
+    VariablesCompared,
     ClockOffsetNoted,
 )

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from commands.remote_command_rules import ParameterError
-from domain.charge_point.state import is_password_key, is_secret_key
+from domain.charge_point.variable_keys import is_password_key, is_secret_key
 from domain.intents import (
     CancelReservation,
     CertificateSigned,

@@ -267,6 +267,8 @@ class World:
             "connected": True,
             "connectors": [],
             "changing": [],
+            "wanted": [],
+            "configuration_state": None,
             "location_id": "L1",
             "created_at": "2026-01-02T00:00:00Z",
         }

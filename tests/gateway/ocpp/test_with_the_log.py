@@ -25,9 +25,11 @@ from domain.charge_point import (
     MeterValuesRecorded,
     TransactionStarted,
     TransactionStopped,
+    VariablesCompared,
     charge_point_key,
 )
 from domain.charge_point.passwords import hash_password
+from domain.charge_point.wanted import VariableState, mark_of, wishes_of
 from domain.intents import RemoteStop
 from protocols.ocpp.frames import Limits
 from streams.deciding.bus import CommandBus
@@ -161,3 +163,37 @@ async def test_a_stop_of_the_largest_frame_ends_its_transaction(tmp_path: Path) 
         await cp.call("StartTransaction", {**START, "timestamp": "2026-03-01T14:00:00Z"})
         [values] = [event for event in await decided(log) if isinstance(event, MeterValuesRecorded)]
         assert Flag.DATA_THINNED in values.flags
+
+
+async def test_a_variable_that_its_tenant_wants_is_read_pushed_and_read_back_TC_019_TC_021(
+    tmp_path: Path,
+) -> None:
+    values = {"MeterValueSampleInterval": "900", "LocalPreAuthorize": "false"}
+    wishes = wishes_of({"MeterValueSampleInterval": "60"})
+    async with on_the_log(tmp_path) as (w, _, log):
+        w.tenant(wishes=wishes, wishes_mark=mark_of(wishes))
+        async with w.connected() as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+            asked = []
+            for _ in range(3):
+                _, id, action, payload = await cp.frame()
+                asked.append((action, payload.get("key")))
+                answer: object = {"status": "Accepted"}
+                if action == "ChangeConfiguration":
+                    values[payload["key"]] = payload["value"]
+                else:
+                    names = payload.get("key", values)
+                    keys = [{"key": name, "readonly": False, "value": values[name]} for name in names]
+                    answer = {"configurationKey": keys}
+                await cp.socket.send(json.dumps([3, id, answer]))
+            key = "MeterValueSampleInterval"
+            assert asked == [
+                ("GetConfiguration", None),
+                ("ChangeConfiguration", key),
+                ("GetConfiguration", [key]),
+            ]
+            async with asyncio.timeout(10):
+                while True:
+                    found = [one for one in await decided(log) if isinstance(one, VariablesCompared)]
+                    if found and found[-1].found[0].state is VariableState.IN_SYNC:
+                        break

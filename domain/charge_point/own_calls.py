@@ -1,0 +1,59 @@
+"""Which call the system makes next by itself to a charge point, and when: one at a time, while it is there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from domain.charge_point.state import (
+    CONFIGURATION_AFTER,
+    CONFIGURATION_EVERY,
+    OWN_CALL_AGAIN,
+    OWN_CALL_EVERY,
+    ChargePointState,
+)
+from domain.charge_point.wanted import WISHES_MOST
+from domain.clock import lasting
+from domain.intents import GetVariables, Intent, SetVariable
+
+
+class OwnCall(NamedTuple):
+    """What it is asked for, from when on."""
+
+    due: datetime
+    intent: Intent
+
+
+def next_own_call(state: ChargePointState) -> OwnCall | None:
+    """None where there is nothing to ask for, an own call is out, or it could not answer (BOOT-2, BOOT-3).
+
+    All its variables where they are not known (TC_019), then those of which something is wanted, as many at once as
+    it tells (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021), the least tried first.
+    """
+    registration, connection = state.registration, state.connection
+    if registration is None or connection is None or not state.accepted():
+        return None
+    if any(call.own for call in state.calls.values()):
+        return None
+    due = max(registration.at, connection.since + lasting(connection.quiet_s)) + CONFIGURATION_AFTER
+    last = state.own_call_at
+    if last is not None:
+        wait = _backoff(state.own_unanswered) if state.own_unanswered else OWN_CALL_EVERY
+        due = max(due, last + wait)
+    calls: list[OwnCall] = []
+    if state.configuration_wanted:
+        asked = state.configuration_asked_at
+        calls.append(OwnCall(max(due, asked + CONFIGURATION_EVERY) if asked else due, GetVariables()))
+    if unread := [one.key for one in state.wanted.values() if one.unread]:
+        most = min(state.able().variables_at_once or WISHES_MOST, WISHES_MOST)
+        calls.append(OwnCall(due, GetVariables(keys=tuple(unread[:most]))))
+    to_push = [one for one in state.wanted.values() if one.to_push]
+    if to_push:
+        one = min(to_push, key=lambda one: one.pushes)
+        again = max(due, last + _backoff(one.pushes)) if last is not None and one.pushes else due
+        calls.append(OwnCall(again, SetVariable(key=one.key, value=one.value)))
+    return min(calls, key=lambda call: call.due, default=None)
+
+
+def _backoff(times: int) -> timedelta:
+    return min(OWN_CALL_AGAIN * (1 << min(times - 1, 10)), CONFIGURATION_EVERY)
