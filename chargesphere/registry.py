@@ -88,6 +88,9 @@ from projections import (
     remote_command as remote_command_view,
 )
 from projections import (
+    reservation as reservation_view,
+)
+from projections import (
     sample as sample_view,
 )
 from projections import (
@@ -183,6 +186,7 @@ FEEDS: tuple[Feed, ...] = (
     erasure.FEED,
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
+    reservation_view.FEED,
     location_view.LOCATIONS,
     pushes_view.FEED,
     job_view.FEED,
@@ -213,6 +217,7 @@ TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     charge_point_view.tenant_indexes,
     sample_view.indexes,
     orphan_view.indexes,
+    reservation_view.indexes,
     remote_command_view.indexes,
     job_view.indexes,
     job_items_view.indexes,

@@ -44,6 +44,7 @@ RESOURCES: Final = (
     "locations",
     "partners",
     "readings",
+    "reservations",
     "sessions",
     "stories",
     "tariffs",

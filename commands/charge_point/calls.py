@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
+
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
 from commands.charge_point.call_rules import forbidden
 from commands.charge_point.configuring import compare
 from commands.charge_point.endings import close_abandoned
-from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
+from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall, Reserve
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
+from commands.charge_point.reserving import answered, begin, expire, is_same, known, reply_of
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint
 from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState
 from domain.clock import later
-from domain.intents import Intent, RemoteStart, kind_of
+from domain.intents import Intent, RemoteStart, ReserveNow, kind_of
 
 _REMOTE_START = RemoteStart.__struct_config__.tag
 OWN_CALL_PATIENCE = timedelta(minutes=2)
@@ -37,8 +40,60 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     wrong = forbidden(state, command.intent, override=command.override)
     if wrong:
         return Rejected(Refusal.NOT_ALLOWED, wrong)
+    if isinstance(command.intent, ReserveNow):
+        parent = command.authorization.parent if command.authorization is not None else ""
+        number = begin(
+            charge_point, command.intent, meta.at, id_tag=command.id_tag, parent=parent, by=meta.principal
+        )
+        numbered = msgspec.structs.replace(command.intent, reservation_id=number)
+        command = msgspec.structs.replace(command, intent=numbered)
     downlink = _call(charge_point, connection, command, meta.at)
     return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
+
+
+def reserve(charge_point: ChargePoint, command: Reserve, meta: Meta) -> Outcome:
+    """As a remote command, but answered at once with the number that it has."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    running = known(charge_point, command)
+    if running is not None and is_same(running[1], command):
+        return Accepted(reply_of(*running))
+    connection = state.connection
+    if connection is None:
+        return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
+    if command.expires_at <= meta.at:
+        return Rejected(Refusal.INVALID, "the reservation would be over already")
+    intent = ReserveNow(
+        connector_id=command.connector_id,
+        expiry_date=command.expires_at,
+        id_tag=command.sealed_tag,
+        parent_id_tag=command.sealed_parent,
+        reservation_id=None if running is None else running[0],
+    )
+    wrong = forbidden(state, intent, override=command.override)
+    if wrong:
+        return Rejected(Refusal.NOT_ALLOWED, wrong)
+    number = begin(
+        charge_point,
+        intent,
+        meta.at,
+        id_tag=command.id_tag,
+        parent=command.parent,
+        reference=command.reference,
+        by=meta.principal,
+    )
+    reservation = state.reservations[number]
+    call = RequestCall(
+        tenant=command.tenant,
+        charge_point_id=command.charge_point_id,
+        command_id=f"reserve-{reservation.id}",
+        intent=msgspec.structs.replace(intent, reservation_id=number),
+        expires_at=min(meta.at + OWN_CALL_PATIENCE, command.expires_at),
+        id_tag=command.id_tag,
+    )
+    downlink = _call(charge_point, connection, call, meta.at, own=True)
+    return Accepted(reply_of(number, reservation), (downlink,))
 
 
 def _call(
@@ -111,6 +166,8 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             late=late,
         )
         compare(charge_point, call, command, meta.at)
+        word = command.answered or command.status in ("accepted", "rejected")
+        answered(charge_point, call, command.status, command.reason, meta.at, word=word)
     return Accepted()
 
 
@@ -133,6 +190,8 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
             )
+            answered(charge_point, call, "timed_out", "no answer in time", meta.at, word=False)
+    expire(charge_point, command.due, meta.at)
     close_abandoned(charge_point, command.due, meta.at)
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:

@@ -348,6 +348,42 @@ class WantDefaults(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
     mark: str = ""
 
 
+class Reserve(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.reserve.v1"):
+    """Hold a connector (0: any) for a tag, or its group, until `expires_at`. Answered with `Reserved`, or refused
+    where it could not be told.
+
+    `sealed_tag` and `sealed_parent` are the texts for the wire, `parent` is the group's HMAC key. A `reference` is
+    the asker's own name for it: the same in the same words is the same, in others it takes the former's place.
+    """
+
+    connector_id: int
+    id_tag: TagRef
+    sealed_tag: str
+    sealed_parent: str | None = None
+    parent: str = ""
+    expires_at: datetime
+    reference: str = ""
+    override: bool = False
+
+
+class GiveUpReservation(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.give_up_reservation.v1"
+):
+    """A reservation is not wanted any more, by its id or by the reference under which it runs."""
+
+    reservation_id: str = ""
+    reference: str = ""
+
+
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """`number` is that by which the charge point knows it; `status` is pending, active, cancelling or how it
+    ended."""
+
+    reservation_id: str
+    number: int
+    status: str
+
+
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21).
 

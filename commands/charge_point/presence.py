@@ -22,6 +22,7 @@ from commands.charge_point.models import (
     TransferData,
 )
 from commands.charge_point.provisioning import already_known, learn_connector, misnamed, unknown
+from commands.charge_point.reserving import answered, seen
 from domain.charge_point import (
     CallConcluded,
     ChargePoint,
@@ -213,6 +214,8 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
         call=command.call,
         flags=tuple(flags),
     )
+    if last is None or at >= last.at:
+        seen(charge_point, command.connector_id, command.status, at, meta.at)
     return Accepted()
 
 
@@ -336,3 +339,4 @@ def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before:
                 reason=reason,
                 own=call.own,
             )
+            answered(charge_point, call, "failed", reason, at, word=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from commands.base import Command, Route
 from commands.charge_point import models
 from commands.charge_point.awaiting import await_connection
-from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
+from commands.charge_point.calls import conclude_call, note_call_sent, request_call, reserve, timer_due
 from commands.charge_point.configuring import want_defaults, want_variables
 from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
@@ -27,6 +27,7 @@ from commands.charge_point.provisioning import (
     set_credentials,
 )
 from commands.charge_point.releasing import releasing
+from commands.charge_point.reserving import give_up
 from commands.charge_point.transactions import (
     record_meter_values,
     settle_stop,
@@ -61,6 +62,8 @@ ROUTES: dict[type[Command], Route] = {
     models.AwaitConnection: Route(ChargePoint, await_connection),
     models.NoteCallSent: Route(ChargePoint, note_call_sent),
     models.ConcludeCall: Route(ChargePoint, conclude_call),
+    models.Reserve: Route(ChargePoint, reserve),
+    models.GiveUpReservation: Route(ChargePoint, give_up),
     models.WantVariables: Route(ChargePoint, want_variables),
     models.WantDefaults: Route(ChargePoint, want_defaults),
 }

@@ -24,10 +24,11 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When the system calls it by itself, the oldest open call is overdue, the connection too silent, or a
-        transaction given up."""
+        """When the system calls it by itself, the oldest open call is overdue, the connection too silent, a
+        transaction given up, or a reservation over."""
         dues = [later(call.expires_at, CALL_GRACE) for call in self.state.calls.values()]
         dues += [due for one in self.state.open.values() if (due := self.abandoned_at(one)) is not None]
+        dues += [one.over_at() for one in self.state.reservations.values() if one.runs]
         dues += [due for due in (self.own_call_due, self.silent_at) if due is not None]
         return min(dues, default=None)
 
@@ -75,6 +76,11 @@ def charge_point_key(tenant: str, charge_point_id: str) -> str:
 def orphan_id(tenant: str, charge_point_id: str, key: str) -> str:
     """The id of a stop that belongs to no transaction; `key` is its content key."""
     return str(uuid5(SESSIONS, f"orphan|{tenant}|{charge_point_id}|{key}"))
+
+
+def reservation_id(tenant: str, charge_point_id: str, version: int) -> str:
+    """The id of a reservation, by the version of the event that asks for it."""
+    return str(uuid5(SESSIONS, f"reservation|{tenant}|{charge_point_id}|{version}"))
 
 
 def session_id(tenant: str, charge_point_id: str, transaction_id: int) -> str:

@@ -8,15 +8,17 @@ here, in one list.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.aggregate import Event, Observation
 from domain.charge_point import profiles
+from domain.charge_point import reservation as reservations
 from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Learned
+from domain.charge_point.reservation import Reservation, ReservationEnd
 from domain.charge_point.state import (
     ASKED_MOST,
     AWAITING_MOST,
@@ -245,6 +247,8 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
         if not same or old or state.reboot_changes:
             state.configuration_wanted, state.reboot_changes = True, False
         wishes.boot(state.wanted, other_firmware=not same)
+        for one in state.reservations.values():
+            one.rebooted, one.seen = one.runs and one.confirmed, False
         state.own_unanswered = 0
         for transaction in state.open.values():
             transaction.rebooted = True
@@ -283,6 +287,9 @@ class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_
         )
         if len(state.connectors) > CONNECTORS_MOST:
             del state.connectors[min(state.connectors, key=lambda id: state.connectors[id].at)]
+        for reservation in state.reservations.values():
+            if self.status == "Reserved" and reservation.connector_id == self.connector_id:
+                reservation.seen, reservation.rebooted = reservation.runs, False
         for one in state.open.values():
             if one.connector_id != self.connector_id or at <= one.started_at:
                 continue
@@ -479,8 +486,6 @@ class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             for one in state.remote_starts
             if one.command_id != self.remote_command_id and one.until > self.timestamp
         ]
-        if self.reservation_id is not None and self.status == "Accepted":
-            state.reservations.pop(self.reservation_id, None)
         state.forget(self.timestamp)
 
     def _left(self, state: ChargePointState) -> bool:
@@ -691,6 +696,8 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
                     wishes.push(state.wanted, call.sets)
             case ReserveNow(reservation_id=number):
                 call.reserves = number
+                if number in state.reservations:
+                    call.reservation_id = state.reservations[number].id
             case CancelReservation(reservation_id=number):
                 call.cancels = number
             case SendLocalList(list_version=version):
@@ -806,19 +813,16 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.local_list_version = learned.list_version
         if learned.cleared and call.clears is not None:
             state.profiles = profiles.without(state.profiles, call.clears)
+        if call.cancels is not None and self.status in ("accepted", "rejected"):
+            reservations.cleared(state.reservations, call.cancels)
+        elif call.cancels in state.reservations and self.status == "failed" and not unknown:
+            state.reservations[call.cancels].refusals += 1
         if self.status == "accepted":
             self._done(state, call)
 
     def _done(self, state: ChargePointState, call: OpenCall) -> None:
         """It does what it was asked for."""
-        if call.reserves is not None:
-            # Where a reservation ends unseen, its number is only one that may be named later.
-            state.reservations[call.reserves] = self.timestamp + timedelta(days=7)
-            for number in [n for n, until in state.reservations.items() if until < self.timestamp]:
-                del state.reservations[number]
-        elif call.cancels is not None:
-            state.reservations.pop(call.cancels, None)
-        elif call.list_version is not None:
+        if call.list_version is not None:
             state.local_list_version = call.list_version
         elif call.profile is not None:
             state.profiles = profiles.with_one(state.profiles, call.profile)
@@ -857,6 +861,90 @@ class VariablesCompared(Event, frozen=True, kw_only=True, tag="charge_point.vari
 
     def apply(self, aggregate: ChargePoint) -> None:
         wishes.note(aggregate.state.wanted, self.found)
+
+
+class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.reservation_requested.v1"):
+    """The charge point is asked to hold a connector (0: any) for a tag or its group until `expires_at`.
+
+    `number` is that by which the charge point knows it, `given` by us; `reservation_id` is everybody else's.
+    `reference` is whose wish it is elsewhere, `parent` an HMAC key.
+    """
+
+    reservation_id: str
+    tenant: str
+    charge_point_id: str
+    number: int
+    given: bool = False
+    connector_id: int
+    evse_uid: str = ""
+    id_tag: TagRef | None = None
+    parent: str = ""
+    expires_at: datetime
+    reference: str = ""
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        if self.given:
+            state.last_reservation = self.number
+        state.reservations[self.number] = Reservation(
+            id=self.reservation_id,
+            connector_id=self.connector_id,
+            tag=self.id_tag.key if self.id_tag is not None else "",
+            parent=self.parent,
+            expires_at=self.expires_at,
+            reference=self.reference,
+            at=self.timestamp,
+        )
+
+
+class ReservationConfirmed(Event, frozen=True, kw_only=True, tag="charge_point.reservation_confirmed.v1"):
+    """The charge point holds it; `late` where it was over here already: then it is told so."""
+
+    reservation_id: str
+    number: int
+    late: bool = False
+    reference: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        one = aggregate.state.reservations.get(self.number)
+        if one is not None and one.id == self.reservation_id:
+            one.confirmed, one.at = True, self.timestamp
+            one.clearing = one.clearing or self.late
+
+
+class ReservationGivenUp(Event, frozen=True, kw_only=True, tag="charge_point.reservation_given_up.v1"):
+    """Somebody does not want it any more; it ends once its charge point says so, or with its time."""
+
+    reservation_id: str
+    number: int
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        one = aggregate.state.reservations.get(self.number)
+        if one is not None and one.id == self.reservation_id:
+            one.cancelling = True
+
+
+class ReservationEnded(Event, frozen=True, kw_only=True, tag="charge_point.reservation_ended.v1"):
+    """It is over, and `how`: used, cancelled, expired, refused, unanswered, replaced or lost.
+
+    `reason` is the charge point's word, `session_id` that of the transaction which used it. `clearing`: the charge
+    point may hold it, and is told that it is over.
+    """
+
+    reservation_id: str
+    number: int
+    how: ReservationEnd
+    reason: str = ""
+    session_id: str = ""
+    clearing: bool = False
+    reference: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        reservations.end(
+            aggregate.state.reservations, self.number, self.how, self.timestamp, clearing=self.clearing
+        )
 
 
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
@@ -946,5 +1034,9 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     VariablesWanted,
     DefaultsWanted,
     VariablesCompared,
+    ReservationRequested,
+    ReservationConfirmed,
+    ReservationGivenUp,
+    ReservationEnded,
     ClockOffsetNoted,
 )

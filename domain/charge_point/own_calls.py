@@ -14,7 +14,7 @@ from domain.charge_point.state import (
 )
 from domain.charge_point.wanted import WISHES_MOST
 from domain.clock import lasting
-from domain.intents import GetVariables, Intent, SetVariable
+from domain.intents import CancelReservation, GetVariables, Intent, SetVariable
 
 
 class OwnCall(NamedTuple):
@@ -27,8 +27,9 @@ class OwnCall(NamedTuple):
 def next_own_call(state: ChargePointState) -> OwnCall | None:
     """None where there is nothing to ask for, an own call is out, or it could not answer (BOOT-2, BOOT-3).
 
-    All its variables where they are not known (TC_019), then those of which something is wanted, as many at once as
-    it tells (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021), the least tried first.
+    What it may hold though nobody wants it any more is given up first (TC_051). All its variables are asked for where
+    they are not known (TC_019), then those of which something is wanted, as many at once as it tells
+    (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021), the least tried first.
     """
     registration, connection = state.registration, state.connection
     if registration is None or connection is None or not state.accepted():
@@ -41,6 +42,11 @@ def next_own_call(state: ChargePointState) -> OwnCall | None:
         wait = _backoff(state.own_unanswered) if state.own_unanswered else OWN_CALL_EVERY
         due = max(due, last + wait)
     calls: list[OwnCall] = []
+    out = {call.reserves for call in state.calls.values()}
+    for number, reservation in state.reservations.items():
+        if reservation.to_give_up and number not in out and due < reservation.expires_at:
+            calls.append(OwnCall(due, CancelReservation(reservation_id=number)))
+            break
     if state.configuration_wanted:
         asked = state.configuration_asked_at
         calls.append(OwnCall(max(due, asked + CONFIGURATION_EVERY) if asked else due, GetVariables()))

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from domain.charge_point.announced import NOTHING, Announced
+from domain.charge_point.reservation import Reservation
 from domain.charge_point.wanted import Wanted
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
@@ -271,7 +272,8 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     epoch: int
     expires_at: datetime
     sent: bool = False
-    reserves: int | None = None  # the reservation that it asks for
+    reserves: int | None = None  # the reservation that it asks for, and which one of this number
+    reservation_id: str = ""
     cancels: int | None = None  # the one that it gives up
     list_version: int | None = None  # of the local list that it sends
     profile: Installed | None = None  # that it sets
@@ -344,7 +346,8 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     remote_starts: list[AwaitedStart] = []
     awaiting: list[Awaiting] = []  # its next connection
     reached: list[JobItem] = []  # told of it last, so that who asks again is known
-    reservations: dict[int, datetime] = {}
+    reservations: dict[int, Reservation] = {}  # by number; those that are over too, for a while
+    last_reservation: int = 0  # the number that we gave last
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules
     calls: dict[str, OpenCall] = {}

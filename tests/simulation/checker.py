@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import job, keys
+from tests.simulation import job, keys, wishes
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -244,6 +244,7 @@ def undone(world: World) -> Iterator[str]:
         if document["status"] not in FINAL and not lost and world.shape.projectors
     )
     yield from job.unfinished(world)
+    yield from wishes.unfinished(world)
     if world.shape.live:
         yield from (f"the listener has not heard {id}" for id in world.listener.missing())
     yield from (
@@ -298,6 +299,7 @@ def check(world: World) -> None:
         _quota,
         _keys,
         _job,
+        _wishes,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -310,6 +312,10 @@ def _keys(world: World, facts: Facts) -> Iterator[str]:
 
 def _job(world: World, facts: Facts) -> Iterator[str]:
     return job.judge(world, facts)
+
+
+def _wishes(world: World, facts: Facts) -> Iterator[str]:
+    return wishes.judge(world, facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:

@@ -49,7 +49,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import keys
+from tests.simulation import keys, wishes
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
 from tests.simulation.facts import CHARGE_POINTS, EMSP, MASTER_KEY, OWN_TAG, ROOM, TENANT, provisioning
@@ -95,6 +95,8 @@ class Shape:
     operators: bool = False
     job: bool = False
     """Whether an operator has a job done by all charge points, of which some never connect and one is nobody's."""
+    wishes: bool = False
+    """Whether an operator wants variables to have values, and makes and gives up reservations."""
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
@@ -316,6 +318,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, keys.course(self)))
         if shape.job:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
+        if shape.wishes:
+            running.append(self.loop.spawn(self.loop.world, wishes.course(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         if shape.live:
@@ -617,6 +621,8 @@ def draw_shape(chance: Random) -> Shape:
         most_named=chance.choice((0, 1, 100)),
         months=yes(0.02),  # one costs five others
         strangers=5 * yes(0.06),
+        wishes=(wishing := yes(0.12)),
+        longest_calm=10 * LONGEST_CALM if wishing else LONGEST_CALM,
     )
 
 
@@ -630,6 +636,10 @@ def draw_quirks(chance: Random) -> Quirks:
         deaf=some(0.3, 0.5),
         impatient=6.0 + chance.random() * 20,
         statuses=chance.random() < 0.8,
+        reboots=some(0.4, 0.5),
+        forgets_values=some(0.4, 0.6),
+        keeps_values=chance.random() < 0.8,
+        slow=some(0.4, 0.5),
     )
 
 
