@@ -165,7 +165,8 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             own=call.own,
             late=late,
         )
-        compare(charge_point, call, command, meta.at)
+        if not late or command.status == "accepted":  # a refusal of before says nothing of what it has since
+            compare(charge_point, call, command, meta.at)
         word = command.answered or command.status in ("accepted", "rejected")
         answered(charge_point, call, command.status, command.reason, meta.at, word=word)
     return Accepted()

@@ -21,6 +21,7 @@ from domain.charge_point import (
 from domain.charge_point.aggregate import reservation_id
 from domain.charge_point.reservation import RESERVATIONS_MOST, Reservation, ReservationEnd, next_number
 from domain.charge_point.state import ChargePointState, OpenCall
+from domain.clock import by_our_clock
 from domain.intents import ReserveNow
 from domain.values import TagRef
 
@@ -58,12 +59,13 @@ def give_up(charge_point: ChargePoint, command: GiveUpReservation, meta: Meta) -
 
 
 def known(charge_point: ChargePoint, command: Reserve) -> tuple[int, Reservation] | None:
-    """The reservation that runs under this reference."""
+    """The reservation that runs under this reference; without one, that which was asked for in the same words."""
+    running = ((number, one) for number, one in charge_point.state.reservations.items() if one.runs)
     return next(
         (
             (number, one)
-            for number, one in charge_point.state.reservations.items()
-            if command.reference and one.reference == command.reference and one.runs
+            for number, one in running
+            if one.reference == command.reference and (command.reference or is_same(one, command))
         ),
         None,
     )
@@ -191,11 +193,12 @@ def use(
     if status != "Accepted" or not running:
         return
     number = command.reservation_id
+    began = by_our_clock(command.timestamp, charge_point.state.clock_offset_s)
     if number not in running:
         fitting = [
             (number, one)
             for number, one in running.items()
-            if one.fits(command.connector_id, command.id_tag.key, parent)
+            if one.fits(command.connector_id, command.id_tag.key, parent, began)
         ]
         number = min(fitting, key=lambda pair: (pair[1].connector_id == 0, pair[1].at), default=(None, None))[
             0
@@ -213,7 +216,7 @@ def seen(charge_point: ChargePoint, connector_id: int, status: str, at: datetime
         failed = status in _GONE and connector_id in (0, one.connector_id)
         free = status == "Available" and connector_id == one.connector_id > 0
         if failed or (free and (one.seen or one.rebooted)):
-            _end(charge_point, number, _lost(one, at), received, reason=status)
+            _end(charge_point, number, _lost(one, at), received, reason=status, clearing=failed)
 
 
 def expire(charge_point: ChargePoint, due: datetime, at: datetime) -> None:

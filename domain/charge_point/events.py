@@ -249,7 +249,7 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
         wishes.boot(state.wanted, other_firmware=not same)
         for one in state.reservations.values():
             one.rebooted, one.seen = one.runs and one.confirmed, False
-        state.own_unanswered = 0
+        state.own_unanswered = min(state.own_unanswered, 1)  # it may be our call that it boots from
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -894,6 +894,7 @@ class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.r
             parent=self.parent,
             expires_at=self.expires_at,
             reference=self.reference,
+            since=self.timestamp,
             at=self.timestamp,
         )
 

@@ -24,6 +24,9 @@ NUMBER_MOST: Final = 2**31 - 1
 START_GRACE: Final = timedelta(minutes=1)
 """How long after its time a reservation is over here: the start that uses it may be on its way."""
 
+CLOCK_UNSURE: Final = timedelta(minutes=1)
+"""How much the clock of a charge point may be off that is not known."""
+
 REFUSALS_MOST: Final = 3
 """How often it is told to give up one that it could not say anything of."""
 
@@ -44,7 +47,8 @@ class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
     """`tag` and `parent` are HMAC keys, `connector_id` 0 is any. Without `ended` it runs.
 
     `confirmed`: it holds it. `seen`: the connector said Reserved since. `cancelling`: somebody gave it up and it is
-    still to say so. `clearing`: it is over here, and it may hold it. `refusals` of it to be told so.
+    still to say so. `clearing`: it is over here, and it may hold it. `refusals` of it to be told so. `since` is when
+    it was asked for, `at` when it was last heard of.
     """
 
     id: str
@@ -60,6 +64,7 @@ class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
     clearing: bool = False
     refusals: int = 0
     ended: str = ""
+    since: datetime
     at: datetime
 
     @property
@@ -71,11 +76,13 @@ class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Whether the charge point is to be told that it is over."""
         return self.refusals < REFUSALS_MOST and (self.clearing or (self.cancelling and self.runs))
 
-    def fits(self, connector_id: int, tag: str, parent: str) -> bool:
-        """Whether a start of this tag, or of one of its group, is the one that it was made for."""
+    def fits(self, connector_id: int, tag: str, parent: str, began: datetime) -> bool:
+        """Whether a start of this tag, or of one of its group, is the one that it was made for; not one of before,
+        which is told only now."""
         mine = bool(self.tag) and tag == self.tag
         grouped = bool(self.parent) and parent == self.parent
-        return self.connector_id in (0, connector_id) and (mine or grouped)
+        here = self.connector_id in (0, connector_id)
+        return here and (mine or grouped) and began >= self.since - CLOCK_UNSURE
 
     def over_at(self) -> datetime:
         """When it is over whatever happens."""

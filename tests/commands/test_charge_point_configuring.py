@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from tests.commands.charge_point_case import Case, after
 from tests.commands.v16_calls import intent, learned
 
 KEY = "MeterValueSampleInterval"
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 
 
 class Device:
@@ -252,6 +253,41 @@ def test_a_push_whose_connection_broke_is_read_before_it_is_pushed_again() -> No
     device._answer = broken  # type: ignore[method-assign]
     device.live(DAY)
     assert (device.state(), len(device.pushed)) == (VariableState.IN_SYNC, 1)
+
+
+def test_a_late_refusal_of_a_push_says_nothing_of_what_it_has_taken_since() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    original, given_up = device._answer, list[str]()
+
+    def late(call: CallRequested) -> None:
+        if isinstance(call.intent, SetVariable) and not given_up:
+            given_up.append(call.command_id)
+            device.case.do(ConcludeCall, device.now, command_id=call.command_id, status="timed_out")
+        else:
+            original(call)
+
+    device._answer = late  # type: ignore[method-assign]
+    device.live(DAY)
+    assert device.state() is VariableState.IN_SYNC
+    device.case.do(
+        ConcludeCall, device.now, command_id=given_up[0], status="rejected", reason="Rejected", answered=True
+    )
+    assert device.state() is VariableState.IN_SYNC
+
+
+def test_one_that_boots_from_our_question_is_asked_once_a_minute_at_most() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    asked: list[float] = []
+
+    def crash(call: CallRequested) -> None:
+        asked.append(device.now)
+        device.case.do(Disconnect, device.now, epoch=call.epoch, reason="closed 1006")
+        device.connect()
+
+    device._answer = crash  # type: ignore[method-assign]
+    device.live(HOUR)
+    assert all(later - earlier >= 60 for earlier, later in pairwise(asked))
+    assert len(asked) > 10
 
 
 def test_a_wish_that_changes_while_its_push_is_out_is_read_and_pushed() -> None:

@@ -141,6 +141,12 @@ def test_a_start_by_tag_or_group_on_its_connector_uses_it(
     assert ends(case) == ([("used", "")] if used else [])
 
 
+def test_a_start_of_before_that_is_told_only_now_uses_none() -> None:
+    case = active()
+    case.start(20, timestamp=after(-HOUR))
+    assert ends(case) == []
+
+
 def test_a_start_that_was_refused_leaves_it_to_its_driver_START_8() -> None:
     case = active()
     case.start(20, id_tag=BOB, reservation_id=1, authorization=known("Invalid"))
@@ -211,6 +217,8 @@ def test_a_fault_of_its_connector_or_of_the_whole_ends_it(connector: int, status
     case = active()
     case.status(20, status, connector_id=connector)
     assert ends(case) == ([("lost", status)] if lost else [])
+    told = [call.intent for call in ours(case, HOUR)]
+    assert told == ([CancelReservation(reservation_id=1)] if lost else [])
 
 
 def test_after_a_reboot_it_is_lost_where_its_connector_is_free_and_kept_where_it_is_reserved() -> None:
@@ -363,6 +371,13 @@ def test_a_reference_names_one_reservation_and_other_words_take_its_place() -> N
     assert str(case.refusal) == "unknown"
 
 
+def test_the_same_request_again_is_the_same_reservation_though_its_reply_is_forgotten() -> None:
+    case = active()
+    again = reserve(case, 20)
+    assert (again.number, again.status) == (1, "active")
+    assert len(case.all(ReservationRequested)) == 1
+
+
 def test_one_connector_has_one_reservation() -> None:
     case = active()
     case.do(Reserve, 20, connector_id=1, id_tag=BOB, sealed_tag="s1.k.b", expires_at=after(HOUR))
@@ -406,7 +421,7 @@ def test_reservations_that_run_and_that_are_over_are_bounded() -> None:
         answer(case, 10 + i, "rejected", reason="Occupied")
     assert len(case.state.reservations) <= REMEMBERED_MOST + 1
     for _ in range(RESERVATIONS_MOST):
-        reserve(case, 200, connector_id=0)
+        reserve(case, 200, connector_id=0, expires_at=after(HOUR + len(case.log)))
         answer(case, 200, "accepted")
     case.do(Reserve, 201, connector_id=0, id_tag=ALICE, sealed_tag="s1.k.a", expires_at=after(HOUR))
     assert case.refusal is Refusal.NOT_ALLOWED
