@@ -14,6 +14,8 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
+    AvailabilityCompared,
+    AvailabilityWanted,
     AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
@@ -33,12 +35,14 @@ from domain.charge_point import (
     VariablesCompared,
     VariablesWanted,
 )
+from domain.charge_point import availability as availabilities
 from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Announced
+from domain.charge_point.availability import WantedAvailabilities, WantedAvailability
 from domain.charge_point.state import OVERDUE_MOST
 from domain.charge_point.variable_keys import folded, is_secret_key
 from domain.charge_point.wanted import Wanted
-from domain.intents import SetVariable
+from domain.intents import ChangeAvailability, SetVariable
 from domain.remote_command import UNANSWERED
 from domain.values import Evse, Site
 from projections.base import Feed, Target, View, builtins
@@ -69,6 +73,8 @@ _NO_SIGN_OF_LIFE: Final = (
     VariablesWanted,
     DefaultsWanted,
     VariablesCompared,
+    AvailabilityWanted,
+    AvailabilityCompared,
 )
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 
@@ -112,6 +118,8 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             "changing": [],
             "wanted": [],
             "configuration_state": None,
+            "availability": [],
+            "availability_state": None,
             "clock_offset_s": 0,
             "last_seen": None,
             "created_at": at,
@@ -147,6 +155,7 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             known = document["model"], document["firmware_version"] or ""
             other = known != (event.model, event.firmware_version)
             out |= _wanted(document, lambda wanted: wishes.boot(wanted, other_firmware=other))
+            out |= _available(document, lambda wanted: availabilities.boot(wanted, other_firmware=other))
             if event.status == "Accepted":
                 out["configuration"] = {
                     **_object(document["configuration"]),
@@ -157,6 +166,12 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
                 out |= _reported(document, event)
         case ClockOffsetNoted():
             out["clock_offset_s"] = event.seconds
+        case CallRequested(intent=ChangeAvailability(connector_id=connector)) if event.own:
+            out |= _available(document, lambda wanted: availabilities.push(wanted, connector))
+        case AvailabilityWanted():
+            out |= _available(document, lambda wanted: availabilities.wish(wanted, event.wish))
+        case AvailabilityCompared():
+            out |= _available(document, lambda wanted: event.note(wanted))
         case CallRequested():
             if isinstance(event.intent, SetVariable):
                 asked: Document = {
@@ -188,6 +203,22 @@ def _wanted(document: Document, change: Callable[[dict[str, Wanted]], None]) -> 
         "wanted": [_plain(wanted[key]) for key in sorted(wanted)],
         "configuration_state": worst.value if worst is not None else None,
     }
+
+
+def _available(document: Document, change: Callable[[WantedAvailabilities], None]) -> Document:
+    """What is wanted of its connectors, after this change: folded as its aggregate folds it."""
+    wanted = availability_of(document)
+    change(wanted)
+    worst = availabilities.worst(wanted.values())
+    listed: list[JSON] = [{"connector_id": id, **_plain(wanted[id])} for id in sorted(wanted)]
+    return {"availability": listed, "availability_state": worst.value if worst is not None else None}
+
+
+def availability_of(document: Document) -> WantedAvailabilities:
+    """What is wanted of the connectors in a charge point's document, by their numbers."""
+    found = [one for one in _list(document["availability"]) if isinstance(one, dict)]
+    numbers = msgspec.convert([one["connector_id"] for one in found], list[int])
+    return dict(zip(numbers, msgspec.convert(found, list[WantedAvailability]), strict=True))
 
 
 def wanted_of(document: Document) -> dict[str, Wanted]:
@@ -357,4 +388,5 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
         index(db, "charge_points", "configuration_state", "created_at"),
+        index(db, "charge_points", "availability_state", "created_at"),
     )

@@ -15,6 +15,7 @@ from api.problems import ProblemError, ProblemRoute
 from api.services import Services
 from api.v1 import (
     audit,
+    availability,
     cdrs,
     chargepoints,
     commands,
@@ -44,6 +45,7 @@ NOUNS: Final = (
     knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
     configuration.routes,
+    availability.routes,
     commands.routes,
     jobs.routes,
     orphans.routes,

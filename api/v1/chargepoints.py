@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.problems import ProblemError, ProblemRoute, not_found
+from api.v1.availability import STATES as AVAILABILITY_STATES
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step_of
 from api.v1.configuration import STATES
 from api.v1.knocking import PATH as KNOCKING
@@ -228,6 +229,13 @@ async def list_charge_points(
     page: Page,
     connected: bool | None = None,
     location_id: Annotated[str | None, Query(max_length=36)] = None,
+    availability: Annotated[
+        str | None,
+        Query(
+            pattern=f"^({AVAILABILITY_STATES})$",
+            description="the worst state of the availability that is wanted of its connectors",
+        ),
+    ] = None,
     configuration: Annotated[
         str | None,
         Query(
@@ -240,6 +248,8 @@ async def list_charge_points(
         where.append(eq("connected", connected))
     if location_id is not None:
         where.append(eq("location_id", location_id))
+    if availability is not None:
+        where.append(eq("availability_state", availability))
     if configuration is not None:
         where.append(eq("configuration_state", configuration))
 
@@ -357,7 +367,7 @@ async def _known(caller: Caller, charge_point_id: str) -> Document:
 
 def _shown(document: Document) -> Document:
     out = plain(document)
-    for inside in ("changing", "wanted"):
+    for inside in ("changing", "wanted", "availability"):
         del out[inside]
     return out
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
+from commands.charge_point.availability import availability_answered
 from commands.charge_point.call_rules import forbidden
 from commands.charge_point.configuring import compare
 from commands.charge_point.endings import close_abandoned
@@ -167,6 +168,14 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
         )
         if not late or command.status == "accepted":  # a refusal of before says nothing of what it has since
             compare(charge_point, call, command, meta.at)
+            availability_answered(
+                charge_point,
+                call,
+                command.status,
+                command.reason,
+                meta.at,
+                scheduled=command.learned.scheduled,
+            )
         word = command.answered or command.status in ("accepted", "rejected")
         answered(charge_point, call, command.status, command.reason, meta.at, word=word)
     return Accepted()
@@ -192,6 +201,7 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 own=call.own,
             )
             answered(charge_point, call, "timed_out", "no answer in time", meta.at, word=False)
+            availability_answered(charge_point, call, "timed_out", "no answer in time", meta.at)
     expire(charge_point, command.due, meta.at)
     close_abandoned(charge_point, command.due, meta.at)
     connection = charge_point.state.connection

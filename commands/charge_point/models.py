@@ -14,6 +14,7 @@ import msgspec
 from commands.base import Area, Command
 from domain.charge_point import charge_point_key
 from domain.charge_point.announced import Learned
+from domain.charge_point.availability import AvailabilityWish
 from domain.charge_point.wanted import Wish
 from domain.intents import Intent
 from domain.values import (
@@ -336,6 +337,14 @@ class WantVariables(ChargePointCommand, frozen=True, kw_only=True, tag="charge_p
     """Its configuration variables shall have these values, or nothing is wanted of them any more."""
 
     wishes: tuple[Wish, ...]
+
+
+class WantAvailability(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_availability.v1"
+):
+    """A connector (0: all) shall be of use, or not, or nothing is wanted of it any more."""
+
+    wish: AvailabilityWish
 
 
 class WantDefaults(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_defaults.v1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
+from commands.charge_point.availability import availability_answered, availability_seen
 from commands.charge_point.awaiting import tell_who_waits
 from commands.charge_point.configuring import wanted_interval
 from commands.charge_point.models import (
@@ -216,6 +217,7 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
     )
     if last is None or at >= last.at:
         seen(charge_point, command.connector_id, command.status, at, meta.at)
+        availability_seen(charge_point, command.connector_id, command.status, at, meta.at)
     return Accepted()
 
 
@@ -340,3 +342,4 @@ def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before:
                 own=call.own,
             )
             answered(charge_point, call, "failed", reason, at, word=False)
+            availability_answered(charge_point, call, "failed", reason, at)

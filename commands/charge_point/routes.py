@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from commands.base import Command, Route
 from commands.charge_point import models
+from commands.charge_point.availability import want_availability
 from commands.charge_point.awaiting import await_connection
 from commands.charge_point.calls import conclude_call, note_call_sent, request_call, reserve, timer_due
 from commands.charge_point.configuring import want_defaults, want_variables
@@ -65,6 +66,7 @@ ROUTES: dict[type[Command], Route] = {
     models.Reserve: Route(ChargePoint, reserve),
     models.GiveUpReservation: Route(ChargePoint, give_up),
     models.WantVariables: Route(ChargePoint, want_variables),
+    models.WantAvailability: Route(ChargePoint, want_availability),
     models.WantDefaults: Route(ChargePoint, want_defaults),
 }
 

@@ -7,6 +7,8 @@ a frame, resolves an id tag or prices anything.
 from domain.charge_point.aggregate import ChargePoint, charge_point_key, orphan_id, session_id
 from domain.charge_point.events import (
     AGGREGATE_EVENTS,
+    AvailabilityCompared,
+    AvailabilityWanted,
     AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
@@ -47,6 +49,8 @@ from domain.charge_point.state import ChargePointState, Flag
 
 __all__ = [
     "AGGREGATE_EVENTS",
+    "AvailabilityCompared",
+    "AvailabilityWanted",
     "AwaitedConnectionMade",
     "CallConcluded",
     "CallRequested",

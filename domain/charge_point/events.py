@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.aggregate import Event, Observation
+from domain.charge_point import availability as availabilities
 from domain.charge_point import profiles
 from domain.charge_point import reservation as reservations
 from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Learned
+from domain.charge_point.availability import AvailabilityState, AvailabilityWish, WantedAvailabilities
 from domain.charge_point.reservation import Reservation, ReservationEnd
 from domain.charge_point.state import (
     ASKED_MOST,
@@ -51,6 +53,7 @@ from domain.charge_point.wanted import Compared, Wish
 from domain.clock import by_its_clock, by_our_clock
 from domain.intents import (
     CancelReservation,
+    ChangeAvailability,
     ClearChargingProfile,
     GetVariables,
     Intent,
@@ -145,7 +148,7 @@ class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.rem
         state = aggregate.state
         state.provisioned, state.registration = False, None
         state.password_hash = state.alternative_hash = ""
-        state.wanted, state.defaults_mark = {}, ""
+        state.wanted, state.availability, state.defaults_mark = {}, {}, ""
 
 
 class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credentials_set.v1"):
@@ -247,6 +250,7 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
         if not same or old or state.reboot_changes:
             state.configuration_wanted, state.reboot_changes = True, False
         wishes.boot(state.wanted, other_firmware=not same)
+        availabilities.boot(state.availability, other_firmware=not same)
         for one in state.reservations.values():
             one.rebooted, one.seen = one.runs and one.confirmed, False
         state.own_unanswered = min(state.own_unanswered, 1)  # it may be our call that it boots from
@@ -690,6 +694,9 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
                 call.reads = [folded(key) for key in keys or ()]
                 if self.own and not keys:
                     state.configuration_asked_at, state.configuration_wanted = self.timestamp, False
+            case ChangeAvailability(connector_id=connector) if self.own and connector in state.availability:
+                call.avails = connector
+                availabilities.push(state.availability, connector)
             case SetVariable(key=key):
                 call.sets = folded(key)
                 if self.own:
@@ -861,6 +868,38 @@ class VariablesCompared(Event, frozen=True, kw_only=True, tag="charge_point.vari
 
     def apply(self, aggregate: ChargePoint) -> None:
         wishes.note(aggregate.state.wanted, self.found)
+
+
+class AvailabilityWanted(Event, frozen=True, kw_only=True, tag="charge_point.availability_wanted.v1"):
+    """A connector (0: all) shall be of use, or not, or nothing is wanted of it any more; the same again is tried
+    anew."""
+
+    wish: AvailabilityWish
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        availabilities.wish(state.availability, self.wish)
+        for call in state.calls.values():
+            if call.avails == self.wish.connector_id:
+                call.avails = None  # its answer is of a former wish
+
+
+class AvailabilityCompared(Event, frozen=True, kw_only=True, tag="charge_point.availability_compared.v1"):
+    """What the charge point answered, or its connector said of itself, held against what is wanted."""
+
+    connector_id: int
+    state: AvailabilityState
+    reason: str = ""
+    answered: bool = False
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        self.note(aggregate.state.availability)
+
+    def note(self, wanted: WantedAvailabilities) -> None:
+        """Where what is wanted stands with it."""
+        at = self.timestamp if self.answered else None
+        availabilities.note(wanted, self.connector_id, self.state, self.reason, at)
 
 
 class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.reservation_requested.v1"):
@@ -1035,6 +1074,8 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     VariablesWanted,
     DefaultsWanted,
     VariablesCompared,
+    AvailabilityWanted,
+    AvailabilityCompared,
     ReservationRequested,
     ReservationConfirmed,
     ReservationGivenUp,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from domain.charge_point.availability import AvailabilityState
 from domain.charge_point.state import (
     CONFIGURATION_AFTER,
     CONFIGURATION_EVERY,
@@ -14,7 +15,7 @@ from domain.charge_point.state import (
 )
 from domain.charge_point.wanted import WISHES_MOST
 from domain.clock import lasting
-from domain.intents import CancelReservation, GetVariables, Intent, SetVariable
+from domain.intents import CancelReservation, ChangeAvailability, GetVariables, Intent, SetVariable
 
 
 class OwnCall(NamedTuple):
@@ -27,7 +28,8 @@ class OwnCall(NamedTuple):
 def next_own_call(state: ChargePointState) -> OwnCall | None:
     """None where there is nothing to ask for, an own call is out, or it could not answer (BOOT-2, BOOT-3).
 
-    What it may hold though nobody wants it any more is given up first (TC_051). All its variables are asked for where
+    What it may hold though nobody wants it any more is given up first (TC_051), then its connectors are told whether
+    they may be used. All its variables are asked for where
     they are not known (TC_019), then those of which something is wanted, as many at once as it tells
     (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021), the least tried first.
     """
@@ -50,6 +52,12 @@ def next_own_call(state: ChargePointState) -> OwnCall | None:
     if state.configuration_wanted:
         asked = state.configuration_asked_at
         calls.append(OwnCall(max(due, asked + CONFIGURATION_EVERY) if asked else due, GetVariables()))
+    told = [(id, one) for id, one in state.availability.items() if one.state is AvailabilityState.PENDING]
+    if told:
+        connector, wish = min(told, key=lambda pair: pair[1].pushes)
+        intent = ChangeAvailability(connector_id=connector, type=wish.availability)
+        again = max(due, last + _backoff(wish.pushes)) if last is not None and wish.pushes else due
+        calls.append(OwnCall(again, intent))
     if unread := [one.key for one in state.wanted.values() if one.unread]:
         most = min(state.able().variables_at_once or WISHES_MOST, WISHES_MOST)
         calls.append(OwnCall(due, GetVariables(keys=tuple(unread[:most]))))

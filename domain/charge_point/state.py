@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from domain.charge_point.announced import NOTHING, Announced
+from domain.charge_point.availability import WantedAvailability
 from domain.charge_point.reservation import Reservation
 from domain.charge_point.wanted import Wanted
 from domain.clock import by_our_clock, lasting
@@ -281,6 +282,7 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     own: bool = False  # the system's own, nobody's remote command
     reads: list[str] = []  # the variables that it asks for; none: all
     sets: str = ""  # the variable that it sets
+    avails: int | None = None  # the connector whose availability it changes
 
 
 class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -357,6 +359,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     own_call_at: datetime | None = None  # when the system last called it by itself
     own_unanswered: int = 0  # of the system's calls, since one was answered
     wanted: dict[str, Wanted] = {}  # by the folded keys
+    availability: dict[int, WantedAvailability] = {}  # by connector
     defaults_mark: str = ""  # which wishes of its tenant it was told
     defaults_revision: int = 0  # of the tenant's settings in which they stood
     told: dict[int, int] = {}  # by epoch: the number of the last call that nobody asked a decision for

@@ -13,14 +13,21 @@ import msgspec
 
 from domain.charge_point.announced import Learned, Variable
 from domain.charge_point.variable_keys import is_secret_key
-from domain.intents import ClearChargingProfile, GetLocalListVersion, GetVariables, Intent, SetVariable
+from domain.intents import (
+    ChangeAvailability,
+    ClearChargingProfile,
+    GetLocalListVersion,
+    GetVariables,
+    Intent,
+    SetVariable,
+)
 from domain.values import JSONObject
 from gateway.ocpp.v16.announced import announced
 from gateway.ocpp.v16.calls import CALLS
 from gateway.ocpp.version import Judged
 from protocols.ocpp.message import Mode, WireError
 from protocols.ocpp.v16.codec import decode_confirmation
-from protocols.ocpp.v16.enums import ClearChargingProfileStatus, ConfigurationStatus
+from protocols.ocpp.v16.enums import AvailabilityStatus, ClearChargingProfileStatus, ConfigurationStatus
 from protocols.ocpp.v16.messages.local_list import GetLocalListVersionConfirmation
 
 GOOD: Final = frozenset({"Accepted", "Unlocked", "RebootRequired", "Scheduled", "AcceptedCanceled"})
@@ -78,6 +85,8 @@ def _learned(intent: Intent, message: object, said: object, response: JSONObject
             return Learned(unknown=(intent.key,))
         case SetVariable() if said == ConfigurationStatus.ACCEPTED and not is_secret_key(intent.key):
             return Learned(announced=announced({intent.key: intent.value}))
+        case ChangeAvailability() if said == AvailabilityStatus.SCHEDULED:
+            return Learned(scheduled=True)
         case GetLocalListVersion() if isinstance(message, GetLocalListVersionConfirmation):
             return Learned(list_version=message.list_version)
         case ClearChargingProfile():

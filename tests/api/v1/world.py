@@ -269,6 +269,8 @@ class World:
             "changing": [],
             "wanted": [],
             "configuration_state": None,
+            "availability": [],
+            "availability_state": None,
             "location_id": "L1",
             "created_at": "2026-01-02T00:00:00Z",
         }
