@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 
 from commands.base import Meta
-from commands.charge_point import Boot, ConcludeCall, RequestCall, WantDefaults, WantVariables
+from commands.charge_point import (
+    Boot,
+    ConcludeCall,
+    RequestCall,
+    WantAvailability,
+    WantDefaults,
+    WantVariables,
+)
 from domain.aggregate import Event
 from domain.charge_point import (
     CallConcluded,
@@ -27,13 +34,15 @@ from domain.charge_point import (
     VariablesCompared,
     VariablesWanted,
 )
+from domain.charge_point.availability import AvailabilityWish
 from domain.charge_point.wanted import Compared, VariableState, Wanted, Wish
-from domain.intents import kind_of
+from domain.intents import Availability, kind_of
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.base import Target
-from projections.charge_point import CREDENTIALS, VIEW, wanted_of
+from projections.charge_point import CREDENTIALS, VIEW, availability_of, wanted_of
 from projections.store import HUB, Document, Put, Remove
 from tests.commands.charge_point_case import Case, after
+from tests.commands.test_charge_point_reserving import answer, ours, ready
 from tests.commands.v16_calls import intent, learned
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -336,6 +345,21 @@ def test_the_document_wants_what_the_aggregate_wants() -> None:
 
     assert shown(wanted_of(document)) == shown(case.state.wanted)
     assert document["configuration_state"] == "refused"
+
+
+def test_the_document_shows_the_availability_that_the_aggregate_wants() -> None:
+    case = ready()
+    for connector, availability in ((0, Availability.OPERATIVE), (1, Availability.INOPERATIVE)):
+        wish = AvailabilityWish(connector_id=connector, availability=availability)
+        case.do(WantAvailability, 10, wish=wish)
+    for said in ("accepted", "rejected"):
+        ours(case, 60)
+        answer(case, 60, said, reason="Rejected")
+    document = known(*case.log)
+    assert availability_of(document) == case.state.availability
+    assert document["availability_state"] == "refused"
+    case.status(70, "Available", connector_id=0)
+    assert availability_of(known(*case.log)) == case.state.availability
 
 
 def test_a_change_that_is_accepted_after_its_time_is_known() -> None:

@@ -88,6 +88,7 @@ class ChargePoint:
         self.calls: list[tuple[str, str]] = []
         self.variables = {"MeterValueSampleInterval": "900"}
         self.held: dict[int, datetime] = {}
+        self.usable = True
         self._meters = {1: 1000, 2: 5000}
         self._line: Line | None = None
         self._waiting: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
@@ -208,7 +209,7 @@ class ChargePoint:
             wait = 0.2
             again = booted and self.quirks.reboots and chance.random() < self.quirks.reboots
             if again and chance.random() < self.quirks.forgets_values:
-                self.variables["MeterValueSampleInterval"] = "900"
+                self.variables["MeterValueSampleInterval"], self.usable = "900", True
             talking = asyncio.create_task(self._talk(not booted or bool(again)))
             booted = True
             await self._lost.wait()
@@ -252,6 +253,7 @@ class ChargePoint:
     async def _talk(self, boot: bool) -> None:
         if boot:
             await self._call(Said(self.id, "BootNotification", _BOOT, 0.0))
+            self._tell_usable()
         while True:
             while not self._queue:
                 self._work.clear()
@@ -335,6 +337,11 @@ class ChargePoint:
         if line is self._line:
             line.to_gateway(frame)
 
+    def _tell_usable(self) -> None:
+        """What it says of itself as a whole, once somebody has wanted something of that."""
+        if self.world.shape.wishes:
+            self.status(0, "Available" if self.usable else "Unavailable")
+
     def _done(self, action: str, payload: dict[str, Any]) -> dict[str, Any] | None:
         """It does what it is asked for; what it answers, None for what it does not know."""
         self.held = {number: until for number, until in self.held.items() if until > self.now()}
@@ -362,7 +369,12 @@ class ChargePoint:
                 return {"status": "Accepted" if known is not None else "Rejected"}
             case "UnlockConnector":
                 return {"status": "Unlocked"}
-            case "Reset" | "ClearCache" | "ChangeAvailability":
+            case "ChangeAvailability":
+                if self.quirks.keeps_values:
+                    self.usable = payload["type"] == "Operative"
+                self._tell_usable()
+                return {"status": "Accepted"}
+            case "Reset" | "ClearCache":
                 return {"status": "Accepted"}
             case _:
                 return None

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from commands.charge_point import GiveUpReservation, Reserve, WantVariables
+from commands.charge_point import GiveUpReservation, Reserve, WantAvailability, WantVariables
+from domain.charge_point.availability import AvailabilityWish
 from domain.charge_point.wanted import PUSHES_MOST, Wish, same
+from domain.intents import Availability
 from domain.values import TagRef
 from tests.simulation.facts import TENANT
 from tests.simulation.job import insisted
@@ -36,6 +38,10 @@ async def course(world: World) -> None:
             continue
         given_up = chance.random() < 0.6
         lasts = LONG if given_up else timedelta(seconds=10 + 30 * chance.random())
+        if chance.random() < 0.3:
+            usable = AvailabilityWish(connector_id=0, availability=chance.choice(tuple(Availability)))
+            await insisted(world, WantAvailability(**whose, wish=usable), f"usable-{number}")
+            continue
         reserve = Reserve(
             **whose,
             connector_id=0,
@@ -66,6 +72,8 @@ def unfinished(world: World) -> Iterator[str]:
         state, _ = _wished(events)
         if state == "pending":
             yield f"what is wanted of {point.id} is pending"
+        if _availability(events) == "pending":
+            yield f"the availability that is wanted of {point.id} is pending"
 
 
 def judge(world: World, facts: Facts) -> Iterator[str]:
@@ -85,6 +93,8 @@ def judge(world: World, facts: Facts) -> Iterator[str]:
             yield f"{point.id} has {point.variables[KEY]}, not {wanted}, and is shown in sync"
         if wanted and state == "pending":
             yield f"{point.id} was never told {wanted}"
+        if _availability(events) == "pending":
+            yield f"{point.id} was never told whether it may be used"
 
 
 def _events(facts: Facts, point: ChargePoint) -> list[dict[str, Any]]:
@@ -92,7 +102,7 @@ def _events(facts: Facts, point: ChargePoint) -> list[dict[str, Any]]:
 
 
 def _walked(events: list[dict[str, Any]]) -> Iterator[str]:
-    pushes, ended = 0, set()
+    pushes, told, ended = 0, 0, set()
     for event in events:
         match event["type"]:
             case "charge_point.variables_wanted.v1":
@@ -103,6 +113,14 @@ def _walked(events: list[dict[str, Any]]) -> Iterator[str]:
                     yield f"pushed for the {pushes}. time"
             case "charge_point.variables_compared.v1" if event["found"][0]["state"] == "in_sync":
                 pushes = 0
+            case "charge_point.availability_wanted.v1":
+                told = 0
+            case "charge_point.call_requested.v1" if event["intent"]["kind"] == "change_availability":
+                told += 1
+                if told > PUSHES_MOST:
+                    yield f"told for the {told}. time whether it may be used"
+            case "charge_point.availability_compared.v1" if not event.get("answered"):
+                told = 0 if event["state"] == "in_sync" else told
             case "charge_point.reservation_ended.v1":
                 if event["reservation_id"] in ended:
                     yield f"reservation {event['reservation_id']} ended twice"
@@ -124,6 +142,17 @@ def _wished(events: list[dict[str, Any]]) -> tuple[str, str]:
         elif event["type"] == "charge_point.variables_compared.v1":
             state = event["found"][0]["state"]
     return state, wanted
+
+
+def _availability(events: list[dict[str, Any]]) -> str:
+    """How the wish stands."""
+    state = ""
+    for event in events:
+        if event["type"] == "charge_point.availability_wanted.v1":
+            state = "pending"
+        elif event["type"] == "charge_point.availability_compared.v1":
+            state = event["state"]
+    return state
 
 
 def _held(point: ChargePoint) -> list[int]:
