@@ -90,7 +90,7 @@ def reserve(charge_point: ChargePoint, command: Reserve, meta: Meta) -> Outcome:
         charge_point_id=command.charge_point_id,
         command_id=f"reserve-{reservation.id}",
         intent=msgspec.structs.replace(intent, reservation_id=number),
-        expires_at=min(meta.at + OWN_CALL_PATIENCE, command.expires_at),
+        expires_at=min(later(meta.at, OWN_CALL_PATIENCE), command.expires_at),
         id_tag=command.id_tag,
     )
     downlink = _call(charge_point, connection, call, meta.at, own=True)

@@ -21,7 +21,7 @@ from domain.charge_point import (
 from domain.charge_point.aggregate import reservation_id
 from domain.charge_point.reservation import RESERVATIONS_MOST, Reservation, ReservationEnd, next_number
 from domain.charge_point.state import ChargePointState, OpenCall
-from domain.clock import by_our_clock
+from domain.clock import by_our_clock, earlier
 from domain.intents import ReserveNow
 from domain.values import TagRef
 
@@ -211,7 +211,7 @@ def seen(charge_point: ChargePoint, connector_id: int, status: str, at: datetime
     """What a connector says of itself: a fault ends its reservation (OCPP 1.6, 5.13), and one that says Available
     after it was Reserved, or after a reboot, holds none."""
     for number, one in list(charge_point.state.reservations.items()):
-        if not one.runs or not one.confirmed or at < one.at - BEFORE:
+        if not one.runs or not one.confirmed or at < earlier(one.at, BEFORE):
             continue
         failed = status in _GONE and connector_id in (0, one.connector_id)
         free = status == "Available" and connector_id == one.connector_id > 0
@@ -246,7 +246,7 @@ def reply_of(number: int, one: Reservation) -> Reserved:
 def _lost(one: Reservation, at: datetime) -> ReservationEnd:
     if one.cancelling:
         return ReservationEnd.CANCELLED
-    return ReservationEnd.EXPIRED if at >= one.expires_at - NEAR_ITS_END else ReservationEnd.LOST
+    return ReservationEnd.EXPIRED if at >= earlier(one.expires_at, NEAR_ITS_END) else ReservationEnd.LOST
 
 
 def _end(

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from domain.charge_point.wanted import PUSHES_MOST
+from domain.clock import later
 from domain.intents import Availability
 from domain.values import Value
 
@@ -124,7 +125,7 @@ def after_status(one: WantedAvailability, status: str, at: datetime) -> Availabi
     """How it stands once its connector has said this of itself at this time. What is not told yet is told all the
     same, so that it lasts."""
     told = one.state in (AvailabilityState.IN_SYNC, AvailabilityState.SCHEDULED)
-    if one.state is AvailabilityState.PENDING or (one.at is not None and at <= one.at + BEFORE):
+    if one.state is AvailabilityState.PENDING or (one.at is not None and at <= later(one.at, BEFORE)):
         return one.state
     if agrees(one, status):
         return AvailabilityState.IN_SYNC

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from domain.clock import earlier, later
+
 RESERVATIONS_MOST: Final = 64
 """Reservations of one charge point that run at once."""
 
@@ -82,11 +84,11 @@ class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
         mine = bool(self.tag) and tag == self.tag
         grouped = bool(self.parent) and parent == self.parent
         here = self.connector_id in (0, connector_id)
-        return here and (mine or grouped) and began >= self.since - CLOCK_UNSURE
+        return here and (mine or grouped) and began >= earlier(self.since, CLOCK_UNSURE)
 
     def over_at(self) -> datetime:
         """When it is over whatever happens."""
-        return self.expires_at + START_GRACE
+        return later(self.expires_at, START_GRACE)
 
 
 Reservations = dict[int, Reservation]
@@ -109,7 +111,7 @@ def end(reservations: Reservations, number: int, how: str, at: datetime, *, clea
     one.ended, one.at, one.clearing, one.cancelling = how, at, clearing, False
     over = [(key, known) for key, known in reservations.items() if known.ended]
     for key, known in over:
-        if known.at < at - KEEP:
+        if known.at < earlier(at, KEEP):
             del reservations[key]
     surplus = len(over) - REMEMBERED_MOST
     for key, _ in sorted(over, key=lambda pair: pair[1].at)[: max(0, surplus)]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -397,6 +397,14 @@ def test_what_is_not_there_or_over_already_is_refused_at_once() -> None:
     case.do(Boot, 20, vendor="Acme", model="Box", status="Rejected")
     case.do(Reserve, 21, **values, expires_at=after(HOUR))
     assert str(case.refusal) == "not_allowed"
+
+
+def test_one_for_ever_has_an_end_too() -> None:
+    case = active(expires_at=datetime.max.replace(tzinfo=UTC))
+    assert case.charge_point.next_due() is not None
+    case.status(20, "Reserved")
+    case.status(30, "Available")
+    assert ends(case) == [("lost", "Available")]
 
 
 def test_a_removed_charge_point_has_no_reservations() -> None:
