@@ -76,6 +76,8 @@ def _found(charge_point: ChargePoint, call: OpenCall, command: ConcludeCall) -> 
     pushed = wanted.get(call.sets) if call.own else None
     told = {folded(one.key): one for one in learned.variables}
     missing = {folded(key) for key in learned.unknown}
+    # It may tell fewer at once than it was asked for: what it left out is asked for again.
+    partly = any(key in told or key in missing for key in call.reads)
     for key, one in wanted.items():
         if one is pushed:
             if (result := _pushed(one, key in missing, command)) is not None:
@@ -84,7 +86,7 @@ def _found(charge_point: ChargePoint, call: OpenCall, command: ConcludeCall) -> 
             yield from _news(one, compared(one, told[key]))
         elif key in missing:
             yield from _news(one, _given(one, VariableState.UNKNOWN, "it has no such variable"))
-        elif command.answered and key in call.reads:
+        elif command.answered and key in call.reads and not partly:
             yield untold(one)
 
 

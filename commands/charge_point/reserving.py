@@ -173,6 +173,7 @@ def _reserved(
             ReservationEnd.CANCELLED if one.cancelling else ReservationEnd.REFUSED,
             at,
             reason=reason,
+            clearing=one.replaces,
         )
     elif one.runs and not one.confirmed:
         how = ReservationEnd.CANCELLED if one.cancelling else ReservationEnd.UNANSWERED

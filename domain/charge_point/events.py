@@ -926,7 +926,9 @@ class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.r
         state = aggregate.state
         if self.given:
             state.last_reservation = self.number
+        former = state.reservations.get(self.number)
         state.reservations[self.number] = Reservation(
+            replaces=former is not None and (former.clearing or former.ended == ReservationEnd.REPLACED),
             id=self.reservation_id,
             connector_id=self.connector_id,
             tag=self.id_tag.key if self.id_tag is not None else "",

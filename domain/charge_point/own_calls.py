@@ -29,9 +29,9 @@ def next_own_call(state: ChargePointState) -> OwnCall | None:
     """None where there is nothing to ask for, an own call is out, or it could not answer (BOOT-2, BOOT-3).
 
     What it may hold though nobody wants it any more is given up first (TC_051), then its connectors are told whether
-    they may be used. All its variables are asked for where
-    they are not known (TC_019), then those of which something is wanted, as many at once as it tells
-    (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021), the least tried first.
+    they may be used. All its variables are asked for where they are not known (TC_019), then those of which something
+    is wanted, as many at once as it tells (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021),
+    the least tried first.
     """
     registration, connection = state.registration, state.connection
     if registration is None or connection is None or not state.accepted():

@@ -48,9 +48,9 @@ class ReservationEnd(StrEnum):
 class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
     """`tag` and `parent` are HMAC keys, `connector_id` 0 is any. Without `ended` it runs.
 
-    `confirmed`: it holds it. `seen`: the connector said Reserved since. `cancelling`: somebody gave it up and it is
-    still to say so. `clearing`: it is over here, and it may hold it. `refusals` of it to be told so. `since` is when
-    it was asked for, `at` when it was last heard of.
+    `replaces`: it may hold another one of this number. `confirmed`: it holds it. `seen`: the connector said Reserved
+    since. `cancelling`: somebody gave it up and it is still to say so. `clearing`: it is over here, and it may hold
+    it. `refusals` of it to be told so. `since` is when it was asked for, `at` when it was last heard of.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Reservation(msgspec.Struct, kw_only=True, omit_defaults=True):
     confirmed: bool = False
     seen: bool = False
     rebooted: bool = False
+    replaces: bool = False
     cancelling: bool = False
     clearing: bool = False
     refusals: int = 0

@@ -38,6 +38,7 @@ class Device:
     pushed value; `silent`: no answer comes."""
 
     def __init__(self, **values: str) -> None:
+        self.most = 1000  # that it tells at once
         self.case = Case.registered()
         self.values = dict(values)
         self.readonly: set[str] = set()
@@ -82,7 +83,7 @@ class Device:
             said: dict[str, Any] = {
                 "configurationKey": [
                     {"key": name, "readonly": name in self.readonly, "value": self.values[name]}
-                    for name in there
+                    for name in there[: self.most]
                 ],
                 "unknownKey": [name for name in names if name not in self.values],
             }
@@ -224,6 +225,17 @@ def test_keys_are_read_in_parts_of_GetConfigurationMaxKeys() -> None:
     device.live(60)
     assert [len(keys) for keys in device.read if keys is not None] == [3, 3, 1]
     assert all(device.state(name) is VariableState.IN_SYNC for name in values)
+
+
+def test_one_that_tells_fewer_than_it_was_asked_for_is_asked_for_the_rest() -> None:
+    values = {f"Key{i}": "0" for i in range(5)}
+    device = Device(**values).connect().live(60)
+    device.most = 2
+    for name in values:
+        device.wish(name, "0")
+    device.live(60)
+    assert [len(keys) for keys in device.read if keys is not None] == [5, 3, 1]
+    assert device.pushed == []
 
 
 def test_one_that_never_answers_is_asked_ever_more_seldom() -> None:

@@ -371,6 +371,15 @@ def test_a_reference_names_one_reservation_and_other_words_take_its_place() -> N
     assert str(case.refusal) == "unknown"
 
 
+def test_where_the_other_words_are_refused_the_former_one_is_given_up() -> None:
+    case = active(reference="r")
+    reserve(case, 30, reference="r", expires_at=after(2 * HOUR))
+    answer(case, 31, "rejected", reason="Occupied")
+    assert [how for how, _ in ends(case)] == ["replaced", "refused"]
+    (call,) = ours(case, HOUR)
+    assert call.intent == CancelReservation(reservation_id=1)
+
+
 def test_the_same_request_again_is_the_same_reservation_though_its_reply_is_forgotten() -> None:
     case = active()
     again = reserve(case, 20)
