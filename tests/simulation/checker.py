@@ -46,7 +46,7 @@ DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
 BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
-FED: Final = ("locations", "credentials", "job_items")
+FED: Final = ("locations", "credentials", "job_items", "reservations")
 """Collections that only feeds write."""
 IN_FLIGHT: Final = 15.0
 """Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
