@@ -14,6 +14,7 @@ import msgspec
 from application.batched_reads import BatchedReads
 from application.cache import Cache
 from application.ports import Directory, DirectoryUnavailableError, RegisteredChargePoint, Tariffs, Tenant
+from domain.charge_point.wanted import mark_of, wishes_of
 from domain.location import location_key
 from domain.tenant import Configuration
 from domain.values import Evse, JSONObject, PartyId
@@ -199,6 +200,7 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
     """A tenant as its document says it is; its version is the revision of its settings."""
     configuration: Configuration = configuration_of(document)
     version = document["version"]
+    wishes = wishes_of(configuration.charge_point_configuration)
     return Tenant(
         id=str(document["_id"]),
         settings=configuration.settings(version if isinstance(version, int) else 0, hub),
@@ -209,6 +211,8 @@ def tenant_of_document(document: Document, hub: PartyId) -> Tenant:
         lenient=configuration.validation == "lenient",
         relay_every=configuration.session_update_seconds,
         heartbeat_interval=configuration.heartbeat_interval,
+        wishes=wishes,
+        wishes_mark=mark_of(wishes),
         call_timeout=float(configuration.message_timeouts.call_seconds),
         default_tariff_id=configuration.default_tariff_id,
         messages_per_second=float(configuration.ocpp_rate_limit),

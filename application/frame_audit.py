@@ -23,7 +23,7 @@ import msgspec
 from application.allowance import Allowance
 from application.vault import TOKEN_TYPES, DestroyedError, Vault
 from domain.charge_point import charge_point_key
-from domain.charge_point.state import is_secret_key
+from domain.charge_point.variable_keys import is_secret_key
 from domain.token import owner_text
 from projections.frame import FrameRecord
 from projections.store import JSON, StoreError

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from commands.base import Command, Meta
+from domain.charge_point.wanted import Wish
 from domain.errors import ChargeSphereError
 from domain.values import Authorization, Evse, JSONObject, PartyId, Sealed, Settings, Site, TagRef
 from protocols.ocpi import v2_3_0
@@ -65,7 +66,10 @@ class Authorizer(Protocol):
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant's configuration, as far as its charge points are concerned. Times in seconds."""
+    """A tenant's configuration, as far as its charge points are concerned. Times in seconds.
+
+    `wishes` are variables that all of them shall have; the mark tells one set of wishes from another.
+    """
 
     id: str
     settings: Settings
@@ -76,6 +80,8 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     lenient: bool = True
     assume_ocpp16: bool = False  # take a handshake without a subprotocol for ocpp1.6 (J-05)
     heartbeat_interval: int = 300
+    wishes: tuple[Wish, ...] = ()
+    wishes_mark: str = ""
     relay_every: int = 30
     call_timeout: float = 30.0
     default_tariff_id: str = ""

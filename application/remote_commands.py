@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from application.ports import Authorizer, Bus
+from application.token_store import GROUP
 from application.vault import Vault
 from commands.base import Meta, Refusal
 from commands.charge_point import Find, Found
@@ -31,7 +32,7 @@ from commands.remote_command_request import (
     with_transaction,
 )
 from commands.remote_command_rules import ParameterError
-from domain.intents import Intent, RemoteStart
+from domain.intents import Intent, RemoteStart, ReserveNow
 from domain.remote_command import EXPIRY_LONGEST
 from domain.tenant import Configuration
 from domain.token import owner_text
@@ -103,6 +104,11 @@ async def request_remote_command(
     if isinstance(intent, RemoteStart):
         tag, authorization = await ports.authorizer.resolve(tenant, charge_point_id, intent.id_tag, False)
         warning = _warning(authorization)
+    elif isinstance(intent, ReserveNow):
+        tag, authorization = await ports.authorizer.resolve(tenant, charge_point_id, intent.id_tag, True)
+        if intent.parent_id_tag:
+            group = ports.vault.token_key(GROUP, intent.parent_id_tag)
+            authorization = msgspec.structs.replace(authorization, parent=group)
     kept = await sealed_in(ports.vault, tenant, "charge_point", f"{tenant}|{charge_point_id}", intent)
     now = ports.clock()
     expiry = timedelta(seconds=expiry_seconds or configuration.message_timeouts.expiry_seconds)

@@ -11,7 +11,7 @@ import re
 from ipaddress import ip_network
 from typing import Final
 
-from domain.charge_point.state import is_secret_key
+from domain.charge_point.variable_keys import is_secret_key
 from projections.store import JSON
 
 HIDDEN: Final = "***"

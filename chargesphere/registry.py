@@ -103,6 +103,9 @@ from projections import (
     remote_command as remote_command_view,
 )
 from projections import (
+    reservation as reservation_view,
+)
+from projections import (
     sample as sample_view,
 )
 from projections import (
@@ -208,6 +211,7 @@ FEEDS: tuple[Feed, ...] = (
     charge_point_view.CREDENTIALS,
     orphan_view.ORPHANS,
     placement_view.PLACEMENTS,
+    reservation_view.FEED,
     pushes_view.FEED,
     job_view.FEED,
     job_items_view.FEED,
@@ -241,6 +245,7 @@ TENANT_INDEXES: tuple[Callable[[str], tuple[IndexSpec, ...]], ...] = (
     charge_point_view.tenant_indexes,
     sample_view.indexes,
     orphan_view.indexes,
+    reservation_view.indexes,
     remote_command_view.indexes,
     job_view.indexes,
     job_items_view.indexes,

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from commands.remote_command_rules import ParameterError, broken
-from domain.charge_point.state import is_password_key, is_secret_key
+from domain.charge_point.variable_keys import is_password_key, is_secret_key
 from domain.intents import (
     CancelReservation,
     CertificateSigned,

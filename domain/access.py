@@ -45,6 +45,7 @@ RESOURCES: Final = (
     "partners",
     "quotes",
     "readings",
+    "reservations",
     "sessions",
     "stories",
     "tariffs",

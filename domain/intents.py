@@ -223,14 +223,15 @@ class GetLocalListVersion(_Intent, frozen=True, kw_only=True, tag="get_local_lis
 
 
 class ReserveNow(_Intent, frozen=True, kw_only=True, tag="reserve_now"):
-    """Hold a connector (0: any) for this tag until `expiry_date`."""
+    """Hold a connector (0: any) for this tag until `expiry_date`. Where nobody gives a number, its charge point's
+    decision does."""
 
     feature = Feature.RESERVATION
     connector_id: int
     expiry_date: datetime
     id_tag: str
     parent_id_tag: str | None = None
-    reservation_id: int
+    reservation_id: int | None = None
 
 
 class CancelReservation(_Intent, frozen=True, kw_only=True, tag="cancel_reservation"):

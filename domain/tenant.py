@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from domain.aggregate import Aggregate, Event
+from domain.charge_point.wanted import wrong_defaults
 from domain.fleet import Counts
 from domain.remote_command import EXPIRY_LONGEST
 from domain.values import ABANDONED_AFTER_H, JSONObject, PartyId, Settings, Site, Value
@@ -64,6 +65,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     """What a tenant can set. Rate limits are per second; `id_prefix` finds the tenant of a charge point's id;
     `heartbeat_interval` is the seconds that its charge points are told at their boot.
 
+    `charge_point_configuration` are configuration variables that all of its charge points shall have, by key.
     `max_auto_registered` of the charge points that took themselves in (`auto_register`) may wait for an operator, at
     `default_location` or, without one, at a place that is told to nobody. Without `ocpi` the tenant is no party: its
     charges are settled under the hub's own party and told to nobody. A transaction is given up
@@ -90,6 +92,7 @@ class Configuration(Value, frozen=True, kw_only=True):
     features: Features = Features()
     message_timeouts: MessageTimeouts = MessageTimeouts()
     heartbeat_interval: int = 300
+    charge_point_configuration: dict[str, str] = {}
     validation: str = "lenient"
     session_update_seconds: int = 30
     abandoned_after_hours: int = ABANDONED_AFTER_H
@@ -205,6 +208,8 @@ def _wrong_value(configuration: Configuration) -> str:
             )
         if wrong := _wrong_json(party.business_details):
             return f"ocpi.business_details: {wrong}"
+    if wrong := wrong_defaults(configuration.charge_point_configuration):
+        return f"charge_point_configuration{wrong}"
     if len(configuration.roaming_owners) > _MOST_OWNERS:
         return f"roaming_owners: must be at most {_MOST_OWNERS}"
     for owner in configuration.roaming_owners:

@@ -6,7 +6,7 @@ credentials hold a password's hash; no document holds an id tag.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,6 +14,8 @@ import msgspec
 from commands.base import Meta
 from domain.aggregate import Event
 from domain.charge_point import (
+    AvailabilityCompared,
+    AvailabilityWanted,
     AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
@@ -28,12 +30,20 @@ from domain.charge_point import (
     ClockOffsetNoted,
     ConnectionAwaited,
     CredentialsSet,
+    DefaultsWanted,
     StatusesLapsed,
     StatusReported,
+    VariablesCompared,
+    VariablesWanted,
 )
+from domain.charge_point import availability as availabilities
+from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Announced
-from domain.charge_point.state import OVERDUE_MOST, is_secret_key
-from domain.intents import SetVariable
+from domain.charge_point.availability import WantedAvailabilities, WantedAvailability
+from domain.charge_point.state import OVERDUE_MOST
+from domain.charge_point.variable_keys import folded, is_secret_key
+from domain.charge_point.wanted import Wanted
+from domain.intents import ChangeAvailability, SetVariable
 from domain.remote_command import UNANSWERED
 from domain.values import Evse, Site
 from projections.base import Feed, Target, View, builtins
@@ -62,6 +72,11 @@ _NO_SIGN_OF_LIFE: Final = (
     CallConcluded,
     ConnectionAwaited,
     AwaitedConnectionMade,
+    VariablesWanted,
+    DefaultsWanted,
+    VariablesCompared,
+    AvailabilityWanted,
+    AvailabilityCompared,
 )
 
 
@@ -82,7 +97,8 @@ def target(event: Event, meta: Meta) -> Target:
 
 
 def evolve(document: Document | None, event: Event, meta: Meta) -> Document | None:
-    """`status` is connector 0's, `connectors` those from 1 on; `max_power` in W; `configuration.keys` as known."""
+    """`status` is connector 0's, `connectors` those from 1 on; `max_power` in W; `configuration.keys` as known, and
+    `wanted` what somebody wants of them, `configuration_state` the worst that there is to say of that."""
     if isinstance(event, ChargePointRemoved):
         return None
     at = utc_text(event.timestamp)
@@ -101,6 +117,10 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
             "registration": None,
             "configuration": {"heartbeat_interval": None, "meter_values_interval": None, "keys": []},
             "changing": [],
+            "wanted": [],
+            "configuration_state": None,
+            "availability": [],
+            "availability_state": None,
             "clock_offset_s": 0,
             "last_seen": None,
             "created_at": at,
@@ -133,6 +153,10 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
                 "firmware_version": event.firmware_version or None,
                 "registration": {"status": event.status, "interval": event.interval, "at": at},
             }
+            known = document["model"], document["firmware_version"] or ""
+            other = known != (event.model, event.firmware_version)
+            out |= _wanted(document, lambda wanted: wishes.boot(wanted, other_firmware=other))
+            out |= _available(document, lambda wanted: availabilities.boot(wanted, other_firmware=other))
             if event.status == "Accepted":
                 out["configuration"] = {
                     **_object(document["configuration"]),
@@ -143,6 +167,12 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
                 out |= _reported(document, event)
         case ClockOffsetNoted():
             out["clock_offset_s"] = event.seconds
+        case CallRequested(intent=ChangeAvailability(connector_id=connector)) if event.own:
+            out |= _available(document, lambda wanted: availabilities.push(wanted, connector))
+        case AvailabilityWanted():
+            out |= _available(document, lambda wanted: availabilities.wish(wanted, event.wish))
+        case AvailabilityCompared():
+            out |= _available(document, lambda wanted: event.note(wanted))
         case CallRequested():
             if isinstance(event.intent, SetVariable):
                 asked: Document = {
@@ -151,9 +181,51 @@ def evolve(document: Document | None, event: Event, meta: Meta) -> Document | No
                     "value": event.intent.value,
                 }
                 out["changing"] = [*_list(document["changing"]), asked]
+                key = folded(event.intent.key)
+                if event.own:
+                    out |= _wanted(document, lambda wanted: wishes.push(wanted, key))
+        case VariablesWanted():
+            out |= _wanted(document, lambda wanted: wishes.wish(wanted, event.wishes))
+        case DefaultsWanted():
+            out |= _wanted(document, lambda wanted: wishes.default(wanted, event.wishes))
+        case VariablesCompared():
+            out |= _wanted(document, lambda wanted: wishes.note(wanted, event.found))
         case CallConcluded():
             out |= _concluded(document, event)
     return out
+
+
+def _wanted(document: Document, change: Callable[[dict[str, Wanted]], None]) -> Document:
+    """What is wanted, after this change: folded as its aggregate folds it."""
+    wanted = wanted_of(document)
+    change(wanted)
+    worst = wishes.worst(wanted.values())
+    return {
+        "wanted": [_plain(wanted[key]) for key in sorted(wanted)],
+        "configuration_state": worst.value if worst is not None else None,
+    }
+
+
+def _available(document: Document, change: Callable[[WantedAvailabilities], None]) -> Document:
+    """What is wanted of its connectors, after this change: folded as its aggregate folds it."""
+    wanted = availability_of(document)
+    change(wanted)
+    worst = availabilities.worst(wanted.values())
+    listed: list[JSON] = [{"connector_id": id, **_plain(wanted[id])} for id in sorted(wanted)]
+    return {"availability": listed, "availability_state": worst.value if worst is not None else None}
+
+
+def availability_of(document: Document) -> WantedAvailabilities:
+    """What is wanted of the connectors in a charge point's document, by their numbers."""
+    found = [one for one in _list(document["availability"]) if isinstance(one, dict)]
+    numbers = msgspec.convert([one["connector_id"] for one in found], list[int])
+    return dict(zip(numbers, msgspec.convert(found, list[WantedAvailability]), strict=True))
+
+
+def wanted_of(document: Document) -> dict[str, Wanted]:
+    """The wishes in a charge point's document, by their folded keys."""
+    found = msgspec.convert(document["wanted"], list[Wanted])
+    return {folded(one.key): one for one in found}
 
 
 def _place(site: Site, evses: tuple[Evse, ...], known: list[JSON]) -> Document:
@@ -232,9 +304,9 @@ def _concluded(document: Document, event: CallConcluded) -> Document:
     if event.status == "accepted" and asked is not None:
         key, value = str(asked["key"]), str(asked["value"])
         if learned.after_reboot:
-            configuration = _noted(configuration, key, wanted=value)
+            configuration = _noted(configuration, key, after_reboot=value)
         else:
-            configuration = _noted(configuration, key, value=value, wanted=None)
+            configuration = _noted(configuration, key, value=value, after_reboot=None)
     for one in learned.variables:
         configuration = _noted(configuration, one.key, value=one.value, readonly=one.readonly)
     return {"changing": others, "configuration": configuration | _intervals(learned.announced)}
@@ -254,18 +326,18 @@ def _intervals(announced: Announced | None) -> Document:
 def _noted(configuration: Document, key: str, **news: JSON) -> Document:
     """With what is new of a configuration key that is no secret.
 
-    `value` is what it has, null where it never said; `wanted` what it took for after its reboot, null once it has it.
+    `value` is what it has, null where it never said; `after_reboot` what it took for then, null once it has it.
     """
-    folded = key.casefold()
+    name = folded(key)
     sealed = any(isinstance(one, str) and one.startswith("s1.") for one in news.values())
     if not key or is_secret_key(key) or sealed:
         return configuration
     known = [one for one in _list(configuration["keys"]) if isinstance(one, dict)]
-    before = next((one for one in known if str(one["key"]).casefold() == folded), {})
+    before = next((one for one in known if folded(str(one["key"])) == name), {})
     others = [one for one in known if one is not before]
-    noted: Document = {"key": key, "value": None, "readonly": None, "wanted": None, **before, **news}
-    if noted["wanted"] == noted["value"]:
-        noted["wanted"] = None
+    noted: Document = {"key": key, "value": None, "readonly": None, "after_reboot": None, **before, **news}
+    if noted["after_reboot"] == noted["value"]:
+        noted["after_reboot"] = None
     keys = sorted([*others, noted], key=lambda one: str(one["key"]))
     return {**configuration, "keys": list(keys)}
 
@@ -312,4 +384,6 @@ def tenant_indexes(db: str) -> tuple[IndexSpec, ...]:
         index(db, "charge_points", "created_at"),
         index(db, "charge_points", "connected", "created_at"),
         index(db, "charge_points", "location_id", "created_at"),
+        index(db, "charge_points", "configuration_state", "created_at"),
+        index(db, "charge_points", "availability_state", "created_at"),
     )

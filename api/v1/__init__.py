@@ -15,9 +15,11 @@ from api.problems import ProblemError, ProblemRoute
 from api.services import Services
 from api.v1 import (
     audit,
+    availability,
     cdrs,
     chargepoints,
     commands,
+    configuration,
     deliveries,
     events,
     jobs,
@@ -29,6 +31,7 @@ from api.v1 import (
     quotes,
     readings,
     received,
+    reservations,
     sessions,
     stories,
     tariffs,
@@ -43,9 +46,12 @@ NOUNS: Final = (
     tenants.routes,
     knocking.routes,  # before `/chargepoints/{id}`
     chargepoints.routes,
+    configuration.routes,
+    availability.routes,
     commands.routes,
     jobs.routes,
     orphans.routes,
+    reservations.routes,
     received.sessions,  # before `/sessions/{id}`
     sessions.routes,
     readings.routes,

@@ -15,7 +15,9 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.problems import ProblemError, ProblemRoute, invalid, not_found
+from api.v1.availability import STATES as AVAILABILITY_STATES
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step_of
+from api.v1.configuration import STATES
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
 from application.locations import site_at
@@ -247,12 +249,29 @@ async def list_charge_points(
     page: Page,
     connected: bool | None = None,
     location_id: Annotated[str | None, Query(max_length=36)] = None,
+    availability: Annotated[
+        str | None,
+        Query(
+            pattern=f"^({AVAILABILITY_STATES})$",
+            description="the worst state of the availability that is wanted of its connectors",
+        ),
+    ] = None,
+    configuration: Annotated[
+        str | None,
+        Query(
+            pattern=f"^({STATES})$", description="the worst state of what is wanted of it, such as `drift`"
+        ),
+    ] = None,
 ) -> Response:
     where: list[Condition] = [*page.within("created_at")]
     if connected is not None:
         where.append(eq("connected", connected))
     if location_id is not None:
         where.append(eq("location_id", location_id))
+    if availability is not None:
+        where.append(eq("availability_state", availability))
+    if configuration is not None:
+        where.append(eq("configuration_state", configuration))
 
     async def show(document: Document) -> Document:
         return _shown(document)
@@ -382,7 +401,8 @@ async def _known(caller: Caller, charge_point_id: str) -> Document:
 
 def _shown(document: Document) -> Document:
     out = plain(document)
-    del out["changing"]
+    for inside in ("changing", "wanted", "availability"):
+        del out[inside]
     return out
 
 

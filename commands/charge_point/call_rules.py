@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from commands.charge_point.reserving import cannot_reserve
 from domain.charge_point.state import ChargePointState
 from domain.intents import (
     Feature,
@@ -153,6 +154,7 @@ def _installed(
 
 ALWAYS: Final[dict[type[Intent], tuple[Rule, ...]]] = {
     RemoteStop: (_running,),
+    ReserveNow: (cannot_reserve,),
     SetChargingProfile: (_profile_fits,),
 }
 """What no override changes."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
+
 from commands.base import Accepted, Downlink, Meta, Outcome, Refusal, Rejected, TimerDue
+from commands.charge_point.availability import availability_answered
 from commands.charge_point.call_rules import forbidden
+from commands.charge_point.configuring import compare
 from commands.charge_point.endings import close_abandoned
-from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall
+from commands.charge_point.models import CallReply, ConcludeCall, NoteCallSent, RequestCall, Reserve
 from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
+from commands.charge_point.reserving import answered, begin, expire, is_same, known, reply_of
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint, StatusesLapsed
 from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState, OpenCall
 from domain.clock import later
-from domain.intents import GetVariables, RemoteStart, Unlock, kind_of
+from domain.intents import Intent, RemoteStart, ReserveNow, Unlock, kind_of
 
 _REMOTE_START = RemoteStart.__struct_config__.tag
-CONFIGURATION_PATIENCE = timedelta(minutes=2)
-"""How long a charge point may take to tell its configuration."""
+OWN_CALL_PATIENCE = timedelta(minutes=2)
+"""How long a charge point may take to answer what the system asks by itself."""
 
 
 def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) -> Outcome:
@@ -38,6 +43,13 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
     )
     if wrong:
         return Rejected(Refusal.NOT_ALLOWED, wrong)
+    if isinstance(command.intent, ReserveNow):
+        parent = command.authorization.parent if command.authorization is not None else ""
+        number = begin(
+            charge_point, command.intent, meta.at, id_tag=command.id_tag, parent=parent, by=meta.principal
+        )
+        numbered = msgspec.structs.replace(command.intent, reservation_id=number)
+        command = msgspec.structs.replace(command, intent=numbered)
     downlink = _call(charge_point, connection, command, meta.at)
     return Accepted(CallReply(command_id=command.command_id, epoch=connection.epoch), (downlink,))
 
@@ -50,6 +62,51 @@ def _somebody_elses(charge_point: ChargePoint, command: RequestCall) -> str:
     if all(one.holder == command.holder for _, one in running):
         return ""
     return f"a charge of somebody else runs on connector {command.intent.connector_id}"
+
+
+def reserve(charge_point: ChargePoint, command: Reserve, meta: Meta) -> Outcome:
+    """As a remote command, but answered at once with the number that it has."""
+    state = charge_point.state
+    if not state.provisioned:
+        return unknown(command.charge_point_id)
+    running = known(charge_point, command)
+    if running is not None and is_same(running[1], command):
+        return Accepted(reply_of(*running))
+    connection = state.connection
+    if connection is None:
+        return Rejected(Refusal.NOT_CONNECTED, f"charge point {command.charge_point_id} is not connected")
+    if command.expires_at <= meta.at:
+        return Rejected(Refusal.INVALID, "the reservation would be over already")
+    intent = ReserveNow(
+        connector_id=command.connector_id,
+        expiry_date=command.expires_at,
+        id_tag=command.sealed_tag,
+        parent_id_tag=command.sealed_parent,
+        reservation_id=None if running is None else running[0],
+    )
+    wrong = forbidden(state, intent, override=command.override)
+    if wrong:
+        return Rejected(Refusal.NOT_ALLOWED, wrong)
+    number = begin(
+        charge_point,
+        intent,
+        meta.at,
+        id_tag=command.id_tag,
+        parent=command.parent,
+        reference=command.reference,
+        by=meta.principal,
+    )
+    reservation = state.reservations[number]
+    call = RequestCall(
+        tenant=command.tenant,
+        charge_point_id=command.charge_point_id,
+        command_id=f"reserve-{reservation.id}",
+        intent=msgspec.structs.replace(intent, reservation_id=number),
+        expires_at=min(later(meta.at, OWN_CALL_PATIENCE), command.expires_at),
+        id_tag=command.id_tag,
+    )
+    downlink = _call(charge_point, connection, call, meta.at, own=True)
+    return Accepted(reply_of(number, reservation), (downlink,))
 
 
 def _call(
@@ -122,6 +179,18 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
             late=late,
             obstacle=_obstacle(charge_point, call) if command.status == "rejected" else "",
         )
+        if not late or command.status == "accepted":  # a refusal of before says nothing of what it has since
+            compare(charge_point, call, command, meta.at)
+            availability_answered(
+                charge_point,
+                call,
+                command.status,
+                command.reason,
+                meta.at,
+                scheduled=command.learned.scheduled,
+            )
+        word = command.answered or command.status in ("accepted", "rejected")
+        answered(charge_point, call, command.status, command.reason, meta.at, word=word)
     return Accepted()
 
 
@@ -141,8 +210,8 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     is gone or their downlink was lost.
 
     So is a connection on which nothing came for too long (J-19): its gateway would have said so, were it there.
-    A charge point of which the configuration is not known is asked for it; of one that has been away for long, the
-    statuses are old (ST-4).
+    And what the system wants of it by itself is asked for. Of one that has been away for long, the statuses are old
+    (ST-4).
     """
     silent_at = charge_point.silent_at  # our own conclusions are no sign of life
     for command_id, call in list(charge_point.state.calls.items()):
@@ -156,6 +225,9 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
                 reason="no answer in time" if call.sent or call.own else "it could not be sent in time",
                 own=call.own,
             )
+            answered(charge_point, call, "timed_out", "no answer in time", meta.at, word=False)
+            availability_answered(charge_point, call, "timed_out", "no answer in time", meta.at)
+    expire(charge_point, command.due, meta.at)
     close_abandoned(charge_point, command.due, meta.at)
     connection = charge_point.state.connection
     if connection is not None and silent_at is not None and silent_at <= command.due:
@@ -163,20 +235,22 @@ def timer_due(charge_point: ChargePoint, command: TimerDue, meta: Meta) -> Outco
     lapses_at = charge_point.lapses_at
     if lapses_at is not None and lapses_at <= command.due:
         charge_point.trigger(StatusesLapsed, meta.at, location_id=charge_point.state.location_id)
-    configuration_due = charge_point.configuration_due
-    if connection is None or configuration_due is None or configuration_due > command.due:
+    own = charge_point.own_call
+    if connection is None or own is None or own.due > command.due:
         return Accepted()
-    return Accepted(None, (_ask_configuration(charge_point, connection, meta.at),))
+    return Accepted(None, (_call_by_ourselves(charge_point, connection, own.intent, meta.at),))
 
 
-def _ask_configuration(charge_point: ChargePoint, connection: ConnectionState, at: datetime) -> Downlink:
-    """For all its variables, whatever features it is known to have (TC_019)."""
+def _call_by_ourselves(
+    charge_point: ChargePoint, connection: ConnectionState, intent: Intent, at: datetime
+) -> Downlink:
+    """Whatever features it is known to have."""
     command = RequestCall(
         tenant=charge_point.state.tenant,
         charge_point_id=charge_point.state.charge_point_id,
-        command_id=f"configuration-{charge_point.version}",
-        intent=GetVariables(),
-        expires_at=at + CONFIGURATION_PATIENCE,
+        command_id=f"own-{charge_point.version}",
+        intent=intent,
+        expires_at=at + OWN_CALL_PATIENCE,
     )
     return _call(charge_point, connection, command, at, own=True)
 

@@ -14,6 +14,8 @@ import msgspec
 from commands.base import Area, Command
 from domain.charge_point import charge_point_key
 from domain.charge_point.announced import Learned
+from domain.charge_point.availability import AvailabilityWish
+from domain.charge_point.wanted import Wish
 from domain.intents import Intent
 from domain.values import (
     Authorization,
@@ -335,10 +337,71 @@ class ConcludeCall(ChargePointCommand, frozen=True, kw_only=True, tag="charge_po
     answered: bool = False
 
 
+class WantVariables(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_variables.v1"):
+    """Its configuration variables shall have these values, or nothing is wanted of them any more."""
+
+    wishes: tuple[Wish, ...]
+
+
+class WantAvailability(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_availability.v1"
+):
+    """A connector (0: all) shall be of use, or not, or nothing is wanted of it any more."""
+
+    wish: AvailabilityWish
+
+
+class WantDefaults(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.want_defaults.v1"):
+    """This is all that its tenant wants of every charge point, by the settings' `revision`; `mark` tells one set of
+    wishes from another."""
+
+    recognised: ClassVar[bool] = True  # by the mark and the revision
+    wishes: tuple[Wish, ...] = ()
+    revision: int
+    mark: str = ""
+
+
+class Reserve(ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.reserve.v1"):
+    """Hold a connector (0: any) for a tag, or its group, until `expires_at`. Answered with `Reserved`, or refused
+    where it could not be told.
+
+    `sealed_tag` and `sealed_parent` are the texts for the wire, `parent` is the group's HMAC key. A `reference` is
+    the asker's own name for it: the same in the same words is the same, in others it takes the former's place.
+    """
+
+    connector_id: int
+    id_tag: TagRef
+    sealed_tag: str
+    sealed_parent: str | None = None
+    parent: str = ""
+    expires_at: datetime
+    reference: str = ""
+    override: bool = False
+
+
+class GiveUpReservation(
+    ChargePointCommand, frozen=True, kw_only=True, tag="charge_point.give_up_reservation.v1"
+):
+    """A reservation is not wanted any more, by its id or by the reference under which it runs."""
+
+    reservation_id: str = ""
+    reference: str = ""
+
+
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """`number` is that by which the charge point knows it; `status` is pending, active, cancelling or how it
+    ended."""
+
+    reservation_id: str
+    number: int
+    status: str
+
+
 class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The connection's epoch, and the last answer to a BootNotification (empty: none yet; J-21).
 
-    With the number that the next transaction will get, and how far its clock is ahead.
+    With the number that the next transaction will get, how far its clock is ahead, and which wishes of its tenant it
+    was told.
     """
 
     epoch: int
@@ -346,6 +409,7 @@ class ConnectedReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     interval: int = 0
     next_transaction_id: int = 1
     clock_offset_s: int = 0
+    defaults_mark: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

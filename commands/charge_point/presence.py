@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
+from commands.charge_point.availability import availability_answered, availability_seen
 from commands.charge_point.awaiting import tell_who_waits
+from commands.charge_point.configuring import wanted_interval
 from commands.charge_point.models import (
     Authorize,
     Boot,
@@ -21,6 +23,7 @@ from commands.charge_point.models import (
     TransferData,
 )
 from commands.charge_point.provisioning import already_known, learn_connector, misnamed, unknown
+from commands.charge_point.reserving import answered, seen
 from domain.charge_point import (
     CallConcluded,
     ChargePoint,
@@ -99,6 +102,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             interval=registration.interval if registration else 0,
             next_transaction_id=state.next_transaction_id,
             clock_offset_s=state.clock_offset_s,
+            defaults_mark=state.defaults_mark,
         )
     )
 
@@ -140,6 +144,9 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
     """Open transactions stay open: their stops may still come (BOOT-6)."""
     if not charge_point.state.provisioned:
         return unknown(command.charge_point_id)
+    interval = command.interval
+    if command.status == "Accepted":
+        interval = wanted_interval(charge_point, interval)
     charge_point.trigger(
         ChargePointBooted,
         meta.at,
@@ -153,10 +160,10 @@ def boot(charge_point: ChargePoint, command: Boot, meta: Meta) -> Outcome:
         meter_type=command.meter_type,
         meter_serial_number=command.meter_serial_number,
         status=command.status,
-        interval=command.interval,
+        interval=interval,
         flags=command.flags,
     )
-    return Accepted(BootReply(status=command.status, interval=command.interval))
+    return Accepted(BootReply(status=command.status, interval=interval))
 
 
 def see(charge_point: ChargePoint, command: See, meta: Meta) -> Outcome:
@@ -216,6 +223,9 @@ def report_status(charge_point: ChargePoint, command: ReportStatus, meta: Meta) 
         flags=tuple(flags),
         location_id=state.location_id,
     )
+    if last is None or at >= last.at:
+        seen(charge_point, command.connector_id, command.status, at, meta.at)
+        availability_seen(charge_point, command.connector_id, command.status, at, meta.at)
     return Accepted()
 
 
@@ -339,3 +349,5 @@ def _fail_calls(charge_point: ChargePoint, reason: str, at: datetime, *, before:
                 reason=reason,
                 own=call.own,
             )
+            answered(charge_point, call, "failed", reason, at, word=False)
+            availability_answered(charge_point, call, "failed", reason, at)

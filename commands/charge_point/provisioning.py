@@ -14,6 +14,7 @@ from commands.charge_point.models import (
     Remove,
     SetCredentials,
 )
+from commands.charge_point.reserving import end_all
 from domain.charge_point import (
     ChargePoint,
     ChargePointChanged,
@@ -115,6 +116,7 @@ def remove(charge_point: ChargePoint, command: Remove, meta: Meta) -> Outcome:
             f"charge point {command.charge_point_id} has running transactions ({running}): stop them first"
         )
         return Rejected(Refusal.NOT_ALLOWED, message)
+    end_all(charge_point, meta.at, "the charge point was removed")
     charge_point.trigger(ChargePointRemoved, meta.at, location_id=state.location_id)
     return Accepted()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from commands.base import Command, Route
 from commands.charge_point import models
+from commands.charge_point.availability import want_availability
 from commands.charge_point.awaiting import await_connection
-from commands.charge_point.calls import conclude_call, note_call_sent, request_call, timer_due
+from commands.charge_point.calls import conclude_call, note_call_sent, request_call, reserve, timer_due
+from commands.charge_point.configuring import want_defaults, want_variables
 from commands.charge_point.endings import end_transaction
 from commands.charge_point.presence import (
     authorize,
@@ -26,6 +28,7 @@ from commands.charge_point.provisioning import (
     set_credentials,
 )
 from commands.charge_point.releasing import releasing
+from commands.charge_point.reserving import give_up
 from commands.charge_point.transactions import (
     record_meter_values,
     settle_stop,
@@ -60,6 +63,11 @@ ROUTES: dict[type[Command], Route] = {
     models.AwaitConnection: Route(ChargePoint, await_connection),
     models.NoteCallSent: Route(ChargePoint, note_call_sent),
     models.ConcludeCall: Route(ChargePoint, conclude_call),
+    models.Reserve: Route(ChargePoint, reserve),
+    models.GiveUpReservation: Route(ChargePoint, give_up),
+    models.WantVariables: Route(ChargePoint, want_variables),
+    models.WantAvailability: Route(ChargePoint, want_availability),
+    models.WantDefaults: Route(ChargePoint, want_defaults),
 }
 
 TIMER = releasing(timer_due)

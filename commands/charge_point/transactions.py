@@ -26,6 +26,7 @@ from commands.charge_point.oddities import start_flags, stop_flags, time_flags
 from commands.charge_point.orphans import merged, orphan_of, put_to, settle, strays_of
 from commands.charge_point.presence import OFFSET_MATTERS_S, awaited_start, by_intent, watch_clock
 from commands.charge_point.provisioning import learn_connector, unknown
+from commands.charge_point.reserving import use
 from domain.charge_point import (
     ChargePoint,
     Flag,
@@ -91,10 +92,12 @@ def start_transaction(charge_point: ChargePoint, command: StartTransaction, meta
     )
     if orphan:
         put_to(charge_point, number, orphan, meta.at)
+    session = session_id(command.tenant, command.charge_point_id, number)
+    use(charge_point, command, status, authorization.parent, session, meta.at)
     return Accepted(
         StartReply(
             transaction_id=number,
-            session_id=session_id(command.tenant, command.charge_point_id, number),
+            session_id=session,
             status=status,
             expires_at=authorization.expires_at,
             parent_sealed=authorization.parent_sealed,

@@ -9,14 +9,8 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.aggregate import Aggregate
-from domain.charge_point.state import (
-    CALL_GRACE,
-    CONFIGURATION_AFTER,
-    CONFIGURATION_EVERY,
-    STATUSES_LAST,
-    ChargePointState,
-    Open,
-)
+from domain.charge_point.own_calls import OwnCall, next_own_call
+from domain.charge_point.state import CALL_GRACE, STATUSES_LAST, ChargePointState, Open
 from domain.clock import lasting, later
 
 SESSIONS = UUID("7c0f1f5e-6b1d-4f0e-9a55-3f6b8f0c2d11")
@@ -30,27 +24,24 @@ class ChargePoint(Aggregate[ChargePointState]):
     state_type: ClassVar[type[msgspec.Struct]] = ChargePointState
 
     def next_due(self) -> datetime | None:
-        """When its configuration is to be asked for, the oldest open call overdue, the connection too silent, its
-        statuses old, or a transaction given up."""
+        """When the system calls it by itself, the oldest open call is overdue, the connection too silent, its
+        statuses old, a transaction given up, or a reservation over."""
         dues = [later(call.expires_at, CALL_GRACE) for call in self.state.calls.values()]
         dues += [due for one in self.state.open.values() if (due := self.abandoned_at(one)) is not None]
-        others = (self.configuration_due, self.silent_at, self.lapses_at)
-        dues += [due for due in others if due is not None]
+        dues += [one.over_at() for one in self.state.reservations.values() if one.runs]
+        dues += [due for due in (self.own_call_due, self.silent_at, self.lapses_at) if due is not None]
         return min(dues, default=None)
 
     @property
-    def configuration_due(self) -> datetime | None:
-        """When it is to be asked for its configuration; None where it is not, or could not answer."""
-        state = self.state
-        registration, connection = state.registration, state.connection
-        if not state.configuration_wanted or registration is None or connection is None:
-            return None
-        if not state.accepted():
-            return None
-        due = max(registration.at, connection.since + lasting(connection.quiet_s))
-        if state.own_call_at is not None:
-            due = max(due, state.own_call_at + CONFIGURATION_EVERY)
-        return due + CONFIGURATION_AFTER
+    def own_call(self) -> OwnCall | None:
+        """The next call of our own to it."""
+        return next_own_call(self.state)
+
+    @property
+    def own_call_due(self) -> datetime | None:
+        """When it is made."""
+        call = self.own_call
+        return None if call is None else call.due
 
     @property
     def silent_at(self) -> datetime | None:
@@ -93,6 +84,11 @@ def charge_point_key(tenant: str, charge_point_id: str) -> str:
 def orphan_id(tenant: str, charge_point_id: str, key: str) -> str:
     """The id of a stop that belongs to no transaction; `key` is its content key."""
     return str(uuid5(SESSIONS, f"orphan|{tenant}|{charge_point_id}|{key}"))
+
+
+def reservation_id(tenant: str, charge_point_id: str, version: int) -> str:
+    """The id of a reservation, by the version of the event that asks for it."""
+    return str(uuid5(SESSIONS, f"reservation|{tenant}|{charge_point_id}|{version}"))
 
 
 def session_id(tenant: str, charge_point_id: str, transaction_id: int) -> str:

@@ -59,13 +59,17 @@ class Learned(Value, frozen=True, kw_only=True):
     """What an answer teaches beyond its status.
 
     `variables` are those that it told, `announced` what they mean, or what the one means that it has taken; None
-    where nothing was learned of it. `after_reboot`: it takes the variable with its next boot. `list_version` is that
+    where nothing was learned of it. `unknown` are keys of which it says that it has no such variable.
+    `after_reboot`: it takes the variable with its next boot. `scheduled`: it does so once its transaction is over.
+    `list_version` is that
     of the local list that it holds, negative for none. `cleared`: of the profiles that were named there is none any
     more.
     """
 
     variables: tuple[Variable, ...] = ()
+    unknown: tuple[str, ...] = ()
     announced: Announced | None = None
     after_reboot: bool = False
+    scheduled: bool = False
     list_version: int | None = None
     cleared: bool = False

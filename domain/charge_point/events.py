@@ -8,14 +8,19 @@ here, in one list.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.aggregate import Event, Observation
+from domain.charge_point import availability as availabilities
 from domain.charge_point import profiles
+from domain.charge_point import reservation as reservations
+from domain.charge_point import wanted as wishes
 from domain.charge_point.announced import Learned
+from domain.charge_point.availability import AvailabilityState, AvailabilityWish, WantedAvailabilities
+from domain.charge_point.reservation import Reservation, ReservationEnd
 from domain.charge_point.state import (
     ASKED_MOST,
     AWAITING_MOST,
@@ -43,15 +48,20 @@ from domain.charge_point.state import (
     Registration,
     Stray,
 )
+from domain.charge_point.variable_keys import folded
+from domain.charge_point.wanted import Compared, Wish
 from domain.clock import by_its_clock, by_our_clock
 from domain.intents import (
     CancelReservation,
+    ChangeAvailability,
     ClearChargingProfile,
+    GetVariables,
     Intent,
     RemoteStart,
     ReserveNow,
     SendLocalList,
     SetChargingProfile,
+    SetVariable,
     kind_of,
 )
 from domain.schedules import end_transaction
@@ -143,6 +153,7 @@ class ChargePointRemoved(Event, frozen=True, kw_only=True, tag="charge_point.rem
         state = aggregate.state
         state.provisioned, state.registration = False, None
         state.password_hash = state.alternative_hash = ""
+        state.wanted, state.availability, state.defaults_mark = {}, {}, ""
 
 
 class CredentialsSet(Event, frozen=True, kw_only=True, tag="charge_point.credentials_set.v1"):
@@ -242,7 +253,7 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
-        before, asked = state.registration, state.own_call_at
+        before, asked = state.registration, state.configuration_asked_at
         state.registration = Registration(
             status=self.status,
             interval=self.interval,
@@ -254,6 +265,11 @@ class ChargePointBooted(Event, frozen=True, kw_only=True, tag="charge_point.boot
         old = asked is None or self.timestamp - asked >= CONFIGURATION_KEEPS
         if not same or old or state.reboot_changes:
             state.configuration_wanted, state.reboot_changes = True, False
+        wishes.boot(state.wanted, other_firmware=not same)
+        availabilities.boot(state.availability, other_firmware=not same)
+        for one in state.reservations.values():
+            one.rebooted, one.seen = one.runs and one.confirmed, False
+        state.own_unanswered = min(state.own_unanswered, 1)  # it may be our call that it boots from
         for transaction in state.open.values():
             transaction.rebooted = True
 
@@ -292,6 +308,9 @@ class StatusReported(Timed, frozen=True, kw_only=True, tag="charge_point.status_
         )
         if len(state.connectors) > CONNECTORS_MOST:
             del state.connectors[min(state.connectors, key=lambda id: state.connectors[id].at)]
+        for reservation in state.reservations.values():
+            if self.status == "Reserved" and reservation.connector_id == self.connector_id:
+                reservation.seen, reservation.rebooted = reservation.runs, False
         for one in state.open.values():
             if one.connector_id != self.connector_id or at <= one.started_at:
                 continue
@@ -489,8 +508,6 @@ class TransactionStarted(Timed, frozen=True, kw_only=True, tag="charge_point.tra
             for one in state.remote_starts
             if one.command_id != self.remote_command_id and one.until > self.timestamp
         ]
-        if self.reservation_id is not None and self.status == "Accepted":
-            state.reservations.pop(self.reservation_id, None)
         state.forget(self.timestamp)
 
     def _left(self, state: ChargePointState) -> bool:
@@ -686,13 +703,26 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
         state = aggregate.state
         call = OpenCall(kind=kind_of(self.intent), epoch=self.epoch, expires_at=self.expires_at, own=self.own)
         if self.own:
-            state.own_call_at, state.configuration_wanted = self.timestamp, False
+            state.own_call_at = self.timestamp
         else:
             open_ = [(id, until) for id, until in state.asked.items() if until > self.timestamp]
             state.asked = dict([*open_, (self.command_id, self.expires_at)][-ASKED_MOST:])
         match self.intent:
+            case GetVariables(keys=keys):
+                call.reads = [folded(key) for key in keys or ()]
+                if self.own and not keys:
+                    state.configuration_asked_at, state.configuration_wanted = self.timestamp, False
+            case ChangeAvailability(connector_id=connector) if self.own and connector in state.availability:
+                call.avails = connector
+                availabilities.push(state.availability, connector)
+            case SetVariable(key=key):
+                call.sets = folded(key)
+                if self.own:
+                    wishes.push(state.wanted, call.sets)
             case ReserveNow(reservation_id=number):
                 call.reserves = number
+                if number in state.reservations:
+                    call.reservation_id = state.reservations[number].id
             case CancelReservation(reservation_id=number):
                 call.cancels = number
             case SendLocalList(list_version=version):
@@ -792,10 +822,15 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
-        if call is not None and call.own and (unknown or self.status == "expired"):
-            state.configuration_wanted = True
         if call is None:
             return
+        unanswered = unknown or self.status == "expired"
+        if call.own:
+            state.own_unanswered = state.own_unanswered + 1 if unanswered else 0
+        if call.own and unanswered and call.kind == _READS and not call.reads:
+            state.configuration_wanted = True
+        if call.sets in state.wanted and (unanswered or not call.own):
+            state.wanted[call.sets].unread = True
         learned = self.learned
         if learned.announced is not None:
             state.announced = state.able().then(learned.announced)
@@ -805,22 +840,173 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.local_list_version = learned.list_version
         if learned.cleared and call.clears is not None:
             state.profiles = profiles.without(state.profiles, call.clears)
+        if call.cancels is not None and self.status in ("accepted", "rejected"):
+            reservations.cleared(state.reservations, call.cancels)
+        elif call.cancels in state.reservations and self.status == "failed" and not unknown:
+            state.reservations[call.cancels].refusals += 1
         if self.status == "accepted":
             self._done(state, call)
 
     def _done(self, state: ChargePointState, call: OpenCall) -> None:
         """It does what it was asked for."""
-        if call.reserves is not None:
-            # Where a reservation ends unseen, its number is only one that may be named later.
-            state.reservations[call.reserves] = self.timestamp + timedelta(days=7)
-            for number in [n for n, until in state.reservations.items() if until < self.timestamp]:
-                del state.reservations[number]
-        elif call.cancels is not None:
-            state.reservations.pop(call.cancels, None)
-        elif call.list_version is not None:
+        if call.list_version is not None:
             state.local_list_version = call.list_version
         elif call.profile is not None:
             state.profiles = profiles.with_one(state.profiles, call.profile)
+
+
+class VariablesWanted(Event, frozen=True, kw_only=True, tag="charge_point.variables_wanted.v1"):
+    """Its variables shall have these values, or nothing is wanted of them any more; the same again is tried anew."""
+
+    wishes: tuple[Wish, ...]
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        wishes.wish(aggregate.state.wanted, self.wishes)
+        _forget_sets(aggregate.state)
+
+
+class DefaultsWanted(Event, frozen=True, kw_only=True, tag="charge_point.defaults_wanted.v1"):
+    """Its tenant wants this of all its charge points, and nothing else: the settings' `revision`, and the `mark` of
+    these wishes."""
+
+    wishes: tuple[Wish, ...] = ()
+    revision: int
+    mark: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        wishes.default(state.wanted, self.wishes)
+        state.defaults_revision, state.defaults_mark = self.revision, self.mark
+        _forget_sets(state)
+
+
+class VariablesCompared(Event, frozen=True, kw_only=True, tag="charge_point.variables_compared.v1"):
+    """What the charge point said of variables of which something is wanted, held against that."""
+
+    found: tuple[Compared, ...]
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        wishes.note(aggregate.state.wanted, self.found)
+
+
+class AvailabilityWanted(Event, frozen=True, kw_only=True, tag="charge_point.availability_wanted.v1"):
+    """A connector (0: all) shall be of use, or not, or nothing is wanted of it any more; the same again is tried
+    anew."""
+
+    wish: AvailabilityWish
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        availabilities.wish(state.availability, self.wish)
+        for call in state.calls.values():
+            if call.avails == self.wish.connector_id:
+                call.avails = None  # its answer is of a former wish
+
+
+class AvailabilityCompared(Event, frozen=True, kw_only=True, tag="charge_point.availability_compared.v1"):
+    """What the charge point answered, or its connector said of itself, held against what is wanted."""
+
+    connector_id: int
+    state: AvailabilityState
+    reason: str = ""
+    answered: bool = False
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        self.note(aggregate.state.availability)
+
+    def note(self, wanted: WantedAvailabilities) -> None:
+        """Where what is wanted stands with it."""
+        at = self.timestamp if self.answered else None
+        availabilities.note(wanted, self.connector_id, self.state, self.reason, at)
+
+
+class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.reservation_requested.v1"):
+    """The charge point is asked to hold a connector (0: any) for a tag or its group until `expires_at`.
+
+    `number` is that by which the charge point knows it, `given` by us; `reservation_id` is everybody else's.
+    `reference` is whose wish it is elsewhere, `parent` an HMAC key.
+    """
+
+    reservation_id: str
+    tenant: str
+    charge_point_id: str
+    number: int
+    given: bool = False
+    connector_id: int
+    evse_uid: str = ""
+    id_tag: TagRef | None = None
+    parent: str = ""
+    expires_at: datetime
+    reference: str = ""
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        state = aggregate.state
+        if self.given:
+            state.last_reservation = self.number
+        former = state.reservations.get(self.number)
+        state.reservations[self.number] = Reservation(
+            replaces=former is not None and (former.clearing or former.ended == ReservationEnd.REPLACED),
+            id=self.reservation_id,
+            connector_id=self.connector_id,
+            tag=self.id_tag.key if self.id_tag is not None else "",
+            parent=self.parent,
+            expires_at=self.expires_at,
+            reference=self.reference,
+            since=self.timestamp,
+            at=self.timestamp,
+        )
+
+
+class ReservationConfirmed(Event, frozen=True, kw_only=True, tag="charge_point.reservation_confirmed.v1"):
+    """The charge point holds it; `late` where it was over here already: then it is told so."""
+
+    reservation_id: str
+    number: int
+    late: bool = False
+    reference: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        one = aggregate.state.reservations.get(self.number)
+        if one is not None and one.id == self.reservation_id:
+            one.confirmed, one.at = True, self.timestamp
+            one.clearing = one.clearing or self.late
+
+
+class ReservationGivenUp(Event, frozen=True, kw_only=True, tag="charge_point.reservation_given_up.v1"):
+    """Somebody does not want it any more; it ends once its charge point says so, or with its time."""
+
+    reservation_id: str
+    number: int
+    by: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        one = aggregate.state.reservations.get(self.number)
+        if one is not None and one.id == self.reservation_id:
+            one.cancelling = True
+
+
+class ReservationEnded(Event, frozen=True, kw_only=True, tag="charge_point.reservation_ended.v1"):
+    """It is over, and `how`: used, cancelled, expired, refused, unanswered, replaced or lost.
+
+    `reason` is the charge point's word, `session_id` that of the transaction which used it. `clearing`: the charge
+    point may hold it, and is told that it is over.
+    """
+
+    reservation_id: str
+    number: int
+    how: ReservationEnd
+    reason: str = ""
+    session_id: str = ""
+    clearing: bool = False
+    reference: str = ""
+
+    def apply(self, aggregate: ChargePoint) -> None:
+        reservations.end(
+            aggregate.state.reservations, self.number, self.how, self.timestamp, clearing=self.clearing
+        )
 
 
 class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock_offset_noted.v1"):
@@ -830,6 +1016,16 @@ class ClockOffsetNoted(Event, frozen=True, kw_only=True, tag="charge_point.clock
 
     def apply(self, aggregate: ChargePoint) -> None:
         aggregate.state.clock_offset_s, aggregate.state.drift = self.seconds, None
+
+
+_READS = str(GetVariables.__struct_config__.tag)
+
+
+def _forget_sets(state: ChargePointState) -> None:
+    """What is on its way was asked for a former wish: its answer says nothing of this one."""
+    for call in state.calls.values():
+        if call.own and call.sets and (call.sets not in state.wanted or not state.wanted[call.sets].pushes):
+            call.sets = ""
 
 
 def _watch_clock(state: ChargePointState, event: Event) -> None:
@@ -898,5 +1094,14 @@ AGGREGATE_EVENTS: tuple[type[Event], ...] = (
     CallConcluded,
     ConnectionAwaited,
     AwaitedConnectionMade,
+    VariablesWanted,
+    DefaultsWanted,
+    VariablesCompared,
+    AvailabilityWanted,
+    AvailabilityCompared,
+    ReservationRequested,
+    ReservationConfirmed,
+    ReservationGivenUp,
+    ReservationEnded,
     ClockOffsetNoted,
 )

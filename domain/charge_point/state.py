@@ -14,6 +14,9 @@ from typing import TypeVar
 import msgspec
 
 from domain.charge_point.announced import NOTHING, Announced
+from domain.charge_point.availability import WantedAvailability
+from domain.charge_point.reservation import Reservation
+from domain.charge_point.wanted import Wanted
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
 from domain.values import (
@@ -86,7 +89,11 @@ CONFIGURATION_AFTER = timedelta(seconds=2)
 """How long after its boot or connection a charge point is asked for its configuration, at the earliest."""
 
 CONFIGURATION_EVERY, CONFIGURATION_KEEPS = timedelta(hours=1), timedelta(days=1)
-"""How often it is asked at most, and how long what it told counts as known."""
+"""How often it is asked for all of it at most, and how long what it told counts as known."""
+
+OWN_CALL_EVERY, OWN_CALL_AGAIN = timedelta(seconds=2), timedelta(minutes=1)
+"""How far our own calls are apart, and how long after one that came to nothing the next one is made: twice as long
+after each further one, `CONFIGURATION_EVERY` at most."""
 
 DRIFT_AGREES_S = 10
 """Two messages show the same clock offset when they differ by no more than this."""
@@ -270,13 +277,17 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     epoch: int
     expires_at: datetime
     sent: bool = False
-    reserves: int | None = None  # the reservation that it asks for
+    reserves: int | None = None  # the reservation that it asks for, and which one of this number
+    reservation_id: str = ""
     cancels: int | None = None  # the one that it gives up
     list_version: int | None = None  # of the local list that it sends
     profile: Installed | None = None  # that it sets
     clears: Clears | None = None  # which profiles it clears
     starts_on: int | None = None  # the connector on which it asks for a start
     own: bool = False  # the system's own, nobody's remote command
+    reads: list[str] = []  # the variables that it asks for; none: all
+    sets: str = ""  # the variable that it sets
+    avails: int | None = None  # the connector whose availability it changes
 
 
 class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -343,13 +354,20 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     remote_starts: list[AwaitedStart] = []
     awaiting: list[Awaiting] = []  # its next connection
     reached: list[JobItem] = []  # told of it last, so that who asks again is known
-    reservations: dict[int, datetime] = {}
+    reservations: dict[int, Reservation] = {}  # by number; those that are over too, for a while
+    last_reservation: int = 0  # the number that we gave last
     local_list_version: int | None = None  # as last heard or sent; -1: it holds none
     profiles: ProfileStack = ProfileStack()  # what it took from us, without their schedules
     calls: dict[str, OpenCall] = {}
     asked: dict[str, datetime] = {}  # calls by id, until when they may be asked for: each is made once
     overdue: dict[str, OpenCall] = {}  # given up: an answer that comes all the same corrects the result
+    configuration_asked_at: datetime | None = None  # for all of it, by the system itself
     own_call_at: datetime | None = None  # when the system last called it by itself
+    own_unanswered: int = 0  # of the system's calls, since one was answered
+    wanted: dict[str, Wanted] = {}  # by the folded keys
+    availability: dict[int, WantedAvailability] = {}  # by connector
+    defaults_mark: str = ""  # which wishes of its tenant it was told
+    defaults_revision: int = 0  # of the tenant's settings in which they stood
     told: dict[int, int] = {}  # by epoch: the number of the last call that nobody asked a decision for
     clock_offset_s: int = 0
     drift: Drift | None = None
@@ -424,20 +442,6 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
             [(id, one.at) for id, one in self.last_stops.items()], None, CONNECTORS_MOST
         ):
             del self.last_stops[connector]
-
-
-_SECRETS = ("authorizationkey", "password", "passwd", "passphrase", "secret", "privatekey", "credential")
-
-
-def is_secret_key(key: str) -> bool:
-    """Whether this configuration key holds a secret: AuthorizationKey (SEC-04), and what vendors call so."""
-    folded = "".join(character for character in key.casefold() if character.isalnum())
-    return any(word in folded for word in _SECRETS)
-
-
-def is_password_key(key: str) -> bool:
-    """Whether this configuration key holds the password by which the charge point logs in (SEC-03)."""
-    return key.casefold() == "authorizationkey"
 
 
 def tag_of(tag: TagRef | None) -> str:

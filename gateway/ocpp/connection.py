@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from application.ports import RegisteredChargePoint, Tenant
 from commands.base import Downlink, Meta
-from commands.charge_point import ConnectedReply, Disconnect, See
+from commands.charge_point import ConnectedReply, Disconnect, See, WantDefaults
 from gateway.ocpp import metrics
 from gateway.ocpp.background import later
 from gateway.ocpp.credentials import Credentials
@@ -288,6 +288,8 @@ class ChargePointConnection(Link):
             frame, outcome = encode_error(call.id, code, "the message could not be processed"), code.value
         await self.send(frame)
         self._finish(call, at, began, outcome, payload, exchange.command_id)
+        if self.tenant.wishes_mark != self.wishes_mark:
+            self._begin_wishes(at)
         if call.action in version.signs_of_life:
             self._tell_seen(at, exchange.command_id)
         if gone:
@@ -351,6 +353,25 @@ class ChargePointConnection(Link):
     def _begin_see(self, now: float, at: datetime, command_id: str) -> None:
         self._seen_told = now
         later(self._see(at, command_id))
+
+    def _begin_wishes(self, at: datetime) -> None:
+        """Its tenant wants something else of its charge points than this one was told."""
+        self.wishes_mark = self.tenant.wishes_mark
+        later(self._tell_wishes(self.tenant, at))
+
+    async def _tell_wishes(self, tenant: Tenant, at: datetime) -> None:
+        command = WantDefaults(
+            tenant=tenant.id,
+            charge_point_id=self.key[1],
+            wishes=tenant.wishes,
+            revision=tenant.settings.revision,
+            mark=tenant.wishes_mark,
+        )
+        meta = Meta(command_id=f"{self.prefix}|wishes|{next(self._seen_numbers)}", at=at, tenant=tenant.id)
+        try:
+            await self.services.bus.tell(command, meta)
+        except LogUnavailableError:
+            self.wishes_mark = None  # told again with its next message
 
     async def _see(self, at: datetime, command_id: str) -> None:
         tenant, charge_point_id = self.key

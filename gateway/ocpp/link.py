@@ -17,7 +17,8 @@ from gateway.ocpp.version import Version
 
 
 class Link(ABC):
-    """`epoch` is the version of its `charge_point.connected`; `prefix` begins the command ids of its messages."""
+    """`epoch` is the version of its `charge_point.connected`; `prefix` begins the command ids of its messages,
+    `wishes_mark` tells which of its tenant's wishes it was told."""
 
     __slots__ = (
         "_credentials",
@@ -30,6 +31,7 @@ class Link(ABC):
         "tenant",
         "transactions",
         "version",
+        "wishes_mark",
     )
 
     def __init__(
@@ -48,6 +50,7 @@ class Link(ABC):
         self.epoch = connected.epoch
         self.registration = connected.registration
         self.interval = connected.interval or tenant.heartbeat_interval
+        self.wishes_mark: str | None = connected.defaults_mark
         self.transactions = Transactions(connected)
         self.prefix = f"{tenant.id}|{listed.charge_point_id}|{connected.epoch}"
         self._credentials = credentials

@@ -21,7 +21,7 @@ import msgspec
 from commands.base import Downlink, Meta, command_name
 from commands.charge_point import ConcludeCall, NoteCallSent, OfferCredentials, SetCredentials
 from domain.charge_point.announced import Learned
-from domain.charge_point.state import is_password_key
+from domain.charge_point.variable_keys import is_password_key
 from domain.intents import (
     CancelReservation,
     ChangeAvailability,

@@ -263,11 +263,11 @@ def test_configuration_is_known_once_it_was_accepted_and_secrets_never_are_SEC_0
     assert case.state.announced == kept
 
 
-def test_a_reservation_is_known_until_it_is_cancelled() -> None:
+def test_a_reservation_runs_until_it_is_cancelled() -> None:
     case = Case.online()
     ask(case, "ReserveNow", command_id="r1", payload={"reservationId": 5, "connectorId": 1})
     case.do(ConcludeCall, 1, command_id="r1", status="accepted")
-    assert set(case.state.reservations) == {5}
+    assert case.state.reservations[5].runs
     ask(case, "CancelReservation", command_id="r2", payload={"reservationId": 5})
     case.do(ConcludeCall, 2, command_id="r2", status="accepted")
-    assert not case.state.reservations
+    assert case.state.reservations[5].ended == "cancelled"

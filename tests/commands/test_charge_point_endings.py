@@ -18,6 +18,9 @@ from commands.charge_point import (
     EndTransaction,
     Remove,
     RequestCall,
+    Reserve,
+    WantDefaults,
+    WantVariables,
 )
 from domain.charge_point import (
     Flag,
@@ -26,7 +29,9 @@ from domain.charge_point import (
     TransactionStopped,
     TransactionSuperseded,
 )
+from domain.charge_point.reservation import REMEMBERED_MOST, RESERVATIONS_MOST
 from domain.charge_point.state import KEEP_MOST, OPEN_MOST, ORPHANS_MOST, PENDING_MOST
+from domain.charge_point.wanted import WISHES_MOST, Wish
 from domain.session import CdrIssued, EndCorrected, SessionEnded
 from domain.tenant import Configuration, wrong_in
 from domain.values import TagRef
@@ -203,7 +208,8 @@ def test_registers_that_wait_for_a_relay_are_bounded_and_none_is_lost() -> None:
 
 
 def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> None:
-    """Every bound reached at once: starts, stops, conflicts, orphans, strays, pending, statuses, configuration."""
+    """Every bound reached at once: starts, stops, conflicts, orphans, strays, pending, statuses, configuration,
+    wishes, reservations."""
     case = Case.online()
     case._check_fold = lambda: None  # type: ignore[method-assign]
     long = "s1." + "k" * 32 + "." + "x" * 120
@@ -241,6 +247,18 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
     keys.append({"key": "SupportedFeatureProfiles", "value": "a," * 400, "readonly": False})
     taught = learned("GetConfiguration", {"configurationKey": keys[::-1]})
     case.do(ConcludeCall, 801, command_id="c", status="accepted", learned=taught)
+    wishes = tuple(Wish(key=f"{i:050d}", value="w" * 500) for i in range(WISHES_MOST))
+    case.do(WantVariables, 802, wishes=wishes)
+    case.do(WantDefaults, 802, wishes=wishes, revision=1, mark="m")
+    case.do(RequestCall, 803, **{**call, "command_id": "d"})
+    case.do(ConcludeCall, 803, command_id="d", status="accepted", learned=taught)
+    for i in range(RESERVATIONS_MOST + REMEMBERED_MOST):
+        reserve = {"connector_id": 0, "id_tag": tag, "sealed_tag": long, "parent": "p" * 32}
+        case.do(Reserve, 804, **reserve, expires_at=after(DAY), reference=f"{i:0100d}", override=True)
+        (asked,) = (id for id in case.state.calls if id.startswith("reserve-"))
+        status = "accepted" if i >= REMEMBERED_MOST else "rejected"
+        case.do(ConcludeCall, 805, command_id=asked, status=status, reason="x" * 300, answered=True)
+    assert len(case.state.reservations) == RESERVATIONS_MOST + REMEMBERED_MOST
     assert len(msgspec.json.encode(case.state)) < MAX_DECISION_BYTES
 
 

@@ -243,9 +243,9 @@ def test_a_reservation_is_consumed_by_an_accepted_start_only_START_8() -> None:
     case = Case.online()
     reserve(case, 7)
     case.start(received=10, reservation_id=7, authorization=known("Blocked"))
-    assert set(case.state.reservations) == {7}
+    assert case.state.reservations[7].runs
     case.start(received=20, reservation_id=7)
-    assert not case.state.reservations
+    assert case.state.reservations[7].ended == "used"
     assert case.last(TransactionStarted).flags == ()
 
 

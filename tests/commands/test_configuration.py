@@ -12,7 +12,7 @@ from commands.processes import POLICIES, REFUSALS
 from domain.aggregate import Event
 from domain.charge_point import CallConcluded, CallRequested, ChargePointConnected
 from domain.charge_point.announced import Announced
-from domain.charge_point.state import is_secret_key
+from domain.charge_point.variable_keys import is_secret_key
 from domain.intents import GetVariables
 from tests.commands.charge_point_case import TENANT, Case, after
 from tests.commands.v16_calls import intent, learned
@@ -48,8 +48,8 @@ def boot(case: Case, received: float, status: str = "Accepted", firmware: str = 
 def told(case: Case, until: float) -> list[CallRequested]:
     """Let the time pass: the calls that are made of it up to then."""
     calls: list[CallRequested] = []
-    while case.charge_point.configuration_due is not None:
-        due = case.charge_point.configuration_due
+    while case.charge_point.own_call_due is not None:
+        due = case.charge_point.own_call_due
         if due > after(until):
             break
         timer = TimerDue(aggregate=case.charge_point.id, due=due)
@@ -80,7 +80,7 @@ def test_an_accepted_boot_leads_to_one_get_configuration_TC_019() -> None:
 def test_the_timer_of_the_aggregate_is_that_of_the_question() -> None:
     case = connected()
     boot(case, 1)
-    assert case.charge_point.next_due() == case.charge_point.configuration_due == after(3)
+    assert case.charge_point.next_due() == case.charge_point.own_call_due == after(3)
 
 
 @pytest.mark.parametrize("status", ["Pending", "Rejected"])

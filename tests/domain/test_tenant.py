@@ -118,3 +118,11 @@ def test_a_tenant_without_a_party_is_settled_under_the_hubs() -> None:
     assert Configuration().settings(3, HUB).party == HUB
     assert Configuration(ocpi=party, currency="SEK").settings(3, HUB).party == party.id
     assert Configuration(ocpi=party, currency="SEK").settings(3, HUB).revision == 3
+
+
+def test_what_a_tenant_wants_of_its_charge_points_is_no_secret_and_named_by_its_path() -> None:
+    wrong = wrong_in(Configuration(charge_point_configuration={"WifiPassword": "x"}))
+    assert wrong.startswith("charge_point_configuration.WifiPassword: ")
+    many = {f"Key{i}": "1" for i in range(51)}
+    assert wrong_in(Configuration(charge_point_configuration=many)).startswith("charge_point_configuration: ")
+    assert not wrong_in(Configuration(charge_point_configuration={"MeterValueSampleInterval": "60"}))

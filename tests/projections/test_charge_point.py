@@ -8,6 +8,14 @@ from typing import Any
 import msgspec
 
 from commands.base import Meta
+from commands.charge_point import (
+    Boot,
+    ConcludeCall,
+    RequestCall,
+    WantAvailability,
+    WantDefaults,
+    WantVariables,
+)
 from domain.aggregate import Event
 from domain.charge_point import (
     CallConcluded,
@@ -21,13 +29,20 @@ from domain.charge_point import (
     ChargePointSeen,
     ClockOffsetNoted,
     CredentialsSet,
+    DefaultsWanted,
     StatusReported,
+    VariablesCompared,
+    VariablesWanted,
 )
-from domain.intents import kind_of
+from domain.charge_point.availability import AvailabilityWish
+from domain.charge_point.wanted import Compared, VariableState, Wanted, Wish
+from domain.intents import Availability, kind_of
 from domain.values import Connector, Coordinates, Evse, Site
 from projections.base import Target
-from projections.charge_point import CREDENTIALS, VIEW
+from projections.charge_point import CREDENTIALS, VIEW, availability_of, wanted_of
 from projections.store import HUB, Document, Put, Remove
+from tests.commands.charge_point_case import Case, after
+from tests.commands.test_charge_point_reserving import answer, ours, ready
 from tests.commands.v16_calls import intent, learned
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -205,11 +220,11 @@ def test_new_evses_keep_what_their_connectors_last_said() -> None:
     ]
 
 
-def requested(history: History, id: str, action: str, payload: dict[str, Any]) -> Event:
+def requested(history: History, id: str, action: str, payload: dict[str, Any], *, own: bool = False) -> Event:
     """A call of ours."""
     wanted = intent(action, payload)
     return history.happens(
-        CallRequested, command_id=id, intent=wanted, epoch=1, slot=1, boot="x", expires_at=START
+        CallRequested, command_id=id, intent=wanted, epoch=1, slot=1, boot="x", expires_at=START, own=own
     )
 
 
@@ -250,14 +265,14 @@ def test_configuration_that_was_accepted_or_read_is_known_and_secrets_are_not() 
     configuration = document["configuration"]
     assert (configuration["heartbeat_interval"], configuration["meter_values_interval"]) == (60, 30)
     assert configuration["keys"] == [
-        {"key": "Foo.Bar", "value": "", "readonly": True, "wanted": None},
-        {"key": "HeartbeatInterval", "value": "60", "readonly": False, "wanted": None},
-        {"key": "MeterValueSampleInterval", "value": "30", "readonly": None, "wanted": None},
+        {"key": "Foo.Bar", "value": "", "readonly": True, "after_reboot": None},
+        {"key": "HeartbeatInterval", "value": "60", "readonly": False, "after_reboot": None},
+        {"key": "MeterValueSampleInterval", "value": "30", "readonly": None, "after_reboot": None},
     ]
     assert document["changing"] == []
 
 
-def test_a_value_that_needs_a_reboot_is_wanted_until_it_is_told() -> None:
+def test_a_value_for_after_the_reboot_is_shown_as_such_until_it_is_told() -> None:
     history = History()
 
     def call(id: str, action: str, payload: dict[str, Any], said: dict[str, Any]) -> list[Event]:
@@ -278,12 +293,73 @@ def test_a_value_that_needs_a_reboot_is_wanted_until_it_is_told() -> None:
 
     states = [known(*events)["configuration"] for events in (asked, told_old, told_new)]
     assert [one["heartbeat_interval"] for one in states] == [60, 60, 600]
-    assert [(one["keys"][0]["value"], one["keys"][0]["wanted"]) for one in states] == [
+    assert [(one["keys"][0]["value"], one["keys"][0]["after_reboot"]) for one in states] == [
         ("60", "600"),
         ("60", "600"),
         ("600", None),
     ]
     assert states[0]["keys"][0]["readonly"] is False
+
+
+def test_what_is_wanted_stands_beside_with_the_worst_that_there_is_to_say() -> None:
+    history = History()
+    wishes = (Wish(key="MeterValueSampleInterval", value="60"), Wish(key="Colour", value="red"))
+    asked = [
+        history.registered(),
+        history.happens(DefaultsWanted, wishes=(Wish(key="Colour", value="blue"),), revision=2, mark="m"),
+        history.happens(VariablesWanted, wishes=wishes),
+    ]
+    push = requested(history, "1", "ChangeConfiguration", {"key": "Colour", "value": "red"}, own=True)
+    found = (
+        Compared(key="Colour", state=VariableState.DRIFT, told="blue", reason="Accepted"),
+        Compared(key="MeterValueSampleInterval", state=VariableState.IN_SYNC, told="60"),
+    )
+    compared = history.happens(VariablesCompared, found=found)
+    withdrawn = history.happens(VariablesWanted, wishes=(Wish(key="COLOUR"),))
+
+    before, after, last = (
+        known(*e) for e in (asked, [*asked, push, compared], [*asked, push, compared, withdrawn])
+    )
+    assert [one["configuration_state"] for one in (before, after, last)] == ["pending", "drift", "pending"]
+    colour = wanted_of(after)["colour"]
+    assert (colour.value, colour.default, colour.told, colour.pushes) == ("red", "blue", "blue", 1)
+    assert (wanted_of(last)["colour"].value, wanted_of(last)["colour"].pushes) == ("blue", 0)
+
+
+def test_the_document_wants_what_the_aggregate_wants() -> None:
+    case = Case.online()
+    case.do(WantDefaults, wishes=(Wish(key="Colour", value="blue"),), revision=2, mark="m")
+    case.do(WantVariables, wishes=(Wish(key="Key", value="1"), Wish(key="Colour", value="red")))
+    case.do(WantVariables, wishes=(Wish(key="Colour"),))
+    case.do(Boot, vendor="Acme", model="Box", firmware_version="2")
+    said = {"configurationKey": [{"key": "Key", "readonly": True, "value": "2"}], "unknownKey": ["Colour"]}
+    get = intent("GetConfiguration")
+    case.do(RequestCall, command_id="r", intent=get, expires_at=after(60))
+    case.do(ConcludeCall, command_id="r", status="accepted", learned=learned("GetConfiguration", said))
+    document = known(*case.log)
+
+    def shown(wanted: dict[str, Wanted]) -> object:
+        return {
+            key: (one.value, one.state, one.told, one.pushes, one.readonly) for key, one in wanted.items()
+        }
+
+    assert shown(wanted_of(document)) == shown(case.state.wanted)
+    assert document["configuration_state"] == "refused"
+
+
+def test_the_document_shows_the_availability_that_the_aggregate_wants() -> None:
+    case = ready()
+    for connector, availability in ((0, Availability.OPERATIVE), (1, Availability.INOPERATIVE)):
+        wish = AvailabilityWish(connector_id=connector, availability=availability)
+        case.do(WantAvailability, 10, wish=wish)
+    for said in ("accepted", "rejected"):
+        ours(case, 60)
+        answer(case, 60, said, reason="Rejected")
+    document = known(*case.log)
+    assert availability_of(document) == case.state.availability
+    assert document["availability_state"] == "refused"
+    case.status(70, "Available", connector_id=0)
+    assert availability_of(known(*case.log)) == case.state.availability
 
 
 def test_a_change_that_is_accepted_after_its_time_is_known() -> None:

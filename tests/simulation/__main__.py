@@ -155,7 +155,7 @@ def _smaller(shape: Shape) -> list[Shape]:
     worlds = [
         replace(shape, faults=tuple(one for one in shape.faults if one != left)) for left in shape.faults
     ]
-    for name in ("faust", "mqtt", "public", "live", "frames", "operators"):
+    for name in ("faust", "mqtt", "public", "live", "frames", "operators", "wishes"):
         if getattr(shape, name):
             less = {name: False}
             worlds.append(replace(shape, **less))

@@ -111,7 +111,8 @@ SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 4
 """Worlds in which services show their keys at api processes that are harmed."""
 CPOS: Final[Mapping[str, Any]] = {"foreign": 2, "projectors": 1, "effects": 1, "pace": 0.3}
 """Worlds with a CPO that pushes."""
-
+WISHES: Final[Mapping[str, Any]] = {"wishes": True, "longest_calm": 4000.0}
+"""Worlds in which an operator wants variables and reservations."""
 JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
 """Worlds with a job, whose deciders are harmed."""
 
@@ -1016,6 +1017,24 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape=CPOS,
         one_in=1,
         seed=0,
+    ),
+    Ablation(
+        "pushes have no end",
+        "A variable is pushed three times at most",
+        removed.pushes_have_no_end,
+        (),
+        shape=WISHES,
+        one_in=8,
+        seed=1,
+    ),
+    Ablation(
+        "what it may hold is left to it",
+        "A reservation that is over here is given up by its charge point",
+        removed.what_it_may_hold_is_left_to_it,
+        (),
+        shape=WISHES,
+        one_in=20,
+        seed=16,
     ),
 )
 

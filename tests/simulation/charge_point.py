@@ -66,6 +66,13 @@ class Quirks:
     """Seconds until it gives up waiting for an answer."""
     forgets_id: float = 0.0
     statuses: bool = True
+    reboots: float = 0.0
+    """How often it boots where it connects again, and then how often it forgets its values."""
+    forgets_values: float = 0.0
+    keeps_values: bool = True
+    """Whether a value that it takes is there."""
+    slow: float = 0.0
+    """How often it answers a call of ours after that was given up."""
 
 
 class ChargePoint:
@@ -81,6 +88,9 @@ class ChargePoint:
         self.calls: list[tuple[str, str]] = []
         self.starts: list[str] = []
         """The tags for which it was asked to start, each time; nobody plugs in for them."""
+        self.variables = {"MeterValueSampleInterval": "900"}
+        self.held: dict[int, datetime] = {}
+        self.usable = True
         self._meters = {1: 1000, 2: 5000}
         self._line: Line | None = None
         self._waiting: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
@@ -199,7 +209,10 @@ class ChargePoint:
                 wait = min(wait * 2, 5.0)
                 continue
             wait = 0.2
-            talking = asyncio.create_task(self._talk(not booted))
+            again = booted and self.quirks.reboots and chance.random() < self.quirks.reboots
+            if again and chance.random() < self.quirks.forgets_values:
+                self.variables["MeterValueSampleInterval"], self.usable = "900", True
+            talking = asyncio.create_task(self._talk(not booted or bool(again)))
             booted = True
             await self._lost.wait()
             talking.cancel()
@@ -242,6 +255,7 @@ class ChargePoint:
     async def _talk(self, boot: bool) -> None:
         if boot:
             await self._call(Said(self.id, "BootNotification", _BOOT, 0.0))
+            self._tell_usable()
         while True:
             while not self._queue:
                 self._work.clear()
@@ -310,22 +324,64 @@ class ChargePoint:
         self.calls.append((action, id))
         if action == "RemoteStartTransaction":
             self.starts.append(payload["idTag"])
-        if self.world.loop.chance.random() < self.quirks.deaf or self._line is None:
+        chance, line = self.world.loop.chance, self._line
+        if line is None or (chance.random() < self.quirks.deaf and chance.random() < 0.5):
             return
-        answers: dict[str, dict[str, Any]] = {
-            "GetConfiguration": {"configurationKey": [], "unknownKey": []},
-            "Reset": {"status": "Accepted"},
-            "RemoteStartTransaction": {"status": "Accepted"},
-            "RemoteStopTransaction": {"status": "Accepted"},
-            "ClearCache": {"status": "Accepted"},
-            "UnlockConnector": {"status": "Unlocked"},
-            "ChangeAvailability": {"status": "Accepted"},
-        }
-        answer = answers.get(action)
-        if answer is None:
-            self._line.to_gateway(json.dumps([4, id, "NotSupported", "", {}]).encode())
+        answer = self._done(action, payload)
+        frame = [4, id, "NotSupported", "", {}] if answer is None else [3, id, answer]
+        if chance.random() < self.quirks.deaf:
+            return
+        if self.quirks.slow and chance.random() < self.quirks.slow:
+            self.world.loop.spawn(self.node, self._late(line, json.dumps(frame).encode()))
         else:
-            self._line.to_gateway(json.dumps([3, id, answer]).encode())
+            line.to_gateway(json.dumps(frame).encode())
+
+    async def _late(self, line: Line, frame: bytes) -> None:
+        await asyncio.sleep(35.0)
+        if line is self._line:
+            line.to_gateway(frame)
+
+    def _tell_usable(self) -> None:
+        """What it says of itself as a whole, once somebody has wanted something of that."""
+        if self.world.shape.wishes:
+            self.status(0, "Available" if self.usable else "Unavailable")
+
+    def _done(self, action: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+        """It does what it is asked for; what it answers, None for what it does not know."""
+        self.held = {number: until for number, until in self.held.items() if until > self.now()}
+        match action:
+            case "GetConfiguration":
+                keys = payload.get("key") or list(self.variables)
+                told = [
+                    {"key": key, "readonly": False, "value": self.variables[key]}
+                    for key in keys
+                    if key in self.variables
+                ]
+                return {
+                    "configurationKey": told,
+                    "unknownKey": [key for key in keys if key not in self.variables],
+                }
+            case "ChangeConfiguration" if payload["key"] in self.variables:
+                if self.quirks.keeps_values:
+                    self.variables[payload["key"]] = payload["value"]
+                return {"status": "Accepted"}
+            case "ReserveNow":
+                self.held[payload["reservationId"]] = datetime.fromisoformat(payload["expiryDate"])
+                return {"status": "Accepted"}
+            case "CancelReservation":
+                known = self.held.pop(payload["reservationId"], None)
+                return {"status": "Accepted" if known is not None else "Rejected"}
+            case "UnlockConnector":
+                return {"status": "Unlocked"}
+            case "ChangeAvailability":
+                if self.quirks.keeps_values:
+                    self.usable = payload["type"] == "Operative"
+                self._tell_usable()
+                return {"status": "Accepted"}
+            case "Reset" | "ClearCache":
+                return {"status": "Accepted"}
+            case _:
+                return None
 
 
 _KEPT = frozenset({"StartTransaction", "MeterValues", "StopTransaction", "BootNotification"})

@@ -34,7 +34,7 @@ from streams.deciding.decider import followed
 from streams.following.sink import Sink
 from streams.log import Position, Stored, TopicPartition
 from streams.log.topology import FAUST, FRAMES, commands_topic, events_topic, readings_topic
-from tests.simulation import asking, cpo, job, keys, location
+from tests.simulation import asking, cpo, job, keys, location, wishes
 from tests.simulation.facts import MOST_SKEW, OWN_TAG, PRICE_FLAT, PRICE_PER_KWH, ROOM, TENANT
 from tests.simulation.shelf import Shelf
 
@@ -46,7 +46,7 @@ DATABASE: Final = f"ocpp_{TENANT}"
 FINAL: Final = frozenset({"accepted", "rejected", "failed", "timed_out", "expired"})
 BEGINS: Final = frozenset({"remote_command.requested.v1", "job.requested.v1", "foreign_session.begun.v1"})
 """Events with which an id that clients chose may begin a life anew, at a version above all before."""
-FED: Final = ("placements", "credentials", "job_items")
+FED: Final = ("placements", "credentials", "job_items", "reservations")
 """Collections that only feeds write."""
 IN_FLIGHT: Final = 15.0
 """Seconds for which an answer serves, a handshake waits and clocks differ, together and some more."""
@@ -245,6 +245,7 @@ def undone(world: World) -> Iterator[str]:
     )
     yield from job.unfinished(world)
     yield from cpo.unfinished(world)
+    yield from wishes.unfinished(world)
     if world.shape.live:
         yield from (f"the listener has not heard {id}" for id in world.listener.missing())
     yield from (
@@ -302,6 +303,7 @@ def check(world: World) -> None:
         _asks,
         _location,
         _cpo,
+        _wishes,
     ):
         for wrong in judge(world, facts):
             world.violation(f"{judge.__name__.strip('_')}: {wrong}")
@@ -326,6 +328,10 @@ def _location(world: World, facts: Facts) -> Iterator[str]:
 
 def _cpo(world: World, facts: Facts) -> Iterator[str]:
     return cpo.judge(world, facts)
+
+
+def _wishes(world: World, facts: Facts) -> Iterator[str]:
+    return wishes.judge(world, facts)
 
 
 def _versions(world: World, facts: Facts) -> Iterator[str]:

@@ -50,14 +50,14 @@ async def job_in(world: World) -> None:
     deed = chance.choice(("none", "none", "cancel", "pause"))
     await asyncio.sleep(chance.random() * world.shape.storm / 2)
     if deed == "cancel":
-        await _insisted(world, CancelJob(tenant=TENANT, job_id=JOB, by=BY), "cancel")
+        await insisted(world, CancelJob(tenant=TENANT, job_id=JOB, by=BY), "cancel")
         return
     if deed == "pause":
-        await _insisted(world, PauseJob(tenant=TENANT, job_id=JOB, by=BY), "pause")
+        await insisted(world, PauseJob(tenant=TENANT, job_id=JOB, by=BY), "pause")
         await asyncio.sleep(chance.random() * world.shape.storm / 2)
-    await _insisted(world, RetryJob(tenant=TENANT, job_id=JOB, by=BY), "retry")
+    await insisted(world, RetryJob(tenant=TENANT, job_id=JOB, by=BY), "retry")
     while not _over(world):  # also where too many have failed
-        await _insisted(world, ResumeJob(tenant=TENANT, job_id=JOB, by=BY), f"resume-{number}")
+        await insisted(world, ResumeJob(tenant=TENANT, job_id=JOB, by=BY), f"resume-{number}")
         number += 1
         await asyncio.sleep(5.0)
 
@@ -102,7 +102,7 @@ async def _told(process: Process, command: Command, id: str, within: timedelta |
     return await process.bus.ask(command, meta)
 
 
-async def _insisted(world: World, command: Command, id: str) -> None:
+async def insisted(world: World, command: Command, id: str) -> None:
     """Asked again until it is answered, whatever the answer is."""
 
     async def asked() -> bool:

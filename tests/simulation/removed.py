@@ -25,7 +25,7 @@ from commands import foreign_cdr, foreign_session
 from commands import location as location_commands
 from commands import pushes as pushes_commands
 from commands.base import Accepted, Rejected, Route
-from commands.charge_point import models, presence, readings, transactions
+from commands.charge_point import configuring, models, presence, readings, transactions
 from commands.delivery import timer_due as delivery_timer
 from commands.fleet import CountChargePoint
 from commands.foreign_cdr import PostForeignCdr
@@ -35,6 +35,8 @@ from commands.tenant import CountPart
 from domain import location as location_domain
 from domain import outbox
 from domain.aggregate import kind_of
+from domain.charge_point import wanted
+from domain.charge_point.reservation import Reservation
 from domain.charge_point.state import ChargePointState
 from domain.delivery import Delivery
 from domain.fleet import ChargePointCounted, Counts
@@ -860,6 +862,17 @@ def what_is_read_of_a_key_counts_whatever_was_heard() -> list[Patch]:
         return self._keys.get(key_id)
 
     return [(LogKeys, "_key", key)]
+
+
+# -- what is wanted of a charge point --------------------------------------------------------------------------------
+
+
+def pushes_have_no_end() -> list[Patch]:
+    return [(wanted, "PUSHES_MOST", 1000), (configuring, "PUSHES_MOST", 1000)]
+
+
+def what_it_may_hold_is_left_to_it() -> list[Patch]:
+    return [(Reservation, "to_give_up", property(lambda self: self.cancelling and self.runs))]
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------------

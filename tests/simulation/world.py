@@ -50,7 +50,7 @@ from streams.log import LogUnavailableError, Position, topology
 from streams.log.founding import found
 from streams.log.layout import Layout
 from streams.log.topology import commands_topic, state_topic
-from tests.simulation import cpo, keys, location
+from tests.simulation import cpo, keys, location, wishes
 from tests.simulation.asking import app_in
 from tests.simulation.broker import Broker
 from tests.simulation.charge_point import TAGS, ChargePoint, Quirks
@@ -99,6 +99,8 @@ class Shape:
     """Whether an operator has a job done by all charge points, of which some never connect and one is nobody's."""
     asks: bool = False
     """Whether a partner's app asks for charges by commands."""
+    wishes: bool = False
+    """Whether an operator wants variables to have values, and makes and gives up reservations."""
     stories: bool = False
     most_in_a_sink: int = 5_000
     """Records that wait for one of effects' sinks."""
@@ -339,6 +341,8 @@ class World:
             running.append(self.loop.spawn(self.loop.world, job_in(self)))
         if shape.asks:
             running.append(self.loop.spawn(self.loop.world, app_in(self)))
+        if shape.wishes:
+            running.append(self.loop.spawn(self.loop.world, wishes.course(self)))
         if shape.strangers:
             running.append(self.loop.spawn(self.loop.world, self._herd()))
         if shape.live:
@@ -640,6 +644,8 @@ def draw_shape(chance: Random) -> Shape:
         most_named=chance.choice((0, 1, 100)),
         months=yes(0.02),  # one costs five others
         strangers=5 * yes(0.06),
+        wishes=(wishing := yes(0.12)),
+        longest_calm=10 * LONGEST_CALM if wishing else LONGEST_CALM,
     )
 
 
@@ -653,6 +659,10 @@ def draw_quirks(chance: Random) -> Quirks:
         deaf=some(0.3, 0.5),
         impatient=6.0 + chance.random() * 20,
         statuses=chance.random() < 0.8,
+        reboots=some(0.4, 0.5),
+        forgets_values=some(0.4, 0.6),
+        keeps_values=chance.random() < 0.8,
+        slow=some(0.4, 0.5),
     )
 
 

@@ -12,15 +12,22 @@ from typing import Any, Final
 import msgspec
 
 from domain.charge_point.announced import Learned, Variable
-from domain.charge_point.state import is_secret_key
-from domain.intents import ClearChargingProfile, GetLocalListVersion, GetVariables, Intent, SetVariable
+from domain.charge_point.variable_keys import is_secret_key
+from domain.intents import (
+    ChangeAvailability,
+    ClearChargingProfile,
+    GetLocalListVersion,
+    GetVariables,
+    Intent,
+    SetVariable,
+)
 from domain.values import JSONObject
 from gateway.ocpp.v16.announced import announced
 from gateway.ocpp.v16.calls import CALLS
 from gateway.ocpp.version import Judged
 from protocols.ocpp.message import Mode, WireError
 from protocols.ocpp.v16.codec import decode_confirmation
-from protocols.ocpp.v16.enums import ClearChargingProfileStatus, ConfigurationStatus
+from protocols.ocpp.v16.enums import AvailabilityStatus, ClearChargingProfileStatus, ConfigurationStatus
 from protocols.ocpp.v16.messages.local_list import GetLocalListVersionConfirmation
 
 GOOD: Final = frozenset({"Accepted", "Unlocked", "RebootRequired", "Scheduled", "AcceptedCanceled"})
@@ -71,11 +78,15 @@ def _learned(intent: Intent, message: object, said: object, response: JSONObject
         case GetVariables():
             variables = tuple(_variables(response))
             values = {one.key: one.value for one in variables if not is_secret_key(one.key)}
-            return Learned(variables=variables, announced=announced(values))
+            return Learned(variables=variables, unknown=_unknown(response), announced=announced(values))
         case SetVariable() if said == ConfigurationStatus.REBOOT_REQUIRED:
             return Learned(after_reboot=True)
+        case SetVariable() if said == ConfigurationStatus.NOT_SUPPORTED:
+            return Learned(unknown=(intent.key,))
         case SetVariable() if said == ConfigurationStatus.ACCEPTED and not is_secret_key(intent.key):
             return Learned(announced=announced({intent.key: intent.value}))
+        case ChangeAvailability() if said == AvailabilityStatus.SCHEDULED:
+            return Learned(scheduled=True)
         case GetLocalListVersion() if isinstance(message, GetLocalListVersionConfirmation):
             return Learned(list_version=message.list_version)
         case ClearChargingProfile():
@@ -89,6 +100,13 @@ def _variables(response: JSONObject) -> Iterator[Variable]:
         key, value = _text(entry.get("key"))[:KEY_MOST], _text(entry.get("value"))[:VALUE_MOST]
         if key and not value.startswith(_SEALED):
             yield Variable(key=key, value=value, readonly=entry.get("readonly") is True)
+
+
+def _unknown(response: JSONObject) -> tuple[str, ...]:
+    """Keys of which it says that it has none."""
+    said = response.get("unknownKey")
+    texts = (_text(one)[:KEY_MOST] for one in (said if isinstance(said, list) else [said]))
+    return tuple(text for text in texts if text)[:VARIABLES_MOST]
 
 
 def _storable(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from commands.remote_command_rules import ParameterError
-from domain.charge_point.state import is_password_key, is_secret_key
+from domain.charge_point.variable_keys import is_password_key, is_secret_key
 from domain.intents import (
     CancelReservation,
     CertificateSigned,
@@ -104,6 +104,8 @@ def request(intent: Intent) -> WireCall | WireError:
 
 def fits(intent: Intent) -> ParameterError | None:
     """What 1.6 cannot say of it, by the path of the intent's field; with SEC-02: a password is of 16 to 20 bytes."""
+    if isinstance(intent, ReserveNow) and intent.reservation_id is None:
+        intent = msgspec.structs.replace(intent, reservation_id=1)
     found = _request(intent)
     if isinstance(found, WireError):
         field, name = FIELDS.get(type(intent), ("", ""))

@@ -308,6 +308,10 @@ class World:
             "connected": True,
             "connectors": [],
             "changing": [],
+            "wanted": [],
+            "configuration_state": None,
+            "availability": [],
+            "availability_state": None,
             "location_id": "L1",
             "created_at": "2026-01-02T00:00:00Z",
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from application.ports import RegisteredChargePoint
 from commands.base import Area, Meta
-from commands.charge_point import ROUTES, TIMER, Register, RequestCall
+from commands.charge_point import ROUTES, TIMER, Register, RequestCall, Reserve
 from commands.creating import CREATING
 from domain.aggregate import Event, EventRegistry
 from domain.charge_point import (
@@ -23,12 +23,17 @@ from domain.charge_point import (
     ChargePointConnected,
     Flag,
     MeterValuesRecorded,
+    ReservationConfirmed,
+    ReservationEnded,
     TransactionStarted,
     TransactionStopped,
+    VariablesCompared,
     charge_point_key,
 )
 from domain.charge_point.passwords import hash_password
+from domain.charge_point.wanted import VariableState, mark_of, wishes_of
 from domain.intents import RemoteStop
+from domain.values import TagRef
 from protocols.ocpp.frames import Limits
 from streams.deciding.bus import CommandBus
 from streams.deciding.decider import Decider
@@ -161,3 +166,70 @@ async def test_a_stop_of_the_largest_frame_ends_its_transaction(tmp_path: Path) 
         await cp.call("StartTransaction", {**START, "timestamp": "2026-03-01T14:00:00Z"})
         [values] = [event for event in await decided(log) if isinstance(event, MeterValuesRecorded)]
         assert Flag.DATA_THINNED in values.flags
+
+
+async def test_a_variable_that_its_tenant_wants_is_read_pushed_and_read_back_TC_019_TC_021(
+    tmp_path: Path,
+) -> None:
+    values = {"MeterValueSampleInterval": "900", "LocalPreAuthorize": "false"}
+    wishes = wishes_of({"MeterValueSampleInterval": "60"})
+    async with on_the_log(tmp_path) as (w, _, log):
+        w.tenant(wishes=wishes, wishes_mark=mark_of(wishes))
+        async with w.connected() as cp:
+            assert (await cp.boot())["status"] == "Accepted"
+            asked = []
+            for _ in range(3):
+                _, id, action, payload = await cp.frame()
+                asked.append((action, payload.get("key")))
+                answer: object = {"status": "Accepted"}
+                if action == "ChangeConfiguration":
+                    values[payload["key"]] = payload["value"]
+                else:
+                    names = payload.get("key", values)
+                    keys = [{"key": name, "readonly": False, "value": values[name]} for name in names]
+                    answer = {"configurationKey": keys}
+                await cp.socket.send(json.dumps([3, id, answer]))
+            key = "MeterValueSampleInterval"
+            assert asked == [
+                ("GetConfiguration", None),
+                ("ChangeConfiguration", key),
+                ("GetConfiguration", [key]),
+            ]
+            async with asyncio.timeout(10):
+                while True:
+                    found = [one for one in await decided(log) if isinstance(one, VariablesCompared)]
+                    if found and found[-1].found[0].state is VariableState.IN_SYNC:
+                        break
+
+
+async def test_a_reservation_is_told_confirmed_and_used_by_its_start_TC_046(tmp_path: Path) -> None:
+    async with on_the_log(tmp_path) as (w, bus, log), w.connected() as cp:
+        assert (await cp.boot())["status"] == "Accepted"
+        until = now() + timedelta(hours=1)
+        wish = Reserve(
+            tenant="demo",
+            charge_point_id="CP-1",
+            connector_id=1,
+            id_tag=TagRef(key="k-ALICE"),
+            sealed_tag="s1.0123456789.alice-sealed",
+            expires_at=until,
+        )
+        reply = await bus.ask(wish, Meta(command_id="reserve", at=now(), tenant="demo"), 20)
+        reserved = json.loads(bytes(reply.result))
+        _, id, action, payload = await cp.frame()
+        assert (action, payload["idTag"], payload["reservationId"]) == (
+            "ReserveNow",
+            "ALICE",
+            reserved["number"],
+        )
+        await cp.socket.send(json.dumps([3, id, {"status": "Accepted"}]))
+        status = {"connectorId": 1, "errorCode": "NoError", "status": "Reserved"}
+        assert await cp.call("StatusNotification", status) == {}
+        start = {**START, "reservationId": reserved["number"], "timestamp": now().isoformat()}
+        assert (await cp.call("StartTransaction", start))["idTagInfo"]["status"] == "Accepted"
+        events = await decided(log)
+        (confirmed,) = (one for one in events if isinstance(one, ReservationConfirmed))
+        (ended,) = (one for one in events if isinstance(one, ReservationEnded))
+        (started,) = (one for one in events if isinstance(one, TransactionStarted))
+        assert confirmed.reservation_id == ended.reservation_id == reserved["reservation_id"]
+        assert (ended.how, ended.session_id) == ("used", started.session_id)

@@ -35,7 +35,7 @@ CHANGE: JSONObject = {"key": "HeartbeatInterval", "value": "60"}
         ),
         ("ChangeConfiguration", CHANGE, "RebootRequired", "accepted", Learned(after_reboot=True)),
         ("ChangeConfiguration", CHANGE, "Rejected", "rejected", Learned()),
-        ("ChangeConfiguration", CHANGE, "NotSupported", "rejected", Learned()),
+        ("ChangeConfiguration", CHANGE, "NotSupported", "rejected", Learned(unknown=("HeartbeatInterval",))),
         ("ChangeConfiguration", {"key": "WifiPassword", "value": "x"}, "Accepted", "accepted", Learned()),
         ("ClearChargingProfile", {}, "Accepted", "accepted", Learned(cleared=True)),
         ("ClearChargingProfile", {}, "Unknown", "rejected", Learned(cleared=True)),
