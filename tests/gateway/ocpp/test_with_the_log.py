@@ -13,11 +13,12 @@ from pathlib import Path
 
 from application.ports import RegisteredChargePoint
 from commands.base import Area, Meta
-from commands.charge_point import ROUTES, TIMER, Register, RequestCall, Reserve
+from commands.charge_point import ROUTES, TIMER, Register, RequestCall, Reserve, WantAvailability
 from commands.creating import CREATING
 from domain.aggregate import Event, EventRegistry
 from domain.charge_point import (
     AGGREGATE_EVENTS,
+    AvailabilityCompared,
     CallConcluded,
     ChargePoint,
     ChargePointConnected,
@@ -30,9 +31,10 @@ from domain.charge_point import (
     VariablesCompared,
     charge_point_key,
 )
+from domain.charge_point.availability import AvailabilityState, AvailabilityWish
 from domain.charge_point.passwords import hash_password
 from domain.charge_point.wanted import VariableState, mark_of, wishes_of
-from domain.intents import RemoteStop
+from domain.intents import Availability, RemoteStop
 from domain.values import TagRef
 from protocols.ocpp.frames import Limits
 from streams.deciding.bus import CommandBus
@@ -233,3 +235,25 @@ async def test_a_reservation_is_told_confirmed_and_used_by_its_start_TC_046(tmp_
         (started,) = (one for one in events if isinstance(one, TransactionStarted))
         assert confirmed.reservation_id == ended.reservation_id == reserved["reservation_id"]
         assert (ended.how, ended.session_id) == ("used", started.session_id)
+
+
+async def test_a_connector_that_shall_not_be_used_is_told_so_and_says_so(tmp_path: Path) -> None:
+    async with on_the_log(tmp_path) as (w, bus, log), w.connected() as cp:
+        wish = AvailabilityWish(connector_id=1, availability=Availability.INOPERATIVE)
+        want = WantAvailability(tenant="demo", charge_point_id="CP-1", wish=wish)
+        await bus.ask(want, Meta(command_id="want", at=now(), tenant="demo"), 20)
+        assert (await cp.boot())["status"] == "Accepted"
+        answers = {
+            "GetConfiguration": {"configurationKey": []},
+            "ChangeAvailability": {"status": "Scheduled"},
+        }
+        for expected in answers:
+            _, id, action, payload = await cp.frame()
+            assert action == expected
+            await cp.socket.send(json.dumps([3, id, answers[action]]))
+        assert payload == {"connectorId": 1, "type": "Inoperative"}
+        async with asyncio.timeout(10):
+            while not any(isinstance(one, AvailabilityCompared) for one in await decided(log)):
+                pass
+        (answered,) = (one for one in await decided(log) if isinstance(one, AvailabilityCompared))
+        assert answered.state is AvailabilityState.SCHEDULED
