@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,8 @@ from projections.base import Target, View
 from projections.moment import utc_text
 from projections.placement import TOUCHED, site_document, touched
 from projections.store import HUB, JSON, Document, IndexSpec, Write, geo_index, index
+
+MOST_WATTS: Final = 2**63 - 1
 
 LocationEvent = LocationPut | LocationChanged | EvsePut | EvseStatusChanged | LocationRemoved | SiteSaid
 
@@ -167,15 +169,12 @@ def _found_by(evses: Iterable[Document]) -> Document:
 
 
 def power_of(connector: Document) -> int:
-    """Watts: as said, else what volts, amperes and phases make."""
+    """Watts: as said, else what volts, amperes and phases make, as far as a read model can hold it."""
     said = connector.get("max_electric_power")
     if isinstance(said, int):
         return said
-    return (
-        int(str(connector["max_voltage"]))
-        * int(str(connector["max_amperage"]))
-        * phases(str(connector["power_type"]))
-    )
+    volts, amperes = int(str(connector["max_voltage"])), int(str(connector["max_amperage"]))
+    return min(volts * amperes * phases(str(connector["power_type"])), MOST_WATTS)
 
 
 def _geo(core: Mapping[str, Any]) -> Document | None:

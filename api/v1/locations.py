@@ -21,7 +21,7 @@ from commands.location import LocationReply, PatchLocation, PutLocation, RemoveL
 from domain.location import location_key
 from domain.values import UNASSIGNED, JSONObject, plain_json
 from projections import store
-from projections.location import master_of
+from projections.location import MOST_WATTS, master_of
 from projections.moment import utc_text
 from projections.store import HUB, Document, eq
 from protocols.ocpi import OcpiInvalidError, dump_json, parse_json, v2_3_0
@@ -61,7 +61,7 @@ async def search(
     longitude: Annotated[float, Query(ge=-180, le=180)],
     radius: Annotated[float, Query(gt=0, le=200_000, description="metres")] = 5_000,
     standard: Annotated[ConnectorType | None, Query(description="OCPI ConnectorType")] = None,
-    min_power: Annotated[int, Query(ge=0, description="watts")] = 0,
+    min_power: Annotated[int, Query(ge=0, le=MOST_WATTS, description="watts")] = 0,
     available: Annotated[bool, Query(description="only what is free now")] = False,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> Response:
@@ -163,7 +163,7 @@ async def _put(caller: Caller, id: str, body: JSONObject, *, new: bool = False) 
 
 def _location(id: str, body: JSONObject, meta: Meta) -> JSONObject:
     """The master data, checked as the Location that they make."""
-    if id.lower() in (SEARCH, UNASSIGNED):
+    if id.lower() in (SEARCH, UNASSIGNED, ".", ".."):
         raise invalid("body", "id", f"{id} is no id: it has a meaning of its own")
     _check_zone(body.get("time_zone"))
     given = {"publish": True, **body, "last_updated": utc_text(meta.at), "id": id, **_NOBODY}
@@ -188,7 +188,7 @@ def _decoded(raw: bytes) -> JSONObject:
 
 def _check_zone(zone: object) -> None:
     """By it tariffs hold."""
-    if zone not in _ZONES:
+    if not isinstance(zone, str) or zone not in _ZONES:
         raise invalid("body", "time_zone", "must be an IANA name such as Europe/Berlin")
 
 

@@ -266,12 +266,17 @@ def test_what_is_too_large_for_one_record_is_refused_and_its_evses_come_by_thems
 
 def test_a_location_grows_no_larger_than_its_state_may_be(log: Log) -> None:
     log.accept(put(0, evse()))
-    long = [{"language": "nl", "text": "x" * 500}] * 400
+    long = [{"language": "nl", "text": "\u00e9" * 250}] * 400
     for number in range(4):
         log.accept(PutEvse(**NAMED, evse=evse(f"N{number}", directions=long)))
     refusal, message = log.refuse(PutEvse(**NAMED, evse=evse("N4", directions=long)))
     assert (refusal, str(LARGEST_WHOLE) in message) == (Refusal.INVALID, True)
     log.accept(PatchEvse(**NAMED, evse_uid="N3", patch={"status": "CHARGING", "last_updated": at(5)}))
+
+
+def test_a_connector_of_any_number_of_watts_is_found_by_what_a_read_model_can_hold(log: Log) -> None:
+    log.accept(put(0, evse(connectors=[connector(max_voltage=2**62, max_amperage=2**62)])))
+    assert (log.document or {})["max_power"] == 2**63 - 1
 
 
 def test_of_master_data_the_logs_order_counts_whatever_clocks_say(log: Log) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from api.problems import ProblemError
+from api.v1.locations import _decoded, _plain
 from application.read_back import wait_visible
 from commands.base import Meta
 from commands.location import PutLocation
@@ -112,7 +114,10 @@ async def test_places_are_found_by_standard_power_and_availability_now(places: W
     assert await found(places, f"{BERLIN}&standard=CHADEMO") == []
 
 
-@pytest.mark.parametrize("query", ["latitude=91&longitude=0", "latitude=1", f"{BERLIN}&standard=SCHUKO"])
+@pytest.mark.parametrize(
+    "query",
+    ["latitude=91&longitude=0", "latitude=1", f"{BERLIN}&standard=SCHUKO", f"{BERLIN}&min_power={2**63}"],
+)
 async def test_a_search_that_cannot_be_is_422(places: World, query: str) -> None:
     assert (await places.call("GET", f"/locations/search?{query}")).status_code == 422
 
@@ -254,6 +259,8 @@ async def test_a_tenant_neither_sees_nor_changes_anothers_locations(demo: World)
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"coordinates": {"latitude": "north", "longitude": "10.13000"}}, "coordinates.latitude"),
     ({"time_zone": "Europe/Kiel"}, "time_zone"),
+    ({"time_zone": ["Europe/Berlin"]}, "time_zone"),
+    ({"x_wide": 2**63}, "body"),
     ({"evses": []}, "evses"),
     ({"party_id": "DEM"}, "party_id"),
     ({"address": None}, "address"),
@@ -313,8 +320,16 @@ async def test_the_search_finds_what_partners_push_to_all_or_to_the_tenants_part
     assert far.json()["items"] == []
 
 
+def test_a_number_that_nothing_can_hold_is_refused_at_once() -> None:
+    """Ten to the thousand millionth: as a whole number it would take the process for hours."""
+    with pytest.raises(ProblemError):
+        _plain(_decoded(b'{"x": 1e999999999}'))
+
+
 async def test_the_search_is_no_location(world: World) -> None:
     assert (await world.call("PUT", "/locations/search", MASTER)).status_code == 422
+    for dots in (".", ".."):
+        assert (await world.call("POST", "/locations", {**MASTER, "id": dots})).status_code == 422
     assert (await world.call("POST", "/locations", {**MASTER, "id": "unassigned"})).status_code == 422
 
 
