@@ -211,6 +211,10 @@ def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
             last_updated=latest({"last_updated": last_updated}, msgspec.json.decode(state.core)),
         )
         return Accepted(LocationReply())
+    try:
+        evse = with_connectors(evse, old)
+    except ValueError as error:
+        return Rejected(Refusal.INVALID, str(error))
     return _put_evse(location, {**evse, "last_updated": latest(evse, old)}, at, meta)
 
 

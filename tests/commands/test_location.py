@@ -245,6 +245,18 @@ def test_what_only_a_child_made_newer_still_takes_its_own_change(log: Log) -> No
     assert (log.now["name"], log.now["last_updated"]) == ("Kade", at(30))
 
 
+def test_a_patch_that_lists_connectors_leaves_those_that_are_newer(log: Log) -> None:
+    log.accept(put(0, evse(connectors=[connector(), connector("2")])))
+    log.accept(PutConnector(**NAMED, evse_uid="E1", connector=connector("1", 30, max_amperage=16)))
+    listed = {"connectors": [connector("1", 20), connector("3", 20)], "last_updated": at(20)}
+    log.accept(PatchEvse(**NAMED, evse_uid="E1", patch=listed))
+    [one] = log.now["evses"]
+    assert one["connectors"] == [connector("1", 30, max_amperage=16), connector("3", 20)]
+    assert (one["last_updated"], log.now["last_updated"]) == (at(30), at(30))
+    twice = {"connectors": [connector("1", 40), connector("1", 40)], "last_updated": at(40)}
+    assert log.refuse(PatchEvse(**NAMED, evse_uid="E1", patch=twice))[0] is Refusal.INVALID
+
+
 def test_a_location_of_another_life_of_the_partner_is_new(log: Log) -> None:
     log.accept(put(50, evse(), name="Old"))
     later = {**NAMED, "holder": "cpo@2"}
