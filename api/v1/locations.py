@@ -210,11 +210,11 @@ async def _shown(caller: Caller, document: Document) -> Document | None:
 
 
 async def _all_shown(caller: Caller, documents: list[Document]) -> list[Document]:
-    """Those that are gone, and have no charge points either, are left out."""
-    present = [one for one in documents if master_of(one) is not None or one["said"] is not None]
-    found = await whole(caller.services.store, present, caller.services.clock())
+    """Those without master data, at which no charge point stands, are left out."""
+    found = await whole(caller.services.store, documents, caller.services.clock())
     return [
-        {**found[id], "managed": master_of(one) is not None}
-        for one in present
+        {**found[id], "managed": managed}
+        for one in documents
         if (id := str(one["_id"])) in found
+        and ((managed := master_of(one) is not None) or found[id]["publish"] is True)
     ]

@@ -460,6 +460,29 @@ async def test_what_partners_know_and_is_withdrawn_is_told_as_not_to_be_publishe
     assert (one["id"], one["publish"]) == ("YARD", False)
 
 
+async def test_a_withdrawn_location_is_told_so_though_who_stands_there_says_not_where_that_is(
+    hub: Hub,
+) -> None:
+    """The site of an automatic charge point may be an id alone, which is no Location of OCPI (8.3.1)."""
+    await hub.connect("msp", "msp-c", parties=("DE*MSP",))
+    await with_tenants(hub)
+    await put_master(hub)
+    key, meta = charge_point_key("demo", "CP1"), Meta(command_id="c", at=hub.now, tenant="demo")
+    registered = ChargePointRegistered(
+        originator_id=key,
+        originator_version=1,
+        timestamp=hub.now,
+        tenant="demo",
+        charge_point_id="CP1",
+        site=Site(id="YARD"),
+        evses=EVSES,
+    )
+    await hub.store.apply(PLACEMENTS.writes(registered, meta))
+    assert [one["publish"] for one in await seen(hub)] == [True]
+    await hub.do(RemoveLocation(tenant="demo", location_id="YARD"))
+    assert [(one["id"], one["publish"]) for one in await seen(hub)] == [("YARD", False)]
+
+
 async def test_ids_are_a_partys_own_and_who_asks_names_it(hub: Hub) -> None:
     await hub.connect("msp", "msp-c", parties=("DE*MSP",))
     await hub.connect("cpo", "cpo-c", parties=("NL*CPO",), role="CPO")

@@ -243,6 +243,12 @@ async def test_master_data_win_over_what_a_charge_point_says_of_its_site(demo: W
     assert (await demo.call("DELETE", "/locations/yard")).status_code == 204
     assert (await demo.call("GET", "/locations/yard")).json()["name"] == "Said"
 
+    assert (await demo.call("DELETE", "/chargepoints/CP1")).status_code == 204
+    async with asyncio.timeout(10):
+        while (await demo.call("GET", "/locations")).json()["items"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await demo.call("GET", "/locations/yard")).status_code == 404
+
 
 async def test_a_tenant_neither_sees_nor_changes_anothers_locations(demo: World) -> None:
     acme = {"id": "acme", "name": "Acme"}
