@@ -150,6 +150,8 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
             distances.setdefault(str(one["key"]), one["distance_m"])
     locations = await _with_charge_points(store, distances, _among(documents, distances), now)
     for one in foreign:
+        if not _is_published(one):
+            continue  # withdrawn
         distances[str(one["_id"])] = one["distance_m"]
         locations[str(one["_id"])] = pushed_location(one)
     found = []
@@ -158,6 +160,11 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
         if evses:
             found.append(Near(float(str(distances[key])), {**location, "evses": list(evses)}))
     return sorted(found, key=lambda one: one.distance_m)
+
+
+def _is_published(document: Document) -> bool:
+    core = document["location"]
+    return isinstance(core, dict) and core["publish"] is True
 
 
 def _among(documents: dict[str, Document], keys: Iterable[str]) -> dict[str, Document]:

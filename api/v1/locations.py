@@ -31,6 +31,8 @@ routes = APIRouter(route_class=ProblemRoute, tags=["locations"])
 
 MOST: Final = 500
 SEARCH: Final = "search"
+NO_PLACES: Final = frozenset({SEARCH, UNASSIGNED, ".", ".."})
+"""What would be an id, but has a meaning of its own, here or in a URL."""
 _ID: Final = r"^[!-.0-~]+$"
 """What one part of a URL can carry as it is: printable ASCII without a slash."""
 Id = Annotated[str, Path(min_length=1, max_length=36, pattern=_ID)]
@@ -163,7 +165,7 @@ async def _put(caller: Caller, id: str, body: JSONObject, *, new: bool = False) 
 
 def _location(id: str, body: JSONObject, meta: Meta) -> JSONObject:
     """The master data, checked as the Location that they make."""
-    if id.lower() in (SEARCH, UNASSIGNED, ".", ".."):
+    if id.lower() in NO_PLACES:
         raise invalid("body", "id", f"{id} is no id: it has a meaning of its own")
     _check_zone(body.get("time_zone"))
     given = {"publish": True, **body, "last_updated": utc_text(meta.at), "id": id, **_NOBODY}

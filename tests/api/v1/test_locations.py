@@ -12,7 +12,7 @@ from api.problems import ProblemError
 from api.v1.locations import _decoded, _plain
 from application.read_back import wait_visible
 from commands.base import Meta
-from commands.location import PutLocation
+from commands.location import PatchLocation, PutLocation
 from domain.aggregate import Event
 from domain.charge_point import ChargePointRegistered, StatusReported, charge_point_key
 from domain.location import location_key
@@ -324,6 +324,16 @@ async def test_the_search_finds_what_partners_push_to_all_or_to_the_tenants_part
     assert sorted(one["location"]["id"] for one in near.json()["items"]) == ["F0", "F1"]
     far = await demo.call("GET", f"/locations/search?{HERE}&radius=100&standard=CHADEMO")
     assert far.json()["items"] == []
+    withdrawn = PatchLocation(
+        owner=cpo,
+        holder=str(partner["holder"]),
+        location_id="F0",
+        patch={"publish": False, "last_updated": "2026-05-01T12:00:01Z"},
+    )
+    reply = await demo.services.bus.ask(withdrawn, Meta(command_id="withdraw", at=NOW))
+    await wait_visible(demo.store, HUB, "locations", location_key(cpo, "", "F0"), reply.version, patience=10)
+    near = await demo.call("GET", f"/locations/search?{HERE}&radius=100")
+    assert [one["location"]["id"] for one in near.json()["items"]] == ["F1"]
 
 
 def test_a_number_that_nothing_can_hold_is_refused_at_once() -> None:
@@ -337,6 +347,32 @@ async def test_the_search_is_no_location(world: World) -> None:
     for dots in (".", ".."):
         assert (await world.call("POST", "/locations", {**MASTER, "id": dots})).status_code == 422
     assert (await world.call("POST", "/locations", {**MASTER, "id": "unassigned"})).status_code == 422
+
+
+UNTELLABLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"address": "Weg\n9"}, {}, "location.address"),
+    ({"name": "\x85"}, {}, "location.name"),
+    ({"id": "Search"}, {}, "location.id"),
+    ({"id": ".."}, {}, "location.id"),
+    ({}, {"evse_id": "D\u00c9*DEM*E1"}, "evses.0.evse_id"),
+    ({}, {"connectors": [{**CONNECTOR, "tariff_ids": ["\u00e9"]}]}, "evses.0.connectors.0.tariff_ids.0"),
+    ({}, {"connectors": [{**CONNECTOR, "id": "A"}, {**CONNECTOR, "id": "a"}]}, "evses"),
+]
+
+
+@pytest.mark.parametrize(("site", "evse", "path"), UNTELLABLE)
+async def test_a_charge_point_says_nothing_that_would_hide_its_location_from_partners(
+    world: World, site: dict[str, Any], evse: dict[str, Any], path: str
+) -> None:
+    """What OCPI does not take is no Location; ids that differ by case alone are one (CiString)."""
+    evses: list[dict[str, Any]] = [{"uid": "E1", "connectors": [CONNECTOR], **evse}]
+    response = await world.call(
+        "POST", "/chargepoints", {"id": "CP1", "location": SAID | site, "evses": evses}
+    )
+    assert response.status_code == 422, response.text
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert error["path"] == path
+    assert world.bus.asked == []
 
 
 async def test_a_charge_point_names_a_location_that_is_known(demo: World) -> None:
