@@ -293,7 +293,7 @@ def _put(
     whole = {**core, "evses": evses} if evses else core
     if not created and whole == _whole(state) and at == state.own_at:
         return Accepted(LocationReply())
-    if (large := too_large(whole)) is not None:
+    if (large := too_large({**whole, "ages": evse_at} if evse_at else whole)) is not None:
         return large
     location.trigger(
         LocationPut,

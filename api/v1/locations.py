@@ -18,6 +18,7 @@ from api.v1.lists import Page, answer, empty, oldest_first
 from application.locations import Wanted, near, whole
 from commands.base import Meta
 from commands.location import LocationReply, PatchLocation, PutLocation, RemoveLocation
+from commands.location_rules import too_large
 from domain.location import location_key
 from domain.values import UNASSIGNED, JSONObject, plain_json
 from projections import store
@@ -199,6 +200,8 @@ def _plain(value: JSONObject) -> JSONObject:
         plain: JSONObject = plain_json(value)
     except ValueError as error:
         raise invalid("body", "body", str(error)) from None
+    if (large := too_large(plain)) is not None:
+        raise invalid("body", "body", large.message)
     return plain
 
 

@@ -276,6 +276,15 @@ def test_what_is_too_large_for_one_record_is_refused_and_its_evses_come_by_thems
     assert log.now["evses"] == many[:1_000]
 
 
+def test_the_ages_that_stand_beside_a_location_count_too(log: Log) -> None:
+    """A decision is one record: what a connector lifted has its own age beside it."""
+    lifted = [evse(f"{n:036}", connectors=[connector(seconds=1)]) for n in range(1_999)]
+    room = LARGEST - len(msgspec.json.encode(location(0, *lifted))) - 1_000
+    whole = location(0, *lifted, x_text="x" * room)
+    refusal, message = log.refuse(PutLocation(**NAMED, location=whole))
+    assert (refusal, str(LARGEST) in message) == (Refusal.INVALID, True)
+
+
 def test_a_location_grows_no_larger_than_its_state_may_be(log: Log) -> None:
     log.accept(put(0, evse()))
     long = [{"language": "nl", "text": "\u00e9" * 250}] * 400

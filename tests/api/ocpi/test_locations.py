@@ -210,6 +210,15 @@ async def test_a_patch_without_last_updated_or_that_breaks_the_object_is_2001(
     assert await seen(roaming) == [location()]
 
 
+async def test_what_grows_beyond_a_record_where_it_is_written_out_is_2001(roaming: Hub) -> None:
+    """1E18 has 4 characters in a body and 19 as it is kept."""
+    body = msgspec.json.encode(location())[:-1] + b',"x":[' + b",".join([b"1E18"] * 60_000) + b"]}"
+    response = await roaming.client.put(f"{PUSH}/LOC1", headers=CPO, content=body)
+    checked(response, 200, 2001)
+    assert (len(body) < 400_000, "bytes" in response.json()["status_message"]) == (True, True)
+    assert not [one for one, _ in roaming.bus.asked if isinstance(one, PutLocation)]
+
+
 async def test_only_a_cpo_writes_its_own_and_only_emsps_read_all(roaming: Hub) -> None:
     foreign = PUSH.replace("NL/CPO", "DE/MSP")
     checked(await roaming.client.put(f"{foreign}/LOC1", headers=MSP, json=location()), 404, 2001)
