@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domain.values import PartyId
-from projections.store import HUB, Document, Query, ReadStore, eq, every
+from application.locations import pushed_for
+from domain.values import UNASSIGNED, PartyId
+from projections.store import HUB, Document, Query, ReadStore, eq, every, is_in
 from protocols.ocpi.types import ci_key
 
 PAGE: Final = 500
@@ -34,17 +35,29 @@ class NoPlace:
     several: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Seeker:
+    """The partner that wants to charge, for its parties, and the party that it asked, `DE*ABC`; None for any."""
+
+    partner_id: str
+    parties: frozenset[str]
+    to: str | None
+
+
 async def charging_place(
     store: ReadStore,
-    to: str | None,
+    seeker: Seeker,
     location_id: str,
     evse_uid: str | None = None,
     connector_id: str | None = None,
 ) -> ChargingPlace | NoPlace:
-    """`to` is the party of ours that was asked, `DE*ABC`; without it, any that has the Location.
+    """Where no party was asked, one of ours must be the only one of which the partner sees such a Location.
 
     Where no EVSE is named, it is a charge point that is connected and has one AVAILABLE, if there is such a one.
-    Raises StoreUnavailableError."""
+    Where nobody has given a charge point a place, no partner finds it. Raises StoreUnavailableError."""
+    to = seeker.to
+    if location_id.lower() == UNASSIGNED:
+        return NoPlace(f"there is no Location {location_id[:36]} here")
     here: dict[str, list[Document]] = {}
     async for document in every(
         store, Query(HUB, "placements", (eq("id_key", location_id.lower()), eq("removed", False)), limit=PAGE)
@@ -58,7 +71,7 @@ async def charging_place(
     }
     if not parties:
         return NoPlace(f"there is no Location {location_id[:36]} here")
-    if len(parties) > 1:
+    if len(parties) > 1 or (to is None and await _has_another(store, seeker, location_id)):
         return NoPlace("several parties have such a Location: name one in OCPI-to", several=True)
     [(tenant_id, party)] = parties.items()
     country_code, _, party_id = party.partition("*")
@@ -71,6 +84,15 @@ async def charging_place(
         if number:
             return ChargingPlace(tenant_id, owner, str(document["charge_point_id"]), number)
     return NoPlace(f"there is no such EVSE or connector at {location_id[:36]}")
+
+
+async def _has_another(store: ReadStore, seeker: Seeker, location_id: str) -> bool:
+    """Whether another CPO has shown the partner a Location with this id: it may mean that one."""
+    shown = await pushed_for(store, seeker.parties, but=seeker.partner_id)
+    if not shown:
+        return False
+    where = (eq("id_key", location_id.lower()), is_in("listed_to", shown))
+    return bool((await store.find(Query(HUB, "locations", where, limit=1))).items)
 
 
 def _number(document: Document, evse_uid: str, connector_id: str | None) -> int:

@@ -105,6 +105,18 @@ async def pushers(store: ReadStore) -> AsyncIterator[tuple[Document, str]]:
                 yield partner, f"{role['country_code']}*{role['party_id']}"
 
 
+async def pushed_for(store: ReadStore, parties: Iterable[str], but: str = "") -> list[str]:
+    """What may stand in `listed_to` of what CPO partners pushed to all or to these parties; `but` is one partner of
+    which nothing is asked."""
+    audiences = [None, *sorted(parties)]
+    return [
+        listed_to(str(partner["holder"]), owner, audience)
+        async for partner, owner in pushers(store)
+        if partner["_id"] != but
+        for audience in audiences
+    ]
+
+
 async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
     """Locations with an EVSE that fits, and only such EVSEs in them, nearest first: the tenant's, and what partners
     pushed to all or to its party."""
@@ -127,12 +139,7 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
     placed = await around("placements", ours, *fits)
     managed = await around("locations", ours)
     tenant = await store.get(HUB, "tenants", wanted.tenant) if wanted.tenant is not None else None
-    audiences = [None] if tenant is None or not tenant.get("party") else [None, str(tenant["party"])]
-    shown = [
-        listed_to(str(partner["holder"]), party, audience)
-        async for partner, party in pushers(store)
-        for audience in audiences
-    ]
+    shown = await pushed_for(store, [str(tenant["party"])] if tenant and tenant.get("party") else [])
     foreign = await around("locations", is_in("listed_to", shown), *fits)
     keys = {str(one["key"]) for one in placed} | {str(one["_id"]) for one in managed}
     documents = await store.get_many(HUB, "locations", keys)
@@ -143,6 +150,8 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
             distances.setdefault(str(one["key"]), one["distance_m"])
     locations = await _with_charge_points(store, distances, _among(documents, distances), now)
     for one in foreign:
+        if not _is_published(one):
+            continue  # withdrawn
         distances[str(one["_id"])] = one["distance_m"]
         locations[str(one["_id"])] = pushed_location(one)
     found = []
@@ -151,6 +160,11 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
         if evses:
             found.append(Near(float(str(distances[key])), {**location, "evses": list(evses)}))
     return sorted(found, key=lambda one: one.distance_m)
+
+
+def _is_published(document: Document) -> bool:
+    core = document["location"]
+    return isinstance(core, dict) and core["publish"] is True
 
 
 def _among(documents: dict[str, Document], keys: Iterable[str]) -> dict[str, Document]:

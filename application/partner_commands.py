@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
-from application.charging_places import ChargingPlace, NoPlace, charging_place
+from application.charging_places import ChargingPlace, NoPlace, Seeker, charging_place
 from application.read_back import wait_visible
 from application.remote_commands import Place, RemoteCommandPorts, configuration_in, sealed_in
 from application.token_store import GROUP, cdr_token
@@ -57,6 +57,10 @@ class PartnerRequest:
     response_url: str
     meta: Meta
 
+    @property
+    def seeker(self) -> Seeker:
+        return Seeker(self.partner_id, self.parties, self.to)
+
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
@@ -95,7 +99,7 @@ class PartnerCommands:
                 f"token: {owner} is no party of this platform that may ask for this", invalid=True
             )
         place = await charging_place(
-            self._ports.store, request.to, body.location_id, body.evse_uid, body.connector_id
+            self._ports.store, request.seeker, body.location_id, body.evse_uid, body.connector_id
         )
         if isinstance(place, NoPlace):
             return _nowhere(place)
@@ -130,7 +134,7 @@ class PartnerCommands:
     async def unlock(self, request: PartnerRequest, body: UnlockConnector) -> CommandAnswer:
         """Let a cable go; the charge point's decision refuses where somebody else's charge runs."""
         place = await charging_place(
-            self._ports.store, request.to, body.location_id, body.evse_uid, body.connector_id
+            self._ports.store, request.seeker, body.location_id, body.evse_uid, body.connector_id
         )
         if isinstance(place, NoPlace):
             return _nowhere(place)

@@ -211,6 +211,10 @@ def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
             last_updated=latest({"last_updated": last_updated}, msgspec.json.decode(state.core)),
         )
         return Accepted(LocationReply())
+    try:
+        evse = with_connectors(evse, old)
+    except ValueError as error:
+        return Rejected(Refusal.INVALID, str(error))
     return _put_evse(location, {**evse, "last_updated": latest(evse, old)}, at, meta)
 
 
@@ -289,7 +293,7 @@ def _put(
     whole = {**core, "evses": evses} if evses else core
     if not created and whole == _whole(state) and at == state.own_at:
         return Accepted(LocationReply())
-    if (large := too_large(whole)) is not None:
+    if (large := too_large({**whole, "ages": evse_at} if evse_at else whole)) is not None:
         return large
     location.trigger(
         LocationPut,

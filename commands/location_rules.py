@@ -147,7 +147,7 @@ def too_large(value: JSONObject, beside: Iterable[str] = ()) -> Rejected | None:
     if alone > LARGEST:
         line = f"it has {alone} bytes, more than {LARGEST}: put a Location's EVSEs by themselves"
         return Rejected(Refusal.INVALID, line)
-    size = alone + sum(map(len, beside))
+    size = alone + sum(len(text.encode()) for text in beside)
     if size > LARGEST_WHOLE:
         line = f"the Location would have {size} bytes with it, more than {LARGEST_WHOLE}"
         return Rejected(Refusal.INVALID, line)

@@ -149,6 +149,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
 
 _ZONES: Final = frozenset(available_timezones())
 _ID_PREFIX: Final = re.compile(r"[!-.0-9;-~]{0,48}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LOCATION_ID: Final = re.compile(r"[!-.0-~]{1,36}")
 _DEGREES: Final = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,7})?")
 _LARGEST_NUMBER = 2**53
@@ -224,6 +225,8 @@ def _wrong_site(site: Site) -> str:
     for name, most in (("name", 255), ("address", 45), ("city", 45), ("postal_code", 10)):
         if len(getattr(site, name)) > most:
             return f"{name}: must have at most {most} characters"
+        if _CONTROL.search(getattr(site, name)):
+            return f"{name}: must have no control characters"
     if site.country and not COUNTRY.fullmatch(site.country):
         return f"country: must be an ISO 3166-1 alpha-3 code such as DEU, got {site.country[:10]!r}"
     if site.time_zone not in _ZONES:

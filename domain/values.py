@@ -175,17 +175,28 @@ class RegisterSample(Value, frozen=True, kw_only=True):
     soc_percent: Decimal | None = None
 
 
+_MOST_DIGITS = 18
+"""By what power of ten a number of 64 bits has its first digit."""
+
+
 def plain_json(value: object) -> Any:
     """JSON-ready: Decimals become JSON numbers, which up to 15 significant digits read back as the same Decimal.
 
-    Raises ValueError for a Decimal that would not: nothing that we compute for the wire has more digits.
+    Raises ValueError for a Decimal that would not (nothing that we compute for the wire has more digits), and for a
+    whole number of more than 64 bits or a name with a NUL, which no read model can hold.
     """
     if isinstance(value, Decimal):
+        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+            raise ValueError("a number has at most 64 bits")
         number = int(value) if value == value.to_integral_value() else float(value)
         if Decimal(repr(number)) != value:
             raise ValueError(f"{value} has too many digits for a JSON number")
-        return number
+        return plain_json(number)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number has at most 64 bits")
     if isinstance(value, dict):
+        if any("\0" in key for key in value):
+            raise ValueError("a name holds a NUL")
         return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_json(item) for item in value]

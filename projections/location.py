@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,8 @@ from projections.base import Target, View
 from projections.moment import utc_text
 from projections.placement import TOUCHED, site_document, touched
 from projections.store import HUB, JSON, Document, IndexSpec, Write, geo_index, index
+
+MOST_WATTS: Final = 2**63 - 1
 
 LocationEvent = LocationPut | LocationChanged | EvsePut | EvseStatusChanged | LocationRemoved | SiteSaid
 
@@ -167,15 +169,12 @@ def _found_by(evses: Iterable[Document]) -> Document:
 
 
 def power_of(connector: Document) -> int:
-    """Watts: as said, else what volts, amperes and phases make."""
+    """Watts: as said, else what volts, amperes and phases make, as far as a read model can hold it."""
     said = connector.get("max_electric_power")
     if isinstance(said, int):
         return said
-    return (
-        int(str(connector["max_voltage"]))
-        * int(str(connector["max_amperage"]))
-        * phases(str(connector["power_type"]))
-    )
+    volts, amperes = int(str(connector["max_voltage"])), int(str(connector["max_amperage"]))
+    return min(volts * amperes * phases(str(connector["power_type"])), MOST_WATTS)
 
 
 def _geo(core: Mapping[str, Any]) -> Document | None:
@@ -241,7 +240,8 @@ def told_as_locations(
     `documents` are the Locations' own: master data win over what charge points say. Without them, of several charge
     points at one site the one placed last says what the site is. `parties` are tenants' parties, `DE*ABC`; without
     one a Location has no country_code and party_id, so it is nothing to send. EVSEs of removed charge points are
-    REMOVED. What was told once and has no master data and no charge points any more is told as not to be published.
+    REMOVED. What was told once and has no master data and no charge points any more, or none that says enough of the
+    site, is told as not to be published.
     """
     known = documents or {}
     sites: dict[str, list[Document]] = {}
@@ -274,23 +274,36 @@ def _location(
     times = [str(one["last_updated"]) for one in [*group, *evses]]
     if document is not None:
         times.append(str(document["updated_at"]))
+        if isinstance(touch := document.get(TOUCHED), dict):
+            times.append(str(touch["at"]))
     own = _own(newest, document)
     if own is None:
         return None
+    managed = document is not None and master_of(document) is not None
+    if not managed and all(one["removed"] for one in group):
+        own = {**own, "publish": False}
     return {**out, **own, "evses": list(evses), "last_updated": max(times)}
 
 
 def _own(newest: Document | None, document: Document | None) -> Document | None:
     """What the Location is by itself."""
-    if document is not None and (master := master_of(document)) is not None:
-        return master
-    if newest is not None and (document is None or document["said"] is None):
+    core: JSON = None
+    if document is not None:
+        if (master := master_of(document)) is not None:
+            return master
+        core, said = document["location"], document["said"]
+        if isinstance(said, dict):
+            return _site(document["location_id"], said["site"])
+    if newest is not None and (core is None or _is_place(newest["site"])):
         return _site(newest["location_id"], newest["site"])
-    assert document is not None
-    if isinstance(said := document["said"], dict):
-        return _site(document["location_id"], said["site"])
-    core = document["location"]
     return {**core, "publish": False} if isinstance(core, dict) else None
+
+
+def _is_place(site: JSON) -> bool:
+    """As `domain.location.is_place`."""
+    return isinstance(site, dict) and all(
+        site.get(name) for name in ("address", "city", "country", "coordinates")
+    )
 
 
 def _site(id: JSON, site: JSON) -> Document:
@@ -347,6 +360,13 @@ def _silence(document: Document, now: datetime) -> tuple[bool, str]:
 
 
 def _standing(evses: Sequence[Document]) -> list[Document]:
-    """Without those of a removed charge point whose uids another one has taken."""
+    """Without those that are removed and have come back, there or at another charge point: the newest of each uid."""
     there = {uid_key(evse) for evse in evses if evse["status"] != "REMOVED"}
-    return [evse for evse in evses if evse["status"] != "REMOVED" or uid_key(evse) not in there]
+    left: dict[str, Document] = {}
+    for evse in evses:
+        key = uid_key(evse)
+        if key not in there and (
+            key not in left or str(left[key]["last_updated"]) < str(evse["last_updated"])
+        ):
+            left[key] = evse
+    return [one for one in evses if one["status"] != "REMOVED" or left.get(uid_key(one)) is one]

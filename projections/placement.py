@@ -89,7 +89,8 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
                 **_place(tenant, event.site, event.evses, at),
             }
             put = Put(HUB, "placements", id, event.originator_version, whole)
-            return (put, *_touched(tenant, event.timestamp, event.site.id))
+            gone = (_gone(tenant, charge_point_id, event, at),) if event.gone else ()
+            return (put, *gone, *_touched(tenant, event.timestamp, event.site.id, event.moved_from))
         case ChargePointChanged():
             changed = _place(tenant, event.site, event.evses, at)
             at_locations = (event.site.id, event.moved_from)
@@ -116,7 +117,9 @@ def writes(event: Event, meta: Meta) -> Sequence[Write]:
     return (write, *gone, *_touched(tenant, event.timestamp, *at_locations))
 
 
-def _gone(tenant: str, charge_point_id: str, event: ChargePointChanged, at: str | None) -> Write:
+def _gone(
+    tenant: str, charge_point_id: str, event: ChargePointRegistered | ChargePointChanged, at: str | None
+) -> Write:
     left = event.moved_from or event.site.id
     document: Document = {
         "tenant_id": tenant,

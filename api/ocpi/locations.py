@@ -32,6 +32,7 @@ from commands.location import (
     PutEvse,
     PutLocation,
 )
+from commands.location_rules import too_large
 from domain.location import location_key
 from domain.values import JSONObject, PartyId, plain_json
 from projections.location import listed_to, pushed_location
@@ -248,13 +249,15 @@ def _check(value: JSONObject, named: _Named) -> None:
 
 
 def _plain(value: dict[str, JSON]) -> JSONObject:
-    """As it is kept, without what names persons."""
+    """As it is kept, without what names persons. Written out it may be longer than the body was."""
     try:
         plain: JSONObject = plain_json(
             {name: item for name, item in value.items() if name != "publish_allowed_to"}
         )
     except ValueError as error:
         raise OcpiInvalidError("", str(error)) from None
+    if (large := too_large(plain)) is not None:
+        raise OcpiInvalidError("", large.message)
     return plain
 
 

@@ -20,6 +20,7 @@ from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of, step
 from api.v1.configuration import STATES
 from api.v1.knocking import PATH as KNOCKING
 from api.v1.lists import Page, answer, empty, listed, listed_of_blocks, oldest_first, plain, revealed
+from api.v1.locations import NO_PLACES
 from application.locations import site_at
 from commands.base import Meta
 from commands.charge_point import Change, Register, Remove, SetCredentials
@@ -30,6 +31,7 @@ from domain.values import Connector, Coordinates, Evse, Site
 from projections.charge_point import credentials_id
 from projections.frame import FRAMES, Frame, by_action, by_charge_point, frames_of, sent_to
 from projections.store import HUB, Condition, Document, eq
+from protocols.ocpi.types import PRINTABLE, PRINTABLE_ASCII
 from protocols.ocpi.v2_3_0.enums import ConnectorFormat, ConnectorType, PowerType
 
 routes = APIRouter(route_class=ProblemRoute, tags=["charge points"])
@@ -74,14 +76,20 @@ class CoordinatesInput(_Input):
     longitude: Annotated[str, _degrees(3, 180)]
 
 
+def _place(id: str) -> str:
+    if id.lower() in NO_PLACES:
+        raise ValueError(f"{id} is no id: it has a meaning of its own")
+    return id
+
+
 class LocationInput(_Input):
     """The OCPI Location that the charge point stands at; charge points with the same id stand together."""
 
-    id: str = Field(min_length=1, max_length=36, pattern=_ID)
-    name: str = Field(default="", max_length=255)
-    address: str = Field(min_length=1, max_length=45)
-    city: str = Field(min_length=1, max_length=45)
-    postal_code: str = Field(default="", max_length=10)
+    id: Annotated[str, Field(min_length=1, max_length=36, pattern=_ID), AfterValidator(_place)]
+    name: str = Field(default="", max_length=255, pattern=PRINTABLE)
+    address: str = Field(min_length=1, max_length=45, pattern=PRINTABLE)
+    city: str = Field(min_length=1, max_length=45, pattern=PRINTABLE)
+    postal_code: str = Field(default="", max_length=10, pattern=PRINTABLE)
     country: str = Field(pattern="^[A-Z]{3}$", description="ISO 3166-1 alpha-3")
     coordinates: CoordinatesInput
     time_zone: Annotated[str, AfterValidator(_zone)] | None = None
@@ -99,6 +107,9 @@ class LocationInput(_Input):
         )
 
 
+TariffId = Annotated[str, Field(min_length=1, max_length=36, pattern=PRINTABLE_ASCII)]
+
+
 class ConnectorInput(_Input):
     """An OCPI Connector; volts and amperes."""
 
@@ -108,14 +119,14 @@ class ConnectorInput(_Input):
     power_type: PowerType
     max_voltage: int = Field(gt=0, le=10_000)
     max_amperage: int = Field(gt=0, le=10_000)
-    tariff_ids: list[Annotated[str, Field(min_length=1, max_length=36)]] = Field(default=[], max_length=50)
+    tariff_ids: list[TariffId] = Field(default=[], max_length=50)
 
 
 class EvseInput(_Input):
     """An OCPI EVSE; OCPP connector n is the n-th."""
 
     uid: str = Field(min_length=1, max_length=36, pattern=_ID)
-    evse_id: str = Field(default="", max_length=48)
+    evse_id: str = Field(default="", max_length=48, pattern=PRINTABLE_ASCII)
     connectors: list[ConnectorInput] = Field(min_length=1, max_length=20)
 
     def evse(self) -> Evse:
@@ -138,11 +149,11 @@ class EvseInput(_Input):
 
 
 def _once(evses: list[EvseInput]) -> list[EvseInput]:
-    uids = [evse.uid for evse in evses]
+    uids = [evse.uid.lower() for evse in evses]
     if len(set(uids)) < len(uids):
         raise ValueError("each EVSE needs a uid of its own")
     for evse in evses:
-        ids = [connector.id for connector in evse.connectors]
+        ids = [connector.id.lower() for connector in evse.connectors]
         if len(set(ids)) < len(ids):
             raise ValueError(f"each connector of EVSE {evse.uid} needs an id of its own")
     return evses

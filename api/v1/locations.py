@@ -18,10 +18,11 @@ from api.v1.lists import Page, answer, empty, oldest_first
 from application.locations import Wanted, near, whole
 from commands.base import Meta
 from commands.location import LocationReply, PatchLocation, PutLocation, RemoveLocation
+from commands.location_rules import too_large
 from domain.location import location_key
 from domain.values import UNASSIGNED, JSONObject, plain_json
 from projections import store
-from projections.location import master_of
+from projections.location import MOST_WATTS, master_of
 from projections.moment import utc_text
 from projections.store import HUB, Document, eq
 from protocols.ocpi import OcpiInvalidError, dump_json, parse_json, v2_3_0
@@ -31,6 +32,8 @@ routes = APIRouter(route_class=ProblemRoute, tags=["locations"])
 
 MOST: Final = 500
 SEARCH: Final = "search"
+NO_PLACES: Final = frozenset({SEARCH, UNASSIGNED, ".", ".."})
+"""What would be an id, but has a meaning of its own, here or in a URL."""
 _ID: Final = r"^[!-.0-~]+$"
 """What one part of a URL can carry as it is: printable ASCII without a slash."""
 Id = Annotated[str, Path(min_length=1, max_length=36, pattern=_ID)]
@@ -61,7 +64,7 @@ async def search(
     longitude: Annotated[float, Query(ge=-180, le=180)],
     radius: Annotated[float, Query(gt=0, le=200_000, description="metres")] = 5_000,
     standard: Annotated[ConnectorType | None, Query(description="OCPI ConnectorType")] = None,
-    min_power: Annotated[int, Query(ge=0, description="watts")] = 0,
+    min_power: Annotated[int, Query(ge=0, le=MOST_WATTS, description="watts")] = 0,
     available: Annotated[bool, Query(description="only what is free now")] = False,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> Response:
@@ -163,7 +166,7 @@ async def _put(caller: Caller, id: str, body: JSONObject, *, new: bool = False) 
 
 def _location(id: str, body: JSONObject, meta: Meta) -> JSONObject:
     """The master data, checked as the Location that they make."""
-    if id.lower() in (SEARCH, UNASSIGNED):
+    if id.lower() in NO_PLACES:
         raise invalid("body", "id", f"{id} is no id: it has a meaning of its own")
     _check_zone(body.get("time_zone"))
     given = {"publish": True, **body, "last_updated": utc_text(meta.at), "id": id, **_NOBODY}
@@ -188,7 +191,7 @@ def _decoded(raw: bytes) -> JSONObject:
 
 def _check_zone(zone: object) -> None:
     """By it tariffs hold."""
-    if zone not in _ZONES:
+    if not isinstance(zone, str) or zone not in _ZONES:
         raise invalid("body", "time_zone", "must be an IANA name such as Europe/Berlin")
 
 
@@ -197,6 +200,8 @@ def _plain(value: JSONObject) -> JSONObject:
         plain: JSONObject = plain_json(value)
     except ValueError as error:
         raise invalid("body", "body", str(error)) from None
+    if (large := too_large(plain)) is not None:
+        raise invalid("body", "body", large.message)
     return plain
 
 
@@ -210,11 +215,11 @@ async def _shown(caller: Caller, document: Document) -> Document | None:
 
 
 async def _all_shown(caller: Caller, documents: list[Document]) -> list[Document]:
-    """Those that are gone, and have no charge points either, are left out."""
-    present = [one for one in documents if master_of(one) is not None or one["said"] is not None]
-    found = await whole(caller.services.store, present, caller.services.clock())
+    """Those without master data, at which no charge point stands, are left out."""
+    found = await whole(caller.services.store, documents, caller.services.clock())
     return [
-        {**found[id], "managed": master_of(one) is not None}
-        for one in present
+        {**found[id], "managed": managed}
+        for one in documents
         if (id := str(one["_id"])) in found
+        and ((managed := master_of(one) is not None) or found[id]["publish"] is True)
     ]

@@ -65,6 +65,7 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             return already_known(command.charge_point_id)
         if (refused := misnamed(command.charge_point_id)) is not None:
             return refused
+        moved_from, gone = state.left_behind(command.site, ())
         charge_point.trigger(
             ChargePointRegistered,
             meta.at,
@@ -72,6 +73,8 @@ def connect(charge_point: ChargePoint, command: Connect, meta: Meta) -> Outcome:
             charge_point_id=command.charge_point_id,
             site=command.site,
             automatic=True,
+            moved_from=moved_from,
+            gone=gone,
         )
     elif not state.provisioned:
         return unknown(command.charge_point_id)

@@ -56,8 +56,10 @@ def misnamed(charge_point_id: str) -> Rejected | None:
 
 def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcome:
     """A charge point that was removed comes back under its old counter of transaction ids."""
-    if charge_point.state.provisioned:
+    state = charge_point.state
+    if state.provisioned:
         return already_known(command.charge_point_id)
+    moved_from, gone = state.left_behind(command.site, command.evses)
     charge_point.trigger(
         ChargePointRegistered,
         meta.at,
@@ -66,6 +68,8 @@ def register(charge_point: ChargePoint, command: Register, meta: Meta) -> Outcom
         site=command.site,
         evses=command.evses,
         automatic=command.automatic,
+        moved_from=moved_from,
+        gone=gone,
     )
     if command.password_hash:
         charge_point.trigger(CredentialsSet, meta.at, password_hash=command.password_hash)
@@ -92,16 +96,15 @@ def change(charge_point: ChargePoint, command: Change, meta: Meta) -> Outcome:
     evses = command.evses if command.evses is not None else state.evses
     if (site, evses) != (state.site, state.evses):
         taken_over = state.automatic and evses != state.evses
-        there = {one.uid.lower() for one in evses}
-        moved = site is not None and site.id.lower() != state.location_id.lower()
+        moved_from, gone = state.left_behind(site, evses)
         charge_point.trigger(
             ChargePointChanged,
             meta.at,
             site=site,
             evses=evses,
             taken_over=taken_over,
-            moved_from=state.location_id if moved else "",
-            gone=tuple(one for one in state.evses if moved or one.uid.lower() not in there),
+            moved_from=moved_from,
+            gone=gone,
         )
     return Accepted()
 

@@ -112,13 +112,17 @@ class Timed(Event, frozen=True, kw_only=True):
 
 
 class ChargePointRegistered(Event, frozen=True, kw_only=True, tag="charge_point.registered.v1"):
-    """The tenant knows this charge point from now on; `automatic` when it was taken in at its first handshake."""
+    """The tenant knows this charge point from now on; `automatic` when it was taken in at its first handshake.
+
+    One that comes back stood somewhere before: `moved_from` and `gone` as if it had changed."""
 
     tenant: str
     charge_point_id: str
     site: Site
     evses: tuple[Evse, ...] = ()
     automatic: bool = False
+    moved_from: str = ""
+    gone: tuple[Evse, ...] = ()
 
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state

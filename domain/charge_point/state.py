@@ -7,6 +7,7 @@ All bounds reached at once, it is still smaller than one record of the log may b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -376,6 +377,14 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def location_id(self) -> str:
         """Where it stands."""
         return self.site.id if self.site is not None else ""
+
+    def left_behind(self, site: Site | None, evses: Sequence[Evse]) -> tuple[str, tuple[Evse, ...]]:
+        """What it leaves when it stands there with these: its Location, if that is another one, and the EVSEs that
+        are not there any more. One that was removed and comes back leaves where it stood before."""
+        there = {one.uid.lower() for one in evses}
+        moved = site is not None and site.id.lower() != self.location_id.lower()
+        gone = tuple(one for one in self.evses if moved or one.uid.lower() not in there)
+        return (self.location_id if moved else ""), gone
 
     def evse(self, connector_id: int) -> Evse | None:
         """The EVSE of an OCPP connector: number n is the n-th, 0 none."""

@@ -119,6 +119,21 @@ def test_what_a_charge_point_has_no_more_and_where_it_stood_are_in_the_fact_that
     assert (moved.gone, moved.moved_from) == (EVSES[:1], SITE.id.upper())
 
 
+def test_one_that_was_removed_and_comes_back_says_what_it_left_behind() -> None:
+    """By an operator, and by a handshake of its own: then it has no EVSEs yet."""
+    elsewhere = msgspec.structs.replace(SITE, id="elsewhere")
+    for command, fields in (
+        (Register, {"site": elsewhere, "evses": EVSES}),
+        (Connect, {"site": elsewhere, "node": "gw-1", "slot": 3, "boot": "b1", "address": "10.0.0.1"}),
+    ):
+        case = Case.registered()
+        assert case.last(ChargePointRegistered).gone == ()
+        case.do(Remove)
+        case.do(command, 60, **fields)
+        again = case.last(ChargePointRegistered)
+        assert (again.gone, again.moved_from) == (EVSES, SITE.id)
+
+
 def test_a_charge_point_with_a_running_transaction_is_not_removed() -> None:
     case = Case.online()
     case.start()

@@ -245,6 +245,18 @@ def test_what_only_a_child_made_newer_still_takes_its_own_change(log: Log) -> No
     assert (log.now["name"], log.now["last_updated"]) == ("Kade", at(30))
 
 
+def test_a_patch_that_lists_connectors_leaves_those_that_are_newer(log: Log) -> None:
+    log.accept(put(0, evse(connectors=[connector(), connector("2")])))
+    log.accept(PutConnector(**NAMED, evse_uid="E1", connector=connector("1", 30, max_amperage=16)))
+    listed = {"connectors": [connector("1", 20), connector("3", 20)], "last_updated": at(20)}
+    log.accept(PatchEvse(**NAMED, evse_uid="E1", patch=listed))
+    [one] = log.now["evses"]
+    assert one["connectors"] == [connector("1", 30, max_amperage=16), connector("3", 20)]
+    assert (one["last_updated"], log.now["last_updated"]) == (at(30), at(30))
+    twice = {"connectors": [connector("1", 40), connector("1", 40)], "last_updated": at(40)}
+    assert log.refuse(PatchEvse(**NAMED, evse_uid="E1", patch=twice))[0] is Refusal.INVALID
+
+
 def test_a_location_of_another_life_of_the_partner_is_new(log: Log) -> None:
     log.accept(put(50, evse(), name="Old"))
     later = {**NAMED, "holder": "cpo@2"}
@@ -264,14 +276,28 @@ def test_what_is_too_large_for_one_record_is_refused_and_its_evses_come_by_thems
     assert log.now["evses"] == many[:1_000]
 
 
+def test_the_ages_that_stand_beside_a_location_count_too(log: Log) -> None:
+    """A decision is one record: what a connector lifted has its own age beside it."""
+    lifted = [evse(f"{n:036}", connectors=[connector(seconds=1)]) for n in range(1_999)]
+    room = LARGEST - len(msgspec.json.encode(location(0, *lifted))) - 1_000
+    whole = location(0, *lifted, x_text="x" * room)
+    refusal, message = log.refuse(PutLocation(**NAMED, location=whole))
+    assert (refusal, str(LARGEST) in message) == (Refusal.INVALID, True)
+
+
 def test_a_location_grows_no_larger_than_its_state_may_be(log: Log) -> None:
     log.accept(put(0, evse()))
-    long = [{"language": "nl", "text": "x" * 500}] * 400
+    long = [{"language": "nl", "text": "\u00e9" * 250}] * 400
     for number in range(4):
         log.accept(PutEvse(**NAMED, evse=evse(f"N{number}", directions=long)))
     refusal, message = log.refuse(PutEvse(**NAMED, evse=evse("N4", directions=long)))
     assert (refusal, str(LARGEST_WHOLE) in message) == (Refusal.INVALID, True)
     log.accept(PatchEvse(**NAMED, evse_uid="N3", patch={"status": "CHARGING", "last_updated": at(5)}))
+
+
+def test_a_connector_of_any_number_of_watts_is_found_by_what_a_read_model_can_hold(log: Log) -> None:
+    log.accept(put(0, evse(connectors=[connector(max_voltage=2**62, max_amperage=2**62)])))
+    assert (log.document or {})["max_power"] == 2**63 - 1
 
 
 def test_of_master_data_the_logs_order_counts_whatever_clocks_say(log: Log) -> None:

@@ -56,6 +56,7 @@ def test_the_defaults_are_a_configuration_that_can_be() -> None:
         ("id_prefix", "a/b"),
         ("default_tariff_id", "x" * 37),
         ("default_location", Site(id="")),
+        ("default_location", Site(id="L", address="Weg\n9")),
         ("default_location", Site(id="L", time_zone="Mars/Olympus")),
         ("default_location", Site(id="L", country="Germany")),
         ("default_location", Site(id="L", coordinates=Coordinates(latitude="north", longitude="1.0"))),

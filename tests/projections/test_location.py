@@ -262,6 +262,48 @@ async def test_evses_that_are_there_no_more_are_told_as_removed(store: SqliteRea
     assert here == {"B": "UNKNOWN", "E1": "REMOVED", "e2": "UNKNOWN"}
 
 
+async def test_one_that_moves_to_and_fro_leaves_its_evses_once(store: SqliteReadStore) -> None:
+    elsewhere = msgspec.structs.replace(SITE, id="LOC2")
+    moves = []
+    for version, site in enumerate((elsewhere, SITE, elsewhere, SITE, elsewhere), start=2):
+        left = "LOC1" if site is elsewhere else "LOC2"
+        fields: dict[str, Any] = {
+            "site": site,
+            "evses": (evse("E1"),),
+            "moved_from": left,
+            "gone": (evse("E1"),),
+        }
+        moves.append(of_charge_point(ChargePointChanged, version, 60 * version, **fields))
+    await happens(store, placed(evse("E1")), *moves)
+    found = await told(store)
+    here, there = found["tenant:demo|loc1"], found["tenant:demo|loc2"]
+    assert [(one["uid"], one["status"]) for one in here["evses"]] == [("E1", "REMOVED")]
+    assert here["evses"][0]["last_updated"] == here["last_updated"] == "2026-03-01T12:06:00.000Z"
+    assert [(one["uid"], one["status"]) for one in there["evses"]] == [("E1", "UNKNOWN")]
+    assert (here["publish"], there["publish"]) == (False, True)
+
+
+async def test_what_was_removed_and_comes_back_elsewhere_stays_removed_where_it_was(
+    store: SqliteReadStore,
+) -> None:
+    again = msgspec.structs.replace(
+        placed(evse("E1"), site=msgspec.structs.replace(SITE, id="LOC2"), version=4, seconds=90),
+        moved_from="LOC1",
+        gone=(evse("E1"),),
+    )
+    await happens(store, placed(evse("E1")), of_charge_point(ChargePointRemoved, 3, 60), again)
+    found = await told(store)
+    [left] = found["tenant:demo|loc1"]["evses"]
+    assert (left["uid"], left["status"], left["last_updated"]) == (
+        "E1",
+        "REMOVED",
+        "2026-03-01T12:01:30.000Z",
+    )
+    assert [one["status"] for one in found["tenant:demo|loc2"]["evses"]] == ["UNKNOWN"]
+    touched = [one.id for one in PLACEMENTS.writes(again, meta()) if isinstance(one, PutPart)]
+    assert touched == ["tenant:demo|loc2", "tenant:demo|loc1"]
+
+
 async def test_one_that_moved_is_told_at_its_new_site_with_its_statuses(store: SqliteReadStore) -> None:
     elsewhere = msgspec.structs.replace(SITE, id="LOC2")
     moved = of_charge_point(ChargePointChanged, 3, 60, site=elsewhere, evses=(evse("E1"), evse("E2")))

@@ -13,10 +13,11 @@ from commands.remote_command import RequestRemoteCommand
 from commands.session import StartSession
 from commands.token import NoteAuthorization
 from domain.intents import RemoteStart, RemoteStop, Unlock
-from domain.values import Authorization, PartyId, Settings, Site, TagRef
+from domain.values import UNASSIGNED, Authorization, PartyId, Settings, Site, TagRef
 from projections.store import HUB, Document, Put, tenant_database
 from tests.api.ocpi.hub import NOON, Hub, checked, token_header
 from tests.api.ocpi.test_lists import keep_tenant
+from tests.api.ocpi.test_locations import location
 from tests.api.ocpi.test_tokens import token
 
 C = token_header("token-c")
@@ -219,6 +220,33 @@ async def test_of_two_parties_with_such_a_location_the_one_that_is_named_is_aske
     to = {"OCPI-to-country-code": "DE", "OCPI-to-party-id": "ACM"}
     assert (await ask(yard, "START_SESSION", start(), headers=to))["result"] == "ACCEPTED"
     assert [command.tenant for command in asked(yard)] == ["acme"]
+
+
+async def test_where_a_cpo_partner_has_such_a_location_too_the_one_that_is_meant_must_be_named(
+    yard: Hub,
+) -> None:
+    """Ids are a CPO's own (8.3.1): the driver may stand at the other one."""
+    await yard.connect("cpo", "cpo-c", parties=("NL*CPO",), role="CPO")
+    await yard.connect("msp", "msp-c", parties=("DE*MSP",))
+    url, cpo = "/ocpi/2.3.0/receiver/locations/NL/CPO", token_header("cpo-c")
+    to_another = {"OCPI-to-country-code": "DE", "OCPI-to-party-id": "MSP"}
+    checked(await yard.client.put(f"{url}/loc1", headers={**cpo, **to_another}, json=location("loc1")), 201)
+    assert (await ask(yard, "START_SESSION", start()))["result"] == "ACCEPTED"
+    checked(await yard.client.put(f"{url}/loc1", headers=cpo, json=location("loc1")), 201)
+    again = start(evse_uid="E1")
+    assert (await ask(yard, "START_SESSION", again, 2001))["result"] == "REJECTED"
+    to = {"OCPI-to-country-code": "DE", "OCPI-to-party-id": "DEM"}
+    assert (await ask(yard, "START_SESSION", again, headers=to))["result"] == "ACCEPTED"
+    assert [command.charge_point_id for command in asked(yard)] == ["CP-1", "CP-1"]
+
+
+@pytest.mark.parametrize("id", ["unassigned", "UNASSIGNED"])
+async def test_a_charge_point_without_a_place_is_found_by_no_partner(yard: Hub, id: str) -> None:
+    await stands(yard, "CP-9", charge_point(UNASSIGNED, "E2"))
+    body = {"response_url": RESULT_URL, "location_id": id, "evse_uid": "E2", "connector_id": "1"}
+    await ask(yard, "UNLOCK_CONNECTOR", body, 2003)
+    await ask(yard, "START_SESSION", start(location_id=id), 2003)
+    assert asked(yard) == []
 
 
 async def test_a_command_is_not_pushed_to_all(yard: Hub) -> None:

@@ -210,6 +210,15 @@ async def test_a_patch_without_last_updated_or_that_breaks_the_object_is_2001(
     assert await seen(roaming) == [location()]
 
 
+async def test_what_grows_beyond_a_record_where_it_is_written_out_is_2001(roaming: Hub) -> None:
+    """1E18 has 4 characters in a body and 19 as it is kept."""
+    body = msgspec.json.encode(location())[:-1] + b',"x":[' + b",".join([b"1E18"] * 60_000) + b"]}"
+    response = await roaming.client.put(f"{PUSH}/LOC1", headers=CPO, content=body)
+    checked(response, 200, 2001)
+    assert (len(body) < 400_000, "bytes" in response.json()["status_message"]) == (True, True)
+    assert not [one for one, _ in roaming.bus.asked if isinstance(one, PutLocation)]
+
+
 async def test_only_a_cpo_writes_its_own_and_only_emsps_read_all(roaming: Hub) -> None:
     foreign = PUSH.replace("NL/CPO", "DE/MSP")
     checked(await roaming.client.put(f"{foreign}/LOC1", headers=MSP, json=location()), 404, 2001)
@@ -458,6 +467,29 @@ async def test_what_partners_know_and_is_withdrawn_is_told_as_not_to_be_publishe
     await hub.do(RemoveLocation(tenant="demo", location_id="YARD"))
     [one] = await seen(hub, url=f"{LIST}?date_from={at(90)}")
     assert (one["id"], one["publish"]) == ("YARD", False)
+
+
+async def test_a_withdrawn_location_is_told_so_though_who_stands_there_says_not_where_that_is(
+    hub: Hub,
+) -> None:
+    """The site of an automatic charge point may be an id alone, which is no Location of OCPI (8.3.1)."""
+    await hub.connect("msp", "msp-c", parties=("DE*MSP",))
+    await with_tenants(hub)
+    await put_master(hub)
+    key, meta = charge_point_key("demo", "CP1"), Meta(command_id="c", at=hub.now, tenant="demo")
+    registered = ChargePointRegistered(
+        originator_id=key,
+        originator_version=1,
+        timestamp=hub.now,
+        tenant="demo",
+        charge_point_id="CP1",
+        site=Site(id="YARD"),
+        evses=EVSES,
+    )
+    await hub.store.apply(PLACEMENTS.writes(registered, meta))
+    assert [one["publish"] for one in await seen(hub)] == [True]
+    await hub.do(RemoveLocation(tenant="demo", location_id="YARD"))
+    assert [(one["id"], one["publish"]) for one in await seen(hub)] == [("YARD", False)]
 
 
 async def test_ids_are_a_partys_own_and_who_asks_names_it(hub: Hub) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from api.problems import ProblemError
+from api.v1.locations import _decoded, _plain
 from application.read_back import wait_visible
 from commands.base import Meta
-from commands.location import PutLocation
+from commands.location import PatchLocation, PutLocation
 from domain.aggregate import Event
 from domain.charge_point import ChargePointRegistered, StatusReported, charge_point_key
 from domain.location import location_key
@@ -112,7 +114,10 @@ async def test_places_are_found_by_standard_power_and_availability_now(places: W
     assert await found(places, f"{BERLIN}&standard=CHADEMO") == []
 
 
-@pytest.mark.parametrize("query", ["latitude=91&longitude=0", "latitude=1", f"{BERLIN}&standard=SCHUKO"])
+@pytest.mark.parametrize(
+    "query",
+    ["latitude=91&longitude=0", "latitude=1", f"{BERLIN}&standard=SCHUKO", f"{BERLIN}&min_power={2**63}"],
+)
 async def test_a_search_that_cannot_be_is_422(places: World, query: str) -> None:
     assert (await places.call("GET", f"/locations/search?{query}")).status_code == 422
 
@@ -238,6 +243,12 @@ async def test_master_data_win_over_what_a_charge_point_says_of_its_site(demo: W
     assert (await demo.call("DELETE", "/locations/yard")).status_code == 204
     assert (await demo.call("GET", "/locations/yard")).json()["name"] == "Said"
 
+    assert (await demo.call("DELETE", "/chargepoints/CP1")).status_code == 204
+    async with asyncio.timeout(10):
+        while (await demo.call("GET", "/locations")).json()["items"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await demo.call("GET", "/locations/yard")).status_code == 404
+
 
 async def test_a_tenant_neither_sees_nor_changes_anothers_locations(demo: World) -> None:
     acme = {"id": "acme", "name": "Acme"}
@@ -254,6 +265,8 @@ async def test_a_tenant_neither_sees_nor_changes_anothers_locations(demo: World)
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"coordinates": {"latitude": "north", "longitude": "10.13000"}}, "coordinates.latitude"),
     ({"time_zone": "Europe/Kiel"}, "time_zone"),
+    ({"time_zone": ["Europe/Berlin"]}, "time_zone"),
+    ({"x_wide": 2**63}, "body"),
     ({"evses": []}, "evses"),
     ({"party_id": "DEM"}, "party_id"),
     ({"address": None}, "address"),
@@ -311,11 +324,55 @@ async def test_the_search_finds_what_partners_push_to_all_or_to_the_tenants_part
     assert sorted(one["location"]["id"] for one in near.json()["items"]) == ["F0", "F1"]
     far = await demo.call("GET", f"/locations/search?{HERE}&radius=100&standard=CHADEMO")
     assert far.json()["items"] == []
+    withdrawn = PatchLocation(
+        owner=cpo,
+        holder=str(partner["holder"]),
+        location_id="F0",
+        patch={"publish": False, "last_updated": "2026-05-01T12:00:01Z"},
+    )
+    reply = await demo.services.bus.ask(withdrawn, Meta(command_id="withdraw", at=NOW))
+    await wait_visible(demo.store, HUB, "locations", location_key(cpo, "", "F0"), reply.version, patience=10)
+    near = await demo.call("GET", f"/locations/search?{HERE}&radius=100")
+    assert [one["location"]["id"] for one in near.json()["items"]] == ["F1"]
+
+
+def test_a_number_that_nothing_can_hold_is_refused_at_once() -> None:
+    """Ten to the thousand millionth: as a whole number it would take the process for hours."""
+    with pytest.raises(ProblemError):
+        _plain(_decoded(b'{"x": 1e999999999}'))
 
 
 async def test_the_search_is_no_location(world: World) -> None:
     assert (await world.call("PUT", "/locations/search", MASTER)).status_code == 422
+    for dots in (".", ".."):
+        assert (await world.call("POST", "/locations", {**MASTER, "id": dots})).status_code == 422
     assert (await world.call("POST", "/locations", {**MASTER, "id": "unassigned"})).status_code == 422
+
+
+UNTELLABLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"address": "Weg\n9"}, {}, "location.address"),
+    ({"name": "\x85"}, {}, "location.name"),
+    ({"id": "Search"}, {}, "location.id"),
+    ({"id": ".."}, {}, "location.id"),
+    ({}, {"evse_id": "D\u00c9*DEM*E1"}, "evses.0.evse_id"),
+    ({}, {"connectors": [{**CONNECTOR, "tariff_ids": ["\u00e9"]}]}, "evses.0.connectors.0.tariff_ids.0"),
+    ({}, {"connectors": [{**CONNECTOR, "id": "A"}, {**CONNECTOR, "id": "a"}]}, "evses"),
+]
+
+
+@pytest.mark.parametrize(("site", "evse", "path"), UNTELLABLE)
+async def test_a_charge_point_says_nothing_that_would_hide_its_location_from_partners(
+    world: World, site: dict[str, Any], evse: dict[str, Any], path: str
+) -> None:
+    """What OCPI does not take is no Location; ids that differ by case alone are one (CiString)."""
+    evses: list[dict[str, Any]] = [{"uid": "E1", "connectors": [CONNECTOR], **evse}]
+    response = await world.call(
+        "POST", "/chargepoints", {"id": "CP1", "location": SAID | site, "evses": evses}
+    )
+    assert response.status_code == 422, response.text
+    [error] = msgspec.convert(problem(response)["errors"], list[dict[str, str]])
+    assert error["path"] == path
+    assert world.bus.asked == []
 
 
 async def test_a_charge_point_names_a_location_that_is_known(demo: World) -> None:
