@@ -140,7 +140,8 @@ class PartnerCommands:
 
     async def _session(self, request: PartnerRequest, id: str) -> FoundSession | None:
         """What the read models do not show yet, the log itself is asked for: the partner may have been told before
-        they were."""
+        they were. Ids of ours are written small; what CPOs pushed stands there under a party in capitals."""
+        id = id.lower()
         session = await self._ports.store.get(HUB, "sessions", id)
         if session is not None:
             tenant, charge_point_id = str(session["tenant_id"]), str(session["charge_point_id"])
