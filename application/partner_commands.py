@@ -25,7 +25,7 @@ from commands.remote_command import RequestRemoteCommand, remote_command_story
 from commands.session import FindSession, FoundSession
 from commands.token import NoteAuthorization
 from domain.intents import Intent, RemoteStart, RemoteStop, Unlock
-from domain.partner_command import Asker
+from domain.partner_command import Asker, tells_token_in_clear
 from domain.remote_command import GRACE
 from domain.tenant import Configuration
 from domain.values import Authorization, PartyId, TagRef
@@ -46,7 +46,8 @@ PUBLIC_TYPES: Final[dict[type[Intent], str]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerRequest:
     """Who asks what of whom: `parties` are those of the partner that may ask, `sender` the one that its request
-    names, `to` the party of ours. `meta` is that of the request: its id is the command's."""
+    names, `to` the party of ours. `endpoints` are the URLs by which the platform is called. `meta` is that of the
+    request: its id is the command's."""
 
     partner_id: str
     holder: str
@@ -55,6 +56,7 @@ class PartnerRequest:
     to: str | None
     command: str
     response_url: str
+    endpoints: tuple[str, ...]
     meta: Meta
 
 
@@ -213,6 +215,8 @@ class PartnerCommands:
         """What forbids that it is asked at all."""
         if wrong := self._ports.fits(intent):
             return _refused(f"the charge point cannot be told so: {wrong.message}")
+        if tells_token_in_clear(request.response_url, request.endpoints):
+            return _refused("response_url: must be https, as this platform's endpoints are", invalid=True)
         if wrong_url := await self._judge(request.response_url):
             return _refused(f"response_url: {wrong_url}", invalid=True)
         return None

@@ -241,11 +241,19 @@ async def test_a_token_of_somebody_else_starts_nothing(yard: Hub) -> None:
         "https://a:b@tnm.example/x",
         "https://tnm..example/x",
         "https://xn--a.example/x",
+        "http://tnm.example/x",
     ],
 )
 async def test_a_result_is_told_to_nobody_inside_our_own_network(yard: Hub, url: str) -> None:
     answer = await ask(yard, "START_SESSION", start(response_url=url), 2001)
     assert (answer["result"], asked(yard)) == ("REJECTED", [])
+
+
+async def test_who_is_called_in_the_clear_hears_its_results_so(yard: Hub) -> None:
+    clear: Document = {"identifier": "tokens", "role": "SENDER", "url": "http://tnm.example/tokens"}
+    await yard.change_partner(endpoints=[clear])
+    answer = await ask(yard, "START_SESSION", start(response_url="http://tnm.example/x"))
+    assert answer["result"] == "ACCEPTED"
 
 
 async def test_a_session_of_the_partners_token_is_stopped_by_its_transaction(yard: Hub) -> None:
