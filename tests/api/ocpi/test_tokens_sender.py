@@ -224,6 +224,18 @@ async def test_nobody_learns_which_cards_there_are_by_trying(roaming: Hub) -> No
     assert (await ask(roaming, "U1"))["allowed"] == "ALLOWED"
 
 
+async def test_nor_by_asking_for_many_at_once_or_through_another_process(roaming: Hub) -> None:
+    """Where no room is left for an unknown one, the first known one is refused too; known ones take none."""
+    await put(roaming, "U1")
+    for _ in range(int(UNKNOWN_AT_ONCE) + 1):
+        await ask(roaming, "U1")
+    for n in range(int(UNKNOWN_AT_ONCE)):
+        await ask(roaming, f"X{n}", 404, 2004)
+    told = len(noted(roaming))
+    await ask(roaming, "U1", 429, 2000)
+    assert len(noted(roaming)) == told
+
+
 async def test_a_uid_that_cannot_be_and_a_place_that_is_none_are_2001(roaming: Hub) -> None:
     await ask(roaming, "U" * 37, 200, 2001)
     await put(roaming, "U1")
