@@ -19,6 +19,7 @@ from application.charging_places import ChargingPlace, NoPlace, charging_place
 from application.read_back import wait_visible
 from application.remote_commands import Place, RemoteCommandPorts, configuration_in, sealed_in
 from application.token_store import GROUP, cdr_token
+from application.vault import DestroyedError
 from commands.base import Meta
 from commands.partner import vault_subject
 from commands.remote_command import RequestRemoteCommand, remote_command_story
@@ -89,7 +90,13 @@ class PartnerCommands:
     async def start(self, request: PartnerRequest, body: StartSession) -> CommandAnswer:
         """Begin to charge for the token, which is the partner's word that it may: it is not looked up.
 
-        Raises LogUnavailableError, StoreUnavailableError, DestroyedError; as the others do."""
+        Raises LogUnavailableError, StoreUnavailableError; as the others do."""
+        try:
+            return await self._start(request, body)
+        except DestroyedError:
+            return _refused("token: what was personal of this uid was erased, and it is used no more")
+
+    async def _start(self, request: PartnerRequest, body: StartSession) -> CommandAnswer:
         token = body.token
         owner = PartyId(country_code=token.country_code.upper(), party_id=token.party_id.upper())
         if str(owner) not in request.parties:

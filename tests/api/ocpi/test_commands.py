@@ -249,6 +249,15 @@ async def test_a_result_is_told_to_nobody_inside_our_own_network(yard: Hub, url:
     assert (answer["result"], asked(yard)) == ("REJECTED", [])
 
 
+@pytest.mark.parametrize("owner", ["NL*TNM", "tenant:demo"])
+async def test_a_uid_that_its_person_had_erased_starts_nothing(yard: Hub, owner: str) -> None:
+    """By its eMSP, or by the tenant."""
+    await ask(yard, "START_SESSION", start(), headers={"X-Request-ID": "r-1"})
+    await yard.vault.destroy(yard.vault.subject(owner, yard.vault.token_key("RFID", PERSON)))
+    answer = await ask(yard, "START_SESSION", start(), headers={"X-Request-ID": "r-2"})
+    assert (answer["result"], len(asked(yard))) == ("REJECTED", 1)
+
+
 async def test_who_is_called_in_the_clear_hears_its_results_so(yard: Hub) -> None:
     clear: Document = {"identifier": "tokens", "role": "SENDER", "url": "http://tnm.example/tokens"}
     await yard.change_partner(endpoints=[clear])
