@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from application.authorization import Answer, NoAnswer, RealTime
 from application.limiter import RateLimiter
 from application.ports import Bus, Vault
@@ -157,7 +159,7 @@ class PartnerAuthorizations:
     async def _note(
         self, question: TokenQuestion, document: Document, info: v2_3_0.AuthorizationInfo, *, stored: bool
     ) -> None:
-        """It is a fact of the token before it is told."""
+        """It is a fact of the token before it is told; so is another answer to the same request said again."""
         note = NoteAuthorization(
             owner=party_of(str(document["owner"])),
             key=str(document["key"]),
@@ -167,7 +169,9 @@ class PartnerAuthorizations:
             for_party=question.asker,
             stored=stored,
         )
-        await self._bus.tell(note, question.meta)
+        answer = f"{note.allowed}|{note.authorization_reference}"
+        meta = msgspec.structs.replace(question.meta, command_id=f"{question.meta.command_id}|{answer}")
+        await self._bus.tell(note, meta)
 
 
 OFFLINE: Final = frozenset({NoAnswer.TIMEOUT, NoAnswer.UNREACHABLE})
