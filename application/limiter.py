@@ -43,6 +43,10 @@ class RateLimiter(ABC):
     async def take(self, key: str, capacity: float, rate: float, amount: float = 1.0) -> Verdict:
         """Take `amount` from the key's bucket, all or nothing; `capacity` and `rate` (a second) are above 0."""
 
+    async def give_back(self, key: str, capacity: float, rate: float, amount: float = 1.0) -> None:
+        """What was taken for nothing; beyond its capacity a bucket keeps nothing."""
+        await self.take(key, capacity, rate, -amount)
+
     @abstractmethod
     async def close(self) -> None:
         """Let go of connections."""

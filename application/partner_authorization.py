@@ -3,7 +3,8 @@
 Whitelists as at our own charge points (`authorization`): ALWAYS, and ALLOWED for a valid one, are answered from what
 is stored, ALLOWED_OFFLINE where the owner does not answer. Who names the owner in OCPI-to reaches it with any uid.
 Every answer is a fact of the token. Unknown uids are few for each partner: beyond them nothing is answered at all for
-a while, so that nobody learns which cards there are by trying.
+a while, so that nobody learns which cards there are by trying. Known ones need the same room before they are told,
+and give it back: through other processes, or all at once, nobody learns more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from application.authorization import Answer, NoAnswer, RealTime
 from application.limiter import RateLimiter
@@ -85,20 +88,25 @@ class PartnerAuthorizations:
         if silent > 0:
             return TooManyUnknown(silent)
         document = await self._known(question)
-        said = await self._said(question, document)
-        if said is NoAnswer.UNKNOWN_TOKEN:
-            return await self._unknown(question.partner_id)
+        said, stored = await self._said(question, document)
+        partner_id = question.partner_id
+        refused = await self._no_room(partner_id, for_good=said is NoAnswer.UNKNOWN_TOKEN)
+        if refused is not None:
+            return refused
+        if isinstance(said, v2_3_0.AuthorizationInfo) and document is not None:
+            await self._note(question, document, said, stored=stored)
         return said
 
-    async def _unknown(self, partner_id: str) -> NoAnswer | TooManyUnknown:
-        verdict = await self._limiter.take(
-            f"ocpi|{partner_id}|unknown-tokens", UNKNOWN_AT_ONCE, UNKNOWN_A_SECOND
-        )
-        if verdict.allowed:
-            self._silent_until.pop(partner_id, None)
-            return NoAnswer.UNKNOWN_TOKEN
-        self._silent_until[partner_id] = self._clock() + verdict.retry_after
-        return TooManyUnknown(verdict.retry_after)
+    async def _no_room(self, partner_id: str, *, for_good: bool) -> TooManyUnknown | None:
+        bucket = f"ocpi|{partner_id}|unknown-tokens", UNKNOWN_AT_ONCE, UNKNOWN_A_SECOND
+        verdict = await self._limiter.take(*bucket)
+        if not verdict.allowed:
+            self._silent_until[partner_id] = self._clock() + verdict.retry_after
+            return TooManyUnknown(verdict.retry_after)
+        self._silent_until.pop(partner_id, None)
+        if not for_good:
+            await self._limiter.give_back(*bucket)
+        return None
 
     async def _known(self, question: TokenQuestion) -> Document | None:
         """The token that was told to all, by the owner that is named or else by the first one."""
@@ -117,16 +125,17 @@ class PartnerAuthorizations:
 
     async def _said(
         self, question: TokenQuestion, document: Document | None
-    ) -> v2_3_0.AuthorizationInfo | NoAnswer:
+    ) -> tuple[v2_3_0.AuthorizationInfo | NoAnswer, bool]:
+        """What is to be told, and whether from what is stored."""
         token = await self._token(document)
         if document is not None and token is None:
-            return NoAnswer.UNKNOWN_TOKEN  # the key of the person was destroyed
+            return NoAnswer.UNKNOWN_TOKEN, False  # the key of the person was destroyed
         owner = str(document["owner"]) if document is not None else question.to
         if owner is None or owner not in await self._holders.now():
-            return NoAnswer.UNKNOWN_TOKEN  # nobody speaks for it
+            return NoAnswer.UNKNOWN_TOKEN, False  # nobody speaks for it
         whitelist = token.whitelist.value if token is not None else "NEVER"
         if token is not None and (whitelist == "ALWAYS" or (whitelist == "ALLOWED" and token.valid)):
-            return await self._answered(question, document, _stored(question, token), stored=True)
+            return _stored(question, token), True
         place = question.place
         answer = await self._real_time.authorize(
             party_of(owner),
@@ -137,37 +146,32 @@ class PartnerAuthorizations:
         if isinstance(answer, Answer):
             told = _told(answer, token)
             if told is not None:
-                return await self._answered(question, document, told, stored=False)
+                return told, False
             answer = NoAnswer.UNREACHABLE
         if token is not None and whitelist == "ALLOWED_OFFLINE" and answer in OFFLINE:
-            return await self._answered(question, document, _stored(question, token), stored=True)
-        return answer
+            return _stored(question, token), True
+        return answer, False
 
     async def _token(self, document: Document | None) -> v2_3_0.Token | None:
         body = await self._vault.open(str(document["body"])) if document is not None else None
         return parse_json(v2_3_0.Token, decode(body)) if body is not None else None
 
-    async def _answered(
-        self,
-        question: TokenQuestion,
-        document: Document | None,
-        info: v2_3_0.AuthorizationInfo,
-        *,
-        stored: bool,
-    ) -> v2_3_0.AuthorizationInfo:
-        """It is a fact of the token, where we have that, before it is told."""
-        if document is not None:
-            note = NoteAuthorization(
-                owner=party_of(str(document["owner"])),
-                key=str(document["key"]),
-                allowed=info.allowed.value,
-                authorization_reference=info.authorization_reference or "",
-                location_id=question.place.location_id if question.place else "",
-                for_party=question.asker,
-                stored=stored,
-            )
-            await self._bus.tell(note, question.meta)
-        return info
+    async def _note(
+        self, question: TokenQuestion, document: Document, info: v2_3_0.AuthorizationInfo, *, stored: bool
+    ) -> None:
+        """It is a fact of the token before it is told; so is another answer to the same request said again."""
+        note = NoteAuthorization(
+            owner=party_of(str(document["owner"])),
+            key=str(document["key"]),
+            allowed=info.allowed.value,
+            authorization_reference=info.authorization_reference or "",
+            location_id=question.place.location_id if question.place else "",
+            for_party=question.asker,
+            stored=stored,
+        )
+        answer = f"{note.allowed}|{note.authorization_reference}"
+        meta = msgspec.structs.replace(question.meta, command_id=f"{question.meta.command_id}|{answer}")
+        await self._bus.tell(note, meta)
 
 
 OFFLINE: Final = frozenset({NoAnswer.TIMEOUT, NoAnswer.UNREACHABLE})

@@ -19,13 +19,14 @@ from application.charging_places import ChargingPlace, NoPlace, Seeker, charging
 from application.read_back import wait_visible
 from application.remote_commands import Place, RemoteCommandPorts, configuration_in, sealed_in
 from application.token_store import GROUP, cdr_token
+from application.vault import DestroyedError
 from commands.base import Meta
 from commands.partner import vault_subject
 from commands.remote_command import RequestRemoteCommand, remote_command_story
 from commands.session import FindSession, FoundSession
 from commands.token import NoteAuthorization
 from domain.intents import Intent, RemoteStart, RemoteStop, Unlock
-from domain.partner_command import Asker
+from domain.partner_command import Asker, tells_token_in_clear
 from domain.remote_command import GRACE
 from domain.tenant import Configuration
 from domain.values import Authorization, PartyId, TagRef
@@ -46,7 +47,8 @@ PUBLIC_TYPES: Final[dict[type[Intent], str]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerRequest:
     """Who asks what of whom: `parties` are those of the partner that may ask, `sender` the one that its request
-    names, `to` the party of ours. `meta` is that of the request: its id is the command's."""
+    names, `to` the party of ours. `endpoints` are the URLs by which the platform is called. `meta` is that of the
+    request: its id is the command's."""
 
     partner_id: str
     holder: str
@@ -55,6 +57,7 @@ class PartnerRequest:
     to: str | None
     command: str
     response_url: str
+    endpoints: tuple[str, ...]
     meta: Meta
 
     @property
@@ -91,7 +94,13 @@ class PartnerCommands:
     async def start(self, request: PartnerRequest, body: StartSession) -> CommandAnswer:
         """Begin to charge for the token, which is the partner's word that it may: it is not looked up.
 
-        Raises LogUnavailableError, StoreUnavailableError, DestroyedError; as the others do."""
+        Raises LogUnavailableError, StoreUnavailableError; as the others do."""
+        try:
+            return await self._start(request, body)
+        except DestroyedError:
+            return _refused("token: what was personal of this uid was erased, and it is used no more")
+
+    async def _start(self, request: PartnerRequest, body: StartSession) -> CommandAnswer:
         token = body.token
         owner = PartyId(country_code=token.country_code.upper(), party_id=token.party_id.upper())
         if str(owner) not in request.parties:
@@ -144,7 +153,8 @@ class PartnerCommands:
 
     async def _session(self, request: PartnerRequest, id: str) -> FoundSession | None:
         """What the read models do not show yet, the log itself is asked for: the partner may have been told before
-        they were."""
+        they were. Ids of ours are written small; what CPOs pushed stands there under a party in capitals."""
+        id = id.lower()
         session = await self._ports.store.get(HUB, "sessions", id)
         if session is not None:
             tenant, charge_point_id = str(session["tenant_id"]), str(session["charge_point_id"])
@@ -216,6 +226,8 @@ class PartnerCommands:
         """What forbids that it is asked at all."""
         if wrong := self._ports.fits(intent):
             return _refused(f"the charge point cannot be told so: {wrong.message}")
+        if tells_token_in_clear(request.response_url, request.endpoints):
+            return _refused("response_url: must be https, as this platform's endpoints are", invalid=True)
         if wrong_url := await self._judge(request.response_url):
             return _refused(f"response_url: {wrong_url}", invalid=True)
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from domain.values import PartyId, Sealed, Value
 
 
@@ -25,3 +27,13 @@ class CommandOutcome(Value, frozen=True, kw_only=True):
     reason: str = ""
     unreached: bool = False
     obstacle: str = ""
+
+
+def tells_token_in_clear(response_url: str, endpoints: Iterable[str]) -> bool:
+    """Whether our token for a partner, which goes with every call, would travel in the clear to this URL, though all
+    of the partner's endpoints are called by https."""
+    return not _is_encrypted(response_url) and all(map(_is_encrypted, endpoints))
+
+
+def _is_encrypted(url: str) -> bool:
+    return url.lower().startswith("https:")

@@ -47,6 +47,14 @@ class Access:
         )
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The URLs of the partner's modules."""
+        found = self.partner.get("endpoints")
+        return tuple(
+            str(one["url"]) for one in (found if isinstance(found, list) else []) if isinstance(one, dict)
+        )
+
+    @property
     def holder(self) -> str:
         """The partner in this life of its: what its parties' objects belong to."""
         return str(self.partner["holder"])

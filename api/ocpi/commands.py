@@ -85,5 +85,6 @@ def _request(call: Call, response_url: str) -> PartnerRequest:
         to=only_party(call),
         command=call.segments[-1],
         response_url=response_url,
+        endpoints=call.access.endpoints,
         meta=call.meta(),
     )

@@ -55,13 +55,12 @@ def request_call(charge_point: ChargePoint, command: RequestCall, meta: Meta) ->
 
 
 def _somebody_elses(charge_point: ChargePoint, command: RequestCall) -> str:
-    """Why a partner may not unlock: a charge runs there that is none of its tokens'."""
+    """Why a partner may not unlock: the cable there is of a charge, running or over, that is none of its tokens'."""
     if not command.holder or not isinstance(command.intent, Unlock):
         return ""
-    running = charge_point.running_on(command.intent.connector_id)
-    if all(one.holder == command.holder for _, one in running):
+    if charge_point.holders_of_cable(command.intent.connector_id) <= {command.holder}:
         return ""
-    return f"a charge of somebody else runs on connector {command.intent.connector_id}"
+    return f"connector {command.intent.connector_id} holds the cable of somebody else's charge"
 
 
 def reserve(charge_point: ChargePoint, command: Reserve, meta: Meta) -> Outcome:

@@ -75,6 +75,17 @@ class ChargePoint(Aggregate[ChargePointState]):
         found = [(number, one) for number, one in self.state.open.items() if one.connector_id == connector_id]
         return sorted(found, key=lambda pair: (pair[1].started_at, pair[0]))
 
+    def holders_of_cable(self, connector_id: int) -> set[str]:
+        """The platforms whose tokens charge on a connector or, unless it is free again, charged there last; empty
+        texts for tokens of no platform."""
+        state = self.state
+        running = {one.holder for _, one in self.running_on(connector_id)}
+        status = state.connectors.get(connector_id)
+        if running or (status is not None and status.status == "Available"):
+            return running
+        before = [(one.at, number) for number, one in state.ended.items() if one.connector_id == connector_id]
+        return {state.ended[max(before)[1]].holder} if before else set()
+
 
 def charge_point_key(tenant: str, charge_point_id: str) -> str:
     """The aggregate's id, which is its group too."""

@@ -1060,6 +1060,7 @@ def _ended(running: Open, at: datetime) -> Ended:
         connector_id=running.connector_id,
         tag=running.tag,
         parent=running.parent,
+        holder=running.holder,
         status=running.status,
         meter_start=running.meter_start,
         started_at=running.started_at,

@@ -201,6 +201,7 @@ class Ended(msgspec.Struct, kw_only=True, omit_defaults=True):
     connector_id: int
     tag: str
     parent: str = ""
+    holder: str = ""  # the platform of a roaming token
     status: str
     meter_start: int
     started_at: datetime

@@ -2,7 +2,7 @@
 
 Always the whole object by PUT or POST: a PATCH would append charging periods again when it is repeated. After an
 unknown outcome a session is put again and a CDR is posted again, with the same id and body. A CommandResult is posted
-bare, without the envelope, and any 2xx is its answer (chapter Commands, 13.2.2).
+bare, without the envelope, and a 2xx without one is an answer too (chapter Commands, 13.2.2).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from application.bearers import private_fields
 from application.ports import Opener
 from domain.delivery import COMMANDS
 from domain.errors import ChargeSphereError
-from domain.partner_command import CommandOutcome
+from domain.partner_command import CommandOutcome, tells_token_in_clear
 from domain.values import PartyId
 from gateway.ocpi.client import (
     NotOcpiError,
@@ -107,6 +107,11 @@ class OcpiSender(Target[Request]):
         url = await self._vault.open(asker.response_url)
         if url is None:
             reason = f"command {job.object_id}: the key of its response_url was destroyed"
+            return Outcome("refused", reason=reason, for_good=True)
+        if tells_token_in_clear(url.decode(), contact.endpoints.values()):
+            reason = (
+                f"command {job.object_id}: its response_url is not https, and the partner's endpoints are"
+            )
             return Outcome("refused", reason=reason, for_good=True)
         result = command_result(
             outcome.status, outcome.reason, unreached=outcome.unreached, obstacle=outcome.obstacle

@@ -24,6 +24,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 VERDICT_S: Final = 2.0
 """How long a name may take to be resolved while somebody waits for the verdict; the call itself is judged anew."""
 
+LABEL_MOST: Final = 63
+"""Characters of one part of a host's name (RFC 1035, 2.3.4)."""
+
 # Both lists are IANA's registries of special-purpose addresses, also of those blocks that are reachable from
 # everywhere (nobody's partner lives there), and what was such a block once:
 # https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -97,12 +100,18 @@ class UrlPolicy:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
+            # As the client reads it: what that cannot ask for is refused here.
+            read = httpx.URL(url)
+            host = read.raw_host.decode("ascii") if read.host else ""
+        except (ValueError, httpx.InvalidURL) as error:
             raise UrlRefusedError(f"{url[:100]!r} is no URL: {error}") from None
         if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == 0:
             raise UrlRefusedError(f"{url[:100]!r} is no http or https URL")
         if "@" in parts.netloc:
             raise UrlRefusedError(f"the URL of {parts.hostname} holds a user name or password")
+        labels = host.removesuffix(".").split(".")
+        if "%" in host or not all(0 < len(label) <= LABEL_MOST for label in labels):
+            raise UrlRefusedError(f"{url[:100]!r} names no host that can be resolved")
 
     async def verdict(self, url: str) -> str:
         """What is wrong with a URL at which somebody wants to be called; empty where nothing is known to be."""

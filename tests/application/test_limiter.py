@@ -40,6 +40,20 @@ async def test_a_refusal_says_when_there_is_room_again(
     assert 1.0 < verdict.retry_after <= 2.0
 
 
+async def test_what_was_taken_for_nothing_is_given_back(
+    limiter: RateLimiter, unique: Callable[..., str]
+) -> None:
+    """And a bucket that is full stays as it is."""
+    key = unique()
+    await limiter.give_back(key, 2, 0.01)
+    verdicts = []
+    for _ in range(3):
+        verdicts.append(await limiter.take(key, 2, 0.01))
+        await limiter.give_back(key, 2, 0.01)
+    assert all(verdict.allowed for verdict in verdicts)
+    assert [(await limiter.take(key, 2, 0.01)).allowed for _ in range(3)] == [True, True, False]
+
+
 async def test_keys_do_not_share_a_bucket(limiter: RateLimiter, unique: Callable[..., str]) -> None:
     one, two = unique("one"), unique("two")
     await limiter.take(one, 1, 0.01)

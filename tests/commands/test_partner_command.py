@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from commands.base import Command, Meta, Refusal, TimerDue
+from commands.base import Accepted, Command, Meta, Refusal, TimerDue
 from commands.charge_point import ConcludeCall, NoteCallSent, RequestCall
 from commands.delivery import ROUTES as DELIVERY_ROUTES
 from commands.delivery import TIMER as DELIVERY_TIMER
@@ -159,6 +159,27 @@ def test_a_partner_lets_go_of_no_cable_of_somebody_elses_charge(holder: str) -> 
     case.start(10, authorization=known(**ROAMING))
     unlock(case, holder)
     assert case.refusal is Refusal.NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("holder", "then", "may"),
+    [
+        ("oth@1", "Finishing", False),
+        ("oth@1", "Faulted", False),
+        ("oth@1", "Available", True),
+        ("tnm@1", "Finishing", True),
+        ("", "Finishing", True),
+    ],
+)
+def test_nor_of_one_that_is_still_plugged_in_after_its_charge(holder: str, then: str, may: bool) -> None:
+    """OCPP 1.6, 4.9: Finishing is a charge that is over and a connector that is not free yet."""
+    case = Case.online()
+    number = case.start(10, authorization=known(**ROAMING)).transaction_id
+    case.status(20, "Charging")
+    case.stop(number, 50)
+    case.status(52, then)
+    unlock(case, holder)
+    assert isinstance(case.outcome, Accepted) is may
 
 
 def test_a_partner_unlocks_where_its_own_token_charges_or_nobody_does_and_an_operator_anywhere() -> None:

@@ -102,6 +102,7 @@ async def _request(process: Process, command: str, name: str) -> PartnerRequest:
         to=None,
         command=command,
         response_url=f"{PARTNER_URL}/results/{name}",
+        endpoints=(PARTNER_URL,),
         meta=Meta(command_id=f"ocpi|{name}", at=process.clock(), principal=f"partner:{PARTNER}"),
     )
 

@@ -29,7 +29,7 @@ from application.read_back import wait_visible
 from application.remote_commands import RemoteCommandPorts
 from application.roaming import Place
 from application.token_store import HubTokens
-from application.vault import KeyStore, Vault
+from application.vault import DestroyedError, KeyStore, Vault
 from commands import (
     directory,
     foreign_cdr,
@@ -172,15 +172,19 @@ class Keys(KeyStore):
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
+        self.gone: set[str] = set()
 
     async def get(self, subject: str) -> str | None:
         return self.kept.get(subject)
 
     async def create(self, subject: str, wrapped: str) -> str:
+        if subject in self.gone:
+            raise DestroyedError(f"the key of {subject} was destroyed")
         return self.kept.setdefault(subject, wrapped)
 
     async def destroy(self, subject: str) -> None:
         self.kept.pop(subject, None)
+        self.gone.add(subject)
 
 
 class NoPeers:

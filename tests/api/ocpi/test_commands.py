@@ -262,11 +262,35 @@ async def test_a_token_of_somebody_else_starts_nothing(yard: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://inside.example/x", "ftp://tnm.example/x", "https://a:b@tnm.example/x"]
+    "url",
+    [
+        "http://inside.example/x",
+        "ftp://tnm.example/x",
+        "https://a:b@tnm.example/x",
+        "https://tnm..example/x",
+        "https://xn--a.example/x",
+        "http://tnm.example/x",
+    ],
 )
 async def test_a_result_is_told_to_nobody_inside_our_own_network(yard: Hub, url: str) -> None:
     answer = await ask(yard, "START_SESSION", start(response_url=url), 2001)
     assert (answer["result"], asked(yard)) == ("REJECTED", [])
+
+
+@pytest.mark.parametrize("owner", ["NL*TNM", "tenant:demo"])
+async def test_a_uid_that_its_person_had_erased_starts_nothing(yard: Hub, owner: str) -> None:
+    """By its eMSP, or by the tenant."""
+    await ask(yard, "START_SESSION", start(), headers={"X-Request-ID": "r-1"})
+    await yard.vault.destroy(yard.vault.subject(owner, yard.vault.token_key("RFID", PERSON)))
+    answer = await ask(yard, "START_SESSION", start(), headers={"X-Request-ID": "r-2"})
+    assert (answer["result"], len(asked(yard))) == ("REJECTED", 1)
+
+
+async def test_who_is_called_in_the_clear_hears_its_results_so(yard: Hub) -> None:
+    clear: Document = {"identifier": "tokens", "role": "SENDER", "url": "http://tnm.example/tokens"}
+    await yard.change_partner(endpoints=[clear])
+    answer = await ask(yard, "START_SESSION", start(response_url="http://tnm.example/x"))
+    assert answer["result"] == "ACCEPTED"
 
 
 async def test_a_session_of_the_partners_token_is_stopped_by_its_transaction(yard: Hub) -> None:
@@ -325,6 +349,22 @@ async def test_any_other_session_is_unknown(yard: Hub, whose: dict[str, Any] | N
         await charges(yard, "s1", **whose)
     answer = await ask(yard, "STOP_SESSION", {"response_url": RESULT_URL, "session_id": "s1"})
     assert (answer["result"], asked(yard)) == ("UNKNOWN_SESSION", [])
+
+
+async def test_a_session_is_named_in_any_case_of_letters(yard: Hub) -> None:
+    """`session_id` is a CiString (13.3.5)."""
+    id = "0b5c6d1e-93f1-5a52-8a7e-0d9c3f1a2b4c"
+    await charges(yard, id)
+    answer = await ask(yard, "STOP_SESSION", {"response_url": RESULT_URL, "session_id": id.upper()})
+    assert answer["result"] == "ACCEPTED"
+
+
+async def test_a_session_that_a_cpo_pushed_is_no_session_of_ours(yard: Hub) -> None:
+    document: Document = {"tenant_id": None, "party": "FR*ELC", "owner": "NL*TNM", "holder": "x"}
+    await yard.store.apply([Put(HUB, "sessions", "FR*ELC|s1", 1, document)])
+    body = {"response_url": RESULT_URL, "session_id": "FR*ELC|s1"}
+    assert (await ask(yard, "STOP_SESSION", body))["result"] == "UNKNOWN_SESSION"
+    assert asked(yard) == []
 
 
 async def test_a_stop_that_comes_again_behind_its_end_gets_the_answer_of_the_first(yard: Hub) -> None:

@@ -156,6 +156,19 @@ async def test_else_its_owner_is_asked_by_the_cpo_with_the_place_and_its_answer_
     assert (note.allowed, note.authorization_reference, note.stored) == ("NO_CREDIT", "REF-7", False)
 
 
+async def test_another_answer_to_the_same_request_is_a_fact_too(roaming: Hub) -> None:
+    await put(roaming, "U1", whitelist="NEVER")
+    key = roaming.vault.token_key("RFID", "U1")
+    versions = []
+    for allowed in ("ALLOWED", "ALLOWED", "BLOCKED"):
+        roaming.owners.answer = Answer(allowed, "", {"allowed": allowed, "token": token(uid="U1")})
+        assert (await ask(roaming, "U1", headers={"X-Request-ID": "r-1"}))["allowed"] == allowed
+        document = await roaming.store.get("chargesphere", "tokens", f"NL*TNM|{key}")
+        assert document is not None
+        versions.append(document["version"])
+    assert versions == [2, 2, 3]
+
+
 async def test_what_a_foreign_cpo_was_told_is_no_word_on_our_own_charge_points(roaming: Hub) -> None:
     await put(roaming, "U1", whitelist="NEVER")
     roaming.owners.answer = Answer("ALLOWED", "REF-7", {"allowed": "ALLOWED", "token": token(uid="U1")})
@@ -222,6 +235,18 @@ async def test_nobody_learns_which_cards_there_are_by_trying(roaming: Hub) -> No
     assert known.headers["Retry-After"] == unknown.headers["Retry-After"] == "1"
     roaming.now += timedelta(seconds=2)
     assert (await ask(roaming, "U1"))["allowed"] == "ALLOWED"
+
+
+async def test_nor_by_asking_for_many_at_once_or_through_another_process(roaming: Hub) -> None:
+    """Where no room is left for an unknown one, the first known one is refused too; known ones take none."""
+    await put(roaming, "U1")
+    for _ in range(int(UNKNOWN_AT_ONCE) + 1):
+        await ask(roaming, "U1")
+    for n in range(int(UNKNOWN_AT_ONCE)):
+        await ask(roaming, f"X{n}", 404, 2004)
+    told = len(noted(roaming))
+    await ask(roaming, "U1", 429, 2000)
+    assert len(noted(roaming)) == told
 
 
 async def test_a_uid_that_cannot_be_and_a_place_that_is_none_are_2001(roaming: Hub) -> None:

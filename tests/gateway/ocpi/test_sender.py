@@ -116,7 +116,9 @@ class Delivering:
         book = PartnerBook(store, self.vault)
         self.sender = OcpiSender(self.vault, book, client, lambda: NOON)
 
-    async def connect(self, id: str = "ems", version: str = "2.2.1", *more: str) -> None:
+    async def connect(
+        self, id: str = "ems", version: str = "2.2.1", *more: str, scheme: str = "http"
+    ) -> None:
         document: Document = {
             "parties": ["NL*EMS"],
             "holder": f"{id}@1",
@@ -124,7 +126,7 @@ class Delivering:
             "ocpi_version": version,
             "sealed_b": await self.vault.seal(f"partner-{id}", "token-b"),
             "endpoints": [
-                {"identifier": module, "role": "RECEIVER", "url": f"http://ems.test/{module}"}
+                {"identifier": module, "role": "RECEIVER", "url": f"{scheme}://ems.test/{module}"}
                 for module in ("cdrs", *more)
             ],
         }
@@ -320,3 +322,16 @@ async def test_a_result_is_told_to_nobody_who_took_the_party_over(delivering: De
     url = await delivering.vault.seal("partner-ems", "http://ems.test/results/77")
     letter = await delivering.sender.prepare(RESULT, Content(outcome_of_a_command(url), 3))
     assert isinstance(letter, Outcome) and (letter.outcome, letter.for_good) == ("refused", True)
+
+
+@pytest.mark.parametrize(("url", "asked"), [("http://ems.test/77", 0), ("HTTPS://elsewhere.test/77", 1)])
+async def test_our_token_goes_nowhere_in_the_clear_where_the_partner_is_called_by_https(
+    delivering: Delivering, url: str, asked: int
+) -> None:
+    """Also where the partner has changed to https since it asked."""
+    await delivering.connect(version="2.3.0", scheme="https")
+    sealed = await delivering.vault.seal("partner-ems", url)
+    letter = await delivering.sender.prepare(RESULT, Content(outcome_of_a_command(sealed), 3))
+    if not isinstance(letter, Outcome):
+        await delivering.sender.send(letter, "")
+    assert len(delivering.receiver.asked) == asked

@@ -177,6 +177,12 @@ def test_other_addresses_are_public(address: str) -> None:
         "http://",
         "http://a:b@x.test/",
         "http://x:99999/",
+        f"http://{'a' * 64}.test/",
+        "http://a..test/",
+        "http://xn--a.test/",
+        "http://a b.test/",
+        "http://a\nb.test/",
+        "http://\ud800.test/",
     ],
 )
 def test_only_plain_http_urls_with_a_host_are_called(url: str) -> None:
@@ -251,5 +257,6 @@ async def test_a_url_is_judged_before_anything_is_promised_of_it() -> None:
     policy = UrlPolicy(resolve=resolve)
     for url in ("https://a.example/results/1", "http://nowhere.example/"):
         assert await policy.verdict(url) == ""
-    for url in ("http://inside.example/", "file:///etc/passwd", "https://a:b@a.example/", "x"):
+    long = f"https://{'a' * 64}.example/"
+    for url in ("http://inside.example/", "file:///etc/passwd", "https://a:b@a.example/", "x", long):
         assert await policy.verdict(url) != "", url

@@ -17,8 +17,9 @@ from protocols.ocpi.command_result import command_result
         ("rejected", "Rejected", "inoperative", "EVSE_INOPERATIVE"),
         ("rejected", "UnlockFailed", "", "REJECTED"),
         ("rejected", "NotSupported", "", "NOT_SUPPORTED"),
-        ("failed", "NotImplemented", "", "NOT_SUPPORTED"),
-        ("failed", "InternalError", "", "FAILED"),
+        ("failed", "CALLERROR NotImplemented", "", "NOT_SUPPORTED"),
+        ("failed", "CALLERROR NotSupported: no such action", "", "NOT_SUPPORTED"),
+        ("failed", "CALLERROR InternalError: NotSupported", "", "FAILED"),
         ("failed", "transaction 7 of charge point CP-1 is not running", "refused", "REJECTED"),
         ("failed", "disconnected", "", "TIMEOUT"),
         ("failed", "replaced", "", "TIMEOUT"),
@@ -29,6 +30,16 @@ from protocols.ocpi.command_result import command_result
 def test_what_became_of_it_has_a_name_in_ocpi(status: str, reason: str, obstacle: str, said: str) -> None:
     """13.4.3 CommandResultType."""
     assert command_result(status, reason, unreached=False, obstacle=obstacle).result == said
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [("Over\nheated\x00", "Over heated"), ("\ud800", None), ("x" * 600, "x" * 512)],
+)
+def test_whatever_a_charge_point_says_can_be_told(reason: str, text: str | None) -> None:
+    """17.3 DisplayText: printable, 512 characters at most."""
+    result = command_result("rejected", reason, unreached=False, obstacle="")
+    assert [one.text for one in result.message] == ([] if text is None else [text])
 
 
 def test_no_partner_hears_our_id_of_a_charge_point() -> None:
