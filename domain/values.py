@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -175,17 +175,25 @@ class RegisterSample(Value, frozen=True, kw_only=True):
     soc_percent: Decimal | None = None
 
 
+_BEYOND: Final = 2**63
+
+
 def plain_json(value: object) -> Any:
     """JSON-ready: Decimals become JSON numbers, which up to 15 significant digits read back as the same Decimal.
 
-    Raises ValueError for a Decimal that would not: nothing that we compute for the wire has more digits.
+    Raises ValueError for a Decimal that would not (nothing that we compute for the wire has more digits), and for
+    what no read model can keep: a whole number beyond 64 bits, and the character NUL in a name.
     """
     if isinstance(value, Decimal):
         number = int(value) if value == value.to_integral_value() else float(value)
         if Decimal(repr(number)) != value:
             raise ValueError(f"{value} has too many digits for a JSON number")
-        return number
+        return plain_json(number)
+    if isinstance(value, int) and not -_BEYOND <= value < _BEYOND:
+        raise ValueError("a whole number must lie within 64 bits")
     if isinstance(value, dict):
+        if "\0" in "".join(value):
+            raise ValueError("a name must not hold the character NUL")
         return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_json(item) for item in value]
