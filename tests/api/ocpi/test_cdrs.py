@@ -156,6 +156,18 @@ async def test_one_without_tariffs_is_priced_by_what_its_cpo_put_here(hub: Hub) 
     assert (await stored(hub, "FR*CPO|c2"))["check"]["outcome"] == "differs"
 
 
+async def test_the_tariffs_of_who_spoke_for_its_cpo_before_price_nothing(hub: Hub) -> None:
+    await connected(hub)
+    url = "/ocpi/2.3.0/receiver/tariffs/FR/CPO/T1"
+    checked(await hub.client.put(url, headers=CPO, json=tariff()), 201)
+    await hub.do(Remove(partner_id="cpo"))
+    await hub.do(ReleaseParties(owner="cpo"))
+    hub.later(1)
+    await hub.connect("next", "next-c", parties=("FR*CPO",), role="CPO")
+    checked(await post(hub, token_header("next-c"), tariffs=...), 201)
+    assert (await stored(hub))["check"]["outcome"] == "not_checked"
+
+
 async def test_where_prices_go_by_local_time_that_is_not_known_a_difference_says_nothing(hub: Hub) -> None:
     await connected(hub)
     at_night = {**tariff()["elements"][0], "restrictions": {"start_time": "11:30", "end_time": "12:30"}}
