@@ -26,14 +26,16 @@ LONGEST_LINE: Final = 1_000
 _LOCAL: Final = ("start_time", "end_time", "start_date", "end_date", "day_of_week")
 
 
-async def checked(store: ReadStore, cdr: v2_3_0.CDR, owner: PartyId, audience: PartyId) -> CdrCheck:
-    """`audience` is the party that it is for: what its CPO said to it alone comes first. Raises
-    StoreUnavailableError."""
+async def checked(
+    store: ReadStore, cdr: v2_3_0.CDR, owner: PartyId, source: str, audience: PartyId
+) -> CdrCheck:
+    """`source` is the platform that posts it, whose tariffs count alone; `audience` is the party that it is for: what
+    its CPO said to it alone comes first. Raises StoreUnavailableError."""
     body = dump_json(cdr)
     warnings: list[str] = []
     tariffs: list[Tariff] | None = None
     if not cdr.tariffs:
-        tariffs = await _put_here(store, cdr, owner, audience)
+        tariffs = await _put_here(store, cdr, owner, source, audience)
         if not tariffs:
             said = "it carries no tariff, and its CPO has put none here that its periods name"
             return CdrCheck(outcome="not_checked", warnings=(said,))
@@ -47,14 +49,17 @@ async def checked(store: ReadStore, cdr: v2_3_0.CDR, owner: PartyId, audience: P
     return _said(outcome, check, [*warnings, *check.warnings])
 
 
-async def _put_here(store: ReadStore, cdr: v2_3_0.CDR, owner: PartyId, audience: PartyId) -> list[Tariff]:
-    """The tariffs that its periods name, as far as they are known."""
+async def _put_here(
+    store: ReadStore, cdr: v2_3_0.CDR, owner: PartyId, source: str, audience: PartyId
+) -> list[Tariff]:
+    """The tariffs that its periods name, as far as they are known; none of who spoke for its CPO before."""
     names = dict.fromkeys(period.tariff_id for period in cdr.charging_periods if period.tariff_id)
     found: list[Tariff] = []
     for name in list(names)[:MOST_LINES]:
         places = tariff_document_id(owner, name, audience), tariff_document_id(owner, name)
         documents = await store.get_many(HUB, "tariffs", places)
-        document = next((documents[place] for place in places if place in documents), None)
+        said = [documents[place] for place in places if place in documents]
+        document = next((one for one in said if one["holder"] == source), None)
         if document is not None:
             found.append(tariff_from_json(_exact(document["tariff"])))
     return found

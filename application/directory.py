@@ -190,7 +190,8 @@ class StoreTariffs(Tariffs):
 
         async def read() -> JSONObject | None:
             document = await self._store.get(HUB, "tariffs", id)
-            body = document["tariff"] if document is not None else None
+            own = document is not None and document["tenant_id"] == tenant
+            body = document["tariff"] if document is not None and own else None
             return body if isinstance(body, dict) else None
 
         return await self._tariffs.get(id, read)

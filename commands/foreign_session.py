@@ -99,7 +99,8 @@ def patch(session: ForeignSession, command: PatchForeignSession, meta: Meta) -> 
     state, was_over = session.state, session.over
     if state.session is None or state.bearer is None or state.source != command.source:
         return Rejected(Refusal.UNKNOWN, f"{command.owner} has no session {command.session_id}")
-    if command.addressed not in (None, state.bearer.owner):
+    bearer = command.bearer if command.bearer is not None else state.bearer
+    if command.addressed not in (None, bearer.owner):
         return Rejected(Refusal.INVALID, f"OCPI-to: {command.addressed} is not the party of its cdr_token")
     if state.last_updated is not None and command.last_updated < state.last_updated:
         return Accepted(PushReply(applied=False))
@@ -111,7 +112,6 @@ def patch(session: ForeignSession, command: PatchForeignSession, meta: Meta) -> 
         return Rejected(Refusal.INVALID, str(error))
     if _size(after) > MOST_BYTES:
         return _too_long()
-    bearer = command.bearer if command.bearer is not None else state.bearer
     session.trigger(
         ForeignSessionPatched,
         meta.at,

@@ -37,8 +37,9 @@ from domain.partner import (
     within,
     without,
 )
-from domain.values import Sealed, plain_json
-from protocols.ocpi import dump_json, v2_2_1, v2_3_0
+from domain.values import JSONObject, Sealed, plain_json
+from protocols.ocpi import OcpiInvalidError, dump_json, v2_2_1, v2_3_0
+from protocols.ocpi.types import JSON
 
 GRACE: Final = timedelta(seconds=30)
 """How long the old token C is accepted after new credentials were given: until the answer has surely arrived."""
@@ -57,16 +58,24 @@ def vault_subject(partner_id: str) -> str:
 
 
 def roles_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> Roles:
-    """The roles in a credentials object, as the log holds them."""
+    """The roles in a credentials object, as the log holds them. Raises OcpiInvalidError."""
     return tuple(
         PartnerRole(
             role=role.role.value,
             country_code=role.country_code.upper(),
             party_id=role.party_id.upper(),
-            business_details=plain_json(dump_json(role.business_details)),
+            business_details=_plain(dump_json(role.business_details)),
         )
         for role in credentials.roles
     )
+
+
+def _plain(details: dict[str, JSON]) -> JSONObject:
+    try:
+        plain: JSONObject = plain_json(details)
+    except ValueError as error:
+        raise OcpiInvalidError("roles.business_details", str(error)) from None
+    return plain
 
 
 def hub_party_of(credentials: v2_3_0.Credentials | v2_2_1.Credentials) -> str:

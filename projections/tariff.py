@@ -1,14 +1,18 @@
 """Tariffs of every party (`chargesphere.tariffs`), `_id` = `CC*PID|id` with the id in lower case.
 
 One that a CPO said to one party alone is `CC*PID>CC*PID|id`, and `audience` is that party; it is empty for all.
+`listed_to` says who sees it as long as the platform that put it speaks for its owner.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from commands.base import Meta
 from domain.tariff import Tariff, TariffPut, TariffRemoved, tariff_aggregate_id
 from domain.values import PartyId
 from projections.base import Target, View
+from projections.location import listed_to
 from projections.moment import utc_text
 from projections.store import HUB, JSON, Document, IndexSpec, index
 from protocols.ocpi import OcpiInvalidError, decode, dump, parse_json, v2_3_0
@@ -16,6 +20,9 @@ from protocols.ocpi.bridging import downgrade
 from protocols.ocpi.types import to_date_time
 
 TariffEvent = TariffPut | TariffRemoved
+
+OF_TENANTS: Final = "tenant"
+"""What tariffs of tenants have in `listed_to`: every partner sees them."""
 
 
 def tariff_document_id(owner: PartyId, tariff_id: str, audience: PartyId | None = None) -> str:
@@ -38,12 +45,20 @@ def evolve(document: Document | None, event: TariffEvent, meta: Meta) -> Documen
         "tenant_id": event.tenant or None,
         "holder": event.holder or None,
         "audience": str(event.audience) if event.audience is not None else "",
+        "listed_to": _listed_to(event),
         "last_updated": at if event.holder else _text(event.tariff["last_updated"]),
         "created_at": document["created_at"] if document else at,
         "updated_at": at,
         "versions": _versions(event),
         "tariff": event.tariff,
     }
+
+
+def _listed_to(event: TariffPut) -> str:
+    """As `listed_to` of Locations: a tenant's, or what this platform said for this party, to all or to one."""
+    if not event.holder:
+        return OF_TENANTS
+    return listed_to(event.holder, str(event.owner), event.audience)
 
 
 def _versions(event: TariffPut) -> list[JSON]:
@@ -67,5 +82,5 @@ def indexes() -> tuple[IndexSpec, ...]:
     return (
         index(HUB, "tariffs", "tenant_id", "created_at"),
         index(HUB, "tariffs", "owner", "created_at"),
-        index(HUB, "tariffs", "audience", "created_at"),
+        index(HUB, "tariffs", "listed_to", "created_at"),
     )

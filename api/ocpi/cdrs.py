@@ -55,7 +55,7 @@ async def post(call: Call) -> Answer:
         private=await sealed_beside(call.ports.vault, bearer, private) if private else "",
         session_id=session,
         fingerprint=call.ports.vault.digest("cdr_body", dump(cdr).decode()),
-        check=await checked(call.ports.store, cdr, owner, bearer.owner),
+        check=await checked(call.ports.store, cdr, owner, call.access.holder, bearer.owner),
     )
     reply = await call.ports.bus.ask(command, call.meta())
     if (wrong := refusal(reply)) is not None:

@@ -80,11 +80,11 @@ async def _handshake(call: Call) -> Answer:
     theirs = parse(OBJECTS[call.version], call.body)
     if wrong := _wrong(call, theirs):
         return invalid(wrong)
+    roles = roles_of(theirs)
     # With the token that it will be called with from now on: one that it does not accept itself is no use.
     found = await call.ports.peers.discover(theirs.url, theirs.token, (call.version,))
     if found.status_code != StatusCode.SUCCESS:
         return Answer(status_code=found.status_code, message=found.message)
-    roles = roles_of(theirs)
     ports, subject = call.ports, vault_subject(call.access.partner_id)
     token = ports.new_token()
     connection = PartnerConnection(

@@ -8,16 +8,31 @@ import msgspec
 from api.ocpi.call import Answer, Call, not_found
 from api.ocpi.lists import listed
 from api.ocpi.objects import addressed, check_path, foreign, named, refusal, taken, told
+from application.locations import pushers
 from application.read_back import wait_gone, wait_visible
 from commands.tariff import PutReply, RemoveTariff, put_tariff
+from projections.location import listed_to
 from projections.store import HUB, has, is_in
-from projections.tariff import tariff_document_id
+from projections.tariff import OF_TENANTS, tariff_document_id
 from protocols.ocpi import OcpiInvalidError, decode, parse_json, v2_3_0
 
 
 async def get_list(call: Call) -> Answer:
-    where = (is_in("audience", ["", *sorted(call.access.parties)]), has("versions", call.version))
+    where = (is_in("listed_to", await _seen_by(call)), has("versions", call.version))
     return await listed(call, "tariffs", v2_3_0.Tariff, "tariff", where, "created_at")
+
+
+async def _seen_by(call: Call) -> list[str]:
+    """What may stand in `listed_to` of what the partner sees: it changes with who speaks for which party."""
+    audiences = [None, *sorted(call.access.parties)]
+    return [
+        OF_TENANTS,
+        *[
+            listed_to(str(partner["holder"]), owner, audience)
+            async for partner, owner in pushers(call.ports.store)
+            for audience in audiences
+        ],
+    ]
 
 
 async def get(call: Call) -> Answer:

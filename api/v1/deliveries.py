@@ -45,7 +45,7 @@ async def list_deliveries(
     )
 
 
-@routes.post("/deliveries/{delivery_id}/retry", status_code=202)
+@routes.post("/deliveries/{delivery_id:path}/retry", status_code=202)
 async def retry(delivery_id: str, caller: Operator) -> Response:
     """Try it again now, a session within some seconds; 409 while an attempt is under way, or where no one object is
     meant."""

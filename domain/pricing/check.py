@@ -113,7 +113,11 @@ def _checked(
     named, warnings = _with_tariff(read_periods(read.charging_periods, read.end_date_time), applied)
     cost = price(named, applied, zone, currency=read.currency)
     with exact():
-        found = [*_volumes(read, named, tolerance), *_costs(read, cost, tolerance)]
+        found = [
+            *_currency(read, cost),
+            *_volumes(read, named, tolerance),
+            *_costs(read, cost, tolerance),
+        ]
         if any(difference.path.startswith("total_cost") for difference in found):
             found = _explained(found, read, named, applied, zone, tolerance)
     return Check(not found, tuple(found), (*warnings, *cost.warnings), cost)
@@ -160,6 +164,14 @@ def _with_tariff(
     id = (first.tariff if isinstance(first, TariffFrom) else first).id
     named = tuple(msgspec.structs.replace(period, tariff_id=id) for period in periods)
     return named, ("a charging period names none of several tariffs: the first is taken",)
+
+
+def _currency(read: _Cdr, cost: Cost) -> list[Difference]:
+    """The same numbers in another currency are another price."""
+    priced = cost.currency or read.currency
+    if priced.upper() == read.currency.upper():
+        return []
+    return [Difference("currency", None, None, f"the CDR is in {read.currency}, its tariff in {priced}")]
 
 
 def _volumes(read: _Cdr, periods: Sequence[Period], tolerance: Decimal) -> list[Difference]:

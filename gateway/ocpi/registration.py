@@ -243,9 +243,9 @@ class Handshakes:
             return f"credentials: {answer.summary}"
         try:
             theirs = parse_json(_CREDENTIALS[found.version], answer.data)
+            roles = roles_of(theirs)
         except OcpiInvalidError as error:
             return f"their credentials: {error}"
-        roles = roles_of(theirs)
         connection = PartnerConnection(
             version=found.version,
             versions_url=theirs.url,

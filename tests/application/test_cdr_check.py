@@ -37,7 +37,7 @@ def test_whatever_the_standard_allows_has_an_outcome_in_bounded_words(body: Any)
         read = parse_json(v2_3_0.CDR, body)
     except OcpiInvalidError:
         return
-    check = asyncio.run(checked(Nothing(), read, CPO, EMSP))
+    check = asyncio.run(checked(Nothing(), read, CPO, "cpo@1", EMSP))
     assert check.outcome in ("equal", "differs", "not_checked")
     assert len(check.explanation) <= MOST_LINES + 1
     assert msgspec.json.decode(msgspec.json.encode(check), type=type(check)) == check
@@ -47,7 +47,7 @@ async def test_of_very_many_periods_the_first_lines_are_kept() -> None:
     period: Any = cdr()["charging_periods"][0]
     many = [{**period, "start_date_time": f"2026-03-01T10:{n // 60:02}:{n % 60:02}Z"} for n in range(600)]
     check = await checked(
-        Nothing(), parse(v2_3_0.CDR, msgspec.json.encode(cdr(charging_periods=many))), CPO, EMSP
+        Nothing(), parse(v2_3_0.CDR, msgspec.json.encode(cdr(charging_periods=many))), CPO, "cpo@1", EMSP
     )
     assert check.outcome == "differs"
     assert all(len(line) <= LONGEST_LINE for line in check.explanation)

@@ -275,6 +275,7 @@ async def test_tariffs_are_the_tenants_own_as_they_are_now(store: Away) -> None:
             "version": 1,
             "received_at": NOON,
             "owner": {"country_code": "DE", "party_id": "ABC"},
+            "tenant": "demo",
             "tariff": body,
         },
         PutTariff,
@@ -285,6 +286,9 @@ async def test_tariffs_are_the_tenants_own_as_they_are_now(store: Away) -> None:
     tariffs = StoreTariffs(store, StoreDirectory(store, HUB_PARTY))
     assert await tariffs.snapshot("demo", ["T1", "none"]) == [body]
     assert await tariffs.snapshot("nobody", ["T1"]) == []
+    before = {**document, "tenant_id": None, "holder": "cpo@1"}  # of a partner that spoke for the party
+    await store.apply([Put(HUB, "tariffs", tariff.tariff_document_id(PARTY.id, "T3"), 1, before)])
+    assert await tariffs.snapshot("demo", ["T3"]) == []
     store.away = True
     assert await tariffs.snapshot("demo", ["T1", "T2"]) == [body]
 

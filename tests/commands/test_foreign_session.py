@@ -180,6 +180,10 @@ def test_a_patch_that_is_for_another_party_than_its_tokens_is_invalid() -> None:
     charge = case().do(put(0))
     assert charge.do(replace(patch(1, kwh=1), addressed=CPO)).refusal is Refusal.INVALID
     assert charge.do(replace(patch(1, kwh=1), addressed=EMSP)).refusal is None
+    other = PartyId(country_code="FR", party_id="OTH")
+    its = replace(patch(2, kwh=2), bearer=replace(BEARER, owner=other, holder="oth@1", key="77aa"))
+    assert charge.do(replace(its, addressed=EMSP)).refusal is Refusal.INVALID
+    assert charge.do(replace(its, addressed=other)).refusal is None
 
 
 def test_a_patch_moves_no_session_to_another_id() -> None:

@@ -21,6 +21,7 @@ from gateway.ocpi import Peers as HttpPeers
 from tests.api.ocpi.hub import Hub, checked, serving, token_header
 from tests.gateway.ocpi.peer import Platform, base64_header, enveloped
 
+ROLE = {"role": "EMSP", "country_code": "NL", "party_id": "TNM"}
 A = token_header("token-a")
 URL = "/ocpi/2.3.0/credentials"
 
@@ -253,8 +254,9 @@ async def test_a_private_url_is_refused_with_3001_that_names_the_address(case: C
     [
         ({"url": None}, "url"),
         ({"roles": []}, "roles"),
-        ({"roles": [{"role": "EMSP", "country_code": "NL", "party_id": "TNM"}]}, "roles[0].business_details"),
+        ({"roles": [ROLE]}, "roles[0].business_details"),
         ({"roles": [{"role": "KING"}]}, "roles[0]"),
+        ({"roles": [{**ROLE, "business_details": {"name": "TNM", "x": 10**30}}]}, "roles"),
         ({"token": "a b"}, "token"),
         ({"token": "x" * 65}, "token"),
     ],

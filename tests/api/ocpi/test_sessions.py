@@ -13,8 +13,9 @@ from commands.token import ErasePersonalData
 from domain.token import owner_text
 from projections.store import HUB
 from tests.api.ocpi.hub import Hub, checked, token_header
+from tests.api.ocpi.test_cdrs import cdr
 from tests.api.ocpi.test_lists import cdr_token, keep_tenant
-from tests.api.ocpi.test_tariffs import CPO, EMSP, OTHER, connected, to
+from tests.api.ocpi.test_tariffs import CPO, EMSP, OTHER, connected, tariff, to
 
 URL = "/ocpi/2.3.0/receiver/sessions/FR/CPO/S1"
 LIST = "/ocpi/2.3.0/sender/sessions"
@@ -130,6 +131,19 @@ async def test_what_is_wrong_in_a_session_is_2001_by_its_name(hub: Hub, changes:
     checked(response, 200, 2001)
     assert named in response.json()["status_message"]
     checked(await hub.client.get(URL, headers=CPO), 404, 2001)
+
+
+@pytest.mark.parametrize("unknown", [{"x": 10**30}, {"x": [2**63]}, {"x\0": 1}, {"x": {"\0": 1}}], ids=str)
+async def test_what_no_read_model_can_keep_is_2001_whatever_brings_it(hub: Hub, unknown: Any) -> None:
+    """A fact that MongoDB refuses would hold up all facts behind it."""
+    await connected(hub)
+    checked(await put(hub, **unknown), 200, 2001)
+    checked(await put(hub), 201)
+    checked(await patch(hub, **unknown), 200, 2001)
+    base = "/ocpi/2.3.0/receiver"
+    checked(await hub.client.put(f"{base}/tariffs/FR/CPO/T1", headers=CPO, json=tariff(**unknown)), 200, 2001)
+    checked(await hub.client.post(f"{base}/cdrs", headers=CPO, json=cdr(**unknown)), 200, 2001)
+    assert await seen(hub) == session()
 
 
 async def test_both_versions_read_and_patch_what_either_one_put(hub: Hub) -> None:

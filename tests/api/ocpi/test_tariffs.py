@@ -164,9 +164,12 @@ async def test_when_a_party_changes_hands_its_tariffs_are_not_the_next_ones(hub:
     await put(hub)
     await hub.do(Remove(partner_id="cpo"))
     await hub.do(ReleaseParties(owner="cpo"))
+    assert await seen(hub, EMSP) == []
     hub.later(1)
     await hub.connect("next", "next-c", parties=("FR*CPO",), role="CPO")
     following = token_header("next-c")
+    assert await seen(hub, EMSP) == []
     checked(await hub.client.get(URL, headers=following), 404, 2001)
     checked(await hub.client.delete(URL, headers=following), 404, 2001)
     checked(await put(hub, following, last_updated="2026-01-01T11:00:00Z"), 201)
+    assert await seen(hub, EMSP) == [tariff(last_updated="2026-01-01T11:00:00Z")]

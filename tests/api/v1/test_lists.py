@@ -242,6 +242,7 @@ async def test_deliveries_are_filtered(world: World) -> None:
     [
         ("DE*MSP|sessions|s1", 202, RetryPush),
         ("DE*MSP|cdrs|s1", 202, Retry),
+        ("DE*MSP|cdrs|FR*CPO|a/1", 202, Retry),
         ("DE*MSP|sessions|behind|7", 404, None),
         ("DE*MSP|sessions|of-acme", 404, None),
     ],
@@ -249,11 +250,11 @@ async def test_deliveries_are_filtered(world: World) -> None:
 async def test_what_was_given_up_is_tried_again_by_hand(
     world: World, id: str, status: int, asked: type[Any] | None
 ) -> None:
-    """A partner that is behind is no tenant's: it goes on by itself."""
-    to, module, *rest = id.split("|")
+    """A partner that is behind is no tenant's: it goes on by itself. CPOs choose the ids of what they push."""
+    to, module, object_id = id.split("|", 2)
     document: dict[str, Any] = {"state": "failed", "module": module, "to": to, "updated_at": "2026-05-01"}
-    document |= {"object_id": rest[0] if len(rest) == 1 else None, "partition": 7}
-    document |= {"tenant_id": {"s1": "demo", "of-acme": "acme"}.get(rest[0])}
+    document |= {"object_id": None if object_id.startswith("behind") else object_id, "partition": 7}
+    document |= {"tenant_id": {"behind|7": None, "of-acme": "acme"}.get(object_id, "demo")}
     await world.keep(HUB, "deliveries", id, document)
 
     response = await world.call("POST", f"/deliveries/{quote(id, safe='')}/retry", role="operator")
@@ -261,7 +262,7 @@ async def test_what_was_given_up_is_tried_again_by_hand(
     assert response.status_code == status
     assert [type(command) for command, _ in world.bus.asked] == ([asked] if asked else [])
     for command, _ in world.bus.asked:
-        assert (command.object_id, command.by) == ("s1", "operator:ann")  # type: ignore[attr-defined]
+        assert (command.object_id, command.by) == (object_id, "operator:ann")  # type: ignore[attr-defined]
         if isinstance(command, RetryPush):
             assert command.partition == 7
 

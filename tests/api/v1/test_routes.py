@@ -91,7 +91,7 @@ LOWEST = {
     "GET /cdrs/{cdr_id}": "viewer",
     "POST /cdrs/{cdr_id}/retry": "operator",
     "GET /deliveries": "viewer",
-    "POST /deliveries/{delivery_id}/retry": "operator",
+    "POST /deliveries/{delivery_id:path}/retry": "operator",
     "GET /events": "viewer",
     "GET /audit": "tenant_admin",
     "GET /stories/{correlation_id:path}": "viewer",
