@@ -725,6 +725,8 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
                     call.reservation_id = state.reservations[number].id
             case CancelReservation(reservation_id=number):
                 call.cancels = number
+                if number in state.reservations:
+                    call.reservation_id = state.reservations[number].id
             case SendLocalList(list_version=version):
                 call.list_version = version
             case SetChargingProfile():
@@ -840,10 +842,11 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.local_list_version = learned.list_version
         if learned.cleared and call.clears is not None:
             state.profiles = profiles.without(state.profiles, call.clears)
-        if call.cancels is not None and self.status in ("accepted", "rejected"):
-            reservations.cleared(state.reservations, call.cancels)
-        elif call.cancels in state.reservations and self.status == "failed" and not unknown:
-            state.reservations[call.cancels].refusals += 1
+        given_up = call.gives_up(state.reservations)
+        if given_up is not None and self.status in ("accepted", "rejected"):
+            given_up.clearing = False  # it holds it no more, or never did
+        elif given_up is not None and self.status == "failed" and not unknown:
+            given_up.refusals += 1
         if self.status == "accepted":
             self._done(state, call)
 
@@ -961,7 +964,7 @@ class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.r
 
 
 class ReservationConfirmed(Event, frozen=True, kw_only=True, tag="charge_point.reservation_confirmed.v1"):
-    """The charge point holds it; `late` where it was over here already: then it is told so."""
+    """The charge point holds it; `late` where it was given up or over here already: then it is told so."""
 
     reservation_id: str
     number: int

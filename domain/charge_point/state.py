@@ -15,7 +15,7 @@ import msgspec
 
 from domain.charge_point.announced import NOTHING, Announced
 from domain.charge_point.availability import WantedAvailability
-from domain.charge_point.reservation import Reservation
+from domain.charge_point.reservation import Reservation, Reservations
 from domain.charge_point.wanted import Wanted
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
@@ -277,9 +277,9 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     epoch: int
     expires_at: datetime
     sent: bool = False
-    reserves: int | None = None  # the reservation that it asks for, and which one of this number
-    reservation_id: str = ""
+    reserves: int | None = None  # the reservation that it asks for
     cancels: int | None = None  # the one that it gives up
+    reservation_id: str = ""  # which one of this number
     list_version: int | None = None  # of the local list that it sends
     profile: Installed | None = None  # that it sets
     clears: Clears | None = None  # which profiles it clears
@@ -288,6 +288,11 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     reads: list[str] = []  # the variables that it asks for; none: all
     sets: str = ""  # the variable that it sets
     avails: int | None = None  # the connector whose availability it changes
+
+    def gives_up(self, reservations: Reservations) -> Reservation | None:
+        """The reservation that it cancels; not another one that has taken its number since."""
+        one = None if self.cancels is None else reservations.get(self.cancels)
+        return one if one is not None and one.id == self.reservation_id else None
 
 
 class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):

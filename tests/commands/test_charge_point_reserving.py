@@ -371,6 +371,20 @@ def test_a_reference_names_one_reservation_and_other_words_take_its_place() -> N
     assert str(case.refusal) == "unknown"
 
 
+@pytest.mark.parametrize("said", ["accepted", "rejected"])
+def test_the_answer_to_a_cancel_is_of_the_former_one_where_another_has_its_number(said: str) -> None:
+    case = active(reference="r")
+    give_up(case, 20)
+    (cancel,) = ours(case, 30)
+    second = reserve(case, 30, reference="r", expires_at=after(2 * HOUR))
+    assert (second.number, ends(case)) == (1, [("replaced", "")])
+    case.do(ConcludeCall, 31, command_id=cancel.command_id, status=said, answered=True)
+    answer(case, 32, "accepted")
+    assert case.state.reservations[1].confirmed
+    assert ends(case) == [("replaced", "")]
+    assert ours(case, HOUR) == []
+
+
 def test_where_the_other_words_are_refused_the_former_one_is_given_up() -> None:
     case = active(reference="r")
     reserve(case, 30, reference="r", expires_at=after(2 * HOUR))
