@@ -5,8 +5,9 @@ A charge point writes values in its own way: a number, a list or a word of anoth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
@@ -27,6 +28,9 @@ PUSHES_MOST: Final = 3
 """How often a value is pushed until the charge point has it."""
 
 _SEALED: Final = "s1."
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,9})?")
+_EXACT: Final = Context(prec=VALUE_MOST)
+"""No two values are one because they are long."""
 
 
 class VariableState(StrEnum):
@@ -249,8 +253,9 @@ def _parts(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     bare = text.strip().casefold()
-    try:
-        number = Decimal(bare)
-    except InvalidOperation:
+    if not _NUMBER.fullmatch(bare):
         return bare
-    return f"{number.normalize():f}" if number.is_finite() and abs(number.adjusted()) < 32 else bare
+    number = Decimal(bare)
+    if not number:
+        return "0"
+    return f"{number.normalize(_EXACT):f}" if abs(number.adjusted()) < 32 else bare
