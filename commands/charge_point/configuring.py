@@ -9,7 +9,7 @@ from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import ConcludeCall, WantDefaults, WantVariables
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import ChargePoint, DefaultsWanted, VariablesCompared, VariablesWanted
-from domain.charge_point.state import OpenCall
+from domain.charge_point.state import BROKEN, OpenCall
 from domain.charge_point.variable_keys import folded, is_heartbeat_key
 from domain.charge_point.wanted import (
     PUSHES_MOST,
@@ -107,7 +107,7 @@ def _pushed(one: Wanted, missing: bool, command: ConcludeCall) -> Compared | Non
         return _given(one, VariableState.UNKNOWN, "it has no such variable")
     if command.status == "rejected":
         return _given(one, VariableState.REFUSED, command.reason)
-    if command.status == "failed" and command.reason not in ("disconnected", "replaced"):
+    if command.status == "failed" and command.reason not in BROKEN:
         state = VariableState.DRIFT if one.pushes >= PUSHES_MOST else VariableState.PENDING
         return _given(one, state, command.reason)
     return None

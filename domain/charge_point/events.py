@@ -24,6 +24,7 @@ from domain.charge_point.reservation import Reservation, ReservationEnd
 from domain.charge_point.state import (
     ASKED_MOST,
     AWAITING_MOST,
+    BROKEN,
     CONFIGURATION_KEEPS,
     CONFLICTS_MOST,
     CONNECTORS_MOST,
@@ -821,7 +822,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             for one in list(state.overdue)[:-OVERDUE_MOST]:
                 del state.overdue[one]
         # A connection that broke says nothing about the call: it may have come through.
-        unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
+        unknown = self.status == "timed_out" or self.reason in BROKEN
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
         if call is None:
@@ -829,6 +830,9 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unanswered = unknown or self.status == "expired"
         if call.own:
             state.own_unanswered = state.own_unanswered + 1 if unanswered else 0
+            deaf = state.own_deaf.pop(call.kind, 0)
+            if unanswered:
+                state.own_deaf[call.kind] = deaf + 1
         if call.own and unanswered and call.kind == _READS and not call.reads:
             state.configuration_wanted = True
         if call.sets in state.wanted and (unanswered or not call.own):

@@ -72,6 +72,9 @@ SILENT_LEAST, SILENT_MOST = timedelta(minutes=3), timedelta(days=3)
 SILENT = "silent"
 """The reason of a disconnection that nobody saw: no sign of life came in time."""
 
+BROKEN = ("disconnected", "replaced")
+"""Reasons of a call whose connection is gone: whether it came through is not known (J-10, J-20)."""
+
 STATUSES_LAST = timedelta(minutes=15)
 """How long after its connection ended a charge point's last statuses count (ST-4)."""
 
@@ -369,6 +372,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     configuration_asked_at: datetime | None = None  # for all of it, by the system itself
     own_call_at: datetime | None = None  # when the system last called it by itself
     own_unanswered: int = 0  # of the system's calls, since one was answered
+    own_deaf: dict[str, int] = {}  # by kind: how many of these, since one of them was answered
     wanted: dict[str, Wanted] = {}  # by the folded keys
     availability: dict[int, WantedAvailability] = {}  # by connector
     defaults_mark: str = ""  # which wishes of its tenant it was told

@@ -249,6 +249,20 @@ def test_one_that_never_answers_is_asked_ever_more_seldom() -> None:
     assert device.state() is VariableState.IN_SYNC
 
 
+def test_a_question_that_its_gateway_cannot_put_is_put_ever_more_seldom() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    asked: list[float] = []
+
+    def crowded(call: CallRequested) -> None:
+        asked.append(device.now)
+        reason = "too many calls wait for this charge point"
+        device.case.do(ConcludeCall, device.now, command_id=call.command_id, status="failed", reason=reason)
+
+    device._answer = crowded  # type: ignore[method-assign]
+    device.live(HOUR)
+    assert all(later - earlier >= 60 for earlier, later in pairwise(asked))
+
+
 def test_a_push_whose_connection_broke_is_read_before_it_is_pushed_again() -> None:
     device = Device(**{KEY: "900"}).connect().live(60).wish()
     original = device._answer

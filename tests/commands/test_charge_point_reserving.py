@@ -21,6 +21,7 @@ from commands.charge_point import (
     Reserve,
     Reserved,
     See,
+    WantVariables,
 )
 from domain.charge_point import (
     CallRequested,
@@ -30,7 +31,8 @@ from domain.charge_point import (
     TransactionStarted,
 )
 from domain.charge_point.reservation import NUMBER_MOST, REMEMBERED_MOST, RESERVATIONS_MOST, START_GRACE
-from domain.intents import CancelReservation, ReserveNow
+from domain.charge_point.wanted import Wish
+from domain.intents import CancelReservation, GetVariables, ReserveNow
 from tests.commands.charge_point_case import ALICE, BOB, CAROL, Case, after, known
 from tests.commands.v16_calls import intent, learned
 
@@ -313,6 +315,20 @@ def test_a_request_that_broke_with_its_connection_is_unanswered_and_given_up(rea
     case.do(Connect, 13, node="gw-2", slot=4, boot="b2")
     assert ends(case) == [("unanswered", reason)]
     (call,) = ours(case, 200)
+    assert call.intent == CancelReservation(reservation_id=1)
+
+
+def test_one_that_hears_no_cancel_is_asked_all_the_same_what_it_has() -> None:
+    case = active(expires_at=after(100 * HOUR))
+    give_up(case, 20)
+    ours(case, 60)
+    case.do(WantVariables, 61, wishes=(Wish(key="Key", value="1"),))
+    answer(case, 150, "timed_out", reason="no answer in time")
+    (call,) = ours(case, HOUR)
+    assert call.intent == GetVariables(keys=("Key",))
+    told = {"configurationKey": [{"key": "Key", "readonly": False, "value": "1"}]}
+    answer(case, 300, "accepted", learned=learned("GetConfiguration", told))
+    (call,) = ours(case, HOUR)
     assert call.intent == CancelReservation(reservation_id=1)
 
 
