@@ -16,6 +16,7 @@ import msgspec
 
 from domain.charge_point.announced import Variable
 from domain.charge_point.variable_keys import folded, is_heartbeat_key, is_secret_key
+from domain.texts import shortened
 from domain.values import Value
 
 WISHES_MOST: Final = 50
@@ -26,6 +27,12 @@ KEY_MOST, VALUE_MOST = 50, 500
 
 PUSHES_MOST: Final = 3
 """How often a value is pushed until the charge point has it."""
+
+WISHES_BYTES_MOST: Final = 30_000
+"""Of all keys and values of these, as UTF-8."""
+
+TOLD_MOST, REASON_MOST = 100, 200
+"""Bytes that are kept here of what it told, and of why it is not as wanted."""
 
 _SEALED: Final = "s1."
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,9})?")
@@ -65,8 +72,8 @@ class Wish(Value, frozen=True, kw_only=True):
 
 
 class Compared(Value, frozen=True, kw_only=True):
-    """What was found of a wanted variable. `told` is its value as the charge point said it, None where it never did;
-    `taken`: it answered that it has taken it, and is to be asked what it has."""
+    """What was found of a wanted variable. `told` is its value as the charge point said it, cut to `TOLD_MOST`, None
+    where it never did; `taken`: it answered that it has taken it, and is to be asked what it has."""
 
     key: str
     state: VariableState
@@ -138,10 +145,17 @@ def wrong_in(key: str, value: str | None) -> str:
     return ""
 
 
+def size_of(wishes: Iterable[tuple[str, str]]) -> int:
+    """Bytes of their keys and values."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in wishes)
+
+
 def wrong_defaults(wishes: Mapping[str, str]) -> str:
     """What cannot be of a tenant's wishes, as `key: reason`, or nothing."""
     if len(wishes) > WISHES_MOST:
         return f": must be at most {WISHES_MOST}"
+    if size_of(wishes.items()) > WISHES_BYTES_MOST:
+        return f": must be at most {WISHES_BYTES_MOST} bytes"
     for key, value in wishes.items():
         if wrong := wrong_in(key, value):
             return f".{key[:KEY_MOST]}: {wrong}"
@@ -173,7 +187,8 @@ def compared(one: Wanted, told: Variable) -> Compared:
     else:
         what = VariableState.PENDING, one.reason
     state, reason = what
-    return Compared(key=one.key, state=state, told=told.value, readonly=told.readonly, reason=reason)
+    kept = shortened(told.value, TOLD_MOST)
+    return Compared(key=one.key, state=state, told=kept, readonly=told.readonly, reason=reason)
 
 
 def untold(one: Wanted) -> Compared:

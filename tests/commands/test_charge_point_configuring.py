@@ -24,7 +24,14 @@ from commands.charge_point import (
     WantVariables,
 )
 from domain.charge_point import CallRequested, ChargePointBooted, VariablesCompared
-from domain.charge_point.wanted import PUSHES_MOST, WISHES_MOST, VariableState, Wish
+from domain.charge_point.wanted import (
+    PUSHES_MOST,
+    TOLD_MOST,
+    WISHES_MOST,
+    VariableState,
+    Wish,
+    wrong_defaults,
+)
 from domain.intents import GetVariables, SetVariable
 from tests.commands.charge_point_case import Case, after
 from tests.commands.v16_calls import intent, learned
@@ -388,6 +395,23 @@ def test_wishes_are_bounded_and_named_rightly() -> None:
     assert isinstance(device.case.outcome, Accepted)
     device.case.do(WantVariables, wishes=(Wish(key="AuthorizationKey", value="00"),))
     assert str(device.case.refusal) == "invalid"
+
+
+def test_wishes_are_bounded_in_bytes_too() -> None:
+    device = Device()
+    wide = tuple(Wish(key=f"Key{i}", value="\U0001f50c" * 500) for i in range(20))
+    device.case.do(WantVariables, wishes=wide)
+    assert device.case.refusal is Refusal.NOT_ALLOWED
+    device.case.do(WantVariables, wishes=wide[:10])
+    assert isinstance(device.case.outcome, Accepted)
+    assert wrong_defaults({one.key: one.value or "" for one in wide}) == ": must be at most 30000 bytes"
+
+
+def test_a_long_value_is_compared_as_a_whole_and_kept_by_its_beginning() -> None:
+    long, other = "a" * 500, "a" * 499 + "b"
+    device = Device(**{KEY: other}).connect().live(60).wish(value=long).live(60)
+    assert (device.pushed, device.state()) == ([(KEY, long)], VariableState.IN_SYNC)
+    assert device.case.state.wanted[KEY.casefold()].told == "a" * TOLD_MOST
 
 
 def test_one_that_was_removed_wants_nothing_and_cannot_be_asked() -> None:
