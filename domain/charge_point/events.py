@@ -907,7 +907,7 @@ class AvailabilityWanted(Event, frozen=True, kw_only=True, tag="charge_point.ava
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         availabilities.wish(state.availability, self.wish)
-        for call in state.calls.values():
+        for call in (*state.calls.values(), *state.overdue.values()):
             if call.avails == self.wish.connector_id:
                 call.avails = None  # its answer is of a former wish
 
@@ -1030,7 +1030,7 @@ _READS = str(GetVariables.__struct_config__.tag)
 
 def _forget_sets(state: ChargePointState) -> None:
     """What is on its way was asked for a former wish: its answer says nothing of this one."""
-    for call in state.calls.values():
+    for call in (*state.calls.values(), *state.overdue.values()):
         if call.own and call.sets and (call.sets not in state.wanted or not state.wanted[call.sets].pushes):
             call.sets = ""
 

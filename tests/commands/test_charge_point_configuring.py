@@ -308,6 +308,34 @@ def test_a_late_refusal_of_a_push_says_nothing_of_what_it_has_taken_since() -> N
     assert device.state() is VariableState.IN_SYNC
 
 
+def test_a_late_answer_to_the_push_of_a_former_wish_says_nothing_of_this_one() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    original, given_up = device._answer, list[str]()
+
+    def late(call: CallRequested) -> None:
+        if isinstance(call.intent, SetVariable) and not given_up:
+            given_up.append(call.command_id)
+            device.case.do(ConcludeCall, device.now, command_id=call.command_id, status="timed_out")
+        else:
+            original(call)
+
+    device._answer = late  # type: ignore[method-assign]
+    device.live(10).wish(value="30")
+    taught = learned("ChangeConfiguration", {"status": "RebootRequired"}, {"key": KEY, "value": "60"})
+    device.case.do(
+        ConcludeCall,
+        device.now,
+        command_id=given_up[0],
+        status="accepted",
+        reason="RebootRequired",
+        answered=True,
+        learned=taught,
+    )
+    assert device.state() is VariableState.PENDING
+    device.live(DAY)
+    assert (device.pushed, device.state()) == ([(KEY, "30")], VariableState.IN_SYNC)
+
+
 def test_one_that_boots_from_our_question_is_asked_once_a_minute_at_most() -> None:
     device = Device(**{KEY: "900"}).connect().live(60).wish()
     asked: list[float] = []
