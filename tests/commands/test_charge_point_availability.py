@@ -12,7 +12,7 @@ from domain.charge_point import CallRequested
 from domain.charge_point.availability import CONNECTORS_MOST, AvailabilityState, AvailabilityWish
 from domain.charge_point.wanted import PUSHES_MOST
 from domain.intents import Availability, ChangeAvailability
-from tests.commands.charge_point_case import Case
+from tests.commands.charge_point_case import Case, after
 from tests.commands.test_charge_point_reserving import answer, ours, ready
 from tests.commands.v16_calls import learned
 
@@ -190,3 +190,12 @@ def test_one_that_boots_for_ever_before_the_end_of_its_transaction_is_told_three
         calls += told(case, 1000 * i + 999, "Scheduled")
         case.do(Boot, 1000 * i + 999, vendor="Acme", model="Box")
     assert (len(calls), state(case)) == (PUSHES_MOST, AvailabilityState.DRIFT)
+
+
+def test_one_whose_clock_is_behind_and_that_has_lost_it_over_a_boot_is_told_again() -> None:
+    case = ready()
+    want(case, 100)
+    told(case, 160)
+    case.do(Boot, 130, vendor="Acme", model="Box")
+    case.status(135, "Available", timestamp=after(85))
+    assert len(told(case, 400)) == 1
