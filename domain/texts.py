@@ -1,4 +1,4 @@
-"""The texts that stand in a value, wherever they stand: listed, and replaced."""
+"""The texts that stand in a value, wherever they stand: listed, and replaced; and what is kept of a long one."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def with_texts(value: _V, change: Callable[[str, str], str], name: str = "") -> 
             changed = tuple(with_texts(item, change, name) for item in value)
     result: _V = changed
     return result
+
+
+def shortened(text: str, most: int) -> str:
+    """As much of it as takes so many bytes of JSON at most; what cannot be printed is `?`."""
+    size, out = 0, ""
+    for character in text[:most]:
+        shown = character if character.isprintable() else "?"
+        size += len(shown.encode()) + (shown in '"\\')
+        if size > most:
+            break
+        out += shown
+    return out

@@ -11,7 +11,7 @@ from api.problems import ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import answer, empty
 from commands.charge_point import WantAvailability
-from domain.charge_point.availability import AvailabilityState, AvailabilityWish
+from domain.charge_point.availability import AvailabilityState, AvailabilityWish, WantedAvailability
 from domain.intents import Availability
 from projections.charge_point import availability_of
 from projections.store import Document
@@ -60,7 +60,9 @@ async def want(
 ) -> Response:
     """Told once it is connected, and again where it says otherwise. The same again is tried anew."""
     document = await _want(caller, charge_point_id, connector_id, body.availability)
-    return answer(next(one for one in _shown(document) if one["connector_id"] == connector_id))
+    shown = next((one for one in _shown(document) if one["connector_id"] == connector_id), None)
+    wished = WantedAvailability(availability=body.availability)
+    return answer(shown or _item(connector_id, None, wished))  # not shown yet, or no more
 
 
 @routes.delete("/chargepoints/{charge_point_id}/availability/{connector_id}", status_code=204)
@@ -92,17 +94,15 @@ def _shown(document: Document) -> list[Document]:
         if isinstance(one, dict) and isinstance(one["id"], int):
             said[one["id"]] = one.get("status")
     wanted = availability_of(document)
-    out: list[Document] = []
-    for number in sorted({*said, *wanted}):
-        one_wanted, status = wanted.get(number), said.get(number)
-        out.append(
-            {
-                "connector_id": number,
-                "status": status if isinstance(status, str) else None,
-                "wanted": one_wanted.availability.value if one_wanted is not None else None,
-                "state": one_wanted.state.value if one_wanted is not None else None,
-                "reason": one_wanted.reason or None if one_wanted is not None else None,
-                "pushes": one_wanted.pushes if one_wanted is not None else 0,
-            }
-        )
-    return out
+    return [_item(number, said.get(number), wanted.get(number)) for number in sorted({*said, *wanted})]
+
+
+def _item(number: int, status: object, wanted: WantedAvailability | None) -> Document:
+    return {
+        "connector_id": number,
+        "status": status if isinstance(status, str) else None,
+        "wanted": wanted.availability.value if wanted is not None else None,
+        "state": wanted.state.value if wanted is not None else None,
+        "reason": wanted.reason or None if wanted is not None else None,
+        "pushes": wanted.pushes if wanted is not None else 0,
+    }

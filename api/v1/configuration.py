@@ -12,7 +12,15 @@ from api.v1.caller import Caller, Operator, Viewer
 from api.v1.lists import answer, empty
 from commands.charge_point import WantVariables
 from domain.charge_point.variable_keys import folded
-from domain.charge_point.wanted import KEY_MOST, VALUE_MOST, WISHES_MOST, VariableState, Wish, wrong_in
+from domain.charge_point.wanted import (
+    KEY_MOST,
+    VALUE_MOST,
+    WISHES_MOST,
+    VariableState,
+    Wanted,
+    Wish,
+    wrong_in,
+)
 from projections.charge_point import wanted_of
 from projections.store import Document
 
@@ -81,7 +89,8 @@ async def want(charge_point_id: Id, body: Wishes, caller: Operator) -> Response:
 async def want_one(charge_point_id: Id, key: Key, body: WishedValue, caller: Operator) -> Response:
     """As with PATCH, of one variable."""
     document = await _want(caller, charge_point_id, {key: body.value}, "value")
-    return answer(next(one for one in _shown(document) if folded(str(one["key"])) == folded(key)))
+    shown = next((one for one in _shown(document) if folded(str(one["key"])) == folded(key)), None)
+    return answer(shown or _item(Wanted(key=key, own=body.value), {}))  # not shown yet, or no more
 
 
 @routes.delete("/chargepoints/{charge_point_id}/configuration/{key}", status_code=204)
@@ -121,23 +130,21 @@ def _shown(document: Document) -> list[Document]:
         if isinstance(one, dict)
     }
     wanted = wanted_of(document)
-    out: list[Document] = []
-    for name in sorted({*told, *wanted}):
-        has, one = told.get(name, {}), wanted.get(name)
-        out.append(
-            {
-                "key": one.key if one is not None else has["key"],
-                "actual": has["value"] if has else one.told if one is not None else None,
-                "wanted": one.value if one is not None else None,
-                "source": None if one is None else "tenant" if one.own is None else "charge_point",
-                "state": one.state.value if one is not None else None,
-                "reason": one.reason or None if one is not None else None,
-                "pushes": one.pushes if one is not None else 0,
-                "readonly": has.get("readonly"),
-                "after_reboot": has.get("after_reboot"),
-            }
-        )
-    return out
+    return [_item(wanted.get(name), told.get(name, {})) for name in sorted({*told, *wanted})]
+
+
+def _item(one: Wanted | None, has: Document) -> Document:
+    return {
+        "key": one.key if one is not None else has["key"],
+        "actual": has["value"] if has else one.told if one is not None else None,
+        "wanted": one.value if one is not None else None,
+        "source": None if one is None else "tenant" if one.own is None else "charge_point",
+        "state": one.state.value if one is not None else None,
+        "reason": one.reason or None if one is not None else None,
+        "pushes": one.pushes if one is not None else 0,
+        "readonly": has.get("readonly"),
+        "after_reboot": has.get("after_reboot"),
+    }
 
 
 async def _known(caller: Caller, charge_point_id: str) -> Document:

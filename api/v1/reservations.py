@@ -134,6 +134,8 @@ async def get(reservation_id: Id, caller: Viewer) -> Response:
 async def cancel(reservation_id: Id, caller: Operator) -> Response:
     """It ends once the charge point says so, at the latest with its time; one that is over stays as it ended."""
     document = await _known(caller, reservation_id)
+    if document["over_at"] is not None:  # its charge point may have forgotten it since
+        return answer({"id": reservation_id, "number": document["number"], "status": document["status"]}, 202)
     reply = await give_up(
         caller.services.remote_commands,
         await caller.meta(caller.own_tenant),

@@ -10,6 +10,8 @@ from commands.charge_point.provisioning import unknown
 from domain.charge_point import AvailabilityCompared, AvailabilityWanted, ChargePoint
 from domain.charge_point.availability import CONNECTORS_MOST, AvailabilityState, after_status, again, agrees
 from domain.charge_point.state import OpenCall
+from domain.charge_point.wanted import REASON_MOST
+from domain.texts import shortened
 
 
 def want_availability(charge_point: ChargePoint, command: WantAvailability, meta: Meta) -> Outcome:
@@ -75,6 +77,6 @@ def _compared(
         at,
         connector_id=connector_id,
         state=state,
-        reason="" if state in _GOOD else reason[:200],
+        reason="" if state in _GOOD else shortened(reason, REASON_MOST),
         answered=answered,
     )

@@ -16,7 +16,7 @@ from commands.charge_point.presence import end_connection
 from commands.charge_point.provisioning import unknown
 from commands.charge_point.reserving import answered, begin, expire, is_same, known, reply_of
 from domain.charge_point import CallConcluded, CallRequested, CallSent, ChargePoint, StatusesLapsed
-from domain.charge_point.state import CALL_GRACE, SILENT, ConnectionState, OpenCall
+from domain.charge_point.state import BROKEN, CALL_GRACE, SILENT, ConnectionState, OpenCall
 from domain.clock import later
 from domain.intents import Intent, RemoteStart, ReserveNow, Unlock, kind_of
 
@@ -165,6 +165,9 @@ def conclude_call(charge_point: ChargePoint, command: ConcludeCall, meta: Meta) 
     if late:
         call = state.overdue.get(command.command_id)
     if call is not None:
+        if call.own and command.status == "failed" and not command.answered and command.reason not in BROKEN:
+            # It never got there: not the charge point's word, and no reason to ask it again at once.
+            command = msgspec.structs.replace(command, status="expired")
         charge_point.trigger(
             CallConcluded,
             meta.at,

@@ -9,19 +9,23 @@ from commands.base import Accepted, Meta, Outcome, Refusal, Rejected
 from commands.charge_point.models import ConcludeCall, WantDefaults, WantVariables
 from commands.charge_point.provisioning import unknown
 from domain.charge_point import ChargePoint, DefaultsWanted, VariablesCompared, VariablesWanted
-from domain.charge_point.state import OpenCall
+from domain.charge_point.state import BROKEN, OpenCall
 from domain.charge_point.variable_keys import folded, is_heartbeat_key
 from domain.charge_point.wanted import (
     PUSHES_MOST,
+    REASON_MOST,
+    WISHES_BYTES_MOST,
     WISHES_MOST,
     Compared,
     VariableState,
     Wanted,
     compared,
+    size_of,
     untold,
     wrong_in,
 )
 from domain.tenant import HEARTBEAT_LEAST_S, HEARTBEAT_MOST_S
+from domain.texts import shortened
 
 
 def want_variables(charge_point: ChargePoint, command: WantVariables, meta: Meta) -> Outcome:
@@ -32,12 +36,15 @@ def want_variables(charge_point: ChargePoint, command: WantVariables, meta: Meta
     for one in command.wishes:
         if wrong := wrong_in(one.key, one.value):
             return Rejected(Refusal.INVALID, f"{one.key[:50]}: {wrong}")
-    own = {key for key, one in state.wanted.items() if one.own is not None}
+    own = {key: one.own for key, one in state.wanted.items() if one.own is not None}
     for one in command.wishes:
-        (own.add if one.value is not None else own.discard)(folded(one.key))
-    if len(own) > WISHES_MOST:
-        message = f"charge point {command.charge_point_id} may have {WISHES_MOST} wishes of its own"
-        return Rejected(Refusal.NOT_ALLOWED, message)
+        if one.value is None:
+            own.pop(folded(one.key), None)
+        else:
+            own[folded(one.key)] = one.value
+    if len(own) > WISHES_MOST or size_of(own.items()) > WISHES_BYTES_MOST:
+        most = f"{WISHES_MOST} wishes of its own, {WISHES_BYTES_MOST} bytes together"
+        return Rejected(Refusal.NOT_ALLOWED, f"charge point {command.charge_point_id} may have {most}")
     charge_point.trigger(VariablesWanted, meta.at, wishes=command.wishes, by=meta.principal)
     return Accepted()
 
@@ -107,7 +114,7 @@ def _pushed(one: Wanted, missing: bool, command: ConcludeCall) -> Compared | Non
         return _given(one, VariableState.UNKNOWN, "it has no such variable")
     if command.status == "rejected":
         return _given(one, VariableState.REFUSED, command.reason)
-    if command.status == "failed" and command.reason not in ("disconnected", "replaced"):
+    if command.status == "failed" and command.reason not in BROKEN:
         state = VariableState.DRIFT if one.pushes >= PUSHES_MOST else VariableState.PENDING
         return _given(one, state, command.reason)
     return None
@@ -115,5 +122,10 @@ def _pushed(one: Wanted, missing: bool, command: ConcludeCall) -> Compared | Non
 
 def _given(one: Wanted, state: VariableState, reason: str, *, taken: bool = False) -> Compared:
     return Compared(
-        key=one.key, state=state, told=one.told, readonly=one.readonly, taken=taken, reason=reason[:200]
+        key=one.key,
+        state=state,
+        told=one.told,
+        readonly=one.readonly,
+        taken=taken,
+        reason=shortened(reason, REASON_MOST),
     )

@@ -138,7 +138,7 @@ def answered(
         if one is not None and one.id == call.reservation_id:
             _reserved(charge_point, call.reserves, one, status, reason, at, word=word)
     elif call.cancels is not None and word:
-        one = charge_point.state.reservations.get(call.cancels)
+        one = call.gives_up(charge_point.state.reservations)
         if one is None or not one.runs:
             return
         if status == "accepted" or (one.cancelling and (status == "rejected" or not one.to_give_up)):
@@ -163,7 +163,7 @@ def _reserved(
                 at,
                 number=number,
                 reservation_id=one.id,
-                late=not one.runs,
+                late=not one.runs or one.cancelling,
                 reference=one.reference,
             )
     elif one.runs and word:

@@ -90,12 +90,14 @@ def worst(wanted: Iterable[WantedAvailability]) -> AvailabilityState | None:
 
 
 def boot(wanted: WantedAvailabilities, *, other_firmware: bool) -> None:
-    """What waited for the end of a transaction is told again; other firmware may do what the former did not."""
+    """What waited for the end of a transaction is told again, three times as all; other firmware may do what the
+    former did not."""
     for one in wanted.values():
+        one.at = None  # what its connectors say from now on is of after the boot, whatever its clock shows
         if other_firmware:
             one.afresh()
         elif one.state is AvailabilityState.SCHEDULED:
-            one.state = AvailabilityState.PENDING
+            one.state = again(one)
 
 
 def note(

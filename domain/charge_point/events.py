@@ -24,6 +24,7 @@ from domain.charge_point.reservation import Reservation, ReservationEnd
 from domain.charge_point.state import (
     ASKED_MOST,
     AWAITING_MOST,
+    BROKEN,
     CONFIGURATION_KEEPS,
     CONFLICTS_MOST,
     CONNECTORS_MOST,
@@ -729,6 +730,8 @@ class CallRequested(Event, frozen=True, kw_only=True, tag="charge_point.call_req
                     call.reservation_id = state.reservations[number].id
             case CancelReservation(reservation_id=number):
                 call.cancels = number
+                if number in state.reservations:
+                    call.reservation_id = state.reservations[number].id
             case SendLocalList(list_version=version):
                 call.list_version = version
             case SetChargingProfile():
@@ -823,7 +826,7 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             for one in list(state.overdue)[:-OVERDUE_MOST]:
                 del state.overdue[one]
         # A connection that broke says nothing about the call: it may have come through.
-        unknown = self.status == "timed_out" or self.reason in ("disconnected", "replaced")
+        unknown = self.status == "timed_out" or self.reason in BROKEN
         if self.status != "accepted" and not unknown:
             state.remote_starts = [one for one in state.remote_starts if one.command_id != self.command_id]
         if call is None:
@@ -831,6 +834,9 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
         unanswered = unknown or self.status == "expired"
         if call.own:
             state.own_unanswered = state.own_unanswered + 1 if unanswered else 0
+            deaf = state.own_deaf.pop(call.kind, 0)
+            if unanswered:
+                state.own_deaf[call.kind] = deaf + 1
         if call.own and unanswered and call.kind == _READS and not call.reads:
             state.configuration_wanted = True
         if call.sets in state.wanted and (unanswered or not call.own):
@@ -844,10 +850,11 @@ class CallConcluded(Event, frozen=True, kw_only=True, tag="charge_point.call_con
             state.local_list_version = learned.list_version
         if learned.cleared and call.clears is not None:
             state.profiles = profiles.without(state.profiles, call.clears)
-        if call.cancels is not None and self.status in ("accepted", "rejected"):
-            reservations.cleared(state.reservations, call.cancels)
-        elif call.cancels in state.reservations and self.status == "failed" and not unknown:
-            state.reservations[call.cancels].refusals += 1
+        given_up = call.gives_up(state.reservations)
+        if given_up is not None and self.status in ("accepted", "rejected"):
+            given_up.clearing = False  # it holds it no more, or never did
+        elif given_up is not None and self.status == "failed" and not unknown:
+            given_up.refusals += 1
         if self.status == "accepted":
             self._done(state, call)
 
@@ -904,7 +911,7 @@ class AvailabilityWanted(Event, frozen=True, kw_only=True, tag="charge_point.ava
     def apply(self, aggregate: ChargePoint) -> None:
         state = aggregate.state
         availabilities.wish(state.availability, self.wish)
-        for call in state.calls.values():
+        for call in (*state.calls.values(), *state.overdue.values()):
             if call.avails == self.wish.connector_id:
                 call.avails = None  # its answer is of a former wish
 
@@ -965,7 +972,7 @@ class ReservationRequested(Event, frozen=True, kw_only=True, tag="charge_point.r
 
 
 class ReservationConfirmed(Event, frozen=True, kw_only=True, tag="charge_point.reservation_confirmed.v1"):
-    """The charge point holds it; `late` where it was over here already: then it is told so."""
+    """The charge point holds it; `late` where it was given up or over here already: then it is told so."""
 
     reservation_id: str
     number: int
@@ -1027,7 +1034,7 @@ _READS = str(GetVariables.__struct_config__.tag)
 
 def _forget_sets(state: ChargePointState) -> None:
     """What is on its way was asked for a former wish: its answer says nothing of this one."""
-    for call in state.calls.values():
+    for call in (*state.calls.values(), *state.overdue.values()):
         if call.own and call.sets and (call.sets not in state.wanted or not state.wanted[call.sets].pushes):
             call.sets = ""
 

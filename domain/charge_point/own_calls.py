@@ -15,7 +15,7 @@ from domain.charge_point.state import (
 )
 from domain.charge_point.wanted import WISHES_MOST
 from domain.clock import lasting
-from domain.intents import CancelReservation, ChangeAvailability, GetVariables, Intent, SetVariable
+from domain.intents import CancelReservation, ChangeAvailability, GetVariables, Intent, SetVariable, kind_of
 
 
 class OwnCall(NamedTuple):
@@ -31,7 +31,7 @@ def next_own_call(state: ChargePointState) -> OwnCall | None:
     What it may hold though nobody wants it any more is given up first (TC_051), then its connectors are told whether
     they may be used. All its variables are asked for where they are not known (TC_019), then those of which something
     is wanted, as many at once as it tells (GetConfigurationMaxKeys); then it is told what it has otherwise (TC_021),
-    the least tried first.
+    the least tried first. What it does not answer lets go first what it may answer.
     """
     registration, connection = state.registration, state.connection
     if registration is None or connection is None or not state.accepted():
@@ -66,7 +66,8 @@ def next_own_call(state: ChargePointState) -> OwnCall | None:
         one = min(to_push, key=lambda one: one.pushes)
         again = max(due, last + _backoff(one.pushes)) if last is not None and one.pushes else due
         calls.append(OwnCall(again, SetVariable(key=one.key, value=one.value)))
-    return min(calls, key=lambda call: call.due, default=None)
+    deaf = state.own_deaf
+    return min(calls, key=lambda call: (call.due, deaf.get(kind_of(call.intent), 0)), default=None)
 
 
 def _backoff(times: int) -> timedelta:

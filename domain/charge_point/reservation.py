@@ -117,10 +117,3 @@ def end(reservations: Reservations, number: int, how: str, at: datetime, *, clea
     surplus = len(over) - REMEMBERED_MOST
     for key, _ in sorted(over, key=lambda pair: pair[1].at)[: max(0, surplus)]:
         reservations.pop(key, None)
-
-
-def cleared(reservations: Reservations, number: int) -> None:
-    """It holds it no more, or never did."""
-    one = reservations.get(number)
-    if one is not None:
-        one.clearing = False

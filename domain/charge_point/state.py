@@ -16,7 +16,7 @@ import msgspec
 
 from domain.charge_point.announced import NOTHING, Announced
 from domain.charge_point.availability import WantedAvailability
-from domain.charge_point.reservation import Reservation
+from domain.charge_point.reservation import Reservation, Reservations
 from domain.charge_point.wanted import Wanted
 from domain.clock import by_our_clock, lasting
 from domain.schedules import Installed, ProfileStack, Purpose
@@ -72,6 +72,9 @@ SILENT_LEAST, SILENT_MOST = timedelta(minutes=3), timedelta(days=3)
 
 SILENT = "silent"
 """The reason of a disconnection that nobody saw: no sign of life came in time."""
+
+BROKEN = ("disconnected", "replaced")
+"""Reasons of a call whose connection is gone: whether it came through is not known (J-10, J-20)."""
 
 STATUSES_LAST = timedelta(minutes=15)
 """How long after its connection ended a charge point's last statuses count (ST-4)."""
@@ -279,9 +282,9 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     epoch: int
     expires_at: datetime
     sent: bool = False
-    reserves: int | None = None  # the reservation that it asks for, and which one of this number
-    reservation_id: str = ""
+    reserves: int | None = None  # the reservation that it asks for
     cancels: int | None = None  # the one that it gives up
+    reservation_id: str = ""  # which one of this number
     list_version: int | None = None  # of the local list that it sends
     profile: Installed | None = None  # that it sets
     clears: Clears | None = None  # which profiles it clears
@@ -290,6 +293,11 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
     reads: list[str] = []  # the variables that it asks for; none: all
     sets: str = ""  # the variable that it sets
     avails: int | None = None  # the connector whose availability it changes
+
+    def gives_up(self, reservations: Reservations) -> Reservation | None:
+        """The reservation that it cancels; not another one that has taken its number since."""
+        one = None if self.cancels is None else reservations.get(self.cancels)
+        return one if one is not None and one.id == self.reservation_id else None
 
 
 class AwaitedStart(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -366,6 +374,7 @@ class ChargePointState(msgspec.Struct, kw_only=True, omit_defaults=True):
     configuration_asked_at: datetime | None = None  # for all of it, by the system itself
     own_call_at: datetime | None = None  # when the system last called it by itself
     own_unanswered: int = 0  # of the system's calls, since one was answered
+    own_deaf: dict[str, int] = {}  # by kind: how many of these, since one of them was answered
     wanted: dict[str, Wanted] = {}  # by the folded keys
     availability: dict[int, WantedAvailability] = {}  # by connector
     defaults_mark: str = ""  # which wishes of its tenant it was told

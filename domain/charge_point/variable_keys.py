@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-_SECRETS = ("authorizationkey", "password", "passwd", "passphrase", "secret", "privatekey", "credential")
+_SECRETS = (
+    "authorizationkey",
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pincode",
+    "secret",
+    "privatekey",
+    "sharedkey",
+    "accesskey",
+    "encryptionkey",
+    "apikey",
+    "credential",
+    "accesstoken",
+    "authtoken",
+    "bearertoken",
+)
+_SECRET_ENDS = ("pwd", "psk", "simpin")
+"""Too short to be looked for inside a key."""
 
 
 def folded(key: str) -> str:
@@ -13,7 +32,7 @@ def folded(key: str) -> str:
 def is_secret_key(key: str) -> bool:
     """Whether this configuration key holds a secret: AuthorizationKey (SEC-04), and what vendors call so."""
     plain = "".join(character for character in key.casefold() if character.isalnum())
-    return any(word in plain for word in _SECRETS)
+    return any(word in plain for word in _SECRETS) or plain.endswith(_SECRET_ENDS)
 
 
 def is_password_key(key: str) -> bool:

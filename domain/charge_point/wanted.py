@@ -5,8 +5,9 @@ A charge point writes values in its own way: a number, a list or a word of anoth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
@@ -15,6 +16,7 @@ import msgspec
 
 from domain.charge_point.announced import Variable
 from domain.charge_point.variable_keys import folded, is_heartbeat_key, is_secret_key
+from domain.texts import shortened
 from domain.values import Value
 
 WISHES_MOST: Final = 50
@@ -26,7 +28,16 @@ KEY_MOST, VALUE_MOST = 50, 500
 PUSHES_MOST: Final = 3
 """How often a value is pushed until the charge point has it."""
 
+WISHES_BYTES_MOST: Final = 30_000
+"""Of all keys and values of these, as UTF-8."""
+
+TOLD_MOST, REASON_MOST = 100, 200
+"""Bytes that are kept here of what it told, and of why it is not as wanted."""
+
 _SEALED: Final = "s1."
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,9})?")
+_EXACT: Final = Context(prec=VALUE_MOST)
+"""No two values are one because they are long."""
 
 
 class VariableState(StrEnum):
@@ -61,8 +72,8 @@ class Wish(Value, frozen=True, kw_only=True):
 
 
 class Compared(Value, frozen=True, kw_only=True):
-    """What was found of a wanted variable. `told` is its value as the charge point said it, None where it never did;
-    `taken`: it answered that it has taken it, and is to be asked what it has."""
+    """What was found of a wanted variable. `told` is its value as the charge point said it, cut to `TOLD_MOST`, None
+    where it never did; `taken`: it answered that it has taken it, and is to be asked what it has."""
 
     key: str
     state: VariableState
@@ -134,10 +145,17 @@ def wrong_in(key: str, value: str | None) -> str:
     return ""
 
 
+def size_of(wishes: Iterable[tuple[str, str]]) -> int:
+    """Bytes of their keys and values."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in wishes)
+
+
 def wrong_defaults(wishes: Mapping[str, str]) -> str:
     """What cannot be of a tenant's wishes, as `key: reason`, or nothing."""
     if len(wishes) > WISHES_MOST:
         return f": must be at most {WISHES_MOST}"
+    if size_of(wishes.items()) > WISHES_BYTES_MOST:
+        return f": must be at most {WISHES_BYTES_MOST} bytes"
     for key, value in wishes.items():
         if wrong := wrong_in(key, value):
             return f".{key[:KEY_MOST]}: {wrong}"
@@ -169,7 +187,8 @@ def compared(one: Wanted, told: Variable) -> Compared:
     else:
         what = VariableState.PENDING, one.reason
     state, reason = what
-    return Compared(key=one.key, state=state, told=told.value, readonly=told.readonly, reason=reason)
+    kept = shortened(told.value, TOLD_MOST)
+    return Compared(key=one.key, state=state, told=kept, readonly=told.readonly, reason=reason)
 
 
 def untold(one: Wanted) -> Compared:
@@ -249,8 +268,9 @@ def _parts(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     bare = text.strip().casefold()
-    try:
-        number = Decimal(bare)
-    except InvalidOperation:
+    if not _NUMBER.fullmatch(bare):
         return bare
-    return f"{number.normalize():f}" if number.is_finite() and abs(number.adjusted()) < 32 else bare
+    number = Decimal(bare)
+    if not number:
+        return "0"
+    return f"{number.normalize(_EXACT):f}" if abs(number.adjusted()) < 32 else bare

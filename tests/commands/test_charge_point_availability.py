@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from commands.base import Refusal
-from commands.charge_point import Boot, Connect, Disconnect, Remove, WantAvailability
+from commands.charge_point import Boot, ConcludeCall, Connect, Disconnect, Remove, WantAvailability
 from domain.charge_point import CallRequested
 from domain.charge_point.availability import CONNECTORS_MOST, AvailabilityState, AvailabilityWish
 from domain.charge_point.wanted import PUSHES_MOST
 from domain.intents import Availability, ChangeAvailability
-from tests.commands.charge_point_case import Case
+from tests.commands.charge_point_case import Case, after
 from tests.commands.test_charge_point_reserving import answer, ours, ready
 from tests.commands.v16_calls import learned
 
@@ -169,3 +169,33 @@ def test_only_what_somebody_wants_is_told() -> None:
     case: Any = ready()
     case.status(10, "Unavailable")
     assert told(case, DAY) == []
+
+
+def test_a_late_answer_to_a_former_wish_says_nothing_of_this_one() -> None:
+    case = ready()
+    want(case, 10)
+    (former,) = ours(case, 60)
+    answer(case, 40, "timed_out", reason="no answer in time")
+    want(case, 50, IN)
+    case.do(ConcludeCall, 55, command_id=former.command_id, status="accepted", answered=True)
+    assert state(case) is AvailabilityState.PENDING
+    assert told(case, DAY) == [ChangeAvailability(connector_id=1, type=IN)]
+
+
+def test_one_that_boots_for_ever_before_the_end_of_its_transaction_is_told_three_times() -> None:
+    case = ready()
+    want(case, 10)
+    calls = []
+    for i in range(2 * PUSHES_MOST):
+        calls += told(case, 1000 * i + 999, "Scheduled")
+        case.do(Boot, 1000 * i + 999, vendor="Acme", model="Box")
+    assert (len(calls), state(case)) == (PUSHES_MOST, AvailabilityState.DRIFT)
+
+
+def test_one_whose_clock_is_behind_and_that_has_lost_it_over_a_boot_is_told_again() -> None:
+    case = ready()
+    want(case, 100)
+    told(case, 160)
+    case.do(Boot, 130, vendor="Acme", model="Box")
+    case.status(135, "Available", timestamp=after(85))
+    assert len(told(case, 400)) == 1

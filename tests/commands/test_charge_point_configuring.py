@@ -24,7 +24,14 @@ from commands.charge_point import (
     WantVariables,
 )
 from domain.charge_point import CallRequested, ChargePointBooted, VariablesCompared
-from domain.charge_point.wanted import PUSHES_MOST, WISHES_MOST, VariableState, Wish
+from domain.charge_point.wanted import (
+    PUSHES_MOST,
+    TOLD_MOST,
+    WISHES_MOST,
+    VariableState,
+    Wish,
+    wrong_defaults,
+)
 from domain.intents import GetVariables, SetVariable
 from tests.commands.charge_point_case import Case, after
 from tests.commands.v16_calls import intent, learned
@@ -249,6 +256,20 @@ def test_one_that_never_answers_is_asked_ever_more_seldom() -> None:
     assert device.state() is VariableState.IN_SYNC
 
 
+def test_a_question_that_its_gateway_cannot_put_is_put_ever_more_seldom() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    asked: list[float] = []
+
+    def crowded(call: CallRequested) -> None:
+        asked.append(device.now)
+        reason = "too many calls wait for this charge point"
+        device.case.do(ConcludeCall, device.now, command_id=call.command_id, status="failed", reason=reason)
+
+    device._answer = crowded  # type: ignore[method-assign]
+    device.live(HOUR)
+    assert all(later - earlier >= 60 for earlier, later in pairwise(asked))
+
+
 def test_a_push_whose_connection_broke_is_read_before_it_is_pushed_again() -> None:
     device = Device(**{KEY: "900"}).connect().live(60).wish()
     original = device._answer
@@ -285,6 +306,34 @@ def test_a_late_refusal_of_a_push_says_nothing_of_what_it_has_taken_since() -> N
         ConcludeCall, device.now, command_id=given_up[0], status="rejected", reason="Rejected", answered=True
     )
     assert device.state() is VariableState.IN_SYNC
+
+
+def test_a_late_answer_to_the_push_of_a_former_wish_says_nothing_of_this_one() -> None:
+    device = Device(**{KEY: "900"}).connect().live(60).wish()
+    original, given_up = device._answer, list[str]()
+
+    def late(call: CallRequested) -> None:
+        if isinstance(call.intent, SetVariable) and not given_up:
+            given_up.append(call.command_id)
+            device.case.do(ConcludeCall, device.now, command_id=call.command_id, status="timed_out")
+        else:
+            original(call)
+
+    device._answer = late  # type: ignore[method-assign]
+    device.live(10).wish(value="30")
+    taught = learned("ChangeConfiguration", {"status": "RebootRequired"}, {"key": KEY, "value": "60"})
+    device.case.do(
+        ConcludeCall,
+        device.now,
+        command_id=given_up[0],
+        status="accepted",
+        reason="RebootRequired",
+        answered=True,
+        learned=taught,
+    )
+    assert device.state() is VariableState.PENDING
+    device.live(DAY)
+    assert (device.pushed, device.state()) == ([(KEY, "30")], VariableState.IN_SYNC)
 
 
 def test_one_that_boots_from_our_question_is_asked_once_a_minute_at_most() -> None:
@@ -374,6 +423,23 @@ def test_wishes_are_bounded_and_named_rightly() -> None:
     assert isinstance(device.case.outcome, Accepted)
     device.case.do(WantVariables, wishes=(Wish(key="AuthorizationKey", value="00"),))
     assert str(device.case.refusal) == "invalid"
+
+
+def test_wishes_are_bounded_in_bytes_too() -> None:
+    device = Device()
+    wide = tuple(Wish(key=f"Key{i}", value="\U0001f50c" * 500) for i in range(20))
+    device.case.do(WantVariables, wishes=wide)
+    assert device.case.refusal is Refusal.NOT_ALLOWED
+    device.case.do(WantVariables, wishes=wide[:10])
+    assert isinstance(device.case.outcome, Accepted)
+    assert wrong_defaults({one.key: one.value or "" for one in wide}) == ": must be at most 30000 bytes"
+
+
+def test_a_long_value_is_compared_as_a_whole_and_kept_by_its_beginning() -> None:
+    long, other = "a" * 500, "a" * 499 + "b"
+    device = Device(**{KEY: other}).connect().live(60).wish(value=long).live(60)
+    assert (device.pushed, device.state()) == ([(KEY, long)], VariableState.IN_SYNC)
+    assert device.case.state.wanted[KEY.casefold()].told == "a" * TOLD_MOST
 
 
 def test_one_that_was_removed_wants_nothing_and_cannot_be_asked() -> None:

@@ -19,6 +19,7 @@ from commands.charge_point import (
     Remove,
     RequestCall,
     Reserve,
+    WantAvailability,
     WantDefaults,
     WantVariables,
 )
@@ -29,9 +30,11 @@ from domain.charge_point import (
     TransactionStopped,
     TransactionSuperseded,
 )
+from domain.charge_point.availability import CONNECTORS_MOST, AvailabilityWish
 from domain.charge_point.reservation import REMEMBERED_MOST, RESERVATIONS_MOST
 from domain.charge_point.state import KEEP_MOST, OPEN_MOST, ORPHANS_MOST, PENDING_MOST
-from domain.charge_point.wanted import WISHES_MOST, Wish
+from domain.charge_point.wanted import WISHES_BYTES_MOST, WISHES_MOST, Wish
+from domain.intents import Availability
 from domain.session import CdrIssued, EndCorrected, SessionEnded
 from domain.tenant import Configuration, wrong_in
 from domain.values import TagRef
@@ -209,7 +212,7 @@ def test_registers_that_wait_for_a_relay_are_bounded_and_none_is_lost() -> None:
 
 def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> None:
     """Every bound reached at once: starts, stops, conflicts, orphans, strays, pending, statuses, configuration,
-    wishes, reservations."""
+    wishes, availability, reservations."""
     case = Case.online()
     case._check_fold = lambda: None  # type: ignore[method-assign]
     long = "s1." + "k" * 32 + "." + "x" * 120
@@ -241,16 +244,20 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
         case.meter(700, samples=many, transaction_id=-1)
     for i in range(1000):
         case.status(800, "Charging", connector_id=i)
-    keys = [{"key": f"{i:050d}", "value": "v" * 600, "readonly": False} for i in range(1000)]
+    keys = [{"key": f"{i:050d}", "value": "\x01" * 600, "readonly": False} for i in range(1000)]
     call = {"command_id": "c", "intent": intent("GetConfiguration"), "expires_at": after(900)}
     case.do(RequestCall, 800, **call)
     keys.append({"key": "SupportedFeatureProfiles", "value": "a," * 400, "readonly": False})
-    taught = learned("GetConfiguration", {"configurationKey": keys[::-1]})
+    taught = learned("GetConfiguration", {"configurationKey": [keys[-1], *keys]})
     case.do(ConcludeCall, 801, command_id="c", status="accepted", learned=taught)
-    wishes = tuple(Wish(key=f"{i:050d}", value="w" * 500) for i in range(WISHES_MOST))
-    case.do(WantVariables, 802, wishes=wishes)
-    case.do(WantDefaults, 802, wishes=wishes, revision=1, mark="m")
-    case.do(RequestCall, 803, **{**call, "command_id": "d"})
+    value = "\U0001f50c" * (WISHES_BYTES_MOST // WISHES_MOST // 4 - 13)
+    wishes = tuple(Wish(key=f"{i:050d}", value=value) for i in range(2 * WISHES_MOST))
+    case.do(WantVariables, 802, wishes=wishes[:WISHES_MOST])
+    case.do(WantDefaults, 802, wishes=wishes[WISHES_MOST:], revision=1, mark="m")
+    for i in range(CONNECTORS_MOST):
+        wish = AvailabilityWish(connector_id=i, availability=Availability.INOPERATIVE)
+        case.do(WantAvailability, 802, wish=wish)
+    case.do(RequestCall, 803, **{**call, "command_id": "d", "override": True})
     case.do(ConcludeCall, 803, command_id="d", status="accepted", learned=taught)
     for i in range(RESERVATIONS_MOST + REMEMBERED_MOST):
         reserve = {"connector_id": 0, "id_tag": tag, "sealed_tag": long, "parent": "p" * 32}
@@ -259,7 +266,10 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
         status = "accepted" if i >= REMEMBERED_MOST else "rejected"
         case.do(ConcludeCall, 805, command_id=asked, status=status, reason="x" * 300, answered=True)
     assert len(case.state.reservations) == RESERVATIONS_MOST + REMEMBERED_MOST
+    assert all(one.told for one in case.state.wanted.values())
+    assert len(case.state.wanted) == 2 * WISHES_MOST
     assert len(msgspec.json.encode(case.state)) < MAX_DECISION_BYTES
+    assert max(len(msgspec.json.encode(event)) for event in case.log) < MAX_DECISION_BYTES
 
 
 @pytest.mark.parametrize("hours", [0, 10**400])

@@ -21,6 +21,7 @@ from commands.charge_point import (
     Reserve,
     Reserved,
     See,
+    WantVariables,
 )
 from domain.charge_point import (
     CallRequested,
@@ -30,7 +31,8 @@ from domain.charge_point import (
     TransactionStarted,
 )
 from domain.charge_point.reservation import NUMBER_MOST, REMEMBERED_MOST, RESERVATIONS_MOST, START_GRACE
-from domain.intents import CancelReservation, ReserveNow
+from domain.charge_point.wanted import Wish
+from domain.intents import CancelReservation, GetVariables, ReserveNow
 from tests.commands.charge_point_case import ALICE, BOB, CAROL, Case, after, known
 from tests.commands.v16_calls import intent, learned
 
@@ -316,6 +318,20 @@ def test_a_request_that_broke_with_its_connection_is_unanswered_and_given_up(rea
     assert call.intent == CancelReservation(reservation_id=1)
 
 
+def test_one_that_hears_no_cancel_is_asked_all_the_same_what_it_has() -> None:
+    case = active(expires_at=after(100 * HOUR))
+    give_up(case, 20)
+    ours(case, 60)
+    case.do(WantVariables, 61, wishes=(Wish(key="Key", value="1"),))
+    answer(case, 150, "timed_out", reason="no answer in time")
+    (call,) = ours(case, HOUR)
+    assert call.intent == GetVariables(keys=("Key",))
+    told = {"configurationKey": [{"key": "Key", "readonly": False, "value": "1"}]}
+    answer(case, 300, "accepted", learned=learned("GetConfiguration", told))
+    (call,) = ours(case, HOUR)
+    assert call.intent == CancelReservation(reservation_id=1)
+
+
 def test_one_that_cannot_be_given_up_is_asked_three_times() -> None:
     case = active()
     give_up(case, 20)
@@ -369,6 +385,20 @@ def test_a_reference_names_one_reservation_and_other_words_take_its_place() -> N
     assert case.state.reservations[first.number].cancelling
     case.do(GiveUpReservation, 41, reference="ocpi|NL*EMS|R2")
     assert str(case.refusal) == "unknown"
+
+
+@pytest.mark.parametrize("said", ["accepted", "rejected"])
+def test_the_answer_to_a_cancel_is_of_the_former_one_where_another_has_its_number(said: str) -> None:
+    case = active(reference="r")
+    give_up(case, 20)
+    (cancel,) = ours(case, 30)
+    second = reserve(case, 30, reference="r", expires_at=after(2 * HOUR))
+    assert (second.number, ends(case)) == (1, [("replaced", "")])
+    case.do(ConcludeCall, 31, command_id=cancel.command_id, status=said, answered=True)
+    answer(case, 32, "accepted")
+    assert case.state.reservations[1].confirmed
+    assert ends(case) == [("replaced", "")]
+    assert ours(case, HOUR) == []
 
 
 def test_where_the_other_words_are_refused_the_former_one_is_given_up() -> None:

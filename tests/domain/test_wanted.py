@@ -37,6 +37,11 @@ from domain.charge_point.wanted import Wish as W
         ("", "", True),
         ("NaN", "nan", True),
         ("1e400", "1e401", False),
+        ("0", "-0.0", True),
+        ("1000", "1_000", False),
+        ("12", "\u0661\u0662", False),  # digits of another script are another text
+        ("12345678901234567890123456789012", "12345678901234567890123456789013", False),
+        ("0.12345678901234567890123456789012", "0.12345678901234567890123456789013", False),
     ],
 )
 def test_values_are_compared_by_type_since_charge_points_reformat_them(
@@ -54,6 +59,15 @@ def test_values_are_compared_by_type_since_charge_points_reformat_them(
         ("Key", "v" * 501),
         ("AuthorizationKey", "00"),
         ("WifiPassword", "x"),
+        ("apnPwd", "x"),
+        ("Wifi-PSK", "x"),
+        ("Backend.ApiKey", "x"),
+        ("SimPin", "x"),
+        ("SIM_PIN_CODE", "x"),
+        ("Passcode", "x"),
+        ("AccessToken", "x"),
+        ("SharedKey", "x"),
+        ("EncryptionKey", "x"),
         ("Key\n", "1"),
         ("s1.k", "1"),
         ("Key", "s1.sealed"),
@@ -65,6 +79,7 @@ def test_what_is_no_variable_or_a_secret_cannot_be_wished_for_SEC_04(key: str, v
 
 def test_what_can_be_wished_for() -> None:
     assert wrong_in("MeterValueSampleInterval", "60") == wrong_in("Key", None) == ""
+    assert wrong_in("StopTransactionOnInvalidId", "true") == wrong_in("MaxTokenLength", "20") == ""
 
 
 def test_a_tenants_wishes_name_each_key_once_and_no_heartbeat_interval() -> None:

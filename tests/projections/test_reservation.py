@@ -59,3 +59,14 @@ def test_what_is_confirmed_after_its_end_stays_ended() -> None:
     assert case.last(ReservationConfirmed).late
     (document,) = documents(case).values()
     assert (document["status"], document["reason"]) == ("unanswered", "no answer in time")
+
+
+def test_what_is_taken_after_it_was_given_up_is_shown_as_on_its_way_to_its_end() -> None:
+    case = ready()
+    reserve(case)
+    give_up(case, 12)
+    answer(case, 13, "accepted")
+    assert next(iter(documents(case).values()))["status"] == "cancelling"
+    ours(case, 100)
+    answer(case, 101, "accepted")
+    assert next(iter(documents(case).values()))["status"] == "cancelled"

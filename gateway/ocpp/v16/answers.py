@@ -37,6 +37,9 @@ _CLEARED: Final = frozenset({ClearChargingProfileStatus.ACCEPTED, ClearChargingP
 VARIABLES_MOST, KEY_MOST, VALUE_MOST = 500, 50, 500
 """Configuration keys that are taken from one answer, and OCPP's own limits of a key's and a value's characters."""
 
+VARIABLES_BYTES_MOST: Final = 400_000
+"""All keys and values of one answer, so that its decision fits the log."""
+
 _SEALED: Final = "s1."
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -96,8 +99,12 @@ def _learned(intent: Intent, message: object, said: object, response: JSONObject
 
 
 def _variables(response: JSONObject) -> Iterator[Variable]:
+    size = 0
     for entry in _entries(response)[:VARIABLES_MOST]:
         key, value = _text(entry.get("key"))[:KEY_MOST], _text(entry.get("value"))[:VALUE_MOST]
+        size += len(msgspec.json.encode((key, value)))
+        if size > VARIABLES_BYTES_MOST:
+            return
         if key and not value.startswith(_SEALED):
             yield Variable(key=key, value=value, readonly=entry.get("readonly") is True)
 

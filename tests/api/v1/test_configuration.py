@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from api.v1.caller import Caller
 from application.read_back import wait_visible
 from commands.base import Meta, Refusal
 from commands.charge_point import Boot, ConcludeCall, Connect, RequestCall, WantVariables
@@ -138,3 +139,26 @@ async def test_a_charge_point_that_nobody_knows_has_no_configuration(world: Worl
     response = await world.call("PUT", f"{PATH}/Key", {"value": "1"}, role="operator")
     assert response.status_code == 404
     assert isinstance(world.bus.asked[0][0], WantVariables)
+
+
+async def test_a_wish_that_the_read_models_do_not_show_is_answered_as_it_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with deciding(tmp_path) as world:
+        await world.call("POST", "/tenants", DEMO, role="platform_admin")
+        await world.call("POST", "/chargepoints", CHARGE_POINT)
+
+        async def since(caller: Caller, db: str, collection: str, id: str, reply: Any) -> Any:
+            await world.call("DELETE", f"{PATH}/Colour", role="operator")
+            return await visible(caller, db, collection, id, reply)
+
+        visible = Caller.visible
+
+        def once(caller: Caller, *of: Any) -> Any:
+            monkeypatch.setattr(Caller, "visible", visible)
+            return since(caller, *of)
+
+        monkeypatch.setattr(Caller, "visible", once)
+        response = await world.call("PUT", f"{PATH}/Colour", {"value": "red"}, role="operator")
+        assert response.status_code == 200, response.text
+        assert (response.json()["wanted"], response.json()["state"]) == ("red", "pending")

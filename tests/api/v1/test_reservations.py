@@ -11,6 +11,7 @@ import msgspec
 from application.read_back import wait_visible
 from commands.base import Meta, Refusal
 from commands.charge_point import Boot, ConcludeCall, Connect
+from projections.store import Document, Put
 from tests.api.v1.test_flow import CHARGE_POINT, DEMO
 from tests.api.v1.world import NOW, World, deciding, problem
 
@@ -83,3 +84,18 @@ async def test_what_nobody_knows_is_not_found(world: World) -> None:
     assert (await world.call("POST", "/reservations", BODY, role="operator")).status_code == 404
     assert (await world.call("GET", "/reservations/x", role="viewer")).status_code == 404
     assert (await world.call("DELETE", "/reservations/x", role="operator")).status_code == 404
+
+
+async def test_one_that_is_over_stays_as_it_ended_though_its_charge_point_has_forgotten_it(
+    world: World,
+) -> None:
+    over: Document = {
+        "charge_point_id": "CP1",
+        "number": 7,
+        "status": "used",
+        "over_at": "2026-01-01T00:00:00Z",
+    }
+    await world.store.apply([Put("ocpp_demo", "reservations", "r-1", 1, over)])
+    response = await world.call("DELETE", "/reservations/r-1", role="operator")
+    assert (response.status_code, response.json()["status"]) == (202, "used")
+    assert world.bus.asked == []

@@ -11,8 +11,9 @@ from domain.charge_point.announced import Announced, Learned, Variable
 from domain.schedules import Abilities, Unit
 from domain.values import JSONObject
 from gateway.ocpp.v16.announced import announced
-from gateway.ocpp.v16.answers import VALUE_MOST, VARIABLES_MOST, judge
+from gateway.ocpp.v16.answers import VALUE_MOST, VARIABLES_BYTES_MOST, VARIABLES_MOST, judge
 from gateway.ocpp.version import Judged
+from streams.deciding.partition import MAX_DECISION_BYTES
 from tests.commands.v16_calls import intent
 
 
@@ -165,3 +166,10 @@ def test_what_says_nothing_of_itself_announces_nothing() -> None:
     assert announced({"CpoName": "Yard"}) == Announced()
     assert announced({"SupportedFeatureProfiles": ""}) == Announced(features=())
     assert announced({"ReserveConnectorZeroSupported": "perhaps"}) == Announced(reserves_whole=False)
+
+
+def test_of_variables_so_many_bytes_are_taken_as_their_decision_can_hold() -> None:
+    told = [{"key": f"K{i}", "readonly": False, "value": "\x01" * VALUE_MOST} for i in range(VARIABLES_MOST)]
+    payload = msgspec.Raw(msgspec.json.encode({"configurationKey": told}))
+    taken = judge(intent("GetConfiguration"), payload).learned.variables
+    assert VARIABLES_BYTES_MOST * 0.9 < len(msgspec.json.encode(taken)) < MAX_DECISION_BYTES / 2
