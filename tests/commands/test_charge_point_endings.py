@@ -244,7 +244,7 @@ def test_the_state_of_a_charge_point_gone_mad_fits_one_record_of_the_log() -> No
         case.meter(700, samples=many, transaction_id=-1)
     for i in range(1000):
         case.status(800, "Charging", connector_id=i)
-    keys = [{"key": f"{i:050d}", "value": "\x01" * 600, "readonly": False} for i in range(1000)]
+    keys = [{"key": f"{i:050d}", "value": "\x01" * 400, "readonly": False} for i in range(1000)]
     call = {"command_id": "c", "intent": intent("GetConfiguration"), "expires_at": after(900)}
     case.do(RequestCall, 800, **call)
     keys.append({"key": "SupportedFeatureProfiles", "value": "a," * 400, "readonly": False})

@@ -37,8 +37,8 @@ _CLEARED: Final = frozenset({ClearChargingProfileStatus.ACCEPTED, ClearChargingP
 VARIABLES_MOST, KEY_MOST, VALUE_MOST = 500, 50, 500
 """Configuration keys that are taken from one answer, and OCPP's own limits of a key's and a value's characters."""
 
-VARIABLES_BYTES_MOST: Final = 400_000
-"""All keys and values of one answer, so that its decision fits the log."""
+VARIABLES_BYTES_MOST, RESPONSE_BYTES_MOST = 300_000, 250_000
+"""All keys and values of one answer, and what is kept of its own words: together their decision fits the log."""
 
 _SEALED: Final = "s1."
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -73,7 +73,26 @@ def judge(intent: Intent, payload: msgspec.Raw) -> Judged:
     said = getattr(decoded.message, "status", None)
     status = "accepted" if said is None or said in GOOD else "rejected"
     reason = "" if said is None else str(said)
-    return Judged(status, reason, response, _learned(intent, decoded.message, said, response), kept)
+    learned = _learned(intent, decoded.message, said, response)
+    return Judged(status, reason, _fitting(response), learned, kept)
+
+
+def _fitting(response: JSONObject) -> JSONObject:
+    """The answer itself where it is small enough; else the first of it, `truncated`."""
+    left = RESPONSE_BYTES_MOST
+    if len(msgspec.json.encode(response)) <= left:
+        return response
+    out: JSONObject = {"truncated": True}
+    for name, value in response.items():
+        items: list[Any] = []
+        for item in value if isinstance(value, list) else [value]:
+            left -= len(msgspec.json.encode((name, item)))
+            if left < 0:
+                break
+            items.append(item)
+        if items:
+            out[name] = items if isinstance(value, list) else items[0]
+    return out
 
 
 def _learned(intent: Intent, message: object, said: object, response: JSONObject) -> Learned:

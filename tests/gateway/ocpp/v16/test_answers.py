@@ -168,8 +168,19 @@ def test_what_says_nothing_of_itself_announces_nothing() -> None:
     assert announced({"ReserveConnectorZeroSupported": "perhaps"}) == Announced(reserves_whole=False)
 
 
-def test_of_variables_so_many_bytes_are_taken_as_their_decision_can_hold() -> None:
-    told = [{"key": f"K{i}", "readonly": False, "value": "\x01" * VALUE_MOST} for i in range(VARIABLES_MOST)]
-    payload = msgspec.Raw(msgspec.json.encode({"configurationKey": told}))
-    taken = judge(intent("GetConfiguration"), payload).learned.variables
-    assert VARIABLES_BYTES_MOST * 0.9 < len(msgspec.json.encode(taken)) < MAX_DECISION_BYTES / 2
+@pytest.mark.parametrize("value", ["v" * 800, "\x01" * 140])
+def test_an_answer_as_large_as_a_frame_may_be_is_taken_as_its_decision_can_hold_it(value: str) -> None:
+    told = [{"key": f"{i:050d}", "readonly": False, "value": value} for i in range(1100)]
+    judged = judge(
+        intent("GetConfiguration"),
+        msgspec.Raw(msgspec.json.encode({"configurationKey": told, "unknownKey": []})),
+    )
+    assert judged.response is not None and judged.response["truncated"] is True
+    taken = len(msgspec.json.encode((judged.response, judged.learned)))
+    assert VARIABLES_BYTES_MOST < taken < MAX_DECISION_BYTES * 0.7
+
+
+def test_a_text_as_large_as_a_frame_may_be_is_left_out_of_the_answer() -> None:
+    said = {"status": "Accepted", "data": "x" * 1_000_000}
+    judged = judge(intent("DataTransfer", {"vendorId": "v"}), msgspec.Raw(msgspec.json.encode(said)))
+    assert (judged.status, judged.response) == ("accepted", {"truncated": True, "status": "Accepted"})
