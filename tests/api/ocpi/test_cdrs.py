@@ -145,6 +145,18 @@ async def test_each_is_priced_again_and_a_difference_is_explained(
         assert document["explanation"]
 
 
+@pytest.mark.parametrize(("currency", "outcome"), [("ISK", "equal"), ("JPY", "equal"), ("EUR", "differs")])
+async def test_where_money_has_no_minor_unit_it_may_be_rounded_to_the_unit(
+    hub: Hub, currency: str, outcome: str
+) -> None:
+    """ISO 4217: neither krónur nor yen have decimals, so that 0.6 of them are 1."""
+    await connected(hub)
+    total = {"before_taxes": 3, "taxes": [{"name": "VAT", "amount": 1}]}
+    priced = [tariff(currency=currency)]
+    checked(await post(hub, currency=currency, tariffs=priced, total_cost=total), 201)
+    assert (await stored(hub))["check"]["outcome"] == outcome
+
+
 async def test_one_without_tariffs_is_priced_by_what_its_cpo_put_here(hub: Hub) -> None:
     await connected(hub)
     url = "/ocpi/2.3.0/receiver/tariffs/FR/CPO/T1"
