@@ -98,6 +98,14 @@ async def test_posted_three_times_at_once_it_is_one(hub: Hub) -> None:
     assert (await stored(hub))["version"] == 2
 
 
+async def test_the_same_content_spelled_another_way_is_the_same_cdr(hub: Hub) -> None:
+    """JSON (RFC 8259): 10.0 is 10, and the names of an object have no order."""
+    await connected(hub)
+    checked(await post(hub, x={"a": 1, "b": 2}), 201)
+    again = dict(reversed(cdr(total_energy=10.0, x={"b": 2.0, "a": 1}).items()))
+    checked(await hub.client.post(URL, headers=CPO, json=again), 200)
+
+
 async def test_another_content_with_its_id_is_refused_with_the_way_out(hub: Hub) -> None:
     """CDRs cannot be changed (chapter CDRs, Credit CDRs)."""
     await connected(hub)
