@@ -17,7 +17,7 @@ from commands.foreign_cdr import PostForeignCdr, PostReply
 from domain.values import PartyId, plain_json
 from projections.foreign_session import foreign_document_id
 from projections.store import HUB
-from protocols.ocpi import OcpiInvalidError, dump, dump_json, v2_3_0
+from protocols.ocpi import OcpiInvalidError, dump_json, v2_3_0
 from protocols.ocpi.types import JSON
 
 
@@ -41,6 +41,8 @@ async def post(call: Call) -> Answer:
         body = plain_json(dump_json(cdr))
     except ValueError as error:
         raise OcpiInvalidError("", str(error)) from None
+    # However numbers are spelled and fields are ordered: it is the same CDR.
+    content = msgspec.json.encode(body, order="sorted").decode()
     del body["cdr_token"]
     private: dict[str, JSON] = {}
     if "signed_data" in body:
@@ -54,7 +56,7 @@ async def post(call: Call) -> Answer:
         cdr=body,
         private=await sealed_beside(call.ports.vault, bearer, private) if private else "",
         session_id=session,
-        fingerprint=call.ports.vault.digest("cdr_body", dump(cdr).decode()),
+        fingerprint=call.ports.vault.digest("cdr_body", content),
         check=await checked(call.ports.store, cdr, owner, call.access.holder, bearer.owner),
     )
     reply = await call.ports.bus.ask(command, call.meta())

@@ -19,7 +19,7 @@ from commands.foreign_session import PatchForeignSession, PushReply, PutForeignS
 from domain.values import PartyId, plain_json
 from projections.foreign_session import DECLARED_INVALID, foreign_document_id
 from projections.store import HUB, is_in
-from protocols.ocpi import OcpiInvalidError, decode, dump, dump_json, parse_json, v2_3_0
+from protocols.ocpi import OcpiInvalidError, decode, dump_json, parse_json, v2_3_0
 from protocols.ocpi.types import to_date_time
 
 TOLD = ("ACTIVE", "COMPLETED", "PENDING", "RESERVATION", DECLARED_INVALID)
@@ -87,7 +87,10 @@ async def patch(call: Call) -> Answer:
         last_updated = to_date_time(changes["last_updated"])
     except ValueError as error:
         raise OcpiInvalidError("last_updated", str(error)) from None
-    digest = call.ports.vault.digest("session_patch", dump(changes).decode())
+    try:
+        content = msgspec.json.encode(plain_json(changes), order="sorted").decode()
+    except ValueError as error:
+        raise OcpiInvalidError("", str(error)) from None
     bearer = None
     if "cdr_token" in changes:
         try:
@@ -98,20 +101,16 @@ async def patch(call: Call) -> Answer:
         bearer = await bearer_of(call.ports.store, call.ports.vault, token)
         if bearer is None:
             return nobody(token)
-    try:
-        body = plain_json(changes)
-    except ValueError as error:
-        raise OcpiInvalidError("", str(error)) from None
     command = PatchForeignSession(
         owner=owner,
         session_id=id,
         source=call.access.holder,
         last_updated=last_updated,
         version=call.version,
-        changes=body,
+        changes=plain_json(changes),
         bearer=bearer,
         addressed=addressed(call),
-        digest=digest,
+        digest=call.ports.vault.digest("session_patch", content),
     )
     return await _done(call, owner, id, command)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.problems import ProblemError, ProblemRoute, not_found
 from api.v1.caller import Caller, PlatformAdmin, result_of, step_of, take
@@ -27,6 +27,7 @@ from commands.partner import (
 )
 from domain.directory import PartyRole
 from domain.partner import PartnerRole, Roles, Secret
+from domain.values import plain_json
 from projections.moment import utc_text
 from projections.store import HUB, Condition, Document, eq, is_in
 from projections.store import Query as Find
@@ -58,7 +59,7 @@ class RoleInput(BaseModel):
     role: Literal["CPO", "EMSP", "HUB", "NAP", "NSP", "OTHER", "SCSP", "PTP"]
     country_code: str = Field(pattern="^[A-Za-z]{2}$")
     party_id: str = Field(pattern="^[A-Za-z0-9]{3}$")
-    business_details: dict[str, Any] = {}
+    business_details: Annotated[dict[str, Any], AfterValidator(plain_json)] = {}
 
 
 class TheirSide(BaseModel):

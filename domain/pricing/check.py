@@ -1,7 +1,8 @@
 """Checking a CDR of another party: its JSON and the location's time zone come in; equal, or where and why not,
 goes out. A malformed CDR is a difference with the path of what is wrong, never an exception.
 
-Compared with a tolerance of 0.01 in money, kWh and hours, because OCPI leaves the rounding of money open.
+Compared with a tolerance of 0.01 in money, kWh and hours, because OCPI leaves the rounding of money open; of 1 in
+money that has no minor unit.
 Facts: OCPI 2.3.0, chapter CDRs. A CDR of 2.2.1 is bridged first.
 """
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.pricing.as_json import to_json
-from domain.pricing.cdr import CdrNumbers
+from domain.pricing.cdr import NO_CURRENCY, CdrNumbers
 from domain.pricing.charging_period import ChargingPeriod, hours, kwh, read_periods
 from domain.pricing.cost import Amount, Cost, Part, Price
 from domain.pricing.explain import explain, money
@@ -35,6 +36,13 @@ _COSTS = (
     "total_parking_cost",
     "total_reservation_cost",
 )
+_WITHOUT_MINOR_UNIT = frozenset(
+    {
+        *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW"),
+        *("PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"),
+    }
+)
+"""ISO 4217: currencies without decimals."""
 _UNKNOWN_MOMENT = "1970-1-1T00:00:00Z"  # OCPI's own writing of "start or end not known"
 
 
@@ -112,14 +120,16 @@ def _checked(
     applied = _dated(read.tariffs or ()) if tariffs is None else list(tariffs)
     named, warnings = _with_tariff(read_periods(read.charging_periods, read.end_date_time), applied)
     cost = price(named, applied, zone, currency=read.currency)
+    whole = read.currency.upper() in _WITHOUT_MINOR_UNIT
+    money_tolerance = max(tolerance, Decimal(1)) if whole else tolerance
     with exact():
         found = [
-            *_currency(read, cost),
+            *_currency(read, applied),
             *_volumes(read, named, tolerance),
-            *_costs(read, cost, tolerance),
+            *_costs(read, cost, money_tolerance),
         ]
         if any(difference.path.startswith("total_cost") for difference in found):
-            found = _explained(found, read, named, applied, zone, tolerance)
+            found = _explained(found, read, named, applied, zone, money_tolerance)
     return Check(not found, tuple(found), (*warnings, *cost.warnings), cost)
 
 
@@ -166,12 +176,13 @@ def _with_tariff(
     return named, ("a charging period names none of several tariffs: the first is taken",)
 
 
-def _currency(read: _Cdr, cost: Cost) -> list[Difference]:
+def _currency(read: _Cdr, tariffs: Sequence[Tariff | TariffFrom]) -> list[Difference]:
     """The same numbers in another currency are another price."""
-    priced = cost.currency or read.currency
-    if priced.upper() == read.currency.upper():
+    known = {(item.tariff if isinstance(item, TariffFrom) else item).currency.upper() for item in tariffs}
+    if not known or read.currency.upper() in (*known, NO_CURRENCY):
         return []
-    return [Difference("currency", None, None, f"the CDR is in {read.currency}, its tariff in {priced}")]
+    why = f"the CDR is in {read.currency}, its tariffs in {', '.join(sorted(known))}"
+    return [Difference("currency", None, None, why)]
 
 
 def _volumes(read: _Cdr, periods: Sequence[Period], tolerance: Decimal) -> list[Difference]:

@@ -111,6 +111,14 @@ SERVICES: Final[Mapping[str, Any]] = {"keys": 6, "victims": ("api",), "storm": 4
 """Worlds in which services show their keys at api processes that are harmed."""
 CPOS: Final[Mapping[str, Any]] = {"foreign": 2, "projectors": 1, "effects": 1, "pace": 0.3}
 """Worlds with a CPO that pushes."""
+HANDED_ON: Final[Mapping[str, Any]] = {
+    **CPOS,
+    "foreign": 8,
+    "storm": 60.0,
+    "pace": 0.5,
+    "victims": ("effects",),
+}
+"""Worlds with a CPO that pushes much, where who hands that on is harmed."""
 WISHES: Final[Mapping[str, Any]] = {"wishes": True, "longest_calm": 4000.0}
 """Worlds in which an operator wants variables and reservations."""
 JOBS: Final[Mapping[str, Any]] = {"job": True, "pace": 0.2, "victims": ("decider",)}
@@ -1017,6 +1025,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         shape=CPOS,
         one_in=1,
         seed=0,
+    ),
+    Ablation(
+        "a CDR of others is wanted beside its fact",
+        "The fact of a CDR that a CPO posted is passed once it is wanted",
+        removed.a_cdr_of_others_is_wanted_beside_its_fact,
+        ("crash",),
+        shape=HANDED_ON,
+        one_in=32,
+        seed=25,
     ),
     Ablation(
         "pushes have no end",

@@ -43,6 +43,7 @@ from domain.fleet import ChargePointCounted, Counts
 from domain.foreign_cdr import ForeignCdr
 from domain.job import JobState
 from domain.job_items import JobItemsIssued
+from domain.owed import posted
 from domain.pushes import Pushes
 from domain.tag import TagClaimed
 from domain.tenant import PartCounts, TenantFleetCounted
@@ -954,6 +955,22 @@ def older_states_are_applied() -> list[Patch]:
         return foreign_session.patch(session, command, meta)
 
     return _decided_by(PatchForeignSession, patch)
+
+
+def a_cdr_of_others_is_wanted_beside_its_fact() -> list[Patch]:
+    """In a task of its own, after a while: its fact is handled before."""
+
+    async def hand_on(self: Any, desk: Any, fact: Any, events: Any) -> None:
+        if (cdr := posted(events, fact.offset)) is not None:
+            to, meta = cdr[0], fact.decision.meta
+
+            async def later() -> None:
+                await asyncio.sleep(8.0)
+                await self._want(desk, to, cdr[1], meta.tenant, meta.correlation_id)
+
+            desk.tasks.append(asyncio.create_task(later()))
+
+    return [(pushes.Pushes, "_hand_on", hand_on)]
 
 
 def the_last_cdr_counts() -> list[Patch]:

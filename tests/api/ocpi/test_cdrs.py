@@ -98,6 +98,14 @@ async def test_posted_three_times_at_once_it_is_one(hub: Hub) -> None:
     assert (await stored(hub))["version"] == 2
 
 
+async def test_the_same_content_spelled_another_way_is_the_same_cdr(hub: Hub) -> None:
+    """JSON (RFC 8259): 10.0 is 10, and the names of an object have no order."""
+    await connected(hub)
+    checked(await post(hub, x={"a": 1, "b": 2}), 201)
+    again = dict(reversed(cdr(total_energy=10.0, x={"b": 2.0, "a": 1}).items()))
+    checked(await hub.client.post(URL, headers=CPO, json=again), 200)
+
+
 async def test_another_content_with_its_id_is_refused_with_the_way_out(hub: Hub) -> None:
     """CDRs cannot be changed (chapter CDRs, Credit CDRs)."""
     await connected(hub)
@@ -143,6 +151,18 @@ async def test_each_is_priced_again_and_a_difference_is_explained(
         assert (difference["stated"], difference["expected"]) == (4, 3)
         assert "3.00 expected, 4.00 stated" in difference["why"]
         assert document["explanation"]
+
+
+@pytest.mark.parametrize(("currency", "outcome"), [("ISK", "equal"), ("JPY", "equal"), ("EUR", "differs")])
+async def test_where_money_has_no_minor_unit_it_may_be_rounded_to_the_unit(
+    hub: Hub, currency: str, outcome: str
+) -> None:
+    """ISO 4217: neither krónur nor yen have decimals, so that 0.6 of them are 1."""
+    await connected(hub)
+    total = {"before_taxes": 3, "taxes": [{"name": "VAT", "amount": 1}]}
+    priced = [tariff(currency=currency)]
+    checked(await post(hub, currency=currency, tariffs=priced, total_cost=total), 201)
+    assert (await stored(hub))["check"]["outcome"] == outcome
 
 
 async def test_one_without_tariffs_is_priced_by_what_its_cpo_put_here(hub: Hub) -> None:

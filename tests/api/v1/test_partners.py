@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from projections.store import HUB
@@ -101,3 +103,13 @@ async def test_who_is_not_registered_has_nothing_of_it(connected: World, verb: s
     assert (await post(connected, f"/partners/planned/{verb}"))[0] == 409
     assert (await post(connected, f"/partners/nobody/{verb}"))[0] == 404
     assert connected.registrar.rotated == connected.registrar.unregistered == []
+
+
+async def test_what_no_read_model_can_keep_is_422(world: World) -> None:
+    role = {"role": "EMSP", "country_code": "NL", "party_id": "TNM", "business_details": {"x": 10**30}}
+    body: Any = {"id": "tnm", "name": "TNM", "roles": [role]}
+    response = await world.call("POST", "/partners", body, role="platform_admin")
+    assert response.status_code == 422
+    errors: Any = problem(response)["errors"]
+    assert [error["path"] for error in errors] == ["roles.0.business_details"]
+    assert world.bus.asked == []
