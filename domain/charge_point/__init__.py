@@ -7,8 +7,6 @@ a frame, resolves an id tag or prices anything.
 from domain.charge_point.aggregate import ChargePoint, charge_point_key, orphan_id, session_id
 from domain.charge_point.events import (
     AGGREGATE_EVENTS,
-    AvailabilityCompared,
-    AvailabilityWanted,
     AwaitedConnectionMade,
     CallConcluded,
     CallRequested,
@@ -24,14 +22,9 @@ from domain.charge_point.events import (
     ConnectionAwaited,
     CredentialsSet,
     DataTransferred,
-    DefaultsWanted,
     MeterValuesRecorded,
     NotificationReceived,
     ReadingTaken,
-    ReservationConfirmed,
-    ReservationEnded,
-    ReservationGivenUp,
-    ReservationRequested,
     StatusesLapsed,
     StatusReported,
     StopConflicted,
@@ -43,10 +36,19 @@ from domain.charge_point.events import (
     TransactionStarted,
     TransactionStopped,
     TransactionSuperseded,
+)
+from domain.charge_point.state import ChargePointState, Flag
+from domain.charge_point.wish_events import (
+    AvailabilityCompared,
+    AvailabilityWanted,
+    DefaultsWanted,
+    ReservationConfirmed,
+    ReservationEnded,
+    ReservationGivenUp,
+    ReservationRequested,
     VariablesCompared,
     VariablesWanted,
 )
-from domain.charge_point.state import ChargePointState, Flag
 
 __all__ = [
     "AGGREGATE_EVENTS",
