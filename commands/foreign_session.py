@@ -22,10 +22,10 @@ from domain.foreign_session import (
     foreign_session_aggregate_id,
 )
 from domain.values import JSONObject, PartyId, Value, plain_json
-from protocols.ocpi import OcpiInvalidError, decode, dump_json, v2_2_1, v2_3_0
+from protocols.ocpi import OcpiInvalidError, decode, dump_json, parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.bridging import downgrade, upgrade
 from protocols.ocpi.patch import apply_patch
-from protocols.ocpi.types import ci_key
+from protocols.ocpi.types import JSON, ci_key
 
 MOST_BYTES: Final = 400_000
 """Of a session's JSON: what the log takes as one record, with room beside it."""
@@ -135,7 +135,8 @@ def _merged(stored: JSONObject, command: PatchForeignSession) -> JSONObject:
         older = downgrade("sessions", v2_3_0.Session.model_validate(whole)).value
         if older is None:
             raise OcpiInvalidError("", "2.2.1 has no place for the session as it is: PUT it as a whole")
-        session = upgrade("sessions", apply_patch(v2_2_1.Session, dump_json(older), changes)).value
+        patched = upgrade("sessions", apply_patch(v2_2_1.Session, dump_json(older), changes)).value
+        session = _changed_alone(whole, upgrade("sessions", older).value, patched)
     else:
         session = apply_patch(v2_3_0.Session, whole, changes)
     if not isinstance(session, v2_3_0.Session):
@@ -148,6 +149,16 @@ def _merged(stored: JSONObject, command: PatchForeignSession) -> JSONObject:
     after: JSONObject = plain_json(dump_json(session))
     del after["cdr_token"]
     return after
+
+
+def _changed_alone(whole: dict[str, JSON], was: object, patched: object) -> object:
+    """The session in which a PATCH of 2.2.1 changed what it names: what it left stays as 2.3.0 says it."""
+    if not isinstance(was, v2_3_0.Session) or not isinstance(patched, v2_3_0.Session):
+        return None
+    before, after = dump_json(was), dump_json(patched)
+    kept = {name: value for name, value in whole.items() if name in after or name not in before}
+    kept |= {name: value for name, value in after.items() if before.get(name) != value}
+    return parse_json(v2_3_0.Session, kept)
 
 
 def _difference(before: JSONObject, after: JSONObject) -> dict[str, object]:

@@ -145,6 +145,14 @@ def test_a_patch_is_merged_in_the_version_in_which_it_came(version: str) -> None
     assert stands(charge) == session(0, total_cost=after, unknown={"a": [1, 2.5]}, last_updated=at(1))
 
 
+def test_a_patch_in_2_2_1_leaves_what_it_does_not_name_as_it_is() -> None:
+    """2.2.1 knows one tax alone."""
+    total = {"before_taxes": 2, "taxes": [{"name": "VAT", "amount": 0.1}, {"name": "city", "amount": 0.2}]}
+    charge = case().do(replace(put(0), session=session(0, total_cost=total)))
+    charge.do(replace(patch(1, kwh=7), version="2.2.1"))
+    assert (stands(charge)["kwh"], stands(charge)["total_cost"]) == (7, total)
+
+
 def test_what_is_older_is_acknowledged_and_not_applied() -> None:
     charge = case().do(put(5))
     for older in (put(4), patch(4, kwh=99)):
