@@ -2,8 +2,8 @@
 
 `received_at` is the gateway's time of receipt; `occurred_at` is the charge point's own time, raw and uncorrected,
 where its message carries one, and `happened_at` that time corrected by what was known of its clock. No event
-holds an id tag, a password or the body of a DataTransfer. Over 400 lines because every fact of a charge point but those
-of what is wanted of it stands here, in one list.
+holds an id tag, a password or the body of a DataTransfer. Over 400 lines because every fact of a charge point stands
+here, in one list, but those of what is wanted of it (`wish_events`).
 """
 
 from __future__ import annotations
