@@ -63,14 +63,14 @@ class PutForeignSession(_OfForeignSession, frozen=True, kw_only=True, tag="forei
 class PatchForeignSession(_OfForeignSession, frozen=True, kw_only=True, tag="foreign_session.patch.v1"):
     """What has changed, in the OCPI `version` in which it came, without the token; `bearer` where that was given.
 
-    `digest` is of the whole PATCH. `addressed` is the party in OCPI-to, which must be the token's.
+    `fingerprint` is of the whole PATCH. `addressed` is the party in OCPI-to, which must be the token's.
     """
 
     version: str
     changes: JSONObject
     bearer: Bearer | None = None
     addressed: PartyId | None = None
-    digest: str
+    fingerprint: str
 
 
 def put(session: ForeignSession, command: PutForeignSession, meta: Meta) -> Outcome:
@@ -104,7 +104,7 @@ def patch(session: ForeignSession, command: PatchForeignSession, meta: Meta) -> 
         return Rejected(Refusal.INVALID, f"OCPI-to: {command.addressed} is not the party of its cdr_token")
     if state.last_updated is not None and command.last_updated < state.last_updated:
         return Accepted(PushReply(applied=False))
-    if command.last_updated == state.last_updated and command.digest in state.applied:
+    if command.last_updated == state.last_updated and command.fingerprint in state.applied:
         return Accepted(PushReply(applied=False))
     try:
         after = _merged(state.session, command)
@@ -118,7 +118,7 @@ def patch(session: ForeignSession, command: PatchForeignSession, meta: Meta) -> 
         owner=bearer.told_to,
         bearer=None if _same_bearer(bearer, state.bearer) else bearer,
         last_updated=command.last_updated,
-        digest=command.digest,
+        fingerprint=command.fingerprint,
         **_difference(state.session, after),
     )
     _end(session, meta, was_over=was_over)

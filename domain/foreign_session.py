@@ -27,7 +27,7 @@ def foreign_session_aggregate_id(owner: PartyId, session_id: str) -> str:
 
 
 class ForeignSessionState(msgspec.Struct, omit_defaults=True):
-    """`applied` are digests of the PATCHes with this `last_updated`."""
+    """`applied` are fingerprints of the PATCHes with this `last_updated`."""
 
     source: str = ""
     bearer: Bearer | None = None
@@ -85,7 +85,7 @@ class ForeignSessionPut(_Whole, frozen=True, kw_only=True, tag="foreign_session.
 
 class ForeignSessionPatched(Event, frozen=True, kw_only=True, tag="foreign_session.patched.v1"):
     """A PATCH was merged: fields that are `changed` and those that are `cleared`, and the charging `periods` that
-    come behind the others. `bearer` where it changed; `owner` is who is told. `digest` is the PATCH's."""
+    come behind the others. `bearer` where it changed; `owner` is who is told. `fingerprint` is the PATCH's."""
 
     owner: PartyId | None = None
     changed: JSONObject
@@ -93,13 +93,13 @@ class ForeignSessionPatched(Event, frozen=True, kw_only=True, tag="foreign_sessi
     periods: tuple[JSONObject, ...] = ()
     bearer: Bearer | None = None
     last_updated: datetime
-    digest: str
+    fingerprint: str
 
     def apply(self, aggregate: ForeignSession) -> None:
         state = aggregate.state
         state.session = merged(state.session or {}, self)
         applied = state.applied if state.last_updated == self.last_updated else ()
-        state.applied = (*applied, self.digest)[-MOST_APPLIED:]
+        state.applied = (*applied, self.fingerprint)[-MOST_APPLIED:]
         state.last_updated = self.last_updated
         state.bearer = self.bearer or state.bearer
 

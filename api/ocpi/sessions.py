@@ -110,7 +110,7 @@ async def patch(call: Call) -> Answer:
         changes=plain_json(changes),
         bearer=bearer,
         addressed=addressed(call),
-        digest=call.ports.vault.digest("session_patch", content),
+        fingerprint=call.ports.vault.digest("session_patch", content),
     )
     return await _done(call, owner, id, command)
 

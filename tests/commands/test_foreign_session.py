@@ -84,7 +84,7 @@ def patch(minute: int, digest: str = "", version: str = "2.3.0", **changes: Any)
         last_updated=to_date_time(at(minute)),
         version=version,
         changes={"last_updated": at(minute), **changes},
-        digest=digest or f"{minute}{changes}",
+        fingerprint=digest or f"{minute}{changes}",
     )
 
 

@@ -1056,13 +1056,18 @@ ABLATIONS: tuple[Ablation, ...] = (
 )
 
 
+NOBODY_ELSE: Final[Mapping[str, Any]] = {"asks": False, "pushes": 0, "foreign": 0, "wishes": False}
+"""Who is not in a world but where a safeguard is about them: a world is then the same whoever else there may be."""
+
+
 def hit(ablation: Ablation, seed: int) -> str:
     """What is lost in this world without the safeguard; nothing where something is wrong with it too."""
     from tests.simulation.world import World
 
+    shape = {**NOBODY_ELSE, **(ablation.shape or {})}
     with without(ablation):
-        outcome = World(seed, faults=ablation.faults, wanted=ablation.shape).run()
-    if not outcome.violations or World(seed, faults=ablation.faults, wanted=ablation.shape).run().violations:
+        outcome = World(seed, faults=ablation.faults, wanted=shape).run()
+    if not outcome.violations or World(seed, faults=ablation.faults, wanted=shape).run().violations:
         return ""
     return outcome.violations[0]
 

@@ -153,7 +153,7 @@ def _patch(charge: Charge, minute: int, last: bool) -> Command:
         last_updated=to_date_time(at(minute)),
         version="2.3.0",
         changes={**changes, **({"status": "COMPLETED"} if last else {})},
-        digest=f"d{minute}",
+        fingerprint=f"d{minute}",
     )
 
 

@@ -942,7 +942,7 @@ def an_older_push_of_an_evse_counts() -> list[Patch]:
 
 def each_patch_is_a_new_one() -> list[Patch]:
     def patch(session: Any, command: Any, meta: Any) -> Any:
-        new = msgspec.structs.replace(command, digest=f"{command.digest}|{meta.command_id}")
+        new = msgspec.structs.replace(command, fingerprint=f"{command.fingerprint}|{meta.command_id}")
         return foreign_session.patch(session, new, meta)
 
     return _decided_by(PatchForeignSession, patch)
