@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
+from bench.bound import bind
 from tests.simulation.children import FORKED, PORTION
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def run_portions(
 
     prepare()
 
+    parent = os.getpid()
+
     def work(sender: Connection, first: int, last: int) -> None:
+        bind(parent)
         sender.send(run_portion(first, last, faults))
 
     waiting = deque(enumerate(spans))
