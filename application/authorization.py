@@ -179,9 +179,9 @@ class TagAuthorizer:
         if told in self._contested or (isinstance(contested, list) and set(others) <= set(contested)):
             return
         note = NoteConflict(
-            owner=_party(str(token["owner"])),
+            owner=PartyId.of(str(token["owner"])),
             key=str(token["key"]),
-            others=tuple(_party(other) for other in others),
+            others=tuple(PartyId.of(other) for other in others),
         )
         if await self._tell(note, f"contested|{told[0]}|{' '.join(told[1])}", tenant, now):
             self._contested[told] = None
@@ -334,7 +334,7 @@ def _stored(document: Document, now: datetime) -> Authorization:
         status="Accepted" if document.get("valid") else "Invalid",
         source="stored",
         as_of=now,
-        owner=_party(str(document["owner"])),
+        owner=PartyId.of(str(document["owner"])),
         holder=str(document["holder"]),
         token_id=f"token|{document['_id']}",
         token_version=_int(document.get("version")),
@@ -388,11 +388,6 @@ def _commanded(
 def _holds(token: Document, holders: Mapping[str, str]) -> bool:
     holder = token.get("holder")
     return holder is not None and holders.get(str(token["owner"])) == holder
-
-
-def _party(text: str) -> PartyId:
-    country_code, _, party_id = text.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)
 
 
 def _time(value: object) -> datetime | None:

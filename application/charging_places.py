@@ -74,8 +74,7 @@ async def charging_place(
     if len(parties) > 1 or (to is None and await _has_another(store, seeker, location_id)):
         return NoPlace("several parties have such a Location: name one in OCPI-to", several=True)
     [(tenant_id, party)] = parties.items()
-    country_code, _, party_id = party.partition("*")
-    owner = PartyId(country_code=country_code, party_id=party_id)
+    owner = PartyId.of(party)
     if evse_uid is None:
         best = max(here[tenant_id], key=lambda one: (_is_ready(one), str(one["charge_point_id"])))
         return ChargingPlace(tenant_id, owner, str(best["charge_point_id"]), None)

@@ -138,7 +138,7 @@ class PartnerAuthorizations:
             return _stored(question, token), True
         place = question.place
         answer = await self._real_time.authorize(
-            party_of(owner),
+            PartyId.of(owner),
             token.uid if token is not None else question.uid,
             question.type,
             Place(question.asker, place.location_id, place.evse_uids) if place else Place(question.asker),
@@ -161,7 +161,7 @@ class PartnerAuthorizations:
     ) -> None:
         """It is a fact of the token before it is told; so is another answer to the same request said again."""
         note = NoteAuthorization(
-            owner=party_of(str(document["owner"])),
+            owner=PartyId.of(str(document["owner"])),
             key=str(document["key"]),
             allowed=info.allowed.value,
             authorization_reference=info.authorization_reference or "",
@@ -175,12 +175,6 @@ class PartnerAuthorizations:
 
 
 OFFLINE: Final = frozenset({NoAnswer.TIMEOUT, NoAnswer.UNREACHABLE})
-
-
-def party_of(text: str) -> PartyId:
-    """The party of a text like `DE*ABC`."""
-    country_code, _, party_id = text.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)
 
 
 def _stored(question: TokenQuestion, token: v2_3_0.Token) -> v2_3_0.AuthorizationInfo:

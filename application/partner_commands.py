@@ -148,7 +148,7 @@ class PartnerCommands:
         if isinstance(place, NoPlace):
             return _nowhere(place)
         assert place.connector_id is not None
-        owner, intent = _party(min(request.parties)), Unlock(connector_id=place.connector_id)
+        owner, intent = PartyId.of(min(request.parties)), Unlock(connector_id=place.connector_id)
         return await self._wrong(request, intent) or await self._ask(request, place, intent, owner)
 
     async def _session(self, request: PartnerRequest, id: str) -> FoundSession | None:
@@ -166,8 +166,8 @@ class PartnerCommands:
                 tenant=tenant,
                 charge_point_id=charge_point_id,
                 transaction_id=transaction,
-                party=_party(str(session["party"])),
-                owner=_party(str(session["owner"])) if session["owner"] else None,
+                party=PartyId.of(str(session["party"])),
+                owner=PartyId.of(str(session["owner"])) if session["owner"] else None,
                 holder=str(session["holder"] or ""),
             )
         meta = msgspec.structs.replace(request.meta, command_id=f"find|{uuid4()}")
@@ -297,8 +297,3 @@ def _nowhere(place: NoPlace) -> CommandAnswer:
         unknown_location=not place.several,
         invalid=place.several,
     )
-
-
-def _party(text: str) -> PartyId:
-    country_code, _, party_id = text.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)

@@ -144,7 +144,9 @@ class HubTokens:
             return
         decides = next(document for document in roaming if document["owner"] == first)
         command = NoteConflict(
-            owner=_party(first), key=str(decides["key"]), others=tuple(_party(other) for other in others)
+            owner=PartyId.of(first),
+            key=str(decides["key"]),
+            others=tuple(PartyId.of(other) for other in others),
         )
         numbered = f"{meta.command_id}|contested"
         await self._bus.ask(command, msgspec.structs.replace(meta, command_id=numbered))
@@ -183,11 +185,6 @@ def cdr_token(token: v2_3_0.Token) -> bytes:
             "contract_id": token.contract_id,
         }
     )
-
-
-def _party(text: str) -> PartyId:
-    country_code, _, party_id = text.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)
 
 
 def _id(owner: PartyId, key: str) -> str:

@@ -71,8 +71,7 @@ class Delivery(Aggregate[DeliveryState]):
     def job(self) -> tuple[PartyId, str, str]:
         """To whom, the module and the object."""
         _, to, module, object_id = self.id.split("|", 3)
-        country_code, _, party_id = to.partition("*")
-        return PartyId(country_code=country_code, party_id=party_id), module, object_id
+        return PartyId.of(to), module, object_id
 
 
 class Wanted(Event, frozen=True, kw_only=True, tag="delivery.wanted.v1"):

@@ -31,6 +31,12 @@ class PartyId(Value, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"{self.country_code}*{self.party_id}"
 
+    @classmethod
+    def of(cls, text: str) -> PartyId:
+        """Of `CC*PID`, as `str` writes it."""
+        country_code, _, party_id = text.partition("*")
+        return cls(country_code=country_code, party_id=party_id)
+
 
 class TagRef(Value, frozen=True, kw_only=True):
     """An id tag (a token's uid) without its text: HMAC key and sealed text."""

@@ -75,13 +75,12 @@ def _request(call: Call, response_url: str) -> PartnerRequest:
     row = rule(call.version, "receiver", "commands", "POST", call.segments[2:])
     allowed = row.allowed if row is not None else frozenset()
     sender = call.routing.sender
-    country_code, _, party_id = party_text(sender).partition("*") if sender else ("", "", "")
     return PartnerRequest(
         partner_id=call.access.partner_id,
         holder=call.access.holder,
         parties=frozenset(party for role, party in call.access.roles if role in allowed)
         & call.access.parties,
-        sender=PartyId(country_code=country_code, party_id=party_id) if sender else None,
+        sender=PartyId.of(party_text(sender)) if sender else None,
         to=only_party(call),
         command=call.segments[-1],
         response_url=response_url,

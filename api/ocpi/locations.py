@@ -20,6 +20,7 @@ import msgspec
 from api.ocpi.addressing import only_party
 from api.ocpi.call import Answer, Call, invalid, not_found
 from api.ocpi.lists import as_object, paged
+from api.ocpi.objects import addressed
 from application.locations import pushers, whole
 from application.read_back import wait_visible
 from commands.base import Command, Refusal
@@ -207,12 +208,7 @@ def _named(call: Call) -> _Named | None:
     location_id, *rest = _ids(ids)
     if str(owner) not in call.access.parties:
         return None
-    to = only_party(call)
-    audience = None
-    if to is not None:
-        country_code, _, party_id = to.partition("*")
-        audience = PartyId(country_code=country_code, party_id=party_id)
-    return _Named(owner, audience, call.access.holder, location_id, rest)
+    return _Named(owner, addressed(call), call.access.holder, location_id, rest)
 
 
 def _ids(ids: Sequence[str]) -> list[str]:

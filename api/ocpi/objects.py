@@ -55,13 +55,7 @@ def nobody(token: v2_3_0.CdrToken) -> Answer:
 def addressed(call: Call) -> PartyId | None:
     """The party that it is for by its routing headers; None for the hub and for nobody."""
     party = only_party(call)
-    return party_of(party) if party is not None else None
-
-
-def party_of(text: str) -> PartyId:
-    """Of `CC*PID`."""
-    country_code, _, party_id = text.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)
+    return PartyId.of(party) if party is not None else None
 
 
 def taken(call: Call, module: str) -> OcpiModel:

@@ -15,7 +15,7 @@ from api.ocpi.call import Answer, Call, not_found, unknown_token
 from api.ocpi.lists import listed
 from api.ocpi.objects import NOT_NEWER
 from application.authorization import NoAnswer
-from application.partner_authorization import TokenQuestion, TooManyUnknown, party_of
+from application.partner_authorization import TokenQuestion, TooManyUnknown
 from application.ports import ContendedError
 from domain.values import PartyId
 from projections.store import eq, is_in
@@ -96,7 +96,7 @@ async def authorize(call: Call) -> Answer:
     said = await call.ports.authorizations.authorize(
         TokenQuestion(
             partner_id=call.access.partner_id,
-            asker=party_of(party_text(sender) if sender is not None else cpos[0]),
+            asker=PartyId.of(party_text(sender) if sender is not None else cpos[0]),
             to=only_party(call),
             uid=uid,
             type=type,

@@ -52,8 +52,7 @@ async def retry(cdr_id: str, caller: Operator) -> Response:
         raise ProblemError(
             409, f"CDR {cdr_id} goes to nobody: its token belongs to the tenant", code="not_allowed"
         )
-    country, _, party = owner.partition("*")
-    to = PartyId(country_code=country, party_id=party)
+    to = PartyId.of(owner)
     meta = await caller.meta(str(document["tenant_id"] or ""))
     reply = await caller.ask(Retry(to=to, module="cdrs", object_id=cdr_id, by=caller.by), meta)
     id = delivery_id(to, "cdrs", cdr_id).partition("|")[2]

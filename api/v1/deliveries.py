@@ -57,8 +57,7 @@ async def retry(delivery_id: str, caller: Operator) -> Response:
         raise ProblemError(
             409, f"{delivery_id} is a partner that is behind: it goes on by itself", code="not_allowed"
         )
-    country_code, _, party_id = str(document["to"]).partition("*")
-    to = PartyId(country_code=country_code, party_id=party_id)
+    to = PartyId.of(str(document["to"]))
     command: Command = Retry(to=to, module=module, object_id=object_id, by=caller.by)
     if module in SPACING:
         command = RetryPush(

@@ -485,7 +485,7 @@ class Pushes(Generic[Letter]):
             }
             for name in sorted(names):
                 try:
-                    if await self._target.connected(_party(name)):
+                    if await self._target.connected(PartyId.of(name)):
                         self._back(name)
                     else:
                         await self._look_for_owner(name)
@@ -536,8 +536,3 @@ class Pushes(Generic[Letter]):
 def _version(document: object) -> int:
     version = document.get("version") if isinstance(document, dict) else None
     return version if isinstance(version, int) else 0
-
-
-def _party(name: str) -> PartyId:
-    country_code, _, party_id = name.partition("*")
-    return PartyId(country_code=country_code, party_id=party_id)
