@@ -5,13 +5,12 @@ It only finds: whether anything can be done there, the charge point's own decisi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from application.locations import pushed_for
 from domain.values import UNASSIGNED, PartyId
-from projections.store import HUB, Document, Query, ReadStore, eq, every, is_in
+from projections.store import HUB, Document, Query, ReadStore, eq, every, is_in, objects
 from protocols.ocpi.types import ci_key
 
 PAGE: Final = 500
@@ -96,10 +95,10 @@ async def _has_another(store: ReadStore, seeker: Seeker, location_id: str) -> bo
 
 def _number(document: Document, evse_uid: str, connector_id: str | None) -> int:
     """The OCPP connector that is this EVSE; 0 for none."""
-    for number, evse in enumerate(_objects(document["evses"]), 1):
+    for number, evse in enumerate(objects(document["evses"]), 1):
         if ci_key(str(evse["uid"])) != ci_key(evse_uid):
             continue
-        ids = {ci_key(str(one["id"])) for one in _objects(evse["connectors"])}
+        ids = {ci_key(str(one["id"])) for one in objects(evse["connectors"])}
         return number if connector_id is None or ci_key(connector_id) in ids else 0
     return 0
 
@@ -110,14 +109,10 @@ def _is_ready(document: Document) -> tuple[bool, bool]:
     there = isinstance(connected, dict) and not (
         isinstance(ended, dict) and ended["epoch"] == connected["epoch"] and _int(ended) > _int(connected)
     )
-    statuses = (document.get(f"connector_{n}") for n in range(1, len(_objects(document["evses"])) + 1))
+    statuses = (document.get(f"connector_{n}") for n in range(1, len(objects(document["evses"])) + 1))
     free = any(isinstance(one, dict) and one.get("status") == "AVAILABLE" for one in statuses)
     return there, there and free
 
 
 def _int(said: Document) -> int:
     return int(str(said["event"]))
-
-
-def _objects(value: object) -> Sequence[Document]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -5,7 +5,7 @@ A tenant's is put together from its own document and from those of the charge po
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +34,7 @@ from projections.store import (
     gte,
     has,
     is_in,
+    objects,
 )
 
 _PAGE: Final = 500
@@ -100,7 +101,7 @@ async def _with_charge_points(
 async def pushers(store: ReadStore) -> AsyncIterator[tuple[Document, str]]:
     """Every partner that plays a CPO, with each of its CPO parties, as they are now."""
     async for partner in every(store, Query(HUB, "partners", limit=_PAGE)):
-        for role in _objects(partner["roles"]):
+        for role in objects(partner["roles"]):
             if role["role"] == "CPO":
                 yield partner, f"{role['country_code']}*{role['party_id']}"
 
@@ -156,7 +157,7 @@ async def near(store: ReadStore, wanted: Wanted, now: datetime) -> list[Near]:
         locations[str(one["_id"])] = pushed_location(one)
     found = []
     for key, location in locations.items():
-        evses = [evse for evse in _objects(location.get("evses")) if _fits(evse, wanted)]
+        evses = [evse for evse in objects(location.get("evses")) if _fits(evse, wanted)]
         if evses:
             found.append(Near(float(str(distances[key])), {**location, "evses": list(evses)}))
     return sorted(found, key=lambda one: one.distance_m)
@@ -177,9 +178,5 @@ def _fits(evse: Document, wanted: Wanted) -> bool:
     return any(
         (wanted.standard is None or connector["standard"] == wanted.standard)
         and power_of(connector) >= wanted.min_power
-        for connector in _objects(evse["connectors"])
+        for connector in objects(evse["connectors"])
     )
-
-
-def _objects(value: JSON) -> Sequence[Document]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -33,7 +33,7 @@ from domain.values import UNASSIGNED, Site, phases
 from projections.base import Target, View
 from projections.moment import utc_text
 from projections.placement import TOUCHED, site_document, touched
-from projections.store import HUB, JSON, Document, IndexSpec, Write, geo_index, index
+from projections.store import HUB, JSON, Document, IndexSpec, Write, geo_index, index, objects
 
 MOST_WATTS: Final = 2**63 - 1
 
@@ -161,7 +161,7 @@ def evses_of(document: Document) -> list[Document]:
 
 def _found_by(evses: Iterable[Document]) -> Document:
     """By what a search finds a partner's."""
-    connectors = [one for evse in evses for one in _objects(evse["connectors"])]
+    connectors = [one for evse in evses for one in objects(evse["connectors"])]
     return {
         "standards": sorted({str(one["standard"]) for one in connectors}),  # type: ignore[dict-item]
         "max_power": max((power_of(one) for one in connectors), default=0),
@@ -183,10 +183,6 @@ def _geo(core: Mapping[str, Any]) -> Document | None:
     if abs(longitude) > 180 or abs(latitude) > 90:
         return None
     return {"type": "Point", "coordinates": [longitude, latitude]}
-
-
-def _objects(value: JSON) -> list[Document]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _also(target: Target, document: Document, version: int) -> Sequence[Write]:

@@ -31,7 +31,7 @@ from domain.partner import (
 )
 from projections.base import Target, View, builtins
 from projections.moment import utc_text
-from projections.store import HUB, JSON, Document, IndexSpec, index
+from projections.store import HUB, JSON, Document, IndexSpec, index, objects
 
 PartnerEvent = (
     PartnerCreated
@@ -132,7 +132,7 @@ def evolve(document: Document | None, event: PartnerEvent, meta: Meta) -> Docume
 
 def _reachable(document: Document) -> tuple[object, list[tuple[str, str]]]:
     """What others are told of it: its status, and its roles."""
-    return document["status"], [_name(role) for role in _objects(document["roles"])]
+    return document["status"], [_name(role) for role in objects(document["roles"])]
 
 
 def _known(document: Document) -> Document:
@@ -140,8 +140,8 @@ def _known(document: Document) -> Document:
     return {
         **document,
         "digests": [document[name] for name in names if document.get(name)],
-        "parties": list(dict.fromkeys(_party(role) for role in _objects(document["roles"]))),
-        "receives": _receives(_objects(document["roles"]), _objects(document["endpoints"])),
+        "parties": list(dict.fromkeys(_party(role) for role in objects(document["roles"]))),
+        "receives": _receives(objects(document["roles"]), objects(document["endpoints"])),
         "waiting": bool(document["requested_roles"]),
     }
 
@@ -154,22 +154,22 @@ def _receives(roles: list[Document], endpoints: list[Document]) -> list[JSON]:
 
 def _granted(document: Document, roles: Roles) -> Document:
     """Roles that are granted, and of those that waited the ones that count now."""
-    requested = _objects(document["requested_roles"])
+    requested = objects(document["requested_roles"])
     waiting = [role for role in requested if _name(role) in {one.name for one in roles}]
-    known = {_name(role) for role in _objects(document["roles"])}
+    known = {_name(role) for role in objects(document["roles"])}
     out: Document = {
         "granted_roles": [*_without(document["granted_roles"], roles), *_roles(roles)],
         "requested_roles": _without(document["requested_roles"], roles),
     }
     if document["digest_c"]:
         now = [role for role in waiting if _name(role) not in known]
-        out["roles"] = [*_objects(document["roles"]), *now]
+        out["roles"] = [*objects(document["roles"]), *now]
     return out
 
 
 def _without(stored: JSON, roles: Roles) -> list[JSON]:
     names = {role.name for role in roles}
-    return [role for role in _objects(stored) if _name(role) not in names]
+    return [role for role in objects(stored) if _name(role) not in names]
 
 
 def _name(role: Document) -> tuple[str, str]:
@@ -178,10 +178,6 @@ def _name(role: Document) -> tuple[str, str]:
 
 def _party(role: Document) -> str:
     return f"{role['country_code']}*{role['party_id']}"
-
-
-def _objects(value: JSON) -> list[Document]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _connection(connection: PartnerConnection) -> Document:

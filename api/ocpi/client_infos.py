@@ -11,7 +11,7 @@ from itertools import islice
 
 from api.ocpi.call import Answer, Call
 from projections.moment import utc_text
-from projections.store import HUB, Document, Query, Sort, every
+from projections.store import HUB, Query, Sort, every, objects
 from protocols.ocpi import parse_json, v2_2_1, v2_3_0
 from protocols.ocpi.envelope import page_headers, read_page
 from protocols.ocpi.types import JSON, OcpiModel
@@ -49,7 +49,7 @@ async def _parties(call: Call) -> AsyncIterator[dict[str, JSON]]:
     async for partner in every(store, Query(HUB, "partners", (), (Sort("created_at"),), _ALL)):
         if partner["_id"] == call.access.partner_id:
             continue
-        for role in _objects(partner["roles"]):
+        for role in objects(partner["roles"]):
             party = f"{role['country_code']}*{role['party_id']}"
             yield _info(party, str(role["role"]), str(partner["status"]), partner["status_at"])
 
@@ -69,7 +69,3 @@ def _object(version: str, body: dict[str, JSON]) -> OcpiModel:
     """A role that the version does not have is OTHER in it."""
     model, roles = (v2_2_1.ClientInfo, _OLD_ROLES) if version == "2.2.1" else (v2_3_0.ClientInfo, _ROLES)
     return parse_json(model, body if body["role"] in roles else {**body, "role": "OTHER"})
-
-
-def _objects(value: object) -> list[Document]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

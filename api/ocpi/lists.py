@@ -10,6 +10,7 @@ and those behind it must not move up across the offset.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -116,8 +117,8 @@ async def _end(call: Call, module: str, page: Page) -> datetime | None:
     if page.date_from is None and page.date_to is None:
         return None
     wanted = call.at if page.date_to is None else min(page.date_to, call.at)
-    reach = call.ports.readable.reach
-    readable = min([await reach(area, wanted, call.ports.complete_within) for area in AREAS[module]])
+    reach, patience = call.ports.readable.reach, call.ports.complete_within
+    readable = min(await asyncio.gather(*(reach(area, wanted, patience) for area in AREAS[module])))
     return readable if page.date_to is None else min(page.date_to, readable)
 
 

@@ -12,12 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, Viewer, accepted
-from api.v1.lists import Page, answer, listed, newest_first, shown
+from api.v1.lists import Page, answer, listed_of_tenant, shown
 from application.remote_commands import request_remote_command
 from commands.remote_command import Status
 from domain.remote_command import EXPIRY_LONGEST
 from domain.values import JSONObject
-from projections.store import Condition, eq
 
 routes = APIRouter(route_class=ProblemRoute, tags=["commands"])
 
@@ -98,22 +97,8 @@ async def list_commands(
         str | None, Query(max_length=36, description="the id of the partner that asked for it by OCPI")
     ] = None,
 ) -> Response:
-    where: list[Condition] = [*page.within("created_at")]
-    if status is not None:
-        where.append(eq("status", status))
-    if charge_point_id is not None:
-        where.append(eq("charge_point_id", charge_point_id))
-    if partner is not None:
-        where.append(eq("ocpi.partner_id", partner))
-    return await listed(
-        caller,
-        caller.database,
-        "commands",
-        page,
-        where=where,
-        sort=newest_first("created_at"),
-        show=lambda document: shown(caller, document),
-    )
+    asked = {"status": status, "charge_point_id": charge_point_id, "ocpi.partner_id": partner}
+    return await listed_of_tenant(caller, "commands", page, "created_at", asked)
 
 
 @routes.get("/commands/{command_id:path}")

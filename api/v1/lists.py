@@ -17,7 +17,7 @@ from api.v1.caller import Caller
 from projections import blocks, store
 from projections.blocks import Item, List
 from projections.moment import utc_text
-from projections.store import JSON, Condition, Document, Sort, gte, lt
+from projections.store import JSON, Condition, Document, Sort, eq, gte, lt
 
 MASK: Final = "***"
 _SEALED: Final = "s1."
@@ -81,6 +81,24 @@ async def listed(
     found = await caller.services.store.find(query)
     items = [await show(document) for document in found.items]
     return answer({"items": items, "next_cursor": found.next_cursor})
+
+
+async def listed_of_tenant(
+    caller: Caller, collection: str, page: Paging, moment: str, asked: Mapping[str, str | None]
+) -> Response:
+    """The tenant's documents, newest first by `moment`, of which each field that is asked for is as asked."""
+    return await listed(
+        caller,
+        caller.database,
+        collection,
+        page,
+        where=[
+            *page.within(moment),
+            *(eq(field, value) for field, value in asked.items() if value is not None),
+        ],
+        sort=newest_first(moment),
+        show=lambda document: shown(caller, document),
+    )
 
 
 async def listed_of_blocks(

@@ -242,8 +242,7 @@ async def register(partner_id: Id, caller: PlatformAdmin) -> Response:
 async def rotate(partner_id: Id, caller: PlatformAdmin) -> Response:
     """New tokens both ways for a registered partner, by new credentials (PUT) from our side; the partner's old one
     is accepted for another 30 s. 409 where it is not registered, 502 where it did not go along: all is as before."""
-    if (await _known(caller, partner_id)).get("digest_c") is None:
-        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    await _registered(caller, partner_id)
     outcome = await caller.services.registrar.rotate(partner_id)
     if not outcome.ok:
         raise ProblemError(502, outcome.reason, code="registration_failed")
@@ -254,8 +253,7 @@ async def rotate(partner_id: Id, caller: PlatformAdmin) -> Response:
 async def unregister(partner_id: Id, caller: PlatformAdmin) -> Response:
     """End the registration on both sides: its tokens are dead here, whatever the partner answers, and it is OFFLINE;
     a new token A lets it come back. 409 where it is not registered."""
-    if (await _known(caller, partner_id)).get("digest_c") is None:
-        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    await _registered(caller, partner_id)
     outcome = await caller.services.registrar.unregister(partner_id)
     document = await _known(caller, partner_id)
     if not outcome.ok and document.get("digest_c") is not None:
@@ -269,12 +267,12 @@ async def test(partner_id: Id, caller: PlatformAdmin) -> Response:
 
     409 where it is not registered, 429 after six of one partner in a minute.
     """
-    document = await _known(caller, partner_id)
+    document = await _registered(caller, partner_id)
     what = "a partner is tested at most six times a minute"
     await take(caller.services, f"partner-test|{partner_id}", 6.0, 0.1, what)
     steps = await caller.services.partner_test.run(partner_id)
-    if steps is None:
-        raise ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
+    if steps is None:  # it has gone meanwhile
+        raise _not_registered(partner_id)
     parties = document["parties"] if isinstance(document["parties"], list) else []
     failing = await _failing(caller, [str(party) for party in parties])
     return answer(
@@ -393,6 +391,17 @@ async def _known(caller: Caller, partner_id: str) -> Document:
     if document is None:
         raise not_found(f"partner {partner_id}")
     return document
+
+
+async def _registered(caller: Caller, partner_id: str) -> Document:
+    document = await _known(caller, partner_id)
+    if document.get("digest_c") is None:
+        raise _not_registered(partner_id)
+    return document
+
+
+def _not_registered(partner_id: str) -> ProblemError:
+    return ProblemError(409, f"partner {partner_id} is not registered", code="not_allowed")
 
 
 def _shown(document: Document) -> Document:

@@ -10,11 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.problems import ProblemRoute, not_found
 from api.v1.caller import Caller, Operator, Viewer, accepted, result_of
-from api.v1.lists import Page, answer, listed, newest_first, shown
+from api.v1.lists import Page, answer, listed_of_tenant, shown
 from application.reservations import give_up, reserve
 from commands.charge_point import Reserved
 from domain.charge_point.reservation import ReservationEnd
-from projections.store import Condition, Document, eq
+from projections.store import Document
 
 routes = APIRouter(route_class=ProblemRoute, tags=["reservations"])
 
@@ -109,20 +109,8 @@ async def list_reservations(
     charge_point_id: str | None = None,
 ) -> Response:
     """Newest first."""
-    where: list[Condition] = [*page.within("created_at")]
-    if status is not None:
-        where.append(eq("status", status))
-    if charge_point_id is not None:
-        where.append(eq("charge_point_id", charge_point_id))
-    return await listed(
-        caller,
-        caller.database,
-        "reservations",
-        page,
-        where=where,
-        sort=newest_first("created_at"),
-        show=lambda document: shown(caller, document),
-    )
+    asked = {"status": status, "charge_point_id": charge_point_id}
+    return await listed_of_tenant(caller, "reservations", page, "created_at", asked)
 
 
 @routes.get("/reservations/{reservation_id}", response_model=Reservation)

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from api.problems import FieldError, ProblemError, ProblemRoute, not_found, refused
 from api.v1.caller import Caller, Operator, TenantAdmin, Viewer, result_of
 from api.v1.commands import requested
-from api.v1.lists import Page, answer, listed, newest_first, shown
+from api.v1.lists import Page, answer, listed_of_tenant, shown
 from api.v1.present import charge_point_of, evse_of, settings_of, site_of, tariffs_of
 from commands.base import Meta, Refusal
 from commands.charge_point import Closed, EndTransaction
@@ -22,7 +22,7 @@ from commands.session import EndSession, IssueCdr, Issuing
 from domain.charge_point import Flag
 from domain.metering.usable import REGISTER_WH
 from domain.session import End
-from projections.store import Condition, Document, eq
+from projections.store import Document
 from streams.log.envelope import Reply
 
 routes = APIRouter(route_class=ProblemRoute, tags=["sessions"])
@@ -78,22 +78,8 @@ async def list_sessions(
     charge_point_id: str | None = None,
     cdr: Annotated[str | None, Query(pattern="^(issued|withheld)$")] = None,
 ) -> Response:
-    where: list[Condition] = [*page.within("start_time")]
-    if cdr is not None:
-        where.append(eq("cdr", cdr))
-    if status is not None:
-        where.append(eq("status", status))
-    if charge_point_id is not None:
-        where.append(eq("charge_point_id", charge_point_id))
-    return await listed(
-        caller,
-        caller.database,
-        "sessions",
-        page,
-        where=where,
-        sort=newest_first("start_time"),
-        show=lambda document: shown(caller, document),
-    )
+    asked = {"cdr": cdr, "status": status, "charge_point_id": charge_point_id}
+    return await listed_of_tenant(caller, "sessions", page, "start_time", asked)
 
 
 @routes.get("/sessions/{session_id}")

@@ -43,6 +43,7 @@ from projections.store.port import (
     is_in,
     lt,
     lte,
+    objects,
     prefix,
     tenant_database,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "is_in",
     "lt",
     "lte",
+    "objects",
     "prefix",
     "tenant_database",
 ]

@@ -378,6 +378,11 @@ class ReadStore(ABC):
         """Ends what is open; afterwards every other method raises `StoreUnavailableError`."""
 
 
+def objects(value: object) -> list[Document]:
+    """The objects of a list in a document; none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 async def every(store: ReadStore, query: Query) -> AsyncIterator[Document]:
     """Every document of the query, `limit` at a time."""
     while True:
