@@ -185,7 +185,7 @@ def put_evse(location: Location, command: PutEvse, meta: Meta) -> Outcome:
 
 def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
     state = location.state
-    old = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
+    old = _evse_named(state, command)
     if old is None:
         return _unknown_evse(command, command.evse_uid)
     if wrong := wrong_age(command.patch):
@@ -220,7 +220,7 @@ def patch_evse(location: Location, command: PatchEvse, meta: Meta) -> Outcome:
 
 def put_connector(location: Location, command: PutConnector, meta: Meta) -> Outcome:
     state = location.state
-    evse = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
+    evse = _evse_named(state, command)
     if evse is None:
         return _unknown_evse(command, command.evse_uid)
     if wrong := wrong_connector(command.connector):
@@ -233,7 +233,7 @@ def put_connector(location: Location, command: PutConnector, meta: Meta) -> Outc
 
 def patch_connector(location: Location, command: PatchConnector, meta: Meta) -> Outcome:
     state = location.state
-    evse = _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
+    evse = _evse_named(state, command)
     if evse is None:
         return _unknown_evse(command, command.evse_uid)
     old = connector_of(evse, command.connector_id)
@@ -342,6 +342,13 @@ def _whole(state: LocationState) -> JSONObject:
     core: JSONObject = msgspec.json.decode(state.core)
     evses = [msgspec.json.decode(text) for text in state.evses.values()]
     return {**core, "evses": evses} if evses else core
+
+
+def _evse_named(
+    state: LocationState, command: PatchEvse | PutConnector | PatchConnector
+) -> JSONObject | None:
+    """The EVSE that is meant; None where its holder has none such here."""
+    return _evse(state, command.evse_uid.lower()) if _is_known(state, command.holder) else None
 
 
 def _evse(state: LocationState, uid: str) -> JSONObject | None:
